@@ -1,0 +1,63 @@
+"""Findings: what a person has to know, as values.
+
+Severity follows one rule: access newly allowed, encryption or identity lost, invalid source, policy that cannot be said = error; access newly denied,
+resilience or routing lost or approximated, manual work = warning (error where traffic would go elsewhere or stop); the rest = info.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+SEVERITIES = ("error", "warning", "info")
+EFFECTS = ("widens", "narrows", "changes", "none")
+
+
+@dataclass(slots=True)
+class Affected:
+    """A destination that a finding concerns; None in `workload` or `port` means all."""
+
+    namespace: str | None
+    workload: str | None = None
+    port: int | None = None
+
+
+@dataclass(slots=True)
+class Finding:
+    """One finding. `leaves` are leaf ids, smallest first; `explains` names the differences (subject, aspect) that it answers for."""
+
+    code: str
+    severity: str
+    message: str
+    remedy: str = ""
+    effect: str = "none"
+    disposition: str | None = None
+    pattern: str = ""
+    feature: str = ""
+    affects: tuple[Affected, ...] = ()
+    leaves: tuple[int, ...] = ()
+    document: int | None = None  # index in the bundle of the document concerned
+    file: str | None = None  # for findings about text that made no document
+    file_document: int | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str | None = None
+    explains: frozenset[tuple[str, str]] = frozenset()
+    witness: dict[str, Any] | None = None
+    suppressed: dict[str, Any] | None = field(default=None)
+
+    @property
+    def docs(self) -> str:
+        return f"https://meshport.dev/findings/{self.code}"
+
+    def counts(self, fail_on: str) -> bool:
+        """Whether the finding fails a run with `--fail-on fail_on`."""
+        if self.suppressed is not None or fail_on == "never":
+            return False
+        return SEVERITIES.index(self.severity) <= SEVERITIES.index(fail_on)
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings as a person reads them: worst first, then by code and text. The order does not depend on where the input stood."""
+    return sorted(findings, key=lambda item: (SEVERITIES.index(item.severity), item.code, item.message, item.path or "", item.leaves))

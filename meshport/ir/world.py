@@ -1,0 +1,162 @@
+"""The cluster that policies and routes talk about: namespaces, workloads, Services, identities, mesh membership.
+
+What is not in the bundle is unknown, never assumed absent: callers ask `World.selected` and get an empty answer, which is itself a reason for a finding.
+Kubernetes fixes the meaning: Service target ports are container ports by number or by name; a pod's service account is `default` where none is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
+
+
+@dataclass(slots=True, eq=False)
+class ContainerPort:
+    number: int
+    name: str
+    protocol: str  # TCP, UDP or SCTP
+    src: Src = NOWHERE
+
+
+@dataclass(slots=True, eq=False)
+class Probe:
+    """A probe of the kubelet. `kind` is http, grpc, tcp or exec; `port` is 0 where it cannot be resolved; `path` has no query."""
+
+    kind: str
+    port: int
+    path: str
+    src: Src = NOWHERE
+
+
+@dataclass(slots=True, eq=False)
+class Namespace:
+    name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    document: int  # index in the bundle
+    src: Src = NOWHERE
+    meshed: Fact[bool] | None = None  # as its own labels and annotations say; None says nothing
+
+
+@dataclass(slots=True, eq=False)
+class Workload:
+    """A controller of pods, or a pod. Labels and annotations are those of its pod template."""
+
+    ref: Ref
+    kind: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    account: Fact[str]
+    ports: list[ContainerPort]
+    probes: list[Probe]
+    document: int
+    template: tuple[str, ...]  # where the pod template stands in the object; () for a Pod
+    host_network: bool = False
+    label_src: dict[str, int] = field(default_factory=dict)
+    annotation_src: dict[str, int] = field(default_factory=dict)
+    src: Src = NOWHERE
+    meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
+
+    def port_named(self, name: str) -> ContainerPort | None:
+        return next((port for port in self.ports if port.name == name), None)
+
+    def labels_src(self, keys: Iterable[str]) -> Src:
+        return frozenset(self.label_src[key] for key in keys if key in self.label_src)
+
+
+@dataclass(slots=True, eq=False)
+class ServicePort:
+    number: int
+    name: str
+    target: int | str
+    protocol: str
+    app_protocol: str
+    src: Src = NOWHERE
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    ref: Ref
+    selector: dict[str, str] | None  # None: no selector
+    ports: list[ServicePort]
+    headless: bool
+    external_name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    document: int
+    src: Src = NOWHERE
+
+    @property
+    def pods(self) -> PodSet | None:
+        return PodSet(self.ref.namespace, Selector.of(self.selector)) if self.selector else None
+
+    def port(self, number: int) -> ServicePort | None:
+        return next((port for port in self.ports if port.number == number), None)
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    workloads: list[Workload] = field(default_factory=list)
+    services: dict[Ref, Service] = field(default_factory=dict)
+    accounts: dict[Ref, Src] = field(default_factory=dict)
+    read: set[int] = field(default_factory=set)  # leaves of documents of no mesh that were read
+    _by_namespace: dict[str, list[Workload]] | None = None
+    _services_of: dict[int, list[Service]] | None = None
+
+    def of_namespace(self, namespace: str) -> list[Workload]:
+        if self._by_namespace is None:
+            self._by_namespace = {}
+            for workload in self.workloads:
+                self._by_namespace.setdefault(workload.ref.namespace, []).append(workload)
+        return self._by_namespace.get(namespace, [])
+
+    def selected(self, pods: PodSet) -> list[Workload]:
+        """The known workloads whose pods belong to the set."""
+        among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
+        return [workload for workload in among if pods.selector.accepts(workload.labels)]
+
+    def services_of(self, workload: Workload) -> list[Service]:
+        """The Services whose selector takes this workload's pods, by name."""
+        if self._services_of is None:
+            self._services_of = {}
+            by_namespace: dict[str, list[Service]] = {}
+            for service in sorted(self.services.values(), key=lambda item: item.ref):
+                if service.selector:
+                    by_namespace.setdefault(service.ref.namespace, []).append(service)
+            for one in self.workloads:
+                self._services_of[id(one)] = [
+                    service for service in by_namespace.get(one.ref.namespace, []) if Selector.of(service.selector).accepts(one.labels)
+                ]
+        return self._services_of.get(id(workload), [])
+
+    def target_number(self, workload: Workload, port: ServicePort) -> int | None:
+        """The container port that a Service port reaches in this workload; None where its name is unknown there."""
+        if isinstance(port.target, int):
+            return port.target
+        found = workload.port_named(port.target)
+        return found.number if found else None
+
+    def meshed(self, workload: Workload) -> bool | None:
+        """Whether the pods are in the source mesh; None where the bundle does not say."""
+        namespace = self.namespaces.get(workload.ref.namespace)
+        if workload.host_network:
+            return False
+        if workload.meshed is not None:
+            return workload.meshed.value
+        if namespace is None:
+            return None
+        return namespace.meshed.value if namespace.meshed is not None else False
+
+    def identities(self) -> Iterator[tuple[Ref, bool | None]]:
+        """The service accounts that workloads of the bundle run under, and whether they are in the mesh."""
+        seen: dict[Ref, bool | None] = {}
+        for workload in self.workloads:
+            ref = Ref(workload.ref.namespace, workload.account.value)
+            seen[ref] = seen.get(ref) or self.meshed(workload)
+        yield from sorted(seen.items(), key=lambda item: item[0])
+
+
+NO_WORLD = World()
