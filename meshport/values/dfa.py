@@ -1,0 +1,178 @@
+"""The minimal deterministic automaton of a language, in a canonical form: equal languages give equal automata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.values import charset
+from meshport.values.automata import STATES, Both, Either, Is, Nfa, Node, nfa
+from meshport.values.charset import Charset
+from meshport.values.problems import LanguageTooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Dfa:
+    """State 0 starts; `edges[s]` lists (characters, target) by target, the dead state left out. No states at all: the empty language."""
+
+    accepting: tuple[bool, ...]
+    edges: tuple[tuple[tuple[Charset, int], ...], ...]
+
+
+class _Leaf:
+    """One term, determinised as it is asked; the state None is dead."""
+
+    def __init__(self, automaton: Nfa, positive: bool) -> None:
+        self.nfa = automaton
+        self.positive = positive
+        self.masks: dict[Charset, int] = {}
+        self.width = 0
+        self._known: dict[Any, list[Any]] = {}
+
+    def start(self) -> Any:
+        return frozenset((self.nfa.start,))
+
+    def accepting(self, state: Any) -> bool:
+        return state is not None and any(self.nfa.accepting(member) for member in state) is self.positive
+
+    def step(self, state: Any) -> list[Any]:
+        row = self._known.get(state)
+        if row is None:
+            reached: list[set[int]] = [set() for _ in range(self.width)]
+            for member in state:
+                for chars, target in self.nfa.moves(member):
+                    mask = self.masks[chars]
+                    while mask:
+                        bit = mask & -mask
+                        reached[bit.bit_length() - 1].add(target)
+                        mask ^= bit
+            row = [self._after(targets) for targets in reached]
+            self._known[state] = row
+        return row
+
+    def _after(self, targets: set[int]) -> Any:
+        if any(self.nfa.universal(target) for target in targets):
+            return frozenset(t for t in targets if self.nfa.universal(t)) if self.positive else None
+        return frozenset(targets) if targets or not self.positive else None
+
+
+class _Join:
+    def __init__(self, parts: list[Any], every: bool) -> None:
+        self.parts = parts
+        self.every = every
+
+    def start(self) -> Any:
+        return tuple(part.start() for part in self.parts)
+
+    def accepting(self, state: Any) -> bool:
+        found = (part.accepting(at) for part, at in zip(self.parts, state, strict=True) if at is not None)
+        return all(found) if self.every else any(found)
+
+    def step(self, state: Any) -> list[Any]:
+        width = _width(self)
+        rows = [[None] * width if at is None else part.step(at) for part, at in zip(self.parts, state, strict=True)]
+        if self.every:
+            return [None if None in column else column for column in zip(*rows, strict=True)]
+        return [None if all(at is None for at in column) else column for column in zip(*rows, strict=True)]
+
+
+def _width(part: Any) -> int:
+    while isinstance(part, _Join):
+        part = part.parts[0]
+    return int(part.width)
+
+
+def _machine(node: Node, leaves: list[_Leaf]) -> Any:
+    if isinstance(node, (Both, Either)):
+        return _Join([_machine(part, leaves) for part in node.parts], isinstance(node, Both))
+    leaf = _Leaf(nfa(node.term), isinstance(node, Is))
+    leaves.append(leaf)
+    return leaf
+
+
+def build(node: Node, budget: int = STATES) -> Dfa:
+    """The canonical minimal automaton of a node. Raises LanguageTooLarge past `budget` states before minimisation."""
+    leaves: list[_Leaf] = []
+    root = _machine(node, leaves)
+    sets = sorted({chars for leaf in leaves for chars in leaf.nfa.charsets()})
+    pieces, masks = charset.minterms(sets)
+    table = dict(zip(sets, masks, strict=True))
+    for leaf in leaves:
+        leaf.masks, leaf.width = table, len(pieces)
+    numbers: dict[Any, int] = {root.start(): 0}
+    order = [root.start()]
+    rows: list[list[int]] = []
+    for state in order:
+        row: list[int] = []
+        for target in root.step(state):
+            if target is None:
+                row.append(-1)
+                continue
+            number = numbers.get(target)
+            if number is None:
+                if len(order) >= budget:
+                    raise LanguageTooLarge(f"the language needs more than {budget} automaton states")
+                number = numbers[target] = len(order)
+                order.append(target)
+            row.append(number)
+        rows.append(row)
+    return _canonical(rows, [root.accepting(state) for state in order], pieces)
+
+
+def _canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charset]) -> Dfa:
+    block = _minimised(*_alive(rows, accepting))
+    if block[0] < 0:
+        return Dfa((), ())
+    picture: dict[int, list[tuple[Charset, int]]] = {}
+    final: dict[int, bool] = {}
+    for state, number in enumerate(block):
+        if number >= 0 and number not in picture:
+            final[number] = accepting[state]
+            grouped: dict[int, list[tuple[int, int]]] = {}
+            for piece, target in zip(pieces, rows[state], strict=True):
+                if target >= 0 and block[target] >= 0:
+                    grouped.setdefault(block[target], []).extend(piece)
+            picture[number] = sorted((charset.normal(ranges), target) for target, ranges in grouped.items())
+    renumbered = {block[0]: 0}
+    order = [block[0]]
+    for number in order:
+        for _, target in picture[number]:
+            if target not in renumbered:
+                renumbered[target] = len(order)
+                order.append(target)
+    edges = tuple(tuple((chars, renumbered[target]) for chars, target in picture[number]) for number in order)
+    return Dfa(tuple(final[number] for number in order), edges)
+
+
+def _alive(rows: list[list[int]], accepting: list[bool]) -> tuple[list[list[int]], list[int]]:
+    """The rows with every target that cannot accept set to -1, and for each state 1 (accepts), 0 (does not), -1 (dead)."""
+    back: list[set[int]] = [set() for _ in rows]
+    for state, row in enumerate(rows):
+        for target in set(row):
+            if target >= 0:
+                back[target].add(state)
+    todo = [state for state, accepts in enumerate(accepting) if accepts]
+    alive = set(todo)
+    while todo:
+        for source in back[todo.pop()]:
+            if source not in alive:
+                alive.add(source)
+                todo.append(source)
+    for state, row in enumerate(rows):
+        rows[state] = [target if target in alive else -1 for target in row]
+    return rows, [int(accepting[state]) if state in alive else -1 for state in range(len(rows))]
+
+
+def _minimised(rows: list[list[int]], block: list[int]) -> list[int]:
+    """Moore's refinement: the block number of each state, -1 for dead ones."""
+    count = len(set(block))
+    while True:
+        names: dict[tuple[int, ...], int] = {}
+        new = [
+            -1 if old < 0 else names.setdefault((old, *(block[target] if target >= 0 else -1 for target in row)), len(names))
+            for old, row in zip(block, rows, strict=True)
+        ]
+        found = len(set(new))
+        if found == count:
+            return new
+        block, count = new, found

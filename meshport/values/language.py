@@ -1,0 +1,307 @@
+"""Sets of texts: what a request path, a host, a header value or a method may be, whatever way a mesh has of saying it.
+
+A `Language` is immutable and lazy: combining languages costs nothing, a question builds as much automaton as it needs. Texts are
+sequences of Unicode code points.
+Questions may raise LanguageTooLarge; the caller then refuses the value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+from meshport.values import automata, charset, dfa, patterns, regex, spelling
+from meshport.values.automata import ANY, NONE, STATES, Is, Node
+from meshport.values.patterns import Form
+from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
+from meshport.values.regex import Flavour
+from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Text
+
+T = TypeVar("T")
+_INTERVALS_OF_CONTROLS = ((0x00, 0x1F), (0x7F, 0x9F))
+TEXT_CHARS: Final = charset.complement(_INTERVALS_OF_CONTROLS)
+PATH_CHARS: Final = charset.difference(TEXT_CHARS, charset.of(" "))
+BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?#"))
+
+
+class Language:
+    """An immutable set of texts. `==` and `hash` compare how it was put together; `same` compares what it contains."""
+
+    __slots__ = ("_forms", "_memo", "_node", "_world")
+
+    def __init__(self, node: Node, forms: tuple[Form, ...] | None = None, world: charset.Charset = charset.ALL) -> None:
+        self._node = node
+        self._forms = forms
+        self._world = world
+        self._memo: dict[Any, Any] = {}
+
+    # ---- ways to say one
+
+    @staticmethod
+    def any() -> Language:
+        """Every text, the empty one and those with line feeds too."""
+        return _ANY
+
+    @staticmethod
+    def none() -> Language:
+        """No text at all."""
+        return _NONE
+
+    @staticmethod
+    def present() -> Language:
+        """What "the header is present" asks of its value: any text. Envoy's `present_match` holds for an empty value too."""
+        return _ANY
+
+    @staticmethod
+    def exact(text: str) -> Language:
+        return _simple("exact", text)
+
+    @staticmethod
+    def prefix(text: str) -> Language:
+        """Texts that begin so, character by character: Istio `text*`. The empty prefix is any text."""
+        return _simple("prefix", text) if text else _ANY
+
+    @staticmethod
+    def suffix(text: str) -> Language:
+        """Texts that end so: Istio `*text`. The empty suffix is any text."""
+        return _simple("suffix", text) if text else _ANY
+
+    @staticmethod
+    def segments(path: str) -> Language:
+        """Gateway API `PathPrefix`: by path element, a trailing slash ignored. `/foo` holds `/foo`, `/foo/`, `/foo/bar`, not
+        `/foobar`; `/` every path."""
+        return _simple("segments", path.rstrip("/") or "/")
+
+    @staticmethod
+    def template(template: str) -> Language:
+        """Istio path template: `{*}` is one segment that is not empty, `{**}` any text, also none."""
+        return _simple("template", template)
+
+    @staticmethod
+    def regex(pattern: str, flavour: Flavour = "re2") -> Language:
+        """What the pattern matches from end to end. Raises UnsupportedRegex, ValueProblem or LanguageTooLarge."""
+        return _regex(pattern, flavour)
+
+    # ---- combining
+
+    def __or__(self, other: Language) -> Language:
+        forms = None
+        if self._forms is not None and other._forms is not None:
+            forms = tuple(dict.fromkeys((*self._forms, *other._forms)))
+        return Language(automata.either(self._node, other._node), forms)
+
+    def __and__(self, other: Language) -> Language:
+        node = automata.both(self._node, other._node)
+        for one in (self, other):
+            if one._node == node:
+                return one
+        return Language(node)
+
+    def __sub__(self, other: Language) -> Language:
+        return self & ~other
+
+    def __invert__(self) -> Language:
+        """Every text that is not in this language."""
+        return Language(automata.negation(self._node))
+
+    # ---- asking
+
+    def is_empty(self) -> bool:
+        return self.witness() is None
+
+    def accepts(self, text: str) -> bool:
+        if self._forms is not None and all(kind in _QUICK for kind, _ in self._forms):
+            return any_of(_QUICK[kind](text, own) for kind, own in self._forms)
+        return automata.accepts(self._node, text)
+
+    def witness(self, within: Language | None = None) -> str | None:
+        """A shortest text of the language (inside `within`), spelt with letters where any character will do; None where there is none."""
+        if within is not None:
+            return (self & within).witness()
+        return self._once("witness", lambda: automata.shortest(self._node))
+
+    def issubset(self, other: Language, within: Language | None = None) -> bool:
+        """Whether every text of this language (inside `within`) is in the other."""
+        if self._node == other._node:
+            return True
+        return (self - other).witness(within) is None
+
+    def overlaps(self, other: Language, within: Language | None = None) -> bool:
+        return (self & other).witness(within) is not None
+
+    def same(self, other: Language, within: Language | None = None) -> bool:
+        """Whether both hold the same texts (inside `within`)."""
+        return self.issubset(other, within) and other.issubset(self, within)
+
+    def is_any(self, within: Language | None = None) -> bool:
+        """Whether the language holds every text (of `within`)."""
+        return self._node == ANY or (within or _ANY).issubset(self)
+
+    def is_finite_exact(self, within: Language | None = None) -> str | None:
+        """The text, where the language holds exactly one (inside `within`)."""
+        if within is None and self._forms is not None and len(self._forms) == 1 and self._forms[0][0] == "exact":
+            return self._forms[0][1]
+        only = self.witness(within)
+        if only is None or not self.issubset(Language.exact(only), within):
+            return None
+        return only
+
+    # ---- saying it again
+
+    def to_regex(self, limit: int = 2000, within: Language | None = None) -> str | None:
+        """A pattern, at most `limit` long, that matches from end to end exactly the texts of this language; None where there is none
+        so short.
+
+        It keeps to what RE2 and Rust's regex have in common. With `within` it only has to be right for texts of that language, and
+        reads better (`.` for `(?s:.)`).
+        The empty language is written as the empty class.
+        """
+        return self._once(("to_regex", limit, within), lambda: self._spelt(limit, within))
+
+    def _spelt(self, limit: int, within: Language | None) -> str | None:
+        try:
+            automaton = self._dfa(within)
+        except LanguageTooLarge:
+            return None
+        solved = spelling.solve(automaton, limit)
+        if solved is None:
+            return None
+        text = spelling.Writer(within._world if within else charset.ALL).top(solved)
+        return text if len(text) <= limit else None
+
+    def as_patterns(self, within: Language | None = None) -> list[Form] | None:
+        """The simple patterns, sorted, whose union is this language inside `within` (default PATHS): ("exact", s), ("prefix", s),
+        ("suffix", s), ("template", t),
+        ("any", ""). None where it is no such union, or where, inside PATHS, a pattern would speak of the query. Recognised by what the
+        language holds, so also from a regular expression."""
+        world = PATHS if within is None else within
+        return self._once(("patterns", world), lambda: self._patterns(world))
+
+    def _patterns(self, world: Language) -> list[Form] | None:
+        found = self._canonical_patterns(world)
+        if found is not None:
+            # a path pattern never sees the query, so one that speaks of it is no pattern of paths
+            return None if world is PATHS and any_of("?" in text for _, text in found) else found
+        guess = patterns.from_term(self._node.term) if isinstance(self._node, Is) else None
+        if guess is None or (world is PATHS and any_of("?" in text for _, text in guess)):
+            return None
+        return guess if union(*(_simple(*form) for form in guess)).same(self, world) else None
+
+    def _canonical_patterns(self, world: Language) -> list[Form] | None:
+        return self._once(("canonical", world), lambda: patterns.from_automaton(self._node, world._node))
+
+    def describe(self, within: Language | None = None) -> Form | None:
+        """The simple form that it was built from or is, inside `within` (default PATHS): as in `as_patterns`, and ("segments", p).
+        None where it is none of them."""
+        if self._forms is not None and len(self._forms) == 1:
+            return self._forms[0]
+        found = self.as_patterns(within)
+        if not found:
+            return None
+        if len(found) == 1:
+            return found[0]
+        if len(found) == 2 and found[0][0] == "exact" and found[1] == ("prefix", found[0][1] + "/"):
+            return ("segments", found[0][1])
+        return None
+
+    def key(self, within: Language | None = None) -> str:
+        """A text that is equal for two languages if and only if they hold the same texts inside `within` (default PATHS)."""
+        world = PATHS if within is None else within
+        return self._once(("key", world), lambda: self._key(world))
+
+    def _key(self, world: Language) -> str:
+        found = self._canonical_patterns(world)
+        if found is not None:
+            return " | ".join(f"{kind} {json.dumps(text)}" for kind, text in found) or "none"
+        pattern = self.to_regex(within=world)
+        if pattern is not None:
+            return f"regex {pattern}"
+        return f"automaton {hashlib.sha256(repr(self._dfa(world)).encode()).hexdigest()}"
+
+    def _dfa(self, within: Language | None) -> dfa.Dfa:
+        node = automata.both(self._node, within._node) if within else self._node
+        return self._once(("dfa", within), lambda: dfa.build(node, STATES))
+
+    def _once(self, what: object, ask: Callable[[], T]) -> T:
+        if what not in self._memo:
+            self._memo[what] = ask()
+        found: T = self._memo[what]
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Language) and self._node == other._node
+
+    def __hash__(self) -> int:
+        return self._once("hash", lambda: hash(self._node))
+
+    def __repr__(self) -> str:
+        if self._forms is not None:
+            return (
+                " | ".join(f"Language.{kind}({text!r})" if kind != "any" else "Language.any()" for kind, text in self._forms)
+                or "Language.none()"
+            )
+        try:
+            return f"Language.regex({self.to_regex(300)!r})"
+        except LanguageTooLarge:
+            return "Language(...)"
+
+
+any_of = any  # inside the class `any` is the constructor
+_QUICK: dict[str, Callable[[str, str], bool]] = {
+    "any": lambda text, own: True,
+    "exact": lambda text, own: text == own,
+    "prefix": lambda text, own: text.startswith(own),
+    "suffix": lambda text, own: text.endswith(own),
+    "segments": lambda text, own: text.startswith("/") if own == "/" else text == own or text.startswith(own + "/"),
+}
+
+
+@lru_cache(maxsize=8192)
+def _simple(kind: str, text: str) -> Language:
+    if kind == "any":
+        return _ANY
+    if kind == "exact":
+        return Language(Is(Text(text)), (("exact", text),))
+    if kind == "prefix":
+        return Language(Is(Cat((Text(text), ANY_TEXT))), (("prefix", text),))
+    if kind == "suffix":
+        return Language(Is(Cat((ANY_TEXT, Text(text)))), (("suffix", text),))
+    if kind == "segments":
+        rest = Cat((Text("/"), ANY_TEXT))
+        return Language(Is(rest if text == "/" else Cat((Text(text), Rep(rest, 0, 1)))), (("segments", text),))
+    return Language(Is(patterns.template_term(text)), (("template", text),))
+
+
+@lru_cache(maxsize=4096)
+def _regex(pattern: str, flavour: Flavour) -> Language:
+    return Language(Is(regex.parse(pattern, flavour)))
+
+
+def union(*languages: Language) -> Language:
+    """All texts of all of them; of none: no text."""
+    out = _NONE
+    for language in languages:
+        out = out | language
+    return out
+
+
+_ANY: Final = Language(ANY, (("any", ""),))
+_NONE: Final = Language(NONE, ())
+
+
+def _texts(chars: charset.Charset, *, path: bool) -> Language:
+    rest = Rep(Chars(chars), 0, None)
+    return Language(Is(Alt((Cat((Text("/"), rest)), Text("*"))) if path else rest), None, chars)
+
+
+TEXT: Final = _texts(TEXT_CHARS, path=False)
+"""Texts without control characters: header values, hosts, methods."""
+PATHS: Final = _texts(PATH_CHARS, path=True)
+"""Legal request targets, with or without a query: `/` and then no control character and no space; or `*`."""
+BARE_PATHS: Final = _texts(BARE_PATH_CHARS, path=True)
+"""Request paths as meshes compare them once query and fragment are cut off."""
+
+__all__ = ["BARE_PATHS", "PATHS", "TEXT", "Flavour", "Form", "Language", "LanguageTooLarge", "UnsupportedRegex", "ValueProblem", "union"]
