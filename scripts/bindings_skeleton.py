@@ -143,6 +143,8 @@ def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
     for path, leaf in kind.leaves.items():
         path, leaf = spelled_out(path, leaf)
         rule = best_rule(path, rules)
+        if as_dict(rule or {}).get("type") == "object" and path.endswith("[]"):
+            path = path.removesuffix("[]")  # free form: the row takes everything below the list
         if rule is None:
             problems.append(f"{kind.group}/{kind.kind}: no rule for {path}")
             continue
@@ -153,8 +155,6 @@ def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
                 rows[path] = {**as_dict(rule)}
         elif name.startswith("metadata."):
             rows[name] = as_dict(rule)
-        elif "**" not in name and "type" in as_dict(rule) and name not in rows and name.endswith(".not"):
-            rows[name] = as_dict(rule)  # a form that the CRD does not know and the mesh reads
     for path, rule in (special["schema"] or {}).items():
         rows[path] = rule
         best = rules.get("status")
