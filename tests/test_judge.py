@@ -18,6 +18,7 @@ from judge.http import annotation_duration, go_duration, normalized, rust_whole
 from judge.istio import path_matches, string_matches
 from judge.outcome import Breaker, pods_of
 from judge.routes import default_retries, route
+from judge.seed import SEED
 from judge.world import World, name_of, namespace_of, selects
 
 Obj = dict[str, Any]
@@ -26,67 +27,6 @@ SECOND = 10**9
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the shared test data at {SHARED}, which is absent")
 calm = settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-
-SEED = """
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: STRICT}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: default, namespace: production}
-spec: {host: "*.production.svc.cluster.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: checkout, namespace: production}
-spec:
-  hosts: [checkout]
-  http:
-  - route:
-    - {destination: {host: checkout, subset: stable}, weight: 90}
-    - {destination: {host: checkout, subset: canary}, weight: 10}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: checkout, namespace: production}
-spec:
-  host: checkout
-  subsets: [{name: stable, labels: {version: v1}}, {name: canary, labels: {version: v2}}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: payment, namespace: production}
-spec:
-  host: payment
-  trafficPolicy:
-    connectionPool: {tcp: {maxConnections: 100}, http: {h2UpgradePolicy: UPGRADE, http1MaxPendingRequests: 100, http2MaxRequests: 1000}}
-    outlierDetection: {consecutive5xxErrors: 5, interval: 30s, baseEjectionTime: 60s, maxEjectionPercent: 50}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: deny-all, namespace: production}
-spec: {}
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: allow-frontend-to-checkout, namespace: production}
-spec:
-  selector: {matchLabels: {app: checkout}}
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/production/sa/frontend]}}]
-    to: [{operation: {methods: [GET, POST], paths: ["/api/*"]}}]
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: allow-checkout-to-payment, namespace: production}
-spec:
-  selector: {matchLabels: {app: payment}}
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/production/sa/checkout]}}]
-    to: [{operation: {methods: [POST], paths: [/charge, /refund]}}]
-"""
 
 
 def documents(text: str) -> list[Obj]:
@@ -196,12 +136,8 @@ def test_ecommerce_routes_agree() -> None:
             "path": "/api/x",
         }
         before, after = route(old + documents(SEED), "istio", request), route(new, "linkerd", request)
-        assert (before.kind, before.backends, before.timeout_ns, before.breakers) == (
-            after.kind,
-            after.backends,
-            after.timeout_ns,
-            after.breakers,
-        )
+        assert (before.kind, before.backends) == (after.kind, after.backends)
+        assert (before.timeout_ns, before.breakers) == (after.timeout_ns, after.breakers)
         assert before.retries == default_retries()
         assert after.retries is None
         if service == "checkout":
@@ -364,25 +300,15 @@ def test_linkerd_reads_only_the_best_route() -> None:
 
 
 def test_linkerd_authentications() -> None:
-    objects = documents("""
-{apiVersion: policy.linkerd.io/v1beta1, kind: ServerAuthorization, metadata: {name: z, namespace: n}, spec: {server: {name: s},
-  client: {unauthenticated: true}}}
----
-{apiVersion: policy.linkerd.io/v1alpha1, kind: NetworkAuthentication, metadata: {name: net, namespace: n}, spec: {networks: [{cidr: 8.0.0.0/8,
-  except: [8.8.0.0/16]}]}}
----
-{apiVersion: policy.linkerd.io/v1alpha1, kind: MeshTLSAuthentication, metadata: {name: mtls, namespace: n}, spec: {identityRefs: [{kind: Namespace,
-  name: m}]}}
-""")
+    def make(api: str, kind: str, name: str, **spec: Any) -> Obj:
+        return {"apiVersion": f"policy.linkerd.io/{api}", "kind": kind, "metadata": {"name": name, "namespace": "n"}, "spec": spec}
+
+    saz = make("v1beta1", "ServerAuthorization", "z", server={"name": "s"}, client={"unauthenticated": True})
+    nets = make("v1alpha1", "NetworkAuthentication", "net", networks=[{"cidr": "8.0.0.0/8", "except": ["8.8.0.0/16"]}])
+    names = make("v1alpha1", "MeshTLSAuthentication", "mtls", identityRefs=[{"kind": "Namespace", "name": "m"}])
 
     def policy(target: Obj, *refs: Obj) -> Obj:
-        spec = {"targetRef": target, "requiredAuthenticationRefs": list(refs)}
-        return {
-            "apiVersion": "policy.linkerd.io/v1alpha1",
-            "kind": "AuthorizationPolicy",
-            "metadata": {"name": "p", "namespace": "n"},
-            "spec": spec,
-        }
+        return make("v1alpha1", "AuthorizationPolicy", "p", targetRef=target, requiredAuthenticationRefs=list(refs))
 
     group = "policy.linkerd.io"
     net, mtls = ({"group": group, "kind": k, "name": n} for k, n in (("NetworkAuthentication", "net"), ("MeshTLSAuthentication", "mtls")))
@@ -391,14 +317,14 @@ def test_linkerd_authentications() -> None:
     meshed, stranger = call("m/a", "n/w", "GET", "/", ip="8.1.1.1"), call("k/a", "n/w", "GET", "/", ip="8.1.1.1")
     everyone = [inside, outside, excepted, meshed, stranger]
     for extra, allowed in (
-        ([objects[0]], [inside]),  # no networks: the cluster's own
+        ([saz], [inside]),  # no networks: the cluster's own
         ([policy(server)], everyone),
         ([policy(namespace, net)], [outside, meshed, stranger]),
         ([policy(server, net, mtls)], [meshed]),
         ([policy(server, {**mtls, "name": "gone"})], []),
         ([policy(server, {**mtls, "namespace": "k"})], []),
     ):
-        world = linkerd_world(SERVER, *objects[1:], *extra)
+        world = linkerd_world(SERVER, nets, names, *extra)
         assert [r for r in everyone if linkerd.decide(world, r) == "allow"] == allowed
 
 
@@ -428,6 +354,7 @@ def test_linkerd_profile_silences_the_rest() -> None:
 {apiVersion: v1, kind: Service, metadata: {name: s, namespace: n, annotations: {balancer.linkerd.io/failure-accrual: consecutive,
   retry.linkerd.io/http: "5xx", timeout.linkerd.io/request: 3s}}, spec: {selector: {app: w}, ports: [{port: 80}]}}
 """)
+    world[0]["metadata"]["annotations"]["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] = "1s"
     profile = documents("""
 apiVersion: linkerd.io/v1alpha2
 kind: ServiceProfile
@@ -442,10 +369,61 @@ spec:
     assert bare.retries is not None
     assert (bare.retries.attempts, len(bare.retries.statuses), bare.timeout_ns) == (1, 100, 3 * SECOND)
     assert list(bare.breakers.values()) == [Breaker(7, SECOND)]
+    world[0]["metadata"]["annotations"]["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] = "2m"
+    assert route(world, "linkerd", request).breakers == {}  # above the default maximum
     profiled = route(world + profile, "linkerd", request)
     assert profiled.retries is not None
     assert (profiled.retries.attempts, profiled.timeout_ns, profiled.breakers) == (None, 5400 * SECOND, {})
     assert route(world + profile, "linkerd", {**request, "path": "/ab"}).timeout_ns == 2 * SECOND
+
+
+def test_istio_http_attributes_on_tcp_ports() -> None:
+    def authorization(action: str) -> Obj:
+        rules = [{"from": [{"source": {"principals": ["*"]}}], "to": [{"operation": {"methods": ["GET"]}}]}]
+        meta = {"name": "p", "namespace": "n"}
+        return {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "AuthorizationPolicy",
+            "metadata": meta,
+            "spec": {"action": action, "rules": rules},
+        }
+
+    def service(name: str, **port: Any) -> list[Obj]:
+        ports = [{"name": name, "port": 80, "targetPort": "web", **port}]
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "s", "namespace": "n"},
+                "spec": {"selector": {"app": "w"}, "ports": ports},
+            }
+        ]
+
+    world = [o for o in linkerd_world() if o["kind"] == "Deployment"]
+    get, post = call("n/a", "n/w", "GET", "/"), call("n/a", "n/w", "POST", "/")
+    for declared, action, verdicts in (
+        (service("http-x"), "ALLOW", ("allow", "deny")),
+        (service("tcp-x"), "ALLOW", ("deny", "deny")),  # the rule vanishes
+        (service("tcp-x"), "DENY", ("deny", "deny")),  # its condition does
+        (service("tcp-x", appProtocol="http"), "DENY", ("deny", "allow")),
+        (service("mysql"), "ALLOW", ("deny", "deny")),
+        (service("x", port=3306), "ALLOW", ("deny", "deny")),
+        ([], "ALLOW", ("allow", "deny")),
+    ):
+        policies = [*world, *declared, authorization(action)]
+        assert (istio.decide(policies, get), istio.decide(policies, post)) == verdicts
+
+
+def test_linkerd_prefixes() -> None:
+    def verdicts(prefix: str, *paths: str) -> list[str]:
+        world = linkerd_world(SERVER, *inbound_route("r", {"path": {"type": "PathPrefix", "value": prefix}}, "a"))
+        return [linkerd.decide(world, call("n/a", "n/w", "GET", p)) for p in paths]
+
+    assert verdicts("/foo/", "/foo", "/foo/", "/foo/bar", "/foobar") == ["allow", "allow", "allow", "unrouted"]
+    tie = inbound_route("a", {"path": {"type": "Exact", "value": "/"}}, "a") + inbound_route("b", {"path": {"value": "/"}, "method": "GET"})
+    assert linkerd.decide(linkerd_world(SERVER, *tie), call("n/a", "n/w", "GET", "/")) == "deny"  # equal lengths: the method tells
+    tie[-1]["spec"]["rules"][0]["matches"][0].pop("method")
+    assert linkerd.decide(linkerd_world(SERVER, *tie), call("n/a", "n/w", "GET", "/")) == "allow"  # then the name
 
 
 # ---- random bundles
