@@ -105,12 +105,13 @@ def negation(node: Node) -> Node:
 class Nfa:
     """Thompson's automaton of a term, its ε-closures taken on demand. State 0 accepts."""
 
-    __slots__ = ("_closed", "_edges", "_jumps", "start")
+    __slots__ = ("_closed", "_edges", "_jumps", "splits", "start")
 
     def __init__(self, term: Term) -> None:
         self._edges: list[tuple[Charset, int] | None] = [None]
         self._jumps: list[tuple[int, ...]] = [()]
         self._closed: dict[int, tuple[tuple[tuple[Charset, int], ...], bool]] = {}
+        self.splits: dict[frozenset[int], list[tuple[Charset, Any]]] = {}
         self.start = self._build(term, 0)
 
     def _state(self, edge: tuple[Charset, int] | None, jumps: tuple[int, ...]) -> int:
@@ -219,15 +220,17 @@ class _Term:
 class _NotTerm:
     def __init__(self, term: Term) -> None:
         self.nfa = nfa(term)
-        self._moves: dict[frozenset[int], list[tuple[Charset, Any]]] = {}
 
     def starts(self) -> list[Any]:
         return [frozenset((self.nfa.start,))]
 
     def moves(self, state: Any) -> list[tuple[Charset, Any]]:
-        found = self._moves.get(state)
+        known = self.nfa.splits
+        found = known.get(state)
         if found is None:
-            found = self._moves[state] = self._split(state)
+            if len(known) > STATES:  # the automaton outlives the question
+                known.clear()
+            found = known[state] = self._split(state)
         return found
 
     def _split(self, state: frozenset[int]) -> list[tuple[Charset, Any]]:

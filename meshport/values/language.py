@@ -23,8 +23,8 @@ from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Text
 T = TypeVar("T")
 _INTERVALS_OF_CONTROLS = ((0x00, 0x1F), (0x7F, 0x9F))
 TEXT_CHARS: Final = charset.complement(_INTERVALS_OF_CONTROLS)
-PATH_CHARS: Final = charset.difference(TEXT_CHARS, charset.of(" "))
-BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?#"))
+PATH_CHARS: Final = charset.difference(TEXT_CHARS, charset.of(" #"))
+BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?"))
 
 
 class Language:
@@ -244,9 +244,10 @@ class Language:
                 or "Language.none()"
             )
         try:
-            return f"Language.regex({self.to_regex(300)!r})"
+            pattern = self.to_regex(300)
         except LanguageTooLarge:
-            return "Language(...)"
+            pattern = None
+        return "Language(...)" if pattern is None else f"Language.regex({pattern!r})"
 
 
 any_of = any  # inside the class `any` is the constructor
@@ -292,16 +293,17 @@ _ANY: Final = Language(ANY, (("any", ""),))
 _NONE: Final = Language(NONE, ())
 
 
-def _texts(chars: charset.Charset, *, path: bool) -> Language:
+def texts(chars: charset.Charset, *, path: bool) -> Language:
+    """Every text of these characters, or of those every path (and `*`): a world for `within`."""
     rest = Rep(Chars(chars), 0, None)
     return Language(Is(Alt((Cat((Text("/"), rest)), Text("*"))) if path else rest), None, chars)
 
 
-TEXT: Final = _texts(TEXT_CHARS, path=False)
+TEXT: Final = texts(TEXT_CHARS, path=False)
 """Texts without control characters: header values, hosts, methods."""
-PATHS: Final = _texts(PATH_CHARS, path=True)
-"""Legal request targets, with or without a query: `/` and then no control character and no space; or `*`."""
-BARE_PATHS: Final = _texts(BARE_PATH_CHARS, path=True)
-"""Request paths as meshes compare them once query and fragment are cut off."""
+PATHS: Final = texts(PATH_CHARS, path=True)
+"""Legal request targets, with or without a query: `/` and then no control character, space or `#` (a fragment is never sent); or `*`."""
+BARE_PATHS: Final = texts(BARE_PATH_CHARS, path=True)
+"""Request paths as meshes compare them once the query is cut off."""
 
 __all__ = ["BARE_PATHS", "PATHS", "TEXT", "Flavour", "Form", "Language", "LanguageTooLarge", "UnsupportedRegex", "ValueProblem", "union"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache, lru_cache
+from itertools import chain
 
 from meshport.values import charset
 from meshport.values.charset import Charset
 
-_ASSIGNED = (*range(0x323B0), *range(0xE0100, 0xE01F0))  # no letter, mark or digit is assigned elsewhere
+_ASSIGNED = (range(0x323B0), range(0xE0100, 0xE01F0))  # no letter, mark or digit is assigned elsewhere
 _WORD = ("L", "M")
 _OTHER_ALPHABETIC = ((0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189))
 _JOINERS = ((0x200C, 0x200D),)
@@ -32,8 +33,12 @@ def named(letter: str) -> Charset:
     if letter == "s":
         return charset.normal(_SPACE)
     if letter == "d":
-        return charset.normal((point, point) for point in _ASSIGNED if unicodedata.category(chr(point)) == "Nd")
-    points = [(point, point) for point in _ASSIGNED if (kind := unicodedata.category(chr(point)))[0] in _WORD or kind in ("Nd", "Nl", "Pc")]
+        return charset.normal((point, point) for point in chain(*_ASSIGNED) if unicodedata.category(chr(point)) == "Nd")
+    points = [
+        (point, point)
+        for point in chain(*_ASSIGNED)
+        if (kind := unicodedata.category(chr(point)))[0] in _WORD or kind in ("Nd", "Nl", "Pc")
+    ]
     return charset.normal([*points, *_OTHER_ALPHABETIC, *_JOINERS])
 
 

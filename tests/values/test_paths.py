@@ -1,0 +1,169 @@
+"""Raw paths for Linkerd: every written form against brute force over short paths, and read back."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshport.values.language import BARE_PATHS, PATHS, Language
+from meshport.values.paths import DOT_FREE, RAW, SEG, from_raw, normalise_istio, raw_allow, with_query, without_query
+
+SHORT = ["/" + "".join(rest) for size in range(6) for rest in itertools.product("/.a%2e\\", repeat=size)]
+
+WORKED = r"^/api(?:/(?:(?:\.|%2[eE]){0,2}(?:[^./%\\]|%(?:[^2/]|2[^eE/]))[^/\\]*|(?:\.|%2[eE]){3}[^/\\]*)?)+$"
+
+FORMS = {
+    "any": Language.any(),
+    "prefix /": Language.prefix("/"),
+    "prefix /a/": Language.prefix("/a/"),
+    "prefix /a": Language.prefix("/a"),
+    "prefix /.": Language.prefix("/."),
+    "prefix /a/.": Language.prefix("/a/."),
+    "prefix /a/%": Language.prefix("/a/%"),
+    "prefix /%2": Language.prefix("/%2"),
+    "prefix /../": Language.prefix("/../"),
+    "prefix //": Language.prefix("//"),
+    "exact": Language.exact("/a.e"),
+    "exact dots": Language.exact("/a/.."),
+    "segments /a": Language.segments("/a"),
+    "segments /": Language.segments("/"),
+    "suffix .a": Language.suffix(".a"),
+    "suffix /a": Language.suffix("/a"),
+    "suffix e": Language.suffix("e"),
+    "suffix .": Language.suffix("."),
+    "suffix /": Language.suffix("/"),
+    "template": Language.template("/a/{*}"),
+    "template 2": Language.template("/{*}/a"),
+    "template 3": Language.template("/{**}/a"),
+    "template 4": Language.template("/{*}/{**}"),
+    "two": Language.exact("/e") | Language.prefix("/a/"),
+    "less": Language.prefix("/a/") - Language.exact("/a/e"),
+    "regex": Language.regex("/a/[2e]+"),
+}
+
+
+def test_the_worked_example_to_the_letter() -> None:
+    assert raw_allow(Language.prefix("/api/")) == WORKED
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_by_brute_force(name: str) -> None:
+    language = FORMS[name]
+    pattern = raw_allow(language)
+    if pattern is None:
+        assert not (language & DOT_FREE).overlaps(BARE_PATHS)
+        return
+    matches = re.compile(pattern.replace("(?s:.)", "[\\s\\S]")).fullmatch
+    segments = re.compile(f"(?:/{SEG})+").fullmatch
+    for path in SHORT:
+        allowed = matches(path) is not None
+        wanted = language.accepts(path) and segments(path) is not None
+        assert allowed == wanted or ("\\" in path and not allowed), path
+        if allowed and "\\" not in path:
+            assert language.accepts(normalise_istio(path)), path
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_is_the_language_without_dot_segments(name: str) -> None:
+    language = FORMS[name]
+    pattern = raw_allow(language)
+    if pattern is not None:
+        written = Language.regex(pattern, "rust")
+        assert written.same(language & DOT_FREE, within=RAW)
+        assert written.issubset(language & DOT_FREE, within=BARE_PATHS)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_reads_back(name: str) -> None:
+    language = FORMS[name]
+    pattern = raw_allow(language)
+    if pattern is None:
+        return
+    back = from_raw(pattern)
+    assert back is not None
+    assert (back & DOT_FREE).same(language & DOT_FREE, within=RAW)
+    if name not in ("any", "less", "regex"):
+        assert back.as_patterns(BARE_PATHS) == language.as_patterns(BARE_PATHS)
+
+
+PIECES = st.text("/.a%2e", max_size=4).map(lambda s: "/" + s)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["prefix", "exact", "segments", "suffix"]), PIECES)
+def test_any_simple_form(kind: str, text: str) -> None:
+    language = getattr(Language, kind)(text if kind != "suffix" else text[1:])
+    pattern = raw_allow(language)
+    if pattern is not None:
+        assert Language.regex(pattern, "rust").same(language & DOT_FREE, within=RAW)
+        back = from_raw(pattern)
+        assert back is not None and (back & DOT_FREE).same(language & DOT_FREE, within=RAW)
+
+
+def test_dot_free_is_segments() -> None:
+    assert Language.regex(f"(?:/{SEG})+").same(DOT_FREE)
+
+
+def test_dot_free_paths_stay_as_they_are() -> None:
+    stray = re.compile(r"/(?:\.|%2[eE]){0,2}%2?(?:/|$)")  # a lone percent sign at the end of a short segment is refused too
+    for path in SHORT:
+        if "\\" not in path:
+            assert DOT_FREE.accepts(path) == (normalise_istio(path) == path and not stray.search(path)), path
+
+
+@pytest.mark.parametrize(
+    ("sent", "judged"),
+    [
+        ("/a/./b", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/a/..", "/"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/..", "/"),
+        ("//a//b", "//a//b"),
+        ("/a//../b", "/a/b"),
+        ("/a\\..\\b", "/b"),
+        ("/%2e%2E/x", "/x"),
+        ("/a/...", "/a/..."),
+        ("/a%2f../b", "/a%2f../b"),
+        ("/a?x=/../b", "/a"),
+        ("/a#f", "/a"),
+        ("*", "*"),
+    ],
+)
+def test_normalised(sent: str, judged: str) -> None:
+    assert normalise_istio(sent) == judged
+
+
+def test_a_pattern_that_lets_dot_segments_in_says_nothing_of_normalised_paths() -> None:
+    assert from_raw("^/api/.*$") is None
+    numbers = from_raw("/users/[0-9]+")
+    assert numbers is not None and numbers.accepts("/users/7")
+
+
+def test_too_long_for_the_field() -> None:
+    many = Language.none()
+    for number in range(40):
+        many = many | Language.prefix(f"/service{number}x/api/")
+    assert raw_allow(many, limit=200) is None
+
+
+def test_queries() -> None:
+    assert without_query(Language.regex("/charge(\\?.*)?")) == Language.exact("/charge")
+    assert without_query(Language.regex("/charge")) is None
+    assert without_query(Language.regex("/api/.*")) == Language.prefix("/api/")
+    assert without_query(Language.regex("/u/[^/?]+(\\?.*)?")) == Language.template("/u/{*}")
+    assert with_query(Language.exact("/a")).same(Language.regex("/a(\\?.*)?"), within=PATHS)
+    assert with_query(Language.prefix("/a")).same(Language.prefix("/a"), within=PATHS)
+
+
+def test_importing_values_does_not_import_lark() -> None:
+    modules = "language paths durations identities ports retry quantity hosts cidrs"
+    code = "import sys\n" + "".join(f"import meshport.values.{m}\n" for m in modules.split()) + "assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
