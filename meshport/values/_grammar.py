@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from meshport._resources import data
 from meshport.values.problems import ValueProblem
@@ -39,3 +39,13 @@ def parse(name: str, text: str, what: str) -> Tree[Token]:
         raise ValueProblem(f"{text!r} is not {what}: unexpected {text[at : at + 1]!r}", at + 1) from None
     except UnexpectedInput as error:  # pragma: no cover - lark raises one of the above
         raise ValueProblem(f"{text!r} is not {what}", (error.pos_in_stream or 0) + 1) from None
+
+
+def trees(tree: Tree[Token]) -> list[Tree[Token]]:
+    """The children that are rules."""
+    return [cast("Tree[Token]", child) for child in tree.children if hasattr(child, "data")]
+
+
+def tokens(tree: Tree[Token]) -> list[Token]:
+    """The children that are terminals."""
+    return [child for child in tree.children if not hasattr(child, "data")]

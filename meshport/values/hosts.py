@@ -1,0 +1,55 @@
+"""Host names as Istio reads them: short names, Kubernetes Services, wildcards."""
+
+from __future__ import annotations
+
+from meshport.values.language import Language
+
+
+def resolve_host(host: str, namespace: str, cluster_domain: str = "cluster.local") -> str:
+    """The full name that Istio makes of a host: one without a dot is a Service of `namespace`; anything else, wildcards too, stays. Lower
+    case, no final dot.
+    """
+    host = host.lower().removesuffix(".")
+    if not host or "." in host or "*" in host:
+        return host
+    return f"{host}.{namespace}.svc.{cluster_domain}"
+
+
+def kubernetes_service(host: str, cluster_domain: str = "cluster.local") -> tuple[str, str] | None:
+    """(name, namespace) of a full Service name, None for any other host."""
+    stem = host.lower().removesuffix(".").removesuffix(f".svc.{cluster_domain}")
+    name, dot, namespace = stem.partition(".")
+    whole = f"{stem}.svc.{cluster_domain}" == host.lower().removesuffix(".")
+    return (name, namespace) if whole and dot and name and namespace and "." not in namespace and "*" not in stem else None
+
+
+def host_matches(pattern: str, host: str) -> bool:
+    """Whether a host is one of the pattern's: `*` is every host, `*.foo.com` any name below `foo.com` at any depth but not `foo.com`
+    itself. Case does not count.
+
+    `host` may be a wildcard too: then, whether the pattern holds all of it.
+    """
+    pattern, host = pattern.lower().removesuffix("."), host.lower().removesuffix(".")
+    if pattern == "*":
+        return True
+    if not pattern.startswith("*"):
+        return pattern == host
+    ending = pattern[1:]
+    if host.startswith("*"):
+        return host[1:].endswith(ending)
+    return len(host) > len(ending) and host.endswith(ending)
+
+
+def hosts_overlap(one: str, other: str) -> bool:
+    """Whether some host is matched by both patterns."""
+    return host_matches(one, other) or host_matches(other, one)
+
+
+def host_language(pattern: str) -> Language:
+    """The pattern's hosts in lower case, without a port."""
+    pattern = pattern.lower().removesuffix(".")
+    if pattern == "*":
+        return Language.any()
+    if pattern.startswith("*"):
+        return Language.suffix(pattern[1:]) - Language.exact(pattern[1:])
+    return Language.exact(pattern)
