@@ -176,3 +176,19 @@ def _minimised(rows: list[list[int]], block: list[int]) -> list[int]:
         if found == count:
             return new
         block, count = new, found
+
+
+def shortest(dfa: Dfa) -> str | None:
+    """A shortest text that the automaton accepts."""
+    if not dfa.accepting:
+        return None
+    came: dict[int, str] = {0: ""}
+    order = [0]
+    for state in order:
+        if dfa.accepting[state]:
+            return came[state]
+        for chars, target in dfa.edges[state]:
+            if target not in came:
+                came[target] = came[state] + charset.pick(chars)
+                order.append(target)
+    return None

@@ -121,7 +121,13 @@ class Language:
         """A shortest text of the language (inside `within`), spelt with letters where any character will do; None where there is none."""
         if within is not None:
             return (self & within).witness()
-        return self._once("witness", lambda: automata.shortest(self._node))
+        return self._once("witness", self._shortest)
+
+    def _shortest(self) -> str | None:
+        try:
+            return automata.shortest(self._node)
+        except LanguageTooLarge:  # sometimes the deterministic automaton is the small one
+            return dfa.shortest(self._dfa(None))
 
     def issubset(self, other: Language, within: Language | None = None) -> bool:
         """Whether every text of this language (inside `within`) is in the other."""
@@ -283,10 +289,10 @@ def _regex(pattern: str, flavour: Flavour) -> Language:
 
 def union(*languages: Language) -> Language:
     """All texts of all of them; of none: no text."""
-    out = _NONE
+    forms: dict[Form, None] | None = {}
     for language in languages:
-        out = out | language
-    return out
+        forms = None if forms is None or language._forms is None else {**forms, **dict.fromkeys(language._forms)}
+    return Language(automata.either(*(language._node for language in languages)), None if forms is None else tuple(forms))
 
 
 _ANY: Final = Language(ANY, (("any", ""),))

@@ -28,6 +28,20 @@ it.
 """
 _REST: Final = r"[^/\\]*"  # of a segment already known to be none
 _SOME, _ANY = f"(?:/{SEG})+", f"(?:/{SEG})*"
+# After a stray `%`, SEG lets one backslash through. Below a prefix that is harmless: `%\..` normalises to `%/..`,
+# which goes nowhere. Where the number or the place of segments counts, the strict spelling is used.
+_STRICT: Final = _FILLED.replace("[^2/]", r"[^2/\\]").replace("[^eE/]", r"[^eE/\\]")
+_SOME_STRICT: Final = f"(?:/{_STRICT}?)+"
+
+_GUARDS: Final = (
+    (_SOME, "/.*"),
+    (_SOME_STRICT, "/.*"),
+    (_ANY, "(?:/.*)?"),
+    (SEG, "[^/]*"),
+    (_FILLED, "[^/]+"),
+    (_STRICT, "[^/]+"),
+    (_REST, "[^/]*"),
+)
 
 
 def _but(chars: str) -> Term:
@@ -42,7 +56,7 @@ def _filled() -> Term:
     return Alt((Cat((Rep(dot, 0, 2), Alt((_but("./%\\"), percent)), rest)), Cat((Rep(dot, 3, 3), rest))))
 
 
-_SEGMENT: Final = Language(Is(Rep(_filled(), 0, 1)))
+_SEGMENT: Final = Language(Is(Rep(_filled(), 0, 1))) & Language(Is(Rep(_but("/\\"), 0, None)))
 DOT_FREE: Final = Language(Is(Rep(Cat((Text("/"), Rep(_filled(), 0, 1))), 1, None)))
 """Paths made of SEG segments: normalising leaves them as they are. `%2F` may be in them (no mesh's default decodes it)."""
 RAW: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\")), path=True)
@@ -70,7 +84,7 @@ def _raw_allow(language: Language, limit: int) -> str | None:
         text = f"^{bodies[0]}$" if len(bodies) == 1 else f"^(?:{'|'.join(bodies)})$"
         if len(text) <= limit and _stands_for(text, wanted):
             return text
-    body = wanted.to_regex(limit - len("^(?:)$"), within=BARE_PATHS)
+    body = (wanted & RAW).to_regex(limit - len("^(?:)$"), within=BARE_PATHS)
     return None if body is None else f"^(?:{body})$"
 
 
@@ -139,9 +153,9 @@ def _template(text: str) -> str | None:
     out = ""
     for segment in text.split("/")[1:]:
         if segment == "{*}":
-            out += "/" + _FILLED
+            out += "/" + _STRICT
         elif segment == "{**}":
-            out += _SOME
+            out += _SOME_STRICT
         elif _SEGMENT.accepts(segment):
             out += "/" + escaped(segment)
         else:
@@ -158,7 +172,7 @@ def from_raw(pattern: str) -> Language | None:
     that admits none, but is no simple form, stands for itself (see NORMALISED). Raises UnsupportedRegex and its kin.
     """
     written = Language.regex(pattern, "rust")
-    if not written.issubset(DOT_FREE, within=RAW) or written.witness(RAW) is None:
+    if not written.issubset(DOT_FREE, within=BARE_PATHS) or written.witness(RAW) is None:
         return None
     for candidate in (_plain(pattern), *_guesses(written)):
         if candidate is not None and (candidate & DOT_FREE).same(written, within=RAW):
@@ -168,7 +182,9 @@ def from_raw(pattern: str) -> Language | None:
 
 def _plain(pattern: str) -> Language | None:
     """The expression with its guards taken out again."""
-    text = pattern.replace(_SOME, "/.*").replace(_ANY, "(?:/.*)?").replace(SEG, "[^/]*").replace(_FILLED, "[^/]+").replace(_REST, "[^/]*")
+    text = pattern
+    for guarded, loose in _GUARDS:
+        text = text.replace(guarded, loose)
     try:
         forms = Language.regex(text, "rust").as_patterns(BARE_PATHS)
     except ValueProblem:

@@ -52,7 +52,7 @@ def _orbits() -> dict[int, tuple[int, ...]]:
         top = char.upper()
         if low == top and low == char:
             continue
-        fold = unicodedata.normalize("NFC", char.casefold())
+        fold = char.casefold()
         if len(fold) != 1:
             fold = low if len(low) == 1 else char
         groups.setdefault(fold, set()).update((point, ord(fold)))

@@ -64,10 +64,28 @@ def test_no_shift_reduce_conflicts(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("1h30m", "90m"), ("1.5s", "1500ms"), ("5s", "5s"), ("60s", "60s"), ("1m", "60s"), ("300s", "300s"), ("5m", "300s"), ("10m", "10m"), ("301s", "301s"), ("2h", "2h"),
-        ("0", "0s"), ("0s", "0s"), ("-5s", "-5s"), ("+1m", "60s"), ("1h15m30.9s", "4530900ms"), ("10ns", "1ms"), ("12µs", "1ms"), (".5s", "500ms"), ("1.s", "1s"), ("1.0005s", "1001ms"),
+        ("1h30m", "90m"),
+        ("1.5s", "1500ms"),
+        ("5s", "5s"),
+        ("60s", "60s"),
+        ("1m", "60s"),
+        ("300s", "300s"),
+        ("5m", "300s"),
+        ("10m", "10m"),
+        ("301s", "301s"),
+        ("2h", "2h"),
+        ("0", "0s"),
+        ("0s", "0s"),
+        ("-5s", "-5s"),
+        ("+1m", "60s"),
+        ("1h15m30.9s", "4530900ms"),
+        ("10ns", "1ms"),
+        ("12µs", "1ms"),
+        (".5s", "500ms"),
+        ("1.s", "1s"),
+        ("1.0005s", "1001ms"),
     ],
-)  # fmt: skip
+)
 def test_go_durations(text: str, written: str) -> None:
     assert str(durations.parse_go(text)) == durations.parse_go(text).go() == written
 
