@@ -219,6 +219,8 @@ def row(leaf: Leaf, rule: Any, kind: Kind, history: dict[Any, Any], path: str) -
     for member in ("by_value", "irrelevant_values"):
         if member in out and out.get("values"):
             out[member] = {k: v for k, v in out[member].items() if k in out["values"]}
+            if not out[member]:
+                del out[member]
     for when, release in history.get((path,), {}).items():
         out.setdefault(when, release)
     if leaf.versions and len(leaf.versions) < len(kind.versions):

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Check the mapping tables against themselves and against the CRDs. Prints each fault; exit 1 if there is one.
+
+    scripts/check_tables.py [--crds ../shared/crds]
+
+* every feature of a binding has a support row, and every row a complete cell for each of the four targets;
+* every code of a cell has a page in ``mappings/codes*.yaml``, and every page of ``codes-features.yaml`` is used;
+* ranges of `since` and `until` follow on each other without a gap;
+* every leaf of the CRDs (Istio 1.24 to 1.31, Linkerd, Gateway API in both channels) has a binding row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from crd_leaves import load_crds
+
+ROOT = Path(__file__).resolve().parent.parent
+MAPPINGS = ROOT / "mappings"
+COLUMNS = ("istio", "linkerd", "cilium", "gateway-api")
+SUPPORT = {"native", "approximate", "install", "external", "none", "irrelevant"}
+SEVERITY = {"error", "warning", "info"}
+EFFECT = {"widens", "narrows", "changes", "none"}
+TYPES = {"string", "integer", "number", "boolean", "int-or-string", "duration", "object"}
+ROW = {"feature", "inbound", "irrelevant", "type", "values", "by_value", "irrelevant_values", "values_since", "since",
+       "until", "channel", "versions", "dialect", "on"}  # fmt: skip
+PAGE = ("title", "severity", "meaning", "cause", "remedy", "example")
+FOLDERS = {"linkerd.io": "linkerd", "policy.linkerd.io": "linkerd", "workload.linkerd.io": "linkerd",
+           "multicluster.linkerd.io": "linkerd", "split.smi-spec.io": "smi"}  # fmt: skip
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crds", type=Path, default=ROOT.parent / "shared" / "crds")
+    args = parser.parse_args()
+
+    bindings = {path: read(path) for path in sorted((MAPPINGS / "bindings").rglob("*.yaml"))}
+    support = {path: read(path) for path in sorted((MAPPINGS / "support").glob("*.yaml"))}
+    faults = [*binding_faults(bindings), *support_faults(support), *code_faults(support)]
+    features = {name for rows in support.values() for name in rows.get("features", {})}
+    for path, used in ((p, n) for p, rows in bindings.items() for n in sorted(named(rows))):
+        if used not in features:
+            faults.append(f"{short(path)}: feature {used} has no support row")
+    leaves = 0
+    if args.crds.is_dir():
+        found, leaves = crd_faults(bindings, args.crds)
+        faults += found
+    else:
+        faults.append(f"{args.crds}: no such folder; the CRDs were not compared")
+    for fault in faults:
+        print(fault)
+    rows = sum(len(all_rows(r)) for r in bindings.values())
+    print(f"{len(faults)} faults; {rows} binding rows, {len(features)} features, {leaves} leaves of CRDs", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    if not isinstance(loaded, dict):
+        raise SystemExit(f"{short(path)}: a mapping is expected")
+    return loaded
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def all_rows(rows: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every row of a binding file by its path; a key may stand for several dialects."""
+    out: dict[str, dict[str, Any]] = {}
+    for member in ("fields", "annotations", "labels"):
+        for name, row in (rows.get(member) or {}).items():
+            for index, one in enumerate(row if isinstance(row, list) else [row]):
+                out[f"{'' if member == 'fields' else member + ' '}{name}{'' if index == 0 else f' ({index})'}"] = one
+    return out
+
+
+def named(rows: dict[str, Any]) -> set[str]:
+    """The features that a binding file uses."""
+    return {name for row in all_rows(rows).values()
+            for name in (row.get("feature"), row.get("inbound"), *(row.get("by_value") or {}).values()) if name}
+
+
+def binding_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
+    faults = []
+    for path, rows in bindings.items():
+        for name, row in all_rows(rows).items():
+            place = f"{short(path)}: {name}"
+            if ("feature" in row) == ("irrelevant" in row):
+                faults.append(f"{place}: wants either a feature or a reason why it is irrelevant")
+            if row.get("type", "string") not in TYPES:
+                faults.append(f"{place}: unknown type {row['type']}")
+            faults += [f"{place}: unknown member {member}" for member in row if member not in ROW]
+            values = {str(value) for value in row.get("values") or ()}
+            for member in ("by_value", "irrelevant_values", "values_since"):
+                for value in row.get(member) or {}:
+                    if values and str(value) not in values:
+                        faults.append(f"{place}: {member} names {value}, which is not a value")
+    return faults
+
+
+def cells(row: dict[str, Any], column: str) -> list[dict[str, Any]]:
+    found = row.get(column)
+    return found if isinstance(found, list) else [found] if isinstance(found, dict) else []
+
+
+def support_faults(support: dict[Path, dict[str, Any]]) -> list[str]:
+    faults, owners = [], {}
+    for path, rows in support.items():
+        if rows.get("pattern") != path.stem:
+            faults.append(f"{short(path)}: pattern is not the name of the file")
+        faults += [f"{short(path)}: no summary for {c}" for c in COLUMNS if not (rows.get("summary") or {}).get(c)]
+        for name, row in (rows.get("features") or {}).items():
+            place = f"{short(path)}: {name}"
+            if name in owners:
+                faults.append(f"{place}: stands in {owners[name]} too")
+            owners[name] = short(path)
+            if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", name):
+                faults.append(f"{place}: not a name of the form family.aspect")
+            if not row.get("title"):
+                faults.append(f"{place}: no title")
+            for column in COLUMNS:
+                found = cells(row, column)
+                if not found:
+                    faults.append(f"{place}: no cell for {column}")
+                for cell in found:
+                    faults += [f"{place}.{column}: {fault}" for fault in cell_faults(cell)]
+                faults += [f"{place}.{column}: {fault}" for fault in range_faults(found)]
+    return faults
+
+
+def cell_faults(cell: dict[str, Any]) -> list[str]:
+    faults = []
+    if cell.get("support") not in SUPPORT:
+        faults.append(f"unknown support {cell.get('support')}")
+    if not cell.get("source"):
+        faults.append("no source")
+    if cell.get("support") == "irrelevant" and not cell.get("reason"):
+        faults.append("irrelevant without a reason")
+    if cell.get("support") in SUPPORT - {"native", "irrelevant"}:
+        faults += [f"no {member}" for member in ("code", "severity", "effect", "message", "remedy") if not cell.get(member)]
+        if cell.get("severity") not in SEVERITY:
+            faults.append(f"unknown severity {cell.get('severity')}")
+        if cell.get("effect") not in EFFECT:
+            faults.append(f"unknown effect {cell.get('effect')}")
+        holes = set(re.findall(r"\{(.*?)\}", f"{cell.get('message')} {cell.get('remedy')}")) - {"value", "path", "resource"}
+        faults += [f"unknown placeholder {{{hole}}}" for hole in sorted(holes)]
+    return faults
+
+
+def range_faults(found: list[dict[str, Any]]) -> list[str]:
+    """Cells of one column have to cover every release once."""
+    if not found:
+        return []
+    def key(release: Any) -> tuple[int, ...]:
+        return tuple(int(part) for part in str(release).split("."))
+    ordered = sorted(found, key=lambda cell: key(cell.get("since", "0")))
+    faults = []
+    if "since" in ordered[0]:
+        faults.append(f"nothing before {ordered[0]['since']}")
+    for earlier, later in zip(ordered, ordered[1:]):
+        if str(earlier.get("until")) != str(later.get("since")):
+            faults.append(f"a gap or an overlap between until {earlier.get('until')} and since {later.get('since')}")
+    if "until" in ordered[-1]:
+        faults.append(f"nothing from {ordered[-1]['until']} on")
+    return faults
+
+
+def code_faults(support: dict[Path, dict[str, Any]]) -> list[str]:
+    used = {(cell["code"], f"{short(path)}: {name}") for path, rows in support.items()
+            for name, row in (rows.get("features") or {}).items() for c in COLUMNS for cell in cells(row, c) if cell.get("code")}
+    pages: dict[str, Path] = {}
+    faults = []
+    for path in sorted(MAPPINGS.glob("codes*.yaml")):
+        for code, page in read(path).items():
+            if code in pages:
+                faults.append(f"{short(path)}: {code} stands in {short(pages[code])} too")
+            pages[code] = path
+            if path.name == "codes-features.yaml":
+                faults += [f"{short(path)}: {code} has no {member}" for member in PAGE if not page.get(member)]
+                if not re.fullmatch(r"MP[1-9][5-9]\d", code):
+                    faults.append(f"{short(path)}: {code} is not of the range MPx50 to MPx99")
+    known = {code for code, _ in used}
+    faults += [f"{place}: {code} has no page" for code, place in sorted(used) if code not in pages]
+    faults += [f"{short(path)}: {code} is used by no cell" for code, path in sorted(pages.items())
+               if path.name == "codes-features.yaml" and code not in known]
+    return faults
+
+
+def crd_faults(bindings: dict[Path, dict[str, Any]], crds: Path) -> tuple[list[str], int]:
+    """What the CRDs have and no row knows, and how many leaves were looked at."""
+    tables = {(rows["group"], rows["kind"]): rows for rows in bindings.values() if rows.get("group")}
+    core = read(MAPPINGS / "bindings" / "core" / "metadata.yaml")["fields"]
+    istio = [p for p in sorted((crds / "istio").glob("crd-all.release-*.yaml"))
+             if int(p.stem.rsplit(".", 1)[1]) >= 24]
+    sources = istio + sorted((crds / "linkerd").glob("*.yaml")) + sorted((crds / "gateway-api").rglob("*.yaml"))
+    faults, count = [], 0
+    for path in sources:
+        for (group, name), kind in load_crds([path]).items():
+            table = tables.get((group, name))
+            if table is None:
+                faults.append(f"{path.name}: {group}/{name} has no binding file")
+                continue
+            faults += [f"{path.name}: {name} is served at {v}, which its binding file does not list"
+                       for v in kind.versions if v not in table["versions"]]
+            rows = {**core, **table["fields"]}
+            for leaf in kind.leaves:
+                count += 1
+                if not known(leaf, rows):
+                    faults.append(f"{path.name}: {name}: no row for {leaf}")
+    return list(dict.fromkeys(faults)), count
+
+
+def known(leaf: str, rows: dict[str, dict[str, Any]]) -> bool:
+    """Whether a row stands for a leaf: the leaf itself, its map form, or a free-form row above it."""
+    if leaf in rows and ("type" in rows[leaf]) or f"{leaf}.*" in rows:
+        return True
+    path = leaf
+    while path:
+        if rows.get(path, {}).get("type") == "object":
+            return True
+        path = path[:-2] if path.endswith("[]") else path.rpartition(".")[0]
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
