@@ -1,0 +1,241 @@
+"""The shape of what was read: documents as plain objects, and beside each a shadow that gives every leaf its number.
+
+A leaf is a scalar, a null, `{}` or `[]`. Leaf numbers are global in a bundle, those of one document are contiguous and rise in the order
+of the tree, so neither paths nor parents have to be stored: they are found again by walking the shadow.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Part = str | int
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(slots=True, eq=False)
+class Document:
+    """One Kubernetes object as it stood in its file. Two documents are equal only if they are the same one."""
+
+    file: str | None
+    """As shown to the user: the path given, joined with the relative one; `<stdin>`; None from `load_objects`."""
+    index: int
+    """Number of the document in its file, from 0; from `load_objects` the position in the list."""
+    item: int | None
+    """Number inside a `kind: List`, else None."""
+    value: dict[str, Any]
+    leaves: Any
+    """The shadow: nested as `value`, every leaf replaced by its number."""
+    line: int
+    """First line of the document from 1; 0 if unknown."""
+    text: tuple[int, int] | None
+    """(start, end) of its source within its file's text, if it can be edited alone."""
+    first: int = 0
+    """Its first leaf; `first + count` is the first leaf of the next document."""
+    count: int = 0
+
+    def _string(self, *path: str) -> str | None:
+        at: Any = self.value
+        for key in path:
+            if not isinstance(at, dict):
+                return None
+            at = at.get(key)
+        return at if isinstance(at, str) else None
+
+    @property
+    def api_version(self) -> str:
+        return self._string("apiVersion") or ""
+
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def kind(self) -> str:
+        return self._string("kind") or ""
+
+    @property
+    def namespace(self) -> str | None:
+        """`metadata.namespace`, None if absent or empty."""
+        return self._string("metadata", "namespace") or None
+
+    @property
+    def name(self) -> str:
+        return self._string("metadata", "name") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the input as text. Lines and columns count from 1; None where no place is known."""
+
+    code: str
+    message: str
+    remedy: str
+    file: str | None = None
+    document: int | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str | None = None
+    leaves: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file that was read: `documents` counts the objects taken from it (items of a List singly); `text` is None if it could not be
+    decoded.
+    """
+
+    file: str
+    sha256: str
+    documents: int
+    text: str | None = field(default=None, repr=False)
+
+
+def format_path(parts: Sequence[Part]) -> str:
+    """`spec.http[2].route[0].weight`; keys outside `[A-Za-z0-9_-]+` as `["a.b/c"]`. The empty path is ""."""
+    out: list[str] = []
+    for part in parts:
+        if isinstance(part, int):
+            out.append(f"[{part}]")
+        elif _BARE_KEY.fullmatch(part):
+            out.append(f".{part}" if out else part)
+        else:
+            escaped = str(part).replace("\\", "\\\\").replace('"', '\\"')
+            out.append(f'["{escaped}"]')
+    return "".join(out)
+
+
+def first_leaf(shadow: Any) -> int:
+    """The lowest leaf number in a shadow."""
+    while not isinstance(shadow, int):
+        shadow = shadow[0] if isinstance(shadow, list) else next(iter(shadow.values()))
+    return shadow
+
+
+def locate(shadow: Any, leaf: int) -> tuple[Part, ...]:
+    """The way to `leaf` in a shadow that holds it."""
+    parts: list[Part] = []
+    while not isinstance(shadow, int):
+        key: Part
+        if isinstance(shadow, list):
+            key = bisect_right(shadow, leaf, key=first_leaf) - 1
+            shadow = shadow[key]
+        else:
+            key, child = "", shadow
+            for name, at in shadow.items():
+                if first_leaf(at) > leaf:
+                    break
+                key, child = name, at
+            shadow = child
+        parts.append(key)
+    return tuple(parts)
+
+
+def leaf_paths(shadow: Any) -> Iterator[tuple[int, tuple[Part, ...]]]:
+    """(leaf, path) of all leaves in a shadow, in order."""
+    stack: list[tuple[Any, tuple[Part, ...]]] = [(shadow, ())]
+    while stack:
+        at, path = stack.pop()
+        if isinstance(at, int):
+            yield at, path
+        elif isinstance(at, list):
+            stack.extend((at[number], (*path, number)) for number in range(len(at) - 1, -1, -1))
+        else:
+            stack.extend((at[key], (*path, key)) for key in reversed(at))
+
+
+class Bundle:
+    """The documents of one conversion, in the order in which they were read. Read-only once built, safe to share between threads."""
+
+    __slots__ = ("_columns", "_firsts", "_lines", "_texts", "documents", "files", "problems")
+
+    def __init__(
+        self,
+        documents: list[Document],
+        problems: list[Problem],
+        files: list[SourceFile],
+        lines: array[int],
+        columns: array[int],
+    ) -> None:
+        self.documents = documents
+        self.problems = problems
+        self.files = files
+        self._lines = lines
+        self._columns = columns
+        self._firsts = array("L", (document.first for document in documents))
+        self._texts = {source.file: source.text for source in files}
+
+    def __repr__(self) -> str:
+        return f"<Bundle of {len(self.documents)} documents, {self.leaf_count} leaves, {len(self.problems)} problems>"
+
+    @property
+    def leaf_count(self) -> int:
+        return len(self._lines)
+
+    def _check(self, leaf: int) -> None:
+        if not 0 <= leaf < len(self._lines):
+            raise IndexError(f"no leaf {leaf} in a bundle of {len(self._lines)}")
+
+    def owner(self, leaf: int) -> Document:
+        """The document that holds a leaf. IndexError for a number that is no leaf, here and below."""
+        self._check(leaf)
+        return self.documents[bisect_right(self._firsts, leaf) - 1]
+
+    def line(self, leaf: int) -> int | None:
+        """Line of the leaf's value from 1; None where the bundle was made from objects. An alias has the place of its anchor."""
+        self._check(leaf)
+        return self._lines[leaf] or None
+
+    def column(self, leaf: int) -> int | None:
+        """Column of the leaf's value, from 1, in characters."""
+        self._check(leaf)
+        return self._columns[leaf] or None
+
+    def parts(self, leaf: int) -> tuple[Part, ...]:
+        """The path of a leaf as keys and list indices; for an item of a List from the item."""
+        return locate(self.owner(leaf).leaves, leaf)
+
+    def path(self, leaf: int) -> str:
+        """The path of a leaf as text, see `format_path`."""
+        return format_path(self.parts(leaf))
+
+    def value(self, leaf: int) -> Any:
+        """The scalar at a leaf, None, `{}` or `[]`."""
+        document = self.owner(leaf)
+        at: Any = document.value
+        for part in locate(document.leaves, leaf):
+            at = at[part]
+        return at
+
+    def leaves_of(self, document: Document) -> range:
+        """The leaf numbers of one of this bundle's documents."""
+        return range(document.first, document.first + document.count)
+
+    def walk(self, document: Document) -> Iterator[tuple[int, tuple[Part, ...], Any]]:
+        """(leaf, path, value) of all leaves of a document in order; quicker than `path` and `value` for each."""
+        stack: list[tuple[Any, Any, tuple[Part, ...]]] = [(document.leaves, document.value, ())]
+        while stack:
+            shadow, value, path = stack.pop()
+            if isinstance(shadow, int):
+                yield shadow, path, value
+            elif isinstance(shadow, list):
+                stack.extend((shadow[i], value[i], (*path, i)) for i in range(len(shadow) - 1, -1, -1))
+            else:
+                stack.extend((shadow[key], value[key], (*path, key)) for key in reversed(shadow))
+
+    def text_of(self, document: Document) -> str | None:
+        """The source text of a document that can be edited alone, else None."""
+        if document.text is None or document.file is None:
+            return None
+        text = self._texts.get(document.file)
+        return None if text is None else text[document.text[0] : document.text[1]]

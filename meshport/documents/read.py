@@ -1,0 +1,442 @@
+"""Files, folders, streams and plain objects become a Bundle; whatever is wrong with the text becomes a Problem, and spoils only its own
+document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from meshport.documents import build as _build
+from meshport.documents import jsontext
+from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
+from meshport.documents.events import backend, pure_backend
+from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, first_leaf, format_path, leaf_paths
+from meshport.errors import InputError
+
+STDIN = "<stdin>"
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_FILE = 256_000_000
+"""Bytes of one file."""
+
+_SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
+_BARE_SEPARATOR = re.compile(r"\s*(?:#.*)?")
+_NEXT_JSON = re.compile(r"^[{\[]", re.MULTILINE)
+_JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\"\]]")
+_NOT_MANIFEST_TEXT = frozenset({"command", "args", "data", "stringData", "binaryData", "script"})
+
+
+def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
+    """Reads files and folders (recursively: `.yaml`, `.yml`, `.json`; nothing hidden), `-` for standard input.
+
+    What is wrong with single documents is in `Bundle.problems`; with `strict` the first unreadable document raises InputError.
+    A path that does not exist or cannot be read raises InputError in any case. A file that is reached twice is read once.
+    """
+    reader = _Reader(strict)
+    seen: set[str] = set()
+    for path in paths:
+        if os.fspath(path) == "-":
+            reader.bytes(sys.stdin.buffer.read(), STDIN)
+            continue
+        given = Path(path)
+        if given.is_dir():
+            for file in _files(given):
+                real = os.path.realpath(file)
+                if real in seen:
+                    continue
+                seen.add(real)
+                try:
+                    data = file.read_bytes()
+                except OSError as error:
+                    reader.file_problem(str(file), f"cannot be read: {error.strerror or error}", "check its permissions", None)
+                else:
+                    reader.bytes(data, str(file))
+            continue
+        real = os.path.realpath(given)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            data = given.read_bytes()
+        except FileNotFoundError:
+            raise InputError("no such file or folder; check the path, or give `-` to read standard input", file=str(path)) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot be read ({reason}); check its permissions", file=str(path)) from None
+        reader.bytes(data, str(given))
+    return reader.bundle()
+
+
+def load_text(text: str, file: str | None = None) -> Bundle:
+    """Reads YAML or JSON text. Raises InputError at the first unreadable document; lesser problems are in `Bundle.problems`."""
+    reader = _Reader(strict=True)
+    reader.text(text, file)
+    return reader.bundle()
+
+
+def load_stream(content: str | bytes, file: str = STDIN, *, strict: bool = False) -> Bundle:
+    """Reads what came on standard input, collecting problems as `load` does."""
+    reader = _Reader(strict)
+    if isinstance(content, str):
+        reader.text(content, file)
+    else:
+        reader.bytes(content, file)
+    return reader.bundle()
+
+
+def load_objects(objects: Sequence[Mapping[str, Any]]) -> Bundle:
+    """A bundle of plain objects, which are neither copied nor changed. There are no files and no places; `index` is the position in the
+    list.
+
+    Raises InputError for an object nested deeper than the limit (or holding itself).
+    """
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    leaf = 0
+
+    def number(value: Any, depth: int) -> Any:
+        nonlocal leaf
+        if depth > MAX_DEPTH:
+            raise InputError(f"object {index} is nested deeper than {MAX_DEPTH} levels; flatten it", file=None)
+        if value and isinstance(value, Mapping):
+            return {key: number(child, depth + 1) for key, child in value.items()}
+        if value and isinstance(value, (list, tuple)):
+            return [number(child, depth + 1) for child in value]
+        leaf += 1
+        return leaf - 1
+
+    for index, each in enumerate(objects):
+        listed = _is_list(each)
+        for item, value in enumerate(_items(each, None, 0)) if listed else [(None, (each, None))]:
+            given = value[0]
+            wrong = _not_an_object(given)
+            if wrong:
+                problems.append(Problem("MP002", wrong, _MP002, None, index))
+                continue
+            first = leaf
+            documents.append(Document(None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first))
+    return Bundle(documents, problems, [], array("I", bytes(4 * leaf)), array("I", bytes(4 * leaf)))
+
+
+def plain(text: str) -> Any:
+    """The value of the first document in `text`, whatever it is, None if there is none. Raises InputError."""
+    lines, columns = array("I"), array("I")
+    try:
+        if text.lstrip()[:1] in ("{", "["):
+            source = jsontext.Text(text, 0)
+            try:
+                tree: Tree | None = jsontext.build(source, source.skip(0), lines, columns)[0]
+            except UnreadableError:
+                tree = _yaml(Builder(backend(), lines, columns), text, 0)
+        else:
+            leading = _SEPARATOR.match(text)
+            tree = _yaml(Builder(backend(), lines, columns), text[leading.end() :] if leading else text, 1 if leading else 0)
+    except UnreadableError as error:
+        raise InputError(error.reason, line=error.line, column=error.column) from None
+    if tree is None:
+        return None
+    return renumber([(tree.value, tree.shadow)], lines, columns, 0, [])[0][0][0] if tree.dirty else tree.value
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                file = Path(root, name)
+                if file.is_file() or file.is_symlink():
+                    yield file
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """The text between two separators."""
+
+    start: int
+    end: int
+    base: int  # lines before it
+    separator: str  # what stands behind the `---` before it, if that is more than a comment
+
+
+def _segments(text: str) -> Iterator[_Segment]:
+    """Cuts at lines that start with `---`, before anything is parsed, as kubectl does."""
+    start, base, separator = 0, 0, ""
+    for found in _SEPARATOR.finditer(text):
+        yield _Segment(start, found.start(), base, separator)
+        base += text.count("\n", start, found.end())
+        start = found.end()
+        separator = "" if _BARE_SEPARATOR.fullmatch(found["rest"]) else found["rest"].strip()
+    yield _Segment(start, len(text), base, separator)
+
+
+def _yaml(builder: Builder, text: str, base: int) -> Tree | None:
+    try:
+        return builder.build(text, base)
+    except UnreadableError as error:
+        # Go reads `[::1]`, libyaml does not
+        doubtful = "':'" in error.reason or "did not find expected node content" in error.reason
+        if not doubtful or "{{" in text or builder.backend.name != "libyaml":
+            raise
+        try:
+            return Builder(pure_backend(), builder.lines, builder.columns).build(text, base)
+        except UnreadableError:
+            raise error from None
+
+
+# ---- objects ---------------------------------------------------------------------------------------------------------------------------
+
+_MP002 = "nothing to do if the file is no manifest; else add apiVersion and kind"
+
+
+def _not_an_object(value: Any) -> str | None:
+    """Why a value is no Kubernetes object, None if it is one."""
+    if not isinstance(value, Mapping):
+        kind = "a list" if isinstance(value, (list, tuple)) else "null" if value is None else "a single value"
+        return f"skipped: the document is {kind}, not a Kubernetes object"
+    missing = [key for key in ("apiVersion", "kind") if not (isinstance(value.get(key), str) and value[key])]
+    return f"skipped: the document has no {' and no '.join(missing)}, so it is not a Kubernetes object" if missing else None
+
+
+def _is_list(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    kind, items = value.get("kind"), value.get("items")
+    return isinstance(kind, str) and kind.endswith("List") and (isinstance(items, (list, tuple)) or (items is None and kind == "List"))
+
+
+def _items(value: Mapping[str, Any], shadow: Any, depth: int) -> Iterator[tuple[Any, Any]]:
+    """(value, shadow) of the items of a List, and of Lists in it. In a typed list (`PodList`) items may leave out what the list says."""
+    kind = value["kind"].removesuffix("List")
+    for number, item in enumerate(value.get("items") or ()):
+        places = shadow["items"][number] if shadow is not None else None
+        if _is_list(item) and depth < MAX_DEPTH:
+            yield from _items(item, places, depth + 1)
+            continue
+        if kind and isinstance(item, Mapping) and item and not item.get("kind") and isinstance(value.get("apiVersion"), str):
+            told = {"apiVersion": "apiVersion", "kind": "kind"}
+            item = {**{key: item[key] for key in item if key not in told}, "apiVersion": value["apiVersion"], "kind": kind}
+            if places is not None:
+                places = {**{key: places[key] for key in places if key not in told}, **{key: shadow[key] for key in told}}
+        yield item, places
+
+
+class _Reader:
+    """Collects documents and problems from any number of texts."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.documents: list[Document] = []
+        self.problems: list[Problem] = []
+        self.files: list[SourceFile] = []
+        self.lines = array("I")
+        self.columns = array("I")
+        self.builder = Builder(backend(), self.lines, self.columns)
+
+    def bundle(self) -> Bundle:
+        return Bundle(self.documents, self.problems, self.files, self.lines, self.columns)
+
+    # -- one file
+
+    def file_problem(self, file: str, message: str, remedy: str, line: int | None, code: str = "MP001") -> None:
+        if self.strict:
+            raise InputError(f"{message}; {remedy}", file=file, line=line)
+        self.problems.append(Problem(code, message, remedy, file, None, line))
+
+    def bytes(self, data: bytes, file: str) -> None:
+        sha = hashlib.sha256(data).hexdigest()
+        message, code, remedy = "", "MP001", "save it as UTF-8"
+        line: int | None = None
+        text: str | None = None
+        if len(data) > MAX_FILE:
+            message, code, remedy = f"the file has {len(data)} bytes", "MP005", "split it into several files"
+        elif data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            message = "the file is UTF-16, not UTF-8"
+        else:
+            try:
+                text = data.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                line = data.count(b"\n", 0, error.start) + 1
+                message = "the file is not UTF-8 text" + (" (it looks binary)" if b"\0" in data[:4096] else "")
+        if text is None:
+            self.files.append(SourceFile(file, sha, 0, None))
+            self.file_problem(file, message, remedy, line, code)
+        else:
+            self.text(text, file, sha)
+
+    def text(self, text: str, file: str | None, sha: str | None = None) -> None:
+        before = len(self.documents)
+        text = text.removeprefix("\ufeff")
+        index = 0
+        for segment in _segments(text):
+            body = text[segment.start : segment.end]
+            content = body.lstrip(" \t\r\n\ufeff")
+            if segment.separator:
+                reason = f"`---{' ' if segment.separator[0] not in '-' else ''}{segment.separator}` is not a document separator"
+                problem = UnreadableError(reason, "put what follows `---` on a line of its own", 0, 1)
+                self._unreadable(problem, body, file, index, segment.base)
+                index += 1
+            elif not content:
+                continue
+            elif content[0] == "%" and all(line[:1] in ("", "%", "#") for line in (each.strip() for each in content.splitlines())):
+                continue  # directives for the document behind the next separator
+            elif content[0] in "{[":
+                index = self._json(text, segment, file, index)
+            else:
+                index = self._one(body, segment, file, index)
+        if file is not None:
+            sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            self.files.append(SourceFile(file, sha, len(self.documents) - before, text))
+
+    def _one(self, body: str, segment: _Segment, file: str | None, index: int) -> int:
+        first = len(self.lines)
+        try:
+            tree = _yaml(self.builder, body, segment.base)
+        except UnreadableError as error:
+            self._unreadable(error, body, file, index, segment.base)
+            return index + 1
+        if tree is None:
+            return index
+        return self._accept(tree, first, file, index, (segment.start, segment.end), segment.base)
+
+    def _json(self, text: str, segment: _Segment, file: str | None, index: int) -> int:
+        source = jsontext.Text(text[segment.start : segment.end], segment.base)
+        at = source.skip(0)
+        started = at
+        while at < len(source.text):
+            first = len(self.lines)
+            try:
+                tree, end = jsontext.build(source, at, self.lines, self.columns)
+            except UnreadableError as error:
+                jsonlike = _JSON_START.match(source.text, at) is not None
+                following = _NEXT_JSON.search(source.text, at + 1) if jsonlike else None
+                if at == started and error.code != "MP005":
+                    try:  # a flow mapping of YAML starts like JSON
+                        flow = _yaml(self.builder, source.text, segment.base)
+                    except UnreadableError as other:
+                        if not jsonlike:
+                            error = other
+                    else:
+                        if flow is not None and flow.after is not None and following is not None:
+                            del self.lines[first:], self.columns[first:]  # several JSON values, the first of them broken
+                            self._unreadable(error, source.text[at : following.start()], file, index, segment.base)
+                            index, at = index + 1, following.start()
+                            continue
+                        span = (segment.start, segment.end)
+                        return index if flow is None else self._accept(flow, first, file, index, span, segment.base)
+                self._unreadable(error, source.text[at : following.start() if following else None], file, index, segment.base)
+                index += 1
+                if following is None:
+                    return index
+                at = following.start()
+                continue
+            index = self._accept(tree, first, file, index, (segment.start + at, segment.start + end), segment.base)
+            at = source.skip(end)
+        return index
+
+    # -- one document
+
+    def _unreadable(self, error: UnreadableError, body: str, file: str | None, index: int, base: int) -> None:
+        code, message, remedy = error.code, f"cannot be read: {error.reason}", error.remedy
+        if code == "MP001" and _build.looks_templated(body):
+            code, remedy = "MP004", "run `helm template` first and give its output"
+            message = f"looks like an unrendered Helm template ({error.reason})"
+        line = None if error.line is None else error.line + base
+        if self.strict:
+            raise InputError(f"{message}; {remedy}", file=file, line=line, column=error.column)
+        self.problems.append(Problem(code, message, remedy, file, index, line, error.column))
+
+    def _accept(self, tree: Tree, first: int, file: str | None, index: int, span: tuple[int, int], base: int) -> int:
+        """Makes documents of a tree and problems of what was noticed on the way. The number of the next document comes back."""
+        if tree.value is None:
+            del self.lines[first:], self.columns[first:]
+            return index
+        listed = _is_list(tree.value)
+        taken: list[tuple[int | None, int, Any, Any]] = []
+        for item, (value, shadow) in enumerate(_items(tree.value, tree.shadow, 0) if listed else [(tree.value, tree.shadow)]):
+            begins = self.lines[first_leaf(shadow)] if listed else tree.line
+            wrong = _not_an_object(value)
+            if wrong:
+                path = f"items[{item}]" if listed else None
+                self.problems.append(Problem("MP002", wrong, _MP002, file, index, begins, None, path))
+            else:
+                taken.append((item if listed else None, begins, value, shadow))
+        watched = tree.templates + tree.variables
+        moved = {leaf: [leaf] for leaf in watched}
+        if not taken:
+            del self.lines[first:], self.columns[first:]
+            moved = {leaf: [] for leaf in watched}
+        elif tree.dirty or listed:
+            copies, moved = renumber([(value, shadow) for _, _, value, shadow in taken], self.lines, self.columns, first, watched)
+            taken = [(number, begins, *copy) for (number, begins, _, _), copy in zip(taken, copies, strict=True)]
+        made: list[Document] = []
+        for at, (number, begins, value, shadow) in enumerate(taken):
+            start = first_leaf(shadow)
+            end = first_leaf(taken[at + 1][3]) if at + 1 < len(taken) else len(self.lines)
+            made.append(Document(file, index, number, value, shadow, begins, None if listed else span, start, end - start))
+        self.documents += made
+        for duplicate in tree.duplicates:
+            self._duplicate(duplicate, made, listed, file, index)
+        if watched:
+            self._watched(tree, moved, made, file, index)
+        if tree.after is not None:
+            message = "text after the end of the document is not read, by kubectl neither"
+            self.problems.append(Problem("MP001", message, "put a line `---` between two documents", file, index, tree.after + base))
+        return index + 1
+
+    def _duplicate(self, duplicate: Duplicate, made: list[Document], listed: bool, file: str | None, index: int) -> None:
+        path: tuple[Part, ...] = duplicate.path
+        document = made[0] if made and not listed else None
+        if listed and len(path) > 2 and path[0] == "items":
+            document = next((each for each in made if each.item == path[1]), None)
+            path = path[2:]
+        at: Any = document.leaves if document else None
+        for part in path:
+            if isinstance(at, dict):
+                at = at.get(part)
+            else:
+                at = at[part] if isinstance(at, list) and isinstance(part, int) and part < len(at) else None
+        where = f"lines {duplicate.first_line} and {duplicate.line}"
+        if duplicate.first_line == duplicate.line:
+            where = f"line {duplicate.line}, twice"
+        self.problems.append(
+            Problem(
+                "MP003",
+                f"duplicate key {path[-1]!r} ({where}): the last one wins, as with kubectl",
+                "remove one of them, or put `---` between two documents that ran together",
+                file,
+                index,
+                duplicate.line,
+                duplicate.column,
+                format_path(path),
+                (at,) if isinstance(at, int) else (),
+            )
+        )
+
+    def _watched(self, tree: Tree, moved: dict[int, list[int]], made: list[Document], file: str | None, index: int) -> None:
+        for leaves, message, remedy in (
+            (tree.templates, "looks like an unrendered template", "run `helm template` first and give its output"),
+            (tree.variables, "holds a variable that was not replaced", "render it first (`envsubst`, `flux build kustomization`)"),
+        ):
+            found = sorted(each for leaf in leaves for each in moved[leaf])
+            for document in made:
+                here = set(found[bisect_left(found, document.first) : bisect_left(found, document.first + document.count)])
+                paths = [each for each in leaf_paths(document.leaves) if each[0] in here] if here else []
+                own = [each for each in paths if leaves is tree.templates or _NOT_MANIFEST_TEXT.isdisjoint(each[1])]
+                if own:
+                    leaf, parts = own[0]
+                    several = f" (and {len(own) - 1} more)" if len(own) > 1 else ""
+                    text, place = f"{format_path(parts)}{several} {message}", (self.lines[leaf], self.columns[leaf])
+                    self.problems.append(
+                        Problem("MP004", text, remedy, file, index, *place, format_path(parts), tuple(each for each, _ in own))
+                    )
