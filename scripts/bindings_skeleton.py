@@ -155,11 +155,9 @@ def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
                 rows[path] = {**as_dict(rule)}
         elif name.startswith("metadata."):
             rows[name] = as_dict(rule)
-    for path, rule in (special["schema"] or {}).items():
-        rows[path] = rule
-        best = rules.get("status")
-        if best:
-            rows["status"] = {**as_dict(best), "type": "object"}
+    if special["schema"]:
+        rows |= special["schema"]
+        rows["status"] = {**as_dict(rules["status"]), "type": "object"}
     return emit(kind, versions, rows)
 
 
@@ -172,8 +170,11 @@ def spelled_out(path: str, leaf: Leaf) -> tuple[str, Leaf]:
 
 def best_rule(path: str, rules: dict[str, Any]) -> Any:
     """The rule that covers the longest part of a path; of two alike, the one that is spelled out."""
-    found = [(end, not name.startswith("**."), len(name), rule) for name, rule in rules.items()
-             if not name.startswith("+") and (end := covered(name, path))]
+    found = [
+        (end, not name.startswith("**."), len(name), rule)
+        for name, rule in rules.items()
+        if not name.startswith("+") and (end := covered(name, path))
+    ]
     return max(found, key=lambda entry: entry[:3])[3] if found else None
 
 
@@ -207,11 +208,14 @@ def row(leaf: Leaf, rule: Any, kind: Kind, history: dict[Any, Any], path: str) -
     out = as_dict(rule)
     given_type, given_values = out.pop("type", None), out.pop("values", None)
     out["type"] = given_type or leaf.type
-    values = [v for v in (given_values or leaf.values)]
+    values = list(given_values or leaf.values)
     if values and leaf.type not in ("integer", "boolean", "number"):
         out["values"] = values
-        later = {v: h["since"] for v in values if (h := history.get((path, v))) and "since" in h
-                 and h["since"] != history.get((path,), {}).get("since")}
+        later = {
+            v: h["since"]
+            for v in values
+            if (h := history.get((path, v))) and "since" in h and h["since"] != history.get((path,), {}).get("since")
+        }
         if later:
             out["values_since"] = later
     elif values and leaf.type == "integer":
@@ -228,8 +232,20 @@ def row(leaf: Leaf, rule: Any, kind: Kind, history: dict[Any, Any], path: str) -
     return out
 
 
-KEYS = ["feature", "inbound", "irrelevant", "type", "values", "by_value", "irrelevant_values", "values_since",
-        "since", "until", "channel", "versions"]
+KEYS = [
+    "feature",
+    "inbound",
+    "irrelevant",
+    "type",
+    "values",
+    "by_value",
+    "irrelevant_values",
+    "values_since",
+    "since",
+    "until",
+    "channel",
+    "versions",
+]
 
 
 def emit(kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
@@ -290,8 +306,8 @@ def scalar(value: Any) -> str:
     plain = re.fullmatch(r"[A-Za-z<][^,\[\]{}#\"]*", text) and ": " not in text and not text.endswith(":")
     if plain and yaml.safe_load(text) == text:
         return text
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.*\[\]-]*", text) and "[" in text:  # a path with []
-        return text if yaml_key_safe(text) else f"'{text}'"
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.*\[\]-]*", text) and yaml_key_safe(text):
+        return text  # a path, with its []
     return "'" + text.replace("'", "''") + "'" if '"' in text or "\\" in text else f'"{text}"'
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,12 @@ def all_rows(rows: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def named(rows: dict[str, Any]) -> set[str]:
     """The features that a binding file uses."""
-    return {name for row in all_rows(rows).values()
-            for name in (row.get("feature"), row.get("inbound"), *(row.get("by_value") or {}).values()) if name}
+    return {
+        name
+        for row in all_rows(rows).values()
+        for name in (row.get("feature"), row.get("inbound"), *(row.get("by_value") or {}).values())
+        if name
+    }
 
 
 def binding_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
@@ -111,7 +116,8 @@ def cells(row: dict[str, Any], column: str) -> list[dict[str, Any]]:
 
 
 def support_faults(support: dict[Path, dict[str, Any]]) -> list[str]:
-    faults, owners = [], {}
+    faults: list[str] = []
+    owners: dict[str, str] = {}
     for path, rows in support.items():
         if rows.get("pattern") != path.stem:
             faults.append(f"{short(path)}: pattern is not the name of the file")
@@ -158,13 +164,15 @@ def range_faults(found: list[dict[str, Any]]) -> list[str]:
     """Cells of one column have to cover every release once."""
     if not found:
         return []
+
     def key(release: Any) -> tuple[int, ...]:
         return tuple(int(part) for part in str(release).split("."))
+
     ordered = sorted(found, key=lambda cell: key(cell.get("since", "0")))
     faults = []
     if "since" in ordered[0]:
         faults.append(f"nothing before {ordered[0]['since']}")
-    for earlier, later in zip(ordered, ordered[1:]):
+    for earlier, later in pairwise(ordered):
         if str(earlier.get("until")) != str(later.get("since")):
             faults.append(f"a gap or an overlap between until {earlier.get('until')} and since {later.get('since')}")
     if "until" in ordered[-1]:
@@ -173,8 +181,14 @@ def range_faults(found: list[dict[str, Any]]) -> list[str]:
 
 
 def code_faults(support: dict[Path, dict[str, Any]]) -> list[str]:
-    used = {(cell["code"], f"{short(path)}: {name}") for path, rows in support.items()
-            for name, row in (rows.get("features") or {}).items() for c in COLUMNS for cell in cells(row, c) if cell.get("code")}
+    used = {
+        (cell["code"], f"{short(path)}: {name}")
+        for path, rows in support.items()
+        for name, row in (rows.get("features") or {}).items()
+        for c in COLUMNS
+        for cell in cells(row, c)
+        if cell.get("code")
+    }
     pages: dict[str, Path] = {}
     faults = []
     for path in sorted(MAPPINGS.glob("codes*.yaml")):
@@ -188,8 +202,11 @@ def code_faults(support: dict[Path, dict[str, Any]]) -> list[str]:
                     faults.append(f"{short(path)}: {code} is not of the range MPx50 to MPx99")
     known = {code for code, _ in used}
     faults += [f"{place}: {code} has no page" for code, place in sorted(used) if code not in pages]
-    faults += [f"{short(path)}: {code} is used by no cell" for code, path in sorted(pages.items())
-               if path.name == "codes-features.yaml" and code not in known]
+    faults += [
+        f"{short(path)}: {code} is used by no cell"
+        for code, path in sorted(pages.items())
+        if path.name == "codes-features.yaml" and code not in known
+    ]
     return faults
 
 
@@ -197,8 +214,7 @@ def crd_faults(bindings: dict[Path, dict[str, Any]], crds: Path) -> tuple[list[s
     """What the CRDs have and no row knows, and how many leaves were looked at."""
     tables = {(rows["group"], rows["kind"]): rows for rows in bindings.values() if rows.get("group")}
     core = read(MAPPINGS / "bindings" / "core" / "metadata.yaml")["fields"]
-    istio = [p for p in sorted((crds / "istio").glob("crd-all.release-*.yaml"))
-             if int(p.stem.rsplit(".", 1)[1]) >= 24]
+    istio = [p for p in sorted((crds / "istio").glob("crd-all.release-*.yaml")) if int(p.stem.rsplit(".", 1)[1]) >= 24]
     sources = istio + sorted((crds / "linkerd").glob("*.yaml")) + sorted((crds / "gateway-api").rglob("*.yaml"))
     faults, count = [], 0
     for path in sources:
@@ -207,8 +223,11 @@ def crd_faults(bindings: dict[Path, dict[str, Any]], crds: Path) -> tuple[list[s
             if table is None:
                 faults.append(f"{path.name}: {group}/{name} has no binding file")
                 continue
-            faults += [f"{path.name}: {name} is served at {v}, which its binding file does not list"
-                       for v in kind.versions if v not in table["versions"]]
+            faults += [
+                f"{path.name}: {name} is served at {v}, which its binding file does not list"
+                for v in kind.versions
+                if v not in table["versions"]
+            ]
             rows = {**core, **table["fields"]}
             for leaf in kind.leaves:
                 count += 1
@@ -219,7 +238,7 @@ def crd_faults(bindings: dict[Path, dict[str, Any]], crds: Path) -> tuple[list[s
 
 def known(leaf: str, rows: dict[str, dict[str, Any]]) -> bool:
     """Whether a row stands for a leaf: the leaf itself, its map form, or a free-form row above it."""
-    if leaf in rows and ("type" in rows[leaf]) or f"{leaf}.*" in rows:
+    if (leaf in rows and "type" in rows[leaf]) or f"{leaf}.*" in rows:
         return True
     path = leaf
     while path:
