@@ -30,13 +30,15 @@ BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?"))
 class Language:
     """An immutable set of texts. `==` and `hash` compare how it was put together; `same` compares what it contains."""
 
-    __slots__ = ("_forms", "_memo", "_node", "_world")
+    __slots__ = ("_forms", "_memo", "_node", "_world", "pattern")
 
     def __init__(self, node: Node, forms: tuple[Form, ...] | None = None, world: charset.Charset = charset.ALL) -> None:
         self._node = node
         self._forms = forms
         self._world = world
         self._memo: dict[Any, Any] = {}
+        self.pattern: str | None = None
+        """The regular expression that it was made of, without outer anchors, where RE2 and Rust read that alike; else None."""
 
     # ---- ways to say one
 
@@ -162,9 +164,11 @@ class Language:
         so short.
 
         It keeps to what RE2 and Rust's regex have in common. With `within` it only has to be right for texts of that language, and
-        reads better (`.` for `(?s:.)`).
-        The empty language is written as the empty class.
+        reads better (`.` for `(?s:.)`). The empty language is written as the empty class. A language made of one regular expression
+        keeps that, where RE2 and Rust read it alike.
         """
+        if self.pattern is not None and len(self.pattern) <= limit:
+            return self.pattern
         return self._once(("to_regex", limit, within), lambda: self._spelt(limit, within))
 
     def _spelt(self, limit: int, within: Language | None) -> str | None:
@@ -222,7 +226,7 @@ class Language:
         found = self._canonical_patterns(world)
         if found is not None:
             return " | ".join(f"{kind} {json.dumps(text)}" for kind, text in found) or "none"
-        pattern = self.to_regex(within=world)
+        pattern = self._spelt(2000, world)
         if pattern is not None:
             return f"regex {pattern}"
         return f"automaton {hashlib.sha256(repr(self._dfa(world)).encode()).hexdigest()}"
@@ -284,7 +288,18 @@ def _simple(kind: str, text: str) -> Language:
 
 @lru_cache(maxsize=4096)
 def _regex(pattern: str, flavour: Flavour) -> Language:
-    return Language(Is(regex.parse(pattern, flavour)))
+    term = regex.parse(pattern, flavour)
+    found = Language(Is(term))
+    for text in (pattern.removeprefix("^").removesuffix("$"), pattern):
+        if text != pattern and ("$" in text or "^" in text.replace("[^", "")):
+            continue  # an anchor of each choice: all or none
+        try:
+            if regex.parse(text, "re2") == regex.parse(text, "rust") == term:
+                found.pattern = text
+                break
+        except ValueProblem:
+            continue
+    return found
 
 
 def union(*languages: Language) -> Language:
