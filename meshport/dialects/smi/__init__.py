@@ -1,0 +1,1 @@
+"""The Service Mesh Interface, read only: Linkerd's older way of splitting traffic."""

@@ -1,0 +1,220 @@
+"""Routing and resilience in a normal form that does not depend on the mesh: equal text for equal meaning.
+
+A subject is a port of a Service; its aspects are the rules there are, where each sends, what it does on the way, how long it waits and what it retries.
+Destinations are the pods reached, paths are sets of texts, and what a mesh does unasked stands there like anything else.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
+from meshport.dialects.gateway_api.ranking import in_order
+from meshport.ir.base import PodSet, Ref, Selector
+from meshport.ir.model import IR
+from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_of, routes_subject
+from meshport.ir.world import World
+
+EVERYTHING = "every request"
+_IMPLICIT = ("retriable-status-codes",)
+
+
+def canonical(ir: IR) -> dict[str, dict[str, Any]]:
+    """What the IR says about routing and resilience, by subject. Subjects that say nothing do not appear."""
+    out: dict[str, dict[str, Any]] = {}
+    claimed: dict[str, str] = {}
+    for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value)):
+        if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
+            continue
+        for subject, port in _places(ir.world, routes):
+            if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
+                continue
+            found = _routes(ir.world, routes, port, ir.mesh)
+            if found is not None:
+                _merge(out.setdefault(subject, {}), found)
+    for policy in sorted(ir.service_policies, key=lambda item: (item.host.value, item.subset, item.ref.value)):
+        if policy.breaker is not None and policy.breaker.consecutive.value:
+            out.setdefault(breaker_subject(policy), {}).update(_breaker(policy, policy.breaker, ir.mesh))
+        settings = _settings(policy)
+        if settings:
+            out.setdefault(policy_subject(policy), {}).update(settings)
+    return {subject: out[subject] for subject in sorted(out)}
+
+
+def _places(world: World, routes: ServiceRoutes) -> list[tuple[str, int | None]]:
+    name = routes.subject_name + (f" for clients of {routes.consumer.value}" if routes.consumer is not None else "")
+    if routes.port is not None:
+        return [(routes_subject(name, routes.port.value), routes.port.value)]
+    known = ports_of(world, routes.service.value) if routes.service is not None else ()
+    return [(routes_subject(name, port), port) for port in known] or [(routes_subject(name), None)]
+
+
+def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into.setdefault(key, value)
+
+
+def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
+    rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+    out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
+    if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
+        rules.append(RouteRule("other", (), ()))
+    closed = False
+    for rule in rules:
+        if closed:
+            break
+        for text in _match_texts(rule, port):
+            if text in out["rules"]:
+                continue
+            out["rules"][text] = "answers itself" if rule.filter("redirect") or rule.filter("direct-response") else "routes"
+            closed = closed or text == EVERYTHING
+            _rule(world, routes, rule, port, mesh, text, out)
+    if not closed:
+        out["unmatched"] = "404"
+    if out["rules"] == {EVERYTHING: "routes"} and not out["timeout"] and not out["retries"] and not out["filters"]:
+        service = routes.service.value if routes.service is not None else None
+        own = _pods(world, Backend(routes.service, routes.host), port) if service is not None else ""
+        if out["backends"] == {EVERYTHING: {own: "1"}}:
+            return None
+    return {key: value for key, value in out.items() if value}
+
+
+def _match_texts(rule: RouteRule, port: int | None) -> list[str]:
+    """The rule's matches on this port as text, less those that another match of the rule contains."""
+    found: dict[str, frozenset[str]] = {}
+    for match in rule.matches or (RouteMatch(),):
+        if match.port is not None and port is not None and match.port.value != port:
+            continue
+        for parts in _match_parts(match):
+            found[" and ".join(sorted(parts)) or EVERYTHING] = frozenset(parts)
+    return sorted(text for text, parts in found.items() if not any(other < parts for other in found.values()))
+
+
+def _match_parts(match: RouteMatch) -> list[list[str]]:
+    parts = []
+    if match.path is not None and (key := path_key(match.path.value)):
+        parts.append(f"path {key}")
+    for what, values in (("header", match.headers), ("query", match.query)):
+        parts.extend(f"{what} {name} {value_key(fact.value)}" for name, fact in values)
+    parts.extend(f"{name} {fact.value}" for name, fact in match.others if name != "gateways")
+    if match.method is None:
+        return [parts]
+    listed = methods(match.method.value)
+    if listed is None:
+        return [[*parts, f"method {value_key(match.method.value)}"]]
+    return [[*parts, f"method {method}"] for method in listed]
+
+
+def _rule(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | None, mesh: str, text: str, out: dict[str, Any]) -> None:
+    answers = rule.filter("redirect") is not None or rule.filter("direct-response") is not None
+    if not answers:
+        backends = rule.backends or (Backend(routes.service, routes.host),)
+        out["backends"][text] = _shares(world, backends, port)
+        retry = _retry(rule.retry, mesh)
+        if retry:
+            out["retries"][text] = retry
+    times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
+    shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
+    shown.update({name: str(fact.value) for name, fact in rule.extras if name != "name"})
+    if shown:
+        out["timeout"][text] = shown
+    filters = _filters(rule.filters)
+    for backend in rule.backends:
+        if backend.filters:
+            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters)
+    if filters:
+        out["filters"][text] = filters
+
+
+def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:
+    return {
+        item.kind: {name: str(fact.value).replace("%%", "%") for name, fact in sorted(item.parts, key=lambda part: part[0])}
+        for item in filters
+        if item.parts
+    }
+
+
+def _shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:
+    weights = (
+        [Fraction(1)]
+        if len(backends) == 1
+        else [Fraction(backend.weight.value if backend.weight is not None else 0) for backend in backends]
+    )
+    total = sum(weights) or Fraction(1)
+    out: dict[str, Fraction] = {}
+    for backend, weight in zip(backends, weights, strict=True):
+        if weight:
+            name = _pods(world, backend, port)
+            out[name] = out.get(name, Fraction(0)) + weight / total
+    return {name: str(out[name]) for name in sorted(out)}
+
+
+def _pods(world: World, backend: Backend, port: int | None) -> str:
+    """The pods that a backend reaches; the Service's name where it is not known."""
+    suffix = f":{backend.port.value}" if backend.port is not None and port is not None and backend.port.value != port else ""
+    if backend.service is None:
+        return f"host {backend.host.value}{suffix}"
+    ref: Ref = backend.service.value
+    known = world.services.get(ref)
+    if backend.subset is not None and backend.labels is None:
+        return f"Service {ref.namespace}/{ref.name}-{backend.subset.value}{suffix}"
+    if known is None or known.selector is None:
+        return f"Service {ref}{'-' + backend.subset.value if backend.subset else ''}{suffix}"
+    labels = {**known.selector, **(dict(backend.labels.labels) if backend.labels else {})}
+    return f"{PodSet(ref.namespace, Selector.of(labels))}{suffix}"
+
+
+def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
+    if retry is None:
+        return {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if mesh == "istio" else {}
+    if retry.attempts is None or retry.none:
+        return {}
+    words = {fact.value for fact in retry.conditions if fact.value not in _IMPLICIT}
+    if not words and mesh == "istio":
+        words = set(ISTIO_CONDITIONS)
+    if mesh == "linkerd" and not words:
+        words = {"refused-stream"}
+    words = {"409" if word == "retriable-4xx" else word for word in words}
+    out: dict[str, Any] = {"attempts": retry.attempts.value, "on": ", ".join(sorted(words))}
+    if retry.per_try_timeout is not None and retry.per_try_timeout.value:
+        out["per try"] = one_unit(retry.per_try_timeout.value)
+    out.update({name: str(fact.value) for name, fact in retry.extras})
+    return out
+
+
+def _breaker(policy: ServicePolicy, breaker: Breaker, mesh: str) -> dict[str, Any]:
+    out: dict[str, Any] = {"consecutive": breaker.consecutive.value, "penalty": one_unit(breaker.penalty.value)}
+    if mesh == "istio":
+        interval = breaker.extra("interval")
+        percent = breaker.extra("maxEjectionPercent")
+        out["max_penalty"] = one_unit(max(300_000, breaker.penalty.value))
+        shown = str(interval.value) if interval is not None else "10s"
+        if shown not in ("1s", "1000ms"):
+            out["interval"] = shown
+        out["max_ejection_percent"] = percent.value if percent is not None and percent.value else 10
+        skip = {"interval", "maxEjectionPercent"}
+    else:
+        out["max_penalty"] = one_unit(breaker.max_penalty.value if breaker.max_penalty is not None else 60_000)
+        out["max_ejection_percent"] = 100
+        skip = {"breaker.mode"}
+    out.update({name: str(fact.value) for name, fact in breaker.extras if name not in skip})
+    return out
+
+
+def _settings(policy: ServicePolicy) -> dict[str, Any]:
+    out = {}
+    for path, fact in policy.extras:
+        if (path == "tls.mode" and fact.value == "ISTIO_MUTUAL") or (
+            path == "loadBalancer.localityLbSetting.enabled" and fact.value is False
+        ):
+            continue
+        if path.startswith("retryBudget"):
+            continue
+        out[path] = str(fact.value)
+    return out

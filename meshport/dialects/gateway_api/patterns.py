@@ -1,0 +1,159 @@
+"""Patterns of matches: the texts that they take, and how a route of the Gateway API writes them."""
+
+from __future__ import annotations
+
+import re
+
+from meshport.ir.authorization import Pattern
+from meshport.values.language import BARE_PATHS, TEXT, Language
+from meshport.values.problems import ValueProblem
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+_WORDS = re.compile(r"\^?(?:\(\?:|\()?([A-Z]+(?:\|[A-Z]+)*)\)?\$?")
+
+
+def quote(text: str) -> str:
+    """A literal inside a regular expression, for RE2 and Rust alike."""
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+def language(pattern: Pattern) -> Language | None:
+    """The texts of a pattern; None where it cannot be read (look-around, or too large)."""
+    try:
+        if pattern.kind == "regex":
+            return Language.regex(pattern.text)
+        if pattern.kind == "any":
+            return Language.any()
+        if pattern.kind in ("exact", "prefix", "suffix", "segments", "template"):
+            made: Language = getattr(Language, pattern.kind)(pattern.text)
+            return made
+    except ValueProblem:
+        return None
+    return None
+
+
+def path_key(pattern: Pattern | None) -> str:
+    """A text that is equal for equal sets of paths; "" for every path."""
+    return _key(pattern, BARE_PATHS)
+
+
+def value_key(pattern: Pattern | None) -> str:
+    """The same for the values of a header, a query parameter or a method."""
+    return _key(pattern, TEXT)
+
+
+def _key(pattern: Pattern | None, world: Language) -> str:
+    if pattern is None:
+        return ""
+    found = language(pattern)
+    try:
+        if found is None:
+            return f"regex {pattern.text}"
+        if world is BARE_PATHS and _ROOT.issubset(found):
+            return ""
+        return found.key(world)
+    except ValueProblem:
+        return f"{pattern.kind} {pattern.text}"
+
+
+_ROOT = Language.prefix("/") & BARE_PATHS
+
+
+def disjoint(one: Pattern, other: Pattern) -> bool:
+    """Whether no text matches both; False also where that cannot be told."""
+    a, b = language(one), language(other)
+    try:
+        return a is not None and b is not None and not a.overlaps(b)
+    except ValueProblem:
+        return False
+
+
+def within(one: Pattern, other: Pattern, *, path: bool = True) -> bool:
+    """Whether every text of `one` is one of `other`; False also where that cannot be told."""
+    a, b = language(one), language(other)
+    try:
+        return a is not None and b is not None and a.issubset(b, BARE_PATHS if path else TEXT)
+    except ValueProblem:
+        return False
+
+
+def full_regex(pattern: Pattern) -> str:
+    """The pattern as a regular expression that matches from end to end, without anchors."""
+    if pattern.kind == "exact":
+        return quote(pattern.text)
+    if pattern.kind == "prefix":
+        return quote(pattern.text) + ".*"
+    if pattern.kind == "suffix":
+        return ".*" + quote(pattern.text)
+    if pattern.kind == "segments":
+        stem = pattern.text.rstrip("/")
+        return quote(stem) + "(?:/.*)?" if stem else "/.*"
+    if pattern.kind == "any":
+        return ".*"
+    return bare(pattern.text)
+
+
+def bare(regex: str) -> str:
+    """A regular expression without the anchors at its ends, where they hold for all of it."""
+    body = regex.removeprefix("^")
+    if body.endswith("$") and not body.endswith("\\$"):
+        body = body[:-1]
+    return regex if body != regex and len(top_level(regex)) > 1 else body
+
+
+def top_level(regex: str) -> list[str]:
+    """The alternatives of a regular expression, split at each `|` outside groups and classes."""
+    parts, depth, at, in_class, current = [], 0, 0, False, ""
+    while at < len(regex):
+        char = regex[at]
+        if char == "\\":
+            current += regex[at : at + 2]
+            at += 2
+            continue
+        if in_class:
+            in_class = char != "]" or current.endswith("[") or current.endswith("[^")
+        elif char == "[":
+            in_class = True
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
+        elif char == "|" and depth == 0:
+            parts.append(current)
+            current = ""
+            at += 1
+            continue
+        current += char
+        at += 1
+    return [*parts, current]
+
+
+def anchored(pattern: Pattern) -> str:
+    """A regular expression as Linkerd should read it: anchored, and grouped where it has alternatives, since Rust takes the leftmost one."""
+    body = full_regex(pattern)
+    return f"^(?:{body})$" if len(top_level(body)) > 1 else f"^{body}$"
+
+
+def methods(pattern: Pattern) -> tuple[str, ...] | None:
+    """The methods of a pattern that a route can name one by one; None where it means more than those."""
+    if pattern.kind == "exact":
+        return (pattern.text,) if pattern.text in METHODS else None
+    if pattern.kind == "regex" and (found := _WORDS.fullmatch(pattern.text)):
+        words = tuple(dict.fromkeys(found[1].split("|")))
+        return words if all(word in METHODS for word in words) else None
+    return None
+
+
+def simplest(pattern: Pattern) -> Pattern:
+    """A regular expression as the exact text that it stands for, where it is one."""
+    if pattern.kind != "regex":
+        return pattern
+    found = language(pattern)
+    try:
+        only = found.describe(BARE_PATHS) if found is not None else None
+    except ValueProblem:
+        only = None
+    if only is not None and only[0] == "exact":
+        return Pattern("exact", only[1])
+    return Pattern("regex", bare(pattern.text))

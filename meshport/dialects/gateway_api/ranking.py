@@ -1,0 +1,162 @@
+"""The order of rules: from one mesh's way of choosing among those that match to another's.
+
+First-match lists are the middle ground. A ranked route becomes one by sorting its matches as its mesh ranks them; a first-match list becomes ranked matches
+by adding, to a rule that a later one would outrank, the alternative "this match and that one": it takes no request more, and ranks at least as high.
+Linkerd compares the length of the path match whatever its type (a regular expression counts the whole path, the prefix `/` one), then the number of
+headers, of query parameters, and the method; Istio puts exact before prefix before regular expression, then length, method, headers, query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, sources
+from meshport.ir.routing import RouteMatch, RouteRule
+
+Form = tuple[str, int]  # exact, prefix or regex, and how long
+
+
+def form(match: RouteMatch) -> Form:
+    """How the path is written in a route, and its length as Linkerd counts it."""
+    pattern = match.path.value if match.path is not None else Pattern("segments", "/")
+    if pattern.kind == "exact":
+        return "exact", len(pattern.text)
+    if pattern.kind == "segments" or (pattern.kind == "prefix" and pattern.text in ("", "/")):
+        return "prefix", max(len(pattern.text.rstrip("/")), 1)
+    return "regex", 0
+
+
+def counts(match: RouteMatch) -> tuple[int, int, int]:
+    """What Linkerd compares after the path."""
+    return len(match.headers), len(match.query), 1 if match.method is not None else 0
+
+
+def overlap(one: RouteMatch, other: RouteMatch) -> bool:
+    """Whether a request may satisfy both; True where it cannot be told."""
+    if one.path and other.path and disjoint(one.path.value, other.path.value):
+        return False
+    if one.method and other.method and disjoint(one.method.value, other.method.value):
+        return False
+    if one.port and other.port and one.port.value != other.port.value:
+        return False
+    for mine, theirs in ((one.headers, other.headers), (one.query, other.query)):
+        known = dict(mine)
+        if any(name in known and disjoint(known[name].value, fact.value) for name, fact in theirs):
+            return False
+    return True
+
+
+def outranks(later: RouteMatch, earlier: RouteMatch) -> bool:
+    """Whether Linkerd may prefer `later` for a request that both match."""
+    (kind, length), (later_kind, later_length) = form(earlier), form(later)
+    if kind == "prefix":
+        if later_kind == "regex" or later_length > length:
+            return True
+        tie = later_length == length
+    else:
+        tie = kind == "regex" or later_kind != "prefix" or later_length >= length
+    return tie and counts(later) > counts(earlier)
+
+
+def conjunction(one: RouteMatch, other: RouteMatch) -> RouteMatch:
+    """Requests that match both, in a form that ranks no lower than `other`."""
+    path = one.path
+    if other.path is not None and (one.path is None or within(other.path.value, one.path.value)):
+        path = other.path if one.path is None else other.path.also(one.path)
+    elif path is not None and form(one)[0] == "prefix":
+        path = Fact(Pattern("regex", full_regex(path.value)), path.src, path.feature)
+    method = one.method if one.method is not None else other.method
+    return replace(
+        one,
+        path=path,
+        method=method,
+        headers=_united(one.headers, other.headers),
+        query=_united(one.query, other.query),
+        port=one.port or other.port,
+        src=one.src | other.src,
+    )
+
+
+def _united(
+    mine: tuple[tuple[str, Fact[Pattern]], ...], theirs: tuple[tuple[str, Fact[Pattern]], ...]
+) -> tuple[tuple[str, Fact[Pattern]], ...]:
+    return tuple(sorted({**dict(theirs), **dict(mine)}.items(), key=lambda item: item[0]))
+
+
+def ranked_for_linkerd(rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+    """For each rule of a first-match list the matches that make Linkerd choose the same rules; [] for one that no request reaches."""
+    out: list[list[RouteMatch]] = []
+    closed = False
+    for rule in rules:
+        out.append([] if closed else list(rule.matches or (RouteMatch(),)))
+        closed = closed or rule.everything
+    for number in range(len(rules) - 2, -1, -1):
+        later = [match for below in out[number + 1 :] for match in below]
+        added: list[RouteMatch] = []
+        for match in list(out[number]):
+            for other in later:
+                if outranks(other, match) and overlap(match, other):
+                    both = conjunction(match, other)
+                    if all(_same(both, known) is False for known in (*out[number], *added)):
+                        added.append(both)
+        out[number] += added
+    return out
+
+
+def _same(one: RouteMatch, other: RouteMatch) -> bool:
+    return (one.path, one.method, one.headers, one.query, one.port) == (other.path, other.method, other.headers, other.query, other.port)
+
+
+def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
+    """Ranked rules as a first-match list. A rule whose matches rank apart stands there several times."""
+    entries: list[tuple[tuple[object, ...], int, RouteMatch]] = []
+    place = 0
+    for number, rule in enumerate(rules):
+        for match in rule.matches or (RouteMatch(),):
+            entries.append((_key(match, family, place), number, match))
+            place += 1
+    if family != "istio":
+        for _, number, match in list(entries):
+            kind, length = form(match)
+            if kind != "prefix" or match.path is None:
+                continue
+            text = match.path.value.text.rstrip("/") or "/"
+            if any(_beaten(match, text, length, other) for _, _, other in entries):
+                exact = replace(match, path=match.path.map(lambda _, text=text: Pattern("exact", text)))  # type: ignore[misc]
+                entries.append((_key(exact, family, place), number, exact))
+                place += 1
+    entries.sort(key=lambda entry: entry[0])  # type: ignore[arg-type,return-value]
+    out: list[RouteRule] = []
+    owners: list[int] = []
+    for _, number, match in entries:
+        if owners and owners[-1] == number:
+            out[-1] = replace(out[-1], matches=(*out[-1].matches, match))
+        else:
+            out.append(replace(rules[number], matches=(match,)))
+            owners.append(number)
+    return [replace(rule, matches=() if rule.matches == (RouteMatch(),) else rule.matches) for rule in out]
+
+
+def _beaten(match: RouteMatch, text: str, length: int, other: RouteMatch) -> bool:
+    """Whether Linkerd prefers this prefix over an exact path or a regular expression, where the request's path is the prefix itself."""
+    kind, other_length = form(other)
+    if kind == "prefix" or counts(match) <= counts(other) or (kind == "exact" and other_length != length):
+        return False
+    found = language(other.path.value) if other.path else None
+    return (found is None or found.accepts(text)) and overlap(match, other)
+
+
+def _key(match: RouteMatch, family: str, place: int) -> tuple[object, ...]:
+    kind, length = form(match)
+    headers, query, method = counts(match)
+    if family == "istio":
+        text = len(match.path.value.text) if match.path else 1
+        return ({"exact": 0, "prefix": 1, "regex": 2}[kind], -text, -method, -headers, -query, place)
+    return (1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
+
+
+def united_src(matches: Sequence[RouteMatch]) -> frozenset[int]:
+    return sources(*(match.src for match in matches))

@@ -1,0 +1,350 @@
+"""Reading HTTPRoutes, GRPCRoutes and Gateways, as Istio and Linkerd read them.
+
+A parent that is a Service makes a route of the mesh, a Gateway one of the ingress. Which match wins is each mesh's own affair: see `ranking`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.gateway_api.patterns import quote
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.model import Gateway
+from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+    from meshport.mapping.bound import Bound
+
+GROUP = "gateway.networking.k8s.io"
+GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io")}
+_LINKERD_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
+
+
+def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR, *, family: str) -> None:
+    """The routes and Gateways among the documents, into `ir`; routes for one Service and port are one entry, sorted by name."""
+    found: list[ServiceRoutes] = []
+    documents = bound.bundle.documents
+    for number in sorted(
+        numbers, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name, documents[i].kind)
+    ):
+        document = documents[number]
+        kind = bound.kinds.get(number, document.kind)
+        if number in bound.broken:
+            continue
+        root = Cursor.root(bound, number)
+        if kind == "Gateway" and document.group in (GROUP, "networking.istio.io"):
+            ir.gateways.append(_gateway(root, options))
+        elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
+            found.extend(_route(root, kind, options, family))
+    ir.routes.extend(_folded(found))
+
+
+def _named(root: Cursor, options: Options) -> Fact[Ref]:
+    fact = root.ref()
+    return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
+
+
+def _gateway(root: Cursor, options: Options) -> Gateway:
+    name = root.text("spec", "gatewayClassName")
+    if name is None:
+        selector = root.at("spec", "selector")
+        shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
+        name = Fact(shown, selector.src, "gateway.selector")
+    return Gateway(_named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
+
+
+def _folded(found: list[ServiceRoutes]) -> list[ServiceRoutes]:
+    """Routes for one Service and port as one entry, as the meshes merge them."""
+    out: dict[Any, ServiceRoutes] = {}
+    for item in found:
+        key: Any = (
+            (item.service.value, item.port.value if item.port else 0, item.consumer.value if item.consumer else "", item.protocol)
+            if item.service
+            else item.document
+        )
+        if item.service is None or item.problem or key not in out:
+            out[key if item.service is not None and not item.problem else ("alone", len(out))] = item
+            continue
+        known = out[key]
+        out[key] = replace(
+            known,
+            rules=known.rules + item.rules,
+            documents=tuple(dict.fromkeys((*known.documents, *item.documents))),
+            service=known.service.also(item.service) if known.service else item.service,
+            port=known.port.also(item.port) if known.port else None,
+            silenced=known.silenced + item.silenced,
+            src=known.src | item.src,
+        )
+    return list(out.values())
+
+
+def _route(root: Cursor, kind: str, options: Options, family: str) -> list[ServiceRoutes]:
+    ref = _named(root, options)
+    namespace = ref.value.namespace
+    spec = root.at("spec")
+    silenced: list[tuple[str, Src]] = []
+    rules = tuple(_rule(item, index, ref.value, kind, family, options, silenced) for index, item in enumerate(spec.each("rules")))
+    if family == "linkerd":
+        rules = _annotated(root, rules, silenced)
+    problem = "MP315" if family == "linkerd" and any(item.kind == "other" for rule in rules for item in rule.filters) else ""
+    found = []
+    for parent in spec.each("parentRefs"):
+        target = parent.text("kind")
+        group = parent.text("group")
+        name = parent.text("name")
+        if name is None:
+            continue
+        place = parent.text("namespace")
+        wanted = place.value if place else namespace
+        service: Fact[Ref] | None = None
+        gateways: tuple[Fact[str], ...] = ()
+        host = f"{name.value}.{wanted}.svc.{options.cluster_domain}"
+        if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
+            service = Fact(Ref(wanted, name.value), parent.src - parent.at("port").src, name.feature)
+        elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
+            gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
+        else:
+            continue
+        found.append(
+            ServiceRoutes(
+                ref,
+                kind,
+                service,
+                Fact(host, parent.src - parent.at("port").src, name.feature),
+                parent.number_at("port") if service is not None else None,
+                rules or (RouteRule("", (), (), src=spec.at("rules").src),),
+                "ranked",
+                "refuse",
+                root.number,
+                (root.number,),
+                consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and wanted != namespace else None,
+                gateways=gateways,
+                protocol="grpc" if kind == "GRPCRoute" else "http",
+                family=family,
+                problem=problem,
+                silenced=(
+                    *silenced,
+                    *(
+                        (
+                            (
+                                "clients in the mesh call a Service by its own name; hostnames of a route on it are not looked at",
+                                spec.at("hostnames").src,
+                            ),
+                        )
+                        if service is not None and family == "istio" and spec.at("hostnames")
+                        else ()
+                    ),
+                ),
+                src=spec.src,
+            )
+        )
+    return found
+
+
+def _rule(place: Cursor, index: int, route: Ref, kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
+    name = place.text("name")
+    backends = place.each("backendRefs")
+    many = len(backends) > 1
+    extras: list[tuple[str, Fact[Any]]] = []
+    retry = _retry(place.at("retry")) if family == "istio" else None
+    backend_timeout = place.at("timeouts").get("backendRequest", milliseconds)
+    if family == "linkerd":
+        for key in ("retry", "sessionPersistence"):
+            if place.at(key):
+                silenced.append((f"Linkerd does not read `{key}` of a rule", place.at(key).src))
+        if backend_timeout is not None and _since(options.source_version, (2, 16)):
+            silenced.append(("Linkerd has not applied timeouts.backendRequest since 2.16", backend_timeout.src))
+            backend_timeout = None
+    if backend_timeout is not None:
+        extras.append(("backendRequest", backend_timeout))
+    shown = name.value if name else (route.name if index == 0 else f"{route.name}-{index + 1}")
+    return RouteRule(
+        shown,
+        tuple(_grpc_match(item) if kind == "GRPCRoute" else _match(item) for item in place.each("matches")),
+        tuple(_backend(item, route.namespace, options, many, family) for item in backends),
+        tuple(_filters(place, family)),
+        timeout=place.at("timeouts").get("request", milliseconds),
+        retry=retry,
+        extras=tuple(extras),
+        src=place.src,
+    )
+
+
+def _since(version: str, wanted: tuple[int, int]) -> bool:
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return parts >= wanted
+
+
+def _backend(place: Cursor, namespace: str, options: Options, many: bool, family: str) -> Backend:
+    name = place.text("name") or Fact("", place.src, "routing.destination")
+    own = place.text("namespace")
+    target = Ref(own.value if own else namespace, name.value)
+    src = place.at("name").src | place.at("namespace").src | place.at("kind").src | place.at("group").src
+    weight = place.number_at("weight")
+    is_service = place.at("kind").value in ("Service", None) or not place.at("kind")
+    return Backend(
+        Fact(target, src, name.feature) if is_service else None,
+        Fact(f"{target.name}.{target.namespace}.svc.{options.cluster_domain}", src, name.feature),
+        place.number_at("port"),
+        weight=weight or (Fact(1, NOWHERE, "routing.weight") if many else None),
+        filters=tuple(_filters(place, family)),
+    )
+
+
+def _filters(place: Cursor, family: str) -> list[Filter]:
+    found = []
+    for item in place.each("filters"):
+        written = item.text("type")
+        kind = written.value if written else ""
+        src = written.src if written else NOWHERE
+        parts: list[tuple[str, Fact[Any]]] = []
+        if kind in ("RequestHeaderModifier", "ResponseHeaderModifier"):
+            body = item.at("requestHeaderModifier" if kind == "RequestHeaderModifier" else "responseHeaderModifier")
+            for action in ("set", "add"):
+                for entry in body.each(action):
+                    name, value = entry.text("name"), entry.text("value")
+                    if name is not None and value is not None:
+                        parts.append((f"{action}:{name.value.lower()}", value.also(name, src)))
+            parts.extend((f"remove:{fact.value.lower()}", fact.also(src)) for fact in body.strings("remove"))
+            found.append(Filter("request-headers" if kind == "RequestHeaderModifier" else "response-headers", tuple(parts)))
+        elif kind == "RequestRedirect":
+            body = item.at("requestRedirect")
+            names = {"scheme": "scheme", "hostname": "hostname", "port": "port", "statusCode": "code", "path.replaceFullPath": "path"}
+            for path, fact in body.leaves():
+                if path == "path.replacePrefixMatch":
+                    parts.append(("prefix", fact.also(src, body.at("path", "type").src)))
+                elif path in names:
+                    parts.append((names[path], fact.also(src, body.at("path", "type").src if path.startswith("path") else None)))
+            if all(name != "code" for name, _ in parts):
+                parts.append(("code", Fact(302, src, "routing.redirect-code")))
+            found.append(Filter("redirect", tuple(parts)))
+        else:
+            other = (
+                {"URLRewrite": "rewrite", "RequestMirror": "mirror", "CORS": "cors"}.get(kind, "other") if family == "istio" else "other"
+            )
+            found.append(Filter(other, tuple(item.leaves())))
+    return found
+
+
+def _retry(place: Cursor) -> Retry | None:
+    """The `retry` of a rule as istiod reads it: its own conditions, and the codes."""
+    if not place:
+        return None
+    attempts = place.number_at("attempts") or Fact(2, place.src, "retry.attempts")
+    codes = [fact.map(str) for item in place.each("codes") if (fact := item.fact(int)) is not None]
+    conditions = tuple(Fact(word, attempts.src, "retry.conditions") for word in ISTIO_CONDITIONS) + tuple(codes)
+    return Retry(attempts, None, conditions, tuple(("backoff", fact) for _, fact in place.leaves("backoff")), src=place.src)
+
+
+def _match(place: Cursor) -> RouteMatch:
+    path = None
+    value = place.at("path").text("value")
+    kind = place.at("path").text("type")
+    if value is not None or kind is not None:
+        text = value.value if value else "/"
+        form = {"Exact": "exact", "RegularExpression": "regex"}.get(kind.value if kind else "", "segments")
+        path = Fact(Pattern(form, text), place.at("path").src, "routing.match.path")
+    return RouteMatch(
+        path,
+        method.map(lambda text: Pattern("exact", text)) if (method := place.text("method")) else None,
+        _values(place, "headers", lower=True),
+        _values(place, "queryParams", lower=False),
+        src=place.src,
+    )
+
+
+def _grpc_match(place: Cursor) -> RouteMatch:
+    """A gRPC method as the path that it is: `/service/method`."""
+    service, method = place.at("method").text("service"), place.at("method").text("method")
+    path = None
+    if service is not None or method is not None:
+        src = place.at("method").src
+        regex = place.at("method").at("type").value == "RegularExpression"
+        if regex:
+            left, right = service.value if service else "[^/]+", method.value if method else "[^/]+"
+            path = Fact(Pattern("regex", f"/(?:{left})/(?:{right})"), src, "routing.match.path")
+        elif service is not None and method is not None:
+            path = Fact(Pattern("exact", f"/{service.value}/{method.value}"), src, "routing.match.path")
+        elif service is not None:
+            path = Fact(Pattern("prefix", f"/{service.value}/"), src, "routing.match.path")
+        elif method is not None:
+            path = Fact(Pattern("regex", f"/[^/]+/{quote(method.value)}"), src, "routing.match.path")
+    return RouteMatch(path, None, _values(place, "headers", lower=True), src=place.src)
+
+
+def _values(place: Cursor, key: str, lower: bool) -> tuple[tuple[str, Fact[Pattern]], ...]:
+    found: dict[str, Fact[Pattern]] = {}
+    for item in place.each(key):
+        name, value = item.text("name"), item.text("value")
+        if name is None or value is None:
+            continue
+        form = "regex" if item.at("type").value == "RegularExpression" else "exact"
+        found.setdefault(name.value.lower() if lower else name.value, Fact(Pattern(form, value.value), item.src, value.feature))
+    return tuple(sorted(found.items(), key=lambda entry: entry[0]))
+
+
+def _annotated(root: Cursor, rules: tuple[RouteRule, ...], silenced: list[tuple[str, Src]]) -> tuple[RouteRule, ...]:
+    """Linkerd's annotations on a route hold for each of its rules; its timeout annotation beats the field."""
+    notes = annotations(root)
+    retry = linkerd_retry(notes)
+    timeouts = {key: notes.get(f"timeout.linkerd.io/{key}") for key in ("request", "response", "idle")}
+    parsed = {key: duration(fact) for key, fact in timeouts.items()}
+    out = []
+    for rule in rules:
+        if parsed["request"] is not None and rule.timeout is not None:
+            silenced.append(("the annotation timeout.linkerd.io/request on the route beats the field", rule.timeout.src))
+        out.append(
+            replace(
+                rule,
+                retry=retry,
+                timeout=parsed["request"] or rule.timeout,
+                response_timeout=parsed["response"],
+                idle_timeout=parsed["idle"],
+            )
+        )
+    return tuple(out)
+
+
+def annotations(root: Cursor) -> dict[str, Fact[str]]:
+    """The object's annotations as facts."""
+    return {key: fact for key, item in root.items("metadata", "annotations") if (fact := item.fact(str)) is not None}
+
+
+def duration(fact: Fact[str] | None) -> Fact[int] | None:
+    """An annotation's duration; None where there is none, where it is no duration, and where it is 0, which Linkerd takes as unset."""
+    if fact is None:
+        return None
+    try:
+        value = milliseconds(fact.value)
+    except ValueError:
+        return None
+    return Fact(value, fact.src, fact.feature) if value else None
+
+
+def linkerd_retry(notes: dict[str, Fact[str]]) -> Retry | None:
+    """The retry annotations of a route or Service; None where none is set. A limit that is not said is 1."""
+    limit = notes.get("retry.linkerd.io/limit")
+    per_try = duration(notes.get("retry.linkerd.io/timeout"))
+    conditions: list[Fact[str]] = []
+    for key in ("http", "grpc"):
+        if (listed := notes.get(f"retry.linkerd.io/{key}")) is not None:
+            conditions.extend(Fact(word.lower(), listed.src, listed.feature) for word in listed.value.split(",") if word)
+    number = int(limit.value) if limit is not None and limit.value.isdigit() else 0
+    if not number and per_try is None and not conditions:
+        return None
+    first = per_try or (conditions[0] if conditions else None)
+    attempts = (
+        Fact(number, limit.src, limit.feature)
+        if limit is not None and number
+        else Fact(1, first.src if first else NOWHERE, "retry.attempts")
+    )
+    src = attempts.src | (per_try.src if per_try else NOWHERE)
+    return Retry(attempts, per_try, tuple(conditions), src=src)

@@ -1,0 +1,152 @@
+"""Writing rules of an HTTPRoute, leaf by leaf, each because of the facts it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.patterns import anchored, full_regex
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.routing import Backend, Filter, RouteMatch, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Obj, Path
+
+CODES = (301, 302)
+"""What a redirect may answer in every release of the Gateway API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A backend as a reference: a Service by name, with its share."""
+
+    ref: Ref
+    port: int | None
+    weight: int | None
+    backend: Backend
+    because: Src
+
+
+def shares(weights: Sequence[Any]) -> list[int]:
+    """Relative weights as the smallest whole numbers in the same ratio; all zero stays zero."""
+    exact = [Fraction(weight) for weight in weights]
+    scale = reduce(lambda a, b: a * b // gcd(a, b), (item.denominator for item in exact), 1)
+    whole = [int(item * scale) for item in exact]
+    common = reduce(gcd, whole, 0)
+    return [item // common for item in whole] if common else whole
+
+
+def write_rule(
+    obj: Obj,
+    index: int,
+    matches: Sequence[RouteMatch],
+    targets: Sequence[Target],
+    filters: Sequence[Filter],
+    timeout: Fact[int] | None,
+    because: Src,
+    *,
+    linkerd: bool,
+) -> None:
+    """One rule. `because` is what says that the rule is there at all, for leaves that nothing else explains."""
+    base: Path = ("spec", "rules", index)
+    obj_rules = obj.value.setdefault("spec", {}).setdefault("rules", [])
+    if len(obj_rules) == index:
+        obj_rules.append({})
+    written = [match for match in matches if not match.everything]
+    if len(written) == len(matches):
+        for number, match in enumerate(matches):
+            _match(obj, (*base, "matches", number), match, linkerd)
+    _filters(obj, (*base, "filters"), filters)
+    for number, target in enumerate(targets):
+        place: Path = (*base, "backendRefs", number)
+        obj.set((*place, "name"), target.ref.name, target.backend.host, target.because)
+        if target.ref.namespace != obj.ref.namespace:
+            obj.set((*place, "namespace"), target.ref.namespace, target.backend.host)
+        if target.port is not None:
+            obj.set((*place, "port"), target.port, target.backend.port or target.because)
+        if target.weight is not None:
+            obj.set((*place, "weight"), target.weight, *(other.backend.weight for other in targets))
+        _filters(obj, (*place, "filters"), target.backend.filters)
+    if timeout is not None and timeout.value:
+        obj.set((*base, "timeouts", "request"), one_unit(timeout.value), timeout)
+    if not obj_rules[index]:
+        root = sources(because, gather(*matches))
+        obj.set((*base, "matches", 0, "path"), {"type": "PathPrefix", "value": "/"}, root)
+
+
+def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
+    if match.path is not None:
+        pattern = match.path.value
+        kind, text = _path(pattern, linkerd)
+        obj.set((*place, "path"), {"type": kind, "value": text}, match.path)
+    if match.method is not None:
+        obj.set((*place, "method"), match.method.value.text, match.method)
+    for key, values in (("headers", match.headers), ("queryParams", match.query)):
+        for number, (name, fact) in enumerate(values):
+            entry: Path = (*place, key, number)
+            obj.set((*entry, "name"), name, fact)
+            if fact.value.kind != "exact":
+                obj.set((*entry, "type"), "RegularExpression", fact)
+            obj.set((*entry, "value"), _value(fact.value, linkerd), fact)
+
+
+def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:
+    if pattern.kind == "exact":
+        return "Exact", pattern.text
+    if pattern.kind == "segments" or (pattern.kind == "prefix" and pattern.text in ("", "/")):
+        return "PathPrefix", pattern.text or "/"
+    return "RegularExpression", anchored(pattern) if linkerd else full_regex(pattern)
+
+
+def _value(pattern: Pattern, linkerd: bool) -> str:
+    if pattern.kind == "exact":
+        return pattern.text
+    return anchored(pattern) if linkerd else full_regex(pattern)
+
+
+def _filters(obj: Obj, place: Path, filters: Sequence[Filter]) -> None:
+    number = 0
+    for item in filters:
+        at: Path = (*place, number)
+        if item.kind in ("request-headers", "response-headers") and item.parts:
+            side = "Request" if item.kind == "request-headers" else "Response"
+            obj.set((*at, "type"), f"{side}HeaderModifier", *(fact for _, fact in item.parts))
+            _header_filter(obj, (*at, f"{side.lower()}HeaderModifier"), item)
+            number += 1
+        elif item.kind == "redirect":
+            obj.set((*at, "type"), "RequestRedirect", *(fact for _, fact in item.parts))
+            _redirect(obj, (*at, "requestRedirect"), item)
+            number += 1
+
+
+def _header_filter(obj: Obj, place: Path, item: Filter) -> None:
+    seen = {"set": 0, "add": 0, "remove": 0}
+    for what, fact in sorted(item.parts, key=lambda part: part[0]):
+        action, _, name = what.partition(":")
+        at: Path = (*place, action, seen[action])
+        seen[action] += 1
+        if action == "remove":
+            obj.set(at, name, fact)
+        else:
+            obj.set(at, {"name": name, "value": fact.value}, fact)
+
+
+def _redirect(obj: Obj, place: Path, item: Filter) -> None:
+    for what in ("scheme", "hostname", "path", "prefix", "port", "code"):
+        fact = item.part(what)
+        if fact is None:
+            continue
+        if what == "path":
+            obj.set((*place, "path"), {"type": "ReplaceFullPath", "replaceFullPath": fact.value}, fact)
+        elif what == "prefix":
+            obj.set((*place, "path"), {"type": "ReplacePrefixMatch", "replacePrefixMatch": fact.value}, fact)
+        elif what == "code":
+            obj.set((*place, "statusCode"), fact.value, *(part for _, part in item.parts))
+        else:
+            obj.set((*place, what), fact.value, fact)

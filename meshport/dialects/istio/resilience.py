@@ -1,0 +1,246 @@
+"""How Istio says resilience: DestinationRule traffic policies, VirtualService retries; both directions.
+
+DestinationRules are looked up, not merged: the namespace first (the route's, the Service's, the root's), then the most specific host; inside one rule a
+subset's block replaces the whole block above it. https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.routing import Subset, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Obj, Output
+    from meshport.ir.model import IR
+    from meshport.mapping.bound import Bound
+
+API = "networking.istio.io/v1"
+BASE_EJECTION = 30_000
+CONSECUTIVE = 5
+
+
+def own_ref(root: Cursor, options: Options) -> Fact[Ref]:
+    """The object's name, in the default namespace where it names none."""
+    fact = root.ref()
+    return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
+
+
+def resolve(host: str, namespace: str, options: Options) -> Ref | None:
+    """The Service that a host means, None for any other host: a name without a dot is one of `namespace`, a dotted one is taken as it stands."""
+    name = host.lower()
+    if "*" in name or ":" in name:
+        return None
+    if "." not in name:
+        return Ref(namespace, name)
+    suffix = ".svc." + options.cluster_domain
+    labels = name.removesuffix(suffix).split(".")
+    return Ref(labels[1], labels[0]) if name.endswith(suffix) and len(labels) == 2 and all(labels) else None
+
+
+def fqdn(ref: Ref, options: Options) -> str:
+    return f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"
+
+
+def full_host(host: str, namespace: str, options: Options) -> str:
+    """A host as the registry knows it."""
+    service = resolve(host, namespace, options)
+    return fqdn(service, options) if service else host.lower()
+
+
+class Subsets:
+    """The subsets that DestinationRules define, by the host they are for."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._rules: dict[str, list[tuple[str, str, dict[str, Subset]]]] = {}  # namespace: (host pattern, rule, subsets)
+
+    def add(self, namespace: str, host: str, rule: str, subsets: dict[str, Subset]) -> None:
+        self._rules.setdefault(namespace, []).append((host, rule, subsets))
+
+    def find(self, host: str, subset: str, namespaces: tuple[str, ...]) -> Subset | None:
+        """The subset as a client sees it: the first namespace with a rule for the host decides, and in it the most specific host."""
+        for namespace in namespaces:
+            matching = [entry for entry in self._rules.get(namespace, ()) if covers(entry[0], host)]
+            if not matching:
+                continue
+            best = max(len(entry[0]) + (1000 if "*" not in entry[0] else 0) for entry in matching)
+            closest = sorted(
+                (entry for entry in matching if len(entry[0]) + (1000 if "*" not in entry[0] else 0) == best), key=lambda entry: entry[1]
+            )
+            return next((entry[2][subset] for entry in closest if subset in entry[2]), None)
+        return None
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a host of a DestinationRule stands for this host."""
+    return pattern == host or pattern == "*" or (pattern.startswith("*") and host.endswith(pattern[1:]))
+
+
+def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Subsets:
+    """DestinationRules as service policies, and the subsets that they define."""
+    known = Subsets(options)
+    for number in numbers:
+        root = Cursor.root(bound, number)
+        ref = own_ref(root, options)
+        host = root.text("spec", "host")
+        if host is None:
+            continue
+        namespace = ref.value.namespace
+        full = full_host(host.value, namespace, options)
+        service = resolve(host.value, namespace, options)
+        subsets: dict[str, Subset] = {}
+        base = ServicePolicy(
+            ref,
+            "DestinationRule",
+            host.map(lambda _, found=service: found) if service else None,  # type: ignore[misc]
+            host.map(lambda _, found=full: found),  # type: ignore[misc]
+            None,
+            (),
+            number,
+            exports=root.strings("spec", "exportTo"),
+        )
+        ir.service_policies.extend(_policies(base, root.at("spec", "trafficPolicy")))
+        for item in root.each("spec", "subsets"):
+            name = item.text("name")
+            if name is None:
+                continue
+            labels = tuple(
+                sorted((key, str(value.value)) for key, value in item.items("labels") if not isinstance(value.value, dict | list))
+            )
+            subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src))
+            ir.service_policies.extend(_policies(replace(base, subset=name.value), item.at("trafficPolicy")))
+        known.add(namespace, full, ref.value.name, subsets)
+    return known
+
+
+def _policies(base: ServicePolicy, place: Cursor) -> list[ServicePolicy]:
+    """What a traffic policy says, and what its port-level entries say: those replace the blocks above for their port."""
+    if not place:
+        return [replace(base, src=gather(base.host))] if not base.subset else []
+    found = [_policy(base, place)]
+    for item in place.each("portLevelSettings"):
+        number = item.number_at("port", "number")
+        if number is not None:
+            found.append(_policy(replace(base, port=number), item))
+    return found
+
+
+def _policy(base: ServicePolicy, place: Cursor) -> ServicePolicy:
+    extras: list[tuple[str, Fact[Any]]] = []
+    for key in place.keys():  # noqa: SIM118  a Cursor is no mapping
+        if key not in ("outlierDetection", "portLevelSettings", "port"):
+            extras.extend((f"{key}.{path}" if path else key, fact) for path, fact in place.leaves(key))
+    return replace(base, breaker=_breaker(place.at("outlierDetection")), extras=tuple(extras), src=gather(base.host) | place.src)
+
+
+def _breaker(place: Cursor) -> Breaker | None:
+    if not place:
+        return None
+    block = place.src if place.value == {} else NOWHERE
+    consecutive = place.number_at("consecutive5xxErrors") or Fact(CONSECUTIVE, block, "breaker.consecutive-errors")
+    penalty = place.get("baseEjectionTime", milliseconds) or Fact(BASE_EJECTION, block, "breaker.base-ejection")
+    extras = tuple((path, fact) for path, fact in place.leaves() if path not in ("consecutive5xxErrors", "baseEjectionTime", ""))
+    return Breaker(consecutive, penalty, None, extras, place.src)
+
+
+def retry_of(place: Cursor) -> Retry | None:
+    """A `retries` block; `{}` and one without attempts retry nothing."""
+    if not place:
+        return None
+    attempts = place.number_at("attempts") or Fact(0, place.src, "retry.attempts")
+    listed = place.text("retryOn")
+    conditions = tuple(Fact(word.strip(), listed.src, listed.feature) for word in listed.value.split(",") if word.strip()) if listed else ()
+    extras = tuple((key, fact) for key in ("backoff", "retryRemoteLocalities", "retryIgnorePreviousHosts") for _, fact in place.leaves(key))
+    return Retry(attempts, place.get("perTryTimeout", milliseconds), conditions, extras, src=place.src)
+
+
+# -- lowering
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Breakers and the rest of service policies as DestinationRules."""
+    for policy in sorted(
+        ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
+    ):
+        for reason, src in policy.silenced:
+            out.ignore(reason, src)
+        if policy.kind == "DestinationRule":
+            continue
+        affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),) if policy.service else ()
+        for feature, fact in policy.extras:
+            if out.lost(fact, document=policy.document, affects=affects, explains=frozenset({(policy_subject(policy), feature)})) is None:
+                out.finding(
+                    "MP540", fact, document=policy.document, disposition="dropped", affects=affects,
+                    explains=frozenset({(policy_subject(policy), feature)}), setting=feature, value=fact.value, subject=policy.subject_name,
+                )  # fmt: skip
+        if policy.breaker is not None and policy.service is not None:
+            _outlier_detection(policy, policy.breaker, ir, out, options)
+
+
+def destination_rule(service: Ref, out: Output, options: Options, *because: Fact[Any] | Src, document: int | None) -> Obj:
+    """The DestinationRule of a Service, made where there is none yet."""
+    obj = out.object(API, "DestinationRule", service, owner=document, group=f"service {service.name}", rank=35, because=gather(*because))
+    obj.set(("spec", "host"), fqdn(service, options), *because)
+    return obj
+
+
+def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Output, options: Options) -> None:
+    """Ejection as Linkerd means it: every endpoint may go, checked each second, and locality preference stays off.
+
+    Linkerd's breaker of a Service also governs the backends that its routes send to, so each of them gets the rule.
+    """
+    assert policy.service is not None
+    subject = breaker_subject(policy)
+    mode = breaker.extra("breaker.mode") or breaker.consecutive
+    affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),)
+    if breaker.consecutive.value == 0:
+        out.imply(
+            "no failures in a row eject an endpoint; Istio ejects none without outlierDetection", breaker.consecutive, breaker.penalty, mode
+        )
+    else:
+        targets = {policy.service.value}
+        for routes in ir.routes:
+            if routes.service is not None and routes.service.value == policy.service.value and not routes.problem:
+                targets |= {backend.service.value for rule in routes.rules for backend in rule.backends if backend.service is not None}
+        for target in sorted(targets):
+            obj = destination_rule(target, out, options, policy.service, mode, document=policy.document)
+            policy_path = ("spec", "trafficPolicy")
+            obj.set((*policy_path, "loadBalancer", "localityLbSetting", "enabled"), False, mode)
+            detection = (*policy_path, "outlierDetection")
+            obj.set((*detection, "consecutive5xxErrors"), breaker.consecutive.value, breaker.consecutive, mode)
+            obj.set((*detection, "interval"), "1s", mode)
+            obj.set((*detection, "baseEjectionTime"), one_unit(max(breaker.penalty.value, 1)), breaker.penalty, mode)
+            obj.set((*detection, "maxEjectionPercent"), 100, mode)
+            obj.note(f"failure accrual of Service {policy.service.value}")
+    if breaker.max_penalty is not None:
+        fact = breaker.max_penalty if breaker.max_penalty.src else Fact(breaker.max_penalty.value, mode.src, "breaker.max-ejection")
+        explained = frozenset({(subject, "max_penalty")})
+        shown = one_unit(breaker.max_penalty.value)
+        found = None
+        if breaker.max_penalty.src:
+            found = out.lost(fact, document=policy.document, affects=affects, explains=explained, value=shown)
+        if found is None and breaker.consecutive.value:
+            out.finding(
+                "MP502", fact, document=policy.document, disposition="approximated" if breaker.max_penalty.src else None,
+                affects=affects, explains=explained, subject=policy.subject_name, value=shown,
+            )  # fmt: skip
+    for name, fact in breaker.extras:
+        if name == "breaker.mode":
+            if not breaker.consecutive.value:
+                continue
+            out.imply("outlierDetection counts failures in a row", fact)
+            continue
+        explained = frozenset({(subject, name)})
+        if out.lost(fact, document=policy.document, affects=affects, explains=explained) is None:
+            out.finding(
+                "MP540", fact, document=policy.document, disposition="dropped", affects=affects, explains=explained,
+                setting=name, value=fact.value, subject=policy.subject_name,
+            )  # fmt: skip

@@ -1,0 +1,212 @@
+"""How Istio says routing: the lift of VirtualServices, and of the Gateway API routes that istiod reads.
+
+The first rule that matches decides; a request that none takes is answered 404; regular expressions match from end to end; a `prefix` is one of characters.
+https://istio.io/latest/docs/reference/config/networking/virtual-service/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.istio import resilience
+from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+    from meshport.mapping.bound import Bound
+
+DROPPED_SHADOWS = ("mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent")
+
+
+def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR) -> None:
+    """Routes and service policies of the documents at `numbers`, into `ir`."""
+    documents = bound.bundle.documents
+
+    def of(kind: str, group: str) -> list[int]:
+        chosen = [
+            i for i in numbers if (bound.kinds.get(i, documents[i].kind), documents[i].group) == (kind, group) and i not in bound.broken
+        ]
+        return sorted(chosen, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name))
+
+    subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir)
+    for number in of("VirtualService", "networking.istio.io"):
+        ir.routes.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
+    gateway_api.lift(bound, numbers, world, options, ir, family="istio")
+
+
+# -- VirtualService
+
+
+def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[ServiceRoutes]:
+    spec = root.at("spec")
+    ref = own_ref(root, options)
+    namespace = ref.value.namespace
+    gateways = spec.strings("gateways")
+    exports = spec.strings("exportTo")
+    hosts = spec.strings("hosts") or (Fact("", NOWHERE, "routing.host"),)
+    rules = tuple(_rule(item, namespace, subsets, options) for item in spec.each("http"))
+    found = []
+    for host in hosts:
+        service = resolve(host.value, namespace, options) if host.value else None
+        base = ServiceRoutes(
+            ref,
+            "VirtualService",
+            Fact(service, host.src, host.feature) if service else None,
+            Fact(full_host(host.value, namespace, options), host.src, host.feature),
+            None,
+            rules,
+            "first",
+            "refuse",
+            root.number,
+            (root.number,),
+            gateways=gateways,
+            family="istio",
+            exports=exports,
+            hosts=len(hosts),
+            src=spec.src,
+        )
+        if rules or not (spec.each("tls") or spec.each("tcp")):
+            found.append(base)
+        for protocol in ("tls", "tcp"):
+            if spec.each(protocol):
+                found.append(replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src))
+    return found
+
+
+def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> RouteRule:
+    name = place.text("name")
+    filters = [*_headers(place), *_redirect(place)]
+    for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
+        if parts := tuple((path, fact) for path, fact in place.leaves(key)):
+            filters.append(Filter(kind, parts))
+    mirrors = tuple((f"{key}.{path}" if path else key, fact) for key in DROPPED_SHADOWS for path, fact in place.leaves(key))
+    if mirrors:
+        filters.append(Filter("mirror", mirrors))
+    backends = tuple(_backend(item, namespace, subsets, options) for item in place.each("route"))
+    return RouteRule(
+        name.value if name else "",
+        tuple(_match(item) for item in place.each("match")),
+        backends,
+        tuple(filters),
+        timeout=place.get("timeout", milliseconds),
+        retry=resilience.retry_of(place.at("retries")),
+        extras=tuple(("delegate", fact) for _, fact in place.leaves("delegate")),
+        src=place.src,
+    )
+
+
+def _backend(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> Backend:
+    target = place.at("destination")
+    host = target.text("host") or Fact("", target.src, "routing.destination")
+    service = resolve(host.value, namespace, options) if host.value else None
+    full = full_host(host.value, namespace, options)
+    subset = target.text("subset")
+    labels = None
+    if subset is not None:
+        seen_from = dict.fromkeys((namespace, *((service.namespace,) if service else ()), options.root_namespace))
+        labels = subsets.find(full, subset.value, tuple(seen_from))
+    return Backend(
+        Fact(service, host.src, host.feature) if service else None,
+        Fact(full, host.src, host.feature),
+        target.number_at("port", "number"),
+        subset,
+        labels,
+        place.number_at("weight"),
+        tuple(_headers(place)),
+    )
+
+
+def _headers(place: Cursor) -> list[Filter]:
+    found = []
+    for side, kind in (("request", "request-headers"), ("response", "response-headers")):
+        parts: list[tuple[str, Fact[Any]]] = []
+        for action in ("set", "add"):
+            parts.extend(
+                (f"{action}:{name.lower()}", fact) for name, item in place.items("headers", side, action) if (fact := item.fact(str))
+            )
+        parts.extend((f"remove:{fact.value.lower()}", fact) for fact in place.strings("headers", side, "remove"))
+        if parts:
+            found.append(Filter(kind, tuple(parts)))
+    return found
+
+
+def _redirect(place: Cursor) -> list[Filter]:
+    redirect = place.at("redirect")
+    if not redirect:
+        return []
+    names = {"uri": "path", "prefixRewrite": "prefix", "authority": "hostname", "scheme": "scheme", "port": "port", "redirectCode": "code"}
+    parts: list[tuple[str, Fact[Any]]] = []
+    for path, fact in redirect.leaves():
+        parts.append((names.get(path, path or "empty"), fact))
+    if all(name != "code" for name, _ in parts):
+        parts.append(("code", Fact(301, NOWHERE, "routing.redirect-code")))
+    return [Filter("redirect", tuple(parts))]
+
+
+def _match(place: Cursor) -> RouteMatch:
+    path = _string(place.at("uri"))
+    fold = place.get("ignoreUriCase", bool)
+    if fold is not None and fold.value and path is not None and path.value.kind in ("exact", "prefix"):
+        tail = "" if path.value.kind == "exact" else ".*"
+        path = Fact(Pattern("regex", "(?i)" + quote(path.value.text) + tail), path.src | fold.src, path.feature)
+    headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
+    query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
+    others: list[tuple[str, Fact[Any]]] = []
+    for key in ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders"):
+        if (fact := place.whole(key)) is not None and fact.value not in ("", [], {}):
+            others.append((key, fact))
+    name = place.text("name")
+    return RouteMatch(
+        path,
+        _string(place.at("method")),
+        tuple(sorted(headers, key=lambda item: item[0])),
+        tuple(sorted(query, key=lambda item: item[0])),
+        tuple(others),
+        name.value if name else "",
+        place.number_at("port"),
+        place.src,
+    )
+
+
+def _string(place: Cursor, presence: bool = False) -> Fact[Pattern] | None:
+    """A StringMatch; `{}` (and the regex `*`) asks for presence where there can be absence."""
+    if not place:
+        return None
+    for kind in ("exact", "prefix", "regex"):
+        if (fact := place.text(kind)) is not None:
+            if presence and kind == "regex" and fact.value == "*":
+                return fact.map(lambda _: Pattern("any"))
+            return fact.map(lambda text, kind=kind: Pattern(kind, text))  # type: ignore[misc]
+    return Fact(Pattern("any"), place.src, "routing.match.headers") if presence else None
+
+
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+def quote(text: str) -> str:
+    """A literal inside a regular expression, for RE2 and Rust alike."""
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+# -- lowering
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Routes as VirtualServices, or as HTTPRoutes of the Gateway API where `options.routes` asks for them."""
+    from meshport.dialects.istio.virtual_service import lower_routes
+
+    lower_routes(ir, out, options)
+
+
+__all__ = ["Ref", "lift", "lower", "quote"]

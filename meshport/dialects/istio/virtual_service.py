@@ -1,0 +1,413 @@
+"""Routes as Istio says them: one VirtualService a Service, rules in the order in which they are tried, retries always said.
+
+Istio retries twice where nobody says anything, so each rule that comes from a mesh without that habit says `attempts: 0`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.patterns import full_regex, simplest
+from meshport.dialects.gateway_api.ranking import in_order
+from meshport.dialects.gateway_api.writing import Target, shares, write_rule
+from meshport.dialects.istio.resilience import API, destination_rule, fqdn
+from meshport.dialects.linkerd.resilience import report
+from meshport.findings import Affected
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.resilience import Retry
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of
+from meshport.mapping.table import version_key
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Obj, Output, Path
+    from meshport.ir.model import IR
+
+ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
+_KNOWN_CODES = frozenset(
+    [
+        *range(100, 104),
+        *range(200, 209),
+        226,
+        *range(300, 306),
+        307,
+        308,
+        *range(400, 419),
+        421,
+        422,
+        423,
+        424,
+        425,
+        426,
+        428,
+        429,
+        431,
+        451,
+        *range(500, 509),
+        510,
+        511,
+    ]
+)  # those that Go's net/http has a name for: istiod refuses the others
+
+
+def lower_routes(ir: IR, out: Output, options: Options) -> None:
+    """Every set of routes of the mesh as a VirtualService, or as an HTTPRoute where that is asked for and possible."""
+    groups: dict[tuple[Ref, str], list[ServiceRoutes]] = {}
+    for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
+        for reason, src in routes.silenced:
+            out.ignore(reason, src)
+        if routes.problem:
+            out.finding(
+                routes.problem, routes.src, document=routes.document, disposition="invalid", subject=routes.subject_name,
+                object=f"{routes.kind} {routes.ref.value}",
+            )  # fmt: skip
+        elif routes.gateways or routes.family == "istio":
+            out.imply("stays as it is", routes.src)
+        elif routes.service is None:
+            out.finding(
+                "MP310", routes.src, document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
+                object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
+            )  # fmt: skip
+        elif (service := ir.world.services.get(routes.service.value)) is not None and (service.headless or service.external_name):
+            out.finding(
+                "MP303", routes.src, document=routes.document, disposition="dropped", what="headless" if service.headless else "of type ExternalName",
+                subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
+            )  # fmt: skip
+        else:
+            groups.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), []).append(routes)
+    for (service_ref, consumer), found in sorted(groups.items()):
+        _VirtualService(ir, out, options, service_ref, consumer, found).write()
+    if ir.mesh != "istio":
+        because = [routes.service for found in groups.values() for routes in found] or [
+            workload.meshed for workload in ir.world.workloads if workload.meshed is not None
+        ] + [namespace.meshed for namespace in ir.world.namespaces.values() if namespace.meshed is not None]
+        if because:
+            out.install("istiod", "meshConfig.defaultHttpRetryPolicy.attempts", 0, gather(because))
+
+
+def slug(text: str) -> str:
+    """A rule's name as one that a proxy's log can carry."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
+
+
+class _VirtualService:
+    def __init__(self, ir: IR, out: Output, options: Options, service: Ref, consumer: str, found: list[ServiceRoutes]) -> None:
+        self.ir, self.out, self.options, self.service, self.consumer, self.found = ir, out, options, service, consumer, found
+        self.names: set[str] = set()
+        self.affects = (Affected(service.namespace, service.name, None),)
+        self.group = f"service {service.name}"
+
+    def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
+        return frozenset(pair for routes in self.found for pair in explains(self.ir.world, routes, *aspects))
+
+    def say(
+        self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...] = (), disposition: str | None = "dropped", **values: Any
+    ) -> None:
+        first = self.found[0]
+        values = {"subject": f"Service {self.service}", "object": f"{first.kind} {first.ref.value}", **values}
+        self.out.finding(
+            code,
+            *facts,
+            document=first.document,
+            disposition=disposition,
+            affects=self.affects,
+            explains=self.explained(*aspects),
+            **values,
+        )
+
+    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> None:
+        first = self.found[0]
+        values = {"subject": f"Service {self.service}", "object": f"{first.kind} {first.ref.value}", **values}
+        report(self.out, fact, "MP320", first.document, self.affects, self.explained(*aspects), **values)
+
+    def write(self) -> None:
+        if self.options.routes == "gateway-api" and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
+            for routes in self.found:
+                self._http_route(routes)
+            return
+        first = self.found[0]
+        namespace = self.consumer or self.service.namespace
+        src = gather(*(routes.service for routes in self.found), *(routes.consumer for routes in self.found))
+        obj = self.out.object(
+            API, "VirtualService", Ref(namespace, self.service.name), owner=first.document, group=self.group, rank=30, because=src
+        )
+        obj.set(("spec", "hosts", 0), fqdn(self.service, self.options), src)
+        if self.consumer:
+            obj.set(("spec", "exportTo", 0), ".", src)
+        index = 0
+        by_port = self._needs_ports()
+        forwards = False
+        for routes in self.found:
+            for document in routes.documents or (routes.document,):
+                obj.add_origin(document)
+            obj.note(f"from {routes.kind} {routes.ref.value}")
+            rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+            closed = False
+            for rule in rules:
+                if closed:
+                    self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
+                    continue
+                closed = rule.everything
+                index += self._rule(obj, index, rule, routes, by_port)
+            if not closed and routes.unmatched == "forward" and not by_port:
+                index += self._rule(obj, index, RouteRule("other", (), (), src=src), routes, by_port)
+                forwards = True
+            elif not closed and by_port and routes.port is not None and routes.unmatched == "refuse":
+                place: Path = ("spec", "http", index)
+                obj.set((*place, "name"), self._unique(f"none-{routes.port.value}"), routes.port)
+                obj.set((*place, "match"), [{"port": routes.port.value}], routes.port)
+                obj.set((*place, "directResponse", "status"), 404, routes.port)
+                index += 1
+        if by_port and not forwards:
+            self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
+
+    def _needs_ports(self) -> bool:
+        """Whether the rules have to say which port they are for: Linkerd leaves the other ports of the Service alone."""
+        ports = {routes.port.value for routes in self.found if routes.port is not None}
+        if not ports:
+            return False
+        known = ports_of(self.ir.world, self.service)
+        return len(self.found) > 1 or (bool(known) and set(known) != ports)
+
+    # -- one rule
+
+    def _unique(self, wanted: str) -> str:
+        base, number, name = wanted or "rule", 2, wanted or "rule"
+        while name in self.names:
+            name, number = f"{base}-{number}", number + 1
+        self.names.add(name)
+        return name
+
+    def _rule(self, obj: Obj, index: int, rule: RouteRule, routes: ServiceRoutes, by_port: bool) -> int:
+        """Writes one rule; gives how many were written."""
+        place: Path = ("spec", "http", index)
+        shown = rule.name or f"rule {index + 1}"
+        matches = []
+        for match in rule.matches:
+            if match.others:
+                for name, fact in match.others:
+                    self.lost(fact, *ASPECTS, what=f"match on {name}", rule=shown)
+                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(name for name, _ in match.others))
+            else:
+                matches.append(match)
+        if rule.matches and not matches:
+            self.say("MP316", rule.src, aspects=ASPECTS, rule=shown)
+            return 0
+        label = next((fact for name, fact in rule.extras if name == "name"), None)
+        obj.set((*place, "name"), self._unique(slug(rule.name)), label, routes.service)
+        port = routes.port if by_port else None
+        if not all(match.everything for match in matches) or port is not None:
+            for number, match in enumerate(matches or [RouteMatch()]):
+                self._match(obj, (*place, "match", number), match, port)
+        redirect = rule.filter("redirect")
+        self._headers(obj, (*place, "headers"), rule.filters)
+        if redirect is not None:
+            self._redirect(obj, (*place, "redirect"), redirect, rule, shown)
+        if rule.timeout is not None and rule.timeout.value:
+            obj.set((*place, "timeout"), one_unit(rule.timeout.value), rule.timeout)
+        elif rule.timeout is not None:
+            self.out.ignore("0 is no timeout, and none is the default", rule.timeout)
+        if redirect is None:
+            self._retries(obj, (*place, "retries"), rule, routes, shown)
+            self._route(obj, (*place, "route"), rule, routes)
+        for name, fact in (
+            ("response", rule.response_timeout),
+            ("idle", rule.idle_timeout),
+            *(item for item in rule.extras if item[0] != "name"),
+        ):
+            if fact is not None:
+                self.lost(
+                    fact,
+                    "timeout",
+                    what=f"{name} timeout",
+                    rule=shown,
+                    value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value,
+                )
+        for item in rule.filters:
+            if item.kind not in ("request-headers", "response-headers", "redirect"):
+                for path, fact in item.parts:
+                    self.lost(fact, "filters", what=f"{item.kind} {path}", rule=shown)
+        return 1
+
+    def _match(self, obj: Obj, place: Path, match: RouteMatch, port: Fact[int] | None) -> None:
+        if match.method is not None:
+            obj.set((*place, "method"), self._string(match.method.value), match.method)
+        if match.path is not None and not (match.path.value.kind in ("segments", "prefix") and match.path.value.text in ("", "/")):
+            obj.set((*place, "uri"), self._uri(match.path.value), match.path)
+        elif match.path is not None:
+            self.out.imply("a prefix / takes every path", match.path)
+        for key, values in (("headers", match.headers), ("queryParams", match.query)):
+            for name, fact in values:
+                obj.set((*place, key, name), self._string(fact.value), fact)
+        if port is not None:
+            obj.set((*place, "port"), port.value, port)
+
+    def _uri(self, pattern: Pattern) -> dict[str, str]:
+        if pattern.kind == "segments":
+            return {"regex": full_regex(pattern)}
+        return self._string(simplest(pattern))
+
+    def _string(self, pattern: Pattern) -> dict[str, str]:
+        if pattern.kind in ("exact", "prefix"):
+            return {pattern.kind: pattern.text}
+        return {"regex": full_regex(pattern)}
+
+    def _headers(self, obj: Obj, place: Path, filters: tuple[Filter, ...]) -> None:
+        for item in filters:
+            if item.kind not in ("request-headers", "response-headers"):
+                continue
+            side = item.kind.partition("-")[0]
+            removed = 0
+            for what, fact in item.parts:
+                action, _, name = what.partition(":")
+                if action == "remove":
+                    obj.set((*place, side, "remove", removed), name, fact)
+                    removed += 1
+                else:
+                    obj.set((*place, side, action, name), str(fact.value).replace("%", "%%"), fact)
+
+    def _redirect(self, obj: Obj, place: Path, item: Filter, rule: RouteRule, shown: str) -> None:
+        names = {"path": "uri", "hostname": "authority", "scheme": "scheme", "port": "port", "code": "redirectCode"}
+        for what, fact in item.parts:
+            if what == "prefix":
+                if version_key(self.options.target_version) >= (1, 31):
+                    obj.set((*place, "prefixRewrite"), fact.value, fact)
+                else:
+                    self.say("MP325", fact, aspects=("filters",), rule=shown, value=fact.value)
+            elif what in names:
+                obj.set((*place, names[what]), fact.value, fact, rule.src if not fact.src else None)
+
+    def _retries(self, obj: Obj, place: Path, rule: RouteRule, routes: ServiceRoutes, shown: str) -> None:
+        retry = rule.retry
+        if retry is None or retry.attempts is None or retry.none:
+            obj.set((*place, "attempts"), 0, gather(retry.attempts) if retry and retry.attempts else gather(routes.service))
+            return
+        obj.set((*place, "attempts"), retry.attempts.value, retry.attempts)
+        words, unknown = _retry_on(retry)
+        if unknown:
+            self.say("MP404", *retry.conditions, aspects=("retries",), disposition="approximated", rule=shown, codes=", ".join(unknown))
+        if retry.per_try_timeout is not None:
+            obj.set((*place, "perTryTimeout"), one_unit(retry.per_try_timeout.value), retry.per_try_timeout)
+        obj.set((*place, "retryOn"), ",".join(words) or "refused-stream", *(retry.conditions or (retry.attempts,)))
+        if retry.attempts.feature == "retry.retryable":
+            self._budget(retry, shown, routes)
+
+    def _budget(self, retry: Retry, shown: str, routes: ServiceRoutes) -> None:
+        """A ServiceProfile retries as long as its budget lasts; Istio needs a number of attempts, and has budgets since 1.27."""
+        assert retry.attempts is not None
+        self.say("MP403", retry.attempts, aspects=("retries",), disposition="approximated", rule=shown, attempts=retry.attempts.value)
+        has_budget = version_key(self.options.target_version) >= (1, 27)
+        known = dict(retry.extras)
+        if not known and has_budget:
+            rule = destination_rule(self.service, self.out, self.options, gather(routes.service), document=routes.document)
+            rule.set(("spec", "trafficPolicy", "retryBudget"), {"percent": 20, "minRetryConcurrency": 10}, retry.attempts)
+        for name, fact in retry.extras:
+            if has_budget and name in ("retryRatio", "minRetriesPerSecond"):
+                rule = destination_rule(self.service, self.out, self.options, gather(routes.service), document=routes.document)
+                if name == "retryRatio":
+                    rule.set(("spec", "trafficPolicy", "retryBudget", "percent"), min(float(fact.value) * 100, 100.0), fact)
+                else:
+                    rule.set(("spec", "trafficPolicy", "retryBudget", "minRetryConcurrency"), int(fact.value), fact)
+            if all(not set(fact.src) <= set(item.leaves) or item.feature != fact.feature for item in self.out.findings):
+                row = self.out.table.feature(fact.feature)
+                cell = self.out.table.support(fact.feature, "istio", self.options.target_version) if row else None
+                if cell is not None and cell.support != "native":
+                    self.lost(fact, "retries", what=f"retry budget {name}", rule=shown)
+
+    def _route(self, obj: Obj, place: Path, rule: RouteRule, routes: ServiceRoutes) -> None:
+        backends = rule.backends or (Backend(routes.service, Fact(fqdn(self.service, self.options)), routes.port),)
+        weights: list[int | None] = [None]
+        if len(backends) > 1:
+            weights = list(hundred([backend.weight.value if backend.weight is not None else 1 for backend in backends]))
+        elif backends[0].weight is not None:
+            self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
+        for number, (backend, weight) in enumerate(zip(backends, weights, strict=True)):
+            at: Path = (*place, number)
+            host = fqdn(backend.service.value, self.options) if backend.service is not None else backend.host.value
+            because = gather(backend.host, backend.service) or gather(routes.service)
+            obj.set((*at, "destination", "host"), host, because)
+            port = self._port(backend, routes)
+            if port is not None:
+                obj.set((*at, "destination", "port", "number"), port, backend.port or because)
+            if weight is not None:
+                obj.set((*at, "weight"), weight, *(other.weight for other in backends))
+            self._headers(obj, (*at, "headers"), backend.filters)
+            if rule.backends and backend.service is not None and backend.service.value not in self.ir.world.services:
+                self._unknown(backend.service, routes)
+
+    def _port(self, backend: Backend, routes: ServiceRoutes) -> int | None:
+        """The port of a destination: the one named, or the only one of a known Service; else that of the request."""
+        if backend.port is not None:
+            return backend.port.value
+        known = ports_of(self.ir.world, backend.service.value) if backend.service is not None else ()
+        return known[0] if len(known) == 1 else None
+
+    def _unknown(self, service: Fact[Ref], routes: ServiceRoutes) -> None:
+        ref = service.value
+        if all(item.code != "MP307" or f"{ref.namespace}/{ref.name} " not in item.message + " " for item in self.out.findings):
+            self.say("MP307", service, disposition=None, namespace=ref.namespace, name=ref.name)
+
+    # -- kept as a route of the Gateway API
+
+    def _http_route(self, routes: ServiceRoutes) -> None:
+        obj = self.out.object(
+            "gateway.networking.k8s.io/v1", "HTTPRoute", Ref(self.consumer or self.service.namespace, routes.ref.value.name), owner=routes.document,
+            group=self.group, rank=30, because=gather(routes.ref),
+        )  # fmt: skip
+        parent: Path = ("spec", "parentRefs", 0)
+        obj.set(parent, {"group": "", "kind": "Service", "name": self.service.name}, routes.service)
+        if self.consumer:
+            obj.set((*parent, "namespace"), self.service.namespace, routes.service)
+        if routes.port is not None:
+            obj.set((*parent, "port"), routes.port.value, routes.port)
+        for index, rule in enumerate(in_order(routes.rules, routes.family)):
+            targets = []
+            weights = shares([backend.weight.value if backend.weight else 1 for backend in rule.backends])
+            own = (Backend(routes.service, routes.host, routes.port),) if not rule.backends and rule.filter("redirect") is None else ()
+            for backend, weight in zip(rule.backends or own, weights or [1], strict=False):
+                if backend.service is None:
+                    continue
+                port = backend.port.value if backend.port else (ports_of(self.ir.world, backend.service.value) or (None,))[0]
+                targets.append(
+                    Target(backend.service.value, port, weight if len(rule.backends) > 1 else None, backend, gather(backend.host))
+                )
+            write_rule(obj, index, rule.matches, targets, rule.filters, rule.timeout, gather(routes.service), linkerd=False)
+            if rule.retry is not None and not rule.retry.none:
+                self.say("MP405", rule.retry.src, aspects=("retries",), rule=rule.name)
+            for name, fact in (("response", rule.response_timeout), ("idle", rule.idle_timeout), *rule.extras):
+                if fact is not None:
+                    self.lost(fact, "timeout", what=f"{name} timeout", rule=rule.name)
+        obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def hundred(weights: list[Any]) -> list[int]:
+    """Relative weights with the sum 100 where that is possible in whole numbers, else as the smallest whole numbers."""
+    whole = shares(weights)
+    total = sum(whole)
+    if total and all(weight * 100 % total == 0 for weight in whole):
+        return [weight * 100 // total for weight in whole]
+    return whole
+
+
+def _retry_on(retry: Retry) -> tuple[list[str], list[str]]:
+    """The conditions as Istio lists them, ranges written out, and the codes that istiod would refuse."""
+    words: dict[str, None] = {}
+    unknown: list[str] = []
+    for fact in retry.conditions:
+        low, dash, high = fact.value.partition("-")
+        if low.isdigit() and (not dash or high.isdigit()):
+            if (low, high) == ("500", "599"):
+                words["5xx"] = None
+                continue
+            for code in range(int(low), int(high or low) + 1):
+                if code in _KNOWN_CODES:
+                    words[str(code)] = None
+                elif not dash:
+                    unknown.append(str(code))
+        else:
+            words[fact.value] = None
+    return list(words), unknown

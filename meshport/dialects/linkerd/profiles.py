@@ -1,0 +1,337 @@
+"""ServiceProfiles and TrafficSplits, as Linkerd acts on them.
+
+The first route whose condition holds counts requests, limits and retries them; whatever matches none passes. A split divides all of them. Both silence the
+routes, annotations and failure accrual of their Service. https://linkerd.io/2-edge/reference/service-profiles/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.gateway_api.patterns import METHODS, bare, language, top_level
+from meshport.dialects.gateway_api.routes import annotations, duration, linkerd_retry
+from meshport.dialects.smi import splits
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.resilience import Retry
+from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.values.language import BARE_PATHS, Language
+from meshport.values.problems import ValueProblem
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+    from meshport.mapping.bound import Bound
+
+ROUTE_KEYS = ("retry.linkerd.io/", "timeout.linkerd.io/")
+Atom = tuple[str, Fact[Pattern], bool]  # path or method, the pattern, and whether it has to hold
+SILENT = "a ServiceProfile or TrafficSplit of the Service switches this off"
+
+
+def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR, before: int) -> set[Ref]:
+    """ServiceProfiles, TrafficSplits and the annotations of Services as routes; gives the Services that a profile speaks for.
+
+    Routes in `ir.routes` from `before` on are those of this mesh: the ones that a profile silences leave the list.
+    """
+    documents = bound.bundle.documents
+    found: dict[tuple[Ref, str], ServiceRoutes] = {}
+    chosen = sorted(
+        (i for i in numbers if i not in bound.broken),
+        key=lambda i: (documents[i].namespace or "", documents[i].name, documents[i].api_version),
+    )
+    for number in chosen:
+        if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
+            routes = _profile(Cursor.root(bound, number), options)
+            if routes is not None and routes.service is not None:
+                found.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), routes)
+    for number in chosen:
+        if documents[number].kind == "TrafficSplit" and documents[number].group == splits.GROUP:
+            split = splits.read(Cursor.root(bound, number), options)
+            if split is not None:
+                _fold(found, split, options)
+    profiled = {service for service, _ in found}
+    kept = []
+    for routes in ir.routes[before:]:
+        if routes.service is not None and routes.service.value in profiled and not routes.gateways:
+            key = next(key for key in sorted(found) if key[0] == routes.service.value)
+            found[key] = replace(found[key], silenced=(*found[key].silenced, (SILENT, routes.src)))
+        else:
+            kept.append(routes)
+    ir.routes[before:] = [*_with_services(kept, bound, world, found), *(found[key] for key in sorted(found))]
+    return profiled
+
+
+# -- Service annotations
+
+
+def _with_services(
+    kept: list[ServiceRoutes], bound: Bound, world: World, found: dict[tuple[Ref, str], ServiceRoutes]
+) -> list[ServiceRoutes]:
+    """Retry and timeout annotations of Services: handed to routes that say nothing of the kind, or a rule for everything where there is no route."""
+    profiled = {service for service, _ in found}
+    out = list(kept)
+    for ref in sorted(world.services):
+        service = world.services[ref]
+        if not any(key.startswith(ROUTE_KEYS) for key in service.annotations):
+            continue
+        root = Cursor.root(bound, service.document)
+        notes = {key: fact for key, fact in annotations(root).items() if key.startswith(ROUTE_KEYS)}
+        src = gather(*notes.values())
+        if ref in profiled:
+            key = next(key for key in sorted(found) if key[0] == ref)
+            found[key] = replace(found[key], silenced=(*found[key].silenced, (SILENT, src)))
+            continue
+        retry = linkerd_retry(notes)
+        times = {name: duration(notes.get(f"timeout.linkerd.io/{name}")) for name in ("request", "response", "idle")}
+        mine = [
+            number for number, routes in enumerate(out) if routes.service is not None and routes.service.value == ref and not routes.problem
+        ]
+        if not mine:
+            rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
+            host = Fact(f"{ref.name}.{ref.namespace}.svc", service.src)
+            out.append(
+                ServiceRoutes(
+                    root.ref().map(lambda _, ref=ref: ref),  # type: ignore[misc]
+                    "Service", Fact(ref, service.src), host, None, (rule,), "first", "forward", service.document,
+                    (service.document,), family="linkerd", src=src,
+                )
+            )  # fmt: skip
+        for number in mine:
+            out[number] = replace(out[number], rules=tuple(_inherit(rule, retry, times) for rule in out[number].rules))
+        if mine:
+            used = gather(*(out[number].rules for number in mine))
+            reason = "the routes of the Service have settings of their own, which replace all of the Service's of that kind"
+            out[mine[0]] = replace(out[mine[0]], silenced=(*out[mine[0]].silenced, (reason, src - used)))
+    return out
+
+
+def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | None]) -> RouteRule:
+    if rule.retry is None:
+        rule = replace(rule, retry=retry)
+    if not (rule.timeout or rule.response_timeout or rule.idle_timeout):
+        rule = replace(rule, timeout=times["request"], response_timeout=times["response"], idle_timeout=times["idle"])
+    return rule
+
+
+# -- ServiceProfile
+
+
+def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
+    name = root.text("metadata", "name")
+    labels = name.value.split(".") if name else []
+    if name is None or len(labels) < 3 or labels[2] != "svc":
+        return None
+    service = Ref(labels[1], labels[0])
+    namespace = root.document.namespace or options.default_namespace
+    spec = root.at("spec")
+    silenced: list[tuple[str, Src]] = []
+    budget = _budget(spec.at("retryBudget"))
+    rules = tuple(_route(item, budget, silenced) for item in spec.each("routes"))
+    if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
+        silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
+    backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
+    host = Fact(name.value, name.src, name.feature)
+    out = ServiceRoutes(
+        root.ref().map(lambda ref: Ref(namespace, ref.name)),
+        "ServiceProfile",
+        Fact(service, name.src, name.feature),
+        host,
+        None,
+        rules,
+        "first",
+        "forward",
+        root.number,
+        (root.number,),
+        consumer=Fact(namespace, root.at("metadata", "namespace").src, "routing.consumer") if namespace != service.namespace else None,
+        family="linkerd",
+        silenced=tuple(silenced),
+        src=spec.src | name.src,
+    )
+    return _split(out, tuple(backend for backend in backends if backend is not None)) if backends else out
+
+
+def _split(routes: ServiceRoutes, backends: tuple[Backend, ...]) -> ServiceRoutes:
+    """The rules with these backends, and one for the requests that no rule takes: a split holds for them too."""
+    rules = tuple(replace(rule, backends=backends) for rule in routes.rules)
+    if not any(rule.everything for rule in rules):
+        rules = (*rules, RouteRule("other", (), backends, src=gather(backends)))
+    return replace(routes, rules=rules)
+
+
+def _fold(found: dict[tuple[Ref, str], ServiceRoutes], split: splits.Split, options: Options) -> None:
+    service = split.service.value
+    key = next((key for key in sorted(found) if key[0] == service and not key[1]), (service, ""))
+    known = found.get(key)
+    if known is None:
+        host = split.service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}")
+        known = ServiceRoutes(
+            split.ref, "TrafficSplit", split.service, host, None, (), "first", "forward", split.document, family="linkerd", src=split.src,
+            problem="MP324" if split.conditional else "",
+        )  # fmt: skip
+    elif split.conditional or any(rule.backends for rule in known.rules):
+        reason = "another split of the Service decides" if not split.conditional else "no Linkerd serves a TrafficSplit with matches"
+        found[key] = replace(known, silenced=(*known.silenced, (reason, split.src)))
+        return
+    backends = tuple(replace(backend, host=backend.host.also(split.service)) for backend in split.backends)
+    made = _split(known, backends) if backends and not split.conditional else known
+    found[key] = replace(made, documents=(*known.documents, split.document), src=known.src | split.src)
+
+
+def _override(place: Cursor, options: Options) -> Backend | None:
+    authority = place.text("authority")
+    if authority is None:
+        return None
+    host, _, port = authority.value.partition(":")
+    labels = host.split(".")
+    service = Ref(labels[1], labels[0]) if len(labels) >= 3 and labels[2] == "svc" else None
+    return Backend(
+        authority.map(lambda _: service) if service else None,  # type: ignore[arg-type]
+        authority.map(lambda _: host),
+        authority.map(lambda _: int(port)) if port.isdigit() else None,
+        weight=place.get("weight", splits.weight),
+    )
+
+
+def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, silenced: list[tuple[str, Src]]) -> RouteRule:
+    name = place.text("name")
+    condition = place.at("condition")
+    if condition.at("not"):
+        silenced.append(
+            ("a negation in the outermost condition is never applied; schema and webhook refuse each other's form", condition.at("not").src)
+        )
+    matches = tuple(
+        match for atoms in _alternatives(condition, True, outermost=True) if (match := _match(atoms, condition.src)) is not None
+    )
+    retryable = place.get("isRetryable", bool)
+    retry = None
+    if retryable is not None and not retryable.value:
+        retry = Retry(Fact(0, retryable.src, retryable.feature), src=retryable.src)
+    elif retryable is not None and budget is None:
+        silenced.append(("a budget outside its bounds (ttl 1s to 60s, ratio to 1000) stops all retries", retryable.src))
+    elif retryable is not None:
+        retry = Retry(Fact(1, retryable.src, retryable.feature), None, _failures(place, retryable), budget or (), src=retryable.src)
+    if retry is None or retry.none:
+        silenced.append(("response classes decide about retries and metrics; nothing is retried here", place.at("responseClasses").src))
+    label = Fact(name.value if name else "", name.src if name else NOWHERE, "metrics.route-label")
+    return RouteRule(
+        label.value, matches, (), timeout=place.get("timeout", milliseconds), retry=retry, extras=(("name", label),), src=place.src
+    )
+
+
+def _budget(place: Cursor) -> tuple[tuple[str, Fact[Any]], ...] | None:
+    """The leaves of a retry budget; None where the proxy refuses it, and with it all retries."""
+    ttl = place.get("ttl", milliseconds)
+    ratio = place.at("retryRatio").value
+    if ttl is not None and not 1000 <= ttl.value <= 60_000:
+        return None
+    if place.at("retryRatio") and isinstance(ratio, int | float) and not 0 <= ratio <= 1000:
+        return None
+    return tuple(place.leaves())
+
+
+def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
+    """The status codes that count as failures: those of the response classes, or every 5xx."""
+    out = []
+    for item in place.each("responseClasses"):
+        status = item.at("condition", "status")
+        low, high = status.number_at("min"), status.number_at("max")
+        failure = item.get("isFailure", bool)
+        if low is not None and high is not None and failure is not None and failure.value:
+            out.append(Fact(f"{low.value}-{high.value}" if low.value != high.value else str(low.value), item.src, "retry.response-classes"))
+    return tuple(out) or (Fact("5xx", retryable.src, "retry.conditions"),)
+
+
+# -- conditions
+
+
+def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[list[Atom]]:
+    """A condition as alternatives of atoms that hold together; negations are pushed down to the atoms."""
+    parts: list[list[list[Atom]]] = []
+    path, method = place.text("pathRegex"), place.text("method")
+    if path is not None:
+        parts.append([[("path", path.map(lambda text: profile_pattern(text)), holds)]])
+    if method is not None:
+        parts.append([[("method", method.map(lambda text: Pattern("exact", text)), holds)]])
+    for key in ("all", "any"):
+        found = [_alternatives(item, holds) for item in place.each(key)]
+        if found:
+            parts.append(_both(found) if (key == "all") == holds else [atoms for each in found for atoms in each])
+    if place.at("not") and not outermost:
+        parts.append(_alternatives(place.at("not"), not holds))
+    if not parts:
+        return [[]]
+    return _both(parts) if holds else [atoms for part in parts for atoms in part]
+
+
+def _both(parts: list[list[list[Atom]]]) -> list[list[Atom]]:
+    out: list[list[Atom]] = [[]]
+    for part in parts:
+        out = [[*left, *right] for left in out for right in part][:256]
+    return out
+
+
+def _match(atoms: list[Atom], src: Src) -> RouteMatch | None:
+    """Atoms as one match; None where they contradict each other."""
+    paths = [(fact, holds) for kind, fact, holds in atoms if kind == "path"]
+    wanted = [(fact, holds) for kind, fact, holds in atoms if kind == "method"]
+    others: list[tuple[str, Fact[Any]]] = []
+    path = None
+    if len(paths) == 1 and paths[0][1]:
+        path = paths[0][0]
+    elif paths:
+        path = _combined(paths)
+        if path is None:
+            others.append(("condition", Fact("several path conditions", sources(*(fact for fact, _ in paths)), "routing.match.condition")))
+        elif path.value.kind == "none":
+            return None
+    method: Fact[Pattern] | None = None
+    if wanted:
+        names = {fact.value.text for fact, holds in wanted if holds}
+        without = {fact.value.text for fact, holds in wanted if not holds}
+        if len(names) > 1 or names & without:
+            return None
+        every = sources(*(fact for fact, _ in wanted))
+        if names:
+            method = Fact(Pattern("exact", names.pop()), every, "routing.match.method")
+        else:
+            method = Fact(Pattern("regex", "|".join(word for word in METHODS if word not in without)), every, "routing.match.method")
+    return RouteMatch(path, method, others=tuple(others), src=src)
+
+
+def _combined(paths: list[tuple[Fact[Pattern], bool]]) -> Fact[Pattern] | None:
+    meant = BARE_PATHS
+    for fact, holds in paths:
+        found = language(fact.value)
+        if found is None:
+            return None
+        meant = meant & (found if holds else ~found)
+    try:
+        if meant.is_empty():
+            return Fact(Pattern("none"))
+        written = Language.to_regex(meant, within=BARE_PATHS)
+    except ValueProblem:
+        return None
+    return Fact(Pattern("regex", written), sources(*(fact for fact, _ in paths)), "routing.match.path") if written else None
+
+
+def profile_pattern(text: str) -> Pattern:
+    """A `pathRegex` as the proxy reads it: `^` and `$` are added at the ends of the text, so they hold for the outer alternatives alone.
+
+    `/a|/b` is a path that begins with /a, or ends with /b.
+    """
+    trimmed = text.strip()
+    whole = ("" if trimmed.startswith("^") else "^") + trimmed + ("" if trimmed.endswith("$") else "$")
+    parts = top_level(whole)
+    if len(parts) == 1:
+        return Pattern("regex", bare(whole))
+    written = []
+    for part in parts:
+        head = "" if part.startswith("^") else ".*"
+        tail = "" if part.endswith("$") and not part.endswith("\\$") else ".*"
+        body = part.removeprefix("^")
+        written.append(head + (body[:-1] if not tail else body) + tail)
+    return Pattern("regex", "|".join(written))

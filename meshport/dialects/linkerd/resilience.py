@@ -1,0 +1,258 @@
+"""How Linkerd says resilience: annotations on Services and routes; both directions.
+
+A breaker needs its four annotations together: with a minimum penalty above the maximum, which is one minute unless said, Linkerd switches it off without a
+word. https://linkerd.io/2-edge/reference/circuit-breaking/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.dialects.gateway_api.routes import annotations
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.routing import gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import Service, World
+    from meshport.mapping.bound import Bound
+
+ACCRUAL = "balancer.linkerd.io/failure-accrual"
+MAX_PENALTY = 300_000  # Envoy's max_ejection_time, which Istio leaves as it is
+_HTTP = re.compile(r"5xx|gateway-error|[1-5]\d\d(?:-[1-5]\d\d)?")
+GRPC = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
+
+
+# -- lift
+
+
+def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> None:
+    """Failure accrual and load balancing annotations of Services, with Linkerd's defaults; nothing where a ServiceProfile silences them."""
+    for ref in sorted(world.services):
+        service = world.services[ref]
+        root = Cursor.root(bound, service.document)
+        notes = annotations(root)
+        own = {key: fact for key, fact in notes.items() if key.startswith("balancer.")}
+        if not own:
+            continue
+        base = ServicePolicy(
+            root.ref().map(lambda _, ref=ref: ref),  # type: ignore[misc]
+            "Service", Fact(ref, service.src), Fact(f"{ref.name}.{ref.namespace}", service.src), None, (), service.document,
+        )  # fmt: skip
+        if ref in profiled:
+            reason = "a ServiceProfile of the Service switches its failure accrual off"
+            ir.service_policies.append(replace(base, silenced=((reason, gather(*own.values())),)))
+            continue
+        breaker, silenced = _breaker(own)
+        extras = tuple(
+            (key.rpartition("/")[2], fact)
+            for key, fact in sorted(own.items())
+            if not key.startswith(ACCRUAL) and "failure-accrual" not in key
+        )
+        ir.service_policies.append(replace(base, breaker=breaker, extras=extras, silenced=silenced))
+
+
+def _breaker(notes: dict[str, Fact[str]]) -> tuple[Breaker | None, tuple[tuple[str, Any], ...]]:
+    """The breaker, or why there is none: one value that cannot be read switches all of it off."""
+    mode = notes.get(ACCRUAL)
+    rest = {key: fact for key, fact in notes.items() if "failure-accrual" in key and key != ACCRUAL}
+    if mode is None:
+        return None, ((("failure accrual is off without the annotation " + ACCRUAL), gather(*rest.values())),) if rest else ()
+    try:
+        failures = notes.get(f"{ACCRUAL}-consecutive-max-failures")
+        count = failures.map(int) if failures else Fact(7, NOWHERE, "breaker.consecutive-errors")
+        low = _penalty(notes.get(f"{ACCRUAL}-consecutive-min-penalty"), 1000)
+        high = _penalty(notes.get(f"{ACCRUAL}-consecutive-max-penalty"), 60_000)
+    except ValueError:
+        return None, (("a value that cannot be read switches failure accrual off", gather(*rest.values(), mode)),)
+    if low.value > high.value or not high.value:
+        return None, (
+            ("a minimum penalty above the maximum (one minute unless said) switches failure accrual off", gather(*rest.values(), mode)),
+        )
+    said = {f"{ACCRUAL}-consecutive-max-failures", f"{ACCRUAL}-consecutive-min-penalty", f"{ACCRUAL}-consecutive-max-penalty"}
+    extras = [("breaker.mode", mode)]
+    extras += [(key.rpartition("/")[2].removeprefix("failure-accrual-"), fact) for key, fact in sorted(rest.items()) if key not in said]
+    return Breaker(count, low, high, tuple(extras), gather(mode, *rest.values())), ()
+
+
+def _penalty(fact: Fact[str] | None, default: int) -> Fact[int]:
+    return fact.map(milliseconds) if fact is not None else Fact(default, NOWHERE, "breaker.base-ejection")
+
+
+# -- lower
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Breakers as annotations of their Services; the rest of a DestinationRule is named in findings."""
+    world = ir.world
+    policies = sorted(
+        ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
+    )
+    own = {item.service.value for item in policies if item.service is not None}
+    for policy in policies:
+        for reason, src in policy.silenced:
+            out.ignore(reason, src)
+        if policy.kind == "Service":
+            out.imply("stays on the Service as it is", gather(policy.breaker, policy.extras))
+            continue
+        targets = _targets(policy, world, own, options)
+        affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
+        _breaker_out(policy, targets, affects, ir, out)
+        _extras_out(policy, affects, out)
+        if policy.service is None and not targets and policy.breaker is None and "*" not in policy.host.value:
+            out.ignore("names what the other settings of the rule are for", policy.host)
+        elif policy.breaker is None:
+            out.ignore("names what the other settings of the rule are for", policy.host)
+
+
+def _targets(policy: ServicePolicy, world: World, own: set[Ref], options: Options) -> tuple[Ref, ...]:
+    """The Services that a rule is for: a wildcard stands for those known that no rule of their own hides it from."""
+    if policy.service is not None:
+        return (policy.service.value,)
+    pattern = policy.host.value
+    if not pattern.startswith("*"):
+        return ()
+    return tuple(
+        sorted(
+            ref
+            for ref in world.services
+            if ref not in own and f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}".endswith(pattern[1:])
+        )
+    )
+
+
+def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple[Affected, ...], ir: IR, out: Output) -> None:
+    breaker = policy.breaker
+    if breaker is None:
+        return
+    subject = breaker_subject(policy)
+    document = policy.document
+    every = frozenset({(subject, aspect) for aspect in ("consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")})
+    known = [ref for ref in targets if ref in ir.world.services]
+    if policy.subset or policy.port is not None:
+        where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
+        out.finding(
+            "MP504", breaker.consecutive, breaker.penalty, policy.port, document=document, disposition="dropped", affects=affects,
+            explains=every, subject=policy.subject_name, where=where,
+        )  # fmt: skip
+    elif breaker.consecutive.value == 0:
+        out.imply(
+            "no failures in a row eject an endpoint, and Linkerd ejects none by itself", breaker.consecutive, breaker.penalty, policy.host
+        )
+    elif not known:
+        missing = targets[0] if targets else None
+        out.finding(
+            "MP503", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects, explains=every,
+            subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE", name=missing.name if missing else "NAME",
+        )  # fmt: skip
+    for ref in known if not policy.subset and policy.port is None and breaker.consecutive.value else ():
+        service = ir.world.services[ref]
+        if service.headless:
+            out.finding(
+                "MP505", breaker.consecutive, breaker.penalty, document=document, disposition="dropped", affects=affects, explains=every,
+                subject=policy.subject_name,
+            )  # fmt: skip
+            continue
+        _annotate(service, policy, breaker, out)
+        _defaults(policy, breaker, subject, affects, out)
+    for path, fact in breaker.extras:
+        aspect = {"interval": "interval", "maxEjectionPercent": "max_ejection_percent"}.get(path, path)
+        report(
+            out,
+            fact,
+            "MP540",
+            document,
+            affects,
+            frozenset({(subject, aspect)}),
+            setting=f"outlierDetection.{path}",
+            subject=policy.subject_name,
+        )
+
+
+def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Output) -> None:
+    obj = out.change(service.document, group=f"service {service.ref.name}", rank=20)
+    obj.add_origin(policy.document)
+    values = (
+        (ACCRUAL, "consecutive", (breaker.consecutive, breaker.penalty)),
+        (f"{ACCRUAL}-consecutive-max-failures", str(breaker.consecutive.value), (breaker.consecutive,)),
+        (f"{ACCRUAL}-consecutive-min-penalty", one_unit(breaker.penalty.value), (breaker.penalty,)),
+        (f"{ACCRUAL}-consecutive-max-penalty", one_unit(max(MAX_PENALTY, breaker.penalty.value)), (breaker.penalty,)),
+    )
+    for key, value, because in values:
+        obj.set(("metadata", "annotations", key), value, *because, policy.host)
+    obj.note(f"breaker from DestinationRule {policy.ref.value}")
+
+
+def _defaults(policy: ServicePolicy, breaker: Breaker, subject: str, affects: tuple[Affected, ...], out: Output) -> None:
+    """What Istio does beside, unasked: it looks every ten seconds and ejects at most a tenth of the endpoints."""
+    missing = {
+        "interval": ("interval", "10s"),
+        "maxEjectionPercent": ("max_ejection_percent", "10%"),
+    }
+    silent = [value for path, value in missing.items() if breaker.extra(path) is None]
+    if silent:
+        out.finding(
+            "MP501", document=policy.document, affects=affects, explains=frozenset((subject, aspect) for aspect, _ in silent),
+            subject=policy.subject_name, defaults=" and ".join(f"{aspect.replace('_', ' ')} {value}" for aspect, value in silent),
+        )  # fmt: skip
+
+
+def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> None:
+    for path, fact in policy.extras:
+        if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
+            out.ignore("what every mesh does by itself between two of its workloads", fact)
+            continue
+        explained = frozenset({(policy_subject(policy), path)})
+        report(out, fact, "MP540", policy.document, affects, explained, setting=path, subject=policy.subject_name)
+    for fact in policy.exports:
+        if fact.value == "*":
+            out.ignore("visible everywhere is the default", fact)
+        else:
+            report(out, fact, "MP541", policy.document, affects, frozenset(), setting="exportTo", subject=policy.subject_name)
+
+
+def report(
+    out: Output,
+    fact: Fact[Any],
+    code: str,
+    document: int,
+    affects: tuple[Affected, ...],
+    explained: frozenset[tuple[str, str]],
+    **values: Any,
+) -> None:
+    """Name what the target cannot say: by the support row, or by a code of our own where the table has none."""
+    row = out.table.feature(fact.feature)
+    if row is not None and out.lost(fact, document=document, affects=affects, explains=explained, **values) is not None:
+        return
+    if row is not None and fact.src and all(leaf in out.irrelevant for leaf in fact.src):
+        return
+    out.finding(
+        code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
+    )
+
+
+# -- retries
+
+
+def retry_annotations(retry: Retry) -> tuple[dict[str, tuple[str, tuple[Fact[Any], ...]]], list[Fact[str]]]:
+    """A retry policy as annotations of a route, with their reasons, and the conditions that no annotation says."""
+    notes: dict[str, tuple[str, tuple[Fact[Any], ...]]] = {}
+    assert retry.attempts is not None
+    http = [fact for fact in retry.conditions if _HTTP.fullmatch(fact.value) or fact.value == "retriable-4xx"]
+    implied = ("retriable-status-codes", "refused-stream")
+    left = [fact for fact in retry.conditions if fact not in http and fact.value not in implied]
+    if http:
+        words = dict.fromkeys("409" if fact.value == "retriable-4xx" else fact.value for fact in http)
+        notes["retry.linkerd.io/http"] = (",".join(words), tuple(retry.conditions))
+    notes["retry.linkerd.io/limit"] = (str(retry.attempts.value), (retry.attempts,))
+    if retry.per_try_timeout is not None and retry.per_try_timeout.value:
+        notes["retry.linkerd.io/timeout"] = (one_unit(retry.per_try_timeout.value), (retry.per_try_timeout,))
+    return notes, left

@@ -1,0 +1,432 @@
+"""Routes as Linkerd says them: HTTPRoutes whose parent is a Service, and a Service for each subset that one sends to.
+
+Linkerd ranks what it is given, so matches are tightened until ranking chooses as the source's order did (`gateway_api.ranking`). Annotations hold for a
+whole object: rules that retry differently become objects of their own, named so that their order by name is the order of the rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.patterns import methods
+from meshport.dialects.gateway_api.ranking import in_order, ranked_for_linkerd
+from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
+from meshport.dialects.linkerd.resilience import report, retry_annotations
+from meshport.findings import Affected
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather
+from meshport.mapping.table import version_key
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import Service, ServicePort
+
+GATEWAY = "gateway.networking.k8s.io"
+ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
+MAX_MATCHES = 64
+_APP_PROTOCOLS = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "kubernetes.io/h2c": "kubernetes.io/h2c"}
+_NOT_HTTP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
+
+
+def route_api(version: str) -> str | None:
+    """The HTTPRoute that a release of Linkerd reads on Services; None before 2.13."""
+    key = version_key(version)
+    if key >= (2, 18):
+        return f"{GATEWAY}/v1"
+    if key >= (2, 14):
+        return f"{GATEWAY}/v1beta1"
+    return "policy.linkerd.io/v1beta2" if key >= (2, 13) else None
+
+
+@dataclass(slots=True)
+class Lowering:
+    """One set of rules on its way into HTTPRoutes."""
+
+    ir: IR
+    out: Output
+    options: Options
+    routes: ServiceRoutes
+    service: Service
+
+    @property
+    def affects(self) -> tuple[Affected, ...]:
+        port = self.routes.port.value if self.routes.port else None
+        return (Affected(self.service.ref.namespace, self.service.ref.name, port),)
+
+    def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
+        return explains(self.ir.world, self.routes, *aspects)
+
+    def say(
+        self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...], disposition: str | None = "dropped", **values: Any
+    ) -> None:
+        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
+        self.out.finding(
+            code,
+            *facts,
+            document=self.routes.document,
+            disposition=disposition,
+            affects=self.affects,
+            explains=self.explained(*aspects),
+            **values,
+        )
+
+    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> None:
+        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
+        report(self.out, fact, "MP320", self.routes.document, self.affects, self.explained(*aspects), **values)
+
+    # -- rules
+
+    def rules(self) -> list[RouteRule]:
+        """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
+        routes = self.routes
+        rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+        if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
+            rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
+        out = []
+        closed = False
+        for number, rule in enumerate(rules):
+            if closed:
+                self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
+                continue
+            kept = self._rule(rule, number)
+            if kept is not None:
+                out.append(kept)
+            closed = rule.everything
+        return out
+
+    def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
+        shown = rule.name or f"number {number + 1}"
+        matches: list[RouteMatch] = []
+        for match in rule.matches:
+            matches.extend(self._match(match, shown))
+        if rule.matches and not matches:
+            self.say("MP316", rule.src, aspects=ASPECTS, rule=shown)
+            return None
+        blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
+        filters: list[Filter] = []
+        for item in rule.filters:
+            if item.kind in ("rewrite", "direct-response"):
+                blocking += [(item.kind, fact) for _, fact in item.parts]
+            elif item.kind in ("request-headers", "response-headers", "redirect"):
+                filters.append(self._filter(item, shown))
+            else:
+                for path, fact in item.parts:
+                    self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
+        if any(backend.service is None for backend in rule.backends):
+            blocking += [("external host", backend.host) for backend in rule.backends if backend.service is None]
+        if blocking:
+            for kind, fact in blocking:
+                self.lost(fact, *ASPECTS, what=kind, rule=shown)
+            self.say("MP317", rule.src, aspects=ASPECTS, rule=shown, what=", ".join(dict.fromkeys(kind for kind, _ in blocking)))
+            return None
+        for name, fact in rule.extras:
+            self.lost(fact, "timeout", what=name, rule=shown)
+        backends = tuple(
+            replace(backend, filters=tuple(self._filter(item, shown) for item in backend.filters)) for backend in rule.backends
+        )
+        if len(backends) == 1 and backends[0].weight is not None:
+            self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
+            backends = (replace(backends[0], weight=None),)
+        return replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, **self._times(rule, shown))
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        """The match in words that Linkerd has, with one entry a method; [] where it asks for something that Linkerd cannot ask."""
+        unsaid = []
+        for key, fact in match.others:
+            if key == "gateways":
+                if "mesh" in (fact.value or ()):
+                    self.out.ignore("the match holds in the mesh, which is where the route is", fact)
+                    continue
+                self.say("MP702", fact, aspects=(), rule=shown)
+                unsaid.append(key)
+                continue
+            self.lost(fact, *ASPECTS, what=f"match on {key}", rule=shown)
+            unsaid.append(key)
+        for name, fact in match.headers:
+            if name.startswith((":", "@")):
+                self.say("MP318", fact, aspects=ASPECTS, rule=shown, header=name)
+                unsaid.append(name)
+        if unsaid:
+            self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(unsaid))
+            return []
+        if match.method is None:
+            return [match]
+        listed = methods(match.method.value)
+        if listed is None:
+            self.say("MP321", match.src, aspects=ASPECTS, rule=shown, method=str(match.method.value))
+            return []
+        return [replace(match, method=match.method.map(lambda _, word=word: Pattern("exact", word))) for word in listed]  # type: ignore[misc]
+
+    def _filter(self, item: Filter, shown: str) -> Filter:
+        parts = []
+        for what, fact in item.parts:
+            name = what.partition(":")[2]
+            text = str(fact.value)
+            if item.kind != "redirect" and (name in ("host", ":authority") or ("%" in text and not what.startswith("remove"))):
+                self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
+            elif item.kind == "redirect" and what == "code" and fact.value not in CODES:
+                near = 301 if fact.value == 308 else 302
+                self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, code=fact.value, near=near)
+                parts.append((what, fact.map(lambda _, near=near: near)))  # type: ignore[misc]
+            elif item.kind == "redirect" and what == "hostname" and ":" in text:
+                host, _, port = text.partition(":")
+                parts.append((what, fact.map(lambda _, host=host: host)))  # type: ignore[misc]
+                if port.isdigit() and item.part("port") is None:
+                    parts.append(("port", fact.map(lambda _, port=port: int(port))))  # type: ignore[misc]
+            elif item.kind == "redirect" and what not in ("scheme", "hostname", "path", "prefix", "port", "code"):
+                if fact.value not in ({}, None):
+                    self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
+            else:
+                parts.append((what, fact))
+        return Filter(item.kind, tuple(parts))
+
+    def _times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
+        """Timeout and retries, as far as the release has them."""
+        timeout, retry = rule.timeout, rule.retry
+        if timeout is not None and timeout.value == 0:
+            self.out.ignore("0 is no timeout, and none is the default", timeout)
+            timeout = None
+        version = version_key(self.options.target_version)
+        if timeout is not None and version < (2, 14):
+            self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
+            timeout = None
+        if retry is None:
+            if self.options.preserve_default_retries and self.routes.family == "istio" and rule.filter("redirect") is None:
+                conditions = tuple(Fact(word) for word in ISTIO_CONDITIONS)
+                retry = Retry(Fact(ISTIO_RETRIES, rule.src), None, conditions, default=True)
+        elif retry.none:
+            self.out.imply("Linkerd retries only where it is told to", gather(retry), retry.src)
+            retry = None
+        if retry is not None and version < (2, 16):
+            for fact in (retry.attempts, retry.per_try_timeout, *dict.fromkeys(retry.conditions), *(fact for _, fact in retry.extras)):
+                if fact is not None and fact.src and not retry.default:
+                    self.lost(fact, "retries", what="retries", rule=shown)
+            retry = None
+        if retry is not None:
+            for name, fact in retry.extras:
+                self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
+            _, left = retry_annotations(retry)
+            if left and not retry.default:
+                words = ", ".join(dict.fromkeys(fact.value for fact in left))
+                self.say("MP402", *left, aspects=("retries",), disposition="approximated", rule=shown, conditions=words)
+            elif retry.conditions and all(fact.value in ("retriable-status-codes", "refused-stream") for fact in retry.conditions):
+                self.out.imply("what Linkerd retries within its limit by itself", *retry.conditions)
+            elif not retry.conditions and not retry.default:
+                self.say(
+                    "MP402", retry.attempts, aspects=("retries",), disposition=None, rule=shown, conditions=", ".join(ISTIO_CONDITIONS)
+                )
+        return {"timeout": timeout, "retry": retry}
+
+    # -- backends
+
+    def target(self, backend: Backend, port: int, rule: RouteRule) -> Ref | None:
+        """The Service that a backend is: its own, or the one made for its subset. None where it cannot be made."""
+        assert backend.service is not None
+        ref = backend.service.value
+        known = self.ir.world.services.get(ref)
+        if backend.subset is None:
+            if known is None:
+                self.once("MP307", backend.service, namespace=ref.namespace, name=ref.name)
+            return ref
+        subset = backend.subset.value
+        if backend.labels is None:
+            self.once("MP304", backend.subset, backend.service, subset=subset, host=backend.host.value)
+            return Ref(ref.namespace, f"{ref.name}-{subset}")
+        if known is None or known.selector is None:
+            self.once(
+                "MP301",
+                backend.subset,
+                backend.labels.src,
+                rule.src,
+                namespace=ref.namespace,
+                name=ref.name,
+                why=f"its subset {subset} needs a Service of its own",
+            )
+            return None
+        if not backend.labels.labels:
+            return ref
+        return self._subset_service(known, backend)
+
+    def once(self, code: str, *facts: Fact[Any] | Src, **values: Any) -> None:
+        """A finding that is said once, however many ports and rules ask."""
+        aspects = () if code == "MP307" else ASPECTS
+        before = len(self.out.findings)
+        self.say(code, *facts, aspects=aspects, disposition=None if code == "MP307" else "dropped", **values)
+        added = self.out.findings[before]
+        for known in self.out.findings[:before]:
+            if (known.code, known.message, known.document) == (added.code, added.message, added.document):
+                known.leaves = tuple(sorted({*known.leaves, *added.leaves}))
+                known.explains |= added.explains
+                del self.out.findings[before]
+                return
+
+    def _subset_service(self, known: Service, backend: Backend) -> Ref:
+        assert backend.labels is not None and backend.subset is not None
+        selector = {**(known.selector or {}), **dict(backend.labels.labels)}
+        ref = Ref(known.ref.namespace, f"{known.ref.name}-{backend.subset.value}"[:63])
+        there = self.ir.world.services.get(ref)
+        if there is not None and there.selector == selector:
+            return ref
+        if there is not None:
+            ref = Ref(ref.namespace, f"{ref.name[:56]}-subset")
+        because = (backend.subset, backend.labels.src)
+        obj = self.out.object(
+            "v1", "Service", ref, owner=self.routes.document, group=f"service {known.ref.name}", rank=21, because=gather(*because)
+        )
+        if "spec" not in obj.value:
+            for key in sorted(selector):
+                obj.set(("spec", "selector", key), selector[key], *because, known.src)
+            for number, port in enumerate(known.ports):
+                obj.set(("spec", "ports", number), _port(port), port.src)
+            obj.note(f"subset {backend.subset.value} of Service {known.ref}")
+        return ref
+
+    # -- objects
+
+    def write(self) -> None:
+        api = route_api(self.options.target_version)
+        if api is None:
+            self.say("MP302", self.routes.src, aspects=ASPECTS, version=self.options.target_version)
+            return
+        rules = self.rules()
+        ports = (
+            [self.routes.port.value] if self.routes.port is not None else [port.number for port in self.service.ports if speaks_http(port)]
+        )
+        if not ports:
+            self.say("MP305", self.routes.src, aspects=ASPECTS)
+            return
+        for port in ports:
+            self._port(api, rules, port, len(ports) > 1)
+        if rules and not self.options.preserve_default_retries and self.routes.family == "istio":
+            silent = [rule for rule in rules if rule.retry is None and not _said(self.routes, rule) and rule.filter("redirect") is None]
+            if silent:
+                self.once_info(silent)
+
+    def once_info(self, silent: list[RouteRule]) -> None:
+        already = [item for item in self.out.findings if item.code == "MP401" and item.affects == self.affects]
+        if already:
+            already[0].explains |= self.explained("retries")
+        else:
+            self.say("MP401", aspects=("retries",), disposition=None, service=str(self.service.ref))
+
+    def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> None:
+        chosen: list[tuple[RouteRule, list[Target]]] = []
+        for rule in rules:
+            matches = [replace(match, port=None) for match in rule.matches if match.port is None or match.port.value == port]
+            if rule.matches and not matches:
+                continue
+            targets = self._targets(rule, port)
+            if targets is not None:
+                chosen.append((replace(rule, matches=tuple(matches)), targets))
+        matches_of = ranked_for_linkerd([rule for rule, _ in chosen])
+        entries = [(rule, targets, matches) for (rule, targets), matches in zip(chosen, matches_of, strict=True) if matches]
+        if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
+            self.say("MP322", self.routes.src, aspects=ASPECTS)
+            return
+        runs: list[list[tuple[RouteRule, list[Target], list[RouteMatch]]]] = []
+        for entry in entries:
+            if runs and _annotations(runs[-1][-1][0]) == _annotations(entry[0]) and len(runs[-1]) < 16:
+                runs[-1].append(entry)
+            else:
+                runs.append([entry])
+        base = self._name(several, port)
+        width = len(str(len(runs)))
+        for number, run in enumerate(runs, 1):
+            name = base if len(runs) == 1 else f"{base}-{number:0{width}d}"
+            self._object(api, name, port, run)
+
+    def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
+        refs: list[Ref] = []
+        for backend in rule.backends:
+            ref = self.target(backend, port, rule)
+            if ref is None:
+                return None
+            refs.append(ref)
+        weights: list[int | None] = [None]
+        if len(rule.backends) > 1:
+            weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in rule.backends]))
+        return [
+            Target(
+                ref, backend.port.value if backend.port else port, weight, backend, gather(backend.host, backend.subset, self.routes.host)
+            )
+            for ref, backend, weight in zip(refs, rule.backends, weights, strict=False)
+        ]
+
+    def _name(self, several: bool, port: int) -> str:
+        own = self.routes.ref.value.name
+        name = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
+        name = name[:50] + (f"-{port}" if several else "")
+        taken = self.out.bundle_object(GATEWAY, "HTTPRoute", Ref(self._namespace(), name))
+        return name if taken is None or taken in self.routes.documents else f"{name}-mesh"
+
+    def _namespace(self) -> str:
+        return self.routes.consumer.value if self.routes.consumer is not None else self.service.ref.namespace
+
+    def _object(self, api: str, name: str, port: int, run: list[tuple[RouteRule, list[Target], list[RouteMatch]]]) -> None:
+        routes = self.routes
+        obj = self.out.object(
+            api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=f"service {self.service.ref.name}", rank=30,
+            because=gather(routes.ref, routes.consumer),
+        )  # fmt: skip
+        for document in routes.documents:
+            obj.add_origin(document)
+        because = (routes.service, routes.host)
+        parent = ("spec", "parentRefs", 0)
+        obj.set((*parent, "group"), "core", *because)
+        obj.set((*parent, "kind"), "Service", *because)
+        obj.set((*parent, "name"), self.service.ref.name, *because)
+        if self._namespace() != self.service.ref.namespace:
+            obj.set((*parent, "namespace"), self.service.ref.namespace, *because)
+        known = self.service.port(port)
+        obj.set((*parent, "port"), port, *because, routes.port, known.src if known else None)
+        for key, (value, facts) in _annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
+            obj.set(("metadata", "annotations", key), value, *facts)
+        for index, (rule, targets, matches) in enumerate(run):
+            root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
+            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=True)
+        obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def _said(routes: ServiceRoutes, rule: RouteRule) -> bool:
+    """Whether the source said something about the rule's retries."""
+    return any(item.name == rule.name and item.src == rule.src and item.retry is not None for item in routes.rules)
+
+
+def _annotations(rule: RouteRule, reasons: list[RouteRule] | None = None) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
+    out: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    for each in reasons or [rule]:
+        found: dict[str, tuple[str, tuple[Any, ...]]] = retry_annotations(each.retry)[0] if each.retry is not None else {}
+        for key, fact in (("response", each.response_timeout), ("idle", each.idle_timeout)):
+            if fact is not None and fact.value:
+                found[f"timeout.linkerd.io/{key}"] = (one_unit(fact.value), (fact,))
+        for key, (value, facts) in found.items():
+            out[key] = (value, out[key][1] + facts if key in out else facts)
+    return out if reasons else {key: (value, ()) for key, (value, _) in out.items()}
+
+
+def speaks_http(port: ServicePort) -> bool:
+    """Whether Istio treats the port as HTTP: by appProtocol, by the prefix of its name, else by looking at the traffic."""
+    if port.protocol != "TCP":
+        return False
+    word = (port.app_protocol.rpartition("/")[2] or port.name).lower().split("-")[0]
+    return word not in _NOT_HTTP and port.number not in (25, 53, 3306, 27017)
+
+
+def _port(port: ServicePort) -> dict[str, Any]:
+    """A port as the Service has it. Linkerd takes an appProtocol that it does not know for an opaque port, so those are left out."""
+    found: dict[str, Any] = {"name": port.name} if port.name else {}
+    found["port"] = port.number
+    if port.target != port.number:
+        found["targetPort"] = port.target
+    if port.protocol != "TCP":
+        found["protocol"] = port.protocol
+    if port.app_protocol.lower() in _APP_PROTOCOLS:
+        found["appProtocol"] = _APP_PROTOCOLS[port.app_protocol.lower()]
+    return found

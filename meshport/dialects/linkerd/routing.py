@@ -1,0 +1,121 @@
+"""How Linkerd says routing: ServiceProfiles, TrafficSplits, routes of both groups, annotations; both directions.
+
+With one route on a Service a request that none matches is answered 404; a ServiceProfile lets it through, and switches routes, annotations and failure
+accrual of its Service off. https://linkerd.io/2-edge/reference/httproute/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.linkerd import profiles, resilience
+from meshport.dialects.linkerd.routes import ASPECTS, Lowering
+from meshport.findings import Affected
+from meshport.ir.base import Ref
+from meshport.ir.routing import ServiceRoutes, explains, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+    from meshport.mapping.bound import Bound
+
+
+def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR) -> None:
+    """Routes and breakers of the documents at `numbers` and of the Services of the world, into `ir`."""
+    before = len(ir.routes)
+    gateway_api.lift(bound, numbers, world, options, ir, family="linkerd")
+    profiled = profiles.lift(bound, numbers, world, options, ir, before)
+    resilience.lift_services(bound, world, ir, profiled)
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Routes as HTTPRoutes on Services; what belongs to an ingress stays as it is."""
+    _gateways(ir, out, options)
+    seen: dict[Ref, ServiceRoutes] = {}
+    for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value, item.port.value if item.port else 0)):
+        for reason, src in routes.silenced:
+            out.ignore(reason, src)
+        _one(routes, seen, ir, out, options)
+
+
+def _one(routes: ServiceRoutes, seen: dict[Ref, ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
+    world = ir.world
+    shown = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
+    affects = (
+        (Affected(routes.service.value.namespace, routes.service.value.name, routes.port.value if routes.port else None),)
+        if routes.service
+        else ()
+    )
+    every = explains(world, routes, *ASPECTS)
+
+    def say(code: str, disposition: str | None = "dropped", **values: object) -> None:
+        out.finding(
+            code, routes.src, document=routes.document, disposition=disposition, affects=affects, explains=every, **{**shown, **values}
+        )
+
+    if routes.problem:
+        say(routes.problem, "invalid")
+    elif routes.kind in ("HTTPRoute", "GRPCRoute") and routes.gateways:
+        out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
+    elif routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "Service"):
+        out.imply("stays as it is", routes.src)
+    elif not routes.mesh:
+        say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
+    elif routes.protocol in ("tls", "tcp"):
+        say("MP306", protocol=routes.protocol.upper())
+    elif routes.service is None:
+        say("MP310", host=routes.host.value or "(a delegate without hosts)")
+    elif routes.kind == "VirtualService" and routes.service.value in seen:
+        say("MP311", other=str(seen[routes.service.value].ref.value))
+    elif (service := world.services.get(routes.service.value)) is None:
+        ref = routes.service.value
+        say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
+    elif service.headless or service.external_name:
+        say("MP303", what="headless" if service.headless else "of type ExternalName")
+    else:
+        seen[routes.service.value] = routes
+        for gateway in routes.gateways:
+            if gateway.value == "mesh":
+                out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
+            else:
+                out.finding("MP702", gateway, document=routes.document, disposition="manual", affects=affects, rule=gateway.value, **shown)
+        for fact in routes.exports:
+            if fact.value == "*":
+                out.ignore("visible everywhere is the default", fact)
+            else:
+                resilience.report(out, fact, "MP323", routes.document, affects, frozenset(), **shown)
+        Lowering(ir, out, options, routes, service).write()
+
+
+def _gateways(ir: IR, out: Output, options: Options) -> None:
+    """Gateways stay; Linkerd brings no implementation for them, so the class that Istio served has to become another."""
+    for gateway in sorted(ir.gateways, key=lambda item: (item.kind, item.ref.value)):
+        name = str(gateway.ref.value)
+        if gateway.kind == "networking.istio.io":
+            src = gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document)
+            out.finding("MP703", src, document=gateway.document, disposition="manual", gateway=name)
+            continue
+        out.imply(
+            "stays as it is: the Gateway API is served by another implementation than the mesh",
+            _spec(out, gateway.document) - gateway.implementation.src,
+        )
+        mesh_class = gateway.implementation.value.startswith("istio")
+        if not mesh_class:
+            out.imply("stays as it is: served by an implementation that is no part of the source mesh", gateway.implementation)
+        elif options.gateway_class:
+            obj = out.change(gateway.document, group=f"gateway {gateway.ref.value.name}", rank=60)
+            obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+        else:
+            out.finding(
+                "MP704", gateway.implementation, document=gateway.document, disposition="manual", gateway=name, value=gateway.implementation.value,
+                affects=(Affected(gateway.ref.value.namespace, None, None),),
+            )  # fmt: skip
+
+
+def _spec(out: Output, number: int) -> frozenset[int]:
+    from meshport.mapping.bound import leaves_below
+
+    return frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves.get("spec", {}), ()))

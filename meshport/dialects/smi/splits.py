@@ -1,0 +1,74 @@
+"""TrafficSplits: backends of a Service with relative weights, in every version of the specification. Input only.
+
+A weight is a Kubernetes quantity in v1alpha1 (`500m`), a whole number later. `matches` came with v1alpha3, which no Linkerd has ever served.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.routing import Backend
+from meshport.values.quantity import parse_quantity
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+
+GROUP = "split.smi-spec.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One TrafficSplit: the Service that is split and where its requests go."""
+
+    ref: Fact[Ref]
+    service: Fact[Ref]
+    backends: tuple[Backend, ...]
+    document: int
+    conditional: bool  # has `matches`
+    src: Src
+
+
+def weight(value: Any) -> Fraction:
+    """A weight as a number: an integer, a decimal or a quantity. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"not a weight: {value!r}")
+    found = Fraction(str(value)) if isinstance(value, int | float) else parse_quantity(value)
+    if found < 0:
+        raise ValueError(f"a weight cannot be negative: {value!r}")
+    return found
+
+
+def read(root: Cursor, options: Options) -> Split | None:
+    """The split that a document says; None where it names no Service."""
+    apex = root.text("spec", "service")
+    if apex is None:
+        return None
+    ref = root.ref()
+    namespace = ref.value.namespace or options.default_namespace
+    backends = []
+    for item in root.each("spec", "backends"):
+        name = item.text("service")
+        if name is None:
+            continue
+        target = Ref(namespace, name.value.split(".")[0])
+        backends.append(
+            Backend(
+                Fact(target, name.src, name.feature),
+                Fact(f"{target.name}.{namespace}.svc.{options.cluster_domain}", name.src, name.feature),
+                weight=item.get("weight", weight),
+            )
+        )
+    service = Ref(namespace, apex.value.split(".")[0])
+    conditional = bool(root.each("spec", "matches"))
+    return Split(
+        ref.map(lambda found: Ref(namespace, found.name)),
+        Fact(service, apex.src, apex.feature),
+        tuple(backends),
+        root.number,
+        conditional,
+        root.at("spec").src,
+    )

@@ -1,0 +1,78 @@
+"""Retries, circuit breaking, connection limits and load balancing of a Service. Durations are whole milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+
+ISTIO_RETRIES = 2
+"""Tries after the first that Istio makes where nobody says anything."""
+ISTIO_CONDITIONS = ("connect-failure", "refused-stream", "unavailable", "cancelled")
+"""What Istio retries on where nobody says anything (since 1.24)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`attempts` are tries after the first; 0 is none. `conditions` are the field's words: 5xx, gateway-error, reset, connect-failure, 503, unavailable..."""
+
+    attempts: Fact[int] | None = None
+    per_try_timeout: Fact[int] | None = None
+    conditions: tuple[Fact[str], ...] = ()
+    extras: tuple[tuple[str, Fact[Any]], ...] = ()  # by feature: backoff, budget...
+    default: bool = False  # the mesh's own default policy
+    src: Src = NOWHERE
+
+    @property
+    def none(self) -> bool:
+        """Whether this says that nothing is retried."""
+        return self.attempts is not None and self.attempts.value == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Ejection of an endpoint. `consecutive` failures in a row eject it for `penalty`, at most `max_penalty`; the rest by feature in `extras`."""
+
+    consecutive: Fact[int]
+    penalty: Fact[int]
+    max_penalty: Fact[int] | None = None
+    extras: tuple[tuple[str, Fact[Any]], ...] = ()
+    src: Src = NOWHERE
+
+    def extra(self, feature: str) -> Fact[Any] | None:
+        return next((fact for name, fact in self.extras if name == feature), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePolicy:
+    """What clients of a Service do beside routing. `extras` are settings by feature: connection limits, load balancing, TLS towards it."""
+
+    ref: Fact[Ref]  # the object
+    kind: str
+    service: Fact[Ref] | None
+    host: Fact[str]
+    breaker: Breaker | None
+    extras: tuple[tuple[str, Fact[Any]], ...]
+    document: int
+    subset: str = ""
+    port: Fact[int] | None = None
+    exports: tuple[Fact[str], ...] = ()
+    silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
+    src: Src = NOWHERE
+
+    @property
+    def subject_name(self) -> str:
+        name = f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
+        name += f" subset {self.subset}" if self.subset else ""
+        return name + (f" port {self.port.value}" if self.port else "")
+
+
+def breaker_subject(policy: ServicePolicy) -> str:
+    """What a difference in circuit breaking is about."""
+    return f"breaker of {policy.subject_name}"
+
+
+def policy_subject(policy: ServicePolicy) -> str:
+    """What a difference in limits, load balancing or TLS towards a Service is about."""
+    return f"policy of {policy.subject_name}"

@@ -1,0 +1,172 @@
+"""Where requests to a Service go: rules, matches, backends, and what is done to requests on the way.
+
+Destinations are Services with an optional narrowing by pod labels (a subset); what counts in a comparison is the set of pods reached, so a subset and a
+Service of its own compare equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.resilience import Retry
+from meshport.ir.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """A conjunction; an empty one takes every request. Header and query names map to patterns."""
+
+    path: Fact[Pattern] | None = None
+    method: Fact[Pattern] | None = None
+    headers: tuple[tuple[str, Fact[Pattern]], ...] = ()
+    query: tuple[tuple[str, Fact[Pattern]], ...] = ()
+    others: tuple[tuple[str, Fact[Any]], ...] = ()  # demands that only the source knows, by feature
+    name: str = ""
+    port: Fact[int] | None = None  # only on this port of the Service
+    src: Src = NOWHERE
+
+    @property
+    def everything(self) -> bool:
+        """Whether no request is excluded."""
+        root = self.path is None or (self.path.value.kind in ("prefix", "segments") and self.path.value.text in ("", "/"))
+        return root and not (self.method or self.headers or self.query or self.others or self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    src: Src = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Something done to a request or a response: `kind` request-headers, response-headers, redirect, rewrite, mirror, fault, cors, direct-response, other.
+
+    `parts` are (what, fact). Header filters say `set:name`, `add:name`, `remove:name`; redirects path, prefix, hostname, scheme, port and code; the other
+    kinds keep the source's own paths.
+    """
+
+    kind: str
+    parts: tuple[tuple[str, Fact[Any]], ...]
+
+    def part(self, name: str) -> Fact[Any] | None:
+        return next((fact for key, fact in self.parts if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A Service (or another host, `host`), narrowed by `subset`. `weight` None: the only one, or the default of one."""
+
+    service: Fact[Ref] | None
+    host: Fact[str]
+    port: Fact[int] | None = None
+    subset: Fact[str] | None = None
+    labels: Subset | None = None  # the subset, resolved; None where no subset or where it is not defined
+    weight: Fact[Any] | None = None  # a Fraction or int, relative
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """One rule. Durations are milliseconds; `extras` are settings by feature that only the source knows."""
+
+    name: str
+    matches: tuple[RouteMatch, ...]  # alternatives; () takes every request
+    backends: tuple[Backend, ...]  # () : the Service itself
+    filters: tuple[Filter, ...] = ()
+    timeout: Fact[int] | None = None  # of the whole request, retries included
+    response_timeout: Fact[int] | None = None
+    idle_timeout: Fact[int] | None = None
+    retry: Retry | None = None  # None: nothing said
+    extras: tuple[tuple[str, Fact[Any]], ...] = ()
+    src: Src = NOWHERE
+
+    @property
+    def everything(self) -> bool:
+        """Whether the rule takes every request."""
+        return not self.matches or any(match.everything for match in self.matches)
+
+    def filter(self, kind: str) -> Filter | None:
+        return next((item for item in self.filters if item.kind == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRoutes:
+    """The rules for requests to one Service (or host).
+
+    `selection` is `first` (the first rule that matches) or `ranked` (the most specific match). `unmatched` is `refuse` (404) or `forward` (to the Service).
+    """
+
+    ref: Fact[Ref]  # the object
+    kind: str
+    service: Fact[Ref] | None
+    host: Fact[str]
+    port: Fact[int] | None
+    rules: tuple[RouteRule, ...]
+    selection: str
+    unmatched: str
+    document: int
+    documents: tuple[int, ...] = ()  # all that were folded together
+    consumer: Fact[str] | None = None  # only for clients of this namespace
+    gateways: tuple[Fact[str], ...] = ()
+    protocol: str = "http"  # http, grpc, tls or tcp
+    family: str = ""  # how the source ranks: a dialect's name
+    exports: tuple[Fact[str], ...] = ()  # namespaces whose clients see it, where the source limits that
+    hosts: int = 1  # how many hosts the object names
+    problem: str = ""  # the code of what keeps the source mesh from acting on the object; "" where it acts
+    silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
+    src: Src = NOWHERE  # every leaf of the object that says something
+
+    @property
+    def mesh(self) -> bool:
+        """Whether clients inside the mesh follow these rules."""
+        return not self.gateways or any(gateway.value == "mesh" for gateway in self.gateways)
+
+    @property
+    def subject_name(self) -> str:
+        return f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
+
+
+def gather(*things: Any) -> Src:
+    """The leaves of facts, and of anything made of facts."""
+    found: set[int] = set()
+    stack = list(things)
+    while stack:
+        thing = stack.pop()
+        if isinstance(thing, Fact):
+            found |= thing.src
+        elif isinstance(thing, frozenset):
+            found |= {item for item in thing if isinstance(item, int)}
+        elif isinstance(thing, tuple | list):
+            stack.extend(thing)
+        elif is_dataclass(thing) and not isinstance(thing, type):
+            stack.extend(getattr(thing, item.name) for item in fields(thing))
+    return frozenset(found)
+
+
+def ports_of(world: World, service: Ref) -> tuple[int, ...]:
+    """The TCP ports of a Service; () where the Service is not in the bundle."""
+    known = world.services.get(service)
+    return tuple(sorted(port.number for port in known.ports if port.protocol == "TCP")) if known else ()
+
+
+def routes_subject(name: str, port: int | None = None) -> str:
+    """What a difference in routing is about; `name` is `Service ns/name` or `host name`."""
+    return f"routes of {name}" + (f" port {port}" if port else "")
+
+
+def subjects(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
+    """The subjects that these rules speak for: one for each port of a known Service."""
+    if routes.port is not None:
+        return (routes_subject(routes.subject_name, routes.port.value),)
+    known = ports_of(world, routes.service.value) if routes.service is not None else ()
+    return tuple(routes_subject(routes.subject_name, port) for port in known) or (routes_subject(routes.subject_name),)
+
+
+def explains(world: World, routes: ServiceRoutes, *aspects: str) -> frozenset[tuple[str, str]]:
+    """The differences that a finding about these rules answers for."""
+    return frozenset((subject, aspect) for subject in subjects(world, routes) for aspect in aspects)
