@@ -157,7 +157,7 @@ def leaf_paths(shadow: Any) -> Iterator[tuple[int, tuple[Part, ...]]]:
 class Bundle:
     """The documents of one conversion, in the order in which they were read. Read-only once built, safe to share between threads."""
 
-    __slots__ = ("_columns", "_firsts", "_lines", "_texts", "documents", "files", "problems")
+    __slots__ = ("_columns", "_firsts", "_lines", "_texts", "documents", "files", "problems", "roots")
 
     def __init__(
         self,
@@ -166,10 +166,13 @@ class Bundle:
         files: list[SourceFile],
         lines: array[int],
         columns: array[int],
+        roots: tuple[str, ...] = (),
     ) -> None:
         self.documents = documents
         self.problems = problems
         self.files = files
+        self.roots = roots
+        """The folders that were given, with a trailing separator: what a mirrored output leaves out of its paths."""
         self._lines = lines
         self._columns = columns
         self._firsts = array("L", (document.first for document in documents))

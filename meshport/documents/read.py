@@ -48,6 +48,7 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
             continue
         given = Path(path)
         if given.is_dir():
+            reader.roots.append(os.path.join(str(given), ""))
             for file in _files(given):
                 real = os.path.realpath(file)
                 if real in seen:
@@ -236,6 +237,7 @@ class _Reader:
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
+        self.roots: list[str] = []
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
@@ -244,7 +246,7 @@ class _Reader:
         self.builder = Builder(backend(), self.lines, self.columns)
 
     def bundle(self) -> Bundle:
-        return Bundle(self.documents, self.problems, self.files, self.lines, self.columns)
+        return Bundle(self.documents, self.problems, self.files, self.lines, self.columns, tuple(self.roots))
 
     # -- one file
 

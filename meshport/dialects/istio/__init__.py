@@ -1,0 +1,38 @@
+"""Istio, read and written. The files bear the IR's names; each holds how Istio says that part, both ways."""
+
+from __future__ import annotations
+
+from meshport.dialects import kubernetes
+from meshport.dialects.base import Options
+from meshport.dialects.istio import authorization, membership, routing, transport
+from meshport.dialects.output import Output
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+
+class Istio:
+    name = "istio"
+    reads = ("istio", "gateway-api")
+
+    def lift(self, bound: Bound, options: Options) -> IR:
+        """What the bundle's Istio configuration does."""
+        ir = IR("istio", kubernetes.lift(bound, options.default_namespace))
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for number, document in enumerate(bound.bundle.documents):
+            if bound.mesh[number] and number not in bound.broken:
+                by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
+        membership.lift(bound, ir)
+        transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
+        authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir)
+        routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
+        routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
+        return ir
+
+    def lower(self, ir: IR, out: Output, options: Options) -> None:
+        """The IR in Istio's words."""
+        membership.lower(ir, out, options)
+        authorization.lower(ir, out, options)
+        routing.lower(ir, out, options)
+
+
+DIALECT = Istio()

@@ -1,0 +1,47 @@
+"""Linkerd, read and written. The files bear the IR's names; each holds how Linkerd says that part, both ways."""
+
+from __future__ import annotations
+
+from meshport.dialects import kubernetes
+from meshport.dialects.base import Options
+from meshport.dialects.linkerd import allowing, inbound, membership, routing, transport
+from meshport.dialects.output import Output
+from meshport.effective.access import Access
+from meshport.ir.base import Fact
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+
+class Linkerd:
+    name = "linkerd"
+    reads = ("linkerd", "gateway-api", "smi")
+
+    def lift(self, bound: Bound, options: Options) -> IR:
+        """What the bundle's Linkerd configuration does."""
+        ir = IR("linkerd", kubernetes.lift(bound, options.default_namespace), raw_paths=True)
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for number, document in enumerate(bound.bundle.documents):
+            if bound.mesh[number] and number not in bound.broken:
+                by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
+        membership.lift(bound, ir)
+        inbound.admissions(bound, ir)
+        inbound.servers(bound, by_kind, options, ir)
+        routed = [
+            number
+            for (_, kind), numbers in by_kind.items()
+            if kind in ("ServiceProfile", "TrafficSplit", "HTTPRoute", "GRPCRoute", "Gateway")
+            for number in numbers
+        ]
+        routing.lift(bound, sorted(routed), ir.world, options, ir)
+        return ir
+
+    def lower(self, ir: IR, out: Output, options: Options) -> None:
+        """The IR in Linkerd's words."""
+        access = Access(ir, Fact("all-unauthenticated"))
+        membership.lower(ir, out)
+        transport.lower(ir, out, options, access)
+        allowing.lower(ir, out, options, access)
+        routing.lower(ir, out, options)
+
+
+DIALECT = Linkerd()

@@ -1,0 +1,156 @@
+"""Access as plain data: for each workload and port, who may send what. Equal for equal meaning, whatever mesh says it.
+
+Peers, methods and conditions are the keys, the union of the paths is the value; how many objects or rules say it does not show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.linkerd.inbound import admission_conditions
+from meshport.effective import subjects
+from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.sets import METHODS, Identities, label
+from meshport.ir.authorization import PORT, Rule
+from meshport.ir.base import Fact
+from meshport.ir.model import IR
+from meshport.values.language import TEXT, Language, LanguageTooLarge
+from meshport.values.paths import NORMALISED
+
+Canonical = dict[str, dict[str, Any]]
+
+
+def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None) -> Canonical:
+    """The access of every meshed workload. `ports` adds ports by workload that the other side speaks of."""
+    access = Access(ir, Fact("all-unauthenticated"))
+    found: Canonical = {}
+    memo: dict[Any, dict[str, Any]] = {}
+    for item in access.workloads:
+        if item.meshed is False:
+            continue
+        own = set(ports_of([item], ir.world)) | mentioned(item)
+        own |= (ports or {}).get(str(item.workload.ref), set())
+        for port in [*sorted(own), None]:
+            protocol, _ = protocols.of_port(item.workload, port, ir.world) if port is not None else ("", None)
+            key = (item.key, port, protocols.is_http(protocol))
+            if key not in memo:
+                memo[key] = _port(item, port, protocols.is_http(protocol), options)
+            found[subjects.access(item.workload.ref, port)] = memo[key]
+    for name, namespace in sorted(ir.world.namespaces.items()):
+        if namespace.meshed is not None:
+            found[subjects.membership(name)] = {"meshed": namespace.meshed.value}
+    return found
+
+
+def known_ports(ir: IR) -> dict[str, set[int]]:
+    """The ports that the policies of each workload name."""
+    access = Access(ir, Fact("all-unauthenticated"))
+    return {str(item.workload.ref): mentioned(item) for item in access.workloads}
+
+
+def mentioned(item: Effective) -> set[int]:
+    from meshport.effective.access import resolve
+
+    found: set[int] = {port for port in item.transport if port is not None}
+    for policy in (*item.allows, *item.denies, *item.customs):
+        if policy.port is not None:
+            number = resolve(item.workload, policy.port.value)
+            if number is not None:
+                found.add(number)
+        for rule in policy.rules:
+            for condition in rule.conditions:
+                if condition.attribute == PORT:
+                    found |= {low for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of)) if 0 < low == high}
+    return found
+
+
+def _port(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, Any]:
+    strict = item.mode(port).value == "strict"
+    try:
+        pieces = allowed(item, port, http, strict, options)
+    except (Unsayable, LanguageTooLarge, ValueError) as error:
+        return {"undecided": str(error)}
+    return {"allow": _rows(pieces)}
+
+
+def allowed(item: Effective, port: int | None, http: bool, strict: bool, options: Options) -> list[Piece]:
+    """Everything that a port admits, as pieces."""
+    found: list[Piece] = []
+    policies = item.at(port)
+    if policies:
+        for policy in policies:
+            for rule in policy.rules:
+                found.extend(of_rule(rule, http=http, port=port, strict=strict))
+    elif item.admission.value != "deny":
+        found.extend(of_rule(Rule(admission_conditions(item.admission.value, options, frozenset())), port=port, strict=strict))
+    denies = [piece for policy in (*item.denies, *item.customs) for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
+    return subtract(found, denies)
+
+
+def _rows(pieces: list[Piece]) -> dict[str, dict[str, str]]:
+    """peer → method and further demands → paths."""
+    table: dict[str, dict[str, Language | None]] = {}
+    for piece in pieces:
+        networks = piece.where.networks()
+        where = "" if networks is None else " from " + ", ".join(map(str, networks))
+        extra = _extra(piece)
+        for peer in _peers(piece.who):
+            row = table.setdefault(peer + where, {})
+            for method in _methods(piece):
+                key = method + extra
+                language = piece.path
+                if language is not None and NORMALISED.issubset(language):
+                    language = None
+                if key in row:
+                    before = row[key]
+                    row[key] = None if before is None or language is None else before | language
+                else:
+                    row[key] = language
+    return {peer: _compact(row) for peer, row in sorted(table.items())}
+
+
+def _methods(piece: Piece) -> list[str]:
+    names = [name for name in METHODS if piece.methods.accepts(name)]
+    if piece.methods.inverted:
+        return [*names, "other"]
+    return sorted({*names, *piece.methods.names})
+
+
+def _compact(row: dict[str, Language | None]) -> dict[str, str]:
+    """Paths as text; methods that all have the same paths under one key."""
+    texts = {key: "any path" if language is None else language.key(NORMALISED) for key, language in row.items()}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, text in texts.items():
+        method, _, extra = key.partition(" ")
+        groups.setdefault((extra, text), []).append(method)
+    out: dict[str, str] = {}
+    for (extra, text), methods in groups.items():
+        every = set(methods) >= {*METHODS, "other"}
+        # Without the unnamed methods it is still what HTTP defines: one that HTTP does not define is no request that a client sends.
+        nearly = set(methods) >= set(METHODS)
+        for method in ["any method"] if every or nearly else sorted(methods):
+            key = method + (f" {extra}" if extra else "")
+            out[key] = text
+    return dict(sorted(out.items()))
+
+
+def _extra(piece: Piece) -> str:
+    parts = []
+    if piece.host is not None:
+        parts.append("host " + piece.host.key(TEXT))
+    if piece.headers.by_name:
+        parts.append("header " + piece.headers.key())
+    if piece.query.by_name:
+        parts.append("query " + piece.query.key())
+    parts += [f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in sorted(piece.literals)]
+    return " " + "; ".join(parts) if parts else ""
+
+
+def _peers(who: Identities) -> list[str]:
+    less = " but " + ", ".join(sorted(map(label, who.exclude))) if who.exclude else ""
+    if who.include is None:
+        return ["anyone" + less]
+    return sorted(label(item) + less for item in who.include)

@@ -1,0 +1,93 @@
+"""Semantic differences between two bundles: canonical data by subject, compared subject by subject, deepdiff where a pair is unequal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.compare import access, routing
+from meshport.dialects.base import Options
+from meshport.ir.model import IR
+
+
+@dataclass(slots=True)
+class Change:
+    """One difference. `path` is inside the subject's canonical data; `findings` are indices into the report's findings."""
+
+    change: str  # added, removed, changed
+    subject: str
+    path: str
+    before: Any
+    after: Any
+    findings: list[int] = field(default_factory=list)
+
+    @property
+    def aspect(self) -> str:
+        return self.path.split(".")[0].split("[")[0]
+
+
+def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None) -> dict[str, dict[str, Any]]:
+    """Everything that the IR says, as plain data by subject."""
+    return {**access.canonical(ir, options, ports), **routing.canonical(ir)}
+
+
+def changes(old: IR, new: IR, old_options: Options, new_options: Options) -> list[Change]:
+    """What differs, in the order of the subjects."""
+    ports: dict[str, set[int]] = {}
+    for side in (old, new):
+        for workload, numbers in access.known_ports(side).items():
+            ports.setdefault(workload, set()).update(numbers)
+    before, after = canonical(old, old_options, ports), canonical(new, new_options, ports)
+    found: list[Change] = []
+    for subject in sorted({*before, *after}):
+        one, other = before.get(subject, {}), after.get(subject, {})
+        if one != other:
+            found.extend(_between(subject, one, other))
+    return found
+
+
+def _between(subject: str, one: dict[str, Any], other: dict[str, Any]) -> list[Change]:
+    """The differences inside one unequal pair: down to the smallest differing parts, lists by deepdiff."""
+    out: list[Change] = []
+    stack: list[tuple[tuple[str, ...], Any, Any]] = [((), one, other)]
+    while stack:
+        path, left, right = stack.pop()
+        if left == right:
+            continue
+        if isinstance(left, dict) and isinstance(right, dict):
+            for key in sorted({*left, *right}, reverse=True):
+                place = (*path, str(key))
+                if key not in left:
+                    out.append(Change("added", subject, _dotted(place), None, right[key]))
+                elif key not in right:
+                    out.append(Change("removed", subject, _dotted(place), left[key], None))
+                else:
+                    stack.append((place, left[key], right[key]))
+        elif isinstance(left, list) and isinstance(right, list):
+            out.extend(_lists(subject, path, left, right))
+        else:
+            out.append(Change("changed", subject, _dotted(path), left, right))
+    return sorted(out, key=lambda item: (item.path, item.change))
+
+
+def _lists(subject: str, path: tuple[str, ...], left: list[Any], right: list[Any]) -> list[Change]:
+    if len(left) * len(right) > 2500:
+        return [Change("changed", subject, _dotted(path), left, right)]
+    from deepdiff import DeepDiff
+
+    found = DeepDiff(left, right, ignore_order=True, view="tree", verbose_level=1)
+    out = []
+    for kind, items in found.items():
+        change = "added" if kind.endswith("_added") else "removed" if kind.endswith("_removed") else "changed"
+        for item in items:
+            place = _dotted(path) + item.path(root="")
+            before = None if change == "added" else item.t1
+            after = None if change == "removed" else item.t2
+            out.append(Change(change, subject, place, before, after))
+    return out or [Change("changed", subject, _dotted(path), left, right)]
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    from meshport.documents import format_path
+
+    return format_path(path)

@@ -1,0 +1,131 @@
+"""Whether access is the same before and after: exactly, where sets of requests can be subtracted from each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.compare.access import allowed, mentioned
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.pieces import Piece, Unsayable, subtract
+from meshport.effective.sets import label
+from meshport.ir.base import Fact
+from meshport.ir.model import IR
+from meshport.values.identities import EVERYONE, Identity
+from meshport.values.language import BARE_PATHS, LanguageTooLarge
+from meshport.values.paths import NORMALISED
+
+
+@dataclass(slots=True)
+class Difference:
+    """Requests that are newly allowed or newly denied; `request` is one of them."""
+
+    change: str  # allowed or denied
+    request: dict[str, Any]
+    before: str
+    after: str
+    causes: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Verification:
+    """`verdict`: equivalent, narrowed, widened, changed (both), inconclusive. `classes` counts the sets of requests compared."""
+
+    verdict: str
+    classes: int
+    differences: list[Difference]
+
+
+def verify(old: IR, new: IR, options: Options) -> Verification:
+    """Compare access at every known workload and port, for paths as they are after normalising."""
+    before = Access(old, Fact("all-unauthenticated"))
+    after = {(item.workload.ref, item.workload.kind): item for item in Access(new, Fact("all-unauthenticated")).workloads}
+    differences: list[Difference] = []
+    classes = 0
+    undecided = False
+    memo: dict[Any, tuple[list[Piece], list[Piece], int] | None] = {}
+    for item in before.workloads:
+        other = after.get((item.workload.ref, item.workload.kind))
+        if other is None or item.meshed is False:
+            continue
+        ports = {*ports_of([item], old.world), *mentioned(item), *mentioned(other)}
+        for port in [*sorted(ports), None]:
+            protocol, _ = protocols.of_port(item.workload, port, old.world) if port is not None else ("", None)
+            http = protocols.is_http(protocol)
+            key = (item.key, other.key, port, http)
+            if key not in memo:
+                memo[key] = _compare(item, other, port, http, options)
+            found = memo[key]
+            if found is None:
+                undecided = True
+                continue
+            widened, narrowed, count = found
+            classes += count
+            for change, pieces in (("allowed", widened), ("denied", narrowed)):
+                if pieces:
+                    said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
+                    differences.append(Difference(change, witness(pieces[0], item, port), *said))
+    return Verification(_verdict(differences, undecided), classes, differences)
+
+
+def _verdict(differences: list[Difference], undecided: bool) -> str:
+    kinds = {item.change for item in differences}
+    if kinds == {"allowed", "denied"}:
+        return "changed"
+    if "allowed" in kinds:
+        return "widened"
+    if undecided:
+        return "inconclusive"
+    return "narrowed" if kinds else "equivalent"
+
+
+def _compare(item: Effective, other: Effective, port: int | None, http: bool, options: Options) -> tuple[list[Piece], list[Piece], int] | None:
+    try:
+        one = allowed(item, port, http, item.mode(port).value == "strict", options)
+        two = allowed(other, port, http, other.mode(port).value == "strict", options)
+        widened = [piece for piece in subtract(two, one) if _real(piece)]
+        narrowed = [piece for piece in subtract(one, two) if _real(piece)]
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return None
+    return widened, narrowed, len(one) + len(two)
+
+
+def _real(piece: Piece) -> bool:
+    """Whether some request that a client can send is in the piece."""
+    if piece.path is not None and piece.path.witness(NORMALISED) is None:
+        return False
+    return not piece.methods.inverted or bool(piece.methods.listed())
+
+
+def witness(piece: Piece, item: Effective, port: int | None) -> dict[str, Any]:
+    """A request of the piece, in the contract's members."""
+    source: dict[str, Any] = {}
+    who = piece.who
+    if who.include is None:
+        source["meshed"] = False
+    else:
+        first = sorted(who.include, key=label)[0]
+        source["meshed"] = True
+        if isinstance(first, Identity) and first != EVERYONE:
+            source["namespace"] = first.namespace or "any"
+            source["service_account"] = first.service_account or "any"
+        else:
+            source["identity"] = label(first)
+    networks = piece.where.networks()
+    if networks:
+        source["ip"] = networks[0].cidr.split("/")[0]
+    request: dict[str, Any] = {
+        "source": source,
+        "destination": {"namespace": item.workload.ref.namespace, "workload": item.workload.ref.name, "port": port},
+        "protocol": "http",
+        "method": next(iter(piece.methods.listed()), "GET") if not piece.methods.every else "GET",
+        "path": "/" if piece.path is None else piece.path.witness(NORMALISED) or piece.path.witness(BARE_PATHS),
+    }
+    if piece.host is not None:
+        request["host"] = piece.host.witness()
+    headers = {name: value.inside.witness() for name, value in piece.headers.by_name if value.inside is not None}
+    if headers:
+        request["headers"] = headers
+    return request

@@ -1,0 +1,90 @@
+"""Enrolment in the target mesh: the source mesh's labels and annotations leave, the target's come.
+
+Membership follows the source. A pod is never in both meshes, and nothing is enrolled that was not in the mesh before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.dialects.output import Obj, Output
+from meshport.findings import Affected
+from meshport.ir.base import Fact, Src
+from meshport.ir.model import IR
+from meshport.mapping.table import Binding
+
+STAGE_NAMESPACES = 10
+STAGE_SERVICES = 20
+STAGE_WORKLOADS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """How a mesh enrols: a namespace (object, meshed, *because), a pod template (object, path of the template, meshed, *because)."""
+
+    namespace: Callable[..., None]
+    pod: Callable[..., None]
+
+
+def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
+    """Take the source's membership marks off and put the target's on."""
+    enrolled: list[str] = []
+    for name, namespace in sorted(ir.world.namespaces.items()):
+        if namespace.meshed is None:
+            continue
+        obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
+        strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
+        enrolment.namespace(obj, namespace.meshed.value, namespace.meshed)
+        if namespace.meshed.value:
+            enrolled.append(name)
+        else:
+            out.imply("a namespace that is not in the mesh needs no mark", namespace.meshed)
+    for workload in ir.world.workloads:
+        if workload.meshed is None:
+            continue
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        inherited = home.meshed.value if home is not None and home.meshed is not None else False
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+        strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
+        if workload.meshed.value != inherited:
+            enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
+        else:
+            out.imply("the namespace says the same", workload.meshed)
+    if enrolled:
+        because = [ir.world.namespaces[name].meshed for name in enrolled]
+        out.finding(
+            "MP101",
+            *because,
+            document=ir.world.namespaces[enrolled[0]].document,
+            affects=tuple(Affected(name) for name in enrolled),
+            feature="membership.inject",
+            namespaces=", ".join(enrolled),
+        )
+
+
+def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any]) -> None:
+    """Remove the membership marks of the source mesh from a changed object's metadata at `holder`."""
+    found: Any = obj.value
+    for step in holder:
+        found = found.get(step) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return
+    for what in ("labels", "annotations"):
+        for key in list(found.get(what) or {}):
+            binding = mark(out, what, key)
+            if binding is not None and binding.feature.startswith("membership."):
+                obj.drop((*holder, what, key), because, _leaf(out, number, (*holder, what, key)))
+
+
+def mark(out: Output, what: str, key: str) -> Binding | None:
+    """The binding of a label or annotation that belongs to the source mesh."""
+    return out.table.key_bindings(what, key).get(out.source)
+
+
+def _leaf(out: Output, number: int, path: tuple[str, ...]) -> Src:
+    shadow: Any = out.bundle.documents[number].leaves
+    for step in path:
+        shadow = shadow.get(step) if isinstance(shadow, dict) else None
+    return frozenset((shadow,)) if isinstance(shadow, int) else frozenset()

@@ -1,0 +1,415 @@
+"""Authorization written for Istio: one AuthorizationPolicy per set of pods, and STRICT where plaintext is refused (mapping decisions 2, 3).
+
+An ALLOW closes every port of a workload where a Linkerd Server closes one. So the ports that no Server names come back as one residual rule, `notPorts`,
+with the peers of their default policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.naming import name
+from meshport.dialects.output import Output
+from meshport.effective.access import Access, Effective, Region, resolve
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import Policy, Rule
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
+from meshport.ir.model import IR
+
+SECURITY = "security.istio.io/v1"
+OPEN = ("all-unauthenticated", "audit")
+
+
+@dataclass(slots=True)
+class Written:
+    """One rule of the policy to be: its parts as Istio writes them, with leaves."""
+
+    sources: list[dict[str, Any]]
+    operation: dict[str, Any]
+    when: list[dict[str, Any]]
+    src: Src
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one set of pods needs."""
+
+    region: Region
+    selector: Selector
+    selector_src: Src
+    rules: list[Written] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+    label: str = ""
+    plaintext: set[int] = field(default_factory=set)  # ports whose rules admit peers without identity
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Policies for every region, then the transport that they rest on."""
+    access = Access(ir, Fact("all-unauthenticated"))
+    taken: dict[str, set[str]] = {}
+    closed = _namespaces(ir, out, access)
+    drafts: list[Draft] = []
+    for region in access.regions():
+        if region.first.meshed is False:
+            _outside(region, out)
+            continue
+        drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
+    _without_workloads(ir, out, options, access)
+    _transport(ir, out, access, drafts)
+
+
+# -- namespaces
+
+
+def _namespaces(ir: IR, out: Output, access: Access) -> set[str]:
+    """`deny` as the default of a namespace is a policy without rules there."""
+    found = set()
+    for admission in ir.admissions:
+        if admission.level != "namespace" or admission.value.value != "deny":
+            continue
+        namespace = admission.subject.namespace
+        home = ir.world.namespaces.get(namespace)
+        if home is not None and home.meshed is not None and not home.meshed.value:
+            continue
+        found.add(namespace)
+        obj = out.object(SECURITY, "AuthorizationPolicy", Ref(namespace, "default-deny"), owner=admission.document, rank=40, because=admission.value)
+        obj.set(("spec",), {}, admission.value)
+        obj.note("what no policy allows is refused")
+    return found
+
+
+# -- regions
+
+
+def _region(
+    ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str]
+) -> list[Draft]:
+    first = region.first
+    servers = _servers(first)
+    if not servers and (first.admission.value in OPEN or first.admission.value == "all-authenticated"):
+        if first.admission.value == "audit":
+            out.finding("MP213", first.admission, document=None, disposition="approximated", affects=_affects(region, None), feature="inbound.default-policy")
+        return []
+    drafts = []
+    for selector, src in _selectors(region, access, servers):
+        members = [member for member in region.members if selector.accepts(member.workload.labels)]
+        draft = Draft(Region(region.namespace, members), selector, src)
+        own = _servers(members[0])
+        for port, policy in sorted(own.items()):
+            _port(ir, out, options, draft, port, policy)
+        if first.admission.value == "deny" and not own and region.namespace in closed:
+            continue
+        _residual(out, options, draft, own, members[0])
+        draft.label = _name(draft, own, taken)
+        _write(out, draft, own)
+        drafts.append(draft)
+    return drafts
+
+
+def _servers(item: Effective) -> dict[int, Policy]:
+    """The policy that has each port of a workload."""
+    found: dict[int, Policy] = {}
+    for policy in sorted(item.allows, key=lambda one: one.ref.value):
+        port = resolve(item.workload, policy.port.value) if policy.port is not None else None
+        if port is not None:
+            found.setdefault(port, policy)
+    return found
+
+
+def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> list[tuple[Selector, Src]]:
+    """matchLabels alone select in Istio: the servers' own selector where it takes just this region, else one per workload."""
+    known = access.world.of_namespace(region.namespace)
+    mine = {id(member.workload) for member in region.members}
+    numbers = {tuple(sorted(_servers(member))) for member in region.members}
+    for policy in servers.values():
+        selector = policy.subject.value.selector
+        taken = {id(workload) for workload in known if selector.accepts(workload.labels)}
+        if not selector.expressions and taken == mine and len(numbers) == 1:
+            return [(selector, policy.subject.src)]
+    found: list[tuple[Selector, Src]] = []
+    for member in region.members:
+        labels = _distinguishing(member, access)
+        selector = Selector.of(labels)
+        src = member.workload.labels_src(labels) | sources(*(policy.subject for policy in servers.values()))
+        if all(selector != known_selector for known_selector, _ in found):
+            found.append((selector, src or member.workload.src))
+    return found
+
+
+def _distinguishing(member: Effective, access: Access) -> dict[str, str]:
+    """The fewest labels that no workload under other policies has."""
+    labels = member.workload.labels
+    others = [item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and item.key != member.key]
+    chosen: dict[str, str] = {}
+    preferred = sorted(labels, key=lambda key: (key not in ("app", "app.kubernetes.io/name", "k8s-app"), key))
+    for key in preferred:
+        if chosen and not any(all(item.workload.labels.get(name_) == value for name_, value in chosen.items()) for item in others):
+            break
+        chosen[key] = labels[key]
+    return chosen
+
+
+def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy: Policy) -> None:
+    """The rules of one Server."""
+    spoken = policy.protocol.value if policy.protocol is not None else ""
+    http = protocols.is_http(spoken)
+    base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
+    if policy.protocol is not None:
+        base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
+    for rule in policy.rules:
+        document = rule.document if rule.document is not None else policy.document
+        if document not in draft.origins:
+            draft.origins.append(document)
+        try:
+            pieces = of_rule(rule, http=http, port=port)
+        except (Unsayable, ValueError) as error:
+            _left_out(out, draft, port, policy, rule, document, str(error))
+            continue
+        for piece in pieces:
+            _say(out, options, draft, port, policy, rule, document, piece, base)
+    if policy.document not in draft.origins:
+        draft.origins.append(policy.document)
+
+
+def _say(
+    out: Output, options: Options, draft: Draft, port: int, policy: Policy, rule: Rule, document: int, piece: Piece, base: Src
+) -> None:
+    try:
+        operation, when = operations(piece, port)
+        peers = say_source(piece.who, piece.where.networks())
+    except (Unsaid, Unsayable, ValueError) as error:
+        _left_out(out, draft, port, policy, rule, document, str(error))
+        return
+    if not peers:
+        return
+    if piece.who.include is None:
+        draft.plaintext.add(port)
+    server = policy.ref.src if policy.ref is not None else NOWHERE
+    draft.rules.append(Written([entry for entry in peers if entry], operation, when, piece.src | base | server))
+
+
+def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Policy], first: Effective) -> None:
+    """The ports without a Server, as their default policy leaves them."""
+    from meshport.dialects.linkerd.inbound import admission_conditions
+
+    value = first.admission.value
+    if value == "deny":
+        return
+    if value == "audit":
+        out.finding(
+            "MP213", first.admission, document=None, disposition="approximated", affects=_affects(draft.region, None), feature="inbound.default-policy",
+            explains=_explains(draft.region, None),
+        )  # fmt: skip
+    src = first.admission.src | sources(*(policy.port for policy in servers.values())) | draft.selector_src
+    operation: dict[str, Any] = {"notPorts": [str(port) for port in sorted(servers)]} if servers else {}
+    conditions = admission_conditions(value, options, first.admission.src)
+    pieces = of_rule(Rule(conditions, src=src), port=None)
+    for piece in pieces:
+        peers = say_source(piece.who, piece.where.networks())
+        draft.rules.append(Written([entry for entry in peers if entry], operation, [], src))
+
+
+def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
+    granting = sorted({rule.granted_by.name for policy in servers.values() for rule in policy.rules if rule.granted_by is not None})
+    if len(granting) == 1:
+        wanted = granting[0]
+    elif servers:
+        wanted = sorted(policy.ref.value.name for policy in servers.values())[0]
+    else:
+        wanted = draft.region.first.workload.ref.name
+    unique, number = wanted, 2
+    while unique in taken:
+        unique, number = name(wanted, str(number)), number + 1
+    taken.add(unique)
+    return unique
+
+
+def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
+    base = sources(draft.selector_src, *(policy.ref for policy in servers.values()))
+    owner = min(draft.origins) if draft.origins else draft.region.first.workload.document
+    granting = [rule for policy in servers.values() for rule in policy.rules if rule.granted_by is not None]
+    because = base | frozenset(leaf for rule in granting for leaf in rule.src) | draft.region.first.admission.src
+    because = because or draft.region.first.workload.src
+    ref = Ref(draft.region.namespace, draft.label)
+    obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=owner, group=f"policy {draft.label}", rank=41, because=because)
+    for document in sorted(draft.origins):
+        obj.add_origin(document)
+        found = out.bundle.documents[document]
+        obj.note(f"from {found.kind} {Ref(found.namespace or '', found.name)}")
+    if draft.selector.labels:
+        obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src, because)
+    obj.set(("spec", "action"), "ALLOW", because)
+    for position, rule in enumerate(_merged(draft.rules)):
+        place = ("spec", "rules", position)
+        src = rule.src | because if not rule.src else rule.src
+        for entry, source in enumerate(rule.sources):
+            obj.set((*place, "from", entry, "source"), source, src)
+        if rule.operation:
+            obj.set((*place, "to", 0, "operation"), rule.operation, src)
+        if rule.when:
+            obj.set((*place, "when"), rule.when, src)
+        if not rule.sources and not rule.operation and not rule.when:
+            obj.set(place, {}, src)
+
+
+def _merged(rules: list[Written]) -> list[Written]:
+    """Rules in a stable order, each once."""
+    out: list[Written] = []
+    for rule in rules:
+        known = next((item for item in out if (item.sources, item.operation, item.when) == (rule.sources, rule.operation, rule.when)), None)
+        if known is None:
+            out.append(rule)
+        else:
+            known.src = known.src | rule.src
+    return out
+
+
+# -- without workloads
+
+
+def _without_workloads(ir: IR, out: Output, options: Options, access: Access) -> None:
+    """Servers whose pods the bundle does not show: the ports are not known by number, so the policy closes them all and is told so."""
+    groups: dict[tuple[str, Selector], list[Policy]] = {}
+    for policy in ir.policies:
+        if not access.world.selected(policy.subject.value):
+            subject = policy.subject.value
+            groups.setdefault((subject.namespace, subject.selector), []).append(policy)
+    for (namespace, selector), policies in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        draft = Draft(Region(namespace), selector, policies[0].subject.src)
+        numbers = [policy.port.value for policy in policies if policy.port is not None and isinstance(policy.port.value, int)]
+        for policy in sorted(policies, key=lambda item: item.ref.value):
+            port = policy.port.value if policy.port is not None and isinstance(policy.port.value, int) else None
+            base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None and port is not None else NOWHERE)
+            for rule in policy.rules:
+                document = rule.document if rule.document is not None else policy.document
+                if document not in draft.origins:
+                    draft.origins.append(document)
+                try:
+                    for piece in of_rule(rule, port=port):
+                        _say(out, options, draft, port, policy, rule, document, piece, base)  # type: ignore[arg-type]
+                except (Unsayable, ValueError) as error:
+                    _left_out(out, draft, port, policy, rule, document, str(error))
+            if policy.document not in draft.origins:
+                draft.origins.append(policy.document)
+            if policy.subject.value.selector.expressions:
+                out.finding(
+                    "MP227", policy.subject, document=policy.document, disposition="dropped", affects=(Affected(namespace),),
+                    feature="authorization.subject", policy=str(policy.ref.value),
+                )  # fmt: skip
+            out.finding(
+                "MP220", *([policy.port] if policy.port is not None and port is None else []), document=policy.document, affects=(Affected(namespace),),
+                disposition="approximated", feature="server.port", policy=str(policy.ref.value), namespace=namespace, selector=str(selector),
+                port=policy.port.value if policy.port is not None else "?",
+            )  # fmt: skip
+        if selector.expressions:
+            continue
+        if len(numbers) == len(policies):
+            admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), None)
+            if (admission.value if admission is not None else access.default_admission.value) in OPEN:
+                src = sources(*(policy.port for policy in policies), draft.selector_src)
+                draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
+        granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
+        draft.label = granting[0] if len(granting) == 1 else sorted(policy.ref.value.name for policy in policies)[0]
+        _write_unknown(out, draft, policies)
+
+
+def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
+    because = sources(draft.selector_src, *(policy.ref for policy in policies))
+    because |= frozenset(leaf for policy in policies for rule in policy.rules for leaf in rule.src)
+    ref = Ref(draft.region.namespace, draft.label)
+    obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=min(draft.origins), group=f"policy {draft.label}", rank=41, because=because)
+    for document in sorted(draft.origins):
+        obj.add_origin(document)
+    if draft.selector.labels:
+        obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
+    obj.set(("spec", "action"), "ALLOW", because)
+    for position, rule in enumerate(_merged(draft.rules)):
+        place = ("spec", "rules", position)
+        for entry, source in enumerate(rule.sources):
+            obj.set((*place, "from", entry, "source"), source, rule.src)
+        if rule.operation:
+            obj.set((*place, "to", 0, "operation"), rule.operation, rule.src)
+        if rule.when:
+            obj.set((*place, "when"), rule.when, rule.src)
+        if not rule.sources and not rule.operation and not rule.when:
+            obj.set(place, {}, rule.src)
+
+
+# -- transport
+
+
+def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None:
+    """`all-authenticated` is STRICT, by namespace where the namespace says it and by workload where pods do; ports whose Server admits plaintext stay open."""
+    demanding = {"all-authenticated"}
+    strict: dict[str, Fact[str]] = {}
+    for admission in ir.admissions:
+        home = ir.world.namespaces.get(admission.subject.namespace)
+        enrolled = home is None or home.meshed is None or home.meshed.value
+        if admission.level == "namespace" and admission.value.value in demanding and enrolled:
+            namespace = admission.subject.namespace
+            strict[namespace] = admission.value
+            obj = out.object("security.istio.io/v1", "PeerAuthentication", Ref(namespace, "default"), owner=admission.document, rank=38, because=admission.value)
+            obj.set(("spec", "mtls", "mode"), "STRICT", admission.value)
+    by_draft = {id(member.workload): draft for draft in drafts for member in draft.region.members}
+    done: set[int] = set()
+    for item in access.workloads:
+        if item.meshed is False:
+            continue
+        inherited = "strict" if item.workload.ref.namespace in strict else "permissive"
+        own = "strict" if item.admission.value in demanding else "permissive"
+        draft = by_draft.get(id(item.workload))
+        opened = sorted(draft.plaintext) if draft is not None and own == "strict" else []
+        if own == inherited and not opened:
+            continue
+        if draft is not None and id(draft) in done:
+            continue
+        if draft is not None:
+            done.add(id(draft))
+        selector = draft.selector if draft is not None else Selector.of(_distinguishing(item, access))
+        if not selector.labels:
+            out.finding(
+                "MP107", item.admission, document=item.workload.document, disposition="dropped", affects=(Affected(item.workload.ref.namespace, item.workload.ref.name),),
+                feature="transport.mode", workload=str(item.workload.ref),
+            )  # fmt: skip
+            continue
+        src = item.admission.src | (draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)))
+        src = src or item.workload.src
+        ref = Ref(item.workload.ref.namespace, name(draft.label if draft is not None else item.workload.ref.name, "mtls"))
+        obj = out.object("security.istio.io/v1", "PeerAuthentication", ref, owner=item.workload.document, rank=39, because=src)
+        obj.set(("spec", "selector", "matchLabels"), dict(selector.labels), src)
+        obj.set(("spec", "mtls", "mode"), "STRICT" if own == "strict" else "PERMISSIVE", src)
+        for port in opened:
+            obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)
+    for admission in ir.admissions:
+        out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
+
+
+# -- findings
+
+
+def _left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str) -> None:
+    out.finding(
+        "MP201", rule.sources, document=document, disposition="dropped", affects=_affects(draft.region, port), explains=_explains(draft.region, port),
+        feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}", port=port if port is not None else "any", reason=reason,
+    )  # fmt: skip
+
+
+def _affects(region: Region, port: int | None) -> tuple[Affected, ...]:
+    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members) or (Affected(region.namespace),)
+
+
+def _explains(region: Region, port: int | None) -> frozenset[tuple[str, str]]:
+    return frozenset((access_subject(member.workload.ref, port), aspect) for member in region.members for aspect in ("allow", "deny", "default"))
+
+
+def _outside(region: Region, out: Output) -> None:
+    for policy in region.first.allows:
+        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+
+

@@ -1,0 +1,54 @@
+"""Who is in the mesh: `istio-injection`, `istio.io/rev` and `sidecar.istio.io/inject` (Istio reference 7.1, istio.io "Installing the Sidecar").
+
+A namespace label enrols new pods; the pod's own label or annotation has the last word, except that `istio-injection: disabled` blocks it.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.enrolment import Enrolment
+from meshport.dialects.enrolment import lower as enrol
+from meshport.dialects.output import Output
+from meshport.ir.base import Fact
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+NAMESPACE_LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode")
+POD_KEYS = ("sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode")
+
+
+def lift(bound: Bound, ir: IR) -> None:
+    """Set `meshed` of namespaces and workloads from their labels and annotations."""
+    for namespace in ir.world.namespaces.values():
+        labels = Cursor.root(bound, namespace.document).at("metadata", "labels")
+        injection, revision, ambient = (labels.at(key) for key in NAMESPACE_LABELS)
+        if injection:
+            namespace.meshed = Fact(injection.value == "enabled", injection.src, "membership.inject")
+        elif revision:
+            namespace.meshed = Fact(True, revision.src, "membership.revision")
+        elif ambient:
+            namespace.meshed = Fact(ambient.value == "ambient", ambient.src, "membership.ambient")
+    for workload in ir.world.workloads:
+        metadata = Cursor.root(bound, workload.document).at(*workload.template, "metadata")
+        namespace_of = ir.world.namespaces.get(workload.ref.namespace)
+        blocked = namespace_of is not None and namespace_of.labels.get("istio-injection") == "disabled"
+        said = metadata.at("labels", "sidecar.istio.io/inject") or metadata.at("annotations", "sidecar.istio.io/inject")
+        mode = metadata.at("labels", "istio.io/dataplane-mode")
+        if said and str(said.value).lower() in ("true", "false"):
+            workload.meshed = Fact(str(said.value).lower() == "true" and not blocked, said.src, "membership.inject")
+        elif mode:
+            workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """`istio-injection: enabled` on enrolled namespaces; `sidecar.istio.io/inject` on pods that differ from theirs."""
+
+    def namespace(obj, meshed, *because):  # type: ignore[no-untyped-def]
+        if meshed:
+            obj.set(("metadata", "labels", "istio-injection"), "enabled", *because)
+
+    def pod(obj, path, meshed, *because):  # type: ignore[no-untyped-def]
+        obj.set((*path, "metadata", "labels", "sidecar.istio.io/inject"), "true" if meshed else "false", *because)
+
+    enrol(ir, out, Enrolment(namespace, pod))

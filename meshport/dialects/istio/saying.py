@@ -1,0 +1,139 @@
+"""Pieces of requests in AuthorizationPolicy's words: `source`, `operation`, `when`. Istio says "not" of everything but has no regular expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import Identities, Value, label
+from meshport.ir.authorization import Network
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+
+
+class Unsaid(ValueError):
+    """Something that no AuthorizationPolicy can demand; its text says what."""
+
+
+_FORMS = {"exact": "{}", "prefix": "{}*", "suffix": "*{}", "any": "*", "template": "{}"}
+
+
+def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
+    """A language as Istio's string forms. Raises Unsaid."""
+    try:
+        forms = language.as_patterns(BARE_PATHS) if path else language.as_patterns(Language.any())
+    except LanguageTooLarge:
+        forms = None
+    out: list[str] = []
+    for kind, text in forms or ():
+        if kind == "segments":
+            stem = text.rstrip("/")
+            out += [stem, f"{stem}/*"] if stem else ["/*"]
+            continue
+        if kind not in _FORMS or (kind == "template" and not path) or (kind != "template" and "*" in text) or (kind == "exact" and not text):
+            raise Unsaid(f"{what}: {text!r} is no exact text, prefix, suffix or template")
+        if kind == "exact" and path and ("{*}" in text or "{**}" in text):
+            raise Unsaid(f"{what}: {text!r} would read as a template")
+        out.append(_FORMS[kind].format(text))
+    if not out:
+        raise Unsaid(f"{what}: no list of exact texts, prefixes, suffixes and templates says it")
+    return sorted(dict.fromkeys(out))
+
+
+def difference(language: Language, what: str, *, path: bool = False) -> tuple[list[str] | None, list[str] | None]:
+    """A language as (values, notValues): itself, or as everything but its complement. Raises Unsaid."""
+    try:
+        return strings(language, what, path=path), None
+    except Unsaid:
+        outside = ~language & BARE_PATHS if path else ~language
+        return None, strings(outside, what, path=path)
+
+
+def paths(piece: Piece) -> dict[str, list[str]]:
+    """`paths` and `notPaths` of an operation."""
+    if piece.path is None:
+        return {}
+    return _one(piece.path, "paths")
+
+
+def _one(language: Language, what: str) -> dict[str, list[str]]:
+    inside, outside = difference(language, what, path=True)
+    return {"paths": inside} if inside is not None else {"notPaths": outside or []}
+
+
+def say_source(who: Identities, networks: tuple[Network, ...] | None) -> list[dict[str, Any]]:
+    """The peers as `source` entries, alternatives of each other; [{}] where anybody may be the caller. Raises Unsaid."""
+    source: dict[str, Any] = {}
+    namespaced: list[str] = []
+    if who.include is not None:
+        principals = []
+        for item in sorted(who.include, key=label):
+            if isinstance(item, Identity) and item.trust_domain is None and item.namespace is not None and item.service_account is None:
+                namespaced.append(item.namespace)
+            else:
+                principals.append(principal(item))
+        if principals:
+            source["principals"] = sorted(principals)
+    excluded = [principal(item) for item in sorted(who.exclude, key=label)]
+    if excluded:
+        source["notPrincipals"] = sorted(excluded)
+    entries = [source] if source.get("principals") or not namespaced else []
+    if namespaced:
+        entries.append({**({"notPrincipals": source["notPrincipals"]} if excluded else {}), "namespaces": sorted(namespaced)})
+    if networks is None:
+        return entries
+    out = []
+    plain = [network.cidr for network in networks if not network.excluded]
+    for entry in entries:
+        if plain:
+            out.append({**entry, "ipBlocks": plain})
+        for network in networks:
+            if network.excluded:
+                out.append({**entry, "ipBlocks": [network.cidr], "notIpBlocks": list(network.excluded)})
+    return out
+
+
+def principal(item: Any) -> str:
+    """An identity as a principal pattern. Raises Unsaid."""
+    if item == EVERYONE:
+        return "*"
+    if isinstance(item, Identity):
+        text = item.istio()
+        if text is None:
+            raise Unsaid(f"the peers {label(item)}")
+        return text
+    if isinstance(item, IdentityGlob) and not item.text.startswith("spiffe:") and "/" in item.text:
+        return item.text
+    if isinstance(item, IdentityGlob) and item.text.startswith("spiffe://"):
+        return item.text[len("spiffe://") :]
+    raise Unsaid(f"the identity {label(item)}, which is no service account")
+
+
+def operations(piece: Piece, port: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(operation, when) of a piece on a port. Raises Unsaid."""
+    if piece.literals:
+        raise Unsaid("demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in piece.literals)))
+    if piece.query.by_name:
+        raise Unsaid("a demand on query parameters: " + ", ".join(sorted(parameter for parameter, _ in piece.query.by_name)))
+    operation: dict[str, Any] = {}
+    if port is not None:
+        operation["ports"] = [str(port)]
+    if piece.host is not None:
+        inside, outside = difference(piece.host, "hosts")
+        operation.update({"hosts": inside} if inside is not None else {"notHosts": outside})
+    if not piece.methods.every:
+        operation["notMethods" if piece.methods.inverted else "methods"] = sorted(piece.methods.names)
+    operation.update(paths(piece))
+    when = []
+    for header, value in piece.headers.by_name:
+        when.append(_header(header, value))
+    return operation, when
+
+
+def _header(header: str, value: Value) -> dict[str, Any]:
+    entry: dict[str, Any] = {"key": f"request.headers[{header}]"}
+    if value.inside is not None:
+        entry["values"] = strings(value.inside, f"the values of header {header!r}")
+    if value.outside is not None:
+        entry["notValues"] = strings(value.outside, f"the values of header {header!r}")
+    return entry

@@ -1,0 +1,45 @@
+"""PeerAuthentication (Istio reference 2.1; istio.io/latest/docs/reference/config/security/peer_authentication).
+
+Mesh level is an object without selector in the root namespace, namespace level one without selector elsewhere, workload level one with a selector. A
+selector in the root namespace is ignored, as istiod does.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.ir.base import Fact, PodSet, Selector
+from meshport.ir.model import IR, Loss
+from meshport.ir.transport import TransportRule
+from meshport.mapping.bound import Bound
+
+MODES = {"STRICT": "strict", "PERMISSIVE": "permissive", "DISABLE": "disable"}
+
+
+def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
+    """Each PeerAuthentication as a transport rule."""
+    for number in numbers:
+        root = Cursor.root(bound, number)
+        document = root.document
+        namespace = document.namespace or options.default_namespace
+        spec = root.at("spec")
+        selector = spec.selector("selector")
+        mesh = namespace == options.root_namespace
+        if mesh and not selector.value.everything:
+            ir.losses.append(Loss("MP108", (selector, *(fact for _, fact in spec.leaves("mtls")), *(fact for _, fact in spec.leaves("portLevelMtls"))), number))
+            continue
+        level = "mesh" if mesh else "namespace" if selector.value.everything else "workload"
+        subject = Fact(PodSet("" if mesh else namespace, Selector() if mesh else selector.value), selector.src | root.at("metadata", "namespace").src)
+        mode = spec.at("mtls").get("mode", str)
+        ports: dict[int, Fact[str]] = {}
+        for key, item in spec.items("portLevelMtls"):
+            said = item.get("mode", str)
+            if key.isdigit() and said is not None and said.value in MODES:
+                ports[int(key)] = said.map(MODES.__getitem__)
+        if ports and level != "workload":
+            ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
+            ports = {}
+        known = mode.map(MODES.__getitem__) if mode is not None and mode.value in MODES else None
+        if known is None and not ports and (mode is not None or spec):
+            ir.losses.append(Loss("MP110", tuple(fact for _, fact in spec.leaves()) or (Fact(None, spec.src),), number))
+        ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number))

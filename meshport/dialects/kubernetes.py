@@ -1,0 +1,173 @@
+"""The world from Kubernetes' own objects: Namespaces, workloads, Services, ServiceAccounts.
+
+Read with leaf ids: a container port that decides a Server's number is a leaf like any other. Membership in a mesh is the dialects' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
+from meshport.mapping.bound import Bound
+
+_TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("apps", "Deployment"): ("spec", "template"),
+    ("apps", "StatefulSet"): ("spec", "template"),
+    ("apps", "DaemonSet"): ("spec", "template"),
+    ("apps", "ReplicaSet"): ("spec", "template"),
+    ("batch", "Job"): ("spec", "template"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+    ("", "Pod"): (),
+}
+
+
+def lift(bound: Bound, default_namespace: str = "default") -> World:
+    """Every object of the bundle that a policy or a route may refer to."""
+    world = World()
+    for number, document in enumerate(bound.bundle.documents):
+        place = (document.group, document.kind)
+        root = Cursor.root(bound, number)
+        if place == ("", "Namespace"):
+            world.namespaces.setdefault(document.name, _namespace(root, world))
+        elif place == ("", "Service"):
+            service = _service(root, default_namespace, world)
+            world.services.setdefault(service.ref, service)
+        elif place == ("", "ServiceAccount"):
+            world.accounts.setdefault(Ref(document.namespace or default_namespace, document.name), root.at("metadata", "name").src)
+        elif place in _TEMPLATES and not _owned(root):
+            world.workloads.append(_workload(root, _TEMPLATES[place], default_namespace, world))
+    world.workloads.sort(key=lambda item: (item.ref, item.kind))
+    return world
+
+
+def _owned(root: Cursor) -> bool:
+    """Pods and ReplicaSets that another object of the cluster makes: their maker is what counts."""
+    return any(owner.text("kind") is not None for owner in root.each("metadata", "ownerReferences"))
+
+
+def _mapping(place: Cursor, *keys: str) -> dict[str, str]:
+    return {key: _text(item.value) for key, item in place.items(*keys) if not isinstance(item.value, dict | list)}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+def _sources(place: Cursor, *keys: str) -> dict[str, int]:
+    return {key: item.shadow for key, item in place.items(*keys) if isinstance(item.shadow, int)}
+
+
+def _namespace(root: Cursor, world: World) -> Namespace:
+    name = root.at("metadata", "name")
+    world.read |= name.src
+    return Namespace(root.document.name, _mapping(root, "metadata", "labels"), _mapping(root, "metadata", "annotations"), root.number, name.src)
+
+
+def _service(root: Cursor, default_namespace: str, world: World) -> Service:
+    document = root.document
+    spec = root.at("spec")
+    selector = _mapping(spec, "selector")
+    ports = []
+    for item in spec.each("ports"):
+        number = item.number_at("port")
+        if number is None:
+            continue
+        target = item.at("targetPort").value if item.at("targetPort") else number.value
+        ports.append(
+            ServicePort(
+                number.value,
+                _text(item.at("name").value) if item.at("name") else "",
+                target if isinstance(target, int | str) and not isinstance(target, bool) else number.value,
+                _text(item.at("protocol").value).upper() if item.at("protocol") else "TCP",
+                _text(item.at("appProtocol").value) if item.at("appProtocol") else "",
+                item.src,
+            )
+        )
+    headless = spec.at("clusterIP").value == "None"
+    external = _text(spec.at("externalName").value) if spec.at("externalName") else ""
+    src = root.at("metadata", "name").src | root.at("metadata", "namespace").src | spec.at("selector").src
+    world.read |= src
+    for port in ports:
+        world.read |= port.src
+    return Service(
+        Ref(document.namespace or default_namespace, document.name),
+        selector or None,
+        ports,
+        headless,
+        external,
+        _mapping(root, "metadata", "labels"),
+        _mapping(root, "metadata", "annotations"),
+        root.number,
+        src,
+    )
+
+
+def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, world: World) -> Workload:
+    document = root.document
+    pod = root.at(*template) if template else root
+    spec = pod.at("spec")
+    account = spec.text("serviceAccountName") or spec.text("serviceAccount") or Fact("default")
+    ports, probes = [], []
+    for container in [*spec.each("containers"), *spec.each("initContainers")]:
+        for item in container.each("ports"):
+            number = item.number_at("containerPort")
+            if number is not None:
+                protocol = item.text("protocol")
+                name = item.text("name")
+                ports.append(ContainerPort(number.value, name.value if name else "", (protocol.value if protocol else "TCP").upper(), item.src))
+        for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+            if container.at(kind):
+                probes.append(_probe(container, container.at(kind)))
+    found = [probe for probe in probes if probe is not None]
+    src = root.at("metadata", "name").src | root.at("metadata", "namespace").src | root.at("kind").src
+    workload = Workload(
+        Ref(document.namespace or default_namespace, document.name),
+        document.kind,
+        _mapping(pod, "metadata", "labels"),
+        _mapping(pod, "metadata", "annotations"),
+        account,
+        _unique(ports, lambda port: (port.number, port.protocol, port.name)),
+        _unique(found, lambda probe: (probe.kind, probe.port, probe.path)),
+        root.number,
+        template,
+        spec.at("hostNetwork").value is True,
+        _sources(pod, "metadata", "labels"),
+        _sources(pod, "metadata", "annotations"),
+        src,
+    )
+    world.read |= src | account.src | spec.at("hostNetwork").src
+    world.read |= set(workload.label_src.values())
+    for entry in (*workload.ports, *workload.probes):
+        world.read |= entry.src
+    return workload
+
+
+def _probe(container: Cursor, probe: Cursor) -> Probe | None:
+    """The probe with its port as a number; 0 where the name is none of the container's."""
+    for field, kind in (("httpGet", "http"), ("grpc", "grpc"), ("tcpSocket", "tcp"), ("exec", "exec")):
+        place = probe.at(field)
+        if not place:
+            continue
+        port = place.at("port").value if place.at("port") else 0
+        src: Src = place.at("port").src | place.at("path").src
+        if isinstance(port, str):
+            named = [item for item in container.each("ports") if item.at("name").value == port]
+            number = named[0].number_at("containerPort") if named else None
+            src |= named[0].src if named else NOWHERE
+            port = number.value if number else int(port) if port.isdigit() else 0
+        path = place.text("path")
+        return Probe(kind, port if isinstance(port, int) else 0, (path.value if path else "/").partition("?")[0] or "/", src)
+    return None
+
+
+def _unique(items: list[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """The items by key, each once, in the order of their keys; equal ones share their leaves."""
+    found: dict[Any, Any] = {}
+    for item in items:
+        known = found.setdefault(key(item), item)
+        if known is not item:
+            known.src = known.src | item.src
+    return [found[name] for name in sorted(found)]

@@ -1,0 +1,441 @@
+"""Authorization written for Linkerd: default policies, Servers, routes on them, AuthorizationPolicies (mapping decisions 2, 3, 11).
+
+For each region (workloads under the same policies) and each port that something admits, one Server with `accessPolicy: deny` and what opens it again.
+Ports that nothing admits need no Server: the default policy `deny` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshport.dialects.base import Options
+from meshport.dialects.linkerd import routesets
+from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
+from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
+from meshport.dialects.linkerd.selectors import selectors, set_name
+from meshport.dialects.naming import name
+from meshport.dialects.output import Obj, Output
+from meshport.effective.access import Access, Region, ports_of
+from meshport.effective.pieces import Piece
+from meshport.ir.authorization import PORT, Policy
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.model import IR
+from meshport.mapping.table import in_range
+
+_PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/2", "tcp": "opaque", "tls": "TLS", "udp": "opaque"}
+
+
+def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
+    """Servers and what admits requests to them, for every region."""
+    gateways = frozenset(gateway_accounts(ir))
+    taken: dict[str, set[str]] = {}
+    for region in access.regions():
+        if region.first.meshed is False:
+            _outside(region, out)
+            continue
+        _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
+    _unknown(ir, out, access)
+
+
+def gateway_accounts(ir: IR) -> Iterable[Ref]:
+    """The service accounts that the source mesh's gateways run under."""
+    for gateway in ir.gateways:
+        ref = gateway.ref.value
+        if gateway.kind == "Gateway" and gateway.implementation.value in ("istio", ""):
+            yield Ref(ref.namespace, f"{ref.name}-istio")
+    yield Ref("istio-system", "istio-ingressgateway-service-account")
+    yield Ref("istio-ingress", "istio-ingressgateway-service-account")
+
+
+def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str]) -> None:
+    first = region.first
+    context = Context(out, ir.world, options, gateways, region)
+    ports = ports_of(region.members, ir.world)
+    for policy in (*first.allows, *first.denies, *first.customs):
+        for port, src in _mentioned(policy).items():
+            ports[port] = ports.get(port, NOWHERE) | src
+    for number, mode in first.transport.items():
+        if number is not None:
+            ports[number] = ports.get(number, NOWHERE) | mode.src
+    plans = [plan(context, port, src) for port, src in sorted(ports.items())]
+    wanted = [item for item in plans if _needs_server(item, region, ir)]
+    _explain(context, plans, wanted, first.allows)
+    if not wanted:
+        return
+    found = selectors(region, access)
+    fallback = (first.allows or first.denies or first.customs)
+    base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
+    for selector, src in found:
+        label = set_name(selector, base, taken)
+        for item in wanted:
+            _server(context, item, selector, src, label)
+
+
+def _mentioned(policy: Policy) -> dict[int, Src]:
+    """The single ports that a policy's rules name."""
+    found: dict[int, Src] = {}
+    for rule in policy.rules:
+        for condition in rule.conditions:
+            if condition.attribute != PORT:
+                continue
+            for fact in (*(condition.any_of or ()), *condition.none_of):
+                low, high = fact.value
+                if 0 < low == high:
+                    found[low] = found.get(low, NOWHERE) | fact.src
+    return found
+
+
+def _needs_server(item: PortPlan, region: Region, ir: IR) -> bool:
+    if item.closed:
+        return bool(item.grants) or (bool(region.first.at(item.port)) and _grpc_probe(region, item.port) is not None)
+    if item.cut:
+        return not _whole(item)
+    default = region.first.mode(None).value
+    return item.strict != (default == "strict") or (item.strict and _grpc_probe(region, item.port) is not None)
+
+
+def _whole(item: PortPlan) -> bool:
+    """Whether nothing was taken from an open port after all."""
+    pieces = [piece for grant in item.grants for _, piece in grant.server]
+    return any(piece.who.exclude == frozenset() and piece.where.everywhere and (item.strict or piece.who.everyone) for piece in pieces)
+
+
+def _grpc_probe(region: Region, port: int) -> Src | None:
+    found = [probe.src for member in region.members for probe in member.workload.probes if probe.kind == "grpc" and probe.port == port]
+    return frozenset(leaf for src in found for leaf in src) if found else None
+
+
+# -- one Server
+
+
+def _server(context: Context, item: PortPlan, selector: Selector, selector_src: Src, label: str) -> None:
+    out, options, region = context.out, context.options, context.region
+    namespace = region.namespace
+    ref = Ref(namespace, name(label, str(item.port)))
+    owner = item.grants[0].document if item.grants else (region.first.allows or (None,))[0].document if region.first.allows else region.first.workload.document  # type: ignore[union-attr]
+    because = item.src | selector_src | frozenset(leaf for grant in item.grants for leaf in grant.src)
+    if not because:
+        because = region.first.workload.src
+    group = f"server {ref.name}"
+    probes = _http_probes(region, item.port)
+    open_default = not item.closed and not item.cut
+    api = f"policy.linkerd.io/{server_version(options.target_version)}"
+    obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
+    obj.set(("spec", "podSelector"), selector.manifest(), selector_src | because)
+    obj.set(("spec", "port"), item.port, because)
+    protocol = _PROTOCOLS.get(item.protocol, "unknown")
+    if protocol == "HTTP/2" and probes:
+        protocol = "unknown"
+    obj.set(("spec", "proxyProtocol"), protocol, because)
+    admits = ("all-authenticated" if item.strict else "all-unauthenticated") if open_default else "deny"
+    if in_range(options.target_version, "2.16", None):
+        obj.set(("spec", "accessPolicy"), admits, because)
+    elif open_default:
+        _server_grant(context, ref, item.grants[0].server if item.grants else [], owner, group, because)
+    for grant in item.grants:
+        _note(obj, out, grant)
+    if open_default:
+        if _grpc_probe(region, item.port) is not None:
+            _probe_routes(context, item, ref, owner, group, because, {})
+            _refuse(context, ref, owner, group, because, "all")
+        return
+    opaque = protocol in ("opaque", "TLS")
+    for grant in item.grants:
+        if grant.server:
+            src = grant.src | frozenset(leaf for _, piece in grant.server for leaf in piece.src) | because
+            _server_grant(context, ref, grant.server, grant.document, group, src, name(ref.name, grant.name))
+    routed = [grant for grant in item.grants if grant.routed]
+    if opaque:
+        return
+    written = _routes(context, item, ref, routed, group, because)
+    wants_probes = bool(written) or _grpc_probe(region, item.port) is not None
+    if wants_probes:
+        _probe_routes(context, item, ref, owner, group, because, written)
+        if not any(_short(match) for found in written.values() for match in found):
+            _refuse(context, ref, owner, group, because)
+
+
+def server_version(version: str) -> str:
+    """The Server version to write for a release (Linkerd reference 1.1)."""
+    return "v1beta3" if in_range(version, "2.16", None) else "v1beta2" if in_range(version, "2.15", None) else "v1beta1"
+
+
+def route_api(version: str) -> str:
+    """The inbound HTTPRoute's apiVersion for a release (mapping decisions 11.1)."""
+    if in_range(version, "2.19", None):
+        return "gateway.networking.k8s.io/v1"
+    return "policy.linkerd.io/v1beta3" if in_range(version, "2.14", None) else "policy.linkerd.io/v1beta1"
+
+
+def _note(obj: Obj, out: Output, grant: Grant) -> None:
+    obj.add_origin(grant.document)
+    document = out.bundle.documents[grant.document]
+    if grant.policy is not None:
+        obj.note(f"from {document.kind} {grant.policy.ref.value}")
+
+
+def _server_grant(
+    context: Context, server: Ref, grants: list[tuple[Peers, Piece]], owner: int, group: str, because: Src, label: str = ""
+) -> None:
+    """An AuthorizationPolicy on the Server: its peers may send every request."""
+    out = context.out
+    for position, (who, piece) in enumerate(grants):
+        ref = Ref(server.namespace, name(label or f"{server.name}-default", str(position + 1) if position else ""))
+        src = because | piece.src
+        obj = out.object(POLICY, "AuthorizationPolicy", ref, owner=owner, group=group, rank=43, because=src)
+        obj.set(("spec", "targetRef"), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, src)
+        refs = references(out, who, server.namespace, ref.name, owner, 42, group, context.options, src)
+        for entry, value in enumerate(refs):
+            obj.set(("spec", "requiredAuthenticationRefs", entry), value, src)
+
+
+def _routes(
+    context: Context, item: PortPlan, server: Ref, grants: list[Grant], group: str, because: Src
+) -> dict[frozenset[int], list[routesets.Match]]:
+    """The routes of the grants, each request's route with every policy that admits it."""
+    flat: list[tuple[Grant, Peers, list[Piece]]] = [(grant, who, pieces) for grant in grants for who, pieces in grant.peer_groups()]
+    items = [(number, piece) for number, (_, _, pieces) in enumerate(flat) for piece in pieces]
+    try:
+        sets = routesets.partition(items)
+        found = _by_grants(sets)
+    except (routesets.TooMany, routesets.NoMatch, ValueError) as error:
+        return _one_by_one(context, item, server, flat, group, because, str(error) or "its rules overlap in too many ways")
+    written: dict[frozenset[int], list[routesets.Match]] = {}
+    for numbers, matches in found.items():
+        if matches:
+            written[numbers] = matches
+            _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
+    return written
+
+
+def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[routesets.Match]]:
+    found: dict[frozenset[int], list[routesets.Match]] = {}
+    for item in sets:
+        found.setdefault(item.grants, []).extend(routesets.matches(item.request))
+    return {
+        numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))
+    }
+
+
+def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
+    out: list[routesets.Match] = []
+    for match in matches:
+        known = next((position for position, one in enumerate(out) if one.value == match.value), None)
+        if known is None:
+            out.append(match)
+        else:
+            out[known] = routesets.Match(match.value, out[known].src | match.src)
+    return out
+
+
+def _one_by_one(
+    context: Context, item: PortPlan, server: Ref, flat: list[tuple[Grant, Peers, list[Piece]]], group: str, because: Src, reason: str
+) -> dict[frozenset[int], list[routesets.Match]]:
+    """Where the overlaps cannot be written, grants are kept as long as they are disjoint from those kept before; the others are left out, and said."""
+    kept: list[int] = []
+    written: dict[frozenset[int], list[routesets.Match]] = {}
+    for number, (grant, who, pieces) in enumerate(flat):
+        try:
+            sets = routesets.partition([(known, piece) for known in [*kept, number] for piece in flat[known][2]])
+            found = _by_grants(sets)
+            if any(len(numbers) > 1 for numbers in found):
+                raise ValueError(reason)
+        except ValueError as error:
+            context.out.finding(
+                "MP201", frozenset(leaf for piece in pieces for leaf in piece.src), document=grant.document, disposition="dropped",
+                affects=context.affects(item.port), explains=context.explains(item.port, "allow", "default"), feature="authorization.rule",
+                policy=f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy else "the default", port=item.port, reason=str(error) or reason,
+            )  # fmt: skip
+            continue
+        kept.append(number)
+        written = found
+    for numbers, matches in written.items():
+        _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
+    return written
+
+
+def _route(
+    context: Context, server: Ref, grants: list[tuple[Grant, Peers, list[Piece]]], matches: list[routesets.Match], group: str, because: Src
+) -> None:
+    out, options = context.out, context.options
+    label = name(server.name, *dict.fromkeys(_short_name(grant, who) for grant, who, _ in grants))
+    size = routesets.RULES * routesets.MATCHES
+    for start in range(0, len(matches), size):
+        part = matches[start : start + size]
+        ref = Ref(server.namespace, _free(out, options, server.namespace, name(label, str(start // size + 1) if start else "")))
+        src = because | frozenset(leaf for match in part for leaf in match.src)
+        _write_route(out, options, ref, server, part, grants[0][0].document, group, src)
+        for position, (grant, who, _) in enumerate(grants):
+            policy = Ref(server.namespace, ref.name if len(grants) == 1 else name(ref.name, str(position + 1)))
+            _admit(context, policy, ref, who, grant.document, group, src | grant.src)
+
+
+def _short_name(grant: Grant, who: Peers) -> str:
+    groups = grant.peer_groups()
+    position = next((number for number, (known, _) in enumerate(groups) if known == who), 0)
+    return grant.name + (f"-{'abcdefghij'[position % 10]}" if len(groups) > 1 else "")
+
+
+def _free(out: Output, options: Options, namespace: str, wanted: str) -> str:
+    unique, number = wanted, 2
+    while out.taken(route_api(options.target_version), "HTTPRoute", Ref(namespace, unique)):
+        unique, number = name(wanted, str(number)), number + 1
+    return unique
+
+
+def _write_route(
+    out: Output, options: Options, ref: Ref, server: Ref, matches: list[routesets.Match], owner: int, group: str, because: Src, rank: int = 44
+) -> Obj:
+    obj = out.object(route_api(options.target_version), "HTTPRoute", ref, owner=owner, group=group, rank=rank, because=because)
+    obj.set(("spec", "parentRefs", 0), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, because)
+    for position, match in enumerate(matches):
+        rule, entry = divmod(position, routesets.MATCHES)
+        obj.set(("spec", "rules", rule, "matches", entry), match.value, match.src or because)
+    return obj
+
+
+def _admit(context: Context, ref: Ref, route: Ref, who: Peers, owner: int, group: str, because: Src, rank: int = 44) -> None:
+    out, options = context.out, context.options
+    target = route_api(options.target_version).rpartition("/")[0]
+    obj = out.object(POLICY, "AuthorizationPolicy", ref, owner=owner, group=group, rank=rank + 1, because=because)
+    obj.set(("spec", "targetRef"), {"group": target, "kind": "HTTPRoute", "name": route.name}, because)
+    for entry, value in enumerate(references(out, who, ref.namespace, ref.name, owner, rank, group, options, because)):
+        obj.set(("spec", "requiredAuthenticationRefs", entry), value, because)
+
+
+# -- probes and the refusal of the rest
+
+
+def _http_probes(region: Region, port: int) -> dict[str, Src]:
+    found: dict[str, Src] = {}
+    for member in region.members:
+        for probe in member.workload.probes:
+            if probe.kind == "http" and probe.port == port:
+                found[probe.path] = found.get(probe.path, NOWHERE) | probe.src
+    return dict(sorted(found.items()))
+
+
+def _probe_routes(
+    context: Context, item: PortPlan, server: Ref, owner: int, group: str, because: Src, written: dict[frozenset[int], list[routesets.Match]]
+) -> None:
+    """An HTTPRoute on a Server ends Linkerd's own probe access: open what the workloads declare, and no more."""
+    out, options, region = context.out, context.options, context.region
+    probes = {("GET", path): src for path, src in _http_probes(region, item.port).items()}
+    grpc = _grpc_probe(region, item.port)
+    if grpc is not None:
+        probes["POST", "/grpc.health.v1.Health/Check"] = grpc
+    if not probes:
+        return
+    src = because | frozenset(leaf for leaves in probes.values() for leaf in leaves)
+    ref = Ref(server.namespace, name(server.name, "probes"))
+    matches = [
+        routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because) for (method, path), leaves in probes.items()
+    ]
+    _write_route(out, options, ref, server, matches, owner, group, src, rank=46)
+    networks = _probe_networks(options)
+    who = Peers(None, networks)
+    _admit(context, ref, ref, who, owner, group, src, rank=46)
+    overlapped = {path for (method, path) in probes if method == "GET" and _admitted(item, path)}
+    for method, path in probes:
+        code = "MP205" if path in overlapped else "MP204"
+        out.finding(
+            code, probes[method, path], document=region.first.workload.document, affects=context.affects(item.port),
+            explains=context.explains(item.port, "allow"), feature="authorization.probe", method=method, path=path, server=str(server), port=item.port,
+            networks=ANY_NETWORK if networks is None else ", ".join(network.cidr for network in networks),
+        )  # fmt: skip
+
+
+def _probe_networks(options: Options):  # type: ignore[no-untyped-def]
+    from meshport.ir.authorization import Network
+
+    return tuple(Network(cidr) for cidr in options.probe_networks) or None
+
+
+def _admitted(item: PortPlan, path: str) -> bool:
+    """Whether a grant of the port already takes GET on this path."""
+    return any(
+        piece.methods.accepts("GET") and (piece.path is None or piece.path.accepts(path))
+        for grant in item.grants
+        for _, piece in (*grant.routed, *grant.server)
+    )
+
+
+def _short(match: routesets.Match) -> bool:
+    """Whether a match ties with PathPrefix / for every request it takes: then which one wins is a matter of age (mapping decisions 11.8)."""
+    value = match.value
+    path = value.get("path")
+    plain = "method" not in value and "headers" not in value
+    return plain and (path is None or (path["type"] == "Exact" and path["value"] == "/"))
+
+
+def _refuse(context: Context, server: Ref, owner: int, group: str, because: Src, suffix: str = "refuse") -> None:
+    """A catch-all route without a policy of its own: what nothing else takes is refused with 403 and not answered with 404."""
+    ref = Ref(server.namespace, name(server.name, suffix))
+    match = routesets.Match({"path": {"type": "PathPrefix", "value": "/"}}, because)
+    _write_route(context.out, context.options, ref, server, [match], owner, group, because, rank=48)
+
+
+# -- what a person has to know
+
+
+def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan], allows: tuple[Policy, ...]) -> None:
+    if not allows:
+        return
+    broad = [
+        policy for policy in allows if policy.port is None and any(all(item.attribute != PORT for item in rule.conditions) for rule in policy.rules)
+    ]
+    if broad:
+        context.out.finding(
+            "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
+            feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in broad),
+            ports=", ".join(str(item.port) for item in plans) or "none",
+        )  # fmt: skip
+        if not plans:
+            for policy in broad:
+                context.out.finding(
+                    "MP207", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
+                    explains=context.explains(None, "allow"), feature="authorization.rule", policy=str(policy.ref.value), namespace=context.region.namespace,
+                )  # fmt: skip
+    raw = [item for item in wanted if any(piece.path is not None for grant in item.grants for _, piece in grant.routed)]
+    for item in raw:
+        partial = any(
+            fact.value.kind != "exact"
+            for grant in item.grants
+            for _, piece in grant.routed
+            for fact in (piece.patterns or (Fact(_Other()),))
+            if piece.path is not None
+        )
+        if partial:
+            context.out.finding(
+                "MP209", document=item.grants[0].document, affects=context.affects(item.port), explains=context.explains(item.port, "allow"),
+                feature="authorization.operation.paths", port=item.port, workloads=", ".join(str(member.workload.ref) for member in context.region.members),
+            )  # fmt: skip
+
+
+class _Other:
+    kind = "computed"
+
+
+def _outside(region: Region, out: Output) -> None:
+    """Policies on pods outside the mesh do nothing, there or here."""
+    for policy in (*region.first.allows, *region.first.denies, *region.first.customs):
+        if not policy.subject.value.selector.everything:
+            out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+
+
+def _unknown(ir: IR, out: Output, access: Access) -> None:
+    for policy in access.unselected():
+        subject = policy.subject.value
+        out.finding(
+            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject.namespace),),
+            feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
+        )  # fmt: skip
+
+
+def _affected(namespace: str):  # type: ignore[no-untyped-def]
+    from meshport.findings import Affected
+
+    return Affected(namespace or None)
+
+
+__all__ = ["Access", "Grant", "gateway_accounts", "lower", "route_api", "server_version"]

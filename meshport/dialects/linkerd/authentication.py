@@ -1,0 +1,195 @@
+"""Peers in Linkerd's words: inline ServiceAccounts, MeshTLSAuthentication, NetworkAuthentication (Linkerd reference 1.6, 1.7).
+
+Linkerd names peers, it never excludes them. "All but these" is said by naming the known others: exact for whom the bundle knows, closed for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.output import Output
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import glob_accepts, label
+from meshport.ir.authorization import Network
+from meshport.ir.base import Ref, Src
+from meshport.ir.world import World
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+
+POLICY = "policy.linkerd.io/v1alpha1"
+ANY_NETWORK = "any-network"
+ANY_IDENTITY = "any-mesh-identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Who a grant admits, sayable in Linkerd. `members` None: no identity is demanded; `networks` None: from every address."""
+
+    members: tuple[Any, ...] | None
+    networks: tuple[Network, ...] | None
+    listed: str = ""  # how "all but some" or a pattern was said by a list of known peers: what it stood for
+    foreign: tuple[Any, ...] = ()  # identities of trust domains that nobody here has
+    gateways: tuple[Any, ...] = ()  # identities of the source's gateways, which the target does not run
+
+
+class NoPeers(ValueError):
+    """Peers that Linkerd cannot be told of; the text says whom."""
+
+
+def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]) -> Peers:
+    """The peers of a piece. Raises NoPeers where nobody sayable is left."""
+    who, listed = piece.who, ""
+    networks = piece.where.networks()
+    if networks == ():
+        raise NoPeers("no address is left")
+    if who.everyone:
+        return Peers(None, networks)
+    include = who.include
+    members: set[Any] = set()
+    foreign: list[Any] = []
+    passed: list[Any] = []
+    if include is not None and not who.exclude:
+        for item in include:
+            said = _local(item, options)
+            if said is None:
+                foreign.append(item)
+            elif isinstance(said, Identity) and said.exact and Ref(said.namespace or "", said.service_account or "") in gateways:
+                replacement = _gateway(options)
+                if replacement is None:
+                    passed.append(item)
+                else:
+                    members.add(replacement)
+            elif said == EVERYONE or (isinstance(said, Identity) and said.namespace is not None):
+                members.add(said)
+            else:
+                listed = label(item)
+                members |= known(world, lambda one, item=item: _takes(item, one, options), options)
+    else:
+        listed = "every caller" if include is None else " or ".join(sorted(map(label, include)))
+        listed += " but " + " and ".join(sorted(map(label, who.exclude)))
+        members = _known_but(world, include, who.exclude, options)
+    if not members:
+        reason = "nobody that the bundle knows is left"
+        if passed:
+            reason = f"the gateway {label(passed[0])} is not part of Linkerd; name its successor with --gateway-identity NS/SA"
+        elif foreign:
+            reason = f"{label(foreign[0])} belongs to no trust domain of this mesh"
+        raise NoPeers(reason)
+    if EVERYONE in members:
+        members = {EVERYONE}
+    return Peers(tuple(sorted(members, key=str)), networks, listed, tuple(foreign), tuple(passed))
+
+
+def _local(item: Any, options: Options) -> Any | None:
+    """The identity as one of this trust domain; None where it is another's."""
+    if not isinstance(item, Identity):
+        return item
+    if item.trust_domain not in (None, options.trust_domain, "cluster.local"):
+        return None
+    if item.namespace is None and item.service_account is None:
+        return EVERYONE
+    return Identity(options.trust_domain, item.namespace, item.service_account)
+
+
+def _gateway(options: Options) -> Identity | None:
+    if not options.gateway_identity:
+        return None
+    namespace, _, account = options.gateway_identity.partition("/")
+    return Identity(options.trust_domain, namespace, account)
+
+
+def _takes(item: Any, one: Identity, options: Options) -> bool:
+    if isinstance(item, IdentityGlob):
+        return glob_accepts(item, one)
+    said = _local(item, options)
+    return isinstance(said, Identity) and said.namespace in (None, one.namespace) and said.service_account in (None, one.service_account)
+
+
+def known(world: World, wanted: Any, options: Options) -> set[Identity]:
+    """The identities of the bundle's workloads that may be in the mesh and that are wanted."""
+    found = set()
+    for ref, meshed in world.identities():
+        one = Identity(options.trust_domain, ref.namespace, ref.name)
+        if meshed is not False and wanted(one):
+            found.add(one)
+    return found
+
+
+def _known_but(world: World, include: frozenset[Any] | None, exclude: Iterable[Any], options: Options) -> set[Any]:
+    """Every known peer but some; a namespace none of whose accounts is taken out stands for all of its accounts."""
+
+    def wanted(one: Identity) -> bool:
+        return (include is None or any(_takes(item, one, options) for item in include)) and not any(_takes(item, one, options) for item in exclude)
+
+    accounts = known(world, wanted, options)
+    out: set[Any] = set()
+    for namespace in sorted({one.namespace or "" for one in accounts}):
+        whole = Identity(options.trust_domain, namespace, None)
+        untouched = not any(_touches(item, namespace, options) for item in exclude)
+        included = include is None or any(
+            isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace)
+            for item in include
+        )
+        if untouched and included:
+            out.add(whole)
+        else:
+            out |= {one for one in accounts if one.namespace == namespace}
+    return out
+
+
+def _touches(item: Any, namespace: str, options: Options) -> bool:
+    if isinstance(item, Identity):
+        said = _local(item, options)
+        return said is not None and said.namespace in (None, namespace)
+    return True
+
+
+def references(out: Output, who: Peers, namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src) -> list[dict[str, str]]:
+    """The `requiredAuthenticationRefs` for peers, with the objects that they name written."""
+    refs: list[dict[str, str]] = []
+    if who.members is not None:
+        first = who.members[0]
+        if first == EVERYONE:
+            obj = out.object(POLICY, "MeshTLSAuthentication", Ref(namespace, ANY_IDENTITY), owner=owner, rank=40, because=because)
+            obj.set(("spec", "identities", 0), "*", because)
+            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": ANY_IDENTITY})
+        elif len(who.members) == 1 and isinstance(first, Identity) and first.exact:
+            refs.append({"kind": "ServiceAccount", "name": first.service_account or "", "namespace": first.namespace or ""})
+        else:
+            _mesh_tls(out, who.members, namespace, name, owner, rank, group, options, because)
+            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": name})
+    if who.networks is not None or who.members is None:
+        wanted = who.networks if who.networks is not None else (Network("0.0.0.0/0"), Network("::/0"))
+        label = ANY_NETWORK if who.networks is None else f"{name}-networks"
+        obj = out.object(
+            POLICY, "NetworkAuthentication", Ref(namespace, label), owner=owner, rank=40 if who.networks is None else rank,
+            group="" if who.networks is None else group, because=because,
+        )  # fmt: skip
+        for position, network in enumerate(wanted):
+            obj.set(("spec", "networks", position, "cidr"), network.cidr, because)
+            if network.excluded:
+                obj.set(("spec", "networks", position, "except"), list(network.excluded), because)
+        refs.append({"group": "policy.linkerd.io", "kind": "NetworkAuthentication", "name": label})
+    return refs
+
+
+def _written(item: Any, options: Options) -> str:
+    if isinstance(item, Identity):
+        return item.linkerd(options.control_plane_namespace, options.trust_domain) or "*"
+    return str(item.text)
+
+
+def _mesh_tls(
+    out: Output, members: tuple[Any, ...], namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src
+) -> None:
+    obj = out.object(POLICY, "MeshTLSAuthentication", Ref(namespace, name), owner=owner, rank=rank, group=group, because=because)
+    for position, item in enumerate(members):
+        if isinstance(item, Identity) and item.namespace is not None:
+            entry = {"kind": "ServiceAccount" if item.service_account else "Namespace", "name": item.service_account or item.namespace}
+            if item.service_account:
+                entry["namespace"] = item.namespace
+            obj.set(("spec", "identityRefs", position), entry, because)
+        else:
+            obj.set(("spec", "identities", position), _written(item, options), because)

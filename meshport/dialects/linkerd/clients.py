@@ -1,0 +1,203 @@
+"""Who an authorization admits: AuthorizationPolicy and its authentications, ServerAuthorization (Linkerd reference 1.5–1.7, 2.3, 2.10).
+
+Policies are alternatives; inside one all references must hold. A reference to an object that does not exist makes the whole policy void.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.effective.sets import normal_cidr
+from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.model import IR, Loss
+from meshport.mapping.bound import Bound
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_linkerd
+
+POLICY = "policy.linkerd.io"
+ByKind = dict[tuple[str, str], list[int]]
+
+
+class Clients:
+    """The rules (without request conditions) of Servers, namespaces and routes."""
+
+    def __init__(self, bound: Bound, by_kind: ByKind, options: Options, ir: IR) -> None:
+        self.bound = bound
+        self.options = options
+        self.ir = ir
+        self._mesh = self._index(by_kind, "MeshTLSAuthentication")
+        self._networks = self._index(by_kind, "NetworkAuthentication")
+        self._servers: dict[Ref, list[Rule]] = {}
+        self._namespaces: dict[str, list[Rule]] = {}
+        self._routes: dict[tuple[str, Ref], list[Rule]] = {}
+        self._labels = self._server_labels(by_kind)
+        for number in by_kind.get((POLICY, "AuthorizationPolicy"), []):
+            self._policy(number)
+        for number in by_kind.get((POLICY, "ServerAuthorization"), []):
+            self._server_authorization(number)
+
+    def of_server(self, server: Ref) -> list[Rule]:
+        return self._servers.get(server, []) + self._namespaces.get(server.namespace, [])
+
+    def of_route(self, kind: str, route: Ref) -> list[Rule]:
+        return self._routes.get((kind, route), [])
+
+    # -- indexes
+
+    def _place(self, number: int) -> Ref:
+        document = self.bound.bundle.documents[number]
+        return Ref(document.namespace or self.options.default_namespace, document.name)
+
+    def _index(self, by_kind: ByKind, kind: str) -> dict[Ref, int]:
+        return {self._place(number): number for number in reversed(by_kind.get((POLICY, kind), []))}
+
+    def _server_labels(self, by_kind: ByKind) -> dict[Ref, dict[str, str]]:
+        found = {}
+        for number in by_kind.get((POLICY, "Server"), []):
+            labels = Cursor.root(self.bound, number).items("metadata", "labels")
+            found[self._place(number)] = {key: str(item.value) for key, item in labels}
+        return found
+
+    # -- AuthorizationPolicy
+
+    def _policy(self, number: int) -> None:
+        root = Cursor.root(self.bound, number)
+        here = self._place(number)
+        target = root.at("spec", "targetRef")
+        kind, name = target.text("kind"), target.text("name")
+        group = target.text("group")
+        if kind is None or name is None:
+            return
+        conditions = self._required(root, here.namespace, number)
+        if conditions is None:
+            return
+        found, src = conditions
+        rule = Rule(found, (), 0, here.name, src | root.ref().src | target.src, here, number)
+        if kind.value == "Server":
+            self._servers.setdefault(Ref(here.namespace, name.value), []).append(rule)
+        elif kind.value == "Namespace":
+            self._namespaces.setdefault(here.namespace, []).append(rule)
+        elif kind.value in ("HTTPRoute", "GRPCRoute"):
+            label = f"{group.value if group is not None else ''}/{kind.value}"
+            self._routes.setdefault((label, Ref(here.namespace, name.value)), []).append(rule)
+        else:
+            self.ir.losses.append(Loss("MP224", (kind, name), number))
+
+    def _required(self, root: Cursor, namespace: str, number: int) -> tuple[tuple[Condition, ...], Src] | None:
+        refs = root.each("spec", "requiredAuthenticationRefs")
+        src = root.at("spec", "requiredAuthenticationRefs").src if not refs else NOWHERE
+        conditions: list[Condition] = []
+        for item in refs:
+            kind, name = item.text("kind"), item.text("name")
+            if kind is None or name is None:
+                return None
+            home = item.text("namespace")
+            ref = Ref(home.value if home is not None else namespace, name.value)
+            if kind.value == "ServiceAccount":
+                identity = Identity(self.options.trust_domain, ref.namespace, ref.name)
+                conditions.append(Condition(IDENTITY, (Fact(identity, item.src, "authorization.source.service-accounts"),)))
+                continue
+            known = (self._mesh if kind.value == "MeshTLSAuthentication" else self._networks).get(ref)
+            if known is None or kind.value not in ("MeshTLSAuthentication", "NetworkAuthentication"):
+                self.ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}"}))
+                return None
+            found = self._mesh_tls(known, ref) if kind.value == "MeshTLSAuthentication" else self._network(known, ref)
+            if found.any_of is None:
+                src |= found.src
+            conditions.append(Condition(found.attribute, found.any_of, (), found.src | item.src))
+        return tuple(item for item in conditions if item.any_of is not None), src | frozenset(leaf for item in conditions for leaf in item.src)
+
+    def _mesh_tls(self, number: int, here: Ref) -> Condition:
+        root = Cursor.root(self.bound, number)
+        facts: list[Fact[Any]] = [fact.map(self._identity) for fact in root.strings("spec", "identities")]
+        for item in root.each("spec", "identityRefs"):
+            kind, name, home = item.text("kind"), item.text("name"), item.text("namespace")
+            if kind is None or name is None:
+                continue
+            account = kind.value == "ServiceAccount"
+            namespace = (home.value if home is not None else here.namespace) if account else name.value
+            facts.append(Fact(Identity(self.options.trust_domain, namespace, name.value if account else None), item.src, name.feature))
+        return Condition(IDENTITY, tuple(facts), (), root.ref().src)
+
+    def _identity(self, text: str) -> Identity | IdentityGlob:
+        try:
+            return parse_linkerd(text)
+        except ValueError:
+            return IdentityGlob(text)
+
+    def _network(self, number: int, here: Ref) -> Condition:
+        root = Cursor.root(self.bound, number)
+        return _networks(root.at("spec"), root.ref().src)
+
+    # -- ServerAuthorization
+
+    def _server_authorization(self, number: int) -> None:
+        root = Cursor.root(self.bound, number)
+        here = self._place(number)
+        spec = root.at("spec")
+        client = spec.at("client")
+        mesh = client.at("meshTLS")
+        conditions: list[Condition] = []
+        src = root.ref().src
+        if client.at("unauthenticated").value is True and not mesh:
+            src |= client.at("unauthenticated").src
+        elif mesh.at("unauthenticatedTLS").value is True:
+            self.ir.losses.append(Loss("MP225", (mesh.whole() or Fact(None),), number))
+            return
+        elif mesh:
+            facts: list[Fact[Any]] = [fact.map(self._identity) for fact in mesh.strings("identities")]
+            for item in mesh.each("serviceAccounts"):
+                name, home = item.text("name"), item.text("namespace")
+                if name is not None:
+                    namespace = home.value if home is not None else here.namespace
+                    facts.append(Fact(Identity(self.options.trust_domain, namespace, name.value), item.src, name.feature))
+            if not facts:
+                self.ir.losses.append(Loss("MP226", (Fact(None, client.src, "authorization.rule"),), number))
+                return
+            conditions.append(Condition(IDENTITY, tuple(facts)))
+        else:
+            self.ir.losses.append(Loss("MP226", (Fact(None, client.src or spec.src, "authorization.rule"),), number))
+            return
+        if client.at("networks"):
+            networks = _networks(client, NOWHERE)
+            if networks.any_of is None:
+                src |= networks.src
+            else:
+                conditions.append(networks)
+        else:
+            because = root.at("kind").src
+            conditions.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), because) for cidr in self.options.cluster_networks)))
+        for server, leaves in self._named(spec, here):
+            self._servers.setdefault(server, []).append(Rule(tuple(conditions), (), 0, here.name, src | leaves, here, number))
+
+    def _named(self, spec: Cursor, here: Ref) -> list[tuple[Ref, Src]]:
+        name = spec.at("server").text("name")
+        if name is not None:
+            return [(Ref(here.namespace, name.value), name.src)]
+        selector = spec.at("server").selector("selector")
+        if not spec.at("server", "selector"):
+            return []
+        wanted: Selector = selector.value
+        return [
+            (ref, selector.src) for ref, labels in sorted(self._labels.items()) if ref.namespace == here.namespace and wanted.accepts(labels)
+        ]
+
+
+def _networks(place: Cursor, base: Src) -> Condition:
+    """Networks as a condition; no demand (with its leaves kept) where they are all addresses there are."""
+    facts: list[Fact[Any]] = []
+    for item in place.each("networks"):
+        cidr = item.text("cidr")
+        if cidr is None:
+            continue
+        try:
+            network = Network(normal_cidr(cidr.value), tuple(sorted(normal_cidr(fact.value) for fact in item.strings("except"))))
+        except ValueError:
+            continue
+        facts.append(Fact(network, item.src, cidr.feature))
+    whole = {fact.value.cidr for fact in facts if not fact.value.excluded}
+    if {"0.0.0.0/0", "::/0"} <= whole:
+        return Condition(SOURCE_IP, None, (), base | frozenset(leaf for fact in facts for leaf in fact.src))
+    return Condition(SOURCE_IP, tuple(facts), (), base)

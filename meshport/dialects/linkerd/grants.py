@@ -1,0 +1,223 @@
+"""What one port of a region admits, rule by rule, in pieces that Linkerd can be told, and what of it cannot be said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.linkerd import routesets
+from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
+from meshport.dialects.output import Output
+from meshport.effective.access import Effective, Region
+from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.sets import label
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import Policy, Rule
+from meshport.ir.base import Ref, Src
+from meshport.ir.world import World
+from meshport.values.identities import EVERYONE
+
+
+@dataclass(slots=True)
+class Grant:
+    """One rule's admission on one port: peers by piece. `server` pieces admit every request, `routed` ones some."""
+
+    name: str
+    policy: Policy | None  # None: the port's own default
+    document: int
+    src: Src
+    server: list[tuple[Peers, Piece]] = field(default_factory=list)
+    routed: list[tuple[Peers, Piece]] = field(default_factory=list)
+
+    def peer_groups(self) -> list[tuple[Peers, list[Piece]]]:
+        """Routed pieces with equal peers together."""
+        groups: dict[Peers, list[Piece]] = {}
+        for who, piece in self.routed:
+            groups.setdefault(who, []).append(piece)
+        return sorted(groups.items(), key=lambda item: str(item[0]))
+
+
+@dataclass(slots=True)
+class PortPlan:
+    """Everything to be written for one port of a region."""
+
+    port: int
+    closed: bool
+    strict: bool
+    protocol: str
+    grants: list[Grant]
+    src: Src
+    cut: bool = False  # whether a deny took something out
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the grants of one region are computed with."""
+
+    out: Output
+    world: World
+    options: Options
+    gateways: frozenset[Ref]
+    region: Region
+
+    def affects(self, port: int | None) -> tuple[Affected, ...]:
+        return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in self.region.members)
+
+    def explains(self, port: int | None, *aspects: str) -> frozenset[tuple[str, str]]:
+        return frozenset((access_subject(member.workload.ref, port), aspect) for member in self.region.members for aspect in aspects)
+
+
+def plan(context: Context, port: int, port_src: Src) -> PortPlan:
+    """The grants of a port. Findings are made for what is left out."""
+    first = context.region.first
+    protocol, protocol_src = protocols.together([member.workload for member in context.region.members], port, context.world)
+    http = protocols.is_http(protocol)
+    mode = first.mode(port)
+    strict = mode.value == "strict"
+    closed = first.closes(port)
+    denies, deny_src = _denies(context, first, port, http)
+    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src | mode.src | deny_src, bool(denies))
+    for grant, rules in _sources(context, first, port, closed):
+        pieces: list[Piece] = []
+        for rule in rules:
+            try:
+                pieces.extend(of_rule(rule, http=http, port=port, strict=strict))
+            except (Unsayable, ValueError) as error:
+                _left_out(context, "MP201", grant, port, rule.sources, str(error))
+        before = pieces
+        if denies:
+            pieces = _cut(context, grant, port, pieces, denies)
+        for piece in pieces:
+            _admit(context, grant, port, piece)
+        if before and not grant.server and not grant.routed and not denies and closed:
+            continue
+        if grant.server or grant.routed:
+            result.grants.append(grant)
+    return result
+
+
+def _sources(context: Context, first: Effective, port: int, closed: bool) -> Iterable[tuple[Grant, list[Rule]]]:
+    if not closed:
+        admission = first.admission
+        grant = Grant("default", None, context.region.first.workload.document, admission.src)
+        yield grant, _of_admission(admission.value, context.options, admission.src)
+        return
+    for policy in first.at(port):
+        numbers = sorted({rule.number for rule in policy.rules})
+        for number in numbers:
+            rules = [rule for rule in policy.rules if rule.number == number]
+            suffix = str(number + 1) if len(numbers) > 1 else ""
+            name = policy.ref.value.name + (f"-{suffix}" if suffix else "")
+            src = frozenset(policy.ref.src | policy.subject.src | policy.action.src)
+            yield Grant(name, policy, policy.document, src), rules
+
+
+def _of_admission(value: str, options: Options, src: Src) -> list[Rule]:
+    from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network
+    from meshport.ir.base import Fact
+
+    conditions = []
+    if value.endswith("-authenticated"):
+        conditions.append(Condition(IDENTITY, (Fact(EVERYONE, src),)))
+    if value.startswith("cluster-"):
+        conditions.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in options.cluster_networks)))
+    return [] if value == "deny" else [Rule(tuple(conditions), src=src)]
+
+
+def _denies(context: Context, first: Effective, port: int, http: bool) -> tuple[list[Piece], frozenset[int]]:
+    found: list[Piece] = []
+    src: set[int] = set()
+    for policy in (*first.denies, *first.customs):
+        for rule in policy.rules:
+            try:
+                pieces = of_rule(rule, http=http, deny=True, port=port)
+            except (Unsayable, ValueError):
+                pieces = [Piece(src=rule.sources)]
+            if pieces and policy.action.value == "custom":
+                context.out.finding(
+                    "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port),
+                    explains=context.explains(port, "allow", "deny", "default"), policy=str(policy.ref.value), port=port,
+                )  # fmt: skip
+            for piece in pieces:
+                found.append(replace(piece, src=piece.src | policy.sources))
+                src |= piece.src | policy.sources
+    return found, frozenset(src)
+
+
+def _cut(context: Context, grant: Grant, port: int, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
+    left: list[Piece] = []
+    for piece in pieces:
+        try:
+            rest = subtract([piece], denies)
+        except (Unsayable, ValueError) as error:
+            if context.options.on_loss == "looser":
+                left.append(piece)
+                _widened(context, "MP219", grant, port, frozenset(leaf for deny in denies for leaf in deny.src), str(error))
+                continue
+            _left_out(context, "MP202", grant, port, piece.src | frozenset(leaf for deny in denies for leaf in deny.src), str(error))
+            continue
+        left.extend(rest)
+    return left
+
+
+def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
+    """Put a piece where it can be said, or say why it is left out."""
+    try:
+        if not piece.any_request:
+            request = routesets.partition([(0, piece)])
+            for item in request:
+                routesets.matches(item.request)
+    except routesets.NoMatch as error:
+        if context.options.on_loss == "looser":
+            _widened(context, "MP218", grant, port, piece.src, str(error))
+            grant.server.append((_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src)))
+            return
+        _left_out(context, "MP201", grant, port, piece.src, str(error))
+        return
+    who = _peers(context, piece, grant, port)
+    if who is None:
+        return
+    (grant.server if piece.any_request else grant.routed).append((who, piece))
+
+
+def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | None:
+    try:
+        who = peers(piece, context.world, context.options, context.gateways)
+    except NoPeers as error:
+        code = "MP216" if "gateway" in str(error) else "MP208" if "trust domain" in str(error) else "MP201"
+        _left_out(context, code, grant, port, piece.src, str(error))
+        return None
+    if who.foreign:
+        _left_out(context, "MP208", grant, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", "approximated")
+    if who.gateways:
+        _left_out(context, "MP216", grant, port, piece.src, f"the gateway {label(who.gateways[0])} is not part of Linkerd", "approximated")
+    if who.listed:
+        context.out.finding(
+            "MP203", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
+            explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), port=port, peers=who.listed, severity="warning",
+        )  # fmt: skip
+    return who
+
+
+def _label(grant: Grant) -> str:
+    return f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy is not None else "the default of open ports"
+
+
+def _left_out(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped") -> None:
+    context.out.finding(
+        code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
+        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), port=port, reason=reason,
+    )  # fmt: skip
+
+
+def _widened(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str) -> None:
+    context.out.finding(
+        code, src, document=grant.document, disposition="approximated", affects=context.affects(port), effect="widens", severity="error",
+        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), port=port, reason=reason,
+    )  # fmt: skip
+
+
+__all__ = ["Context", "Grant", "PortPlan", "plan"]

@@ -1,0 +1,295 @@
+"""Inbound policy read: default policies, Servers and everything that opens them (Linkerd reference 1.4–1.8, 2.1–2.5).
+
+A Server closes one port of the pods that it selects. Its admissions are the AuthorizationPolicies on it, on its namespace and on its routes, the
+ServerAuthorizations that name it, and its `accessPolicy`. Where routes hang on it, Linkerd picks the best one for a request and reads that route's
+policies beside the Server's: a rule of the IR takes the better routes out again with `unless`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.linkerd.clients import Clients
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.ir.authorization import HEADER, HOST, METHOD, PATH, QUERY, Admission, Condition, Pattern, Policy, Rule
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
+from meshport.ir.model import IR, Loss
+from meshport.mapping.bound import Bound
+from meshport.values.language import LanguageTooLarge
+from meshport.values.paths import from_raw
+
+DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
+PROTOCOLS = {"unknown": "", "HTTP/1": "http", "HTTP/2": "http2", "gRPC": "grpc", "opaque": "tcp", "TLS": "tls"}
+ROUTE_KINDS = (("policy.linkerd.io", "HTTPRoute"), ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"))
+_SUPPORTED_FILTERS = {"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect"}
+
+
+def admissions(bound: Bound, ir: IR) -> None:
+    """The default policies that annotations state."""
+    for namespace in ir.world.namespaces.values():
+        said = Cursor.root(bound, namespace.document).at("metadata", "annotations").text(DEFAULT_POLICY)
+        if said is not None:
+            ir.admissions.append(Admission(PodSet(namespace.name), "namespace", said, namespace.document))
+    for workload in ir.world.workloads:
+        said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(DEFAULT_POLICY)
+        if said is not None:
+            from meshport.ir.base import Selector
+
+            subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+            ir.admissions.append(Admission(subject, "workload", said.also(workload.src), workload.document))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One match of one route."""
+
+    route: tuple[str, Ref]
+    name: str
+    order: tuple[object, ...]
+    conditions: tuple[Condition, ...]
+    host: int
+    path: tuple[int, int]  # class (0 prefix, 1 the whole path) and length
+    headers: int
+    queries: int
+    method: int
+    src: Src
+
+    def beats(self, other: Entry) -> bool:
+        """Whether this match is taken before the other for a request that both take (Linkerd reference 2.5)."""
+        mine = (self.host, self.path if self.path[0] == 0 else (1, 0), self.headers, self.queries, self.method)
+        its = (other.host, other.path if other.path[0] == 0 else (1, 0), other.headers, other.queries, other.method)
+        return mine > its or (mine == its and self.order < other.order)
+
+
+def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """Each Server with what opens it, as a policy of the IR."""
+    clients = Clients(bound, by_kind, options, ir)
+    routes = _routes(bound, by_kind, options, ir)
+    for number in by_kind.get(("policy.linkerd.io", "Server"), []):
+        root = Cursor.root(bound, number)
+        spec = root.at("spec")
+        namespace = root.document.namespace or options.default_namespace
+        if not spec.at("podSelector"):
+            ir.losses.append(Loss("MP221", tuple(fact for _, fact in spec.leaves()), number))
+            continue
+        selector = spec.selector("podSelector")
+        port = spec.at("port").fact(int) or spec.text("port")
+        if port is None:
+            continue
+        ref = root.ref()
+        protocol = spec.text("proxyProtocol")
+        kind = PROTOCOLS.get(protocol.value, "") if protocol is not None else ""
+        entries = [] if kind in ("tcp", "tls") else routes.get((Ref(namespace, ref.value.name), kind == "grpc"), [])
+        rules = list(_rules(clients, Ref(namespace, ref.value.name), entries))
+        access = spec.text("accessPolicy")
+        if access is not None and access.value != "deny":
+            rules.extend(_default_rules(access, entries, options))
+        ir.policies.append(
+            Policy(
+                ref,
+                Fact("allow", root.at("kind").src, "server.access-policy"),
+                Fact(PodSet(namespace, selector.value), selector.src | root.at("metadata", "namespace").src, selector.feature),
+                tuple(rules),
+                number,
+                "Server",
+                port,  # type: ignore[arg-type]
+                Fact(kind, protocol.src if protocol is not None else NOWHERE, "server.protocol"),
+                access,
+            )
+        )
+
+
+def admission_conditions(value: str, options: Options, src: Src) -> tuple[Condition, ...]:
+    """What a default policy or an accessPolicy demands of the caller."""
+    from meshport.ir.authorization import IDENTITY, SOURCE_IP, Network
+    from meshport.values.identities import EVERYONE
+
+    found = []
+    if value.endswith("-authenticated"):
+        found.append(Condition(IDENTITY, (Fact(EVERYONE, src),)))
+    if value.startswith("cluster-"):
+        found.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in options.cluster_networks)))
+    return tuple(found)
+
+
+def _default_rules(access: Fact[str], entries: list[Entry], options: Options) -> Iterable[Rule]:
+    conditions = admission_conditions(access.value, options, access.src)
+    yield from _everywhere(Rule(conditions, (), 0, "accessPolicy", access.src), entries)
+
+
+def _everywhere(rule: Rule, entries: list[Entry]) -> Iterable[Rule]:
+    """A Server-level rule: every request where no routes hang on the Server or one takes everything, else what the routes take."""
+    if not entries or any(not entry.conditions for entry in entries):
+        src = sources(rule.src, *(entry.src for entry in entries if not entry.conditions))
+        yield Rule(rule.conditions, (), rule.number, rule.name, src, rule.granted_by, rule.document)
+        return
+    for entry in entries:
+        yield Rule(rule.conditions + entry.conditions, (), rule.number, rule.name, rule.src | entry.src, rule.granted_by, rule.document)
+
+
+def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule]:
+    for rule in clients.of_server(server):
+        yield from _everywhere(rule, entries)
+    by_route = {entry.route: clients.of_route(*entry.route) for entry in entries}
+    for entry in entries:
+        for rule in by_route[entry.route]:
+            better = [
+                other
+                for other in entries
+                if other.beats(entry) and all(known.granted_by != rule.granted_by for known in by_route[other.route]) and _touch(entry, other)
+            ]
+            src = sources(rule.src, entry.src, *(other.src for other in better))
+            unless = tuple(other.conditions for other in better)
+            yield Rule(rule.conditions + entry.conditions, unless, rule.number, rule.name, src, rule.granted_by, rule.document)
+
+
+def _touch(one: Entry, other: Entry) -> bool:
+    """Whether a request can be taken by both."""
+    try:
+        return any(not left.meet(right).empty for left in _pieces(one) for right in _pieces(other))
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return True
+
+
+def _pieces(entry: Entry) -> list[Piece]:
+    return of_rule(Rule(entry.conditions))
+
+
+# -- routes
+
+
+def _routes(
+    bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR
+) -> dict[tuple[Ref, bool], list[Entry]]:
+    """The matches of the routes on each Server; those of GRPCRoutes under (server, True)."""
+    found: dict[tuple[Ref, bool], list[Entry]] = {}
+    for group, kind in ROUTE_KINDS:
+        for number in by_kind.get((group, kind), []):
+            root = Cursor.root(bound, number)
+            namespace = root.document.namespace or options.default_namespace
+            for parent in root.each("spec", "parentRefs"):
+                if parent.at("kind").value != "Server" or parent.at("group").value not in ("policy.linkerd.io", None):
+                    continue
+                if parent.at("port") or parent.at("sectionName") or (parent.at("namespace") and parent.at("namespace").value != namespace):
+                    ir.losses.append(Loss("MP222", (Fact(None, parent.src, "routing.parent"),), number))
+                    continue
+                name = parent.text("name")
+                if name is None:
+                    continue
+                entries = _entries(root, group, kind, namespace, parent.src, ir)
+                found.setdefault((Ref(namespace, name.value), kind == "GRPCRoute"), []).extend(entries)
+    return found
+
+
+def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, ir: IR) -> list[Entry]:
+    document = root.document
+    base = root.ref().src | parent
+    hosts = root.strings("spec", "hostnames")
+    created = str(root.at("metadata", "creationTimestamp").value) if root.at("metadata", "creationTimestamp") else "~"
+    out: list[Entry] = []
+    for position, rule in enumerate(root.each("spec", "rules")):
+        bad = [item for item in rule.each("filters") if item.at("type").value not in _SUPPORTED_FILTERS]
+        if bad:
+            ir.losses.append(Loss("MP223", tuple(Fact(None, item.src, "routing.filter") for item in bad), root.number))
+            return []
+        own = rule.src if not rule.items() else NOWHERE
+        matches = rule.each("matches") or [None]
+        for entry, match in enumerate(matches):
+            for host in hosts or [None]:  # type: ignore[list-item]
+                order = (created, document.name, position, entry)
+                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own))  # type: ignore[arg-type]
+    return out
+
+
+def _entry(
+    group: str, kind: str, namespace: str, name: str, match: Cursor | None, host: Fact[str] | None, order: tuple[object, ...], base: Src
+) -> Entry:
+    conditions: list[Condition] = []
+    path: tuple[int, int] = (0, 1)
+    headers = queries = method = 0
+    src = base
+    if match is not None:
+        src |= match.src
+        if kind == "GRPCRoute":
+            path = _grpc(match, conditions, path)
+        else:
+            path = _path(match, conditions, path)
+            said = match.text("method")
+            if said is not None:
+                method = 1
+                conditions.append(Condition(METHOD, (said.map(lambda text: Pattern("exact", text)),)))
+        for key, prefix in (("headers", HEADER), ("queryParams", QUERY)):
+            for item in match.each(key):
+                field = item.text("name")
+                value = item.text("value")
+                if field is None or value is None:
+                    continue
+                form = "rust-regex" if item.at("type").value == "RegularExpression" else "exact"
+                label = field.value.lower() if prefix == HEADER else field.value
+                conditions.append(Condition(prefix + label, (Fact(Pattern(form, value.value), item.src, value.feature),)))
+                headers, queries = headers + (prefix == HEADER), queries + (prefix == QUERY)
+    rank = 0
+    if host is not None:
+        src |= host.src
+        rank = len(host.value) + (1000 if not host.value.startswith("*") else 0)
+        form = Pattern("suffix", host.value[1:]) if host.value.startswith("*.") else Pattern("exact", host.value)
+        ports = Pattern("prefix" if form.kind == "exact" else "regex", form.text + ":" if form.kind == "exact" else r".*" + _escaped(form.text) + r":\d+")
+        conditions.append(Condition(HOST, (Fact(form, host.src, host.feature), Fact(ports, host.src, host.feature))))
+    return Entry((f"{group}/{kind}", Ref(namespace, name)), name, order, tuple(conditions), rank, path, headers, queries, method, src)
+
+
+def _escaped(text: str) -> str:
+    return "".join("\\" + char if not char.isalnum() else char for char in text)
+
+
+def _path(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> tuple[int, int]:
+    place = match.at("path")
+    if not place:
+        return path
+    form = place.at("type").value if place.at("type") else "PathPrefix"
+    value = place.text("value")
+    text = value.value if value is not None else "/"
+    src = place.src
+    feature = value.feature if value is not None else "authorization.operation.paths"
+    if form == "Exact":
+        conditions.append(Condition(PATH, (Fact(Pattern("exact", text), src, feature),)))
+        return (1, len(text))
+    if form == "RegularExpression":
+        conditions.append(Condition(PATH, (Fact(raw_pattern(text), src, feature),)))
+        return (1, 0)
+    stripped = text.rstrip("/")
+    if stripped:
+        conditions.append(Condition(PATH, (Fact(Pattern("segments", text), src, feature),)))
+    return (0, max(len(stripped), 1))
+
+
+def raw_pattern(regex: str) -> Pattern:
+    """A path regex of Linkerd; where it is a simple pattern less dot segments (as meshport writes it), that pattern."""
+    try:
+        simple = from_raw(regex)
+        forms = simple.as_patterns() if simple is not None else None
+    except (ValueError, LanguageTooLarge):
+        forms = None
+    if forms is not None and len(forms) == 1 and forms[0][0] in ("exact", "prefix", "suffix", "template", "any"):
+        return Pattern(forms[0][0], forms[0][1])
+    return Pattern("rust-regex", regex)
+
+
+def _grpc(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> tuple[int, int]:
+    place = match.at("method")
+    if not place:
+        return path
+    service, method = place.text("service"), place.text("method")
+    if service is not None and method is not None:
+        conditions.append(Condition(PATH, (Fact(Pattern("exact", f"/{service.value}/{method.value}"), place.src, service.feature),)))
+        return (1, len(service.value) + len(method.value) + 2)
+    if service is not None:
+        conditions.append(Condition(PATH, (Fact(Pattern("prefix", f"/{service.value}/"), place.src, service.feature),)))
+        return (0, len(service.value) + 1)
+    if method is not None:
+        conditions.append(Condition(PATH, (Fact(Pattern("template", f"/{{*}}/{method.value}"), place.src, method.feature),)))
+        return (1, 0)
+    return path

@@ -1,0 +1,221 @@
+"""Inbound routes of a Server, made so that the one route that Linkerd picks carries every policy that admits the request.
+
+Linkerd picks the best route and reads only its policies, where Istio lets any rule admit (mapping decisions 3). So requests are cut into sets by the
+grants that take them: where two grants overlap, the overlap becomes a route of its own with both. A set may keep an overlap inside where the overlap's
+own route ranks above it for certain: by host, by path (a full path before PathPrefix /), by headers, queries, method (Linkerd reference 2.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import METHODS, Value, Values
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact
+from meshport.values.language import Language
+from meshport.values.paths import DOT_FREE, raw_allow
+
+MOST_SETS = 256
+LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
+RULES, MATCHES = 16, 8
+
+
+class TooMany(ValueError):
+    """The grants of a port overlap in more ways than routes can be written for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSet:
+    """Requests, and the grants (by number) that admit them."""
+
+    request: Piece
+    grants: frozenset[int]
+
+
+def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
+    """The requests of all items, each with every grant that takes it. Raises TooMany."""
+    sets: list[RouteSet] = []
+    for grant, piece in items:
+        request = _plain(piece)
+        rest = [request]
+        after: list[RouteSet] = []
+        for known in sets:
+            both = _meet(known.request, request)
+            if both is None or grant in known.grants:
+                after.append(known)
+                continue
+            after.append(RouteSet(both, known.grants | {grant}))
+            after.extend(RouteSet(left, known.grants) for left in _without(known.request, request, both))
+            rest = [left for one in rest for left in _without(one, known.request, both)]
+        after.extend(RouteSet(one, frozenset((grant,))) for one in rest)
+        sets = _distinct(after)
+        if len(sets) > MOST_SETS:
+            raise TooMany
+    return sets
+
+
+def _distinct(sets: list[RouteSet]) -> list[RouteSet]:
+    out: list[RouteSet] = []
+    for item in sets:
+        if not any(kept.grants == item.grants and kept.request.covers_request(item.request) for kept in out):
+            out = [kept for kept in out if not (kept.grants == item.grants and item.request.covers_request(kept.request))] + [item]
+    return out
+
+
+def _plain(piece: Piece) -> Piece:
+    """The request alone, with "is X and is not Y" of a header as one set of values."""
+    return replace(piece.request(), headers=_positive(piece.headers), query=_positive(piece.query))
+
+
+def _positive(values: Values) -> Values:
+    out = Values()
+    for name, value in values.by_name:
+        if value.inside is not None and value.outside is not None:
+            value = Value(value.inside - value.outside)
+        out = out.put(name, value)
+    return out
+
+
+def _meet(one: Piece, other: Piece) -> Piece | None:
+    both = one.meet(other)
+    if both.empty or (both.path is not None and (both.path & DOT_FREE).is_empty()):
+        return None
+    return replace(both, headers=_positive(both.headers), query=_positive(both.query))
+
+
+def rank(piece: Piece) -> tuple[int, int, int, int, int]:
+    """What Linkerd ranks by, as far as it is certain: host, whole path, headers, queries, method."""
+    return (
+        0 if piece.host is None else 1,
+        0 if piece.path is None else 1,
+        len(piece.headers.by_name),
+        len(piece.query.by_name),
+        0 if piece.methods.every else 1,
+    )
+
+
+def _without(one: Piece, other: Piece, both: Piece) -> list[Piece]:
+    """What is left of `one` beside the overlap; whole where the overlap's route ranks above."""
+    if rank(both) > rank(one) and all(high >= low for high, low in zip(rank(both), rank(one), strict=True)):
+        return [one]
+    out = []
+    if other.path is not None and one.path is not None:
+        out.append(replace(one, path=one.path - other.path, patterns=None))
+    if not other.methods.every:
+        out.append(replace(one, methods=one.methods.meet(other.methods.complement())))
+    for mine, its, name_of in ((one.headers, other.headers, "headers"), (one.query, other.query, "query")):
+        for name, value in its.by_name:
+            inside = mine.get(name).inside
+            if inside is not None and value.inside is not None:
+                out.append(replace(one, **{name_of: mine.put(name, Value(inside - value.inside))}))
+    return [piece for piece in out if not piece.empty]
+
+
+# -- matches
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One entry of `matches`, with the facts that it says."""
+
+    value: dict[str, Any]
+    src: frozenset[int]
+
+
+class NoMatch(ValueError):
+    """Requests that no HTTPRoute match can say; its text says why."""
+
+
+def matches(request: Piece) -> list[Match]:
+    """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind."""
+    if request.literals:
+        raise NoMatch("demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals)))
+    headers = [_value("header", name, value) for name, value in request.headers.by_name]
+    queries = [_value("query parameter", name, value) for name, value in request.query.by_name]
+    unknown = [name for name in request.methods.names if name not in METHODS]
+    if unknown and not request.methods.inverted:
+        raise NoMatch(f"the method {unknown[0]!r}, which HTTPRoute does not know")
+    names: list[str | None] = [None] if request.methods.every else list(request.methods.listed())
+    found = []
+    for path, src in paths(request):
+        for method in names:
+            value: dict[str, Any] = {}
+            if method is not None:
+                value["method"] = method
+            if path is not None:
+                value["path"] = path
+            if headers:
+                value["headers"] = headers
+            if queries:
+                value["queryParams"] = queries
+            found.append(Match(value, src | request.src))
+    return found
+
+
+def _value(what: str, name: str, value: Value) -> dict[str, Any]:
+    if value.inside is None:
+        raise NoMatch(f"that {what} {name!r} is absent or has another value")
+    language = value.inside if value.outside is None else value.inside - value.outside
+    if not name or name.startswith(":"):
+        raise NoMatch(f"a demand on {name!r}")
+    exact = language.is_finite_exact()
+    if exact:
+        return {"type": "Exact", "name": name, "value": exact}
+    regex = language.to_regex(LONGEST_REGEX)
+    if regex is None:
+        raise NoMatch(f"the values of {what} {name!r}: their pattern would be too long")
+    return {"type": "RegularExpression", "name": name, "value": anchored(regex)}
+
+
+def paths(request: Piece) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
+    """The path alternatives of a request; None for every path."""
+    if request.path is None:
+        return [(None, frozenset())]
+    found: list[tuple[dict[str, str] | None, frozenset[int]]] = []
+    if request.patterns is not None:
+        for fact in request.patterns:
+            said = _of_pattern(fact)
+            if said is not None:
+                found.append((said, fact.src))
+        return found
+    simple = request.path.is_finite_exact()
+    if simple is not None:
+        said = _exact(simple)
+        return [(said, frozenset())] if said else []
+    regex = raw_allow(request.path)
+    if regex is None or len(regex) > LONGEST_REGEX:
+        raise NoMatch("the paths left over: their pattern would be too long for an HTTPRoute")
+    return [({"type": "RegularExpression", "value": regex}, frozenset())]
+
+
+def _of_pattern(fact: Fact[Pattern]) -> dict[str, str] | None:
+    from meshport.effective.pieces import language_of
+
+    pattern = fact.value
+    if pattern.kind == "exact":
+        return _exact(pattern.text)
+    language = language_of(pattern)
+    if (language & DOT_FREE).is_empty():
+        return None
+    regex = raw_allow(language)
+    if regex is None or len(regex) > LONGEST_REGEX:
+        raise NoMatch(f"the path {pattern}: its pattern would be too long for an HTTPRoute")
+    return {"type": "RegularExpression", "value": regex}
+
+
+def _exact(path: str) -> dict[str, str] | None:
+    """An exact path; None where no normalised request path is that."""
+    if not DOT_FREE.accepts(path):
+        return None
+    if "//" in path or "#" in path or "%2F" in path or "%2f" in path:
+        escaped = Language.exact(path).to_regex(LONGEST_REGEX)
+        return {"type": "RegularExpression", "value": anchored(escaped)} if escaped else None
+    return {"type": "Exact", "value": path}
+
+
+def anchored(regex: str) -> str:
+    """A pattern that takes the whole text for every reader."""
+    return regex if regex.startswith("^") and regex.endswith("$") and "|" not in regex else f"^(?:{regex})$"

@@ -1,0 +1,85 @@
+"""Pods of a region in one selector or several disjoint ones: Linkerd lets one Server have a port of a pod, so Servers must not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshport.effective.access import Access, Region
+from meshport.ir.base import NOWHERE, Requirement, Selector, Src
+
+_NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
+
+
+def selectors(region: Region, access: Access) -> list[tuple[Selector, Src]]:
+    """Selectors that together take the region's pods and none of another region's, with their leaves."""
+    mine, others = _involved(region, access)
+    labels: dict[str, str] = {}
+    expressions: list[Requirement] = []
+    src: set[int] = set()
+    for selector, leaves in mine:
+        labels.update(selector.labels)
+        expressions.extend(selector.expressions)
+        src |= leaves
+    found = [Selector.of(labels, expressions)]
+    for selector, leaves in others:
+        after = []
+        for one in found:
+            parts = _outside(one, selector)
+            if parts != [one]:
+                src |= leaves
+            after.extend(parts)
+        found = after
+    return [
+        (selector, frozenset(src)) for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)
+    ]
+
+
+def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]], list[tuple[Selector, Src]]]:
+    labels = region.first.workload.labels
+    mine, others = [], []
+    seen: set[Selector] = set()
+    stated = [(item.subject, item.ref) for item in access.ir.policies] + [(rule.subject, rule.ref) for rule in access.ir.transport]
+    for subject, ref in stated:
+        selector = subject.value.selector
+        if selector.everything or subject.value.namespace not in ("", region.namespace) or selector in seen:
+            continue
+        seen.add(selector)
+        (mine if selector.accepts(labels) else others).append((selector, subject.src | ref.src))
+    return mine, sorted(others, key=lambda item: item[0])
+
+
+def _outside(base: Selector, other: Selector) -> list[Selector]:
+    """The pods of `base` that `other` does not take, as disjoint selectors."""
+    have = dict(base.labels)
+    if other.expressions:
+        return [base]  # its pods are known to lie elsewhere; what is unknown stays with this region's own rules
+    if any(have.get(key, value) != value for key, value in other.labels):
+        return [base]
+    missing = [(key, value) for key, value in other.labels if key not in have]
+    if any(item.operator == "NotIn" and value in item.values for key, value in missing for item in base.expressions if item.key == key):
+        return [base]
+    out = []
+    for position, (key, value) in enumerate(missing):
+        taken = dict(missing[:position])
+        out.append(Selector.of({**have, **taken}, _not_in(base.expressions, key, value)))
+    return out
+
+
+def _not_in(expressions: Iterable[Requirement], key: str, value: str) -> list[Requirement]:
+    kept = [item for item in expressions if not (item.key == key and item.operator == "NotIn")]
+    values = {value, *(known for item in expressions if item.key == key and item.operator == "NotIn" for known in item.values)}
+    return [*kept, Requirement(key, "NotIn", tuple(sorted(values)))]
+
+
+def set_name(selector: Selector, fallback: str, taken: set[str]) -> str:
+    """A short name for the pods: the value of their app label, else the first policy's name; unique among `taken`."""
+    labels = dict(selector.labels)
+    name = next((labels[key] for key in _NAMING if labels.get(key)), fallback)
+    if name in taken and fallback not in taken:
+        name = fallback
+    number = 2
+    unique = name
+    while unique in taken:
+        unique, number = f"{name}-{number}", number + 1
+    taken.add(unique)
+    return unique

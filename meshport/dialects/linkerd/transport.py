@@ -1,0 +1,148 @@
+"""Transport written for Linkerd: there plaintext is refused by a default inbound policy, not by a mode (mapping decisions 2, 11.4).
+
+`all-authenticated` is STRICT's equal, `deny` is what a port without a Server gets where policies close everything. Both are read at pod creation, so pods
+have to be restarted. The mesh's own default is a Helm value.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects.base import Options
+from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
+from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
+from meshport.dialects.output import Output
+from meshport.effective.access import Access, Effective
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import PORT, Policy
+from meshport.ir.base import Fact, Src, sources
+from meshport.ir.model import IR
+
+OPEN = "all-unauthenticated"
+STRICT = "all-authenticated"
+CHART = "linkerd-control-plane"
+
+
+def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
+    """Default policies of the mesh, of namespaces, and of pods that differ from theirs."""
+    mesh, mesh_src = _mesh(ir, out, access)
+    chosen: dict[str, tuple[str, Src]] = {}
+    for name in sorted({*ir.world.namespaces, *(item.workload.ref.namespace for item in access.workloads), *_named(ir)}):
+        home = ir.world.namespaces.get(name)
+        if home is not None and (home.meshed is None or not home.meshed.value) and not _meshed_pods(access, name):
+            continue
+        value, src = _namespace(name, access, ir)
+        chosen[name] = (value, src)
+        if value == OPEN and mesh == OPEN:
+            continue
+        if value == OPEN and not src:
+            src = mesh_src
+        _annotate_namespace(ir, out, name, value, src)
+    for item in access.workloads:
+        if item.meshed is False:
+            continue
+        value, src = wanted(item)
+        inherited = chosen.get(item.workload.ref.namespace, (mesh, mesh_src))[0]
+        if value != inherited:
+            obj = out.change(item.workload.document, group=f"workload {item.workload.ref.name}", rank=STAGE_WORKLOADS)
+            obj.set((*item.workload.template, "metadata", "annotations", DEFAULT_POLICY), value, src or item.workload.src)
+    _rest(ir, out)
+
+
+def _named(ir: IR) -> set[str]:
+    """The namespaces that policies name."""
+    found = {policy.subject.value.namespace for policy in ir.policies} | {rule.subject.value.namespace for rule in ir.transport}
+    return found - {""}
+
+
+def _meshed_pods(access: Access, namespace: str) -> bool:
+    return any(item.meshed for item in access.workloads if item.workload.ref.namespace == namespace)
+
+
+def wanted(item: Effective) -> tuple[str, Src]:
+    """The default policy of a workload's ports that no Server names."""
+    broad = [policy for policy in item.allows if policy.port is None]
+    if broad:
+        return "deny", sources(*(policy.sources for policy in broad))
+    open_denies = [policy for policy in (*item.denies, *item.customs) if _any_port(policy)]
+    if open_denies:
+        return "deny", sources(*(policy.sources for policy in open_denies))
+    mode = item.mode(None)
+    if mode.value == "strict":
+        return STRICT, mode.src
+    if item.admission.value != OPEN:
+        return item.admission.value, item.admission.src
+    return OPEN, mode.src
+
+
+def _any_port(policy: Policy) -> bool:
+    """Whether a policy has a rule that names no port, so that it holds on ports that nobody knows."""
+    return any(all(condition.attribute != PORT for condition in rule.conditions) for rule in policy.rules)
+
+
+def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
+    everywhere = sorted(
+        (
+            policy
+            for policy in ir.policies
+            if policy.action.value == "allow" and not policy.subject.value.namespace and policy.subject.value.selector.everything
+        ),
+        key=lambda item: item.ref.value,
+    )
+    if everywhere:
+        src = sources(*(policy.sources for policy in everywhere))
+        out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
+        out.finding("MP103", src, document=everywhere[0].document, feature="transport.mode", policies=", ".join(str(item.ref.value) for item in everywhere))
+        return "deny", src
+    rules = sorted((rule for rule in ir.transport if rule.level == "mesh" and rule.mode is not None), key=lambda item: item.ref.value)
+    if rules and rules[0].mode is not None and rules[0].mode.value == "strict":
+        src = sources(rules[0].mode, rules[0].ref, rules[0].subject)
+        out.install(CHART, "proxy.defaultInboundPolicy", STRICT, src)
+        return STRICT, src
+    return OPEN, frozenset()
+
+
+def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
+    broad = [policy for policy in access.namespace_allows(name) if policy.subject.value.namespace]
+    shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
+    if broad or shared:
+        return "deny", sources(*(policy.sources for policy in (*broad, *shared)))
+    unknown = [policy for policy in access.unselected() if policy.subject.value.namespace in ("", name) and _closes(policy)]
+    if unknown:
+        return "deny", sources(*(policy.sources for policy in unknown))
+    mode = access.namespace_mode(name)
+    if mode.value == "strict":
+        return STRICT, mode.src
+    admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == name), None)
+    if admission is not None:
+        return admission.value, admission.src
+    return OPEN, mode.src
+
+
+def _closes(policy: Policy) -> bool:
+    return policy.action.value in ("allow", "deny", "custom")
+
+
+def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) -> None:
+    home = ir.world.namespaces.get(name)
+    if home is None:
+        out.command(f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite", src)
+        out.finding(
+            "MP104", src, document=None, disposition="installed", affects=(Affected(name),), feature="transport.mode", namespace=name, value=value,
+        )  # fmt: skip
+        return
+    obj = out.change(home.document, group="", rank=STAGE_NAMESPACES)
+    obj.set(("metadata", "annotations", DEFAULT_POLICY), value, src)
+
+
+def _rest(ir: IR, out: Output) -> None:
+    """Modes that Linkerd has by itself, and `disable`, which it has nowhere."""
+    for rule in ir.transport:
+        modes: list[Fact[str]] = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
+        for mode in modes:
+            if mode.value == "disable":
+                out.finding("MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value))
+            out.imply("meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it", mode)
+        out.imply("decides which pods the mode holds for", rule.ref, rule.subject)
+
+
+__all__ = ["access_subject", "lower", "wanted"]

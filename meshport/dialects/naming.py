@@ -1,0 +1,18 @@
+"""Names of objects that meshport makes: DNS labels, cut to 63 characters with a hash where they are longer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+LONGEST = 63
+
+
+def name(*parts: str) -> str:
+    """The parts joined by dashes as a DNS label; two different joins never get the same cut name."""
+    whole = "-".join(part for part in parts if part)
+    text = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-") or "x"
+    if len(text) <= LONGEST:
+        return text
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
+    return text[: LONGEST - 7].rstrip("-") + "-" + digest

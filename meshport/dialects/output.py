@@ -1,0 +1,343 @@
+"""What a lowering writes: objects whose every leaf is written because of facts, install settings, removals, and what could not be said.
+
+The ledger is computed from here: a leaf of the input that reached an output leaf is translated, one that a finding names is what the finding says.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from meshport.findings import Affected, Finding
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.mapping.bound import leaves_below
+from meshport.mapping.table import Cell, Table
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle
+
+Path = tuple[str | int, ...]
+
+
+class Obj:
+    """An object of the output. `origins` are the input documents that it comes from, the owner first."""
+
+    __slots__ = ("changed", "group", "notes", "origins", "rank", "sources", "value")
+
+    def __init__(self, value: dict[str, Any], group: str, rank: int, changed: int | None) -> None:
+        self.value = value
+        self.sources: dict[Path, Src] = {}
+        self.origins: list[int] = []
+        self.notes: list[str] = []
+        self.group = group
+        self.rank = rank
+        self.changed = changed  # the input document that this is a changed copy of
+
+    @property
+    def ref(self) -> Ref:
+        metadata = self.value["metadata"]
+        return Ref(metadata.get("namespace") or "", metadata["name"])
+
+    @property
+    def kind(self) -> str:
+        return str(self.value["kind"])
+
+    def set(self, path: Path, value: Any, *because: Fact[Any] | Src | None) -> None:
+        """Write a value (a scalar or plain containers) at a path, because of facts. List items are written in order. No reason, no leaf."""
+        if not because:
+            raise TypeError(f"{self.kind} {self.ref}: nothing says why {path} is written")
+        src = sources(*because)
+        _put(self.value, path, value)
+        for leaf in _leaf_paths(value, path):
+            self.sources[leaf] = self.sources.get(leaf, NOWHERE) | src
+
+    def drop(self, path: Path, *because: Fact[Any] | Src | None) -> None:
+        """Take a key out of a changed object, because of facts."""
+        if not because:
+            raise TypeError(f"{self.kind} {self.ref}: nothing says why {path} is removed")
+        holder: Any = self.value
+        for step in path[:-1]:
+            holder = holder[step]
+        holder.pop(path[-1], None)
+        self.sources[path] = sources(*because)
+        if isinstance(holder, dict) and not holder and len(path) > 1 and path[-2] in ("labels", "annotations"):
+            outer: Any = self.value
+            for step in path[:-2]:
+                outer = outer[step]
+            outer.pop(path[-2], None)
+
+    def add_origin(self, document: int | None) -> None:
+        if document is not None and document not in self.origins:
+            self.origins.append(document)
+
+    def note(self, text: str) -> None:
+        """A comment above the object, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@dataclass(slots=True)
+class Install:
+    """A setting of the mesh's installation."""
+
+    chart: str
+    path: str
+    value: Any
+    src: Src
+
+
+@dataclass(slots=True)
+class Removal:
+    api_version: str
+    kind: str
+    ref: Ref
+    reason: str
+    document: int | None = None
+
+
+@dataclass(slots=True)
+class Output:
+    """Everything that a lowering says about one bundle."""
+
+    bundle: Bundle
+    table: Table
+    target: str
+    target_version: str
+    source: str
+    objects: dict[tuple[str, str, Ref], Obj] = field(default_factory=dict)
+    installs: dict[tuple[str, str], Install] = field(default_factory=dict)
+    commands: dict[str, Src] = field(default_factory=dict)
+    removals: list[Removal] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
+    irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
+    closed: set[str] = field(default_factory=set)
+
+    # -- objects
+
+    def object(self, api: str, kind: str, ref: Ref, *, owner: int | None, group: str = "", rank: int = 50, because: Fact[Any] | Src | None = None) -> Obj:
+        """Get or create an object. `owner` is the input document whose subject it carries, `group` and `rank` place it among the others."""
+        key = (api.rpartition("/")[0], kind, ref)
+        found = self.objects.get(key)
+        if found is None:
+            metadata: dict[str, Any] = {"name": ref.name}
+            if ref.namespace:
+                metadata["namespace"] = ref.namespace
+            found = self.objects[key] = Obj({"apiVersion": api, "kind": kind, "metadata": metadata}, group, rank, None)
+        if because is not None:
+            src = sources(because)
+            for path in (("metadata", "name"), ("metadata", "namespace")):
+                if path[1] in found.value["metadata"]:
+                    found.sources[path] = found.sources.get(path, NOWHERE) | src
+        found.add_origin(owner)
+        return found
+
+    def taken(self, api: str, kind: str, ref: Ref) -> bool:
+        """Whether an object of this name is written already or stands in the input."""
+        group = api.rpartition("/")[0]
+        if (group, kind, ref) in self.objects:
+            return True
+        return self.bundle_object(group, kind, ref) is not None
+
+    def bundle_object(self, group: str, kind: str, ref: Ref) -> int | None:
+        """The input document of this name; None where the bundle has none."""
+        return self._index().get((group, kind, ref))
+
+    _names: dict[tuple[str, str, Ref], int] | None = None
+
+    def _index(self) -> dict[tuple[str, str, Ref], int]:
+        if self._names is None:
+            self._names = {}
+            for number, document in enumerate(self.bundle.documents):
+                self._names.setdefault((document.group, document.kind, Ref(document.namespace or "", document.name)), number)
+        return self._names
+
+    def change(self, number: int, *, group: str = "", rank: int = 50) -> Obj:
+        """A changed copy of an input document: every change made to it is written because of facts, the rest stays."""
+        document = self.bundle.documents[number]
+        ref = Ref(document.namespace or "", document.name)
+        key = (document.group, document.kind, ref)
+        found = self.objects.get(key)
+        if found is None:
+            value = copy.deepcopy(document.value)
+            value.pop("status", None)
+            metadata = value.get("metadata")
+            if isinstance(metadata, dict):
+                for name in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"):
+                    metadata.pop(name, None)
+                annotations = metadata.get("annotations")
+                if isinstance(annotations, dict):
+                    annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
+            found = self.objects[key] = Obj(value, group, rank, number)
+            found.add_origin(number)
+        return found
+
+    # -- installation, removals
+
+    def install(self, chart: str, path: str, value: Any, *because: Fact[Any] | Src | None) -> None:
+        """A Helm value of `chart` at a dotted `path`."""
+        if not because:
+            raise TypeError(f"{chart} {path}: nothing says why it is set")
+        before = self.installs.get((chart, path))
+        self.installs[chart, path] = Install(chart, path, value, sources(*because, before.src if before else None))
+
+    def command(self, text: str, *because: Fact[Any] | Src | None) -> None:
+        """A command that a person has to run, once."""
+        if not because:
+            raise TypeError(f"{text}: nothing says why")
+        self.commands[text] = self.commands.get(text, NOWHERE) | sources(*because)
+
+    def remove(self, number: int, reason: str) -> None:
+        """A source object to delete after sign-off."""
+        document = self.bundle.documents[number]
+        removal = Removal(document.api_version, document.kind, Ref(document.namespace or "", document.name), reason, number)
+        if all(item.document != number for item in self.removals):
+            self.removals.append(removal)
+
+    # -- what is not written
+
+    def imply(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
+        """These facts hold in the target with nothing written."""
+        for leaf in sources(*facts):
+            self.implied.setdefault(leaf, reason)
+
+    def ignore(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
+        """These facts decide nothing."""
+        for leaf in sources(*facts):
+            self.irrelevant.setdefault(leaf, reason)
+
+    def finding(
+        self,
+        code: str,
+        *because: Fact[Any] | Src | None,
+        document: int | None,
+        disposition: str | None = None,
+        affects: tuple[Affected, ...] = (),
+        explains: Mapping[tuple[str, str], Any] | frozenset[tuple[str, str]] = frozenset(),
+        severity: str | None = None,
+        effect: str | None = None,
+        feature: str = "",
+        **values: Any,
+    ) -> Finding:
+        """A finding of the codes table; `values` fill its message and remedy."""
+        row = self.table.codes()[code]
+        first = next((fact.feature for fact in because if isinstance(fact, Fact) and fact.feature), "")
+        name = feature or first
+        known = self.table.feature(name) if name else None
+        finding = Finding(
+            code=code,
+            severity=severity or row.severity,
+            message=fill(row.message or row.title, values),
+            remedy=fill(row.remedy, values),
+            effect=effect or row.effect,
+            disposition=disposition,
+            pattern=known.pattern if known else "",
+            feature=name,
+            affects=affects,
+            leaves=tuple(sorted(sources(*because))),
+            document=document,
+            explains=frozenset(explains),
+        )
+        self.findings.append(finding)
+        return finding
+
+    def lost(
+        self,
+        fact: Fact[Any],
+        *,
+        document: int | None,
+        affects: tuple[Affected, ...] = (),
+        explains: frozenset[tuple[str, str]] = frozenset(),
+        **values: Any,
+    ) -> Finding | None:
+        """Say what becomes of a feature that the target lacks or has only nearly, from its support row."""
+        cell = self.table.support(fact.feature, self.target, self.target_version)
+        return self.from_cell(cell, fact, document=document, affects=affects, explains=explains, **values)
+
+    def from_cell(
+        self, cell: Cell, fact: Fact[Any], *, document: int | None, affects: tuple[Affected, ...], explains: frozenset[tuple[str, str]], **values: Any
+    ) -> Finding | None:
+        if cell.support == "native":
+            return None
+        if cell.support == "irrelevant":
+            self.ignore(cell.reason or "decides nothing in the target", fact)
+            return None
+        known = self.table.feature(fact.feature)
+        code = cell.code or "MP949"
+        text = cell.message or f"{known.title if known else fact.feature or 'this setting'} has no equivalent in the target"
+        filled = {"value": fact.value, "feature": fact.feature, **values}
+        disposition = {"approximate": "approximated", "install": "installed", "external": "manual"}.get(cell.support, "dropped")
+        finding = Finding(
+            code=code,
+            severity=cell.severity if cell.code else "warning",
+            message=fill(text, filled),
+            remedy=fill(cell.remedy, filled),
+            effect=cell.effect,
+            disposition=disposition,
+            pattern=known.pattern if known else "",
+            feature=fact.feature,
+            affects=affects,
+            leaves=tuple(sorted(fact.src)),
+            document=document,
+            explains=explains,
+        )
+        self.findings.append(finding)
+        return finding
+
+    def supports(self, feature: str) -> bool:
+        """Whether the target says a feature exactly."""
+        return self.table.support(feature, self.target, self.target_version).support == "native"
+
+    # -- order
+
+    def in_order(self) -> list[Obj]:
+        """The objects in an order that follows from their names alone."""
+        return sorted(self.objects.values(), key=lambda item: (item.ref.namespace or item.ref.name, item.rank // 10, item.group, item.rank, item.kind, item.ref))
+
+
+def fill(text: str, values: Mapping[str, Any]) -> str:
+    """A message with its places filled; a place without a value stays as it is."""
+
+    class Known(dict[str, Any]):
+        def __missing__(self, key: str) -> str:
+            return "{" + key + "}"
+
+    try:
+        return text.format_map(Known(values)).strip()
+    except (ValueError, IndexError, AttributeError, KeyError):
+        return text.strip()
+
+
+def _put(root: Any, path: Path, value: Any) -> None:
+    holder = root
+    for step, following in zip(path[:-1], path[1:], strict=True):
+        empty: Any = [] if isinstance(following, int) else {}
+        if isinstance(step, int):
+            if step == len(holder):
+                holder.append(empty)
+            holder = holder[step]
+        else:
+            if not isinstance(holder.get(step), dict | list):
+                holder[step] = empty
+            holder = holder[step]
+    last = path[-1]
+    if isinstance(last, int) and last == len(holder):
+        holder.append(value)
+    else:
+        holder[last] = value
+
+
+def _leaf_paths(value: Any, path: Path) -> Iterator[Path]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _leaf_paths(below, (*path, key))
+    elif isinstance(value, list) and value:
+        for i, below in enumerate(value):
+            yield from _leaf_paths(below, (*path, i))
+    else:
+        yield path
+
+
+__all__ = ["Install", "Obj", "Output", "Removal", "fill", "leaves_below"]

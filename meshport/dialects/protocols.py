@@ -1,0 +1,75 @@
+"""What a container port speaks, as the bundle's Services declare it to the source mesh.
+
+Istio reads `appProtocol`, then the port name's prefix, and knows some numbers (Istio reference 8.6); Linkerd has opaque ports and Servers. The answer is
+`http`, `http2`, `grpc`, `tls`, `tcp`, or "" where nothing is declared and the proxy detects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshport.ir.base import NOWHERE, Src
+from meshport.ir.world import ServicePort, Workload, World
+
+_NAMES = {
+    "http": "http",
+    "http2": "http2",
+    "grpc": "grpc",
+    "grpc-web": "http",
+    "https": "tls",
+    "tls": "tls",
+    "tcp": "tcp",
+    "mongo": "tcp",
+    "redis": "tcp",
+    "mysql": "tcp",
+    "udp": "udp",
+}
+_KUBERNETES = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "tls"}
+_SERVER_FIRST = {25, 53, 3306, 27017}
+
+
+def of_service_port(port: ServicePort) -> str:
+    """Istio's reading of one Service port."""
+    if port.protocol == "UDP":
+        return "udp"
+    said = port.app_protocol.lower()
+    if said in _KUBERNETES:
+        return _KUBERNETES[said]
+    if said in _NAMES:
+        return _NAMES[said]
+    if said:
+        return ""
+    name = port.name.lower()
+    if name.startswith("grpc-web"):
+        return "http"
+    prefix = name.partition("-")[0]
+    if prefix in _NAMES:
+        return _NAMES[prefix]
+    return "tcp" if port.number in _SERVER_FIRST else ""
+
+
+def of_port(workload: Workload, port: int, world: World) -> tuple[str, Src]:
+    """What a container port speaks by the Services in front of it, with the leaves that say so; "" where they disagree or say nothing."""
+    found: dict[str, Src] = {}
+    for service in world.services_of(workload):
+        for item in service.ports:
+            if world.target_number(workload, item) == port:
+                said = of_service_port(item)
+                found[said] = found.get(said, NOWHERE) | item.src
+    src = frozenset(leaf for leaves in found.values() for leaf in leaves)
+    return (next(iter(found)), src) if len(found) == 1 else ("", src)
+
+
+def together(workloads: Iterable[Workload], port: int, world: World) -> tuple[str, Src]:
+    """What a port of several workloads speaks; "" where they differ."""
+    found: dict[str, Src] = {}
+    for workload in workloads:
+        said, src = of_port(workload, port, world)
+        found[said] = found.get(said, NOWHERE) | src
+    src = frozenset(leaf for leaves in found.values() for leaf in leaves)
+    return (next(iter(found)), src) if len(found) == 1 else ("", src)
+
+
+def is_http(protocol: str) -> bool:
+    """Whether HTTP conditions can be judged there; an undeclared port is detected, and for HTTP traffic they can."""
+    return protocol in ("http", "http2", "grpc", "")

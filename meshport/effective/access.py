@@ -1,0 +1,202 @@
+"""For each workload and port: which policies hold, what an open port admits, whether plaintext is refused.
+
+The documents' own levels are worked out here once for every dialect: transport by mesh, namespace, workload and port; admission by mesh, namespace and
+pod; allows and denies by what they select. Regions are workloads for which all of that is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from meshport.ir.authorization import Admission, Policy
+from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.ir.model import IR
+from meshport.ir.transport import TransportRule
+from meshport.ir.world import Workload, World
+
+_LEVELS = {"mesh": 0, "namespace": 1, "workload": 2}
+
+
+@dataclass(slots=True)
+class Effective:
+    """What holds for one workload. `transport` maps a port to its mode; None is every other port."""
+
+    workload: Workload
+    allows: tuple[Policy, ...]
+    denies: tuple[Policy, ...]
+    customs: tuple[Policy, ...]
+    transport: dict[int | None, Fact[str]]
+    admission: Fact[str]
+    admission_level: str
+    meshed: bool | None
+    src: Src = NOWHERE
+
+    def mode(self, port: int | None) -> Fact[str]:
+        """`strict`, `permissive` or `disable` of a port."""
+        return self.transport.get(port) or self.transport[None]
+
+    def closes(self, port: int | None) -> bool:
+        """Whether an allow takes the port over from its default."""
+        return any(self.holds(policy, port) for policy in self.allows)
+
+    def holds(self, policy: Policy, port: int | None) -> bool:
+        """Whether a policy concerns a port of this workload."""
+        return policy.port is None or (port is not None and resolve(self.workload, policy.port.value) == port)
+
+    def at(self, port: int | None) -> list[Policy]:
+        """The allows of a port. Where several objects of the source compete for one port (Linkerd's Servers) the first by name wins."""
+        whole = [policy for policy in self.allows if policy.port is None]
+        own = sorted((policy for policy in self.allows if policy.port is not None and self.holds(policy, port)), key=lambda item: item.ref.value)
+        return whole + own[:1]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for workloads of one region."""
+        return (
+            tuple(id(policy) for policy in (*self.allows, *self.denies, *self.customs)),
+            tuple(sorted(((port if port is not None else 0), mode.value) for port, mode in self.transport.items())),
+            self.admission.value,
+            self.meshed,
+        )
+
+
+def resolve(workload: Workload, port: int | str) -> int | None:
+    """A container port by number or by its name in this workload."""
+    if isinstance(port, int):
+        return port
+    named = workload.port_named(port)
+    return named.number if named is not None else int(port) if port.isdigit() else None
+
+
+@dataclass(slots=True)
+class Region:
+    """Workloads of one namespace under the same policies."""
+
+    namespace: str
+    members: list[Effective] = field(default_factory=list)
+
+    @property
+    def first(self) -> Effective:
+        return self.members[0]
+
+
+class Access:
+    """The effective policies of a bundle."""
+
+    def __init__(self, ir: IR, default_admission: Fact[str], default_mode: str = "permissive") -> None:
+        self.ir = ir
+        self.world: World = ir.world
+        self.default_admission = default_admission
+        self.default_mode = Fact(default_mode)
+        self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
+        self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
+        self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
+        self.workloads = [self.of(workload) for workload in self.world.workloads]
+
+    def of(self, workload: Workload) -> Effective:
+        namespace, labels = workload.ref.namespace, workload.labels
+        found = [policy for policy in _in(self._policies, namespace) if policy.subject.value.selector.accepts(labels)]
+        chosen = {
+            action: tuple(sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port))))
+            for action in ("allow", "deny", "custom")
+        }
+        admission, level = self._admission(workload)
+        return Effective(
+            workload,
+            chosen["allow"],
+            chosen["deny"],
+            chosen["custom"],
+            self._modes(workload),
+            admission,
+            level,
+            self.world.meshed(workload),
+        )
+
+    def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
+        rules = [rule for rule in _in(self._transport, workload.ref.namespace) if rule.subject.value.selector.accepts(workload.labels)]
+        mode = self.default_mode
+        ports: dict[int, Fact[str]] = {}
+        for level in _LEVELS:
+            said = sorted((rule for rule in rules if rule.level == level), key=lambda item: item.ref.value)
+            if not said:
+                continue
+            winner: TransportRule = said[0]
+            if winner.mode is not None:
+                mode = winner.mode.also(winner.ref, winner.subject)
+            if level == "workload":
+                ports = {port: fact.also(winner.ref, winner.subject) for port, fact in winner.ports.items()}
+        return {None: mode, **ports}
+
+    def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
+        best: Admission | None = None
+        for item in _in(self._admissions, workload.ref.namespace):
+            if item.subject.selector.accepts(workload.labels) and (best is None or _LEVELS[item.level] > _LEVELS[best.level]):
+                best = item
+        return (best.value, best.level) if best is not None else (self.default_admission, "mesh")
+
+    def namespace_mode(self, namespace: str) -> Fact[str]:
+        """The transport mode of a pod that no selector takes."""
+        mode = self.default_mode
+        for level in ("mesh", "namespace"):
+            said = sorted(
+                (rule for rule in _in(self._transport, namespace) if rule.level == level and rule.subject.value.selector.everything),
+                key=lambda item: item.ref.value,
+            )
+            if said and said[0].mode is not None:
+                mode = said[0].mode.also(said[0].ref)
+        return mode
+
+    def namespace_allows(self, namespace: str) -> list[Policy]:
+        """The allows that hold for every pod of a namespace."""
+        return sorted(
+            (
+                policy
+                for policy in _in(self._policies, namespace)
+                if policy.action.value == "allow" and policy.subject.value.selector.everything and policy.port is None
+            ),
+            key=lambda item: item.ref.value,
+        )
+
+    def regions(self) -> list[Region]:
+        """The workloads in groups with equal policies, in the order of their names."""
+        groups: dict[tuple[object, ...], Region] = {}
+        for item in self.workloads:
+            key = (item.workload.ref.namespace, *item.key)
+            groups.setdefault(key, Region(item.workload.ref.namespace)).members.append(item)
+        return sorted(groups.values(), key=lambda region: (region.namespace, region.first.workload.ref))
+
+    def unselected(self) -> list[Policy]:
+        """Policies that select no workload of the bundle, although they name some."""
+        return [
+            policy
+            for policy in self.ir.policies
+            if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
+        ]
+
+
+def _by_namespace(items, namespace_of):  # type: ignore[no-untyped-def]
+    found: dict[str, list[object]] = {}
+    for item in items:
+        found.setdefault(namespace_of(item), []).append(item)
+    return found
+
+
+def _in(index, namespace: str):  # type: ignore[no-untyped-def]
+    return [*index.get("", ()), *index.get(namespace, ())]
+
+
+def ports_of(members: Iterable[Effective], world: World) -> dict[int, Src]:
+    """The TCP ports that workloads declare, or that Services send to them, with their leaves."""
+    found: dict[int, Src] = {}
+    for member in members:
+        workload = member.workload
+        for port in workload.ports:
+            if port.protocol == "TCP":
+                found[port.number] = found.get(port.number, NOWHERE) | port.src
+        for service in world.services_of(workload):
+            for item in service.ports:
+                number = world.target_number(workload, item)
+                if number is not None and item.protocol == "TCP":
+                    found[number] = found.get(number, NOWHERE) | item.src
+    return dict(sorted(found.items()))

@@ -1,0 +1,308 @@
+"""Requests as products of sets: who, from where, with which method, path, host and headers. Rules become pieces, denies are taken out of them.
+
+A condition that none of the dimensions can hold (a JWT claim, a server name) stays as a literal: two pieces with the same literal agree on it, and one
+with it negated is disjoint from one without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshport.effective.sets import Identities, Methods, Networks, Value, Values
+from meshport.ir.authorization import (
+    HEADER,
+    HOST,
+    IDENTITY,
+    METHOD,
+    PATH,
+    PORT,
+    QUERY,
+    SOURCE_IP,
+    Condition,
+    Pattern,
+    Policy,
+    Rule,
+    is_http,
+)
+from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.values.identities import EVERYONE
+from meshport.values.language import Language, LanguageTooLarge, UnsupportedRegex
+
+Literal = tuple[str, str, bool]
+"""Attribute, what it must be as text, and whether it must (True) or must not be."""
+
+LIMIT = 400
+"""Pieces of one rule beyond which subtraction gives up."""
+
+
+class Unsayable(ValueError):
+    """A condition, or a difference, that cannot be computed; its text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A product of sets. `src` are the leaves it came from, `rules` the rules (policy, rule) that grant it."""
+
+    who: Identities = Identities()
+    where: Networks = Networks()
+    methods: Methods = Methods()
+    path: Language | None = None
+    host: Language | None = None
+    headers: Values = Values()
+    query: Values = Values()
+    literals: frozenset[Literal] = frozenset()
+    src: Src = NOWHERE
+    patterns: tuple[Fact[Pattern], ...] | None = None  # the path as its source wrote it, while it is still that
+
+    @property
+    def empty(self) -> bool:
+        return (
+            self.who.empty
+            or self.where.empty
+            or self.methods.empty
+            or (self.path is not None and self.path.is_empty())
+            or (self.host is not None and self.host.is_empty())
+            or self.headers.empty
+            or self.query.empty
+            or any((attribute, text, not wanted) in self.literals for attribute, text, wanted in self.literals)
+        )
+
+    @property
+    def any_request(self) -> bool:
+        """Whether every request of its peers is meant."""
+        return self.methods.every and self.path is None and self.host is None and not self.headers.by_name and not self.query.by_name and not self.literals
+
+    def meet(self, other: Piece) -> Piece:
+        patterns = self.patterns if other.path is None else other.patterns if self.path is None else None
+        return Piece(
+            self.who.meet(other.who),
+            self.where.meet(other.where),
+            self.methods.meet(other.methods),
+            _meet(self.path, other.path),
+            _meet(self.host, other.host),
+            self.headers.meet(other.headers),
+            self.query.meet(other.query),
+            self.literals | other.literals,
+            self.src | other.src,
+            patterns,
+        )
+
+    def minus(self, other: Piece) -> list[Piece]:
+        """What is left of this once the other is taken out, in pieces that may overlap; [self] where they do not touch."""
+        try:
+            if self.meet(other).empty:
+                return [self]
+        except ValueError as error:
+            raise Unsayable(str(error)) from None
+        src = self.src | other.src
+        out = [replace(self, who=who, src=src) for who in self.who.minus(other.who)]
+        out += [replace(self, where=where, src=src) for where in self.where.minus(other.where)]
+        if not other.methods.every:
+            out.append(replace(self, methods=self.methods.meet(other.methods.complement()), src=src))
+        if other.path is not None:
+            out.append(replace(self, path=_minus(self.path, other.path), src=src, patterns=None))
+        if other.host is not None:
+            out.append(replace(self, host=_minus(self.host, other.host), src=src))
+        out += [replace(self, headers=headers, src=src) for headers in self.headers.minus(other.headers)]
+        out += [replace(self, query=query, src=src) for query in self.query.minus(other.query)]
+        for attribute, text, wanted in sorted(other.literals - self.literals):
+            out.append(replace(self, literals=self.literals | {(attribute, text, not wanted)}, src=src))
+        return [piece for piece in out if not piece.empty]
+
+    def covers(self, other: Piece) -> bool:
+        """Whether every request of the other is one of this, as far as can be told."""
+        return self.who.covers(other.who) and self.where.covers(other.where) and self.covers_request(other)
+
+    def covers_request(self, other: Piece) -> bool:
+        return (
+            self.methods.covers(other.methods)
+            and _covers(self.path, other.path)
+            and _covers(self.host, other.host)
+            and self.headers.covers(other.headers)
+            and self.query.covers(other.query)
+            and self.literals <= other.literals
+        )
+
+    def request(self) -> Piece:
+        """The same requests from anyone."""
+        return replace(self, who=Identities(), where=Networks())
+
+
+def subtract(pieces: Iterable[Piece], denies: Iterable[Piece]) -> list[Piece]:
+    """The pieces without what is denied. Raises Unsayable where it cannot be computed."""
+    left = list(pieces)
+    for deny in denies:
+        after: list[Piece] = []
+        for piece in left:
+            after.extend(piece.minus(deny))
+        left = _widest(after)
+        if len(left) > LIMIT:
+            raise Unsayable("the denies cut the allows into too many parts")
+    return left
+
+
+def _widest(pieces: list[Piece]) -> list[Piece]:
+    """Without pieces that another one holds."""
+    out: list[Piece] = []
+    for piece in pieces:
+        if any(kept.covers(piece) for kept in out):
+            continue
+        out = [kept for kept in out if not piece.covers(kept)] + [piece]
+    return out
+
+
+def _meet(one: Language | None, other: Language | None) -> Language | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
+
+
+def _minus(one: Language | None, other: Language) -> Language:
+    return ~other if one is None else one - other
+
+
+def _covers(one: Language | None, other: Language | None) -> bool:
+    return one is None or (other is not None and other.issubset(one))
+
+
+# -- from rules
+
+
+def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | None = None, strict: bool = False) -> list[Piece]:
+    """A rule as pieces, for one container port (None: a port of which only the number is unknown).
+
+    On a port that speaks no HTTP an allow with HTTP conditions takes nothing ([]), a deny loses those conditions (Istio's rule, its security reference).
+    `strict`: the port refuses plaintext, so every peer has an identity. Raises Unsayable for a condition whose values cannot be understood.
+    """
+    piece = Piece(src=rule.sources, who=Identities(frozenset((EVERYONE,))) if strict else Identities())
+    for condition in rule.conditions:
+        if is_http(condition.attribute) and not http:
+            if deny:
+                continue
+            return []
+        if condition.attribute == PORT:
+            if not port_fits(condition, port):
+                return []
+            continue
+        piece = piece.meet(_of_condition(condition))
+    pieces = [piece] if not piece.empty else []
+    for taken in rule.unless:
+        out = Piece()
+        for condition in taken:
+            out = out.meet(_of_condition(condition))
+        pieces = [left for one in pieces for left in one.minus(out)]
+    return pieces
+
+
+def port_fits(condition: Condition, port: int | None) -> bool:
+    """Whether a port condition takes this port; a port of unknown number fits only where no number is demanded."""
+    if port is None:
+        return condition.any_of is None
+    if any(low <= port <= high for low, high in (fact.value for fact in condition.none_of)):
+        return False
+    return condition.any_of is None or any(low <= port <= high for low, high in (fact.value for fact in condition.any_of))
+
+
+def _of_condition(condition: Condition) -> Piece:
+    attribute = condition.attribute
+    inside = None if condition.any_of is None else tuple(fact.value for fact in condition.any_of)
+    outside = tuple(fact.value for fact in condition.none_of)
+    src = condition.sources
+    if attribute == IDENTITY:
+        return Piece(who=Identities(None if inside is None else frozenset(inside), frozenset(outside)), src=src)
+    if attribute == SOURCE_IP:
+        where = Networks(None if inside is None else tuple(sorted(set(inside), key=str)))
+        if outside:
+            if any(network.excluded for network in outside):
+                raise Unsayable("a negated network with exceptions")
+            where = where.meet(Networks(None, tuple(sorted({network.cidr for network in outside}))))
+        return Piece(where=where, src=src)
+    if attribute == METHOD:
+        methods = Methods() if inside is None else _methods(inside)
+        if outside:
+            methods = methods.meet(_methods(outside).complement())
+        return Piece(methods=methods, src=src)
+    if attribute in (PATH, HOST):
+        language = None if inside is None else union(inside, host=attribute == HOST)
+        if outside:
+            language = _minus(language, union(outside, host=attribute == HOST))
+        patterns = condition.any_of if attribute == PATH and not outside else None
+        if attribute == PATH:
+            return Piece(path=language, src=src, patterns=patterns)
+        return Piece(host=language, src=src)
+    if attribute.startswith((HEADER, QUERY)):
+        value = Value(None if inside is None else union(inside), union(outside) if outside else None)
+        kind, _, name = attribute.partition(":")
+        values = Values().put(name, value)
+        return Piece(headers=values, src=src) if kind + ":" == HEADER else Piece(query=values, src=src)
+    literals = frozenset()
+    if inside is not None:
+        literals |= {(attribute, " or ".join(sorted(map(str, inside))), True)}
+    literals |= {(attribute, str(value), False) for value in outside}
+    return Piece(literals=literals, src=src)
+
+
+def _methods(patterns: Iterable[Pattern]) -> Methods:
+    from meshport.effective.sets import METHODS
+
+    found = Methods(frozenset(), False)
+    for pattern in patterns:
+        if pattern.kind == "any":
+            return Methods()
+        if pattern.kind == "exact":
+            names = frozenset((pattern.text,))
+        else:
+            language = language_of(pattern)
+            names = frozenset(name for name in METHODS if language.accepts(name))
+        found = Methods(found.names | names, False)
+    return found
+
+
+def union(patterns: Iterable[Any], *, host: bool = False) -> Language:
+    found = Language.none()
+    for pattern in patterns:
+        text = Pattern(pattern.kind, pattern.text.lower()) if host else pattern
+        found = found | language_of(text)
+    return found
+
+
+_CACHE: dict[Pattern, Language] = {}
+
+
+def language_of(pattern: Pattern) -> Language:
+    """The strings that a pattern takes. Raises Unsayable for a regular expression that is none."""
+    known = _CACHE.get(pattern)
+    if known is not None:
+        return known
+    made = _language_of(pattern)
+    if len(_CACHE) < 20_000:
+        _CACHE[pattern] = made
+    return made
+
+
+def _language_of(pattern: Pattern) -> Language:
+    kind, text = pattern.kind, pattern.text
+    if kind == "any":
+        return Language.any()
+    if kind in ("regex", "rust-regex"):
+        try:
+            return Language.regex(text, "rust" if kind == "rust-regex" else "re2")
+        except (UnsupportedRegex, LanguageTooLarge) as error:
+            raise Unsayable(f"the regular expression {text!r}: {error}") from None
+    makers = {
+        "exact": Language.exact,
+        "prefix": Language.prefix,
+        "suffix": Language.suffix,
+        "template": Language.template,
+        "segments": Language.segments,
+    }
+    return makers[kind](text)
+
+
+def sources_of(policy: Policy, *pieces: Piece) -> Src:
+    found = set(policy.sources)
+    for piece in pieces:
+        found |= piece.src
+    return frozenset(found)

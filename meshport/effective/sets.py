@@ -1,0 +1,365 @@
+"""Sets along one dimension of a request: identities, networks, methods, header values. Each is closed under what its users need of intersection and
+difference; a set that would have to be a union comes back as several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Any
+
+from meshport.ir.authorization import Network
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+from meshport.values.language import TEXT
+
+if TYPE_CHECKING:
+    from meshport.values.language import Language
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+
+
+# -- identities
+
+
+def _fits(pattern: Any, identity: Any) -> bool:
+    """Whether every identity of the second pattern is one of the first."""
+    if pattern == EVERYONE:
+        return True
+    if isinstance(pattern, Identity) and isinstance(identity, Identity):
+        return pattern.covers(identity)
+    if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity):
+        return identity.exact and glob_accepts(pattern, identity)
+    return bool(pattern == identity)
+
+
+def glob_accepts(glob: IdentityGlob, identity: Identity) -> bool:
+    """Whether a pattern takes an exact identity. In a namespace pattern (`*/ns/team-*/*`) a star stands for any text, as in Istio's sidecars."""
+    text = glob.text
+    if text.startswith("*/ns/") and text.endswith("/*") and text.count("/") == 3:
+        return fnmatchcase(identity.namespace or "", text[len("*/ns/") : -len("/*")])
+    return glob.language().accepts(identity.istio() or "")
+
+
+def label(identity: Any) -> str:
+    """A peer as people write it."""
+    if identity == EVERYONE:
+        return "any mesh identity"
+    if isinstance(identity, Identity):
+        return identity.istio() or f"{identity.trust_domain or '*'}/ns/{identity.namespace or '*'}/sa/{identity.service_account or '*'}"
+    return str(getattr(identity, "text", identity))
+
+
+def _meet(one: Any, other: Any) -> Any | None:
+    """The pattern of the identities that both take; None where there is none. Raises ValueError where it cannot be told."""
+    if _fits(one, other):
+        return other
+    if _fits(other, one):
+        return one
+    if isinstance(one, Identity) and isinstance(other, Identity):
+        parts = []
+        for mine, its in (
+            (one.trust_domain, other.trust_domain),
+            (one.namespace, other.namespace),
+            (one.service_account, other.service_account),
+        ):
+            if mine is not None and its is not None and mine != its:
+                return None
+            parts.append(mine if mine is not None else its)
+        return Identity(*parts)
+    globs = [item for item in (one, other) if isinstance(item, IdentityGlob)]
+    exact = [item for item in (one, other) if isinstance(item, Identity) and item.exact]
+    if globs and exact:
+        return None  # it did not fit above
+    raise ValueError("the overlap of two identity patterns cannot be told")
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Peers by identity. `include` None: every peer, also one without identity; `exclude` takes identities out again."""
+
+    include: frozenset[Any] | None = None
+    exclude: frozenset[Any] = frozenset()
+
+    @property
+    def everyone(self) -> bool:
+        return self.include is None and not self.exclude
+
+    @property
+    def empty(self) -> bool:
+        return self.include is not None and all(any(_fits(out, item) for out in self.exclude) for item in self.include)
+
+    def tidy(self) -> Identities:
+        """Without members that the exclusions take out whole, and without exclusions that take nothing out."""
+        if self.include is None:
+            return Identities(None, _widest(self.exclude))
+        kept = frozenset(item for item in self.include if not any(_fits(out, item) for out in self.exclude))
+        kept = _widest(kept)
+        out = frozenset(item for item in self.exclude if any(_touch(item, member) for member in kept))
+        return Identities(kept, _widest(out))
+
+    def meet(self, other: Identities) -> Identities:
+        if self.include is None or other.include is None:
+            include = self.include if other.include is None else other.include
+        else:
+            include = frozenset(found for one in self.include for two in other.include if (found := _meet(one, two)) is not None)
+        return Identities(include, self.exclude | other.exclude).tidy()
+
+    def minus(self, other: Identities) -> list[Identities]:
+        """What is left, in pieces."""
+        out = []
+        if other.include is not None:
+            out.append(Identities(self.include, self.exclude | other.include).tidy())
+        if other.exclude:
+            out.append(self.meet(Identities(other.exclude)))
+        return [piece for piece in out if not piece.empty]
+
+    def covers(self, other: Identities) -> bool:
+        """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
+        if self.exclude and not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude):
+            touched = other.include is None or any(_touch(item, member) for item in self.exclude for member in other.include)
+            if touched:
+                return False
+        if self.include is None:
+            return True
+        return other.include is not None and all(any(_fits(pattern, item) for pattern in self.include) for item in other.include)
+
+    def overlaps(self, other: Identities) -> bool:
+        try:
+            return not self.meet(other).empty
+        except ValueError:
+            return True
+
+
+def _touch(one: Any, other: Any) -> bool:
+    try:
+        return _meet(one, other) is not None
+    except ValueError:
+        return True
+
+
+def _widest(patterns: frozenset[Any]) -> frozenset[Any]:
+    return frozenset(
+        item for item in patterns if not any(item != other and _fits(other, item) and not _fits(item, other) for other in patterns)
+    )
+
+
+# -- networks
+
+
+@lru_cache(maxsize=8192)
+def _network(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr, strict=False)
+
+
+def covers(outer: str, inner: str) -> bool:
+    """Whether a CIDR holds all addresses of another."""
+    one, two = _network(outer), _network(inner)
+    return one.version == two.version and two.subnet_of(one)  # type: ignore[arg-type]
+
+
+def disjoint(one: str, other: str) -> bool:
+    return not _network(one).overlaps(_network(other))
+
+
+def normal_cidr(text: str) -> str:
+    """A CIDR or an address as a CIDR. Raises ValueError for anything else."""
+    return str(_network(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Addresses. `include` None: every address; `exclude` are CIDRs taken out."""
+
+    include: tuple[Network, ...] | None = None
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def everywhere(self) -> bool:
+        return self.include is None and not self.exclude
+
+    @property
+    def empty(self) -> bool:
+        return self.include is not None and not any(self._left(network) for network in self.include)
+
+    def _left(self, network: Network) -> bool:
+        return not any(covers(out, network.cidr) for out in (*self.exclude, *network.excluded))
+
+    def meet(self, other: Networks) -> Networks:
+        exclude = tuple(sorted(set(self.exclude) | set(other.exclude)))
+        if self.include is None or other.include is None:
+            include = self.include if other.include is None else other.include
+        else:
+            found = []
+            for one in self.include:
+                for two in other.include:
+                    if disjoint(one.cidr, two.cidr):
+                        continue
+                    inner = two.cidr if covers(one.cidr, two.cidr) else one.cidr
+                    found.append(Network(inner, tuple(sorted({*one.excluded, *two.excluded}))))
+            include = tuple(sorted(set(found), key=str))
+        return Networks(include, exclude)
+
+    def minus(self, other: Networks) -> list[Networks]:
+        out: list[Networks] = []
+        if other.include is not None:
+            left = [self]
+            for network in other.include:
+                outside = [Networks(piece.include, tuple(sorted({*piece.exclude, network.cidr}))) for piece in left]
+                spared = [piece.meet(Networks(tuple(Network(cidr) for cidr in network.excluded))) for piece in left if network.excluded]
+                left = outside + spared
+            out.extend(left)
+        if other.exclude:
+            out.append(self.meet(Networks(tuple(Network(cidr) for cidr in other.exclude))))
+        return [piece for piece in out if not piece.empty]
+
+    def covers(self, other: Networks) -> bool:
+        if self.everywhere:
+            return True
+        if self.include is None:
+            if other.include is None:
+                return set(self.exclude) <= set(other.exclude)
+            return all(any(covers(out, item) for out in other.exclude) or all(disjoint(item, net.cidr) for net in other.include) for item in self.exclude)
+        if other.include is None:
+            return False
+        mine_out = {*self.exclude}
+        return all(
+            any(
+                covers(net.cidr, item.cidr)
+                and all(disjoint(out, item.cidr) or out in {*other.exclude, *item.excluded} for out in {*mine_out, *net.excluded})
+                for net in self.include
+            )
+            for item in other.include
+        )
+
+    def networks(self) -> tuple[Network, ...] | None:
+        """The addresses as networks with exceptions; None where every address is meant."""
+        if self.everywhere:
+            return None
+        base = self.include if self.include is not None else (Network("0.0.0.0/0"), Network("::/0"))
+        out = []
+        for network in base:
+            taken = {*network.excluded, *(cidr for cidr in self.exclude if not disjoint(cidr, network.cidr))}
+            if any(covers(cidr, network.cidr) for cidr in taken):
+                continue
+            out.append(Network(network.cidr, tuple(sorted(taken))))
+        return tuple(sorted(out, key=str))
+
+
+# -- methods
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """HTTP methods: exactly `names`, or with `inverted` every other one."""
+
+    names: frozenset[str] = frozenset()
+    inverted: bool = True
+
+    @property
+    def every(self) -> bool:
+        return self.inverted and not self.names
+
+    @property
+    def empty(self) -> bool:
+        return not self.inverted and not self.names
+
+    def complement(self) -> Methods:
+        return Methods(self.names, not self.inverted)
+
+    def meet(self, other: Methods) -> Methods:
+        if self.inverted and other.inverted:
+            return Methods(self.names | other.names, True)
+        if self.inverted:
+            return Methods(other.names - self.names, False)
+        if other.inverted:
+            return Methods(self.names - other.names, False)
+        return Methods(self.names & other.names, False)
+
+    def covers(self, other: Methods) -> bool:
+        return other.meet(self.complement()).empty
+
+    def accepts(self, method: str) -> bool:
+        return (method in self.names) != self.inverted
+
+    def listed(self) -> list[str]:
+        """The methods by name; of an inverted set those that HTTP defines."""
+        return sorted(name for name in METHODS if name not in self.names) if self.inverted else sorted(self.names)
+
+    def __str__(self) -> str:
+        if self.every:
+            return "any method"
+        return ("any method but " if self.inverted else "") + ",".join(sorted(self.names))
+
+
+# -- values of a header or a query parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A demand on a header: present with a value in `inside` (None: no demand), and not present with one in `outside`."""
+
+    inside: Language | None = None
+    outside: Language | None = None
+
+    @property
+    def empty(self) -> bool:
+        if self.inside is None:
+            return False
+        return (self.inside - self.outside).is_empty() if self.outside is not None else self.inside.is_empty()
+
+    def meet(self, other: Value) -> Value:
+        inside = self.inside if other.inside is None else other.inside if self.inside is None else self.inside & other.inside
+        outside = self.outside if other.outside is None else other.outside if self.outside is None else self.outside | other.outside
+        return Value(inside, outside)
+
+    def minus(self, other: Value) -> list[Value]:
+        out = []
+        if other.inside is not None:
+            out.append(self.meet(Value(None, other.inside)))
+        if other.outside is not None:
+            out.append(self.meet(Value(other.outside, None)))
+        return [piece for piece in out if not piece.empty]
+
+    def covers(self, other: Value) -> bool:
+        return not other.minus(self)
+
+    def key(self) -> str:
+        parts = []
+        if self.inside is not None:
+            parts.append("is " + self.inside.key(TEXT))
+        if self.outside is not None:
+            parts.append("is not " + self.outside.key(TEXT))
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Demands by name."""
+
+    by_name: tuple[tuple[str, Value], ...] = field(default=())
+
+    def get(self, name: str) -> Value:
+        return dict(self.by_name).get(name, Value())
+
+    def put(self, name: str, value: Value) -> Values:
+        return Values(tuple(sorted({**dict(self.by_name), name: value}.items(), key=lambda item: item[0])))
+
+    @property
+    def empty(self) -> bool:
+        return any(value.empty for _, value in self.by_name)
+
+    def meet(self, other: Values) -> Values:
+        found = self
+        for name, value in other.by_name:
+            found = found.put(name, found.get(name).meet(value))
+        return found
+
+    def minus(self, other: Values) -> list[Values]:
+        return [self.put(name, left) for name, value in other.by_name for left in self.get(name).minus(value)]
+
+    def covers(self, other: Values) -> bool:
+        return all(value.covers(other.get(name)) for name, value in self.by_name)
+
+    def key(self) -> str:
+        return "; ".join(f"{name} {value.key()}" for name, value in self.by_name)

@@ -1,0 +1,14 @@
+"""The subjects that differences and findings speak of: the same text on both sides, so that a finding can answer for a difference."""
+
+from __future__ import annotations
+
+from meshport.ir.base import Ref
+
+
+def access(workload: Ref, port: int | None) -> str:
+    """Access to one container port of a workload; None: every port that nothing names."""
+    return f"access to {workload} port {port}" if port is not None else f"access to {workload} other ports"
+
+
+def membership(namespace: str) -> str:
+    return f"mesh membership of namespace {namespace}"

@@ -1,0 +1,142 @@
+"""Who may call what, as any mesh says it.
+
+A policy closes something (a port, or every port of a workload) and allows requests through, or denies requests. Its rules are conjunctions of conditions
+on attributes of the request; several rules are alternatives. The combination is the one that Istio, Linkerd and Cilium share once their own words are
+taken off: a request is refused when a deny matches, admitted when a port is closed and an allow matches, and left to the port's default otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
+
+# Attributes of a request. A path is without its query; whether dot segments are resolved first is the mesh's way (`IR.raw_paths`).
+IDENTITY = "source.identity"
+SOURCE_IP = "source.ip"
+REMOTE_IP = "source.remote-ip"
+PORT = "destination.port"
+METHOD = "request.method"
+PATH = "request.path"
+HOST = "request.host"
+SNI = "connection.sni"
+HEADER = "request.header:"  # and the header's name in lower case
+QUERY = "request.query:"  # and the parameter's name
+TOKEN = "request.token"  # a JWT principal, claim, audience or presenter; followed by ":" and which
+DESTINATION_IP = "destination.ip"
+OTHER = "other:"  # an attribute that no mesh but the source knows
+
+HTTP_ATTRIBUTES = (METHOD, PATH, HOST, HEADER, QUERY, TOKEN)
+
+
+def is_http(attribute: str) -> bool:
+    """Whether an attribute exists only in HTTP requests."""
+    return attribute.startswith(HTTP_ATTRIBUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A set of strings by form: exact, prefix, suffix, any, regex, template, segments (a path by its elements), absent."""
+
+    kind: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return {"exact": self.text, "prefix": self.text + "*", "suffix": "*" + self.text, "any": "*"}.get(self.kind, f"{self.kind} {self.text}")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Addresses of `cidr` less those of `excluded`."""
+
+    cidr: str
+    excluded: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.cidr + (" except " + ", ".join(self.excluded) if self.excluded else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`attribute` is one of `any_of` (None: no such demand) and none of `none_of`.
+
+    Values by attribute: identities for IDENTITY (values.identities, AnyMeshed), Network for addresses, (low, high) pairs for PORT, Pattern for the rest.
+    """
+
+    attribute: str
+    any_of: tuple[Fact[Any], ...] | None = None
+    none_of: tuple[Fact[Any], ...] = ()
+    src: Src = NOWHERE
+
+    @property
+    def sources(self) -> Src:
+        found = set(self.src)
+        for fact in (self.any_of or ()) + self.none_of:
+            found |= fact.src
+        return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A conjunction. `unless` are conjunctions that take requests out again: better-ranked routes with policies of their own."""
+
+    conditions: tuple[Condition, ...] = ()
+    unless: tuple[tuple[Condition, ...], ...] = ()
+    number: int = 0  # the rule of its policy that it came from
+    name: str = ""
+    src: Src = NOWHERE
+    granted_by: Ref | None = None  # the object that grants, where it is not the policy itself
+    document: int | None = None
+
+    @property
+    def sources(self) -> Src:
+        found = set(self.src)
+        for condition in self.conditions:
+            found |= condition.sources
+        return frozenset(found)
+
+    def condition(self, attribute: str) -> Condition | None:
+        return next((item for item in self.conditions if item.attribute == attribute), None)
+
+    @property
+    def needs_http(self) -> bool:
+        return any(is_http(item.attribute) for item in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An allow or a deny. An allow closes `port` of its subject, or every port where `port` is None, and lets `rules` through."""
+
+    ref: Fact[Ref]
+    action: Fact[str]  # allow or deny
+    subject: Fact[PodSet]
+    rules: tuple[Rule, ...]
+    document: int
+    kind: str  # the kind of the source object, for messages
+    port: Fact[int | str] | None = None  # a container port by number or name
+    protocol: Fact[str] | None = None  # what the port is said to speak: unknown, http, http2, grpc, opaque, tls
+    fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
+
+    @property
+    def sources(self) -> Src:
+        found = set(self.ref.src | self.action.src | self.subject.src)
+        for part in (self.port, self.protocol, self.fallback):
+            if part is not None:
+                found |= part.src
+        for rule in self.rules:
+            found |= rule.sources
+        return frozenset(found)
+
+
+ADMISSIONS = ("all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a port without a policy admits, in one of `ADMISSIONS`, for pods of `subject`; `level` mesh, namespace or workload."""
+
+    subject: PodSet
+    level: str
+    value: Fact[str]
+    document: int | None = None

@@ -1,0 +1,49 @@
+"""The IR of one bundle: everything its configuration does, in no mesh's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.ir.authorization import Admission, Policy
+from meshport.ir.base import Fact, Ref
+from meshport.ir.resilience import ServicePolicy
+from meshport.ir.routing import ServiceRoutes
+from meshport.ir.transport import PortSetting, TransportRule
+from meshport.ir.world import World
+
+
+@dataclass(slots=True)
+class Gateway:
+    """An entry into the mesh. `handled_by` names the implementation (a GatewayClass, or a selector)."""
+
+    ref: Fact[Ref]
+    kind: str
+    document: int
+    implementation: Fact[str]
+
+
+@dataclass(slots=True)
+class Loss:
+    """Something that a lift could not turn into the IR: a finding in the making. `facts` are what is lost."""
+
+    code: str
+    facts: tuple[Fact[Any], ...]
+    document: int
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class IR:
+    mesh: str
+    world: World
+    raw_paths: bool = False  # whether paths are matched as sent, with dot segments unresolved
+    transport: list[TransportRule] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=list)
+    admissions: list[Admission] = field(default_factory=list)
+    ports: list[PortSetting] = field(default_factory=list)
+    routes: list[ServiceRoutes] = field(default_factory=list)
+    service_policies: list[ServicePolicy] = field(default_factory=list)
+    gateways: list[Gateway] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

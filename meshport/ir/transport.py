@@ -1,0 +1,30 @@
+"""Whether a port accepts plaintext: `strict` refuses it, `permissive` accepts both, `disable` speaks plaintext only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshport.ir.base import Fact, PodSet, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class TransportRule:
+    """What one object says. `level` is mesh, namespace or workload; the most specific one that says anything wins, port by port."""
+
+    ref: Fact[Ref]
+    level: str
+    subject: Fact[PodSet]
+    mode: Fact[str] | None  # None: inherits
+    ports: dict[int, Fact[str]] = field(default_factory=dict, hash=False)
+    document: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortSetting:
+    """Ports that the proxy treats otherwise: `kind` opaque, skip-inbound, skip-outbound; ranges are inclusive container or Service ports."""
+
+    subject: PodSet
+    kind: str
+    ranges: Fact[tuple[tuple[int, int], ...]]
+    on: str  # workload, namespace or service
+    document: int = 0

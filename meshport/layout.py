@@ -1,0 +1,55 @@
+"""Where an output stands: in the file of its owner (mirror), or by kind, by namespace, or all in one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from meshport.errors import UsageError
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Obj, Output
+    from meshport.documents import Bundle
+
+LAYOUTS = ("mirror", "kind", "namespace", "single")
+
+
+class Layout:
+    """File names, relative to the output folder, with `/` between folders."""
+
+    def __init__(self, bundle: Bundle, out: Output, layout: str) -> None:
+        if layout not in LAYOUTS:
+            raise UsageError(f"--layout {layout}: one of {', '.join(LAYOUTS)}")
+        self._bundle = bundle
+        self._layout = layout
+        self._roots = sorted(bundle.roots, key=len, reverse=True)
+        self._mirrored: dict[str, str] = {}
+        taken: set[str] = set()
+        for source in sorted({document.file for document in bundle.documents if document.file}):
+            wanted = self._relative(source)
+            unique, number = wanted, 2
+            while unique in taken:
+                stem, suffix = os.path.splitext(wanted)
+                unique, number = f"{stem}-{number}{suffix}", number + 1
+            taken.add(unique)
+            self._mirrored[source] = unique
+
+    def _relative(self, file: str) -> str:
+        for root in self._roots:
+            if file.startswith(root):
+                return file[len(root) :].replace(os.sep, "/")
+        return os.path.basename(file)
+
+    def file(self, obj: Obj) -> str:
+        kind, ref = obj.kind, obj.ref
+        if self._layout == "single":
+            return "manifests.yaml"
+        if self._layout == "kind":
+            return f"{kind.lower()}.yaml"
+        if self._layout == "namespace":
+            return f"{ref.namespace or 'cluster'}.yaml" if kind != "Namespace" else f"{ref.name}.yaml"
+        owner = self._bundle.documents[obj.origins[0]] if obj.origins else None
+        if owner is not None and owner.file and owner.file != "<stdin>":
+            mirrored = self._mirrored[owner.file]
+            return mirrored if mirrored.endswith((".yaml", ".yml")) else os.path.splitext(mirrored)[0] + ".yaml"
+        return f"{ref.namespace or (ref.name if kind == 'Namespace' else 'cluster')}/{kind.lower()}-{ref.name}.yaml"

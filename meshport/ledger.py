@@ -1,0 +1,179 @@
+"""What became of every leaf of the input: computed from what reached the output and from what findings name, never asserted.
+
+Counted are all leaves of mesh documents, and of other documents the mesh labels and annotations and every leaf that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from meshport.documents import format_path
+from meshport.findings import Finding
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Output
+    from meshport.documents import Bundle
+    from meshport.mapping.bound import Bound
+
+DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
+_LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
+
+
+@dataclass(slots=True)
+class Line:
+    """One leaf. `outputs` are {file, path}; `codes` the findings that name it; `reason` why it decides nothing."""
+
+    file: str | None
+    document: int
+    line: int | None
+    path: str
+    value: Any
+    feature: str
+    disposition: str
+    codes: list[str]
+    outputs: list[dict[str, str | None]]
+    item: int | None = None
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line as the ledger file has it."""
+        out: dict[str, Any] = {"file": self.file, "document": self.document}
+        if self.item is not None:
+            out["item"] = self.item
+        out.update(
+            line=self.line, path=self.path, value=self.value, feature=self.feature, disposition=self.disposition, codes=self.codes, outputs=self.outputs
+        )
+        if self.reason:
+            out["reason"] = self.reason
+        return out
+
+
+@dataclass(slots=True)
+class Account:
+    """Per leaf id: its disposition and why."""
+
+    dispositions: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def unaccounted(self) -> list[int]:
+        return [leaf for leaf, disposition in self.dispositions.items() if disposition == "unaccounted"]
+
+
+def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[int]) -> Account:
+    """The disposition of every counted leaf."""
+    reached = _reached(out)
+    installed = {leaf for item in out.installs.values() for leaf in item.src} | {leaf for src in out.commands.values() for leaf in src}
+    said: dict[int, set[str]] = {}
+    for finding in findings:
+        if finding.disposition in _LOSSES:
+            for leaf in finding.leaves:
+                said.setdefault(leaf, set()).add(finding.disposition)
+    result = Account()
+    for number, document in enumerate(bound.bundle.documents):
+        mesh = bound.mesh[number]
+        for leaf in range(document.first, document.first + document.count):
+            if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
+                continue
+            disposition, reason = _judge(bound, out, leaf, mesh, reached, installed, said.get(leaf, set()))
+            result.dispositions[leaf] = disposition
+            if reason:
+                result.reasons[leaf] = reason
+    return result
+
+
+def _reached(out: Output) -> set[int]:
+    found: set[int] = set()
+    for obj in out.objects.values():
+        for src in obj.sources.values():
+            found |= src
+    return found
+
+
+def _judge(
+    bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]
+) -> tuple[str, str]:
+    if leaf in bound.invalid:
+        return "invalid", ""
+    if leaf in reached:
+        if said & {"dropped", "approximated", "manual", "installed"}:
+            return "approximated", ""
+        return "translated", ""
+    for disposition in ("invalid", "dropped", "manual", "approximated"):
+        if disposition in said:
+            return disposition, ""
+    if leaf in installed or "installed" in said:
+        return "installed", ""
+    if leaf in out.irrelevant:
+        return "irrelevant", out.irrelevant[leaf]
+    if leaf in out.implied:
+        return "translated", out.implied[leaf]
+    binding = bound.bindings[leaf]
+    if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
+        return "irrelevant", reason
+    if not mesh and leaf not in bound.meta_leaves:
+        return "passed_through", ""
+    return "unaccounted", ""
+
+
+class Ledger:
+    """The lines, in the order of the input, and their counts. Iterable."""
+
+    def __init__(self, bound: Bound, result: Account, out: Output, findings: list[Finding], files: dict[int, str | None]) -> None:
+        self._bound = bound
+        self._account = result
+        self._codes: dict[int, list[str]] = {}
+        for finding in findings:
+            for leaf in finding.leaves:
+                codes = self._codes.setdefault(leaf, [])
+                if finding.code not in codes:
+                    codes.append(finding.code)
+        self._out = out
+        self._files = files
+        self._outputs: dict[int, list[dict[str, str | None]]] | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Leaves by disposition, and their sum as `leaves`."""
+        found = dict.fromkeys(DISPOSITIONS, 0)
+        for disposition in self._account.dispositions.values():
+            found[disposition] += 1
+        return {"leaves": sum(found.values()), **found}
+
+    def __len__(self) -> int:
+        return len(self._account.dispositions)
+
+    def __iter__(self) -> Iterator[Line]:
+        outputs = self._reach()
+        bundle: Bundle = self._bound.bundle
+        for leaf in sorted(self._account.dispositions):
+            document = bundle.owner(leaf)
+            yield Line(
+                document.file,
+                document.index,
+                bundle.line(leaf),
+                bundle.path(leaf),
+                None if document.kind == "Secret" else bundle.value(leaf),
+                self._bound.feature(leaf),
+                self._account.dispositions[leaf],
+                sorted(self._codes.get(leaf, [])),
+                outputs.get(leaf, []),
+                document.item,
+                self._account.reasons.get(leaf, ""),
+            )
+
+    def _reach(self) -> dict[int, list[dict[str, str | None]]]:
+        if self._outputs is None:
+            self._outputs = {}
+            for obj in self._out.in_order():
+                for path, src in obj.sources.items():
+                    entry = {"file": self._files.get(id(obj)), "path": format_path(path)}
+                    for leaf in src:
+                        self._outputs.setdefault(leaf, []).append(entry)
+            for install in self._out.installs.values():
+                entry = {"file": f"install/{install.chart}.yaml", "path": install.path}
+                for leaf in install.src:
+                    self._outputs.setdefault(leaf, []).append(entry)
+        return self._outputs

@@ -1,0 +1,30 @@
+"""Mistakes of a bundle that no single leaf shows."""
+
+from __future__ import annotations
+
+from meshport.dialects.base import Options
+from meshport.findings import Affected, Finding
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+
+def lints(ir: IR, bound: Bound, options: Options) -> list[Finding]:
+    """Policies that refuse the mesh's own gateway."""
+    found = []
+    row = bound.table.codes()["MP214"]
+    for gateway in ir.gateways:
+        ref = gateway.ref.value
+        if gateway.kind != "Gateway" or not gateway.implementation.value.startswith("istio") or gateway.implementation.value == "istio-waypoint":
+            continue
+        for policy in ir.policies:
+            subject = policy.subject.value
+            closes = policy.action.value == "allow" and policy.port is None and subject.selector.everything
+            if closes and subject.namespace in ("", ref.namespace) and not any(not rule.conditions for rule in policy.rules):
+                text = row.message.format(policy=f"{policy.kind} {policy.ref.value}", gateway=f"Gateway {ref}")
+                found.append(
+                    Finding(
+                        "MP214", "error", text, row.remedy, "none", None, "authorization", "authorization.posture",
+                        (Affected(ref.namespace, ref.name),), tuple(sorted(policy.subject.src | policy.action.src)), policy.document,
+                    )
+                )  # fmt: skip
+    return found

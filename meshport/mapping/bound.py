@@ -1,0 +1,296 @@
+"""A bundle under the table: for each leaf its binding, and what is wrong with the documents as resources.
+
+A binding row is the schema: a leaf without a row is an unknown field, a leaf of another type or value is invalid, and both count as what the cluster does
+with them, which is nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from meshport.findings import Finding
+from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle, Document
+
+CORE_KINDS = {
+    ("", "Namespace"), ("", "Service"), ("", "ServiceAccount"), ("", "Pod"), ("apps", "Deployment"), ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"), ("apps", "ReplicaSet"), ("batch", "Job"), ("batch", "CronJob"),
+}  # fmt: skip
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "int-or-string": (int, str),
+    "duration": (str,),
+    "quantity": (int, float, str),
+}
+
+
+class Bound:
+    """`bindings[leaf]` is the leaf's binding or None; `mesh[i]` says whether document i is of one of the dialects read; `invalid` are leaves that no
+    cluster would act on; `broken` are documents that no cluster would take."""
+
+    def __init__(self, bundle: Bundle, table: Table, dialects: tuple[str, ...]) -> None:
+        self.bundle = bundle
+        self.table = table
+        self.dialects = dialects
+        self.bindings: list[Binding | None] = [None] * bundle.leaf_count
+        self.features: dict[int, str] = {}  # where the value or the parent makes it another feature than the binding's
+        self.mesh: list[bool] = []
+        self.invalid: set[int] = set()
+        self.broken: set[int] = set()
+        self.meta_leaves: set[int] = set()  # mesh labels and annotations of documents of no mesh
+        self.kinds: dict[int, str] = {}  # documents whose kind or version was repaired: the kind meant
+        self.findings: list[Finding] = []
+        self._inbound = False
+        for number, document in enumerate(bundle.documents):
+            self._bind(number, document)
+
+    def feature(self, leaf: int) -> str:
+        binding = self.bindings[leaf]
+        return self.features.get(leaf) or (binding.feature if binding else "")
+
+    # -- one document
+
+    def _bind(self, number: int, document: Document) -> None:
+        dialect = dialect_of_group(document.group)
+        mesh = dialect is not None and dialect in self.dialects
+        self.mesh.append(mesh)
+        if mesh:
+            kind = self._kind(number, document)
+            if kind is None:
+                self.broken.add(number)
+                self.invalid.update(leaf for leaf, _ in leaves_below(document.leaves, ()))
+                return
+            self._walk_root(number, document, kind)
+        else:
+            self._meta(number, document, document.value, document.leaves, ())
+
+    def _kind(self, number: int, document: Document) -> Kind | None:
+        kind = self.table.kind(document.group, document.kind)
+        if kind is None:
+            known = self.table.kinds_of(document.group)
+            meant = next((name for name in known if name.lower() == document.kind.lower()), None)
+            close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None)
+            leaf = document.leaves.get("kind") if isinstance(document.leaves, dict) else None
+            text = f"{document.group} has no kind {document.kind!r}" + (f"; did you mean {close}?" if close else "")
+            self._problem("MP010", number, leaf, text, f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference.")
+            if meant is None:
+                return None
+            kind = self.table.kind(document.group, meant)
+            if kind is None or not self._repairable(document, kind):
+                return None
+            self.kinds[number] = meant
+            return kind
+        if kind.versions and document.version not in kind.versions:
+            leaf = document.leaves.get("apiVersion")
+            text = f"{document.kind} is not served at {document.api_version}; {document.group} serves it at {', '.join(kind.versions)}"
+            self._problem("MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so.")
+        if not document.name:
+            self._problem("MP018", number, None, f"{document.kind} has no metadata.name; no cluster takes it", "Give it a name.")
+            return None
+        return kind
+
+    def _repairable(self, document: Document, kind: Kind) -> bool:
+        """A wrong kind is read as the one meant only where nothing else is wrong with the document."""
+        if kind.versions and document.version not in kind.versions:
+            return False
+        return all(node is not None for _, node, _ in _pairs(document.leaves, kind.root))
+
+    def _walk_root(self, number: int, document: Document, kind: Kind) -> None:
+        parents = document.value["spec"].get("parentRefs") if isinstance(document.value.get("spec"), dict) else None
+        self._inbound = isinstance(parents, list) and any(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
+        for key, value in document.value.items():
+            shadow = document.leaves[key]
+            if key in ("apiVersion", "kind"):
+                if isinstance(shadow, int):
+                    self.bindings[shadow] = _API if key == "apiVersion" else _KIND
+            elif key == "metadata":
+                self._walk(number, value, shadow, self.table.metadata.child("metadata"), ("metadata",))
+            elif key == "status":
+                self._whole(value, shadow, _STATUS)
+            else:
+                self._walk(number, value, shadow, kind.root.child(key), (key,))
+        metadata = document.value.get("metadata")
+        if isinstance(metadata, dict):
+            self._keys(document, metadata, document.leaves["metadata"])
+
+    def _walk(self, number: int, value: Any, shadow: Any, node: Node | None, path: tuple[str | int, ...]) -> None:
+        stack = [(value, shadow, node, path)]
+        while stack:
+            value, shadow, node, path = stack.pop()
+            if node is None:
+                self._unknown(number, shadow, path)
+            elif node.binding is not None and node.binding.type == "object":
+                self._whole(value, shadow, node.binding)
+            elif isinstance(shadow, int):
+                self._leaf(number, value, shadow, node, path)
+            elif isinstance(shadow, dict):
+                if node.children or node.star:
+                    parent = node
+                    stack.extend((value[key], below, parent.child(key), (*path, key)) for key, below in reversed(list(shadow.items())))
+                else:
+                    self._wrong_type(number, shadow, path, node, "a mapping")
+            elif node.item is not None:
+                stack.extend((value[i], below, node.item, (*path, i)) for i, below in reversed(list(enumerate(shadow))))
+            else:
+                self._wrong_type(number, shadow, path, node, "a list")
+
+    def _leaf(self, number: int, value: Any, leaf: int, node: Node, path: tuple[str | int, ...]) -> None:
+        binding = node.binding or node.first_binding()
+        self.bindings[leaf] = binding
+        if binding is None or value is None:
+            return
+        if self._inbound and binding.inbound:
+            self.features[leaf] = binding.inbound
+        elif binding.by_value:
+            self.features[leaf] = binding.feature_of(value)
+        if isinstance(value, dict | list):  # an empty container
+            fits = (node.children or node.star) if isinstance(value, dict) else node.item
+            if not fits and binding.type not in ("object", ""):
+                self._wrong_type(number, leaf, path, node, "an empty mapping" if isinstance(value, dict) else "an empty list")
+            return
+        if (node.children or node.star or node.item) and node.binding is None:
+            self._wrong_type(number, leaf, path, node, f"{value!r}", wanted="a list" if node.item else "a mapping")
+            return
+        wanted = _TYPES.get(binding.type)
+        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+            self._wrong_type(number, leaf, path, node, repr(value))
+        elif binding.values and str(value) not in binding.values and str(value).lower() not in binding.values:
+            close = next(iter(difflib.get_close_matches(str(value), binding.values, 1)), binding.values[0])
+            self.invalid.add(leaf)
+            text = f"{dotted(path)}: {value!r} is not one of {', '.join(binding.values)}"
+            self._problem("MP013", number, leaf, text, f"Did you mean {close}?")
+
+    def _whole(self, value: Any, shadow: Any, binding: Binding) -> None:
+        for leaf, _ in leaves_below(shadow, ()):
+            self.bindings[leaf] = binding
+
+    def _unknown(self, number: int, shadow: Any, path: tuple[str | int, ...]) -> None:
+        found = [leaf for leaf, _ in leaves_below(shadow, ())]
+        self.invalid.update(found)
+        document = self.bundle.documents[number]
+        place = self._elsewhere(document, path)
+        text = f"{document.kind} has no field {dotted(path)}; the API server drops or refuses it"
+        self._problem("MP012", number, found, text, place)
+
+    def _elsewhere(self, document: Document, path: tuple[str | int, ...]) -> str:
+        """Where a misplaced or misspelt field belongs, as a sentence."""
+        kind = self.table.kind(document.group, document.kind)
+        name = str(path[-1])
+        if kind is not None:
+            homes = sorted({dotted(home) for home in _homes(kind.root, name, ())}, key=lambda item: (item.count("."), item))
+            if homes:
+                return f"The field exists as {homes[0]}; move it there if that is what is meant. As written it does nothing."
+            siblings = _siblings(kind.root, path)
+            close = next(iter(difflib.get_close_matches(name, siblings, 1)), None)
+            if close:
+                return f"Did you mean {close}? As written it does nothing."
+        return "Remove it: as written it does nothing."
+
+    def _wrong_type(self, number: int, shadow: Any, path: tuple[str | int, ...], node: Node, what: str, wanted: str = "") -> None:
+        found = [leaf for leaf, _ in leaves_below(shadow, ())]
+        self.invalid.update(found)
+        binding = node.binding or node.first_binding()
+        expected = wanted or (binding.type if binding and binding.type else "another type")
+        article = expected if expected[:2] in ("a ", "an") else ("an " if expected[0] in "aeiou" else "a ") + expected
+        self._problem("MP013", number, found, f"{dotted(path)}: {what} is not {article}", f"Write {article} there; the API server refuses the object.")
+
+    # -- labels and annotations
+
+    def _keys(self, document: Document, metadata: dict[str, Any], shadow: Any) -> None:
+        for what in ("labels", "annotations"):
+            entries = metadata.get(what)
+            if not isinstance(entries, dict) or not isinstance(shadow, dict) or not isinstance(shadow.get(what), dict):
+                continue
+            for key in entries:
+                found = self.table.key_bindings(what, str(key))
+                binding = next((found[name] for name in (*self.dialects, *found) if name in found), None)
+                leaf = shadow[what][key]
+                if binding is not None and isinstance(leaf, int):
+                    self.bindings[leaf] = binding
+                    if any(name in self.dialects for name in found):
+                        self.meta_leaves.add(leaf)
+
+    def _meta(self, number: int, document: Document, value: Any, shadow: Any, path: tuple[str, ...]) -> None:
+        """The mesh labels and annotations of an object of no mesh, and of its pod template."""
+        if (document.group, document.kind) not in CORE_KINDS and document.kind not in ("Ingress", "ConfigMap", "Secret"):
+            return
+        for holder in (("metadata",), ("spec", "template", "metadata"), ("spec", "jobTemplate", "spec", "template", "metadata")):
+            found, below = value, shadow
+            for step in holder:
+                found = found.get(step) if isinstance(found, dict) else None
+                below = below.get(step) if isinstance(below, dict) else None
+            if isinstance(found, dict) and isinstance(below, dict):
+                self._keys(document, found, below)
+
+    def _problem(self, code: str, number: int, leaves: Any, message: str, remedy: str) -> None:
+        document = self.bundle.documents[number]
+        listed = tuple(sorted([leaves] if isinstance(leaves, int) else leaves or ()))
+        name = f"{document.kind}/{document.namespace + '/' if document.namespace else ''}{document.name}"
+        self.findings.append(
+            Finding(code, "error", f"{name}: {message}", remedy, "none", "invalid", "input", "input", leaves=listed, document=number)
+        )
+
+
+_API = Binding(irrelevant="every served version of the kind says the same thing")
+_KIND = Binding(irrelevant="the kind names the rows that the other leaves are read by")
+_STATUS = Binding(irrelevant="status is written by controllers, never read from manifests")
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """A path as people write it: `spec.rules[2].to`."""
+    from meshport.documents import format_path
+
+    return format_path(path)
+
+
+def leaves_below(shadow: Any, path: tuple[str | int, ...]) -> Iterator[tuple[int, tuple[str | int, ...]]]:
+    """Each leaf of a shadow with its path, in order."""
+    stack = [(shadow, path)]
+    while stack:
+        shadow, path = stack.pop()
+        if isinstance(shadow, int):
+            yield shadow, path
+        elif isinstance(shadow, dict):
+            stack.extend((below, (*path, key)) for key, below in reversed(list(shadow.items())))
+        else:
+            stack.extend((below, (*path, i)) for i, below in reversed(list(enumerate(shadow))))
+
+
+def _pairs(shadow: Any, root: Node) -> Iterator[tuple[int, Node | None, tuple[str | int, ...]]]:
+    for key, below in shadow.items():
+        if key in ("apiVersion", "kind", "metadata", "status"):
+            continue
+        for leaf, path in leaves_below(below, (key,)):
+            node: Node | None = root
+            for step in path:
+                if node is None or (node.binding is not None and node.binding.type == "object"):
+                    break
+                node = node.item if isinstance(step, int) else node.child(step)
+            yield leaf, node, path
+
+
+def _homes(node: Node, name: str, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if len(path) > 6:
+        return
+    for key, below in node.children.items():
+        if key == name:
+            yield (*path, key)
+        else:
+            yield from _homes(below, name, (*path, key))
+    if node.item is not None:
+        yield from _homes(node.item, name, (*path, 0))
+
+
+def _siblings(root: Node, path: tuple[str | int, ...]) -> list[str]:
+    node: Node | None = root
+    for step in path[:-1]:
+        node = (node.item if isinstance(step, int) else node.child(step)) if node else None
+    return list(node.children) if node else []

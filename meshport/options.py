@@ -1,0 +1,124 @@
+"""One conversion's choices, checked: what the command line and the library take in, with names and defaults filled from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.base import BUILT_IN, Options
+from meshport.errors import UsageError
+from meshport.mapping.table import DIALECTS, TARGETS, Table, dialect_of_group, version_key
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle
+
+ON_LOSS = ("stricter", "looser", "stop")
+_LISTS = {"probe_networks", "allow_scrape_from", "namespaces", "select"}
+
+
+def detect(bundle: Bundle, table: Table) -> str:
+    """The mesh that the documents are of. Raises UsageError where none or several fit."""
+    counts: dict[str, int] = {}
+    for document in bundle.documents:
+        found = dialect_of_group(document.group)
+        if found is not None:
+            counts[found] = counts.get(found, 0) + 1
+            if found == "gateway-api" and (implementation := _implementation(document.value)) is not None:
+                counts[implementation] = counts.get(implementation, 0) + 1
+            continue
+        for what in ("labels", "annotations"):
+            metadata = document.value.get("metadata")
+            for key in (metadata.get(what) or {}) if isinstance(metadata, dict) and isinstance(metadata.get(what), dict) else {}:
+                for name in table.key_bindings(what, str(key)):
+                    counts.setdefault(name, 0)
+                    counts[name] += 1
+    meshes = sorted(name for name in counts if name not in ("gateway-api", "smi"))
+    if len(meshes) == 1:
+        return meshes[0]
+    if len(meshes) > 1:
+        raise UsageError(f"the documents are of {' and '.join(meshes)}; say which to read with --from {meshes[0]} or --from {meshes[1]}")
+    if "smi" in counts:
+        return "linkerd"
+    if "gateway-api" in counts:
+        return "gateway-api"
+    raise UsageError("no document of a mesh was found; name the mesh with --from, and check the paths")
+
+
+def _implementation(value: Mapping[str, Any]) -> str | None:
+    """The mesh that a Gateway API object is plainly written for."""
+    spec = value.get("spec")
+    if not isinstance(spec, Mapping):
+        return None
+    if value.get("kind") == "Gateway":
+        name = str(spec.get("gatewayClassName", ""))
+        return "istio" if name.startswith("istio") else "cilium" if name == "cilium" else None
+    for parent in spec.get("parentRefs") or ():
+        if isinstance(parent, Mapping) and parent.get("group") == "policy.linkerd.io":
+            return "linkerd"
+    return None
+
+
+def resolve(
+    bundle: Bundle, table: Table, *, source: str = "auto", target: str, source_version: str | None = None, target_version: str | None = None, **rest: Any
+) -> Options:
+    """Checked options. Raises UsageError that names the choice and the way out."""
+    if target not in TARGETS:
+        raise UsageError(f"--to {target}: not a mesh; there are {', '.join(TARGETS)}")
+    if source != "auto" and source not in DIALECTS:
+        raise UsageError(f"--from {source}: not a mesh; there are {', '.join(DIALECTS)} and auto")
+    name = detect(bundle, table) if source == "auto" else source
+    for one, option in ((name, "--from"), (target, "--to")):
+        if one not in BUILT_IN and one not in _plugins():
+            raise UsageError(f"{option} {one}: this release of meshport converts between {' and '.join(sorted(BUILT_IN))}")
+    on_loss = rest.get("on_loss") or "stricter"
+    if on_loss not in ON_LOSS:
+        raise UsageError(f"--on-loss {on_loss}: one of {', '.join(ON_LOSS)}")
+    fields = {key: value for key, value in rest.items() if value is not None}
+    unknown = [key for key in fields if key not in Options.__dataclass_fields__]
+    if unknown:
+        raise UsageError(f"no option {unknown[0]!r}; there are {', '.join(sorted(Options.__dataclass_fields__))}")
+    for key in _LISTS & set(fields):
+        fields[key] = (fields[key],) if isinstance(fields[key], str) else tuple(fields[key])
+    _check_values(fields)
+    fields["on_loss"] = on_loss
+    return Options(
+        source=name,
+        target=target,
+        source_version=_version(table, name, source_version, "--from-version"),
+        target_version=_version(table, target, target_version, "--to-version"),
+        **fields,
+    )
+
+
+def _plugins() -> set[str]:
+    from importlib.metadata import entry_points
+
+    return {entry.name for entry in entry_points(group="meshport.dialects")}
+
+
+def _version(table: Table, mesh: str, wanted: str | None, option: str) -> str:
+    known = table.versions(mesh)
+    if wanted is None:
+        return known[-1] if known else "0"
+    key = version_key(str(wanted))
+    if known and key < version_key(known[0]):
+        raise UsageError(f"{option} {wanted}: meshport knows {mesh} from {known[0]} to {known[-1]}")
+    return str(wanted).lstrip("v")
+
+
+def _check_values(fields: dict[str, Any]) -> None:
+    from ipaddress import ip_network
+
+    for cidr in (*fields.get("probe_networks", ()), *([fields["pod_cidr"]] if fields.get("pod_cidr") else [])):
+        try:
+            ip_network(cidr, strict=False)
+        except ValueError:
+            raise UsageError(f"{cidr!r} is not a network; write it like 10.0.0.0/8") from None
+    for key, option in (("gateway_identity", "--gateway-identity"), ("allow_scrape_from", "--allow-scrape-from")):
+        values = fields.get(key) or ()
+        for value in (values,) if isinstance(values, str) else values:
+            if value.count("/") != 1 or not all(value.split("/")):
+                raise UsageError(f"{option} {value}: write it as NAMESPACE/SERVICEACCOUNT")
+    for value in fields.get("select", ()):
+        if value.count("/") not in (1, 2):
+            raise UsageError(f"--select {value}: write it as KIND/NAMESPACE/NAME")

@@ -1,0 +1,346 @@
+"""The sentence at the top of the architecture, as code: documents are read, lifted into what they do, lowered into the target's words, read back, and
+compared with what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from meshport.compare.diff import Change, changes
+from meshport.dialects.base import Options, dialect
+from meshport.dialects.output import Obj, Output
+from meshport.documents import Bundle, Document, load_objects
+from meshport.findings import Finding, ordered
+from meshport.ir.base import Fact, Ref
+from meshport.ir.model import IR, Loss
+from meshport.layout import Layout
+from meshport.ledger import Ledger, account
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import Table, dialect_of_group
+from meshport.options import resolve
+from meshport.reading import reading_findings
+
+if TYPE_CHECKING:
+    from meshport.compare.verify import Verification
+    from meshport.report.model import Report
+
+
+@dataclass(slots=True)
+class Manifest:
+    """One object made or changed. `origins` are {file, document, line} of the input documents that it comes from."""
+
+    object: dict[str, Any]
+    file: str
+    origins: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
+    source: int | None = None  # the input document that it is a changed copy of
+
+
+@dataclass(slots=True)
+class Result:
+    """What a conversion came to. `passed_through` are the objects of no mesh that stay as they are."""
+
+    options: Options
+    bundle: Bundle
+    manifests: list[Manifest]
+    passed_through: list[dict[str, Any]]
+    removals: list[dict[str, Any]]
+    install: dict[str, Any]
+    findings: list[Finding]
+    ledger: Ledger
+    diff: list[Change]
+    verification: Verification | None
+    stopped: bool = False
+    kept: list[Document] = field(default_factory=list)  # documents of the source's APIs that the target reads as they are
+
+    def report(self) -> Report:
+        """Everything as the JSON report's model."""
+        from meshport.report.build import build
+
+        return build(self)
+
+    def write(self, folder: str, *, layout: str = "mirror", force: bool = False) -> list[str]:
+        """Write the manifests into a folder, whole or not at all; the paths written. Raises UsageError where the folder cannot be used."""
+        from meshport.writing import write_folder
+
+        return write_folder(self, folder, layout=layout, force=force)
+
+    def text(self) -> str:
+        """The manifests as one YAML stream."""
+        from meshport.writing import stream
+
+        return stream(self.manifests, self.bundle)
+
+
+def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle | None = None, verify: bool = True, layout: str = "mirror") -> Result:
+    """Convert a bundle. Nothing is written; what could not be said is in the findings."""
+    source, target = dialect(options.source), dialect(options.target)
+    whole = merged(bundle, context)
+    bound = Bound(whole, table, source.reads)
+    have = source.lift(bound, options)
+    out = Output(whole, table, options.target, options.target_version, options.source)
+    _losses(have.losses, out)
+    target.lower(have, out, options)
+    _rest(bound, out)
+    _removals(bound, out, options)
+    back_bundle = overlay(whole, out)
+    back = target.lift(Bound(back_bundle, table, target.reads), options)
+    found = changes(have, back, options, options)
+    findings = [*reading_findings(whole, bound), *bound.findings, *out.findings]
+    findings += _unexplained(found, findings, out)
+    result = account(bound, out, findings, have.world.read)
+    findings += _unaccounted(result.unaccounted, bound)
+    findings = _settled(ordered(findings), bound)
+    _explain(found, findings)
+    place = Layout(whole, out, layout)
+    proof = _verify(have, back, options, findings) if verify else None
+    stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
+    ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values()})
+    return Result(
+        options,
+        bundle,
+        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _differs(obj, whole)],
+        [document.value for number, document in enumerate(whole.documents) if not bound.mesh[number] and not _changed(out, number)],
+        [
+            {"apiVersion": item.api_version, "kind": item.kind, "namespace": item.ref.namespace or None, "name": item.ref.name, "reason": item.reason}
+            for item in sorted(out.removals, key=lambda entry: (entry.ref, entry.kind))
+        ],
+        _install(out),
+        findings,
+        ledger,
+        found,
+        proof,
+        stopped,
+        [document for number, document in enumerate(whole.documents) if bound.mesh[number] and not _removed(out, number)],
+    )
+
+
+def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
+    """A bundle with what else is known of its cluster."""
+    if context is None or not context.documents:
+        return bundle
+    return bundle.joined(context)
+
+
+# -- what the lowering left
+
+
+def _losses(losses: list[Loss], out: Output) -> None:
+    for loss in losses:
+        row = out.table.codes()[loss.code]
+        document = out.bundle.documents[loss.document]
+        disposition = {"MP212": None, "MP014": "invalid"}.get(loss.code, "dropped")
+        values = {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "value": loss.facts[0].value if loss.facts else "", **loss.values}
+        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, **values)
+        if disposition is None:
+            out.ignore(row.meaning or row.title, *loss.facts)
+
+
+def _rest(bound: Bound, out: Output) -> None:
+    """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect."""
+    reached: set[int] = set(out.implied) | set(out.irrelevant) | bound.invalid
+    for obj in out.objects.values():
+        for src in obj.sources.values():
+            reached |= src
+    for finding in out.findings:
+        if finding.disposition is not None:
+            reached.update(finding.leaves)
+    for install in out.installs.values():
+        reached |= install.src
+    for src in out.commands.values():
+        reached |= src
+    groups: dict[tuple[int, str], list[int]] = {}
+    for number, document in enumerate(bound.bundle.documents):
+        for leaf in range(document.first, document.first + document.count):
+            binding = bound.bindings[leaf]
+            if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
+                continue
+            if binding.irrelevant or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf))):
+                continue
+            groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
+    for (number, feature), leaves in groups.items():
+        cell = out.table.support(feature, out.target, out.target_version)
+        if cell.support in ("native", "approximate", "install") and out.table.feature(feature) is not None:
+            continue
+        value = bound.bundle.value(leaves[0])
+        out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+
+
+def _removals(bound: Bound, out: Output, options: Options) -> None:
+    """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays."""
+    if options.source == options.target:
+        return
+    for number, document in enumerate(bound.bundle.documents):
+        if not bound.mesh[number]:
+            continue
+        ref = Ref(document.namespace or "", document.name)
+        if (document.group, document.kind, ref) in out.objects:
+            continue
+        if dialect_of_group(document.group) != "gateway-api":
+            out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")
+        elif _parented(document, options.source):
+            out.remove(number, "its meaning is in the converted objects; delete it once the namespace is signed off")
+
+
+def _parented(document: Document, source: str) -> bool:
+    """Whether a Gateway API route hangs on something of the source mesh: a Service, or a Linkerd resource."""
+    spec = document.value.get("spec")
+    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
+    if not isinstance(parents, list) or not parents:
+        return False
+    return all(isinstance(item, dict) and (item.get("kind") in ("Service", "Server", "ServiceEntry", "EgressNetwork")) for item in parents)
+
+
+def _removed(out: Output, number: int) -> bool:
+    return any(item.document == number for item in out.removals)
+
+
+def _changed(out: Output, number: int) -> bool:
+    return any(obj.changed == number for obj in out.objects.values())
+
+
+def _differs(obj: Obj, bundle: Bundle) -> bool:
+    return obj.changed is None or obj.value != bundle.documents[obj.changed].value
+
+
+def overlay(bundle: Bundle, out: Output) -> Bundle:
+    """The cluster after the conversion: the output over the input, less the removals."""
+    gone = {item.document for item in out.removals}
+    changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
+    kept = [document.value for number, document in enumerate(bundle.documents) if number not in gone and number not in changed]
+    return load_objects([*kept, *(obj.value for obj in out.in_order())])
+
+
+# -- findings
+
+
+def _unexplained(found: list[Change], findings: list[Finding], out: Output) -> list[Finding]:
+    """A difference that nothing answers for is a defect of meshport, and said as one."""
+    answered = {pair for finding in findings for pair in finding.explains}
+    groups: dict[str, list[Change]] = {}
+    for change in found:
+        if not _answers(answered, change):
+            groups.setdefault(change.subject, []).append(change)
+    row = out.table.codes()["MP900"]
+    extra = []
+    for subject, listed in groups.items():
+        places = ", ".join(sorted({change.path for change in listed}))
+        extra.append(
+            Finding(
+                "MP900",
+                "error",
+                f"{subject}: what was written reads back differently from what was meant ({places})",
+                row.remedy,
+                "changes",
+                explains=frozenset((subject, change.aspect) for change in listed),
+                pattern="meshport",
+                feature="read-back",
+            )
+        )
+    return extra
+
+
+def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
+    return (change.subject, change.aspect) in answered or (change.subject, "*") in answered
+
+
+def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
+    """Leaves that reached nothing although the target has their feature: named, so that they are not lost in silence."""
+    row = bound.table.codes()["MP901"]
+    groups: dict[int, list[int]] = {}
+    numbers = {id(document): number for number, document in enumerate(bound.bundle.documents)}
+    for leaf in leaves:
+        groups.setdefault(numbers[id(bound.bundle.owner(leaf))], []).append(leaf)
+    found = []
+    for number, listed in groups.items():
+        document = bound.bundle.documents[number]
+        places = ", ".join(bound.bundle.path(leaf) for leaf in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+        text = f"{document.kind} {Ref(document.namespace or '', document.name)}: {places} reached no output"
+        found.append(Finding("MP901", "error", text, row.remedy, "changes", "dropped", "meshport", bound.feature(listed[0]), leaves=tuple(listed), document=number))
+    return found
+
+
+def _settled(findings: list[Finding], bound: Bound) -> list[Finding]:
+    """Each finding once."""
+    seen: set[tuple[Any, ...]] = set()
+    out = []
+    for finding in findings:
+        key = (finding.code, finding.message, finding.document, finding.leaves, finding.file, finding.line)
+        if key not in seen:
+            seen.add(key)
+            out.append(finding)
+    return out
+
+
+def _explain(found: list[Change], findings: list[Finding]) -> None:
+    by_pair: dict[tuple[str, str], list[int]] = {}
+    for number, finding in enumerate(findings):
+        for pair in finding.explains:
+            by_pair.setdefault(pair, []).append(number)
+    for change in found:
+        change.findings = sorted({*by_pair.get((change.subject, change.aspect), []), *by_pair.get((change.subject, "*"), [])})
+
+
+def _is_loss(finding: Finding) -> bool:
+    return finding.severity == "error" or (finding.disposition in ("dropped", "manual", "approximated") and finding.severity == "warning")
+
+
+def _verify(have: IR, back: IR, options: Options, findings: list[Finding]) -> Verification:
+    from meshport.compare.verify import verify
+
+    return verify(have, back, options)
+
+
+# -- the result's parts
+
+
+def _manifest(obj: Obj, bundle: Bundle, place: Layout) -> Manifest:
+    origins = []
+    for number in obj.origins:
+        document = bundle.documents[number]
+        origins.append({"file": document.file, "document": document.index, "line": document.line or None})
+    return Manifest(obj.value, place.file(obj), origins, tuple(sorted(obj.notes)), obj.changed)
+
+
+def _install(out: Output) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for install in sorted(out.installs.values(), key=lambda item: (item.chart, item.path)):
+        holder: dict[str, Any] = values.setdefault(install.chart, {})
+        steps = install.path.split(".")
+        for step in steps[:-1]:
+            holder = holder.setdefault(step, {})
+        holder[steps[-1]] = install.value
+    return {"helm_values": values, "commands": sorted(out.commands)}
+
+
+def lift(bundle: Bundle, table: Table, options: Options) -> tuple[IR, Bound]:
+    """The IR of a bundle, read as `options.source`, with the documents under the table."""
+    reader = dialect(options.source)
+    bound = Bound(bundle, table, reader.reads)
+    return reader.lift(bound, options), bound
+
+
+def lint(bundle: Bundle, table: Table, options: Options) -> list[Finding]:
+    """Mistakes in the bundle alone."""
+    ir, bound = lift(bundle, table, options)
+    out = Output(bundle, table, options.source, options.source_version, options.source)
+    mistakes = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
+    _losses(mistakes, out)
+    from meshport.lints import lints
+
+    return _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
+
+
+def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
+    """What the configuration of two bundles does differently."""
+    one = resolve(old, table, source=old_mesh, target="istio", **rest)
+    other = resolve(new, table, source=new_mesh, target="istio", **rest)
+    before, _ = lift(old, table, one)
+    after, _ = lift(new, table, other)
+    return changes(before, after, one, other)
+
+
+def options_of(bundle: Bundle, table: Table, values: Mapping[str, Any]) -> Options:
+    """Checked options from plain values."""
+    return resolve(bundle, table, **values)

@@ -1,0 +1,51 @@
+"""Findings about the input as text, and about the bundle as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.findings import Finding
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle
+    from meshport.mapping.bound import Bound
+
+_QUIET = {"MP002"}  # files beside manifests (values, kustomizations) are no mistake
+
+
+def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
+    """What is wrong with the text, and which documents name no namespace."""
+    numbers = {(document.file, document.index): number for number, document in enumerate(bundle.documents)}
+    found = []
+    for problem in bundle.problems:
+        number = numbers.get((problem.file, problem.document if problem.document is not None else -1))
+        found.append(
+            Finding(
+                problem.code,
+                "info" if problem.code in _QUIET else "error",
+                problem.message,
+                problem.remedy,
+                "none",
+                "invalid" if problem.leaves else None,
+                "input",
+                "input",
+                leaves=tuple(sorted(problem.leaves)) if problem.code != "MP004" else (),
+                document=number,
+                file=problem.file,
+                file_document=problem.document,
+                line=problem.line,
+                column=problem.column,
+                path=problem.path,
+            )
+        )
+    homeless = [
+        number
+        for number, document in enumerate(bundle.documents)
+        if bound.mesh[number] and number not in bound.broken and document.namespace is None and document.kind != "GatewayClass"
+    ]
+    if homeless:
+        first = bundle.documents[homeless[0]]
+        row = bound.table.codes()["MP017"]
+        text = f"{len(homeless)} document{'s name' if len(homeless) != 1 else ' names'} no namespace, the first {first.kind} {first.name}; read as in the default namespace"
+        found.append(Finding("MP017", "info", text, row.remedy, "none", None, "input", "input", document=homeless[0]))
+    return found
