@@ -6,13 +6,15 @@ Destinations are the pods reached, paths are sets of texts, and what a mesh does
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
-from meshport.dialects.gateway_api.ranking import in_order
-from meshport.ir.base import PodSet, Ref, Selector
+from meshport.dialects.gateway_api.ranking import contained, in_order
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_of, routes_subject
@@ -61,75 +63,79 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
+    """The aspects of the rules on one port; None where they say what would be so without them."""
     rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
-    out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
     if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
         rules.append(RouteRule("other", (), ()))
-    closed = False
+    live: list[tuple[RouteMatch, dict[str, Any]]] = []
     for rule in rules:
-        if closed:
-            break
-        for text in _match_texts(rule, port):
-            if text in out["rules"]:
-                continue
-            out["rules"][text] = "answers itself" if rule.filter("redirect") or rule.filter("direct-response") else "routes"
-            closed = closed or text == EVERYTHING
-            _rule(world, routes, rule, port, mesh, text, out)
-    if not closed:
+        outcome = _outcome(world, routes, rule, port, mesh)
+        for match in (one for match in rule.matches or (RouteMatch(),) for one in _by_method(match)):
+            if match.port is not None and port is not None:
+                if match.port.value != port:
+                    continue
+                match = replace(match, port=None)
+            if not any(contained(match, known) for known, _ in live):
+                live.append((match, outcome))
+    # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
+    kept = [
+        (match, outcome)
+        for number, (match, outcome) in enumerate(live)
+        if not any(
+            outcome == other and other_number != number and contained(match, known) for other_number, (known, other) in enumerate(live)
+        )
+    ]
+    out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
+    for match, outcome in kept:
+        text = " and ".join(sorted(_match_parts(match))) or EVERYTHING
+        if text not in out["rules"]:
+            for aspect, value in outcome.items():
+                if value:
+                    out[aspect][text] = value
+    if not any(match.everything for match, _ in live):
         out["unmatched"] = "404"
     if out["rules"] == {EVERYTHING: "routes"} and not out["timeout"] and not out["retries"] and not out["filters"]:
-        service = routes.service.value if routes.service is not None else None
-        own = _pods(world, Backend(routes.service, routes.host), port) if service is not None else ""
+        own = _pods(world, Backend(routes.service, routes.host), port)
         if out["backends"] == {EVERYTHING: {own: "1"}}:
             return None
     return {key: value for key, value in out.items() if value}
 
 
-def _match_texts(rule: RouteRule, port: int | None) -> list[str]:
-    """The rule's matches on this port as text, less those that another match of the rule contains."""
-    found: dict[str, frozenset[str]] = {}
-    for match in rule.matches or (RouteMatch(),):
-        if match.port is not None and port is not None and match.port.value != port:
-            continue
-        for parts in _match_parts(match):
-            found[" and ".join(sorted(parts)) or EVERYTHING] = frozenset(parts)
-    return sorted(text for text, parts in found.items() if not any(other < parts for other in found.values()))
+def _by_method(match: RouteMatch) -> list[RouteMatch]:
+    """A match on several methods as one for each, which is how routes write it."""
+    listed = methods(match.method.value) if match.method is not None else None
+    if match.method is None or listed is None or len(listed) < 2:
+        return [match]
+    return [replace(match, method=Fact(Pattern("exact", method), match.method.src)) for method in listed]
 
 
-def _match_parts(match: RouteMatch) -> list[list[str]]:
+def _match_parts(match: RouteMatch) -> list[str]:
     parts = []
     if match.path is not None and (key := path_key(match.path.value)):
         parts.append(f"path {key}")
+    if match.method is not None:
+        parts.append(f"method {' or '.join(methods(match.method.value) or (value_key(match.method.value),))}")
     for what, values in (("header", match.headers), ("query", match.query)):
         parts.extend(f"{what} {name} {value_key(fact.value)}" for name, fact in values)
     parts.extend(f"{name} {fact.value}" for name, fact in match.others if name != "gateways")
-    if match.method is None:
-        return [parts]
-    listed = methods(match.method.value)
-    if listed is None:
-        return [[*parts, f"method {value_key(match.method.value)}"]]
-    return [[*parts, f"method {method}"] for method in listed]
+    return parts
 
 
-def _rule(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | None, mesh: str, text: str, out: dict[str, Any]) -> None:
+def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | None, mesh: str) -> dict[str, Any]:
+    """What becomes of a request that the rule takes, by aspect."""
     answers = rule.filter("redirect") is not None or rule.filter("direct-response") is not None
+    out: dict[str, Any] = {"rules": "answers itself" if answers else "routes"}
     if not answers:
-        backends = rule.backends or (Backend(routes.service, routes.host),)
-        out["backends"][text] = _shares(world, backends, port)
-        retry = _retry(rule.retry, mesh)
-        if retry:
-            out["retries"][text] = retry
+        out["backends"] = _shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
+        out["retries"] = _retry(rule.retry, mesh)
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
     shown.update({name: str(fact.value) for name, fact in rule.extras if name != "name"})
-    if shown:
-        out["timeout"][text] = shown
     filters = _filters(rule.filters)
     for backend in rule.backends:
         if backend.filters:
             filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters)
-    if filters:
-        out["filters"][text] = filters
+    return {**out, "timeout": shown, "filters": filters}
 
 
 def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:

@@ -49,6 +49,25 @@ def overlap(one: RouteMatch, other: RouteMatch) -> bool:
     return True
 
 
+def contained(one: RouteMatch, other: RouteMatch) -> bool:
+    """Whether every request of `one` is one of `other`; False also where it cannot be told."""
+    if other.everything:
+        return True
+    if other.others != () and dict(other.others) != dict(one.others):
+        return False
+    if other.port is not None and (one.port is None or one.port.value != other.port.value):
+        return False
+    if other.path is not None and not within(one.path.value if one.path is not None else Pattern("segments", "/"), other.path.value):
+        return False
+    if other.method is not None and (one.method is None or not within(one.method.value, other.method.value, path=False)):
+        return False
+    for mine, theirs in ((one.headers, other.headers), (one.query, other.query)):
+        known = dict(mine)
+        if any(name not in known or not within(known[name].value, fact.value, path=False) for name, fact in theirs):
+            return False
+    return True
+
+
 def outranks(later: RouteMatch, earlier: RouteMatch) -> bool:
     """Whether Linkerd may prefer `later` for a request that both match."""
     (kind, length), (later_kind, later_length) = form(earlier), form(later)
@@ -112,23 +131,22 @@ def _same(one: RouteMatch, other: RouteMatch) -> bool:
 
 def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
     """Ranked rules as a first-match list. A rule whose matches rank apart stands there several times."""
-    entries: list[tuple[tuple[object, ...], int, RouteMatch]] = []
+    entries: list[tuple[tuple[int, ...], int, RouteMatch]] = []
     place = 0
     for number, rule in enumerate(rules):
         for match in rule.matches or (RouteMatch(),):
             entries.append((_key(match, family, place), number, match))
             place += 1
     if family != "istio":
-        for _, number, match in list(entries):
+        for (*_, at), number, match in list(entries):
             kind, length = form(match)
             if kind != "prefix" or match.path is None:
                 continue
             text = match.path.value.text.rstrip("/") or "/"
-            if any(_beaten(match, text, length, other) for _, _, other in entries):
-                exact = replace(match, path=match.path.map(lambda _, text=text: Pattern("exact", text)))  # type: ignore[misc]
-                entries.append((_key(exact, family, place), number, exact))
-                place += 1
-    entries.sort(key=lambda entry: entry[0])  # type: ignore[arg-type,return-value]
+            if any(_beaten(match, at, text, length, other, other_at) for (*_, other_at), _, other in entries):
+                exact = replace(match, path=Fact(Pattern("exact", text), match.path.src, match.path.feature))
+                entries.append((_key(exact, family, at), number, exact))
+    entries.sort(key=lambda entry: entry[0])
     out: list[RouteRule] = []
     owners: list[int] = []
     for _, number, match in entries:
@@ -140,16 +158,16 @@ def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
     return [replace(rule, matches=() if rule.matches == (RouteMatch(),) else rule.matches) for rule in out]
 
 
-def _beaten(match: RouteMatch, text: str, length: int, other: RouteMatch) -> bool:
+def _beaten(match: RouteMatch, at: int, text: str, length: int, other: RouteMatch, other_at: int) -> bool:
     """Whether Linkerd prefers this prefix over an exact path or a regular expression, where the request's path is the prefix itself."""
     kind, other_length = form(other)
-    if kind == "prefix" or counts(match) <= counts(other) or (kind == "exact" and other_length != length):
+    if kind == "prefix" or (counts(match), -at) <= (counts(other), -other_at) or (kind == "exact" and other_length != length):
         return False
     found = language(other.path.value) if other.path else None
     return (found is None or found.accepts(text)) and overlap(match, other)
 
 
-def _key(match: RouteMatch, family: str, place: int) -> tuple[object, ...]:
+def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     kind, length = form(match)
     headers, query, method = counts(match)
     if family == "istio":

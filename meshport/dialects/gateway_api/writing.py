@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,8 @@ from meshport.ir.routing import Backend, Filter, RouteMatch, gather
 if TYPE_CHECKING:
     from meshport.dialects.output import Obj, Path
 
+_PLAIN = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+_ODD = re.compile(r"//|/\.\.?(?:/|$)|%2[fF]|#")
 CODES = (301, 302)
 """What a redirect may answer in every release of the Gateway API."""
 
@@ -62,10 +65,11 @@ def write_rule(
     if len(written) == len(matches):
         for number, match in enumerate(matches):
             _match(obj, (*base, "matches", number), match, linkerd)
+    open_to_all = gather(*matches) if len(written) < len(matches) else None
     _filters(obj, (*base, "filters"), filters)
     for number, target in enumerate(targets):
         place: Path = (*base, "backendRefs", number)
-        obj.set((*place, "name"), target.ref.name, target.backend.host, target.because)
+        obj.set((*place, "name"), target.ref.name, target.backend.host, target.because, open_to_all)
         if target.ref.namespace != obj.ref.namespace:
             obj.set((*place, "namespace"), target.ref.namespace, target.backend.host)
         if target.port is not None:
@@ -97,11 +101,16 @@ def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
 
 
 def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:
-    if pattern.kind == "exact":
+    if pattern.kind == "exact" and _plain(pattern.text):
         return "Exact", pattern.text
     if pattern.kind == "segments" or (pattern.kind == "prefix" and pattern.text in ("", "/")):
         return "PathPrefix", pattern.text or "/"
     return "RegularExpression", anchored(pattern) if linkerd else full_regex(pattern)
+
+
+def _plain(path: str) -> bool:
+    """Whether the Gateway API admits the path as an exact one."""
+    return _PLAIN.fullmatch(path) is not None and not _ODD.search(path)
 
 
 def _value(pattern: Pattern, linkerd: bool) -> str:

@@ -116,7 +116,8 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
                 sorted((key, str(value.value)) for key, value in item.items("labels") if not isinstance(value.value, dict | list))
             )
             subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src))
-            ir.service_policies.extend(_policies(replace(base, subset=name.value), item.at("trafficPolicy")))
+            subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
+            ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
         known.add(namespace, full, ref.value.name, subsets)
     return known
 
@@ -138,7 +139,7 @@ def _policy(base: ServicePolicy, place: Cursor) -> ServicePolicy:
     for key in place.keys():  # noqa: SIM118  a Cursor is no mapping
         if key not in ("outlierDetection", "portLevelSettings", "port"):
             extras.extend((f"{key}.{path}" if path else key, fact) for path, fact in place.leaves(key))
-    return replace(base, breaker=_breaker(place.at("outlierDetection")), extras=tuple(extras), src=gather(base.host) | place.src)
+    return replace(base, breaker=_breaker(place.at("outlierDetection")), extras=tuple(extras), src=base.src | gather(base.host) | place.src)
 
 
 def _breaker(place: Cursor) -> Breaker | None:

@@ -159,7 +159,7 @@ def _match(place: Cursor) -> RouteMatch:
     fold = place.get("ignoreUriCase", bool)
     if fold is not None and fold.value and path is not None and path.value.kind in ("exact", "prefix"):
         tail = "" if path.value.kind == "exact" else ".*"
-        path = Fact(Pattern("regex", "(?i)" + quote(path.value.text) + tail), path.src | fold.src, path.feature)
+        path = Fact(Pattern("regex", f"(?i:{quote(path.value.text)}{tail})"), path.src | fold.src, path.feature)
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
     others: list[tuple[str, Fact[Any]]] = []

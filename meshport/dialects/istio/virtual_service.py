@@ -142,6 +142,8 @@ class _VirtualService:
         by_port = self._needs_ports()
         forwards = False
         for routes in self.found:
+            if not by_port:
+                self.out.imply("the Service has no other port", routes.port)
             for document in routes.documents or (routes.document,):
                 obj.add_origin(document)
             obj.note(f"from {routes.kind} {routes.ref.value}")
@@ -200,7 +202,14 @@ class _VirtualService:
         label = next((fact for name, fact in rule.extras if name == "name"), None)
         obj.set((*place, "name"), self._unique(slug(rule.name)), label, routes.service)
         port = routes.port if by_port else None
-        if not all(match.everything for match in matches) or port is not None:
+        whole = [match for match in matches if match.everything]
+        if whole:
+            self.out.ignore(
+                "another alternative of the rule takes every request", gather([match for match in matches if not match.everything])
+            )
+            self.out.imply("a prefix / takes every path", gather(whole))
+            matches = []
+        if matches or port is not None:
             for number, match in enumerate(matches or [RouteMatch()]):
                 self._match(obj, (*place, "match", number), match, port)
         redirect = rule.filter("redirect")

@@ -97,6 +97,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     )
     own = {item.service.value for item in policies if item.service is not None}
+    referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     for policy in policies:
         for reason, src in policy.silenced:
             out.ignore(reason, src)
@@ -107,10 +108,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
-        if policy.service is None and not targets and policy.breaker is None and "*" not in policy.host.value:
+        if policy.breaker is None:
             out.ignore("names what the other settings of the rule are for", policy.host)
-        elif policy.breaker is None:
-            out.ignore("names what the other settings of the rule are for", policy.host)
+        if policy.subset and not policy.src & (referred - gather(policy.host)):
+            out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
 
 
 def _targets(policy: ServicePolicy, world: World, own: set[Ref], options: Options) -> tuple[Ref, ...]:

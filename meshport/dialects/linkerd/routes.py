@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
-from meshport.dialects.gateway_api.ranking import in_order, ranked_for_linkerd
+from meshport.dialects.gateway_api.ranking import contained, in_order, ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
 from meshport.dialects.linkerd.resilience import report, retry_annotations
 from meshport.findings import Affected
@@ -88,16 +88,28 @@ class Lowering:
         rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
         if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
             rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
-        out = []
+        out: list[RouteRule] = []
+        earlier: list[RouteMatch] = []
         closed = False
         for number, rule in enumerate(rules):
             if closed:
                 self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
                 continue
             kept = self._rule(rule, number)
-            if kept is not None:
-                out.append(kept)
             closed = rule.everything
+            if kept is None:
+                continue
+            live = [match for match in kept.matches if not any(contained(match, known) for known in earlier)]
+            if kept.matches and not live:
+                self.out.ignore("no request reaches this rule: earlier ones take all of its requests", gather(rule), rule.src)
+                continue
+            if len(live) < len(kept.matches):
+                self.out.ignore(
+                    "no request reaches this match: earlier rules take all of its requests",
+                    gather([m for m in kept.matches if m not in live]),
+                )
+            earlier.extend(live)
+            out.append(replace(kept, matches=tuple(live)))
         return out
 
     def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
@@ -105,8 +117,13 @@ class Lowering:
         matches: list[RouteMatch] = []
         for match in rule.matches:
             matches.extend(self._match(match, shown))
+        if len(matches) > 1 and (whole := next((match for match in matches if match.everything), None)) is not None:
+            self.out.ignore(
+                "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
+            )
+            matches = [whole]
         if rule.matches and not matches:
-            self.say("MP316", rule.src, aspects=ASPECTS, rule=shown)
+            self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
             return None
         blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
         filters: list[Filter] = []
@@ -123,7 +140,9 @@ class Lowering:
         if blocking:
             for kind, fact in blocking:
                 self.lost(fact, *ASPECTS, what=kind, rule=shown)
-            self.say("MP317", rule.src, aspects=ASPECTS, rule=shown, what=", ".join(dict.fromkeys(kind for kind, _ in blocking)))
+            self.say(
+                "MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=", ".join(dict.fromkeys(kind for kind, _ in blocking))
+            )
             return None
         for name, fact in rule.extras:
             self.lost(fact, "timeout", what=name, rule=shown)

@@ -53,7 +53,13 @@ def _one(routes: ServiceRoutes, seen: dict[Ref, ServiceRoutes], ir: IR, out: Out
 
     def say(code: str, disposition: str | None = "dropped", **values: object) -> None:
         out.finding(
-            code, routes.src, document=routes.document, disposition=disposition, affects=affects, explains=every, **{**shown, **values}
+            code,
+            routes.src | gather(routes.rules),
+            document=routes.document,
+            disposition=disposition,
+            affects=affects,
+            explains=every,
+            **{**shown, **values},
         )
 
     if routes.problem:
