@@ -16,7 +16,7 @@ from meshport.dialects.gateway_api.ranking import contained, in_order
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
-from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_of, routes_subject
 from meshport.ir.world import World
 
@@ -39,10 +39,11 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
                 _merge(out.setdefault(subject, {}), found)
     for policy in sorted(ir.service_policies, key=lambda item: (item.host.value, item.subset, item.ref.value)):
         if policy.breaker is not None and policy.breaker.consecutive.value:
-            out.setdefault(breaker_subject(policy), {}).update(_breaker(policy, policy.breaker, ir.mesh))
+            for subject in breaker_subjects(policy):
+                out.setdefault(subject, {}).update(_breaker(policy, policy.breaker, ir.mesh))
         settings = _settings(policy)
-        if settings:
-            out.setdefault(policy_subject(policy), {}).update(settings)
+        for subject in policy_subjects(policy) if settings else ():
+            out.setdefault(subject, {}).update(settings)
     return {subject: out[subject] for subject in sorted(out)}
 
 
@@ -71,6 +72,8 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
     for rule in rules:
         outcome = _outcome(world, routes, rule, port, mesh)
         for match in (one for match in rule.matches or (RouteMatch(),) for one in _by_method(match)):
+            if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
+                continue
             if match.port is not None and port is not None:
                 if match.port.value != port:
                     continue

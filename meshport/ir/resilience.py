@@ -59,6 +59,7 @@ class ServicePolicy:
     port: Fact[int] | None = None
     exports: tuple[Fact[str], ...] = ()
     silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
+    covers: tuple[Ref, ...] = ()  # the known Services that a host with a wildcard stands for
     src: Src = NOWHERE
 
     @property
@@ -68,11 +69,21 @@ class ServicePolicy:
         return name + (f" port {self.port.value}" if self.port else "")
 
 
-def breaker_subject(policy: ServicePolicy) -> str:
-    """What a difference in circuit breaking is about."""
-    return f"breaker of {policy.subject_name}"
+def breaker_subjects(policy: ServicePolicy) -> tuple[str, ...]:
+    """What differences in circuit breaking are about: one subject for each Service that the policy is for."""
+    return tuple(f"breaker of Service {ref}" for ref in policy.covers) or (f"breaker of {policy.subject_name}",)
 
 
-def policy_subject(policy: ServicePolicy) -> str:
-    """What a difference in limits, load balancing or TLS towards a Service is about."""
-    return f"policy of {policy.subject_name}"
+def policy_subjects(policy: ServicePolicy) -> tuple[str, ...]:
+    """What differences in limits, load balancing or TLS towards a Service are about."""
+    return tuple(f"policy of Service {ref}" for ref in policy.covers) or (f"policy of {policy.subject_name}",)
+
+
+def explains_breaker(policy: ServicePolicy, *aspects: str) -> frozenset[tuple[str, str]]:
+    """The differences in circuit breaking that a finding about a policy answers for."""
+    return frozenset((subject, aspect) for subject in breaker_subjects(policy) for aspect in aspects)
+
+
+def explains_policy(policy: ServicePolicy, *aspects: str) -> frozenset[tuple[str, str]]:
+    """The other differences that a finding about a policy answers for."""
+    return frozenset((subject, aspect) for subject in policy_subjects(policy) for aspect in aspects)

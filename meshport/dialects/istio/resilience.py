@@ -13,7 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
-from meshport.ir.resilience import Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import Subset, gather
 
 if TYPE_CHECKING:
@@ -177,10 +177,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),) if policy.service else ()
         for feature, fact in policy.extras:
-            if out.lost(fact, document=policy.document, affects=affects, explains=frozenset({(policy_subject(policy), feature)})) is None:
+            if out.lost(fact, document=policy.document, affects=affects, explains=explains_policy(policy, feature)) is None:
                 out.finding(
                     "MP540", fact, document=policy.document, disposition="dropped", affects=affects,
-                    explains=frozenset({(policy_subject(policy), feature)}), setting=feature, value=fact.value, subject=policy.subject_name,
+                    explains=explains_policy(policy, feature), setting=feature, value=fact.value, subject=policy.subject_name,
                 )  # fmt: skip
         if policy.breaker is not None and policy.service is not None:
             _outlier_detection(policy, policy.breaker, ir, out, options)
@@ -199,7 +199,6 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
     Linkerd's breaker of a Service also governs the backends that its routes send to, so each of them gets the rule.
     """
     assert policy.service is not None
-    subject = breaker_subject(policy)
     mode = breaker.extra("breaker.mode") or breaker.consecutive
     affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),)
     if breaker.consecutive.value == 0:
@@ -223,7 +222,7 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
             obj.note(f"failure accrual of Service {policy.service.value}")
     if breaker.max_penalty is not None:
         fact = breaker.max_penalty if breaker.max_penalty.src else Fact(breaker.max_penalty.value, mode.src, "breaker.max-ejection")
-        explained = frozenset({(subject, "max_penalty")})
+        explained = explains_breaker(policy, "max_penalty")
         shown = one_unit(breaker.max_penalty.value)
         found = None
         if breaker.max_penalty.src:
@@ -239,7 +238,7 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
                 continue
             out.imply("outlierDetection counts failures in a row", fact)
             continue
-        explained = frozenset({(subject, name)})
+        explained = explains_breaker(policy, name)
         if out.lost(fact, document=policy.document, affects=affects, explains=explained) is None:
             out.finding(
                 "MP540", fact, document=policy.document, disposition="dropped", affects=affects, explains=explained,

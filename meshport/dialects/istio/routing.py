@@ -40,9 +40,23 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         return sorted(chosen, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name))
 
     subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir)
+    _spread(ir, world, options)
     for number in of("VirtualService", "networking.istio.io"):
         ir.routes.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
+
+
+def _spread(ir: IR, world: World, options: Options) -> None:
+    """Rules for hosts with a wildcard, with the known Services that they act on: those that no rule of their own hides."""
+    own = {policy.service.value for policy in ir.service_policies if policy.service is not None}
+    for number, policy in enumerate(ir.service_policies):
+        if policy.service is None and policy.host.value.startswith("*"):
+            covered = tuple(
+                sorted(
+                    ref for ref in world.services if ref not in own and resilience.covers(policy.host.value, resilience.fqdn(ref, options))
+                )
+            )
+            ir.service_policies[number] = replace(policy, covers=covered)
 
 
 # -- VirtualService

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.routes import annotations
-from meshport.findings import Affected
+from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.resilience import Breaker, Retry, ServicePolicy, breaker_subject, policy_subject
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
@@ -92,11 +92,9 @@ def _penalty(fact: Fact[str] | None, default: int) -> Fact[int]:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Breakers as annotations of their Services; the rest of a DestinationRule is named in findings."""
-    world = ir.world
     policies = sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     )
-    own = {item.service.value for item in policies if item.service is not None}
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     for policy in policies:
         for reason, src in policy.silenced:
@@ -104,7 +102,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.kind == "Service":
             out.imply("stays on the Service as it is", gather(policy.breaker, policy.extras))
             continue
-        targets = _targets(policy, world, own, options)
+        targets = policy.covers if policy.service is None else (policy.service.value,)
         affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
@@ -114,30 +112,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
 
 
-def _targets(policy: ServicePolicy, world: World, own: set[Ref], options: Options) -> tuple[Ref, ...]:
-    """The Services that a rule is for: a wildcard stands for those known that no rule of their own hides it from."""
-    if policy.service is not None:
-        return (policy.service.value,)
-    pattern = policy.host.value
-    if not pattern.startswith("*"):
-        return ()
-    return tuple(
-        sorted(
-            ref
-            for ref in world.services
-            if ref not in own and f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}".endswith(pattern[1:])
-        )
-    )
-
-
 def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple[Affected, ...], ir: IR, out: Output) -> None:
     breaker = policy.breaker
     if breaker is None:
         return
-    subject = breaker_subject(policy)
     document = policy.document
-    every = frozenset({(subject, aspect) for aspect in ("consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")})
+    every = explains_breaker(policy, "consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")
     known = [ref for ref in targets if ref in ir.world.services]
+    annotated = False
     if policy.subset or policy.port is not None:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
         out.finding(
@@ -163,7 +145,9 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             )  # fmt: skip
             continue
         _annotate(service, policy, breaker, out)
-        _defaults(policy, breaker, subject, affects, out)
+        annotated = True
+    if annotated:
+        _defaults(policy, breaker, affects, out)
     for path, fact in breaker.extras:
         aspect = {"interval": "interval", "maxEjectionPercent": "max_ejection_percent"}.get(path, path)
         report(
@@ -172,7 +156,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             "MP540",
             document,
             affects,
-            frozenset({(subject, aspect)}),
+            explains_breaker(policy, aspect),
             setting=f"outlierDetection.{path}",
             subject=policy.subject_name,
         )
@@ -192,7 +176,7 @@ def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Ou
     obj.note(f"breaker from DestinationRule {policy.ref.value}")
 
 
-def _defaults(policy: ServicePolicy, breaker: Breaker, subject: str, affects: tuple[Affected, ...], out: Output) -> None:
+def _defaults(policy: ServicePolicy, breaker: Breaker, affects: tuple[Affected, ...], out: Output) -> None:
     """What Istio does beside, unasked: it looks every ten seconds and ejects at most a tenth of the endpoints."""
     missing = {
         "interval": ("interval", "10s"),
@@ -201,7 +185,7 @@ def _defaults(policy: ServicePolicy, breaker: Breaker, subject: str, affects: tu
     silent = [value for path, value in missing.items() if breaker.extra(path) is None]
     if silent:
         out.finding(
-            "MP501", document=policy.document, affects=affects, explains=frozenset((subject, aspect) for aspect, _ in silent),
+            "MP501", document=policy.document, affects=affects, explains=explains_breaker(policy, *(aspect for aspect, _ in silent)),
             subject=policy.subject_name, defaults=" and ".join(f"{aspect.replace('_', ' ')} {value}" for aspect, value in silent),
         )  # fmt: skip
 
@@ -211,9 +195,9 @@ def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Outpu
         if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
             out.ignore("what every mesh does by itself between two of its workloads", fact)
             continue
-        explained = frozenset({(policy_subject(policy), path)})
+        explained = explains_policy(policy, path)
         report(out, fact, "MP540", policy.document, affects, explained, setting=path, subject=policy.subject_name)
-    for fact in policy.exports:
+    for fact in policy.exports if not policy.subset and policy.port is None else ():
         if fact.value == "*":
             out.ignore("visible everywhere is the default", fact)
         else:
@@ -231,11 +215,10 @@ def report(
 ) -> None:
     """Name what the target cannot say: by the support row, or by a code of our own where the table has none."""
     row = out.table.feature(fact.feature)
-    if row is not None and out.lost(fact, document=document, affects=affects, explains=explained, **values) is not None:
-        return
-    if row is not None and fact.src and all(leaf in out.irrelevant for leaf in fact.src):
-        return
-    out.finding(
+    found = out.lost(fact, document=document, affects=affects, explains=explained, **values) if row is not None else None
+    if found is not None or (row is not None and fact.src and all(leaf in out.irrelevant for leaf in fact.src)):
+        return found
+    return out.finding(
         code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
     )
 

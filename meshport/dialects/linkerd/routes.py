@@ -14,7 +14,7 @@ from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, in_order, ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
 from meshport.dialects.linkerd.resilience import report, retry_annotations
-from meshport.findings import Affected
+from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
@@ -76,9 +76,9 @@ class Lowering:
             **values,
         )
 
-    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> None:
+    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> Finding | None:
         values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
-        report(self.out, fact, "MP320", self.routes.document, self.affects, self.explained(*aspects), **values)
+        return report(self.out, fact, "MP320", self.routes.document, self.affects, self.explained(*aspects), **values)
 
     # -- rules
 
@@ -122,6 +122,9 @@ class Lowering:
                 "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
             )
             matches = [whole]
+        if rule.matches and all(_elsewhere(match) for match in rule.matches):
+            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *rule.src, *gather(rule)}))
+            return None
         if rule.matches and not matches:
             self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
             return None
@@ -138,11 +141,13 @@ class Lowering:
         if any(backend.service is None for backend in rule.backends):
             blocking += [("external host", backend.host) for backend in rule.backends if backend.service is None]
         if blocking:
-            for kind, fact in blocking:
-                self.lost(fact, *ASPECTS, what=kind, rule=shown)
-            self.say(
-                "MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=", ".join(dict.fromkeys(kind for kind, _ in blocking))
-            )
+            said = [self.lost(fact, *ASPECTS, what=kind, rule=shown) for kind, fact in blocking]
+            error = next((item for item in said if item is not None and item.severity == "error"), None)
+            if error is not None:
+                error.leaves = tuple(sorted({*error.leaves, *rule.src, *gather(rule)}))
+            else:
+                kinds = ", ".join(dict.fromkeys(kind for kind, _ in blocking))
+                self.say("MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=kinds)
             return None
         for name, fact in rule.extras:
             self.lost(fact, "timeout", what=name, rule=shown)
@@ -156,23 +161,30 @@ class Lowering:
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         """The match in words that Linkerd has, with one entry a method; [] where it asks for something that Linkerd cannot ask."""
-        unsaid = []
+        unsaid: list[str] = []
+        error: Finding | None = None
+        path = str(match.path.value) if match.path is not None else "every path"
         for key, fact in match.others:
-            if key == "gateways":
-                if "mesh" in (fact.value or ()):
-                    self.out.ignore("the match holds in the mesh, which is where the route is", fact)
-                    continue
-                self.say("MP702", fact, aspects=(), rule=shown)
-                unsaid.append(key)
+            if key == "gateways" and "mesh" in (fact.value or ()):
+                self.out.ignore("the match holds in the mesh, which is where the route is", fact)
                 continue
-            self.lost(fact, *ASPECTS, what=f"match on {key}", rule=shown)
             unsaid.append(key)
+            if key != "authority":
+                found = self.lost(fact, *ASPECTS, what=f"match on {key}", rule=shown, path=path)
+                error = found if found is not None and found.severity == "error" else error
         for name, fact in match.headers:
             if name.startswith((":", "@")):
                 self.say("MP318", fact, aspects=ASPECTS, rule=shown, header=name)
+                error = self.out.findings[-1]
                 unsaid.append(name)
+        if unsaid == ["gateways"]:
+            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *match.src}))
+            return []
         if unsaid:
-            self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(unsaid))
+            if error is not None:
+                error.leaves = tuple(sorted({*error.leaves, *match.src}))
+            else:
+                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(unsaid))
             return []
         if match.method is None:
             return [match]
@@ -191,7 +203,7 @@ class Lowering:
                 self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
             elif item.kind == "redirect" and what == "code" and fact.value not in CODES:
                 near = 301 if fact.value == 308 else 302
-                self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, code=fact.value, near=near)
+                self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, answer=fact.value, near=near)
                 parts.append((what, fact.map(lambda _, near=near: near)))  # type: ignore[misc]
             elif item.kind == "redirect" and what == "hostname" and ":" in text:
                 host, _, port = text.partition(":")
@@ -410,6 +422,11 @@ class Lowering:
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=True)
         obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def _elsewhere(match: RouteMatch) -> bool:
+    """Whether a match is for gateways alone, so that no client in the mesh follows it."""
+    return any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
 
 
 def _said(routes: ServiceRoutes, rule: RouteRule) -> bool:
