@@ -71,13 +71,11 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
     live: list[tuple[RouteMatch, dict[str, Any]]] = []
     for rule in rules:
         outcome = _outcome(world, routes, rule, port, mesh)
-        for match in (one for match in rule.matches or (RouteMatch(),) for one in _by_method(match)):
+        if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
+            break
+        for match in (one for match in _on_port(rule, port) for one in _by_method(match)):
             if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
                 continue
-            if match.port is not None and port is not None:
-                if match.port.value != port:
-                    continue
-                match = replace(match, port=None)
             if not any(contained(match, known) for known, _ in live):
                 live.append((match, outcome))
     # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
@@ -102,6 +100,24 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
         if out["backends"] == {EVERYTHING: {own: "1"}}:
             return None
     return {key: value for key, value in out.items() if value}
+
+
+def _refuses(rule: RouteRule) -> bool:
+    """Whether the rule answers 404 by itself, as if there were none."""
+    answer = rule.filter("direct-response")
+    status = answer.part("status") if answer is not None else None
+    return status is not None and status.value == 404
+
+
+def _on_port(rule: RouteRule, port: int | None) -> list[RouteMatch]:
+    """The matches as they are for requests to one port."""
+    found = []
+    for match in rule.matches or (RouteMatch(),):
+        if match.port is None or port is None:
+            found.append(match)
+        elif match.port.value == port:
+            found.append(replace(match, port=None))
+    return found
 
 
 def _by_method(match: RouteMatch) -> list[RouteMatch]:
@@ -143,7 +159,10 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
 
 def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:
     return {
-        item.kind: {name: str(fact.value).replace("%%", "%") for name, fact in sorted(item.parts, key=lambda part: part[0])}
+        item.kind: {
+            name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
+            for name, fact in sorted(item.parts, key=lambda part: part[0])
+        }
         for item in filters
         if item.parts
     }

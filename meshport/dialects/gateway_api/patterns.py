@@ -146,7 +146,7 @@ def methods(pattern: Pattern) -> tuple[str, ...] | None:
 
 
 def simplest(pattern: Pattern) -> Pattern:
-    """A regular expression as the exact text that it stands for, where it is one."""
+    """A regular expression as the text or the prefix that it stands for, where it is one."""
     if pattern.kind != "regex":
         return pattern
     found = language(pattern)
@@ -154,6 +154,6 @@ def simplest(pattern: Pattern) -> Pattern:
         only = found.describe(BARE_PATHS) if found is not None else None
     except ValueProblem:
         only = None
-    if only is not None and only[0] == "exact":
-        return Pattern("exact", only[1])
+    if only is not None and only[0] in ("exact", "prefix"):
+        return Pattern(*only)
     return Pattern("regex", bare(pattern.text))

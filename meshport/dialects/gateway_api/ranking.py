@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact, sources
+from meshport.ir.base import Fact
 from meshport.ir.routing import RouteMatch, RouteRule
 
 Form = tuple[str, int]  # exact, prefix or regex, and how long
@@ -176,5 +176,12 @@ def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     return (1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
 
 
-def united_src(matches: Sequence[RouteMatch]) -> frozenset[int]:
-    return sources(*(match.src for match in matches))
+def reranked(rules: Sequence[RouteRule]) -> bool:
+    """Whether Istio, ranking a first-match list as a route of the Gateway API, may choose another rule for some request."""
+    listed = [(match, number) for number, rule in enumerate(rules) for match in rule.matches or (RouteMatch(),)]
+    return any(
+        _key(later, "istio", 1) < _key(match, "istio", 0) and overlap(match, later)
+        for place, (match, number) in enumerate(listed)
+        for later, other in listed[place + 1 :]
+        if other != number
+    )

@@ -220,6 +220,16 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
             obj.set((*detection, "baseEjectionTime"), one_unit(max(breaker.penalty.value, 1)), breaker.penalty, mode)
             obj.set((*detection, "maxEjectionPercent"), 100, mode)
             obj.note(f"failure accrual of Service {policy.service.value}")
+            if target != policy.service.value:
+                aspects = ("consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")
+                out.finding(
+                    "MP506",
+                    document=policy.document,
+                    affects=(Affected(target.namespace, target.name, None),),
+                    explains=frozenset((f"breaker of Service {target}", aspect) for aspect in aspects),
+                    subject=policy.subject_name,
+                    backend=str(target),
+                )
     if breaker.max_penalty is not None:
         fact = breaker.max_penalty if breaker.max_penalty.src else Fact(breaker.max_penalty.value, mode.src, "breaker.max-ejection")
         explained = explains_breaker(policy, "max_penalty")

@@ -17,7 +17,7 @@ from meshport.dialects.istio import resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -86,6 +86,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             (root.number,),
             gateways=gateways,
             family="istio",
+            consumer=_consumer(exports, namespace, service),
             exports=exports,
             hosts=len(hosts),
             src=spec.src,
@@ -96,6 +97,12 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             if spec.each(protocol):
                 found.append(replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src))
     return found
+
+
+def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | None) -> Fact[str] | None:
+    """The namespace whose clients alone follow rules for a Service of another one."""
+    alone = len(exports) == 1 and exports[0].value in (".", namespace)
+    return exports[0].map(lambda _: namespace) if alone and service is not None and service.namespace != namespace else None
 
 
 def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> RouteRule:

@@ -9,9 +9,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
-from meshport.dialects.gateway_api.ranking import in_order
+from meshport.dialects.gateway_api.ranking import in_order, reranked
 from meshport.dialects.gateway_api.writing import Target, shares, write_rule
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.linkerd.resilience import report
@@ -98,6 +98,7 @@ class _VirtualService:
     def __init__(self, ir: IR, out: Output, options: Options, service: Ref, consumer: str, found: list[ServiceRoutes]) -> None:
         self.ir, self.out, self.options, self.service, self.consumer, self.found = ir, out, options, service, consumer, found
         self.names: set[str] = set()
+        self.reported: set[Src] = set()
         self.affects = (Affected(service.namespace, service.name, None),)
         self.group = f"service {service.name}"
 
@@ -126,9 +127,11 @@ class _VirtualService:
 
     def write(self) -> None:
         if self.options.routes == "gateway-api" and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
-            for routes in self.found:
-                self._http_route(routes)
-            return
+            if not any(reranked(in_order(routes.rules, routes.family)) for routes in self.found):
+                for routes in self.found:
+                    self._http_route(routes)
+                return
+            self.say("MP407", disposition=None)
         first = self.found[0]
         namespace = self.consumer or self.service.namespace
         src = gather(*(routes.service for routes in self.found), *(routes.consumer for routes in self.found))
@@ -223,24 +226,20 @@ class _VirtualService:
         if redirect is None:
             self._retries(obj, (*place, "retries"), rule, routes, shown)
             self._route(obj, (*place, "route"), rule, routes)
-        for name, fact in (
-            ("response", rule.response_timeout),
-            ("idle", rule.idle_timeout),
-            *(item for item in rule.extras if item[0] != "name"),
-        ):
-            if fact is not None:
-                self.lost(
-                    fact,
-                    "timeout",
-                    what=f"{name} timeout",
-                    rule=shown,
-                    value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value,
-                )
+        self._settings(rule, shown)
         for item in rule.filters:
             if item.kind not in ("request-headers", "response-headers", "redirect"):
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}", rule=shown)
         return 1
+
+    def _settings(self, rule: RouteRule, shown: str) -> None:
+        """Timeouts that Istio has not; each is named once, however many rules share it."""
+        for name, fact in (("response", rule.response_timeout), ("idle", rule.idle_timeout), *rule.extras):
+            if fact is not None and name != "name" and fact.src not in self.reported:
+                self.reported.add(fact.src)
+                value = one_unit(fact.value) if isinstance(fact.value, int) else fact.value
+                self.lost(fact, "timeout", "retries", what=f"{name} timeout", rule=shown, value=value)
 
     def _match(self, obj: Obj, place: Path, match: RouteMatch, port: Fact[int] | None) -> None:
         if match.method is not None:
@@ -299,8 +298,9 @@ class _VirtualService:
         words, unknown = _retry_on(retry)
         if unknown:
             self.say("MP404", *retry.conditions, aspects=("retries",), disposition="approximated", rule=shown, codes=", ".join(unknown))
-        if retry.per_try_timeout is not None:
-            obj.set((*place, "perTryTimeout"), one_unit(retry.per_try_timeout.value), retry.per_try_timeout)
+        per_try = retry.per_try_timeout or rule.response_timeout
+        if per_try is not None:
+            obj.set((*place, "perTryTimeout"), one_unit(per_try.value), per_try)
         obj.set((*place, "retryOn"), ",".join(words) or "refused-stream", *(retry.conditions or (retry.attempts,)))
         if retry.attempts.feature == "retry.retryable":
             self._budget(retry, shown, routes)
@@ -321,6 +321,9 @@ class _VirtualService:
                     rule.set(("spec", "trafficPolicy", "retryBudget", "percent"), min(float(fact.value) * 100, 100.0), fact)
                 else:
                     rule.set(("spec", "trafficPolicy", "retryBudget", "minRetryConcurrency"), int(fact.value), fact)
+            elif name == "ttl" and version_key(self.options.target_version) >= (1, 31):
+                rule = destination_rule(self.service, self.out, self.options, gather(routes.service), document=routes.document)
+                rule.set(("spec", "trafficPolicy", "retryBudget", "budgetInterval"), one_unit(milliseconds(fact.value)), fact)
             if all(not set(fact.src) <= set(item.leaves) or item.feature != fact.feature for item in self.out.findings):
                 row = self.out.table.feature(fact.feature)
                 cell = self.out.table.support(fact.feature, "istio", self.options.target_version) if row else None
@@ -386,10 +389,9 @@ class _VirtualService:
                 )
             write_rule(obj, index, rule.matches, targets, rule.filters, rule.timeout, gather(routes.service), linkerd=False)
             if rule.retry is not None and not rule.retry.none:
-                self.say("MP405", rule.retry.src, aspects=("retries",), rule=rule.name)
-            for name, fact in (("response", rule.response_timeout), ("idle", rule.idle_timeout), *rule.extras):
-                if fact is not None:
-                    self.lost(fact, "timeout", what=f"{name} timeout", rule=rule.name)
+                self.say("MP405", gather(rule.retry), aspects=("retries",), rule=rule.name)
+            self._settings(rule, rule.name)
+        self.say("MP406", aspects=("retries",), disposition=None)
         obj.note(f"from {routes.kind} {routes.ref.value}")
 
 

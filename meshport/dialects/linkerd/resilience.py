@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.routes import annotations
-from meshport.findings import Affected, Finding
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather

@@ -133,6 +133,9 @@ class Lowering:
         for item in rule.filters:
             if item.kind in ("rewrite", "direct-response"):
                 blocking += [(item.kind, fact) for _, fact in item.parts]
+            elif item.kind == "response-headers" and version_key(self.options.target_version) < (2, 14):
+                for what, fact in item.parts:
+                    self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the response header change {what}")
             elif item.kind in ("request-headers", "response-headers", "redirect"):
                 filters.append(self._filter(item, shown))
             else:
@@ -199,7 +202,9 @@ class Lowering:
         for what, fact in item.parts:
             name = what.partition(":")[2]
             text = str(fact.value)
-            if item.kind != "redirect" and (name in ("host", ":authority") or ("%" in text and not what.startswith("remove"))):
+            if item.kind != "redirect" and (
+                name in ("host", ":authority") or ("%" in text.replace("%%", "") and not what.startswith("remove"))
+            ):
                 self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
             elif item.kind == "redirect" and what == "code" and fact.value not in CODES:
                 near = 301 if fact.value == 308 else 302
@@ -214,7 +219,7 @@ class Lowering:
                 if fact.value not in ({}, None):
                     self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
             else:
-                parts.append((what, fact))
+                parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if isinstance(fact.value, str) else fact))
         return Filter(item.kind, tuple(parts))
 
     def _times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
@@ -323,14 +328,14 @@ class Lowering:
     def write(self) -> None:
         api = route_api(self.options.target_version)
         if api is None:
-            self.say("MP302", self.routes.src, aspects=ASPECTS, version=self.options.target_version)
+            self.say("MP302", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, version=self.options.target_version)
             return
         rules = self.rules()
         ports = (
             [self.routes.port.value] if self.routes.port is not None else [port.number for port in self.service.ports if speaks_http(port)]
         )
         if not ports:
-            self.say("MP305", self.routes.src, aspects=ASPECTS)
+            self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
         for port in ports:
             self._port(api, rules, port, len(ports) > 1)
@@ -358,7 +363,7 @@ class Lowering:
         matches_of = ranked_for_linkerd([rule for rule, _ in chosen])
         entries = [(rule, targets, matches) for (rule, targets), matches in zip(chosen, matches_of, strict=True) if matches]
         if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
-            self.say("MP322", self.routes.src, aspects=ASPECTS)
+            self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
         runs: list[list[tuple[RouteRule, list[Target], list[RouteMatch]]]] = []
         for entry in entries:

@@ -34,15 +34,16 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Routes as HTTPRoutes on Services; what belongs to an ingress stays as it is."""
     _gateways(ir, out, options)
-    seen: dict[Ref, ServiceRoutes] = {}
+    seen: dict[tuple[Ref, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value, item.port.value if item.port else 0)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
         _one(routes, seen, ir, out, options)
 
 
-def _one(routes: ServiceRoutes, seen: dict[Ref, ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
+def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
     world = ir.world
+    consumer = routes.consumer.value if routes.consumer is not None else ""
     shown = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
     affects = (
         (Affected(routes.service.value.namespace, routes.service.value.name, routes.port.value if routes.port else None),)
@@ -74,21 +75,21 @@ def _one(routes: ServiceRoutes, seen: dict[Ref, ServiceRoutes], ir: IR, out: Out
         say("MP306", protocol=routes.protocol.upper())
     elif routes.service is None:
         say("MP310", host=routes.host.value or "(a delegate without hosts)")
-    elif routes.kind == "VirtualService" and routes.service.value in seen:
-        say("MP311", other=str(seen[routes.service.value].ref.value))
+    elif routes.kind == "VirtualService" and (routes.service.value, consumer) in seen:
+        say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
     elif (service := world.services.get(routes.service.value)) is None:
         ref = routes.service.value
         say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
     elif service.headless or service.external_name:
         say("MP303", what="headless" if service.headless else "of type ExternalName")
     else:
-        seen[routes.service.value] = routes
+        seen[routes.service.value, consumer] = routes
         for gateway in routes.gateways:
             if gateway.value == "mesh":
                 out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
             else:
                 out.finding("MP702", gateway, document=routes.document, disposition="manual", affects=affects, rule=gateway.value, **shown)
-        for fact in routes.exports:
+        for fact in routes.exports if routes.consumer is None else ():
             if fact.value == "*":
                 out.ignore("visible everywhere is the default", fact)
             else:
