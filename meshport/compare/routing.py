@@ -1,6 +1,7 @@
 """Routing and resilience in a normal form that does not depend on the mesh: equal text for equal meaning.
 
-A subject is a port of a Service; its aspects are the rules there are, where each sends, what it does on the way, how long it waits and what it retries.
+A subject is a port of a Service; its aspects are the rules there are, where each sends, what it does on the way, how long it waits and
+what it retries.
 Destinations are the pods reached, paths are sets of texts, and what a mesh does unasked stands there like anything else.
 """
 
@@ -48,7 +49,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
 
 
 def _places(world: World, routes: ServiceRoutes) -> list[tuple[str, int | None]]:
-    name = routes.subject_name + (f" for clients of {routes.consumer.value}" if routes.consumer is not None else "")
+    name = routes.subject_name
     if routes.port is not None:
         return [(routes_subject(name, routes.port.value), routes.port.value)]
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
@@ -73,7 +74,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
         outcome = _outcome(world, routes, rule, port, mesh)
         if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
             break
-        for match in (one for match in _on_port(rule, port) for one in _by_method(match)):
+        for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
             if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
                 continue
             if not any(contained(match, known) for known, _ in live):

@@ -15,7 +15,10 @@ ISTIO_CONDITIONS = ("connect-failure", "refused-stream", "unavailable", "cancell
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """`attempts` are tries after the first; 0 is none. `conditions` are the field's words: 5xx, gateway-error, reset, connect-failure, 503, unavailable..."""
+    """`attempts` are tries after the first; 0 is none.
+
+    `conditions` are the field's words: 5xx, gateway-error, reset, connect-failure, 503, unavailable...
+    """
 
     attempts: Fact[int] | None = None
     per_try_timeout: Fact[int] | None = None
@@ -32,7 +35,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Ejection of an endpoint. `consecutive` failures in a row eject it for `penalty`, at most `max_penalty`; the rest by feature in `extras`."""
+    """Ejection of an endpoint.
+
+    `consecutive` failures in a row eject it for `penalty`, at most `max_penalty`; the rest by feature in `extras`.
+    """
 
     consecutive: Fact[int]
     penalty: Fact[int]

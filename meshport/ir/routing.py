@@ -1,6 +1,7 @@
 """Where requests to a Service go: rules, matches, backends, and what is done to requests on the way.
 
-Destinations are Services with an optional narrowing by pod labels (a subset); what counts in a comparison is the set of pods reached, so a subset and a
+Destinations are Services with an optional narrowing by pod labels (a subset); what counts in a comparison is the set of pods reached, so
+a subset and a
 Service of its own compare equal.
 """
 
@@ -44,9 +45,11 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Something done to a request or a response: `kind` request-headers, response-headers, redirect, rewrite, mirror, fault, cors, direct-response, other.
+    """Something done to a request or a response: `kind` request-headers, response-headers, redirect, rewrite, mirror, fault, cors,
+    direct-response, other.
 
-    `parts` are (what, fact). Header filters say `set:name`, `add:name`, `remove:name`; redirects path, prefix, hostname, scheme, port and code; the other
+    `parts` are (what, fact). Header filters say `set:name`, `add:name`, `remove:name`; redirects path, prefix, hostname, scheme, port and
+    code; the other
     kinds keep the source's own paths.
     """
 
@@ -98,7 +101,8 @@ class RouteRule:
 class ServiceRoutes:
     """The rules for requests to one Service (or host).
 
-    `selection` is `first` (the first rule that matches) or `ranked` (the most specific match). `unmatched` is `refuse` (404) or `forward` (to the Service).
+    `selection` is `first` (the first rule that matches) or `ranked` (the most specific match). `unmatched` is `refuse` (404) or `forward`
+    (to the Service).
     """
 
     ref: Fact[Ref]  # the object
@@ -128,7 +132,9 @@ class ServiceRoutes:
 
     @property
     def subject_name(self) -> str:
-        return f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
+        """What the rules are for, in words that subjects of differences begin with."""
+        name = f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
+        return name + (f" for clients of {self.consumer.value}" if self.consumer is not None else "")
 
 
 def gather(*things: Any) -> Src:

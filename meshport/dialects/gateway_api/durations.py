@@ -1,4 +1,5 @@
-"""Durations as routes use them: whole milliseconds inside, one integer with one unit outside, which every reader of the three meshes takes."""
+"""Durations as routes use them: whole milliseconds inside, one integer with one unit outside, which every reader of the three meshes
+takes."""
 
 from __future__ import annotations
 

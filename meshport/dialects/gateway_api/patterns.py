@@ -112,7 +112,7 @@ def top_level(regex: str) -> list[str]:
             at += 2
             continue
         if in_class:
-            in_class = char != "]" or current.endswith("[") or current.endswith("[^")
+            in_class = char != "]" or current.endswith(("[", "[^"))
         elif char == "[":
             in_class = True
         elif char == "(":
@@ -130,7 +130,8 @@ def top_level(regex: str) -> list[str]:
 
 
 def anchored(pattern: Pattern) -> str:
-    """A regular expression as Linkerd should read it: anchored, and grouped where it has alternatives, since Rust takes the leftmost one."""
+    """A regular expression as Linkerd should read it: anchored, and grouped where it has alternatives, since Rust takes the leftmost
+    one."""
     body = full_regex(pattern)
     return f"^(?:{body})$" if len(top_level(body)) > 1 else f"^{body}$"
 

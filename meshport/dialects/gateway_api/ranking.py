@@ -1,8 +1,11 @@
 """The order of rules: from one mesh's way of choosing among those that match to another's.
 
-First-match lists are the middle ground. A ranked route becomes one by sorting its matches as its mesh ranks them; a first-match list becomes ranked matches
-by adding, to a rule that a later one would outrank, the alternative "this match and that one": it takes no request more, and ranks at least as high.
-Linkerd compares the length of the path match whatever its type (a regular expression counts the whole path, the prefix `/` one), then the number of
+First-match lists are the middle ground. A ranked route becomes one by sorting its matches as its mesh ranks them; a first-match list
+becomes ranked matches
+by adding, to a rule that a later one would outrank, the alternative "this match and that one": it takes no request more, and ranks at
+least as high.
+Linkerd compares the length of the path match whatever its type (a regular expression counts the whole path, the prefix `/` one), then the
+number of
 headers, of query parameters, and the method; Istio puts exact before prefix before regular expression, then length, method, headers, query.
 """
 

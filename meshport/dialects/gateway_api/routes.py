@@ -1,6 +1,7 @@
 """Reading HTTPRoutes, GRPCRoutes and Gateways, as Istio and Linkerd read them.
 
-A parent that is a Service makes a route of the mesh, a Gateway one of the ingress. Which match wins is each mesh's own affair: see `ranking`.
+A parent that is a Service makes a route of the mesh, a Gateway one of the ingress. Which match wins is each mesh's own affair: see
+`ranking`.
 """
 
 from __future__ import annotations
@@ -157,9 +158,8 @@ def _rule(place: Cursor, index: int, route: Ref, kind: str, family: str, options
     retry = _retry(place.at("retry")) if family == "istio" else None
     backend_timeout = place.at("timeouts").get("backendRequest", milliseconds)
     if family == "linkerd":
-        for key in ("retry", "sessionPersistence"):
-            if place.at(key):
-                silenced.append((f"Linkerd does not read `{key}` of a rule", place.at(key).src))
+        unread = [key for key in ("retry", "sessionPersistence") if place.at(key)]
+        silenced.extend((f"Linkerd does not read `{key}` of a rule", place.at(key).src) for key in unread)
         if backend_timeout is not None and _since(options.source_version, (2, 16)):
             silenced.append(("Linkerd has not applied timeouts.backendRequest since 2.16", backend_timeout.src))
             backend_timeout = None
@@ -293,7 +293,7 @@ def _values(place: Cursor, key: str, lower: bool) -> tuple[tuple[str, Fact[Patte
 
 def _annotated(root: Cursor, rules: tuple[RouteRule, ...], silenced: list[tuple[str, Src]]) -> tuple[RouteRule, ...]:
     """Linkerd's annotations on a route hold for each of its rules; its timeout annotation beats the field."""
-    notes = annotations(root)
+    notes = annotations_of(root)
     retry = linkerd_retry(notes)
     timeouts = {key: notes.get(f"timeout.linkerd.io/{key}") for key in ("request", "response", "idle")}
     parsed = {key: duration(fact) for key, fact in timeouts.items()}
@@ -313,7 +313,7 @@ def _annotated(root: Cursor, rules: tuple[RouteRule, ...], silenced: list[tuple[
     return tuple(out)
 
 
-def annotations(root: Cursor) -> dict[str, Fact[str]]:
+def annotations_of(root: Cursor) -> dict[str, Fact[str]]:
     """The object's annotations as facts."""
     return {key: fact for key, item in root.items("metadata", "annotations") if (fact := item.fact(str)) is not None}
 

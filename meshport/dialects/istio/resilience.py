@@ -1,6 +1,7 @@
 """How Istio says resilience: DestinationRule traffic policies, VirtualService retries; both directions.
 
-DestinationRules are looked up, not merged: the namespace first (the route's, the Service's, the root's), then the most specific host; inside one rule a
+DestinationRules are looked up, not merged: the namespace first (the route's, the Service's, the root's), then the most specific host;
+inside one rule a
 subset's block replaces the whole block above it. https://istio.io/latest/docs/reference/config/networking/destination-rule/
 """
 
@@ -34,7 +35,8 @@ def own_ref(root: Cursor, options: Options) -> Fact[Ref]:
 
 
 def resolve(host: str, namespace: str, options: Options) -> Ref | None:
-    """The Service that a host means, None for any other host: a name without a dot is one of `namespace`, a dotted one is taken as it stands."""
+    """The Service that a host means, None for any other host: a name without a dot is one of `namespace`, a dotted one is taken as it
+    stands."""
     name = host.lower()
     if "*" in name or ":" in name:
         return None

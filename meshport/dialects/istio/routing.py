@@ -1,6 +1,7 @@
 """How Istio says routing: the lift of VirtualServices, and of the Gateway API routes that istiod reads.
 
-The first rule that matches decides; a request that none takes is answered 404; regular expressions match from end to end; a `prefix` is one of characters.
+The first rule that matches decides; a request that none takes is answered 404; regular expressions match from end to end; a `prefix` is
+one of characters.
 https://istio.io/latest/docs/reference/config/networking/virtual-service/
 """
 
@@ -93,9 +94,11 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
         )
         if rules or not (spec.each("tls") or spec.each("tcp")):
             found.append(base)
-        for protocol in ("tls", "tcp"):
-            if spec.each(protocol):
-                found.append(replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src))
+        found.extend(
+            replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src)
+            for protocol in ("tls", "tcp")
+            if spec.each(protocol)
+        )
     return found
 
 
@@ -183,10 +186,8 @@ def _match(place: Cursor) -> RouteMatch:
         path = Fact(Pattern("regex", f"(?i:{quote(path.value.text)}{tail})"), path.src | fold.src, path.feature)
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
-    others: list[tuple[str, Fact[Any]]] = []
-    for key in ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders"):
-        if (fact := place.whole(key)) is not None and fact.value not in ("", [], {}):
-            others.append((key, fact))
+    demands = ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders")
+    others = [(key, fact) for key in demands if (fact := place.whole(key)) is not None and fact.value]
     name = place.text("name")
     return RouteMatch(
         path,

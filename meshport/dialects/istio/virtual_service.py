@@ -74,7 +74,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             )  # fmt: skip
         elif (service := ir.world.services.get(routes.service.value)) is not None and (service.headless or service.external_name):
             out.finding(
-                "MP303", routes.src, document=routes.document, disposition="dropped", what="headless" if service.headless else "of type ExternalName",
+                "MP303", routes.src, document=routes.document, disposition="dropped",
+                what="headless" if service.headless else "of type ExternalName",
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
             )  # fmt: skip
         else:
@@ -367,7 +368,8 @@ class _VirtualService:
 
     def _http_route(self, routes: ServiceRoutes) -> None:
         obj = self.out.object(
-            "gateway.networking.k8s.io/v1", "HTTPRoute", Ref(self.consumer or self.service.namespace, routes.ref.value.name), owner=routes.document,
+            "gateway.networking.k8s.io/v1", "HTTPRoute", Ref(self.consumer or self.service.namespace, routes.ref.value.name),
+            owner=routes.document,
             group=self.group, rank=30, because=gather(routes.ref),
         )  # fmt: skip
         parent: Path = ("spec", "parentRefs", 0)

@@ -1,6 +1,7 @@
 """ServiceProfiles and TrafficSplits, as Linkerd acts on them.
 
-The first route whose condition holds counts requests, limits and retries them; whatever matches none passes. A split divides all of them. Both silence the
+The first route whose condition holds counts requests, limits and retries them; whatever matches none passes. A split divides all of them.
+Both silence the
 routes, annotations and failure accrual of their Service. https://linkerd.io/2-edge/reference/service-profiles/
 """
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import METHODS, bare, language, top_level
-from meshport.dialects.gateway_api.routes import annotations, duration, linkerd_retry
+from meshport.dialects.gateway_api.routes import annotations_of, duration, linkerd_retry
 from meshport.dialects.smi import splits
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
@@ -71,7 +72,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 def _with_services(
     kept: list[ServiceRoutes], bound: Bound, world: World, found: dict[tuple[Ref, str], ServiceRoutes]
 ) -> list[ServiceRoutes]:
-    """Retry and timeout annotations of Services: handed to routes that say nothing of the kind, or a rule for everything where there is no route."""
+    """Retry and timeout annotations of Services: handed to routes that say nothing of the kind, or a rule for everything where there is
+    no route."""
     profiled = {service for service, _ in found}
     out = list(kept)
     for ref in sorted(world.services):
@@ -79,7 +81,7 @@ def _with_services(
         if not any(key.startswith(ROUTE_KEYS) for key in service.annotations):
             continue
         root = Cursor.root(bound, service.document)
-        notes = {key: fact for key, fact in annotations(root).items() if key.startswith(ROUTE_KEYS)}
+        notes = {key: fact for key, fact in annotations_of(root).items() if key.startswith(ROUTE_KEYS)}
         src = gather(*notes.values())
         if ref in profiled:
             key = next(key for key in sorted(found) if key[0] == ref)
@@ -189,7 +191,7 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     labels = host.split(".")
     service = Ref(labels[1], labels[0]) if len(labels) >= 3 and labels[2] == "svc" else None
     return Backend(
-        authority.map(lambda _: service) if service else None,  # type: ignore[arg-type]
+        authority.map(lambda _: service) if service else None,
         authority.map(lambda _: host),
         authority.map(lambda _: int(port)) if port.isdigit() else None,
         weight=place.get("weight", splits.weight),

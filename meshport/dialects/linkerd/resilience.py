@@ -1,6 +1,7 @@
 """How Linkerd says resilience: annotations on Services and routes; both directions.
 
-A breaker needs its four annotations together: with a minimum penalty above the maximum, which is one minute unless said, Linkerd switches it off without a
+A breaker needs its four annotations together: with a minimum penalty above the maximum, which is one minute unless said, Linkerd switches
+it off without a
 word. https://linkerd.io/2-edge/reference/circuit-breaking/
 """
 
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.gateway_api.routes import annotations
-from meshport.findings import Affected
+from meshport.dialects.gateway_api.routes import annotations_of
+from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather
@@ -39,7 +40,7 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
     for ref in sorted(world.services):
         service = world.services[ref]
         root = Cursor.root(bound, service.document)
-        notes = annotations(root)
+        notes = annotations_of(root)
         own = {key: fact for key, fact in notes.items() if key.startswith("balancer.")}
         if not own:
             continue
@@ -133,8 +134,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     elif not known:
         missing = targets[0] if targets else None
         out.finding(
-            "MP503", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects, explains=every,
-            subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE", name=missing.name if missing else "NAME",
+            "MP503", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
+            explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE", name=missing.name if missing else "NAME",
         )  # fmt: skip
     for ref in known if not policy.subset and policy.port is None and breaker.consecutive.value else ():
         service = ir.world.services[ref]
@@ -212,7 +213,7 @@ def report(
     affects: tuple[Affected, ...],
     explained: frozenset[tuple[str, str]],
     **values: Any,
-) -> None:
+) -> Finding | None:
     """Name what the target cannot say: by the support row, or by a code of our own where the table has none."""
     row = out.table.feature(fact.feature)
     found = out.lost(fact, document=document, affects=affects, explains=explained, **values) if row is not None else None

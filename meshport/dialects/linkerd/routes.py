@@ -1,6 +1,7 @@
 """Routes as Linkerd says them: HTTPRoutes whose parent is a Service, and a Service for each subset that one sends to.
 
-Linkerd ranks what it is given, so matches are tightened until ranking chooses as the source's order did (`gateway_api.ranking`). Annotations hold for a
+Linkerd ranks what it is given, so matches are tightened until ranking chooses as the source's order did (`gateway_api.ranking`).
+Annotations hold for a
 whole object: rules that retry differently become objects of their own, named so that their order by name is the order of the rules.
 """
 

@@ -1,12 +1,13 @@
 """How Linkerd says routing: ServiceProfiles, TrafficSplits, routes of both groups, annotations; both directions.
 
-With one route on a Service a request that none matches is answered 404; a ServiceProfile lets it through, and switches routes, annotations and failure
+With one route on a Service a request that none matches is answered 404; a ServiceProfile lets it through, and switches routes,
+annotations and failure
 accrual of its Service off. https://linkerd.io/2-edge/reference/httproute/
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.linkerd import profiles, resilience
@@ -44,7 +45,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
     world = ir.world
     consumer = routes.consumer.value if routes.consumer is not None else ""
-    shown = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
+    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
     affects = (
         (Affected(routes.service.value.namespace, routes.service.value.name, routes.port.value if routes.port else None),)
         if routes.service
@@ -52,7 +53,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
     )
     every = explains(world, routes, *ASPECTS)
 
-    def say(code: str, disposition: str | None = "dropped", **values: object) -> None:
+    def say(code: str, disposition: str | None = "dropped", **values: Any) -> None:
         out.finding(
             code,
             routes.src | gather(routes.rules),
@@ -117,7 +118,8 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
             obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
         else:
             out.finding(
-                "MP704", gateway.implementation, document=gateway.document, disposition="manual", gateway=name, value=gateway.implementation.value,
+                "MP704", gateway.implementation, document=gateway.document, disposition="manual", gateway=name,
+                value=gateway.implementation.value,
                 affects=(Affected(gateway.ref.value.namespace, None, None),),
             )  # fmt: skip
 

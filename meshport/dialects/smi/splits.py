@@ -1,6 +1,7 @@
 """TrafficSplits: backends of a Service with relative weights, in every version of the specification. Input only.
 
-A weight is a Kubernetes quantity in v1alpha1 (`500m`), a whole number later. `matches` came with v1alpha3, which no Linkerd has ever served.
+A weight is a Kubernetes quantity in v1alpha1 (`500m`), a whole number later. `matches` came with v1alpha3, which no Linkerd has ever
+served.
 """
 
 from __future__ import annotations
