@@ -135,7 +135,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         missing = targets[0] if targets else None
         out.finding(
             "MP503", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
-            explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE", name=missing.name if missing else "NAME",
+            explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE",
+            name=missing.name if missing else "NAME",
         )  # fmt: skip
     for ref in known if not policy.subset and policy.port is None and breaker.consecutive.value else ():
         service = ir.world.services[ref]

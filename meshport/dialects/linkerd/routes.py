@@ -340,17 +340,17 @@ class Lowering:
             return
         for port in ports:
             self._port(api, rules, port, len(ports) > 1)
-        if rules and not self.options.preserve_default_retries and self.routes.family == "istio":
-            silent = [rule for rule in rules if rule.retry is None and not _said(self.routes, rule) and rule.filter("redirect") is None]
-            if silent:
-                self.once_info(silent)
+        silent = [rule for rule in rules if not _said(self.routes, rule) and rule.filter("redirect") is None]
+        if silent and self.routes.family == "istio":
+            self._default_retries("MP408" if self.options.preserve_default_retries else "MP401")
 
-    def once_info(self, silent: list[RouteRule]) -> None:
-        already = [item for item in self.out.findings if item.code == "MP401" and item.affects == self.affects]
+    def _default_retries(self, code: str) -> None:
+        """What becomes of the retries that Istio makes unasked: said once for a Service."""
+        already = [item for item in self.out.findings if item.code == code and item.affects == self.affects]
         if already:
             already[0].explains |= self.explained("retries")
         else:
-            self.say("MP401", aspects=("retries",), disposition=None, service=str(self.service.ref))
+            self.say(code, aspects=("retries",), disposition=None, service=str(self.service.ref))
 
     def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> None:
         chosen: list[tuple[RouteRule, list[Target]]] = []
