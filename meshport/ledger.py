@@ -5,7 +5,7 @@ Counted are all leaves of mesh documents, and of other documents the mesh labels
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,10 @@ class Account:
 
     dispositions: dict[int, str] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+
+    def limit(self, owns: Callable[[int], bool]) -> None:
+        """Keep the leaves of what is converted alone."""
+        self.dispositions = {leaf: disposition for leaf, disposition in self.dispositions.items() if owns(leaf)}
 
     @property
     def unaccounted(self) -> list[int]:
@@ -144,6 +148,11 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._account.dispositions)
+
+    def judged(self) -> Iterator[tuple[int, str, str]]:
+        """(leaf, feature, disposition) of every counted leaf, without the cost of finding its path."""
+        for leaf, disposition in self._account.dispositions.items():
+            yield leaf, self._bound.feature(leaf), disposition
 
     def __iter__(self) -> Iterator[Line]:
         outputs = self._reach()

@@ -90,6 +90,16 @@ def resolve(
     )
 
 
+def resolve_source(bundle: Bundle, table: Table, source: str = "auto", source_version: str | None = None, **rest: Any) -> Options:
+    """Checked options for reading alone; the target is the source itself."""
+    name = detect(bundle, table) if source == "auto" else source
+    if name not in DIALECTS:
+        raise UsageError(f"--from {source}: not a mesh; there are {', '.join(DIALECTS)} and auto")
+    if name not in BUILT_IN and name not in _plugins():
+        raise UsageError(f"--from {name}: this release of meshport reads {' and '.join(sorted(BUILT_IN))}")
+    return resolve(bundle, table, source=name, target=name if name in TARGETS else "istio", source_version=source_version, **rest)
+
+
 def _plugins() -> set[str]:
     from importlib.metadata import entry_points
 

@@ -20,6 +20,7 @@ from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.options import resolve
 from meshport.reading import reading_findings
+from meshport.selection import Selection
 
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
@@ -43,6 +44,7 @@ class Result:
 
     options: Options
     bundle: Bundle
+    known: Bundle  # the bundle with what else was read for knowledge: what leaf ids of findings and ledger count in
     manifests: list[Manifest]
     passed_through: list[dict[str, Any]]
     removals: list[dict[str, Any]]
@@ -60,11 +62,11 @@ class Result:
 
         return build(self)
 
-    def write(self, folder: str, *, layout: str = "mirror", force: bool = False) -> list[str]:
+    def write(self, folder: str, *, force: bool = False) -> list[str]:
         """Write the manifests into a folder, whole or not at all; the paths written. Raises UsageError where the folder cannot be used."""
         from meshport.writing import write_folder
 
-        return write_folder(self, folder, layout=layout, force=force)
+        return write_folder(self, folder, force=force)
 
     def text(self) -> str:
         """The manifests as one YAML stream."""
@@ -77,6 +79,7 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
     """Convert a bundle. Nothing is written; what could not be said is in the findings."""
     source, target = dialect(options.source), dialect(options.target)
     whole = merged(bundle, context)
+    chosen = Selection(whole, len(bundle.documents), options)
     bound = Bound(whole, table, source.reads)
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
@@ -92,7 +95,8 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
     result = account(bound, out, findings, have.world.read)
     findings += _unaccounted(result.unaccounted, bound)
     findings = _settled(ordered(findings), bound)
-    _explain(found, findings)
+    found, findings = _chosen(found, findings, chosen, out)
+    result.limit(chosen.owns)
     place = Layout(whole, out, layout)
     proof = _verify(have, back, options, findings) if verify else None
     stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
@@ -100,11 +104,13 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
     return Result(
         options,
         bundle,
-        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _differs(obj, whole)],
-        [document.value for number, document in enumerate(whole.documents) if not bound.mesh[number] and not _changed(out, number)],
+        whole,
+        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _differs(obj, whole) and chosen.writes(obj)],
+        [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and not bound.mesh[number] and not _changed(out, number)],
         [
             {"apiVersion": item.api_version, "kind": item.kind, "namespace": item.ref.namespace or None, "name": item.ref.name, "reason": item.reason}
             for item in sorted(out.removals, key=lambda entry: (entry.ref, entry.kind))
+            if chosen.every or item.document in chosen.chosen
         ],
         _install(out),
         findings,
@@ -112,7 +118,7 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
         found,
         proof,
         stopped,
-        [document for number, document in enumerate(whole.documents) if bound.mesh[number] and not _removed(out, number)],
+        [document for number, document in enumerate(whole.documents) if number in chosen.chosen and bound.mesh[number] and not _removed(out, number)],
     )
 
 
@@ -273,6 +279,19 @@ def _settled(findings: list[Finding], bound: Bound) -> list[Finding]:
     return out
 
 
+def _chosen(found: list[Change], findings: list[Finding], chosen: Selection, out: Output) -> tuple[list[Change], list[Finding]]:
+    """The differences and findings of what is converted; a difference that only other documents answer for is theirs."""
+    _explain(found, findings)
+    if chosen.every:
+        return found, findings
+    kept = [finding for finding in findings if chosen.concerns(finding)]
+    foreign = {number for number, finding in enumerate(findings) if not chosen.concerns(finding)}
+    found = [change for change in found if not change.findings or not foreign.issuperset(change.findings)]
+    kept = ordered([*kept, *chosen.left_out(out.in_order(), out.table)])
+    _explain(found, kept)
+    return found, kept
+
+
 def _explain(found: list[Change], findings: list[Finding]) -> None:
     by_pair: dict[tuple[str, str], list[int]] = {}
     for number, finding in enumerate(findings):
@@ -321,15 +340,17 @@ def lift(bundle: Bundle, table: Table, options: Options) -> tuple[IR, Bound]:
     return reader.lift(bound, options), bound
 
 
-def lint(bundle: Bundle, table: Table, options: Options) -> list[Finding]:
-    """Mistakes in the bundle alone."""
+def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None) -> list[Finding]:
+    """Mistakes in the bundle alone; the documents after the first `own` are context."""
+    chosen = Selection(bundle, len(bundle.documents) if own is None else own, options)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
     mistakes = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
     _losses(mistakes, out)
     from meshport.lints import lints
 
-    return _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
+    found = _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
+    return [finding for finding in found if chosen.concerns(finding)]
 
 
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
@@ -339,6 +360,21 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
     before, _ = lift(old, table, one)
     after, _ = lift(new, table, other)
     return changes(before, after, one, other)
+
+
+def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
+    """Whether both bundles allow the same requests. NEW is read over OLD's documents of no mesh."""
+    from meshport.compare.verify import verify as compare
+
+    one = resolve(old, table, source=old_mesh, target="istio", **rest)
+    other = resolve(new, table, source=new_mesh, target="istio", **rest)
+    mesh = Bound(old, table, dialect(one.source).reads).mesh
+    world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}
+    stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
+    over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
+    before, _ = lift(old, table, one)
+    after, _ = lift(over, table, other)
+    return compare(before, after, one)
 
 
 def options_of(bundle: Bundle, table: Table, values: Mapping[str, Any]) -> Options:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Part = str | int
@@ -154,6 +154,15 @@ def leaf_paths(shadow: Any) -> Iterator[tuple[int, tuple[Part, ...]]]:
             stack.extend((at[key], (*path, key)) for key in reversed(at))
 
 
+def _shifted(shadow: Any, by: int) -> Any:
+    """A copy of a shadow whose leaves have other numbers."""
+    if isinstance(shadow, int):
+        return shadow + by
+    if isinstance(shadow, list):
+        return [_shifted(below, by) for below in shadow]
+    return {key: _shifted(below, by) for key, below in shadow.items()}
+
+
 class Bundle:
     """The documents of one conversion, in the order in which they were read. Read-only once built, safe to share between threads."""
 
@@ -193,6 +202,39 @@ class Bundle:
         """The document that holds a leaf. IndexError for a number that is no leaf, here and below."""
         self._check(leaf)
         return self.documents[bisect_right(self._firsts, leaf) - 1]
+
+    def number(self, leaf: int) -> int:
+        """The position in `documents` of the document that holds a leaf."""
+        self._check(leaf)
+        return bisect_right(self._firsts, leaf) - 1
+
+    def joined(self, other: Bundle, keep: Callable[[Document], bool] | None = None) -> Bundle:
+        """A bundle of both: this one's documents keep their numbers and leaves, the other's follow with leaves of their own.
+
+        `keep` says which documents of the other are taken. A file that both have read counts as this one's.
+        """
+        own = {source.file: source.sha256 for source in self.files}
+        same = {source.file for source in other.files if own.get(source.file) == source.sha256}
+        lines, columns = array("I", self._lines), array("I", self._columns)
+        documents = list(self.documents)
+        moved: dict[int, int] = {}
+        for document in other.documents:
+            if document.file in same or (keep is not None and not keep(document)):
+                continue
+            shift = len(lines) - document.first
+            moved.update((leaf, leaf + shift) for leaf in range(document.first, document.first + document.count))
+            lines.extend(other._lines[document.first : document.first + document.count])
+            columns.extend(other._columns[document.first : document.first + document.count])
+            text = None if document.file in own else document.text  # another file of the same name: its text is not at hand
+            documents.append(replace(document, leaves=_shifted(document.leaves, shift), text=text, first=document.first + shift))
+        problems = [
+            replace(problem, leaves=tuple(moved[leaf] for leaf in problem.leaves if leaf in moved))
+            for problem in other.problems
+            if problem.file is None or problem.file not in same
+        ]
+        files = [source for source in other.files if source.file not in own]
+        roots = (*self.roots, *(root for root in other.roots if root not in self.roots))
+        return Bundle(documents, [*self.problems, *problems], [*self.files, *files], lines, columns, roots)
 
     def line(self, leaf: int) -> int | None:
         """Line of the leaf's value from 1; None where the bundle was made from objects. An alias has the place of its anchor."""

@@ -1,0 +1,22 @@
+"""The command `meshport`. What needs no parsing is answered before typer is imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in (["--version"], ["-V"]):
+        from meshport import __version__
+
+        sys.stdout.write(f"meshport {__version__}\n")
+        sys.exit(0)
+    from meshport.cli.run import run
+
+    sys.exit(run(given))
+
+
+if __name__ == "__main__":
+    main()

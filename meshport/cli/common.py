@@ -1,0 +1,164 @@
+"""What the commands share: reading paths, checking choices, printing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshport.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle
+    from meshport.findings import Finding
+    from meshport.mapping.table import Table
+
+STDIN = "-"
+FORMATS = ("text", "json", "github")
+FAIL_ON = ("error", "warning", "never")
+_LATER = (".html", ".md", ".sarif", ".junit.xml")
+
+
+def choice(option: str, value: str, allowed: Sequence[str]) -> str:
+    """The value, if it is one of those allowed. Raises UsageError with the closest one."""
+    if value in allowed:
+        return value
+    from difflib import get_close_matches
+
+    close = get_close_matches(value, allowed, 1)
+    raise UsageError(f"{option} {value}: choose {', '.join(allowed)}" + (f"; did you mean {close[0]}?" if close else ""))
+
+
+# -- reading
+
+
+def paths_or_stdin(paths: Sequence[str] | None) -> list[str]:
+    """The paths given; standard input where there are none and something is piped in."""
+    given = list(paths or ())
+    if given:
+        if given.count(STDIN) > 1:
+            raise UsageError("standard input (-) can be read once; name it once")
+        return given
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("nothing to read; give files or folders, or pipe manifests in (kubectl get ... -o yaml | meshport ...)")
+    return [STDIN]
+
+
+def read(paths: Sequence[str]) -> Bundle:
+    """The documents at all paths. Raises InputError or UsageError where there is nothing that can be read."""
+    from meshport.documents import load
+
+    bundle = load(*paths)
+    if bundle.documents:
+        return bundle
+    if bundle.problems:
+        first = bundle.problems[0]
+        place: dict[str, Any] = {"file": first.file, "line": first.line, "column": first.column}
+        raise InputError(f"{first.message}; {first.remedy}", **place)
+    if list(paths) == [STDIN]:
+        raise InputError("standard input is empty; pipe manifests in, or give files or folders", file="<stdin>")
+    raise UsageError(f"{', '.join(paths)}: no manifests found (.yaml .yml .json); check the path")
+
+
+def read_context(paths: Sequence[str] | None) -> Bundle | None:
+    """The documents of `--context`."""
+    if not paths:
+        return None
+    from meshport.documents import load
+
+    return load(*paths)
+
+
+def table(mappings: str | None) -> Table:
+    """The mapping table, with a user's own rows over it."""
+    from meshport.mapping.table import Table, builtin
+
+    return Table(mappings) if mappings else builtin()
+
+
+# -- printing
+
+
+def emit(text: str) -> None:
+    """Print the artefact. Where the reader of the pipe has gone, the rest is dropped in silence."""
+    try:
+        stream = sys.stdout
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print to stderr, where findings, summaries and remarks go."""
+    text = "".join(f"{line}\n" for line in lines)
+    if text:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except UnicodeEncodeError:
+            sys.stderr.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def as_json(value: Any) -> str:
+    """Plain data as JSON with an end of line."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+# -- findings
+
+
+def check_reports(files: Sequence[str] | None) -> list[str]:
+    """The report files, if this release can write them and their folders exist. Raises UsageError."""
+    given = list(files or ())
+    for file in given:
+        if file.lower().endswith(".json"):
+            check_target(file, "--report")
+            continue
+        later = next((suffix for suffix in _LATER if file.lower().endswith(suffix)), None)
+        what = f"{later} comes in a later release" if later else "its suffix is of no report form"
+        raise UsageError(f"--report {file}: {what}; this release writes .json")
+    return given
+
+
+def check_target(file: str, option: str) -> None:
+    """Raises UsageError where a file cannot be made because its folder is missing or it is one itself."""
+    path = Path(file)
+    if path.is_dir():
+        raise UsageError(f"{option} {file}: is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {file}: there is no folder {path.parent}; make it, or give another path")
+
+
+def suppress(
+    findings: list[Finding], bundle: Bundle, rows: Table, ignore: Sequence[str] | None, waivers: str | None, baseline: str | None
+) -> None:
+    """Mark the findings that a team has decided about."""
+    if not ignore and not waivers and not baseline:
+        return
+    from meshport import suppression
+
+    rules = [*suppression.ignores(ignore or (), rows), *(suppression.waivers(waivers, rows) if waivers else ())]
+    suppression.suppress(findings, bundle, rows, rules, suppression.baseline(baseline) if baseline else None)
+
+
+def failed(findings: Iterable[Finding], fail_on: str) -> bool:
+    """Whether any finding reaches `--fail-on`."""
+    return any(finding.counts(fail_on) for finding in findings)
+
+
+def two(old: str, new: str, context: Sequence[str] | None) -> tuple[Bundle, Bundle]:
+    """The two bundles of diff and verify, each with what else is known."""
+    if old == new == STDIN:
+        raise UsageError("standard input (-) can be read once; give OLD or NEW as a file")
+    one, other = read([old]), read([new])
+    extra = read_context(context)
+    return (one, other) if extra is None else (one.joined(extra), other.joined(extra))

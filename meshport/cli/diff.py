@@ -1,0 +1,72 @@
+"""`meshport diff OLD NEW`: what two bundles do differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from meshport.cli import options as opt
+
+NAME = "diff"
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def run(
+    old: opt.Old,
+    new: opt.New,
+    source: opt.FromOld = "auto",
+    target: opt.ToNew = "auto",
+    context: opt.Context = None,
+    default_namespace: opt.DefaultNamespace = "default",
+    trust_domain: opt.TrustDomain = "cluster.local",
+    form: opt.PlainFormat = "text",
+    mappings: opt.Mappings = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_color: opt.NoColor = False,
+) -> None:
+    """Say what two bundles do differently, of one mesh or of two. Exit 1 if there is a difference."""
+    import sys
+
+    from meshport.cli import common
+
+    common.choice("--format", form, ("text", "json"))
+
+    from meshport import pipeline
+    from meshport.report import text
+
+    table = common.table(mappings)
+    one, other = common.two(old, new, context)
+    changes = pipeline.diff(one, other, table, source, target, default_namespace=default_namespace, trust_domain=trust_domain)
+    if form == "json":
+        from meshport.report.build import difference_of
+
+        common.emit(common.as_json([difference_of(change).model_dump(mode="json", exclude={"findings"}) for change in changes]))
+        raise typer.Exit(1 if changes else 0)
+    paint = text.Paint(text.wants_colour(sys.stdout, no_color))
+    colours = {"added": "32", "removed": "31", "changed": "33"}
+    if not quiet:
+        for change in changes:
+            line = f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)}"
+            common.emit(paint(line, colours[change.change]) + "\n")
+    common.say([text.plural(len(changes), "difference") if changes else "no difference in what they do"])
+    raise typer.Exit(1 if changes else 0)
+
+
+def _said(change: str, before: Any, after: Any) -> str:
+    if change == "added":
+        return f"-> {_short(after)}"
+    if change == "removed":
+        return f"{_short(before)} ->"
+    return f"{_short(before)} -> {_short(after)}"
+
+
+def _short(value: Any) -> str:
+    import json
+
+    from meshport.report.build import plain
+
+    text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,62 @@
+"""Where findings and leaves stand, as the report and the terminal say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.suppression import document_of
+
+if TYPE_CHECKING:
+    from meshport.documents import Bundle
+    from meshport.findings import Finding
+    from meshport.report import model
+
+
+def location(finding: Finding, bundle: Bundle) -> model.Location | None:
+    """Where a finding points to: the place it names, else its smallest leaf, else its document."""
+    if finding.line is not None or (finding.file is not None and finding.document is None and not finding.leaves):
+        return {
+            "file": finding.file,
+            "document": finding.file_document,
+            "line": finding.line,
+            "column": finding.column,
+            "path": finding.path,
+        }
+    found: model.Location
+    if finding.leaves:
+        leaf = min(finding.leaves)
+        owner = bundle.owner(leaf)
+        found = {
+            "file": owner.file,
+            "document": owner.index,
+            "line": bundle.line(leaf),
+            "column": bundle.column(leaf),
+            "path": bundle.path(leaf),
+        }
+    else:
+        document = document_of(finding, bundle)
+        if document is None:
+            return None
+        owner = document
+        found = {"file": owner.file, "document": owner.index, "line": owner.line or None, "column": None, "path": finding.path}
+    if owner.item is not None:
+        found["item"] = owner.item
+    return found
+
+
+def place(leaf: int, bundle: Bundle) -> model.Place:
+    """A leaf by file, document and path."""
+    owner = bundle.owner(leaf)
+    found: model.Place = {"file": owner.file, "document": owner.index, "path": bundle.path(leaf)}
+    if owner.item is not None:
+        found["item"] = owner.item
+    return found
+
+
+def short(finding: Finding, bundle: Bundle) -> str:
+    """`file:line:column`, as far as it is known; "" where a finding has no place."""
+    found = location(finding, bundle)
+    if found is None or (found["file"] is None and found["line"] is None):
+        return ""
+    parts = [found["file"] or "<input>", found["line"], found["column"] if found["line"] is not None else None]
+    return ":".join(str(part) for part in parts if part is not None)

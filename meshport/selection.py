@@ -1,0 +1,81 @@
+"""`--namespace` and `--select`: what of a bundle is converted. Everything else that was read is knowledge, and so is all of `--context`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.dialects.base import Options
+from meshport.errors import UsageError
+from meshport.findings import Finding
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Obj
+    from meshport.documents import Bundle, Document
+    from meshport.mapping.table import Table
+
+
+class Selection:
+    """The documents that are converted, by their number in the bundle; `every` where that is all of them."""
+
+    def __init__(self, bundle: Bundle, own: int, options: Options) -> None:
+        self._bundle = bundle
+        self._options = options
+        self._wanted = [tuple(value.split("/")) for value in options.select]
+        self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
+        self.every = len(self.chosen) == len(bundle.documents)
+        if own and not self.chosen:
+            homes = sorted({document.namespace or options.default_namespace for document in bundle.documents[:own]})
+            raise UsageError(f"no document is in the selection (--namespace, --select); the namespaces read are {', '.join(homes[:8])}")
+
+    def _fits(self, document: Document) -> bool:
+        if not self._options.namespaces and not self._wanted:
+            return True
+        itself = document.kind == "Namespace" and not document.group
+        home = document.name if itself else document.namespace or self._options.default_namespace
+        if home in self._options.namespaces:
+            return True
+        for parts in self._wanted:
+            kind, name = parts[0], parts[-1]
+            if (
+                kind.lower() == document.kind.lower()
+                and name == document.name
+                and (len(parts) == 2 or parts[1] == (document.namespace or home))
+            ):
+                return True
+        return False
+
+    def owns(self, leaf: int) -> bool:
+        """Whether a leaf is of a document that is converted."""
+        return self.every or self._number(leaf) in self.chosen
+
+    def _number(self, leaf: int) -> int:
+        return self._bundle.number(leaf)
+
+    def writes(self, obj: Obj) -> bool:
+        """Whether an output is written: its owner is converted, or its namespace was asked for; a changed copy follows its document."""
+        if self.every:
+            return True
+        if obj.changed is not None:
+            return obj.changed in self.chosen
+        return not obj.origins or obj.origins[0] in self.chosen or obj.ref.namespace in self._options.namespaces
+
+    def concerns(self, finding: Finding) -> bool:
+        """Whether a finding is about what is converted, or about no document at all."""
+        if self.every or (finding.document is None and not finding.leaves):
+            return True
+        return finding.document in self.chosen or any(self.owns(leaf) for leaf in finding.leaves)
+
+    def left_out(self, objects: list[Obj], table: Table) -> list[Finding]:
+        """A finding for documents outside that the conversion needs changed: they stay as they are, and somebody has to know."""
+        outside = [
+            obj
+            for obj in objects
+            if obj.changed is not None and not self.writes(obj) and any(number in self.chosen for number in obj.origins)
+        ]
+        if not outside:
+            return []
+        row = table.codes()["MP042"]
+        listed = ", ".join(sorted({f"{obj.kind} {obj.ref}" for obj in outside}))
+        return [
+            Finding("MP042", row.severity, row.message.format(objects=listed), row.remedy, row.effect, pattern="input", feature="input")
+        ]
