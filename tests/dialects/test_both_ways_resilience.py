@@ -47,7 +47,8 @@ def test_no_failures_in_a_row_is_no_breaker() -> None:
 
 def test_what_linkerd_lacks_is_named_leaf_by_leaf() -> None:
     policy = (
-        "{connectionPool: {tcp: {maxConnections: 100}, http: {h2UpgradePolicy: UPGRADE, http1MaxPendingRequests: 100, http2MaxRequests: 1000}},"
+        "{connectionPool: {tcp: {maxConnections: 100}, http: {h2UpgradePolicy: UPGRADE,"
+        " http1MaxPendingRequests: 100, http2MaxRequests: 1000}},"
         " outlierDetection: {consecutive5xxErrors: 5, interval: 30s, baseEjectionTime: 60s, maxEjectionPercent: 50}}"
     )
     result = convert(service("app") + rule(policy), "istio", "linkerd")
@@ -96,7 +97,14 @@ def test_subsets_and_ports_have_no_breaker_of_their_own() -> None:
 
 
 def test_linkerds_breaker_arms_istios_fully() -> None:
-    notes = f"{ACCRUAL}: consecutive, {ACCRUAL}-consecutive-max-failures: '3', {ACCRUAL}-consecutive-min-penalty: 2s, {ACCRUAL}-consecutive-max-penalty: 5m"
+    notes = ", ".join(
+        [
+            f"{ACCRUAL}: consecutive",
+            f"{ACCRUAL}-consecutive-max-failures: '3'",
+            f"{ACCRUAL}-consecutive-min-penalty: 2s",
+            f"{ACCRUAL}-consecutive-max-penalty: 5m",
+        ]
+    )
     result = convert(service("app", notes=notes), "linkerd", "istio")
     assert result.spec("DestinationRule/app") == {
         "host": "app.shop.svc.cluster.local",

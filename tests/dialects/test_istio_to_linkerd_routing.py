@@ -59,7 +59,8 @@ def test_a_regular_expression_with_alternatives_is_grouped() -> None:
 
 def test_headers_methods_and_presence() -> None:
     result = made(
-        "[{match: [{headers: {x-a: {exact: '1'}, x-b: {prefix: v}, x-c: {}}, method: {regex: GET|PUT}}], route: [{destination: {host: b0}}]}]"
+        "[{match: [{headers: {x-a: {exact: '1'}, x-b: {prefix: v}, x-c: {}}, method: {regex: GET|PUT}}],"
+        " route: [{destination: {host: b0}}]}]"
     )
     headers = [
         {"name": "x-a", "value": "1"},
@@ -73,7 +74,8 @@ def test_headers_methods_and_presence() -> None:
 
 def test_a_general_rule_before_a_special_one_keeps_its_requests() -> None:
     result = made(
-        "[{match: [{headers: {x: {exact: '1'}}}], route: [{destination: {host: b0}}]}, {match: [{uri: {exact: /a}}], route: [{destination: {host: b1}}]}]"
+        "[{match: [{headers: {x: {exact: '1'}}}], route: [{destination: {host: b0}}]},"
+        " {match: [{uri: {exact: /a}}], route: [{destination: {host: b1}}]}]"
     )
     first, second = result.spec("HTTPRoute/app")["rules"]
     assert {"path": {"type": "Exact", "value": "/a"}, "headers": [{"name": "x", "value": "1"}]} in first["matches"]
@@ -89,7 +91,8 @@ def test_rules_behind_one_that_takes_everything_are_named_as_dead() -> None:
 
 def test_rules_that_retry_differently_become_objects_in_order_of_name() -> None:
     result = made(
-        "[{match: [{uri: {exact: /a}}], retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,retriable-4xx'}, route: [{destination: {host: b0}}]},"
+        "[{match: [{uri: {exact: /a}}], retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,retriable-4xx'},"
+        " route: [{destination: {host: b0}}]},"
         " {route: [{destination: {host: b1}}], retries: {attempts: 0}, timeout: 1h30m}]"
     )
     assert result.objects["HTTPRoute/app-1"]["metadata"]["annotations"] == {

@@ -1,4 +1,4 @@
-"""The same requests go to the same place: rules in order and ranked matches, judged by two evaluators that share no code with the package."""
+"""The same requests go to the same place: ordered rules and ranked matches, judged by evaluators that share no code with the package."""
 
 from __future__ import annotations
 

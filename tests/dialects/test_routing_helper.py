@@ -72,9 +72,8 @@ class Made:
         out = []
         for subject in sorted({*self.have, *self.back}):
             before, after = dict(flat(self.have.get(subject, {}))), dict(flat(self.back.get(subject, {})))
-            for path in sorted({*before, *after}):
-                if before.get(path) != after.get(path) and (subject, path[0]) not in explained:
-                    out.append((subject, path, before.get(path), after.get(path)))
+            changed = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
+            out.extend((subject, path, before.get(path), after.get(path)) for path in changed if (subject, path[0]) not in explained)
         return out
 
     def left(self, *kinds: str) -> list[str]:

@@ -62,6 +62,9 @@ _ROOT = Language.prefix("/") & BARE_PATHS
 
 def disjoint(one: Pattern, other: Pattern) -> bool:
     """Whether no text matches both; False also where that cannot be told."""
+    quick = _quickly(one, other)
+    if quick is not None:
+        return quick == "apart"
     a, b = language(one), language(other)
     try:
         return a is not None and b is not None and not a.overlaps(b)
@@ -71,11 +74,37 @@ def disjoint(one: Pattern, other: Pattern) -> bool:
 
 def within(one: Pattern, other: Pattern, *, path: bool = True) -> bool:
     """Whether every text of `one` is one of `other`; False also where that cannot be told."""
+    quick = _quickly(one, other)
+    if quick is not None:
+        return quick == "inside"
     a, b = language(one), language(other)
     try:
         return a is not None and b is not None and a.issubset(b, BARE_PATHS if path else TEXT)
     except ValueProblem:
         return False
+
+
+def _quickly(one: Pattern, other: Pattern) -> str | None:
+    """How two sets of texts lie to each other, where plain texts tell: apart, inside (the first in the second) or across."""
+    if one == other:
+        return "inside"
+    if one.kind == "exact":
+        if other.kind == "exact":
+            return "apart"
+        if other.kind == "prefix":
+            return "inside" if one.text.startswith(other.text) else "apart"
+        if other.kind == "segments":
+            stem = other.text.rstrip("/")
+            return "inside" if one.text == stem or one.text.startswith(stem + "/") else "apart"
+        return None
+    if one.kind == "prefix" and other.kind == "prefix":
+        if one.text.startswith(other.text):
+            return "inside"
+        return "across" if other.text.startswith(one.text) else "apart"
+    if other.kind == "exact":
+        found = _quickly(other, one)
+        return "across" if found == "inside" else found
+    return None
 
 
 def full_regex(pattern: Pattern) -> str:

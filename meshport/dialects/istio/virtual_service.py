@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order, reranked
@@ -135,10 +136,9 @@ class _VirtualService:
             self.say("MP407", disposition=None)
         first = self.found[0]
         namespace = self.consumer or self.service.namespace
+        name = naming.name(self.service.name, self.service.namespace) if self.consumer else self.service.name
         src = gather(*(routes.service for routes in self.found), *(routes.consumer for routes in self.found))
-        obj = self.out.object(
-            API, "VirtualService", Ref(namespace, self.service.name), owner=first.document, group=self.group, rank=30, because=src
-        )
+        obj = self.out.object(API, "VirtualService", Ref(namespace, name), owner=first.document, group=self.group, rank=30, because=src)
         obj.set(("spec", "hosts", 0), fqdn(self.service, self.options), src)
         if self.consumer:
             obj.set(("spec", "exportTo", 0), ".", src)

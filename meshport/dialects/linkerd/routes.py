@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, in_order, ranked_for_linkerd
@@ -154,7 +155,10 @@ class Lowering:
                 self.say("MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=kinds)
             return None
         for name, fact in rule.extras:
-            self.lost(fact, "timeout", what=name, rule=shown)
+            if name == "name":
+                self.out.ignore("names the route in metrics; no request is treated differently", fact)
+            else:
+                self.lost(fact, "timeout", what=name, rule=shown)
         backends = tuple(
             replace(backend, filters=tuple(self._filter(item, shown) for item in backend.filters)) for backend in rule.backends
         )
@@ -306,12 +310,16 @@ class Lowering:
     def _subset_service(self, known: Service, backend: Backend) -> Ref:
         assert backend.labels is not None and backend.subset is not None
         selector = {**(known.selector or {}), **dict(backend.labels.labels)}
-        ref = Ref(known.ref.namespace, f"{known.ref.name}-{backend.subset.value}"[:63])
-        there = self.ir.world.services.get(ref)
-        if there is not None and there.selector == selector:
-            return ref
-        if there is not None:
-            ref = Ref(ref.namespace, f"{ref.name[:56]}-subset")
+        first = naming.name(known.ref.name, backend.subset.value)
+        ref = Ref(known.ref.namespace, first)
+        for candidate in (first, naming.name(first, "subset"), naming.name(first, "subset", "of", known.ref.name)):
+            ref = Ref(known.ref.namespace, candidate)
+            there = self.ir.world.services.get(ref)
+            made = self.out.objects.get(("", "Service", ref))
+            if there is not None and there.selector == selector:
+                return ref
+            if there is None and (made is None or made.value.get("spec", {}).get("selector") == selector):
+                break
         because = (backend.subset, backend.labels.src)
         obj = self.out.object(
             "v1", "Service", ref, owner=self.routes.document, group=f"service {known.ref.name}", rank=21, because=gather(*because)
@@ -372,10 +380,8 @@ class Lowering:
                 runs[-1].append(entry)
             else:
                 runs.append([entry])
-        base = self._name(several, port)
-        width = len(str(len(runs)))
-        for number, run in enumerate(runs, 1):
-            name = base if len(runs) == 1 else f"{base}-{number:0{width}d}"
+        base = self._name(several, port, len(runs))
+        for name, run in zip(_numbered(base, len(runs)), runs, strict=True):
             self._object(api, name, port, run)
 
     def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
@@ -395,12 +401,27 @@ class Lowering:
             for ref, backend, weight in zip(refs, rule.backends, weights, strict=False)
         ]
 
-    def _name(self, several: bool, port: int) -> str:
+    def _name(self, several: bool, port: int, runs: int) -> str:
+        """A name for the objects of these rules that nothing else has: that of the source object, wherever it will do."""
         own = self.routes.ref.value.name
-        name = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
-        name = name[:50] + (f"-{port}" if several else "")
-        taken = self.out.bundle_object(GATEWAY, "HTTPRoute", Ref(self._namespace(), name))
-        return name if taken is None or taken in self.routes.documents else f"{name}-mesh"
+        own = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
+        own += f"-{port}" if several else ""
+        own = own if len(own) <= 250 else naming.name(own)
+        for candidate in (
+            own,
+            f"{own}-mesh",
+            naming.name(own, "of", self.routes.ref.value.namespace),
+            naming.name(own, "to", self.service.ref.name),
+        ):
+            if all(self._free(name) for name in _numbered(candidate, runs)):
+                return candidate
+        return naming.name(own, str(self.routes.document))
+
+    def _free(self, name: str) -> bool:
+        ref = Ref(self._namespace(), name)
+        group = (route_api(self.options.target_version) or GATEWAY).partition("/")[0]
+        taken = self.out.bundle_object(group, "HTTPRoute", ref)
+        return (group, "HTTPRoute", ref) not in self.out.objects and (taken is None or taken in self.routes.documents)
 
     def _namespace(self) -> str:
         return self.routes.consumer.value if self.routes.consumer is not None else self.service.ref.namespace
@@ -428,6 +449,12 @@ class Lowering:
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=True)
         obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def _numbered(base: str, runs: int) -> list[str]:
+    """Names whose order by name is the order of the rules; one object has the plain name."""
+    width = len(str(runs))
+    return [base] if runs == 1 else [f"{base}-{number:0{width}d}" for number in range(1, runs + 1)]
 
 
 def _elsewhere(match: RouteMatch) -> bool:
