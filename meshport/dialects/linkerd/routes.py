@@ -332,8 +332,6 @@ class Lowering:
             obj.note(f"subset {backend.subset.value} of Service {known.ref}")
         return ref
 
-    # -- objects
-
     def write(self) -> None:
         api = route_api(self.options.target_version)
         if api is None:
