@@ -9,14 +9,14 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd.inbound import admission_conditions
 from meshport.effective import subjects
-from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.access import Access, Effective, admission_conditions, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.sets import METHODS, Identities, label
 from meshport.ir.authorization import PORT, Rule
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
+from meshport.ir.world import World
 from meshport.values.language import TEXT, Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
 
@@ -34,15 +34,23 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
         own = set(ports_of([item], ir.world)) | mentioned(item)
         own |= (ports or {}).get(str(item.workload.ref), set())
         for port in [*sorted(own), None]:
-            protocol, _ = protocols.of_port(item.workload, port, ir.world) if port is not None else ("", None)
-            key = (item.key, port, protocols.is_http(protocol))
+            http = speaks_http(item, port, ir.world)
+            key = (item.key, port, http)
             if key not in memo:
-                memo[key] = _port(item, port, protocols.is_http(protocol), options)
+                memo[key] = _port(item, port, http, options)
             found[subjects.access(item.workload.ref, port)] = memo[key]
     for name, namespace in sorted(ir.world.namespaces.items()):
         if namespace.meshed is not None:
             found[subjects.membership(name)] = {"meshed": namespace.meshed.value}
     return found
+
+
+def speaks_http(item: Effective, port: int | None, world: World) -> bool:
+    """Whether HTTP conditions can be judged on a port: as its policy says, else as the Services in front of it declare."""
+    for policy in item.at(port):
+        if policy.protocol is not None:
+            return protocols.is_http(policy.protocol.value)
+    return port is None or protocols.is_http(protocols.of_port(item.workload, port, world)[0])
 
 
 def known_ports(ir: IR) -> dict[str, set[int]]:
@@ -78,6 +86,8 @@ def _port(item: Effective, port: int | None, http: bool, options: Options) -> di
 
 def allowed(item: Effective, port: int | None, http: bool, strict: bool, options: Options) -> list[Piece]:
     """Everything that a port admits, as pieces."""
+    if item.workload.bypasses(port):
+        return [Piece()]
     found: list[Piece] = []
     policies = item.at(port)
     if policies:
@@ -85,7 +95,7 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, options
             for rule in policy.rules:
                 found.extend(of_rule(rule, http=http, port=port, strict=strict))
     elif item.admission.value != "deny":
-        found.extend(of_rule(Rule(admission_conditions(item.admission.value, options, frozenset())), port=port, strict=strict))
+        found.extend(of_rule(Rule(admission_conditions(item.admission.value, options.cluster_networks, frozenset())), port=port, strict=strict))
     denies = [piece for policy in (*item.denies, *item.customs) for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
     return subtract(found, denies)
 

@@ -19,11 +19,8 @@ class Change:
     path: str
     before: Any
     after: Any
+    aspect: str = ""  # the first step of the path: what findings answer for
     findings: list[int] = field(default_factory=list)
-
-    @property
-    def aspect(self) -> str:
-        return self.path.split(".")[0].split("[")[0]
 
 
 def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None) -> dict[str, dict[str, Any]]:
@@ -58,21 +55,21 @@ def _between(subject: str, one: dict[str, Any], other: dict[str, Any]) -> list[C
             for key in sorted({*left, *right}, reverse=True):
                 place = (*path, str(key))
                 if key not in left:
-                    out.append(Change("added", subject, _dotted(place), None, right[key]))
+                    out.append(Change("added", subject, _dotted(place), None, right[key], place[0]))
                 elif key not in right:
-                    out.append(Change("removed", subject, _dotted(place), left[key], None))
+                    out.append(Change("removed", subject, _dotted(place), left[key], None, place[0]))
                 else:
                     stack.append((place, left[key], right[key]))
         elif isinstance(left, list) and isinstance(right, list):
             out.extend(_lists(subject, path, left, right))
         else:
-            out.append(Change("changed", subject, _dotted(path), left, right))
+            out.append(Change("changed", subject, _dotted(path), left, right, path[0] if path else ""))
     return sorted(out, key=lambda item: (item.path, item.change))
 
 
 def _lists(subject: str, path: tuple[str, ...], left: list[Any], right: list[Any]) -> list[Change]:
     if len(left) * len(right) > 2500:
-        return [Change("changed", subject, _dotted(path), left, right)]
+        return [Change("changed", subject, _dotted(path), left, right, path[0] if path else "")]
     from deepdiff import DeepDiff
 
     found = DeepDiff(left, right, ignore_order=True, view="tree", verbose_level=1)
@@ -83,8 +80,8 @@ def _lists(subject: str, path: tuple[str, ...], left: list[Any], right: list[Any
             place = _dotted(path) + item.path(root="")
             before = None if change == "added" else item.t1
             after = None if change == "removed" else item.t2
-            out.append(Change(change, subject, place, before, after))
-    return out or [Change("changed", subject, _dotted(path), left, right)]
+            out.append(Change(change, subject, place, before, after, path[0] if path else ""))
+    return out or [Change("changed", subject, _dotted(path), left, right, path[0] if path else "")]
 
 
 def _dotted(path: tuple[str, ...]) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare.access import allowed, mentioned
-from meshport.dialects import protocols
+from meshport.compare.access import allowed, mentioned, speaks_http
 from meshport.dialects.base import Options
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece, Unsayable, subtract
-from meshport.effective.sets import label
+from meshport.effective.sets import Methods, label
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.values.identities import EVERYONE, Identity
-from meshport.values.language import BARE_PATHS, LanguageTooLarge
+from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
+
+
+MOST_PAIRS = 150  # pieces against pieces of one port; beyond it the port is undecided
 
 
 @dataclass(slots=True)
@@ -44,7 +46,7 @@ def verify(old: IR, new: IR, options: Options) -> Verification:
     after = {(item.workload.ref, item.workload.kind): item for item in Access(new, Fact("all-unauthenticated")).workloads}
     differences: list[Difference] = []
     classes = 0
-    undecided = False
+    undecided = bool(before.unselected())  # what selects no known pod cannot be compared
     memo: dict[Any, tuple[list[Piece], list[Piece], int] | None] = {}
     for item in before.workloads:
         other = after.get((item.workload.ref, item.workload.kind))
@@ -52,11 +54,10 @@ def verify(old: IR, new: IR, options: Options) -> Verification:
             continue
         ports = {*ports_of([item], old.world), *mentioned(item), *mentioned(other)}
         for port in [*sorted(ports), None]:
-            protocol, _ = protocols.of_port(item.workload, port, old.world) if port is not None else ("", None)
-            http = protocols.is_http(protocol)
-            key = (item.key, other.key, port, http)
+            https = (speaks_http(item, port, old.world), speaks_http(other, port, new.world))
+            key = (item.key, other.key, port, https, tuple(sorted(probe.path for probe in item.workload.probes if probe.port == port)))
             if key not in memo:
-                memo[key] = _compare(item, other, port, http, options)
+                memo[key] = _compare(item, other, port, https, options)
             found = memo[key]
             if found is None:
                 undecided = True
@@ -81,15 +82,28 @@ def _verdict(differences: list[Difference], undecided: bool) -> str:
     return "narrowed" if kinds else "equivalent"
 
 
-def _compare(item: Effective, other: Effective, port: int | None, http: bool, options: Options) -> tuple[list[Piece], list[Piece], int] | None:
+def _compare(
+    item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options
+) -> tuple[list[Piece], list[Piece], int] | None:
     try:
-        one = allowed(item, port, http, item.mode(port).value == "strict", options)
-        two = allowed(other, port, http, other.mode(port).value == "strict", options)
-        widened = [piece for piece in subtract(two, one) if _real(piece)]
+        one = allowed(item, port, https[0], item.mode(port).value == "strict", options)
+        two = allowed(other, port, https[1], other.mode(port).value == "strict", options)
+        if len(one) * len(two) > MOST_PAIRS:
+            return None
+        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece)]
         narrowed = [piece for piece in subtract(one, two) if _real(piece)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
     return widened, narrowed, len(one) + len(two)
+
+
+def _probes(item: Effective, port: int | None) -> list[Piece]:
+    """GET on the exact paths of declared probes: the one thing that may be newly allowed (the kubelet has no identity)."""
+    paths = [probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port]
+    found = [Piece(methods=Methods(frozenset(("GET",)), False), path=Language.exact(path)) for path in paths]
+    if any(probe.kind == "grpc" and probe.port == port for probe in item.workload.probes):
+        found.append(Piece(methods=Methods(frozenset(("POST",)), False), path=Language.exact("/grpc.health.v1.Health/Check")))
+    return found
 
 
 def _real(piece: Piece) -> bool:

@@ -71,7 +71,7 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
     spec = root.at("spec")
     selector = _mapping(spec, "selector")
     ports = []
-    for item in spec.each("ports"):
+    for position, item in enumerate(spec.each("ports")):
         number = item.number_at("port")
         if number is None:
             continue
@@ -84,6 +84,7 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
                 _text(item.at("protocol").value).upper() if item.at("protocol") else "TCP",
                 _text(item.at("appProtocol").value) if item.at("appProtocol") else "",
                 item.src,
+                position,
             )
         )
     headless = spec.at("clusterIP").value == "None"

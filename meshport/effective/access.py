@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from meshport.ir.authorization import Admission, Policy
+from meshport.ir.authorization import IDENTITY, SOURCE_IP, Admission, Condition, Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import TransportRule
 from meshport.ir.world import Workload, World
+from meshport.values.identities import EVERYONE
 
 _LEVELS = {"mesh": 0, "namespace": 1, "workload": 2}
 
@@ -58,6 +59,7 @@ class Effective:
             tuple(sorted(((port if port is not None else 0), mode.value) for port, mode in self.transport.items())),
             self.admission.value,
             self.meshed,
+            self.workload.bypassed.value if self.workload.bypassed is not None else (),
         )
 
 
@@ -173,6 +175,16 @@ class Access:
             for policy in self.ir.policies
             if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
         ]
+
+
+def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src) -> tuple[Condition, ...]:
+    """What a default policy (one of `ADMISSIONS`) demands of the caller; of `deny` and `audit` nothing is said here."""
+    found = []
+    if value.endswith("-authenticated"):
+        found.append(Condition(IDENTITY, (Fact(EVERYONE, src),)))
+    if value.startswith("cluster-"):
+        found.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in cluster_networks)))
+    return tuple(found)
 
 
 def _by_namespace(items, namespace_of):  # type: ignore[no-untyped-def]

@@ -33,7 +33,7 @@ from meshport.values.language import Language, LanguageTooLarge, UnsupportedRege
 Literal = tuple[str, str, bool]
 """Attribute, what it must be as text, and whether it must (True) or must not be."""
 
-LIMIT = 400
+LIMIT = 96
 """Pieces of one rule beyond which subtraction gives up."""
 
 
@@ -164,7 +164,7 @@ def _minus(one: Language | None, other: Language) -> Language:
 
 
 def _covers(one: Language | None, other: Language | None) -> bool:
-    return one is None or (other is not None and other.issubset(one))
+    return one is None or one is other or (other is not None and (one == other or other.issubset(one)))
 
 
 # -- from rules

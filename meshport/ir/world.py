@@ -58,6 +58,11 @@ class Workload:
     annotation_src: dict[str, int] = field(default_factory=dict)
     src: Src = NOWHERE
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
+    bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
+
+    def bypasses(self, port: int | None) -> bool:
+        """Whether traffic to a port goes past the proxy, so that neither policy nor mTLS holds for it."""
+        return port is not None and self.bypassed is not None and any(low <= port <= high for low, high in self.bypassed.value)
 
     def port_named(self, name: str) -> ContainerPort | None:
         return next((port for port in self.ports if port.name == name), None)
@@ -74,6 +79,7 @@ class ServicePort:
     protocol: str
     app_protocol: str
     src: Src = NOWHERE
+    position: int = 0  # in spec.ports
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import authorization, membership, routing, transport
+from meshport.dialects.istio import authorization, membership, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -22,6 +22,7 @@ class Istio:
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
+        ports.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
@@ -33,6 +34,8 @@ class Istio:
         membership.lower(ir, out, options)
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
+        resilience.lower(ir, out, options)
+        ports.lower(ir, out, options)
 
 
 DIALECT = Istio()

@@ -14,7 +14,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.naming import name
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, Region, resolve
+from meshport.effective.access import Access, Effective, Region, admission_conditions, resolve
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -196,8 +196,6 @@ def _say(
 
 def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Policy], first: Effective) -> None:
     """The ports without a Server, as their default policy leaves them."""
-    from meshport.dialects.linkerd.inbound import admission_conditions
-
     value = first.admission.value
     if value == "deny":
         return
@@ -208,7 +206,7 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
         )  # fmt: skip
     src = first.admission.src | sources(*(policy.port for policy in servers.values())) | draft.selector_src
     operation: dict[str, Any] = {"notPorts": [str(port) for port in sorted(servers)]} if servers else {}
-    conditions = admission_conditions(value, options, first.admission.src)
+    conditions = admission_conditions(value, options.cluster_networks, first.admission.src)
     pieces = of_rule(Rule(conditions, src=src), port=None)
     for piece in pieces:
         peers = say_source(piece.who, piece.where.networks())

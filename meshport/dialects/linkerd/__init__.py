@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd import allowing, inbound, membership, routing, transport
+from meshport.dialects.linkerd import allowing, inbound, membership, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
@@ -24,6 +24,7 @@ class Linkerd:
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
+        ports.lift(bound, ir)
         inbound.admissions(bound, ir)
         inbound.servers(bound, by_kind, options, ir)
         routed = [
@@ -42,6 +43,8 @@ class Linkerd:
         transport.lower(ir, out, options, access)
         allowing.lower(ir, out, options, access)
         routing.lower(ir, out, options)
+        resilience.lower(ir, out, options)
+        ports.lower(ir, out, options)
 
 
 DIALECT = Linkerd()

@@ -193,7 +193,7 @@ def _routes(
     context: Context, item: PortPlan, server: Ref, grants: list[Grant], group: str, because: Src
 ) -> dict[frozenset[int], list[routesets.Match]]:
     """The routes of the grants, each request's route with every policy that admits it."""
-    flat: list[tuple[Grant, Peers, list[Piece]]] = [(grant, who, pieces) for grant in grants for who, pieces in grant.peer_groups()]
+    flat = _by_peers(grants)
     items = [(number, piece) for number, (_, _, pieces) in enumerate(flat) for piece in pieces]
     try:
         sets = routesets.partition(items)
@@ -206,6 +206,18 @@ def _routes(
             written[numbers] = matches
             _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
     return written
+
+
+def _by_peers(grants: list[Grant]) -> list[tuple[Grant, Peers, list[Piece]]]:
+    """The routed pieces with equal peers together: whichever rule admits them, the policy on the route is the same."""
+    found: dict[Peers, tuple[Grant, Peers, list[Piece]]] = {}
+    for grant in grants:
+        for who, pieces in grant.peer_groups():
+            if who in found:
+                found[who][2].extend(pieces)
+            else:
+                found[who] = (grant, who, list(pieces))
+    return list(found.values())
 
 
 def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[routesets.Match]]:

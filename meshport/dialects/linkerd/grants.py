@@ -10,7 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.output import Output
-from meshport.effective.access import Effective, Region
+from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.sets import label
 from meshport.effective.subjects import access as access_subject
@@ -18,7 +18,6 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
-from meshport.values.identities import EVERYONE
 
 
 @dataclass(slots=True)
@@ -96,7 +95,23 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             continue
         if grant.server or grant.routed:
             result.grants.append(grant)
+    _prune(result.grants)
+    result.grants = [grant for grant in result.grants if grant.server or grant.routed]
     return result
+
+
+def _prune(grants: list[Grant]) -> None:
+    """Take out what a broader grant of the same port lets in already: fewer routes say the same."""
+    pieces = [(grant, who, piece) for grant in grants for who, piece in (*grant.server, *grant.routed)]
+    kept: list[tuple[Grant, Peers, Piece]] = []
+    for grant, who, piece in pieces:
+        if any(other.covers(piece) and not other_who.listed for _, other_who, other in kept):
+            continue
+        kept = [item for item in kept if who.listed or not piece.covers(item[2])] + [(grant, who, piece)]
+    left = {id(piece) for _, _, piece in kept}
+    for grant in grants:
+        grant.server = [item for item in grant.server if id(item[1]) in left]
+        grant.routed = [item for item in grant.routed if id(item[1]) in left]
 
 
 def _sources(context: Context, first: Effective, port: int, closed: bool) -> Iterable[tuple[Grant, list[Rule]]]:
@@ -116,15 +131,7 @@ def _sources(context: Context, first: Effective, port: int, closed: bool) -> Ite
 
 
 def _of_admission(value: str, options: Options, src: Src) -> list[Rule]:
-    from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network
-    from meshport.ir.base import Fact
-
-    conditions = []
-    if value.endswith("-authenticated"):
-        conditions.append(Condition(IDENTITY, (Fact(EVERYONE, src),)))
-    if value.startswith("cluster-"):
-        conditions.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in options.cluster_networks)))
-    return [] if value == "deny" else [Rule(tuple(conditions), src=src)]
+    return [] if value == "deny" else [Rule(admission_conditions(value, options.cluster_networks, src), src=src)]
 
 
 def _denies(context: Context, first: Effective, port: int, http: bool) -> tuple[list[Piece], frozenset[int]]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.clients import Clients
-from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.access import admission_conditions
+from meshport.effective.pieces import Unsayable, language_of
 from meshport.ir.authorization import HEADER, HOST, METHOD, PATH, QUERY, Admission, Condition, Pattern, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.language import LanguageTooLarge
@@ -36,8 +38,6 @@ def admissions(bound: Bound, ir: IR) -> None:
     for workload in ir.world.workloads:
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:
-            from meshport.ir.base import Selector
-
             subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
             ir.admissions.append(Admission(subject, "workload", said.also(workload.src), workload.document))
 
@@ -102,21 +102,8 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
         )
 
 
-def admission_conditions(value: str, options: Options, src: Src) -> tuple[Condition, ...]:
-    """What a default policy or an accessPolicy demands of the caller."""
-    from meshport.ir.authorization import IDENTITY, SOURCE_IP, Network
-    from meshport.values.identities import EVERYONE
-
-    found = []
-    if value.endswith("-authenticated"):
-        found.append(Condition(IDENTITY, (Fact(EVERYONE, src),)))
-    if value.startswith("cluster-"):
-        found.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in options.cluster_networks)))
-    return tuple(found)
-
-
 def _default_rules(access: Fact[str], entries: list[Entry], options: Options) -> Iterable[Rule]:
-    conditions = admission_conditions(access.value, options, access.src)
+    conditions = admission_conditions(access.value, options.cluster_networks, access.src)
     yield from _everywhere(Rule(conditions, (), 0, "accessPolicy", access.src), entries)
 
 
@@ -134,28 +121,43 @@ def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule
     for rule in clients.of_server(server):
         yield from _everywhere(rule, entries)
     by_route = {entry.route: clients.of_route(*entry.route) for entry in entries}
+    granted = {route: {(rule.conditions, rule.granted_by) for rule in rules} for route, rules in by_route.items()}
+    peers = {route: {rule.conditions for rule in rules} for route, rules in by_route.items()}
     for entry in entries:
+        touching = [
+            other for other in entries if other.route != entry.route and granted[other.route] != granted[entry.route] and other.beats(entry) and _touch(entry, other)
+        ]
         for rule in by_route[entry.route]:
-            better = [
-                other
-                for other in entries
-                if other.beats(entry) and all(known.granted_by != rule.granted_by for known in by_route[other.route]) and _touch(entry, other)
-            ]
+            better = [other for other in touching if rule.conditions not in peers[other.route]]
             src = sources(rule.src, entry.src, *(other.src for other in better))
             unless = tuple(other.conditions for other in better)
             yield Rule(rule.conditions + entry.conditions, unless, rule.number, rule.name, src, rule.granted_by, rule.document)
 
 
 def _touch(one: Entry, other: Entry) -> bool:
-    """Whether a request can be taken by both."""
+    """Whether a request can be taken by both, as far as is quickly told: True where it is not."""
+    its = {condition.attribute: condition for condition in other.conditions}
+    for condition in one.conditions:
+        met = its.get(condition.attribute)
+        if met is not None and not _meets(condition, met):
+            return False
+    return True
+
+
+def _meets(one: Condition, other: Condition) -> bool:
+    mine = frozenset(fact.value for fact in one.any_of or ())
+    its = frozenset(fact.value for fact in other.any_of or ())
+    if all(pattern.kind == "exact" for pattern in mine | its):
+        return bool(mine & its)
+    return any(_overlap(left, right) for left in mine for right in its)
+
+
+@lru_cache(maxsize=65536)
+def _overlap(one: Pattern, other: Pattern) -> bool:
     try:
-        return any(not left.meet(right).empty for left in _pieces(one) for right in _pieces(other))
-    except (Unsayable, LanguageTooLarge, ValueError):
+        return language_of(one).overlaps(language_of(other))
+    except (Unsayable, LanguageTooLarge):
         return True
-
-
-def _pieces(entry: Entry) -> list[Piece]:
-    return of_rule(Rule(entry.conditions))
 
 
 # -- routes

@@ -18,7 +18,7 @@ from meshport.ir.base import Fact
 from meshport.values.language import Language
 from meshport.values.paths import DOT_FREE, raw_allow
 
-MOST_SETS = 256
+MOST_SETS = 64
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
 RULES, MATCHES = 16, 8
 

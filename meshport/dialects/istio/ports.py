@@ -1,0 +1,114 @@
+"""Ports that the proxy treats otherwise: excluded ports, and what a Service port speaks (Istio reference 7.2, 8.6).
+
+To Istio an opaque port of Linkerd is `appProtocol: tcp`, which beats the port's name; what a Server says its port speaks is said there too.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
+from meshport.dialects.output import Output
+from meshport.findings import Affected
+from meshport.ir.authorization import Policy
+from meshport.ir.base import NOWHERE, PodSet, Selector, Src
+from meshport.ir.model import IR
+from meshport.ir.transport import PortSetting
+from meshport.ir.world import Service, ServicePort
+from meshport.mapping.bound import Bound
+from meshport.values.ports import format_ports, parse_ports
+
+EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
+EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
+LINKERD_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
+_SERVERS = {"http": "http", "http2": "http2", "grpc": "grpc", "tcp": "tcp", "tls": "tls"}
+
+
+def lift(bound: Bound, ir: IR) -> None:
+    """The excluded ports of pods."""
+    for workload in ir.world.workloads:
+        place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
+        for key, kind in ((EXCLUDE_IN, "skip-inbound"), (EXCLUDE_OUT, "skip-outbound")):
+            said = place.text(key)
+            if said is None or not said.value.strip():
+                continue
+            ranges = said.map(lambda text: parse_ports(text, lenient=True))
+            ir.ports.append(PortSetting(PodSet(workload.ref.namespace, Selector.of(workload.labels)), kind, ranges, "workload", workload.document))
+            if kind == "skip-inbound":
+                workload.bypassed = ranges
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """What Service ports speak, and ports that go past the proxy."""
+    said = _spoken(ir)
+    for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
+        home = ir.world.namespaces.get(service.ref.namespace)
+        if home is not None and home.meshed is not None and not home.meshed.value:
+            continue
+        for port in service.ports:
+            _port(ir, out, service, port, said)
+    for policy in ir.policies:
+        if policy.protocol is not None:
+            out.imply("the port is detected or named as this", policy.protocol)
+    for setting in ir.ports:
+        if setting.kind == "opaque":
+            out.imply("the Service ports behind it say so", setting.ranges)
+        elif setting.on != "service":
+            _skip(ir, out, setting)
+
+
+def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
+    key = EXCLUDE_IN if setting.kind == "skip-inbound" else EXCLUDE_OUT
+    numbers = ",".join(str(number) for low, high in setting.ranges.value for number in range(low, min(high, low + 1000) + 1))
+    for workload in ir.world.selected(setting.subject):
+        same = workload.document == setting.document or setting.on == "namespace"
+        if same and ir.world.meshed(workload) is not False:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+            obj.set((*workload.template, "metadata", "annotations", key), numbers, setting.ranges)
+
+
+def _spoken(ir: IR) -> list[Policy]:
+    return [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None and policy.protocol.value]
+
+
+def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy]) -> None:
+    current = protocols.of_service_port(port)
+    wanted, src = _opaque(ir, service, port)
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    for policy in servers:
+        if policy.subject.value.namespace != service.ref.namespace or policy.protocol is None or policy.port is None:
+            continue
+        named = policy.port.value
+        for workload in members:
+            number = ir.world.target_number(workload, port)
+            own = workload.port_named(named) if isinstance(named, str) else None
+            if number is not None and number == (own.number if own is not None else named) and policy.subject.value.selector.accepts(workload.labels):
+                wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
+    if not wanted or wanted == current:
+        return
+    if wanted in ("http2", "grpc") and current == "http":
+        out.finding(
+            "MP228", src, document=service.document, affects=(Affected(service.ref.namespace, service.ref.name, port.number),), feature="server.protocol",
+            service=str(service.ref), port=port.number, wanted="HTTP/2" if wanted == "http2" else "gRPC", disposition="approximated",
+        )  # fmt: skip
+        return
+    if wanted in ("http", "tls") and current == "":
+        out.imply("Istio detects what an undeclared port speaks", src)
+        return
+    obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
+    obj.set(("spec", "ports", port.position, "appProtocol"), wanted, src or port.src)
+
+
+def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
+    """`tcp` where Linkerd treats the Service port as opaque, with the leaves that say so."""
+    if port.app_protocol.lower() in ("linkerd.io/opaque", "linkerd.io/tcp"):
+        return "tcp", port.src
+    lists = [setting for setting in ir.ports if setting.kind == "opaque"]
+    own = next((item for item in lists if item.on == "service" and item.document == service.document), None)
+    own = own or next((item for item in lists if item.on == "namespace" and item.subject.namespace == service.ref.namespace), None)
+    if own is not None:
+        inside = any(low <= port.number <= high for low, high in own.ranges.value)
+        return ("tcp", own.ranges.src) if inside else ("", NOWHERE)
+    return ("tcp", port.src) if port.number in LINKERD_OPAQUE else ("", NOWHERE)
+

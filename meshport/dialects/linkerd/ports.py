@@ -1,0 +1,119 @@
+"""Ports that the proxy treats otherwise: opaque, skipped (Linkerd reference 1.15, 2.11, 3.3).
+
+To Linkerd an Istio port declared TCP is opaque; `appProtocol` values that Linkerd does not know make a port opaque since 2.18, so they are rewritten.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
+from meshport.dialects.output import Output
+from meshport.ir.base import NOWHERE, PodSet, Selector, Src
+from meshport.ir.model import IR
+from meshport.ir.transport import PortSetting
+from meshport.ir.world import Service, ServicePort
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import in_range
+from meshport.values.ports import format_ports, merge_ports, parse_ports
+
+OPAQUE = "config.linkerd.io/opaque-ports"
+SKIP_IN = "config.linkerd.io/skip-inbound-ports"
+SKIP_OUT = "config.linkerd.io/skip-outbound-ports"
+DEFAULT_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
+_KINDS = {OPAQUE: "opaque", SKIP_IN: "skip-inbound", SKIP_OUT: "skip-outbound"}
+_REWRITTEN = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "tls": "linkerd.io/opaque", "tcp": "linkerd.io/opaque"}
+_KNOWN = {"http", "kubernetes.io/h2c", "linkerd.io/opaque", "linkerd.io/tcp"}
+
+
+def lift(bound: Bound, ir: IR) -> None:
+    """The port lists of namespaces, pods and Services."""
+    for namespace in ir.world.namespaces.values():
+        place = Cursor.root(bound, namespace.document).at("metadata", "annotations")
+        _lift(place, PodSet(namespace.name), "namespace", namespace.document, ir)
+    for workload in ir.world.workloads:
+        place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
+        _lift(place, PodSet(workload.ref.namespace, Selector.of(workload.labels)), "workload", workload.document, ir)
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        above = Cursor.root(bound, home.document).at("metadata", "annotations").text(SKIP_IN) if home is not None else None
+        said = place.text(SKIP_IN) or above
+        if said is not None:
+            workload.bypassed = said.map(lambda text: parse_ports(text, lenient=True))
+    for service in ir.world.services.values():
+        place = Cursor.root(bound, service.document).at("metadata", "annotations")
+        _lift(place, PodSet(service.ref.namespace), "service", service.document, ir)
+
+
+def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> None:
+    for key, kind in _KINDS.items():
+        said = place.text(key)
+        if said is not None:
+            ir.ports.append(PortSetting(subject, kind, said.map(lambda text: parse_ports(text, lenient=True)), on, document))
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Opaque ports, skipped ports and appProtocols of the Services and pods in the mesh."""
+    opaque_pods: dict[int, dict[int, Src]] = {}
+    for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
+        home = ir.world.namespaces.get(service.ref.namespace)
+        if home is not None and home.meshed is not None and not home.meshed.value:
+            continue
+        _service(ir, out, options, service, opaque_pods)
+    by_id = {id(workload): workload for workload in ir.world.workloads}
+    for key, ports in opaque_pods.items():
+        workload = by_id[key]
+        src = frozenset(leaf for leaves in ports.values() for leaf in leaves)
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+        obj.set((*workload.template, "metadata", "annotations", OPAQUE), _with_defaults(ports), src)
+    for setting in ir.ports:
+        if setting.kind in ("skip-inbound", "skip-outbound") and setting.on == "workload":
+            _skip(ir, out, setting)
+
+
+def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
+    key = SKIP_IN if setting.kind == "skip-inbound" else SKIP_OUT
+    for workload in ir.world.workloads:
+        if workload.document == setting.document and ir.world.meshed(workload) is not False:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+            obj.set((*workload.template, "metadata", "annotations", key), format_ports(setting.ranges.value), setting.ranges)
+
+
+def _service(ir: IR, out: Output, options: Options, service: Service, opaque_pods: dict[int, dict[int, Src]]) -> None:
+    listed: dict[int, Src] = {}
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    for port in service.ports:
+        spoken = protocols.of_service_port(port)
+        if port.app_protocol:
+            _app_protocol(out, options, service, port, spoken)
+        if spoken != "tcp":
+            continue
+        if port.number not in DEFAULT_OPAQUE and not (port.app_protocol and in_range(options.target_version, "2.18", None)):
+            listed[port.number] = port.src
+        for workload in members:
+            number = ir.world.target_number(workload, port)
+            if number is not None and number not in DEFAULT_OPAQUE and ir.world.meshed(workload) is not False:
+                ports = opaque_pods.setdefault(id(workload), {})
+                ports[number] = ports.get(number, NOWHERE) | port.src
+    if listed:
+        src = frozenset(leaf for leaves in listed.values() for leaf in leaves)
+        obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
+        obj.set(("metadata", "annotations", OPAQUE), _with_defaults(listed), src)
+
+
+def _with_defaults(ports: dict[int, Src]) -> str:
+    """The annotation replaces Linkerd's own list, so that is said again."""
+    return format_ports(merge_ports((number, number) for number in {*ports, *DEFAULT_OPAQUE}))
+
+
+def _app_protocol(out: Output, options: Options, service: Service, port: ServicePort, spoken: str) -> None:
+    if not in_range(options.target_version, "2.18", None) or port.app_protocol.lower() in _KNOWN:
+        return
+    wanted = _REWRITTEN.get(spoken)
+    obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
+    path = ("spec", "ports", port.position, "appProtocol")
+    if wanted is None:
+        obj.drop(path, port.src)
+    else:
+        obj.set(path, wanted, port.src)
+
