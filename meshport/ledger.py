@@ -43,7 +43,13 @@ class Line:
         if self.item is not None:
             out["item"] = self.item
         out.update(
-            line=self.line, path=self.path, value=self.value, feature=self.feature, disposition=self.disposition, codes=self.codes, outputs=self.outputs
+            line=self.line,
+            path=self.path,
+            value=self.value,
+            feature=self.feature,
+            disposition=self.disposition,
+            codes=self.codes,
+            outputs=self.outputs,
         )
         if self.reason:
             out["reason"] = self.reason
@@ -96,9 +102,7 @@ def _reached(out: Output) -> set[int]:
     return found
 
 
-def _judge(
-    bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]
-) -> tuple[str, str]:
+def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]) -> tuple[str, str]:
     if leaf in bound.invalid:
         return "invalid", ""
     if leaf in reached:
@@ -177,6 +181,8 @@ class Ledger:
         if self._outputs is None:
             self._outputs = {}
             for obj in self._out.in_order():
+                if id(obj) not in self._files:
+                    continue  # outside the selection: it is not written
                 for path, src in obj.sources.items():
                     entry = {"file": self._files.get(id(obj)), "path": format_path(path)}
                     for leaf in src:

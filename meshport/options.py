@@ -59,7 +59,14 @@ def _implementation(value: Mapping[str, Any]) -> str | None:
 
 
 def resolve(
-    bundle: Bundle, table: Table, *, source: str = "auto", target: str, source_version: str | None = None, target_version: str | None = None, **rest: Any
+    bundle: Bundle,
+    table: Table,
+    *,
+    source: str = "auto",
+    target: str,
+    source_version: str | None = None,
+    target_version: str | None = None,
+    **rest: Any,
 ) -> Options:
     """Checked options. Raises UsageError that names the choice and the way out."""
     if target not in TARGETS:

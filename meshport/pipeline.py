@@ -75,7 +75,9 @@ class Result:
         return stream(self.manifests, self.bundle)
 
 
-def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle | None = None, verify: bool = True, layout: str = "mirror") -> Result:
+def convert(
+    bundle: Bundle, table: Table, options: Options, *, context: Bundle | None = None, verify: bool = True, layout: str = "mirror"
+) -> Result:
     """Convert a bundle. Nothing is written; what could not be said is in the findings."""
     source, target = dialect(options.source), dialect(options.target)
     whole = merged(bundle, context)
@@ -92,23 +94,34 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
     found = changes(have, back, options, options)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings]
     findings += _unexplained(found, findings, out)
+    findings += chosen.left_out(out.in_order(), table)
     result = account(bound, out, findings, have.world.read)
     findings += _unaccounted(result.unaccounted, bound)
     findings = _settled(ordered(findings), bound)
-    found, findings = _chosen(found, findings, chosen, out)
+    found, findings = _chosen(found, findings, chosen)
     result.limit(chosen.owns)
     place = Layout(whole, out, layout)
     proof = _verify(have, back, options, findings) if verify else None
     stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
-    ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values()})
+    ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
     return Result(
         options,
         bundle,
         whole,
         [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _differs(obj, whole) and chosen.writes(obj)],
-        [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and not bound.mesh[number] and not _changed(out, number)],
         [
-            {"apiVersion": item.api_version, "kind": item.kind, "namespace": item.ref.namespace or None, "name": item.ref.name, "reason": item.reason}
+            document.value
+            for number, document in enumerate(whole.documents)
+            if number in chosen.chosen and not bound.mesh[number] and not _changed(out, number)
+        ],
+        [
+            {
+                "apiVersion": item.api_version,
+                "kind": item.kind,
+                "namespace": item.ref.namespace or None,
+                "name": item.ref.name,
+                "reason": item.reason,
+            }
             for item in sorted(out.removals, key=lambda entry: (entry.ref, entry.kind))
             if chosen.every or item.document in chosen.chosen
         ],
@@ -118,7 +131,11 @@ def convert(bundle: Bundle, table: Table, options: Options, *, context: Bundle |
         found,
         proof,
         stopped,
-        [document for number, document in enumerate(whole.documents) if number in chosen.chosen and bound.mesh[number] and not _removed(out, number)],
+        [
+            document
+            for number, document in enumerate(whole.documents)
+            if number in chosen.chosen and bound.mesh[number] and not _removed(out, number)
+        ],
     )
 
 
@@ -137,7 +154,11 @@ def _losses(losses: list[Loss], out: Output) -> None:
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         disposition = {"MP212": None, "MP014": "invalid"}.get(loss.code, "dropped")
-        values = {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "value": loss.facts[0].value if loss.facts else "", **loss.values}
+        values = {
+            "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
+            "value": loss.facts[0].value if loss.facts else "",
+            **loss.values,
+        }
         out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, **values)
         if disposition is None:
             out.ignore(row.meaning or row.title, *loss.facts)
@@ -263,7 +284,20 @@ def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
         document = bound.bundle.documents[number]
         places = ", ".join(bound.bundle.path(leaf) for leaf in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
         text = f"{document.kind} {Ref(document.namespace or '', document.name)}: {places} reached no output"
-        found.append(Finding("MP901", "error", text, row.remedy, "changes", "dropped", "meshport", bound.feature(listed[0]), leaves=tuple(listed), document=number))
+        found.append(
+            Finding(
+                "MP901",
+                "error",
+                text,
+                row.remedy,
+                "changes",
+                "dropped",
+                "meshport",
+                bound.feature(listed[0]),
+                leaves=tuple(listed),
+                document=number,
+            )
+        )
     return found
 
 
@@ -279,7 +313,7 @@ def _settled(findings: list[Finding], bound: Bound) -> list[Finding]:
     return out
 
 
-def _chosen(found: list[Change], findings: list[Finding], chosen: Selection, out: Output) -> tuple[list[Change], list[Finding]]:
+def _chosen(found: list[Change], findings: list[Finding], chosen: Selection) -> tuple[list[Change], list[Finding]]:
     """The differences and findings of what is converted; a difference that only other documents answer for is theirs."""
     _explain(found, findings)
     if chosen.every:
@@ -287,7 +321,6 @@ def _chosen(found: list[Change], findings: list[Finding], chosen: Selection, out
     kept = [finding for finding in findings if chosen.concerns(finding)]
     foreign = {number for number, finding in enumerate(findings) if not chosen.concerns(finding)}
     found = [change for change in found if not change.findings or not foreign.issuperset(change.findings)]
-    kept = ordered([*kept, *chosen.left_out(out.in_order(), out.table)])
     _explain(found, kept)
     return found, kept
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects.base import Options
 from meshport.errors import UsageError
-from meshport.findings import Finding
+from meshport.findings import Affected, Finding
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Obj
@@ -24,14 +24,13 @@ class Selection:
         self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
         self.every = len(self.chosen) == len(bundle.documents)
         if own and not self.chosen:
-            homes = sorted({document.namespace or options.default_namespace for document in bundle.documents[:own]})
+            homes = sorted({self._home(document) for document in bundle.documents[:own]})
             raise UsageError(f"no document is in the selection (--namespace, --select); the namespaces read are {', '.join(homes[:8])}")
 
     def _fits(self, document: Document) -> bool:
         if not self._options.namespaces and not self._wanted:
             return True
-        itself = document.kind == "Namespace" and not document.group
-        home = document.name if itself else document.namespace or self._options.default_namespace
+        home = self._home(document)
         if home in self._options.namespaces:
             return True
         for parts in self._wanted:
@@ -43,6 +42,10 @@ class Selection:
             ):
                 return True
         return False
+
+    def _home(self, document: Document) -> str:
+        itself = document.kind == "Namespace" and not document.group
+        return document.name if itself else document.namespace or self._options.default_namespace
 
     def owns(self, leaf: int) -> bool:
         """Whether a leaf is of a document that is converted."""
@@ -67,15 +70,20 @@ class Selection:
 
     def left_out(self, objects: list[Obj], table: Table) -> list[Finding]:
         """A finding for documents outside that the conversion needs changed: they stay as they are, and somebody has to know."""
-        outside = [
-            obj
-            for obj in objects
-            if obj.changed is not None and not self.writes(obj) and any(number in self.chosen for number in obj.origins)
-        ]
+        outside = [obj for obj in objects if obj.changed is not None and not self.writes(obj) and self._because(obj)]
         if not outside:
             return []
         row = table.codes()["MP042"]
-        listed = ", ".join(sorted({f"{obj.kind} {obj.ref}" for obj in outside}))
-        return [
-            Finding("MP042", row.severity, row.message.format(objects=listed), row.remedy, row.effect, pattern="input", feature="input")
-        ]
+        found = []
+        for obj in outside:
+            affects = (Affected(obj.ref.namespace or obj.ref.name, None if obj.kind == "Namespace" else obj.ref.name),)
+            text = row.message.format(object=f"{obj.kind} {obj.ref}")
+            leaves = tuple(sorted(self._because(obj)))
+            found.append(
+                Finding("MP042", row.severity, text, row.remedy, row.effect, "manual", "input", "input", affects, leaves, obj.changed)
+            )
+        return found
+
+    def _because(self, obj: Obj) -> set[int]:
+        """The leaves of what is converted that a changed copy is changed for."""
+        return {leaf for src in obj.sources.values() for leaf in src if self.owns(leaf)}

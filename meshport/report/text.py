@@ -34,7 +34,7 @@ def wants_colour(stream: IO[str], no_color: bool = False) -> bool:
 
 
 def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
-    """The lines of all findings that are not suppressed, by severity; the remedy of a code stands at its first finding."""
+    """The lines of all findings that are not suppressed, by severity; what to do about a code is said once."""
     shown = [finding for finding in listed if finding.suppressed is None and (not quiet or finding.severity == "error")]
     said: set[tuple[str, str]] = set()
     for severity in SEVERITIES:
@@ -45,8 +45,8 @@ def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: 
         for finding in group:
             place = short(finding, bundle)
             yield f"{place + ' ' if place else ''}{paint(finding.code, _COLOURS[severity])} {finding.message}"
-            if finding.remedy and (finding.code, "") not in said:
-                said.add((finding.code, ""))
+            if finding.remedy and (finding.code, finding.remedy) not in said:
+                said.add((finding.code, finding.remedy))
                 yield f"    {paint(finding.remedy, '2')}"
             if verbose:
                 yield from (f"    - {line}" for line in _leaves(finding, bundle))

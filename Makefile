@@ -1,0 +1,52 @@
+# meshport: `make demo` shows it at work, `make test` tests it. Both need only Python 3.11+ and make, and set up .venv themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MESHPORT := $(BIN)/meshport
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo   convert the two example bundles: manifests on stdout, findings on stderr"
+	@echo "make test   run all tests"
+	@echo "make lint   ruff, mypy and the import contracts"
+	@echo "make format let ruff format the code"
+
+# What pip says goes to stderr, so that `make -s demo > manifests.yaml` holds manifests alone.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "meshport needs Python 3.11 or later; say which one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) ..." >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+
+# One stamp for each set of extras, renewed when pyproject.toml changes.
+$(VENV)/.meshport-%: pyproject.toml | $(BIN)/python
+	@echo "installing meshport[$*] ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' >&2
+	@touch $@
+
+.PRECIOUS: $(VENV)/.meshport-%
+
+demo: $(VENV)/.meshport-test
+	@echo "# e-commerce platform: Istio to Linkerd" >&2
+	@$(MESHPORT) convert --from istio --to linkerd --fail-on never corpus/ecommerce/istio
+	@echo "---"
+	@echo "# SaaS platform: Linkerd to Istio" >&2
+	@$(MESHPORT) convert --from linkerd --to istio --fail-on never corpus/saas-api/linkerd
+
+test: $(VENV)/.meshport-test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.meshport-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.meshport-dev
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+clean:
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

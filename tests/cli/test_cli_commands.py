@@ -1,0 +1,110 @@
+"""The other commands: what each prints and returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import yaml
+from cli_cases import POLICY, SHOP, Ran
+
+Run = Callable[..., Ran]
+
+
+def test_lint_prints_findings_on_stdout(meshport: Run, shop: Path) -> None:
+    assert meshport("lint", shop).code == 0
+    (shop / "access" / "users.yaml").write_text(POLICY.replace("action: ALLOW", "aktion: ALLOW"))
+    ran = meshport("lint", shop)
+    assert ran.code == 1
+    assert "users.yaml:6:11 MP012 " in ran.out
+    assert ran.err == "4 documents: 1 error, 0 warnings, 0 info\n"
+    report = json.loads(meshport("lint", shop, "--format", "json").out)
+    assert [item["code"] for item in report["findings"]] == ["MP012"]
+    assert report["ledger"] is None
+    assert meshport("lint", shop, "--format", "github").out.startswith("::error file=")
+
+
+def test_diff_of_a_bundle_and_its_conversion(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    assert meshport("diff", shop, shop).code == 0
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    (changed / "all.yaml").write_text(SHOP + "---\n" + POLICY.replace("[GET]", "[GET, PUT]"))
+    ran = meshport("diff", shop, changed)
+    assert ran.code == 1
+    assert ran.out.startswith(("+ access to shop/users port 8080: ", "~ access to shop/users port 8080: "))
+    rows = json.loads(meshport("diff", shop, changed, "--format", "json").out)
+    assert set(rows[0]) == {"change", "subject", "path", "before", "after"}
+
+
+def test_verify_takes_the_new_over_the_old_world(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    meshport("convert", shop, "--to", "linkerd", "-o", tmp_path / "out")
+    ran = meshport("verify", shop, tmp_path / "out")
+    assert ran.code == 0
+    assert ran.out.startswith("equivalent: ")
+
+
+def test_verify_gives_a_witness(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(POLICY.replace("[GET]", "[PUT]"))
+    ran = meshport("verify", shop, new)
+    assert ran.code == 1
+    assert ran.out.startswith("changed: ")
+    assert "PUT / from shop/web to shop/users:8080: denied before, allowed now\n" in ran.out
+    assert "GET / from shop/web to shop/users:8080: allowed before, denied now\n" in ran.out
+    found = json.loads(meshport("verify", shop, new, "--format", "json").out)
+    assert found["verdict"] == "changed"
+
+
+def test_ir(meshport: Run, shop: Path) -> None:
+    data = yaml.safe_load(meshport("ir", shop).out)
+    assert "access to shop/users port 8080" in data["effective"]
+    policy = data["facts"]["policies"][0]
+    assert policy["action"]["value"] == "allow"
+    assert f"{shop}/access/users.yaml:6" in policy["action"]["at"]
+    assert json.loads(meshport("ir", shop, "--format", "json").out) == data
+    schema = json.loads(meshport("schema", "ir").out)
+    jsonschema_rs.validator_for(schema).validate(data)
+
+
+def test_patterns(meshport: Run) -> None:
+    assert "timeout: Timeout" in meshport("patterns").out
+    ran = meshport("patterns", "timeout")
+    assert "timeout.request" in ran.out
+    assert "native" in ran.out
+    assert "did you mean timeout?" in meshport("patterns", "timeuot").error
+    everything = json.loads(meshport("patterns", "--format", "json").out)["patterns"]
+    assert len(everything) > 20
+    assert all(feature["support"] for pattern in everything for feature in pattern["features"])
+
+
+@pytest.mark.parametrize("code", ["MP012", "mp012", "12"])
+def test_explain(meshport: Run, code: str) -> None:
+    text = meshport("explain", code).out
+    assert text.startswith("MP012: An unknown field (error)\n")
+    for part in ("Cause: ", "Remedy: ", "Example: "):
+        assert part in text
+
+
+def test_explain_lists_and_refuses(meshport: Run) -> None:
+    assert "MP001  error" in meshport("explain").out
+    assert "did you mean" in meshport("explain", "MP0012").error
+    rows = json.loads(meshport("explain", "--format", "json").out)
+    assert all(row["title"] and row["meaning"] and row["remedy"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["report", "ir", "mapping", "waivers"])
+def test_schemas_are_schemas(meshport: Run, name: str) -> None:
+    jsonschema_rs.meta.validate(json.loads(meshport("schema", name).out))
+
+
+def test_an_unknown_schema(meshport: Run) -> None:
+    assert "choose report, ir, mapping, waivers; did you mean report?" in meshport("schema", "reports").error
+
+
+def test_the_built_in_rows_fit_the_mapping_schema(meshport: Run) -> None:
+    check = jsonschema_rs.validator_for(json.loads(meshport("schema", "mapping").out))
+    for file in sorted((Path(__file__).parents[2] / "mappings" / "support").glob("*.yaml")):
+        check.validate(yaml.safe_load(file.read_text()))
