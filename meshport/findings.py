@@ -14,7 +14,7 @@ SEVERITIES = ("error", "warning", "info")
 EFFECTS = ("widens", "narrows", "changes", "none")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Affected:
     """A destination that a finding concerns; None in `workload` or `port` means all."""
 

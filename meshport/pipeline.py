@@ -303,14 +303,14 @@ def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
 
 def _settled(findings: list[Finding], bound: Bound) -> list[Finding]:
     """Each finding once."""
-    seen: set[tuple[Any, ...]] = set()
-    out = []
+    seen: dict[tuple[Any, ...], Finding] = {}
     for finding in findings:
         key = (finding.code, finding.message, finding.document, finding.leaves, finding.file, finding.line)
-        if key not in seen:
-            seen.add(key)
-            out.append(finding)
-    return out
+        known = seen.setdefault(key, finding)
+        if known is not finding:
+            known.affects = tuple(dict.fromkeys((*known.affects, *finding.affects)))
+            known.explains = known.explains | finding.explains
+    return list(seen.values())
 
 
 def _chosen(found: list[Change], findings: list[Finding], chosen: Selection) -> tuple[list[Change], list[Finding]]:

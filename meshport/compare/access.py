@@ -17,6 +17,7 @@ from meshport.ir.authorization import PORT, Rule
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.ir.world import World
+from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import TEXT, Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
 
@@ -81,7 +82,7 @@ def _port(item: Effective, port: int | None, http: bool, options: Options) -> di
         pieces = allowed(item, port, http, strict, options)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return {"undecided": str(error)}
-    return {"allow": _rows(pieces)}
+    return {"allow": _rows(pieces, options.trust_domain)}
 
 
 def allowed(item: Effective, port: int | None, http: bool, strict: bool, options: Options) -> list[Piece]:
@@ -100,14 +101,14 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, options
     return subtract(found, denies)
 
 
-def _rows(pieces: list[Piece]) -> dict[str, dict[str, str]]:
+def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     """peer → method and further demands → paths."""
     table: dict[str, dict[str, Language | None]] = {}
     for piece in pieces:
         networks = piece.where.networks()
         where = "" if networks is None else " from " + ", ".join(map(str, networks))
         extra = _extra(piece)
-        for peer in _peers(piece.who):
+        for peer in _peers(piece.who, trust_domain):
             row = table.setdefault(peer + where, {})
             for method in _methods(piece):
                 key = method + extra
@@ -131,7 +132,7 @@ def _methods(piece: Piece) -> list[str]:
 
 def _compact(row: dict[str, Language | None]) -> dict[str, str]:
     """Paths as text; methods that all have the same paths under one key."""
-    texts = {key: "any path" if language is None else language.key(NORMALISED) for key, language in row.items()}
+    texts = {key: "any path" if language is None or NORMALISED.issubset(language) else language.key(NORMALISED) for key, language in row.items()}
     groups: dict[tuple[str, str], list[str]] = {}
     for key, text in texts.items():
         method, _, extra = key.partition(" ")
@@ -159,8 +160,15 @@ def _extra(piece: Piece) -> str:
     return " " + "; ".join(parts) if parts else ""
 
 
-def _peers(who: Identities) -> list[str]:
-    less = " but " + ", ".join(sorted(map(label, who.exclude))) if who.exclude else ""
+def _peers(who: Identities, trust_domain: str) -> list[str]:
+    less = " but " + ", ".join(sorted(_peer(item, trust_domain) for item in who.exclude)) if who.exclude else ""
     if who.include is None:
         return ["anyone" + less]
-    return sorted(label(item) + less for item in who.include)
+    return sorted({_peer(item, trust_domain) + less for item in who.include})
+
+
+def _peer(item: Any, trust_domain: str) -> str:
+    """A peer as text; one of any trust domain is one of this, for no other is known here."""
+    if isinstance(item, Identity) and item != EVERYONE and item.trust_domain is None:
+        item = Identity(trust_domain, item.namespace, item.service_account)
+    return "any mesh identity" if item == Identity(trust_domain) else label(item)

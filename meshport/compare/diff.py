@@ -38,7 +38,7 @@ def changes(old: IR, new: IR, old_options: Options, new_options: Options) -> lis
     found: list[Change] = []
     for subject in sorted({*before, *after}):
         one, other = before.get(subject, {}), after.get(subject, {})
-        if one != other:
+        if one != other and not ("undecided" in one or "undecided" in other):
             found.extend(_between(subject, one, other))
     return found
 

@@ -31,7 +31,7 @@ class Effective:
     admission: Fact[str]
     admission_level: str
     meshed: bool | None
-    src: Src = NOWHERE
+    opened: tuple[Policy, ...] = ()  # allows that let everything through, and those that they make void
 
     def mode(self, port: int | None) -> Fact[str]:
         """`strict`, `permissive` or `disable` of a port."""
@@ -61,6 +61,11 @@ class Effective:
             self.meshed,
             self.workload.bypassed.value if self.workload.bypassed is not None else (),
         )
+
+
+def opens(policy: Policy) -> bool:
+    """Whether an allow for all ports has a rule that takes every request: then it closes nothing."""
+    return policy.port is None and any(not rule.conditions and not rule.unless for rule in policy.rules)
 
 
 def resolve(workload: Workload, port: int | str) -> int | None:
@@ -104,15 +109,19 @@ class Access:
             for action in ("allow", "deny", "custom")
         }
         admission, level = self._admission(workload)
+        allows, opened = chosen["allow"], ()
+        if any(opens(policy) for policy in allows):
+            allows, opened = (), allows
         return Effective(
             workload,
-            chosen["allow"],
+            allows,
             chosen["deny"],
             chosen["custom"],
             self._modes(workload),
             admission,
             level,
             self.world.meshed(workload),
+            opened,
         )
 
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
@@ -150,15 +159,13 @@ class Access:
         return mode
 
     def namespace_allows(self, namespace: str) -> list[Policy]:
-        """The allows that hold for every pod of a namespace."""
-        return sorted(
-            (
-                policy
-                for policy in _in(self._policies, namespace)
-                if policy.action.value == "allow" and policy.subject.value.selector.everything and policy.port is None
-            ),
-            key=lambda item: item.ref.value,
-        )
+        """The allows that close every pod of a namespace."""
+        found = [
+            policy
+            for policy in _in(self._policies, namespace)
+            if policy.action.value == "allow" and policy.subject.value.selector.everything and policy.port is None
+        ]
+        return [] if any(opens(policy) for policy in found) else sorted(found, key=lambda item: item.ref.value)
 
     def regions(self) -> list[Region]:
         """The workloads in groups with equal policies, in the order of their names."""

@@ -7,17 +7,18 @@ Ports that nothing admits need no Server: the default policy `deny` has them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
-from meshport.dialects.linkerd.selectors import selectors, set_name
+from meshport.dialects.linkerd.selectors import by_probes, selectors, set_name
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Region, ports_of
 from meshport.effective.pieces import Piece
-from meshport.ir.authorization import PORT, Policy
+from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.table import in_range
@@ -35,6 +36,16 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             continue
         _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
     _unknown(ir, out, access)
+    _without_effect(out, access)
+
+
+def _without_effect(out: Output, access: Access) -> None:
+    """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
+    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    for item in access.workloads:
+        for policy in (*item.allows, *item.denies, *item.customs, *item.opened):
+            out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
 
 
 def gateway_accounts(ir: IR) -> Iterable[Ref]:
@@ -59,16 +70,23 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
             ports[number] = ports.get(number, NOWHERE) | mode.src
     plans = [plan(context, port, src) for port, src in sorted(ports.items())]
     wanted = [item for item in plans if _needs_server(item, region, ir)]
-    _explain(context, plans, wanted, first.allows)
+    _explain(context, plans, wanted)
     if not wanted:
         return
-    found = selectors(region, access)
-    fallback = (first.allows or first.denies or first.customs)
+    fallback = first.allows or first.denies or first.customs
     base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
-    for selector, src in found:
-        label = set_name(selector, base, taken)
-        for item in wanted:
-            _server(context, item, selector, src, label)
+    for selector, src in selectors(region, access):
+        members = [member for member in region.members if selector.accepts(member.workload.labels)]
+        for narrowed, more, part in by_probes(selector, members):
+            label = set_name(narrowed, base, taken)
+            inner = replace(context, region=Region(region.namespace, part))
+            for item in wanted:
+                _server(inner, item, narrowed, src | more, label)
+
+
+def on_any_port(rule: Rule) -> bool:
+    """Whether a rule holds on ports that it does not name."""
+    return all(item.any_of is None for item in rule.conditions if item.attribute == PORT)
 
 
 def _mentioned(policy: Policy) -> dict[int, Src]:
@@ -390,12 +408,10 @@ def _refuse(context: Context, server: Ref, owner: int, group: str, because: Src,
 # -- what a person has to know
 
 
-def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan], allows: tuple[Policy, ...]) -> None:
-    if not allows:
-        return
-    broad = [
-        policy for policy in allows if policy.port is None and any(all(item.attribute != PORT for item in rule.conditions) for rule in policy.rules)
-    ]
+def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) -> None:
+    first = context.region.first
+    holding = first.allows or (*first.denies, *first.customs)
+    broad = [policy for policy in holding if policy.port is None and any(on_any_port(rule) for rule in policy.rules)]
     if broad:
         context.out.finding(
             "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),

@@ -133,6 +133,8 @@ def matches(request: Piece) -> list[Match]:
     """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind."""
     if request.literals:
         raise NoMatch("demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals)))
+    if request.host is not None:
+        raise NoMatch("a demand on the host with its port, where a route's hostnames take every port")
     headers = [_value("header", name, value) for name, value in request.headers.by_name]
     queries = [_value("query parameter", name, value) for name, value in request.query.by_name]
     unknown = [name for name in request.methods.names if name not in METHODS]

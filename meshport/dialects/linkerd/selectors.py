@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshport.effective.access import Access, Region
+from meshport.effective.access import Access, Effective, Region
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src
 
 _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
@@ -32,6 +32,45 @@ def selectors(region: Region, access: Access) -> list[tuple[Selector, Src]]:
     return [
         (selector, frozenset(src)) for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)
     ]
+
+
+def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Selector, Src, list[Effective]]]:
+    """The members in groups that declare the same HTTP probes, each with a selector of its own: a Server must open no other workload's probe.
+
+    Where no label tells the groups apart they stay together.
+    """
+    groups: dict[tuple[tuple[int, str], ...], list[Effective]] = {}
+    for member in members:
+        probes = tuple(sorted({(probe.port, probe.path) for probe in member.workload.probes if probe.kind in ("http", "grpc")}))
+        groups.setdefault(probes, []).append(member)
+    if len(groups) == 1:
+        return [(selector, NOWHERE, members)]
+    out = []
+    for group in groups.values():
+        others = [member for member in members if all(member is not one for one in group)]
+        wanted = _apart(group, others)
+        if wanted is None:
+            return [(selector, NOWHERE, members)]
+        src = frozenset(leaf for member in group for leaf in member.workload.labels_src([item.key for item in wanted]))
+        out.append((Selector.of(dict(selector.labels), [*selector.expressions, *wanted]), src, group))
+    return out
+
+
+def _apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
+    """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
+    keys = sorted({key for member in (*group, *others) for key in member.workload.labels}, key=lambda key: (key not in _NAMING, key))
+    wanted: list[Requirement] = []
+    left = others
+    for key in keys:
+        values = {member.workload.labels.get(key) for member in group}
+        if None in values and len(values) > 1:
+            continue
+        item = Requirement(key, "DoesNotExist") if None in values else Requirement(key, "In", tuple(sorted(value for value in values if value)))
+        after = [member for member in left if item.accepts(member.workload.labels)]
+        if len(after) < len(left):
+            wanted.append(item)
+            left = after
+    return wanted if not left else None
 
 
 def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]], list[tuple[Selector, Src]]]:

@@ -10,7 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective
+from meshport.effective.access import Access, Effective, opens
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy
@@ -76,7 +76,7 @@ def wanted(item: Effective) -> tuple[str, Src]:
 
 def _any_port(policy: Policy) -> bool:
     """Whether a policy has a rule that names no port, so that it holds on ports that nobody knows."""
-    return any(all(condition.attribute != PORT for condition in rule.conditions) for rule in policy.rules)
+    return any(all(condition.any_of is None for condition in rule.conditions if condition.attribute == PORT) for rule in policy.rules)
 
 
 def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
@@ -88,7 +88,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         ),
         key=lambda item: item.ref.value,
     )
-    if everywhere:
+    if everywhere and not any(opens(policy) for policy in everywhere):
         src = sources(*(policy.sources for policy in everywhere))
         out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
         out.finding("MP103", src, document=everywhere[0].document, feature="transport.mode", policies=", ".join(str(item.ref.value) for item in everywhere))
