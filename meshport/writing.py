@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from meshport.documents import dump, dump_json, edit
 from meshport.errors import UsageError
+from meshport.retouch import retouch
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
@@ -39,10 +40,11 @@ def listing(manifests: Sequence[Manifest]) -> str:
 
 def _text(manifest: Manifest, bundle: Bundle) -> str:
     if manifest.source is not None and manifest.source < len(bundle.documents):
-        text = bundle.text_of(bundle.documents[manifest.source])
+        document = bundle.documents[manifest.source]
+        text = bundle.text_of(document)
         if text is not None and text.lstrip()[:1] != "{":
-            changed = edit(text, manifest.object).replace("\r\n", "\n").strip("\n")
-            return changed + "\n"
+            text = text.replace("\r\n", "\n")
+            return (retouch(text, document.value, manifest.object) or edit(text, manifest.object)).strip("\n") + "\n"
     return dump([manifest.object], {0: manifest.notes})
 
 
