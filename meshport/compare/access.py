@@ -5,6 +5,7 @@ Peers, methods and conditions are the keys, the union of the paths is the value;
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects import protocols
@@ -12,13 +13,13 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, admission_conditions, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
-from meshport.effective.sets import METHODS, Identities, label
+from meshport.effective.sets import METHODS, Identities, Networks, label
 from meshport.ir.authorization import PORT, Rule
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
-from meshport.values.language import TEXT, Language, LanguageTooLarge
+from meshport.values.language import TEXT, Language, LanguageTooLarge, union
 from meshport.values.paths import NORMALISED
 
 Canonical = dict[str, dict[str, Any]]
@@ -101,33 +102,71 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, options
     return subtract(found, denies)
 
 
+@dataclass(slots=True)
+class Row:
+    """What one kind of peer may send: paths by method (None: every path), under further demands `extra`."""
+
+    who: Identities
+    where: Networks
+    extra: str
+    paths: dict[str, Language | None]
+
+    def holds(self, other: Row) -> bool:
+        """Whether every peer of the other row is one of this, under no demand more."""
+        return self.extra in ("", other.extra) and self.who.covers(other.who) and self.where.covers(other.where)
+
+
 def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
-    """peer → method and further demands → paths."""
-    table: dict[str, dict[str, Language | None]] = {}
+    """peer → method and further demands → paths. What a broader peer may send is part of what a narrower one may; a row that adds nothing is left out,
+    so that it does not show how many rules say the same."""
+    table: dict[str, Row] = {}
     for piece in pieces:
         networks = piece.where.networks()
         where = "" if networks is None else " from " + ", ".join(map(str, networks))
         extra = _extra(piece)
-        for peer in _peers(piece.who, trust_domain):
-            row = table.setdefault(peer + where, {})
+        for who in _single(piece.who):
+            row = table.setdefault(_peer_text(who, trust_domain) + where + "\0" + extra, Row(who, piece.where, extra, {}))
             for method in _methods(piece):
-                key = method + extra
-                language = piece.path
-                if language is not None and NORMALISED.issubset(language):
-                    language = None
-                if key in row:
-                    before = row[key]
-                    row[key] = None if before is None or language is None else before | language
-                else:
-                    row[key] = language
-    return {peer: _compact(row) for peer, row in sorted(table.items())}
+                row.paths[method] = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
+    found: dict[str, dict[str, Language | None]] = {}
+    for key, row in sorted(table.items()):
+        broader = [other for name, other in table.items() if name != key and other.holds(row) and (not row.holds(other) or name < key)]
+        added = _added(row, broader)
+        if added:
+            found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
+    return {peer: _compact(paths) for peer, paths in sorted(found.items())}
+
+
+def _added(row: Row, broader: list[Row]) -> dict[str, Language | None]:
+    """The row's paths with those of broader rows, by method; without the methods where the row adds nothing."""
+    out: dict[str, Language | None] = {}
+    for method, language in row.paths.items():
+        covers = [other.paths[method] for other in broader if method in other.paths]
+        if any(cover is None for cover in covers):
+            continue
+        whole = union(*[cover for cover in covers if cover is not None])
+        if language is not None and covers and language.issubset(whole, NORMALISED):
+            continue
+        out[method] = None if language is None else language | whole if covers else language
+    return out
+
+
+def _joined(one: Language | None, other: Language | None) -> Language | None:
+    return None if one is None or other is None else one | other
+
+
+def _single(who: Identities) -> list[Identities]:
+    return [who] if who.include is None else [Identities(frozenset((item,)), who.exclude).tidy() for item in who.include]
+
+
+def _peer_text(who: Identities, trust_domain: str) -> str:
+    return _peers(who, trust_domain)[0] if not who.empty else "nobody"
 
 
 def _methods(piece: Piece) -> list[str]:
+    """The methods by name; of "every other one" those that HTTP defines, for no client sends others."""
     names = [name for name in METHODS if piece.methods.accepts(name)]
-    if piece.methods.inverted:
-        return [*names, "other"]
-    return sorted({*names, *piece.methods.names})
+    return names if piece.methods.inverted else sorted({*names, *piece.methods.names})
 
 
 def _compact(row: dict[str, Language | None]) -> dict[str, str]:
@@ -139,10 +178,7 @@ def _compact(row: dict[str, Language | None]) -> dict[str, str]:
         groups.setdefault((extra, text), []).append(method)
     out: dict[str, str] = {}
     for (extra, text), methods in groups.items():
-        every = set(methods) >= {*METHODS, "other"}
-        # Without the unnamed methods it is still what HTTP defines: one that HTTP does not define is no request that a client sends.
-        nearly = set(methods) >= set(METHODS)
-        for method in ["any method"] if every or nearly else sorted(methods):
+        for method in ["any method"] if set(methods) >= set(METHODS) else sorted(methods):
             key = method + (f" {extra}" if extra else "")
             out[key] = text
     return dict(sorted(out.items()))

@@ -6,7 +6,7 @@ pod; allows and denies by what they select. Regions are workloads for which all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Admission, Condition, Network, Policy
@@ -167,11 +167,11 @@ class Access:
         ]
         return [] if any(opens(policy) for policy in found) else sorted(found, key=lambda item: item.ref.value)
 
-    def regions(self) -> list[Region]:
-        """The workloads in groups with equal policies, in the order of their names."""
+    def regions(self, extra: Callable[[Effective], Hashable]) -> list[Region]:
+        """The workloads in groups with equal policies and equal `extra`, in the order of their names."""
         groups: dict[tuple[object, ...], Region] = {}
         for item in self.workloads:
-            key = (item.workload.ref.namespace, *item.key)
+            key = (item.workload.ref.namespace, *item.key, extra(item))
             groups.setdefault(key, Region(item.workload.ref.namespace)).members.append(item)
         return sorted(groups.values(), key=lambda region: (region.namespace, region.first.workload.ref))
 

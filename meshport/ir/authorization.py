@@ -116,6 +116,7 @@ class Policy:
     kind: str  # the kind of the source object, for messages
     port: Fact[int | str] | None = None  # a container port by number or name
     protocol: Fact[str] | None = None  # what the port is said to speak: unknown, http, http2, grpc, opaque, tls
+    routed: bool = False  # whether routes hang on it, so that requests that none takes are answered 404
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
 
     @property

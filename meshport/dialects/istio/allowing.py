@@ -24,6 +24,7 @@ from meshport.ir.model import IR
 
 SECURITY = "security.istio.io/v1"
 OPEN = ("all-unauthenticated", "audit")
+_INBOUND = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication", "HTTPRoute")
 
 
 @dataclass(slots=True)
@@ -55,13 +56,49 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access)
     drafts: list[Draft] = []
-    for region in access.regions():
+    for region in access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(_servers(item).items()))):
         if region.first.meshed is False:
             _outside(region, out)
             continue
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
     _without_workloads(ir, out, options, access)
     _transport(ir, out, access, drafts)
+    _probes(ir, out, access)
+    _without_effect(out)
+
+
+def _probes(ir: IR, out: Output, access: Access) -> None:
+    """Linkerd opens the probe paths of a port to everybody until a route hangs on its Server; Istio rewrites probes instead, so that is closed."""
+    for item in access.workloads:
+        if item.meshed is False:
+            continue
+        servers = _servers(item)
+        for port in sorted({probe.port for probe in item.workload.probes if probe.kind == "http"}):
+            policy = servers.get(port)
+            closed = policy is not None or item.admission.value not in OPEN
+            if closed and not item.workload.bypasses(port) and not (policy is not None and policy.routed):
+                src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
+                out.finding(
+                    "MP229", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
+                    feature="authorization.probe", workload=str(item.workload.ref), port=port,
+                )  # fmt: skip
+
+
+def _without_effect(out: Output) -> None:
+    """Parts of inbound policy that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
+    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    for document in out.bundle.documents:
+        inbound = document.group == "policy.linkerd.io" and document.kind in _INBOUND
+        if inbound or (document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)):
+            rest = frozenset(range(document.first, document.first + document.count)) - reached
+            out.ignore("what the other objects for these pods come to is the same without it", rest)
+
+
+def _on_server(value: dict[str, Any]) -> bool:
+    spec = value.get("spec")
+    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
+    return isinstance(parents, list) and bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
 
 
 # -- namespaces

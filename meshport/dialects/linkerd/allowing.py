@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
-from meshport.dialects.linkerd.selectors import by_probes, selectors, set_name
+from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
-from meshport.effective.access import Access, Region, ports_of
+from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.pieces import Piece
+from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.model import IR
@@ -30,7 +32,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """Servers and what admits requests to them, for every region."""
     gateways = frozenset(gateway_accounts(ir))
     taken: dict[str, set[str]] = {}
-    for region in access.regions():
+    for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.meshed is False:
             _outside(region, out)
             continue
@@ -58,6 +60,11 @@ def gateway_accounts(ir: IR) -> Iterable[Ref]:
     yield Ref("istio-ingress", "istio-ingressgateway-service-account")
 
 
+def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:
+    """What the ports of a workload speak: one Server says it for all of its pods."""
+    return tuple((port, protocols.of_port(item.workload, port, ir.world)[0]) for port in ports_of([item], ir.world))
+
+
 def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str]) -> None:
     first = region.first
     context = Context(out, ir.world, options, gateways, region)
@@ -68,20 +75,43 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
     for number, mode in first.transport.items():
         if number is not None:
             ports[number] = ports.get(number, NOWHERE) | mode.src
-    plans = [plan(context, port, src) for port, src in sorted(ports.items())]
+    plans = [plan(context, port, src) for port, src in sorted(ports.items()) if not first.workload.bypasses(port)]
     wanted = [item for item in plans if _needs_server(item, region, ir)]
     _explain(context, plans, wanted)
     if not wanted:
         return
     fallback = first.allows or first.denies or first.customs
     base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
+    routed = any(grant.routed for item in wanted for grant in item.grants)
     for selector, src in selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
-        for narrowed, more, part in by_probes(selector, members):
+        others = [item for item in access.workloads if item.workload.ref.namespace == region.namespace and all(item is not one for one in members)]
+        intruders = [item for item in others if selector.accepts(item.workload.labels)]
+        wanted_labels = apart(members, intruders)
+        if wanted_labels is None:
+            _inseparable(context, members, intruders)
+            continue
+        if wanted_labels:
+            src |= frozenset(leaf for member in members for leaf in member.workload.labels_src([item.key for item in wanted_labels]))
+            selector = Selector.of(dict(selector.labels), [*selector.expressions, *wanted_labels])
+        for narrowed, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
             label = set_name(narrowed, base, taken)
             inner = replace(context, region=Region(region.namespace, part))
             for item in wanted:
                 _server(inner, item, narrowed, src | more, label)
+
+
+def _inseparable(context: Context, members: list[Effective], intruders: list[Effective]) -> None:
+    """Pods under other policies that no label tells apart: a Server would take both, so none is written and the default refuses."""
+    policies = [policy for member in members for policy in (*member.allows, *member.denies)]
+    for policy in dict.fromkeys(policies):
+        context.out.finding(
+            "MP230", policy.sources, document=policy.document, disposition="dropped",
+            affects=tuple(Affected(member.workload.ref.namespace, member.workload.ref.name) for member in members),
+            explains=frozenset(pair for member in members for port in (*ports_of([member], context.world), None) for pair in context.explains(port, "allow")),
+            feature="authorization.subject", policy=str(policy.ref.value),
+            workloads=", ".join(str(member.workload.ref) for member in members), others=", ".join(str(item.workload.ref) for item in intruders),
+        )  # fmt: skip
 
 
 def on_any_port(rule: Rule) -> bool:
@@ -460,9 +490,7 @@ def _unknown(ir: IR, out: Output, access: Access) -> None:
         )  # fmt: skip
 
 
-def _affected(namespace: str):  # type: ignore[no-untyped-def]
-    from meshport.findings import Affected
-
+def _affected(namespace: str) -> Affected:
     return Affected(namespace or None)
 
 

@@ -97,6 +97,7 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
                 "Server",
                 port,  # type: ignore[arg-type]
                 Fact(kind, protocol.src if protocol is not None else NOWHERE, "server.protocol"),
+                bool(entries),
                 access,
             )
         )

@@ -48,7 +48,7 @@ def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Select
     out = []
     for group in groups.values():
         others = [member for member in members if all(member is not one for one in group)]
-        wanted = _apart(group, others)
+        wanted = apart(group, others)
         if wanted is None:
             return [(selector, NOWHERE, members)]
         src = frozenset(leaf for member in group for leaf in member.workload.labels_src([item.key for item in wanted]))
@@ -56,7 +56,7 @@ def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Select
     return out
 
 
-def _apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
+def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
     keys = sorted({key for member in (*group, *others) for key in member.workload.labels}, key=lambda key: (key not in _NAMING, key))
     wanted: list[Requirement] = []
