@@ -94,9 +94,9 @@ def convert(
     `namespaces=["shop"]`). What could not be said is in `Result.findings`. Raises UsageError for a call that cannot be carried out.
     """
     from meshport import pipeline
-    from meshport.options import resolve
+    from meshport.options import resolve, table_of
 
-    table = _table(mappings)
+    table = table_of(mappings)
     chosen = resolve(
         bundle,
         table,
@@ -117,9 +117,9 @@ def lint(
 ) -> list[Finding]:
     """Mistakes in a bundle alone, worst first: what no cluster takes, what does nothing, what contradicts itself."""
     from meshport import pipeline
-    from meshport.options import resolve_source
+    from meshport.options import resolve_source, table_of
 
-    table = _table(mappings)
+    table = table_of(mappings)
     return pipeline.lint(bundle, table, resolve_source(bundle, table, source, source_version, **options))
 
 
@@ -128,8 +128,9 @@ def diff(
 ) -> list[Change]:
     """What two bundles do differently, whatever meshes they are written for; an empty list where they mean the same."""
     from meshport import pipeline
+    from meshport.options import table_of
 
-    return pipeline.diff(old, new, _table(mappings), old_mesh, new_mesh, **options)
+    return pipeline.diff(old, new, table_of(mappings), old_mesh, new_mesh, **options)
 
 
 def verify(
@@ -140,11 +141,6 @@ def verify(
     NEW is read over OLD's documents of no mesh (Services, workloads, Namespaces): what NEW has itself counts as NEW says it.
     """
     from meshport import pipeline
+    from meshport.options import table_of
 
-    return pipeline.verify(old, new, _table(mappings), old_mesh, new_mesh, **options)
-
-
-def _table(mappings: str | None) -> Any:
-    from meshport.mapping.table import Table, builtin
-
-    return Table(mappings) if mappings else builtin()
+    return pipeline.verify(old, new, table_of(mappings), old_mesh, new_mesh, **options)

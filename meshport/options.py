@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.base import BUILT_IN, Options
 from meshport.errors import UsageError
-from meshport.mapping.table import DIALECTS, TARGETS, Table, dialect_of_group, version_key
+from meshport.mapping.table import DIALECTS, TARGETS, Table, builtin, dialect_of_group, iterate_features, version_key
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
 
 ON_LOSS = ("stricter", "looser", "stop")
+_DATA_PLANES = {"istio": ("sidecar", "ambient"), "cilium": ("wireguard", "ipsec", "ztunnel")}
+_WRITTEN = {"sidecar"}  # the data planes that this release writes for
+_ROUTES = ("native", "gateway-api")
 _LISTS = {"probe_networks", "allow_scrape_from", "namespaces", "select"}
+
+
+def table_of(mappings: str | None = None) -> Table:
+    """The mapping table, with a user's own rows over it. Raises UsageError for rows of features that do not exist."""
+    if not mappings:
+        return builtin()
+    table = Table(mappings)
+    rows = table.own_rows
+    if not isinstance(rows, dict):
+        raise UsageError(f"{mappings}: a mapping `features:` is expected; see `meshport schema mapping`")
+    for name in rows:
+        if table.feature(str(name)) is None:
+            known = [feature.name for feature in iterate_features(table)]
+            close = get_close_matches(str(name), known, 1)
+            hint = f"did you mean {close[0]}?" if close else "`meshport patterns PATTERN` names them"
+            raise UsageError(f"{mappings}: no feature {name!r}; {hint}")
+    return table
 
 
 def detect(bundle: Bundle, table: Table) -> str:
@@ -87,6 +108,7 @@ def resolve(
     for key in _LISTS & set(fields):
         fields[key] = (fields[key],) if isinstance(fields[key], str) else tuple(fields[key])
     _check_values(fields)
+    _check_target(target, fields)
     fields["on_loss"] = on_loss
     return Options(
         source=name,
@@ -139,3 +161,16 @@ def _check_values(fields: dict[str, Any]) -> None:
     for value in fields.get("select", ()):
         if value.count("/") not in (1, 2):
             raise UsageError(f"--select {value}: write it as KIND/NAMESPACE/NAME")
+
+
+def _check_target(target: str, fields: dict[str, Any]) -> None:
+    plane, routes = fields.get("data_plane"), fields.get("routes")
+    if plane is not None:
+        known = _DATA_PLANES.get(target, ())
+        if plane not in known:
+            way_out = f"with --to {target}: {', '.join(known)}" if known else f"--to {target} has no choice of data plane; leave it out"
+            raise UsageError(f"--data-plane {plane}: {way_out}")
+        if plane not in _WRITTEN:
+            raise UsageError(f"--data-plane {plane}: comes in a later release; this one writes for {', '.join(sorted(_WRITTEN))}")
+    if routes is not None and routes not in _ROUTES:
+        raise UsageError(f"--routes {routes}: one of {', '.join(_ROUTES)}")

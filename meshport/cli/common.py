@@ -73,9 +73,9 @@ def read_context(paths: Sequence[str] | None) -> Bundle | None:
 
 def table(mappings: str | None) -> Table:
     """The mapping table, with a user's own rows over it."""
-    from meshport.mapping.table import Table, builtin
+    from meshport.options import table_of
 
-    return Table(mappings) if mappings else builtin()
+    return table_of(mappings)
 
 
 # -- printing

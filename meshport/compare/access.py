@@ -65,6 +65,7 @@ def mentioned(item: Effective) -> set[int]:
     from meshport.effective.access import resolve
 
     found: set[int] = {port for port in item.transport if port is not None}
+    found |= {low for low, high in (item.workload.demanding.value if item.workload.demanding is not None else ()) if low == high}
     for policy in (*item.allows, *item.denies, *item.customs):
         if policy.port is not None:
             number = resolve(item.workload, policy.port.value)
@@ -96,8 +97,8 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, options
         for policy in policies:
             for rule in policy.rules:
                 found.extend(of_rule(rule, http=http, port=port, strict=strict))
-    elif item.admission.value != "deny":
-        found.extend(of_rule(Rule(admission_conditions(item.admission.value, options.cluster_networks, frozenset())), port=port, strict=strict))
+    elif item.default(port) != "deny":
+        found.extend(of_rule(Rule(admission_conditions(item.default(port), options.cluster_networks, frozenset())), port=port, strict=strict))
     denies = [piece for policy in (*item.denies, *item.customs) for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
     return subtract(found, denies)
 
@@ -122,12 +123,15 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     for piece in pieces:
         networks = piece.where.networks()
-        where = "" if networks is None else " from " + ", ".join(map(str, networks))
         extra = _extra(piece)
         for who in _single(piece.who):
-            row = table.setdefault(_peer_text(who, trust_domain) + where + "\0" + extra, Row(who, piece.where, extra, {}))
-            for method in _methods(piece):
-                row.paths[method] = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
+            for network in (None,) if networks is None else networks:
+                where = "" if network is None else f" from {network}"
+                row = table.setdefault(
+                    _peer_text(who, trust_domain) + where + "\0" + extra, Row(who, Networks() if network is None else Networks((network,)), extra, {})
+                )
+                for method in _methods(piece):
+                    row.paths[method] = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
     found: dict[str, dict[str, Language | None]] = {}
     for key, row in sorted(table.items()):
         broader = [other for name, other in table.items() if name != key and other.holds(row) and (not row.holds(other) or name < key)]

@@ -37,6 +37,13 @@ class Effective:
         """`strict`, `permissive` or `disable` of a port."""
         return self.transport.get(port) or self.transport[None]
 
+    def default(self, port: int | None) -> str:
+        """What an open port admits, as one of `ADMISSIONS`."""
+        value = self.admission.value
+        if value.endswith("-unauthenticated") and self.workload.demands(port):
+            return value.replace("-unauthenticated", "-authenticated")
+        return value
+
     def closes(self, port: int | None) -> bool:
         """Whether an allow takes the port over from its default."""
         return any(self.holds(policy, port) for policy in self.allows)
@@ -60,6 +67,7 @@ class Effective:
             self.admission.value,
             self.meshed,
             self.workload.bypassed.value if self.workload.bypassed is not None else (),
+            self.workload.demanding.value if self.workload.demanding is not None else (),
         )
 
 

@@ -176,6 +176,8 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     On a port that speaks no HTTP an allow with HTTP conditions takes nothing ([]), a deny loses those conditions (Istio's rule, its security reference).
     `strict`: the port refuses plaintext, so every peer has an identity. Raises Unsayable for a condition whose values cannot be understood.
     """
+    if rule.http and not http and not deny:
+        return []
     piece = Piece(src=rule.sources, who=Identities(frozenset((EVERYONE,))) if strict else Identities())
     for condition in rule.conditions:
         if is_http(condition.attribute) and not http:

@@ -88,6 +88,7 @@ class Rule:
     src: Src = NOWHERE
     granted_by: Ref | None = None  # the object that grants, where it is not the policy itself
     document: int | None = None
+    http: bool = False  # whether an alternative of the same source rule demands something of HTTP: as an allow it is void on other ports
 
     @property
     def sources(self) -> Src:

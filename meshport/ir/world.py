@@ -60,6 +60,12 @@ class Workload:
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 
+    demanding: Fact[tuple[tuple[int, int], ...]] | None = None  # ports whose default is raised to "with an identity"
+
+    def demands(self, port: int | None) -> bool:
+        """Whether the default of a port asks for an identity although the pod's does not."""
+        return port is not None and self.demanding is not None and any(low <= port <= high for low, high in self.demanding.value)
+
     def bypasses(self, port: int | None) -> bool:
         """Whether traffic to a port goes past the proxy, so that neither policy nor mTLS holds for it."""
         return port is not None and self.bypassed is not None and any(low <= port <= high for low, high in self.bypassed.value)

@@ -178,6 +178,11 @@ class Table:
         self._keys: dict[str, dict[str, dict[str, Binding]]] | None = None
         self._versions: dict[str, tuple[str, ...]] | None = None
 
+    @property
+    def own_rows(self) -> Any:
+        """What the user's file has under `features`."""
+        return self._extra.get("features")
+
     # -- bindings
 
     def kind(self, group: str, name: str) -> Kind | None:

@@ -400,7 +400,8 @@ def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None
         own = "strict" if item.admission.value in demanding else "permissive"
         draft = by_draft.get(id(item.workload))
         opened = sorted(draft.plaintext) if draft is not None and own == "strict" else []
-        if own == inherited and not opened:
+        demanded = _demanded(item) if own == "permissive" else []
+        if own == inherited and not opened and not demanded:
             continue
         if draft is not None and id(draft) in done:
             continue
@@ -415,14 +416,27 @@ def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None
             continue
         src = item.admission.src | (draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)))
         src = src or item.workload.src
+        if demanded and item.workload.demanding is not None:
+            src |= item.workload.demanding.src
         ref = Ref(item.workload.ref.namespace, name(draft.label if draft is not None else item.workload.ref.name, "mtls"))
         obj = out.object("security.istio.io/v1", "PeerAuthentication", ref, owner=item.workload.document, rank=39, because=src)
         obj.set(("spec", "selector", "matchLabels"), dict(selector.labels), src)
         obj.set(("spec", "mtls", "mode"), "STRICT" if own == "strict" else "PERMISSIVE", src)
+        for port in demanded:
+            obj.set(("spec", "portLevelMtls", str(port), "mode"), "STRICT", item.workload.demanding)
         for port in opened:
             obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)
     for admission in ir.admissions:
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
+    for workload in ir.world.workloads:
+        out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
+
+
+def _demanded(item: Effective) -> list[int]:
+    """The ports without a Server whose default asks for an identity by annotation."""
+    ranges = item.workload.demanding.value if item.workload.demanding is not None else ()
+    servers = _servers(item)
+    return [port for low, high in ranges for port in range(low, min(high, low + 1000) + 1) if port not in servers and not item.workload.bypasses(port)]
 
 
 # -- findings

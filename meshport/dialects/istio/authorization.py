@@ -30,6 +30,7 @@ from meshport.ir.authorization import (
     Pattern,
     Policy,
     Rule,
+    is_http,
 )
 from meshport.ir.base import NOWHERE, Fact, PodSet
 from meshport.ir.model import IR, Loss
@@ -113,9 +114,10 @@ def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iter
                 own |= entry.at(key).src
     if len(sources) * len(operations) > _MOST:
         raise OverflowError
-    for source in sources:
-        for operation in operations:
-            yield Rule((*source, *operation, *when), (), position, "", own)
+    alternatives = [(*source, *operation, *when) for source in sources for operation in operations]
+    http = any(is_http(condition.attribute) for conditions in alternatives for condition in conditions)
+    for conditions in alternatives:
+        yield Rule(conditions, (), position, "", own, http=http)
 
 
 def _merged(entries: list[tuple[Condition, ...]]) -> list[tuple[Condition, ...]]:

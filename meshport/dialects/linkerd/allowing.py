@@ -476,9 +476,9 @@ class _Other:
 
 def _outside(region: Region, out: Output) -> None:
     """Policies on pods outside the mesh do nothing, there or here."""
-    for policy in (*region.first.allows, *region.first.denies, *region.first.customs):
-        if not policy.subject.value.selector.everything:
-            out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+    for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
+        reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _unknown(ir: IR, out: Output, access: Access) -> None:

@@ -21,6 +21,7 @@ from meshport.values.ports import format_ports, merge_ports, parse_ports
 OPAQUE = "config.linkerd.io/opaque-ports"
 SKIP_IN = "config.linkerd.io/skip-inbound-ports"
 SKIP_OUT = "config.linkerd.io/skip-outbound-ports"
+DEMAND = "config.linkerd.io/proxy-require-identity-inbound-ports"
 DEFAULT_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
 _KINDS = {OPAQUE: "opaque", SKIP_IN: "skip-inbound", SKIP_OUT: "skip-outbound"}
 _REWRITTEN = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "tls": "linkerd.io/opaque", "tcp": "linkerd.io/opaque"}
@@ -40,6 +41,9 @@ def lift(bound: Bound, ir: IR) -> None:
         said = place.text(SKIP_IN) or above
         if said is not None:
             workload.bypassed = said.map(lambda text: parse_ports(text, lenient=True))
+        asked = place.text(DEMAND) or (Cursor.root(bound, home.document).at("metadata", "annotations").text(DEMAND) if home is not None else None)
+        if asked is not None:
+            workload.demanding = asked.map(lambda text: parse_ports(text, lenient=True))
     for service in ir.world.services.values():
         place = Cursor.root(bound, service.document).at("metadata", "annotations")
         _lift(place, PodSet(service.ref.namespace), "service", service.document, ir)

@@ -77,8 +77,7 @@ def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]
     labels = region.first.workload.labels
     mine, others = [], []
     seen: set[Selector] = set()
-    stated = [(item.subject, item.ref) for item in access.ir.policies] + [(rule.subject, rule.ref) for rule in access.ir.transport]
-    for subject, ref in stated:
+    for subject, ref in ((item.subject, item.ref) for item in access.ir.policies):
         selector = subject.value.selector
         if selector.everything or subject.value.namespace not in ("", region.namespace) or selector in seen:
             continue
