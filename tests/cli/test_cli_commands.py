@@ -108,3 +108,13 @@ def test_the_built_in_rows_fit_the_mapping_schema(meshport: Run) -> None:
     check = jsonschema_rs.validator_for(json.loads(meshport("schema", "mapping").out))
     for file in sorted((Path(__file__).parents[2] / "mappings" / "support").glob("*.yaml")):
         check.validate(yaml.safe_load(file.read_text()))
+
+
+def test_own_rows_have_to_be_of_known_features(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.yaml"
+    rows.write_text("features: {timeout.requests: {linkerd: {support: none}}}\n")
+    ran = meshport("lint", shop, "--mappings", rows)
+    assert ran.code == 2
+    assert f"{rows}: no feature 'timeout.requests'; did you mean timeout.request?" in ran.error
+    rows.write_text("timeout.request: {}\n")
+    assert "a mapping `features:` is expected" in meshport("lint", shop, "--mappings", rows).error
