@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from meshport.documents import dump, dump_json, edit
+from meshport.documents.read import OUTPUT_MARKER as MARKER
 from meshport.errors import UsageError
 from meshport.retouch import retouch
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.pipeline import Manifest, Result
 
-MARKER = ".meshport"
 _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -95,6 +95,7 @@ def write_file(output: str, text: str) -> None:
     path = Path(output)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             beside.write_text(text, encoding="utf-8", newline="")
             beside.replace(path)

@@ -116,12 +116,17 @@ def as_json(value: Any) -> str:
 # -- findings
 
 
-def check_reports(files: Sequence[str] | None) -> list[str]:
+def inside(file: str, output: str | None) -> bool:
+    """Whether a file lies in the output folder, and so can only be written after it."""
+    return output is not None and Path(output).resolve() in Path(file).resolve().parents
+
+
+def check_reports(files: Sequence[str] | None, output: str | None = None) -> list[str]:
     """The report files, if this release can write them and their folders exist. Raises UsageError."""
     given = list(files or ())
     for file in given:
         if file.lower().endswith(".json"):
-            check_target(file, "--report")
+            check_target(file, "--report", output)
             continue
         later = next((suffix for suffix in _LATER if file.lower().endswith(suffix)), None)
         what = f"{later} comes in a later release" if later else "its suffix is of no report form"
@@ -129,12 +134,12 @@ def check_reports(files: Sequence[str] | None) -> list[str]:
     return given
 
 
-def check_target(file: str, option: str) -> None:
+def check_target(file: str, option: str, output: str | None = None) -> None:
     """Raises UsageError where a file cannot be made because its folder is missing or it is one itself."""
     path = Path(file)
     if path.is_dir():
         raise UsageError(f"{option} {file}: is a folder; name a file")
-    if not path.absolute().parent.is_dir():
+    if not inside(file, output) and not path.absolute().parent.is_dir():
         raise UsageError(f"{option} {file}: there is no folder {path.parent}; make it, or give another path")
 
 

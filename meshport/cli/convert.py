@@ -67,9 +67,9 @@ def run(
     common.choice("--fail-on", fail_on, common.FAIL_ON)
     if target is None:
         raise UsageError("no target; name the mesh to convert to with --to istio or --to linkerd")
-    reports = common.check_reports(report)
+    reports = common.check_reports(report, output)
     if ledger:
-        common.check_target(ledger, "--ledger")
+        common.check_target(ledger, "--ledger", output)
     if (check or diff) and not output:
         raise UsageError("--check and --diff compare with what was written before; name it with -o")
     given = common.paths_or_stdin(paths)
@@ -101,8 +101,10 @@ def run(
     result = pipeline.convert(bundle, table, chosen, context=common.read_context(context), verify=not no_verify, layout=layout)
     common.suppress(result.findings, result.known, table, ignore, waivers, baseline)
 
-    _records(result, reports, ledger)
+    records = _records(result, reports, ledger)
+    _write({file: text for file, text in records.items() if not common.inside(file, output)})
     changed = _deliver(result, output, form, force=force, dry=check or diff, show=diff, quiet=quiet)
+    _write({file: text for file, text in records.items() if common.inside(file, output)})
     _tell(result, form, quiet=quiet, verbose=verbose, no_color=no_color)
     if changed is not None:
         raise typer.Exit(1 if changed else 0)
@@ -123,20 +125,28 @@ def _refuse_output(output: str | None, force: bool) -> None:
         writing.check_folder(output, force=force)
 
 
-def _records(result: Result, reports: list[str], ledger: str | None) -> None:
-    """Report and ledger come first, so that they are there also where the manifests cannot be written."""
-    if not reports and not ledger:
-        return
-    from meshport import writing
-
+def _records(result: Result, reports: list[str], ledger: str | None) -> dict[str, str]:
+    """Report and ledger by file. They are written before the manifests, so that they are there also where those cannot be."""
+    found: dict[str, str] = {}
     if reports:
         from meshport.report import json
 
         text = json.render(result.report())
-        for file in reports:
-            writing.write_file(file, text)
+        found.update(dict.fromkeys(reports, text))
     if ledger:
-        writing.write_file(ledger, writing.ledger_text(result))
+        from meshport import writing
+
+        found[ledger] = writing.ledger_text(result)
+    return found
+
+
+def _write(files: dict[str, str]) -> None:
+    if not files:
+        return
+    from meshport import writing
+
+    for file, text in files.items():
+        writing.write_file(file, text)
 
 
 def _deliver(result: Result, output: str | None, form: str, *, force: bool, dry: bool, show: bool, quiet: bool) -> bool | None:

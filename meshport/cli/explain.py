@@ -13,7 +13,7 @@ NAME = "explain"
 
 def run(
     code: Annotated[
-        str | None, typer.Argument(metavar="[CODE]", help="Such as MP012; without it, all codes with their titles.", show_default=False)
+        str | None, typer.Argument(metavar="CODE", help="Such as MP012; without it, all codes with their titles.", show_default=False)
     ] = None,
     form: opt.PlainFormat = "text",
     quiet: opt.Quiet = False,

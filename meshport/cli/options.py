@@ -10,7 +10,7 @@ _o = typer.Option
 
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH]...", help="Files, folders (.yaml .yml .json), or - for standard input.", show_default=False),
+    typer.Argument(metavar="PATH", help="Files, folders (.yaml .yml .json), or - for standard input.", show_default=False),
 ]
 Old = Annotated[str, typer.Argument(metavar="OLD", help="The bundle as it is: a file, a folder, or -.", show_default=False)]
 New = Annotated[str, typer.Argument(metavar="NEW", help="The bundle to compare with it.", show_default=False)]

@@ -19,7 +19,7 @@ _WIDTH = 100
 
 
 def run(
-    pattern: Annotated[str | None, typer.Argument(metavar="[PATTERN]", help="One pattern, feature by feature.", show_default=False)] = None,
+    pattern: Annotated[str | None, typer.Argument(metavar="PATTERN", help="One pattern, feature by feature.", show_default=False)] = None,
     form: opt.PlainFormat = "text",
     mappings: opt.Mappings = None,
     quiet: opt.Quiet = False,

@@ -23,6 +23,8 @@ from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile
 from meshport.errors import InputError
 
 STDIN = "<stdin>"
+OUTPUT_MARKER = ".meshport"
+"""A folder below the one given that holds this file is an output of meshport, and no input."""
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE = 256_000_000
 """Bytes of one file."""
@@ -152,7 +154,7 @@ def plain(text: str) -> Any:
 
 def _files(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not Path(root, name, OUTPUT_MARKER).is_file())
         for name in sorted(names):
             if not name.startswith(".") and name.lower().endswith(SUFFIXES):
                 file = Path(root, name)

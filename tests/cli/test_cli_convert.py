@@ -220,3 +220,16 @@ def test_a_change_that_context_would_need_is_an_error(meshport: Run, shop: Path)
     ran = meshport("convert", shop / "access", "--context", shop / "world.yaml", "--to", "linkerd")
     assert ran.code == 1
     assert "MP042 Deployment shop/users has to change" in ran.err
+
+
+def test_an_output_inside_the_input_is_not_read_again(meshport: Run, shop: Path) -> None:
+    first = meshport("convert", shop, "--to", "linkerd", "-o", shop / "out")
+    assert meshport("convert", shop, "--to", "linkerd", "-o", shop / "out") == first
+    assert meshport("verify", shop, shop / "out").code == 0
+
+
+def test_a_report_inside_the_output(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert meshport("convert", shop, "--to", "linkerd", "-o", out, "--report", out / "docs" / "r.json", "--ledger", out / "l").code == 0
+    assert files(out) == {".meshport", "world.yaml", "access/users.yaml", "docs/r.json", "l"}
