@@ -94,7 +94,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
             for aspect, value in outcome.items():
                 if value:
                     out[aspect][text] = value
-    if not any(match.everything for match, _ in live):
+    if not any(match.everything or not (_match_parts(match) or match.others) for match, _ in live):
         out["unmatched"] = "404"
     if out["rules"] == {EVERYTHING: "routes"} and not out["timeout"] and not out["retries"] and not out["filters"]:
         own = _pods(world, Backend(routes.service, routes.host), port)

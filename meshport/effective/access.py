@@ -175,6 +175,15 @@ class Access:
         ]
         return [] if any(opens(policy) for policy in found) else sorted(found, key=lambda item: item.ref.value)
 
+    def namespace_denies(self, namespace: str) -> list[Policy]:
+        """The denies that hold for every pod of a namespace."""
+        found = [
+            policy
+            for policy in _in(self._policies, namespace)
+            if policy.action.value in ("deny", "custom") and policy.subject.value.selector.everything
+        ]
+        return sorted(found, key=lambda item: item.ref.value)
+
     def regions(self, extra: Callable[[Effective], Hashable]) -> list[Region]:
         """The workloads in groups with equal policies and equal `extra`, in the order of their names."""
         groups: dict[tuple[object, ...], Region] = {}

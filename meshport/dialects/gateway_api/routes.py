@@ -92,7 +92,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     namespace = ref.value.namespace
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
-    rules = tuple(_rule(item, index, ref.value, kind, family, options, silenced) for index, item in enumerate(spec.each("rules")))
+    rules = tuple(_rule(item, index, ref, kind, family, options, silenced) for index, item in enumerate(spec.each("rules")))
     if family == "linkerd":
         rules = _annotated(root, rules, silenced)
     problem = "MP315" if family == "linkerd" and any(item.kind == "other" for rule in rules for item in rule.filters) else ""
@@ -108,8 +108,9 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         service: Fact[Ref] | None = None
         gateways: tuple[Fact[str], ...] = ()
         host = f"{name.value}.{wanted}.svc.{options.cluster_domain}"
+        src = parent.src - parent.at("port").src | (NOWHERE if place else root.at("metadata", "namespace").src)
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
-            service = Fact(Ref(wanted, name.value), parent.src - parent.at("port").src, name.feature)
+            service = Fact(Ref(wanted, name.value), src, name.feature)
         elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         else:
@@ -119,7 +120,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 ref,
                 kind,
                 service,
-                Fact(host, parent.src - parent.at("port").src, name.feature),
+                Fact(host, src, name.feature),
                 parent.number_at("port") if service is not None else None,
                 rules or (RouteRule("", (), (), src=spec.at("rules").src),),
                 "ranked",
@@ -150,8 +151,8 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     return found
 
 
-def _rule(place: Cursor, index: int, route: Ref, kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
-    name = place.text("name")
+def _rule(place: Cursor, index: int, ref: Fact[Ref], kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
+    name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
     many = len(backends) > 1
     extras: list[tuple[str, Fact[Any]]] = []
@@ -166,6 +167,7 @@ def _rule(place: Cursor, index: int, route: Ref, kind: str, family: str, options
     if backend_timeout is not None:
         extras.append(("backendRequest", backend_timeout))
     shown = name.value if name else (route.name if index == 0 else f"{route.name}-{index + 1}")
+    extras.append(("name", Fact(shown, name.src if name else ref.src, "metrics.route-label")))
     return RouteRule(
         shown,
         tuple(_grpc_match(item) if kind == "GRPCRoute" else _match(item) for item in place.each("matches")),
@@ -187,7 +189,8 @@ def _backend(place: Cursor, namespace: str, options: Options, many: bool, family
     name = place.text("name") or Fact("", place.src, "routing.destination")
     own = place.text("namespace")
     target = Ref(own.value if own else namespace, name.value)
-    src = place.at("name").src | place.at("namespace").src | place.at("kind").src | place.at("group").src
+    named = place.at("namespace").src or Cursor.root(place.bound, place.number).at("metadata", "namespace").src
+    src = place.at("name").src | named | place.at("kind").src | place.at("group").src
     weight = place.number_at("weight")
     is_service = place.at("kind").value in ("Service", None) or not place.at("kind")
     return Backend(

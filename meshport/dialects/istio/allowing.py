@@ -18,7 +18,7 @@ from meshport.effective.access import Access, Effective, Region, admission_condi
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import Policy, Rule
+from meshport.ir.authorization import PATH, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 
@@ -129,7 +129,8 @@ def _region(
 ) -> list[Draft]:
     first = region.first
     servers = _servers(first)
-    if not servers and (first.admission.value in OPEN or first.admission.value == "all-authenticated"):
+    default_open = first.admission.value in OPEN or first.admission.value == "all-authenticated"
+    if not servers and default_open and region.namespace not in closed:
         if first.admission.value == "audit":
             out.finding("MP213", first.admission, document=None, disposition="approximated", affects=_affects(region, None), feature="inbound.default-policy")
         return []
@@ -194,6 +195,12 @@ def _distinguishing(member: Effective, access: Access) -> dict[str, str]:
 
 def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy: Policy) -> None:
     """The rules of one Server."""
+    pathed = [rule for rule in policy.rules if rule.condition(PATH) is not None]
+    if pathed and ir.raw_paths:
+        out.finding(
+            "MP231", document=policy.document, affects=_affects(draft.region, port), explains=_explains(draft.region, port),
+            feature="authorization.operation.paths", policy=f"{policy.kind} {policy.ref.value}", port=port,
+        )  # fmt: skip
     spoken = policy.protocol.value if policy.protocol is not None else ""
     http = protocols.is_http(spoken)
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)

@@ -98,6 +98,8 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
         namespace = ref.value.namespace
         full = full_host(host.value, namespace, options)
         service = resolve(host.value, namespace, options)
+        if "." not in host.value:
+            host = host.also(root.at("metadata", "namespace").src)  # a short name is one of the rule's namespace
         subsets: dict[str, Subset] = {}
         base = ServicePolicy(
             ref,
@@ -117,7 +119,7 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
             labels = tuple(
                 sorted((key, str(value.value)) for key, value in item.items("labels") if not isinstance(value.value, dict | list))
             )
-            subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src))
+            subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src | ref.src))
             subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
             ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
         known.add(namespace, full, ref.value.name, subsets)
@@ -249,6 +251,9 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
             if not breaker.consecutive.value:
                 continue
             out.imply("outlierDetection counts failures in a row", fact)
+            if fact.value == "unified":  # counts the share of successes too
+                rate = Fact(fact.value, fact.src, "breaker.success-rate")
+                out.lost(rate, document=policy.document, affects=affects, explains=explains_breaker(policy, name))
             continue
         explained = explains_breaker(policy, name)
         if out.lost(fact, document=policy.document, affects=affects, explains=explained) is None:

@@ -17,7 +17,7 @@ from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.istio import resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     gateways = spec.strings("gateways")
     exports = spec.strings("exportTo")
     hosts = spec.strings("hosts") or (Fact("", NOWHERE, "routing.host"),)
-    rules = tuple(_rule(item, namespace, subsets, options) for item in spec.each("http"))
+    silenced: list[tuple[str, Src]] = []
+    rules = tuple(_rule(item, namespace, subsets, options, silenced) for item in spec.each("http"))
     found = []
     for host in hosts:
         service = resolve(host.value, namespace, options) if host.value else None
@@ -90,6 +91,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             consumer=_consumer(exports, namespace, service),
             exports=exports,
             hosts=len(hosts),
+            silenced=tuple(silenced),
             src=spec.src,
         )
         if rules or not (spec.each("tls") or spec.each("tcp")):
@@ -108,7 +110,7 @@ def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | Non
     return exports[0].map(lambda _: namespace) if alone and service is not None and service.namespace != namespace else None
 
 
-def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> RouteRule:
+def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
     name = place.text("name")
     filters = [*_headers(place), *_redirect(place)]
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
@@ -120,7 +122,7 @@ def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> 
     backends = tuple(_backend(item, namespace, subsets, options) for item in place.each("route"))
     return RouteRule(
         name.value if name else "",
-        tuple(_match(item) for item in place.each("match")),
+        tuple(_match(item, silenced) for item in place.each("match")),
         backends,
         tuple(filters),
         timeout=place.get("timeout", milliseconds),
@@ -178,12 +180,14 @@ def _redirect(place: Cursor) -> list[Filter]:
     return [Filter("redirect", tuple(parts))]
 
 
-def _match(place: Cursor) -> RouteMatch:
+def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     path = _string(place.at("uri"))
     fold = place.get("ignoreUriCase", bool)
     if fold is not None and fold.value and path is not None and path.value.kind in ("exact", "prefix"):
         tail = "" if path.value.kind == "exact" else ".*"
         path = Fact(Pattern("regex", f"(?i:{quote(path.value.text)}{tail})"), path.src | fold.src, path.feature)
+    elif fold is not None:
+        silenced.append(("case is ignored in exact and prefix matches of the path alone, and only where this is true", fold.src))
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
     demands = ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders")

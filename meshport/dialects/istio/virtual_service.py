@@ -107,6 +107,10 @@ class _VirtualService:
     def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
         return frozenset(pair for routes in self.found for pair in explains(self.ir.world, routes, *aspects))
 
+    def affected(self, aspects: tuple[str, ...], values: dict[str, Any]) -> frozenset[tuple[str, str]]:
+        """What a loss answers for: a rule that loses what sets it apart reads back as part of another one."""
+        return self.explained(*(ASPECTS if aspects and "rule" in values else aspects))
+
     def say(
         self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...] = (), disposition: str | None = "dropped", **values: Any
     ) -> None:
@@ -118,14 +122,14 @@ class _VirtualService:
             document=first.document,
             disposition=disposition,
             affects=self.affects,
-            explains=self.explained(*aspects),
+            explains=self.affected(aspects, values),
             **values,
         )
 
     def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> None:
         first = self.found[0]
         values = {"subject": f"Service {self.service}", "object": f"{first.kind} {first.ref.value}", **values}
-        report(self.out, fact, "MP320", first.document, self.affects, self.explained(*aspects), **values)
+        report(self.out, fact, "MP320", first.document, self.affects, self.affected(aspects, values), **values)
 
     def write(self) -> None:
         if self.options.routes == "gateway-api" and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):

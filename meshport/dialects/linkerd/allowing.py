@@ -17,13 +17,15 @@ from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
-from meshport.effective.access import Access, Effective, Region, ports_of
+from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.pieces import Piece
+from meshport.effective.sets import Identities
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.table import in_range
+from meshport.values.identities import EVERYONE
 
 _PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/2", "tcp": "opaque", "tls": "TLS", "udp": "opaque"}
 
@@ -145,7 +147,8 @@ def _needs_server(item: PortPlan, region: Region, ir: IR) -> bool:
 def _whole(item: PortPlan) -> bool:
     """Whether nothing was taken from an open port after all."""
     pieces = [piece for grant in item.grants for _, piece in grant.server]
-    return any(piece.who.exclude == frozenset() and piece.where.everywhere and (item.strict or piece.who.everyone) for piece in pieces)
+    everyone = Identities(frozenset((EVERYONE,))) if item.strict else Identities()
+    return any(piece.who == everyone and piece.where.everywhere for piece in pieces)
 
 
 def _grpc_probe(region: Region, port: int) -> Src | None:
@@ -482,7 +485,13 @@ def _outside(region: Region, out: Output) -> None:
 
 
 def _unknown(ir: IR, out: Output, access: Access) -> None:
-    for policy in access.unselected():
+    """Policies whose pods the bundle does not show: by selector, or because a whole namespace has no workload in it."""
+    empty = [
+        policy
+        for policy in ir.policies
+        if policy.subject.value.selector.everything and policy.rules and not opens(policy) and not access.world.selected(policy.subject.value)
+    ]
+    for policy in (*access.unselected(), *empty):
         subject = policy.subject.value
         out.finding(
             "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject.namespace),),

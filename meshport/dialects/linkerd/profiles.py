@@ -94,11 +94,11 @@ def _with_services(
         ]
         if not mine:
             rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
-            host = Fact(f"{ref.name}.{ref.namespace}.svc", service.src)
+            own = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
+            host = Fact(f"{ref.name}.{ref.namespace}.svc", own.src)
             out.append(
                 ServiceRoutes(
-                    root.ref().map(lambda _, ref=ref: ref),  # type: ignore[misc]
-                    "Service", Fact(ref, service.src), host, None, (rule,), "first", "forward", service.document,
+                    own, "Service", own, host, None, (rule,), "first", "forward", service.document,
                     (service.document,), family="linkerd", src=src,
                 )
             )  # fmt: skip
@@ -136,11 +136,13 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
     if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
     backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
-    host = Fact(name.value, name.src, name.feature)
+    place = root.at("metadata", "namespace").src  # whose clients it speaks for
+    known = Fact(service, sources(name, place, spec.src if spec.value == {} else None), name.feature)
+    host = Fact(name.value, known.src, name.feature)
     out = ServiceRoutes(
         root.ref().map(lambda ref: Ref(namespace, ref.name)),
         "ServiceProfile",
-        Fact(service, name.src, name.feature),
+        known,
         host,
         None,
         rules,
@@ -148,7 +150,7 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
         "forward",
         root.number,
         (root.number,),
-        consumer=Fact(namespace, root.at("metadata", "namespace").src, "routing.consumer") if namespace != service.namespace else None,
+        consumer=Fact(namespace, place, "routing.consumer") if namespace != service.namespace else None,
         family="linkerd",
         silenced=tuple(silenced),
         src=spec.src | name.src,

@@ -44,10 +44,8 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
         own = {key: fact for key, fact in notes.items() if key.startswith("balancer.")}
         if not own:
             continue
-        base = ServicePolicy(
-            root.ref().map(lambda _, ref=ref: ref),  # type: ignore[misc]
-            "Service", Fact(ref, service.src), Fact(f"{ref.name}.{ref.namespace}", service.src), None, (), service.document,
-        )  # fmt: skip
+        known = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
+        base = ServicePolicy(known, "Service", known, known.map(lambda ref: f"{ref.name}.{ref.namespace}"), None, (), service.document)
         if ref in profiled:
             reason = "a ServiceProfile of the Service switches its failure accrual off"
             ir.service_policies.append(replace(base, silenced=((reason, gather(*own.values())),)))

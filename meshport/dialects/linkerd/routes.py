@@ -64,6 +64,10 @@ class Lowering:
     def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
         return explains(self.ir.world, self.routes, *aspects)
 
+    def affected(self, aspects: tuple[str, ...], values: dict[str, Any]) -> frozenset[tuple[str, str]]:
+        """What a loss answers for: a rule that loses what sets it apart reads back as part of another one."""
+        return self.explained(*(ASPECTS if aspects and "rule" in values else aspects))
+
     def say(
         self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...], disposition: str | None = "dropped", **values: Any
     ) -> None:
@@ -74,13 +78,13 @@ class Lowering:
             document=self.routes.document,
             disposition=disposition,
             affects=self.affects,
-            explains=self.explained(*aspects),
+            explains=self.affected(aspects, values),
             **values,
         )
 
     def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> Finding | None:
         values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
-        return report(self.out, fact, "MP320", self.routes.document, self.affects, self.explained(*aspects), **values)
+        return report(self.out, fact, "MP320", self.routes.document, self.affects, self.affected(aspects, values), **values)
 
     # -- rules
 
@@ -337,6 +341,11 @@ class Lowering:
         if api is None:
             self.say("MP302", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, version=self.options.target_version)
             return
+        asked = self.routes.port
+        if asked is not None and self.service.ports and self.service.port(asked.value) is None:
+            what = f"port {asked.value} of Service {self.service.ref}"
+            self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what)
+            return
         rules = self.rules()
         ports = (
             [self.routes.port.value] if self.routes.port is not None else [port.number for port in self.service.ports if speaks_http(port)]
@@ -440,7 +449,8 @@ class Lowering:
         if self._namespace() != self.service.ref.namespace:
             obj.set((*parent, "namespace"), self.service.ref.namespace, *because)
         known = self.service.port(port)
-        obj.set((*parent, "port"), port, *because, routes.port, known.src if known else None)
+        asked = [match.port for rule in routes.rules for match in rule.matches if match.port is not None]
+        obj.set((*parent, "port"), port, *because, routes.port, known.src if known else None, *asked)
         for key, (value, facts) in _annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
             obj.set(("metadata", "annotations", key), value, *facts)
         for index, (rule, targets, matches) in enumerate(run):

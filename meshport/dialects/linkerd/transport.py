@@ -106,6 +106,9 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
     if broad or shared:
         return "deny", sources(*(policy.sources for policy in (*broad, *shared)))
+    denies = [policy for policy in access.namespace_denies(name) if _any_port(policy)]
+    if denies:
+        return "deny", sources(*(policy.sources for policy in denies))
     unknown = [policy for policy in access.unselected() if policy.subject.value.namespace in ("", name) and _closes(policy)]
     if unknown:
         return "deny", sources(*(policy.sources for policy in unknown))

@@ -50,6 +50,7 @@ def read(root: Cursor, options: Options) -> Split | None:
         return None
     ref = root.ref()
     namespace = ref.value.namespace or options.default_namespace
+    place = root.at("metadata", "namespace").src  # its Services are of its own namespace
     backends = []
     for item in root.each("spec", "backends"):
         name = item.text("service")
@@ -58,8 +59,8 @@ def read(root: Cursor, options: Options) -> Split | None:
         target = Ref(namespace, name.value.split(".")[0])
         backends.append(
             Backend(
-                Fact(target, name.src, name.feature),
-                Fact(f"{target.name}.{namespace}.svc.{options.cluster_domain}", name.src, name.feature),
+                Fact(target, name.src | place, name.feature),
+                Fact(f"{target.name}.{namespace}.svc.{options.cluster_domain}", name.src | place, name.feature),
                 weight=item.get("weight", weight),
             )
         )
@@ -67,7 +68,7 @@ def read(root: Cursor, options: Options) -> Split | None:
     conditional = bool(root.each("spec", "matches"))
     return Split(
         ref.map(lambda found: Ref(namespace, found.name)),
-        Fact(service, apex.src, apex.feature),
+        Fact(service, apex.src | place, apex.feature),
         tuple(backends),
         root.number,
         conditional,
