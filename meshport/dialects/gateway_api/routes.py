@@ -151,7 +151,9 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     return found
 
 
-def _rule(place: Cursor, index: int, ref: Fact[Ref], kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
+def _rule(
+    place: Cursor, index: int, ref: Fact[Ref], kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]
+) -> RouteRule:
     name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
     many = len(backends) > 1

@@ -251,7 +251,7 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
             if not breaker.consecutive.value:
                 continue
             out.imply("outlierDetection counts failures in a row", fact)
-            if fact.value == "unified":  # counts the share of successes too
+            if str(fact.value) == "unified":  # counts the share of successes too
                 rate = Fact(fact.value, fact.src, "breaker.success-rate")
                 out.lost(rate, document=policy.document, affects=affects, explains=explains_breaker(policy, name))
             continue

@@ -16,6 +16,7 @@ from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, in_order, ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
 from meshport.dialects.linkerd.resilience import report, retry_annotations
+from meshport.dialects.linkerd.service_ports import as_written, speaks_http
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Output
     from meshport.ir.model import IR
-    from meshport.ir.world import Service, ServicePort
+    from meshport.ir.world import Service
 
 GATEWAY = "gateway.networking.k8s.io"
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
 MAX_MATCHES = 64
-_APP_PROTOCOLS = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "kubernetes.io/h2c": "kubernetes.io/h2c"}
-_NOT_HTTP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
 
 
 def route_api(version: str) -> str | None:
@@ -332,7 +331,7 @@ class Lowering:
             for key in sorted(selector):
                 obj.set(("spec", "selector", key), selector[key], *because, known.src)
             for number, port in enumerate(known.ports):
-                obj.set(("spec", "ports", number), _port(port), port.src)
+                obj.set(("spec", "ports", number), as_written(port), port.src)
             obj.note(f"subset {backend.subset.value} of Service {known.ref}")
         return ref
 
@@ -486,24 +485,3 @@ def _annotations(rule: RouteRule, reasons: list[RouteRule] | None = None) -> dic
         for key, (value, facts) in found.items():
             out[key] = (value, out[key][1] + facts if key in out else facts)
     return out if reasons else {key: (value, ()) for key, (value, _) in out.items()}
-
-
-def speaks_http(port: ServicePort) -> bool:
-    """Whether Istio treats the port as HTTP: by appProtocol, by the prefix of its name, else by looking at the traffic."""
-    if port.protocol != "TCP":
-        return False
-    word = (port.app_protocol.rpartition("/")[2] or port.name).lower().split("-")[0]
-    return word not in _NOT_HTTP and port.number not in (25, 53, 3306, 27017)
-
-
-def _port(port: ServicePort) -> dict[str, Any]:
-    """A port as the Service has it. Linkerd takes an appProtocol that it does not know for an opaque port, so those are left out."""
-    found: dict[str, Any] = {"name": port.name} if port.name else {}
-    found["port"] = port.number
-    if port.target != port.number:
-        found["targetPort"] = port.target
-    if port.protocol != "TCP":
-        found["protocol"] = port.protocol
-    if port.app_protocol.lower() in _APP_PROTOCOLS:
-        found["appProtocol"] = _APP_PROTOCOLS[port.app_protocol.lower()]
-    return found

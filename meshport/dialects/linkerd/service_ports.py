@@ -1,0 +1,32 @@
+"""Ports of Services: which of them speak HTTP in Istio's eyes, and how a Service made for a subset writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshport.ir.world import ServicePort
+
+_APP_PROTOCOLS = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "kubernetes.io/h2c": "kubernetes.io/h2c"}
+_NOT_HTTP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
+
+
+def speaks_http(port: ServicePort) -> bool:
+    """Whether Istio treats the port as HTTP: by appProtocol, by the prefix of its name, else by looking at the traffic."""
+    if port.protocol != "TCP":
+        return False
+    word = (port.app_protocol.rpartition("/")[2] or port.name).lower().split("-")[0]
+    return word not in _NOT_HTTP and port.number not in (25, 53, 3306, 27017)
+
+
+def as_written(port: ServicePort) -> dict[str, Any]:
+    """A port as the Service has it. Linkerd takes an appProtocol that it does not know for an opaque port, so those are left out."""
+    found: dict[str, Any] = {"name": port.name} if port.name else {}
+    found["port"] = port.number
+    if port.target != port.number:
+        found["targetPort"] = port.target
+    if port.protocol != "TCP":
+        found["protocol"] = port.protocol
+    if port.app_protocol.lower() in _APP_PROTOCOLS:
+        found["appProtocol"] = _APP_PROTOCOLS[port.app_protocol.lower()]
+    return found

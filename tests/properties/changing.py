@@ -1,0 +1,225 @@
+"""Valid changes of one leaf, and what a conversion comes to after each."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshport import pipeline
+from meshport.documents import Bundle, load, load_objects
+from meshport.findings import Finding
+from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.table import builtin
+from meshport.options import resolve
+
+PathOf = tuple[str | int, ...]
+READS = {"istio": ("istio", "gateway-api"), "linkerd": ("linkerd", "gateway-api", "smi")}
+_DURATION = re.compile(r"(\d+)(ms|s|m|h)")
+_BY_KEY: dict[str, tuple[Any, ...]] = {
+    "retryOn": ("gateway-error", "5xx", "503", "connect-failure"),
+    "retry.linkerd.io/http": ("gateway-error", "503"),
+    "retry.linkerd.io/grpc": ("cancelled", "internal"),
+    "config.linkerd.io/default-inbound-policy": ("deny", "all-unauthenticated", "cluster-authenticated"),
+    "linkerd.io/inject": ("disabled", "ingress"),
+    "istio-injection": ("disabled",),
+    "sidecar.istio.io/inject": ("false",),
+    "istio.io/dry-run": ("false",),
+    "method": ("PATCH", "HEAD"),
+    "protocol": ("TCP", "GRPC", "UDP"),
+    "proxyProtocol": ("HTTP/2", "gRPC", "opaque", "TLS", "unknown"),
+    "scheme": ("http", "https"),
+    "operator": ("NotIn", "Exists"),
+    "accessPolicy": ("all-authenticated", "audit"),
+    "hostname": ("other.example",),
+    "authority": ("other.example",),
+    "redirectCode": (307, 301, 302),
+    "statusCode": (302, 301),
+    "httpStatus": (500,),
+    "appProtocol": ("tcp",),
+    "mode": (),
+    "isFailure": (False, True),
+    "parentRef": (),
+    "group": (),
+    "from": ("All", "Same", "eu2"),
+}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One counted leaf of a bundle, and what the ledger says of it."""
+
+    number: int
+    document: int
+    path: PathOf
+    value: Any
+    disposition: str
+    reason: str
+    outputs: int
+
+    @property
+    def shown(self) -> str:
+        return ".".join(str(step) for step in self.path)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A conversion as far as the ledger speaks of it."""
+
+    output: str
+    manifests: str
+    findings: Counter[tuple[str, ...]]
+    said: tuple[Finding, ...]
+    counts: dict[str, int]
+
+
+@dataclass
+class Source:
+    """A bundle as plain objects."""
+
+    name: str
+    mesh: str
+    objects: list[dict[str, Any]]
+
+    @property
+    def target(self) -> str:
+        return "linkerd" if self.mesh == "istio" else "istio"
+
+
+def sources() -> list[Source]:
+    """The corpus, and the bundles of this folder."""
+    root = Path(__file__).parents[2]
+    found = []
+    for folder in sorted((root / "corpus").glob("*/*")):
+        if folder.is_dir() and folder.name.split("-")[0] in READS:
+            found.append(Source(f"{folder.parent.name}/{folder.name}", folder.name.split("-")[0], _objects(load(str(folder)))))
+    for file in sorted((Path(__file__).parent / "bundles").glob("*.yaml")):
+        found.append(Source(file.stem, file.stem.split("-")[0], _objects(load(str(file)))))
+    return found
+
+
+def _objects(bundle: Bundle) -> list[dict[str, Any]]:
+    return [document.value for document in bundle.documents]
+
+
+def converted(objects: list[dict[str, Any]], source: str, **choices: Any) -> pipeline.Result:
+    """The conversion to the other mesh."""
+    bundle, table = load_objects(objects), builtin()
+    target = "linkerd" if source == "istio" else "istio"
+    return pipeline.convert(bundle, table, resolve(bundle, table, source=source, target=target, **choices), verify=False)
+
+
+def outcome(result: pipeline.Result) -> Outcome:
+    """What there is to see of a result."""
+    manifests = sorted(json.dumps(item.object, sort_keys=True) for item in result.manifests)
+    kept = sorted(json.dumps(item.value, sort_keys=True) for item in result.kept)
+    rest = [result.install, result.removals, kept]
+    return Outcome(
+        json.dumps([manifests, rest], sort_keys=True),
+        json.dumps([manifests, result.install], sort_keys=True),
+        Counter(_key(item) for item in result.findings),
+        tuple(result.findings),
+        result.ledger.counts,
+    )
+
+
+def _key(finding: Finding) -> tuple[str, ...]:
+    return finding.code, finding.severity, finding.effect, finding.disposition or "", finding.feature, str(finding.affects), finding.message
+
+
+def leaves(source: Source, result: pipeline.Result) -> list[Leaf]:
+    """Every counted leaf with its line of the ledger."""
+    lines = {}
+    for (number, _, disposition), line in zip(sorted(result.ledger.judged()), result.ledger, strict=True):
+        lines[number] = (disposition, line)
+    found = []
+    for document, item in enumerate(result.bundle.documents):
+        for number, path in leaves_below(item.leaves, ()):
+            if number in lines:
+                disposition, line = lines[number]
+                found.append(Leaf(number, document, path, line.value, disposition, line.reason, len(line.outputs)))
+    return found
+
+
+def with_value(objects: list[dict[str, Any]], leaf: Leaf, value: Any) -> list[dict[str, Any]]:
+    """The objects with another value at the leaf; `...` takes it away."""
+    out = list(objects)
+    out[leaf.document] = copy.deepcopy(objects[leaf.document])
+    holder: Any = out[leaf.document]
+    for step in leaf.path[:-1]:
+        holder = holder[step]
+    if value is ...:
+        del holder[leaf.path[-1]]
+    else:
+        holder[leaf.path[-1]] = value
+    return out
+
+
+class Changes:
+    """The other values that each leaf of a bundle may have."""
+
+    def __init__(self, source: Source) -> None:
+        self.table = builtin()
+        self.bound = Bound(load_objects(source.objects), self.table, READS[source.mesh])
+        self.source = source
+
+    def of(self, leaf: Leaf) -> list[Any]:
+        """Other valid values; none where there is none that a test can make up."""
+        binding = self.bound.bindings[leaf.number]
+        document = self.bound.bundle.documents[leaf.document]
+        key = str(leaf.path[-1])
+        value = leaf.value
+        if leaf.path == ("apiVersion",):
+            kind = self.table.kind(document.group, document.kind)
+            served = kind.versions if kind else ()
+            return [f"{document.group}/{version}" for version in served if version != document.version][:2]
+        if leaf.path == ("kind",) or value is None or isinstance(value, dict | list):
+            return []
+        if key in _BY_KEY and (_BY_KEY[key] or not (binding and binding.values)):
+            return [other for other in _BY_KEY[key] if other != value]
+        if document.kind == "Service" and key == "name" and "ports" in leaf.path:
+            return ["tcp-plain"]
+        if binding is not None and binding.values:
+            return [other for other in binding.values if other != str(value) and other not in ("", "UNDEFINED")]
+        return list(_others(value, leaf, binding.type if binding else ""))
+
+
+def _others(value: Any, leaf: Leaf, kind: str) -> Iterator[Any]:
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield value + 1
+        if value > 1:
+            yield value - 1
+    elif isinstance(value, float):
+        yield value / 2
+    elif found := _DURATION.fullmatch(value):
+        yield f"{int(found[1]) + 1}{found[2]}"
+    elif value.isdigit():
+        yield str(int(value) + 1)
+    elif value in ("true", "false"):
+        yield "false" if value == "true" else "true"
+    elif re.fullmatch(r"\d+m", value):
+        yield f"{int(value[:-1]) + 1}m"
+    elif "/" in value and re.fullmatch(r"[\d.]+/\d+", value):
+        yield ("11" if not value.startswith("11") else "12") + value[value.index(".") :]
+    elif re.fullmatch(r"[\d,]+", value):
+        yield value.rpartition(",")[0] + ("," if "," in value else "") + str(int(value.rpartition(",")[2]) + 1)
+    elif value == "*":
+        yield "."
+        yield "web"
+    elif value == ".":
+        yield "*"
+    elif re.fullmatch(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+(:\d+)?", value):
+        yield "z" + value
+    elif value.startswith("^") and value.endswith("$"):
+        yield value[:-1] + "z$"
+    elif value.endswith(("*", "]+", "]")):
+        yield value[:-1].rstrip("*]+[^/{id}") + "z" + value[len(value[:-1].rstrip("*]+[^/{id}")) :] if "[" in value else "/z" + value
+    else:
+        yield value + "z"

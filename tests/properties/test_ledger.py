@@ -1,0 +1,90 @@
+"""The ledger is true: change one leaf, and what its line says happens.
+
+Of a leaf that became output, another value becomes other output. A leaf that is lost is named by a finding. A leaf that decides nothing may
+have any other value; one that says what would be so anyway may be taken away.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from .changing import Changes, Leaf, Outcome, Source, converted, leaves, outcome, sources, with_value
+
+SOURCES = {source.name: source for source in sources()}
+LOST = ("dropped", "manual", "invalid")
+OUTPUT = ("translated", "approximated", "installed")
+# Reasons that speak of the value, not of the field: taking the leaf away changes nothing, another value may.
+BY_VALUE = (
+    "default",
+    "0 is no timeout",
+    "every mesh does by itself",
+    "holds in the mesh",
+    "takes every request",
+    "no request",
+    "mesh is what",
+    "same without it",
+    "case is ignored",
+)
+
+
+@lru_cache(maxsize=32)
+def _base(name: str) -> tuple[Source, Outcome, list[Leaf], Changes]:
+    source = SOURCES[name]
+    result = converted(source.objects, source.mesh)
+    return source, outcome(result), leaves(source, result), Changes(source)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_counted_leaf_has_one_disposition(name: str) -> None:
+    _, base, listed, _ = _base(name)
+    assert base.counts["unaccounted"] == 0, [leaf.shown for leaf in listed if leaf.disposition == "unaccounted"]
+    assert sum(count for word, count in base.counts.items() if word != "leaves") == base.counts["leaves"] == len(listed)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_is_lost_is_named_by_a_finding(name: str) -> None:
+    _, base, listed, _ = _base(name)
+    named = {leaf: finding for finding in base.said for leaf in finding.leaves}
+    assert [leaf.shown for leaf in listed if leaf.disposition in LOST and leaf.number not in named] == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_another_value_does_what_the_line_says(name: str) -> None:
+    source, base, listed, changes = _base(name)
+    wanted = [leaf for leaf in listed if leaf.disposition in (*OUTPUT, "irrelevant")]
+    problems = [problem for leaf in wanted if (problem := _problem(source, base, leaf, changes.of(leaf)))]
+    assert problems == []
+
+
+def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> str:
+    what = f"{source.objects[leaf.document]['kind']} {leaf.shown} ({leaf.value!r}, {leaf.disposition})"
+    if leaf.disposition == "irrelevant":
+        if any(word in leaf.reason for word in BY_VALUE) or leaf.path[-1] in ("action", "istio.io/dry-run"):
+            return ""
+        for other in others:
+            after = outcome(converted(with_value(source.objects, leaf, other), source.mesh))
+            if after.manifests != base.manifests:
+                return f"{what}: {other!r} changes the output, although: {leaf.reason}"
+            if _codes(after) != _codes(base):
+                return f"{what}: {other!r} changes the findings, although: {leaf.reason}"
+        return ""
+    if not others:
+        return ""
+    if {"labels", "annotations"} & set(leaf.path[:-1]):
+        others = [*others, ...]  # that it is there may be all that counts
+    for other in others:
+        after = outcome(converted(with_value(source.objects, leaf, other), source.mesh))
+        if after.output != base.output or (not leaf.outputs and after.findings != base.findings):
+            return ""
+    return f"{what}: {others!r} change nothing; outputs {leaf.outputs}; {leaf.reason}"
+
+
+def _codes(seen: Outcome) -> dict[tuple[str, ...], int]:
+    """The findings without what they are about and their texts, where the object's name may stand."""
+    out: dict[tuple[str, ...], int] = {}
+    for key, count in seen.findings.items():
+        out[key[:-2]] = out.get(key[:-2], 0) + count
+    return out
