@@ -11,7 +11,7 @@ from meshport.compare.diff import Change, changes
 from meshport.dialects.base import Options, dialect
 from meshport.dialects.output import Obj, Output
 from meshport.documents import Bundle, Document, load_objects
-from meshport.findings import Finding, ordered
+from meshport.findings import Affected, Finding, ordered
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Loss
 from meshport.layout import Layout
@@ -153,13 +153,14 @@ def _losses(losses: list[Loss], out: Output) -> None:
     for loss in losses:
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
-        disposition = {"MP212": None, "MP014": "invalid"}.get(loss.code, "dropped")
-        values = {
+        affects = (Affected(document.namespace),) if document.namespace else ()
+        disposition = {"MP212": None, "MP014": "invalid", "MP225": "approximated"}.get(loss.code, "dropped")
+        values: dict[str, Any] = {
             "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
-        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, **values)
+        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
         if disposition is None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
@@ -188,10 +189,25 @@ def _rest(bound: Bound, out: Output) -> None:
             groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
     for (number, feature), leaves in groups.items():
         cell = out.table.support(feature, out.target, out.target_version)
-        if cell.support in ("native", "approximate", "install") and out.table.feature(feature) is not None:
+        document = bound.bundle.documents[number]
+        if bound.mesh[number] and dialect_of_group(document.group) == "gateway-api" and not _parented(document, out.source):
+            out.imply("stays as it is: the target reads it too", frozenset(leaves))
+            continue
+        if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
+            if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
+                named = f"{document.kind} {Ref(document.namespace or '', document.name)}"
+                out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named, what=known.title)
             continue
         value = bound.bundle.value(leaves[0])
         out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+
+
+_LATER = {
+    "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
+    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
+    "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
+}  # fmt: skip
+"""Kinds that no lift reads yet: what the target has of them is named, not written."""
 
 
 def _removals(bound: Bound, out: Output, options: Options) -> None:
