@@ -61,7 +61,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             _outside(region, out)
             continue
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
-    _without_workloads(ir, out, options, access)
+    _without_workloads(ir, out, options, access, taken)
     _transport(ir, out, access, drafts)
     _probes(ir, out, access)
     _without_effect(out)
@@ -139,15 +139,52 @@ def _region(
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         draft = Draft(Region(region.namespace, members), selector, src)
         own = _servers(members[0])
-        for port, policy in sorted(own.items()):
-            _port(ir, out, options, draft, port, policy)
-        if first.admission.value == "deny" and not own and region.namespace in closed:
-            continue
-        _residual(out, options, draft, own, members[0])
+        strangers = _strangers(selector, region, access)
+        if strangers:
+            _inseparable(out, draft, own, strangers)
+        else:
+            for port, policy in sorted(own.items()):
+                _port(ir, out, options, draft, port, policy)
+            if first.admission.value == "deny" and not own and region.namespace in closed:
+                continue
+            _residual(out, options, draft, own, members[0])
         draft.label = _name(draft, own, taken)
         _write(out, draft, own)
         drafts.append(draft)
     return drafts
+
+
+def _strangers(selector: Selector, region: Region, access: Access) -> list[Effective]:
+    """Workloads of other regions that the selector takes as well: their policies are alternatives to this one's, so it must not let anything in."""
+    mine = {id(member.workload) for member in region.members}
+    return [
+        item
+        for item in access.workloads
+        if item.workload.ref.namespace == region.namespace
+        and id(item.workload) not in mine
+        and item.meshed is not False
+        and selector.accepts(item.workload.labels)
+    ]
+
+
+def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], strangers: list[Effective]) -> None:
+    for policy in servers.values():
+        if policy.document not in draft.origins:
+            draft.origins.append(policy.document)
+        out.finding(
+            "MP230", policy.sources, document=policy.document, disposition="dropped", affects=_affects(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
+            explains=frozenset((subject, "allow") for subject in _subjects([*draft.region.members, *strangers])), feature="authorization.subject", policy=str(policy.ref.value),
+            workloads=", ".join(str(member.workload.ref) for member in draft.region.members),
+            others=", ".join(str(item.workload.ref) for item in strangers),
+        )  # fmt: skip
+
+
+def _subjects(members: list[Effective]) -> list[str]:
+    found = []
+    for member in members:
+        numbers = {*_servers(member), *(port.number for port in member.workload.ports), *(probe.port for probe in member.workload.probes)}
+        found += [access_subject(member.workload.ref, port) for port in (*numbers, None)]
+    return found
 
 
 def _servers(item: Effective) -> dict[int, Policy]:
@@ -172,7 +209,7 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
             return [(selector, policy.subject.src)]
     found: list[tuple[Selector, Src]] = []
     for member in region.members:
-        labels = _distinguishing(member, access)
+        labels = _distinguishing(member, access, mine)
         selector = Selector.of(labels)
         src = member.workload.labels_src(labels) | sources(*(policy.subject for policy in servers.values()))
         if all(selector != known_selector for known_selector, _ in found):
@@ -180,10 +217,11 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
     return found
 
 
-def _distinguishing(member: Effective, access: Access) -> dict[str, str]:
-    """The fewest labels that no workload under other policies has."""
+def _distinguishing(member: Effective, access: Access, mine: set[int] | None = None) -> dict[str, str]:
+    """The fewest labels that no workload outside `mine` (its own region) has, as far as labels tell."""
     labels = member.workload.labels
-    others = [item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and item.key != member.key]
+    same = mine if mine is not None else {id(member.workload)}
+    others = [item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and id(item.workload) not in same]
     chosen: dict[str, str] = {}
     preferred = sorted(labels, key=lambda key: (key not in ("app", "app.kubernetes.io/name", "k8s-app"), key))
     for key in preferred:
@@ -258,13 +296,16 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
 
 
 def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
-    granting = sorted({rule.granted_by.name for policy in servers.values() for rule in policy.rules if rule.granted_by is not None})
-    if len(granting) == 1:
-        wanted = granting[0]
-    elif servers:
-        wanted = sorted(policy.ref.value.name for policy in servers.values())[0]
-    else:
-        wanted = draft.region.first.workload.ref.name
+    return _unique(_wanted_name(list(servers.values())) or draft.region.first.workload.ref.name, taken)
+
+
+def _wanted_name(policies: list[Policy]) -> str:
+    """The one object that grants, else the first Server."""
+    granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
+    return granting[0] if len(granting) == 1 else sorted([policy.ref.value.name for policy in policies] or [""])[0]
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
     unique, number = wanted, 2
     while unique in taken:
         unique, number = name(wanted, str(number)), number + 1
@@ -315,7 +356,7 @@ def _merged(rules: list[Written]) -> list[Written]:
 # -- without workloads
 
 
-def _without_workloads(ir: IR, out: Output, options: Options, access: Access) -> None:
+def _without_workloads(ir: IR, out: Output, options: Options, access: Access, taken: dict[str, set[str]]) -> None:
     """Servers whose pods the bundle does not show: the ports are not known by number, so the policy closes them all and is told so."""
     groups: dict[tuple[str, Selector], list[Policy]] = {}
     for policy in ir.policies:
@@ -356,8 +397,7 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access) ->
             if (admission.value if admission is not None else access.default_admission.value) in OPEN:
                 src = sources(*(policy.port for policy in policies), draft.selector_src)
                 draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
-        granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
-        draft.label = granting[0] if len(granting) == 1 else sorted(policy.ref.value.name for policy in policies)[0]
+        draft.label = _unique(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
 
 

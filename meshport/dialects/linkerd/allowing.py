@@ -14,6 +14,8 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
+from meshport.dialects.linkerd.transport import OPEN, STRICT
+from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -138,10 +140,10 @@ def _mentioned(policy: Policy) -> dict[int, Src]:
 def _needs_server(item: PortPlan, region: Region, ir: IR) -> bool:
     if item.closed:
         return bool(item.grants) or (bool(region.first.at(item.port)) and _grpc_probe(region, item.port) is not None)
-    if item.cut:
-        return not _whole(item)
-    default = region.first.mode(None).value
-    return item.strict != (default == "strict") or (item.strict and _grpc_probe(region, item.port) is not None)
+    if item.cut and not _whole(item):
+        return True
+    default, _ = wanted_default(region.first)
+    return default != (STRICT if item.strict else OPEN) or (item.strict and _grpc_probe(region, item.port) is not None)
 
 
 def _whole(item: PortPlan) -> bool:
@@ -169,7 +171,7 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
         because = region.first.workload.src
     group = f"server {ref.name}"
     probes = _http_probes(region, item.port)
-    open_default = not item.closed and not item.cut
+    open_default = not item.closed and (not item.cut or _whole(item))
     api = f"policy.linkerd.io/{server_version(options.target_version)}"
     obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
     obj.set(("spec", "podSelector"), selector.manifest(), selector_src | because)

@@ -144,8 +144,9 @@ class Clients:
         if client.at("unauthenticated").value is True and not mesh:
             src |= client.at("unauthenticated").src
         elif mesh.at("unauthenticatedTLS").value is True:
-            self.ir.losses.append(Loss("MP225", (mesh.whole() or Fact(None),), number))
-            return
+            said = mesh.at("unauthenticatedTLS")
+            self.ir.losses.append(Loss("MP225", (Fact(True, said.src, "authorization.rule"),), number))
+            conditions.append(Condition(IDENTITY, (Fact(EVERYONE, said.src, "authorization.rule"),)))
         elif mesh:
             facts: list[Fact[Any]] = [fact.map(self._identity) for fact in mesh.strings("identities")]
             for item in mesh.each("serviceAccounts"):

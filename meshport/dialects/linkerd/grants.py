@@ -18,6 +18,10 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
+from meshport.values.language import Language
+
+
+EVERY_PATH = Language.prefix("/")
 
 
 @dataclass(slots=True)
@@ -80,19 +84,19 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     denies, deny_src = _denies(context, first, port, http)
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src | mode.src | deny_src, bool(denies))
     for grant, rules in _sources(context, first, port, closed):
-        pieces: list[Piece] = []
         for rule in rules:
             try:
-                pieces.extend(of_rule(rule, http=http, port=port, strict=strict))
+                pieces = of_rule(rule, http=http, port=port, strict=strict)
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
-        before = pieces
-        if denies:
-            pieces = _cut(context, grant, port, pieces, denies)
-        for piece in pieces:
-            _admit(context, grant, port, piece)
-        if before and not grant.server and not grant.routed and not denies and closed:
-            continue
+                continue
+            if denies:
+                pieces = _cut(context, grant, port, pieces, denies)
+            for piece in pieces:
+                if piece.any_request and rule.http and not protocol:
+                    # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
+                    piece = replace(piece, path=EVERY_PATH)
+                _admit(context, grant, port, piece)
         if grant.server or grant.routed:
             result.grants.append(grant)
     _prune(result.grants)
