@@ -1,8 +1,8 @@
 """The errors that meshport raises.
 
-    MeshportError
-    ├── UsageError      a call that cannot be carried out as it stands (exit code 2)
-    └── InputError      text that cannot be read: has .file, .line, .column (exit code 2)
+MeshportError
+├── UsageError      a call that cannot be carried out as it stands (exit code 2)
+└── InputError      text that cannot be read: has .file, .line, .column (exit code 2)
 """
 
 from __future__ import annotations

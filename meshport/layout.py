@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from meshport.errors import UsageError
@@ -29,8 +30,8 @@ class Layout:
             wanted = self._relative(source)
             unique, number = wanted, 2
             while unique in taken:
-                stem, suffix = os.path.splitext(wanted)
-                unique, number = f"{stem}-{number}{suffix}", number + 1
+                path = PurePosixPath(wanted)
+                unique, number = str(path.with_name(f"{path.stem}-{number}{path.suffix}")), number + 1
             taken.add(unique)
             self._mirrored[source] = unique
 
@@ -38,7 +39,7 @@ class Layout:
         for root in self._roots:
             if file.startswith(root):
                 return file[len(root) :].replace(os.sep, "/")
-        return os.path.basename(file)
+        return Path(file).name
 
     def file(self, obj: Obj) -> str:
         kind, ref = obj.kind, obj.ref
@@ -51,5 +52,5 @@ class Layout:
         owner = self._bundle.documents[obj.origins[0]] if obj.origins else None
         if owner is not None and owner.file and owner.file != "<stdin>":
             mirrored = self._mirrored[owner.file]
-            return mirrored if mirrored.endswith((".yaml", ".yml")) else os.path.splitext(mirrored)[0] + ".yaml"
+            return mirrored if mirrored.endswith((".yaml", ".yml")) else str(PurePosixPath(mirrored).with_suffix(".yaml"))
         return f"{ref.namespace or (ref.name if kind == 'Namespace' else 'cluster')}/{kind.lower()}-{ref.name}.yaml"

@@ -14,7 +14,11 @@ def lints(ir: IR, bound: Bound, options: Options) -> list[Finding]:
     row = bound.table.codes()["MP214"]
     for gateway in ir.gateways:
         ref = gateway.ref.value
-        if gateway.kind != "Gateway" or not gateway.implementation.value.startswith("istio") or gateway.implementation.value == "istio-waypoint":
+        if (
+            gateway.kind != "Gateway"
+            or not gateway.implementation.value.startswith("istio")
+            or gateway.implementation.value == "istio-waypoint"
+        ):
             continue
         for policy in ir.policies:
             subject = policy.subject.value

@@ -74,7 +74,9 @@ def mentioned(item: Effective) -> set[int]:
         for rule in policy.rules:
             for condition in rule.conditions:
                 if condition.attribute == PORT:
-                    found |= {low for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of)) if 0 < low == high}
+                    found |= {
+                        low for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of)) if 0 < low == high
+                    }
     return found
 
 
@@ -98,8 +100,15 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, options
             for rule in policy.rules:
                 found.extend(of_rule(rule, http=http, port=port, strict=strict))
     elif item.default(port) != "deny":
-        found.extend(of_rule(Rule(admission_conditions(item.default(port), options.cluster_networks, frozenset())), port=port, strict=strict))
-    denies = [piece for policy in (*item.denies, *item.customs) for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
+        found.extend(
+            of_rule(Rule(admission_conditions(item.default(port), options.cluster_networks, frozenset())), port=port, strict=strict)
+        )
+    denies = [
+        piece
+        for policy in (*item.denies, *item.customs)
+        for rule in policy.rules
+        for piece in of_rule(rule, http=http, deny=True, port=port)
+    ]
     return subtract(found, denies)
 
 
@@ -128,7 +137,8 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
             for network in (None,) if networks is None else networks:
                 where = "" if network is None else f" from {network}"
                 row = table.setdefault(
-                    _peer_text(who, trust_domain) + where + "\0" + extra, Row(who, Networks() if network is None else Networks((network,)), extra, {})
+                    _peer_text(who, trust_domain) + where + "\0" + extra,
+                    Row(who, Networks() if network is None else Networks((network,)), extra, {}),
                 )
                 for method in _methods(piece):
                     row.paths[method] = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
@@ -175,7 +185,9 @@ def _methods(piece: Piece) -> list[str]:
 
 def _compact(row: dict[str, Language | None]) -> dict[str, str]:
     """Paths as text; methods that all have the same paths under one key."""
-    texts = {key: "any path" if language is None or NORMALISED.issubset(language) else language.key(NORMALISED) for key, language in row.items()}
+    texts = {
+        key: "any path" if language is None or NORMALISED.issubset(language) else language.key(NORMALISED) for key, language in row.items()
+    }
     groups: dict[tuple[str, str], list[str]] = {}
     for key, text in texts.items():
         method, _, extra = key.partition(" ")

@@ -18,7 +18,7 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_of, routes_subject
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_named, ports_of, routes_subject
 from meshport.ir.world import World
 
 EVERYTHING = "every request"
@@ -29,10 +29,13 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     """What the IR says about routing and resilience, by subject. Subjects that say nothing do not appear."""
     out: dict[str, dict[str, Any]] = {}
     claimed: dict[str, str] = {}
+    named: dict[str, set[int]] = {}
+    for routes in ir.routes:
+        named.setdefault(routes.subject_name, set()).update(ports_named(routes))
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value)):
         if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
             continue
-        for subject, port in _places(ir.world, routes):
+        for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
             if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
                 continue
             found = _routes(ir.world, routes, port, ir.mesh)
@@ -48,12 +51,15 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     return {subject: out[subject] for subject in sorted(out)}
 
 
-def _places(world: World, routes: ServiceRoutes) -> list[tuple[str, int | None]]:
+def _places(world: World, routes: ServiceRoutes, named: set[int]) -> list[tuple[str, int | None]]:
+    """The ports that the rules are for: those of the Service, or where it is unknown those that are named, and all others."""
     name = routes.subject_name
     if routes.port is not None:
         return [(routes_subject(name, routes.port.value), routes.port.value)]
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
-    return [(routes_subject(name, port), port) for port in known] or [(routes_subject(name), None)]
+    if known:
+        return [(routes_subject(name, port), port) for port in known]
+    return [(routes_subject(name), None), *((routes_subject(name, port), port) for port in sorted(named))]
 
 
 def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
@@ -114,7 +120,7 @@ def _on_port(rule: RouteRule, port: int | None) -> list[RouteMatch]:
     """The matches as they are for requests to one port."""
     found = []
     for match in rule.matches or (RouteMatch(),):
-        if match.port is None or port is None:
+        if match.port is None:
             found.append(match)
         elif match.port.value == port:
             found.append(replace(match, port=None))

@@ -16,7 +16,6 @@ from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
 
-
 MOST_PAIRS = 150  # pieces against pieces of one port; beyond it the port is undecided
 
 

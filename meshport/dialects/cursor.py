@@ -7,7 +7,7 @@ invalid is not there: the cluster would not act on it either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from meshport.ir.base import NOWHERE, Fact, Ref, Requirement, Selector, Src
 from meshport.mapping.bound import Bound, leaves_below
@@ -96,7 +96,7 @@ class Cursor:
         if isinstance(parse, type):
             if not isinstance(self.value, parse) or (isinstance(self.value, bool) and parse is not bool):
                 return None
-            return Fact(self.value, src, feature)
+            return Fact(cast("T", self.value), src, feature)
         try:
             return Fact(parse(self.value), src, feature)
         except ValueError:
@@ -144,7 +144,7 @@ class Cursor:
     def ref(self) -> Fact[Ref]:
         """The object's name: known from its kind, name and namespace."""
         document = self.document
-        src = set()
+        src: set[int] = set()
         for keys in (("kind",), ("metadata", "name"), ("metadata", "namespace")):
             src |= Cursor.root(self.bound, self.number).at(*keys).src
         return Fact(Ref(document.namespace or "", document.name), frozenset(src), "identity.name")

@@ -63,7 +63,9 @@ def _sources(place: Cursor, *keys: str) -> dict[str, int]:
 def _namespace(root: Cursor, world: World) -> Namespace:
     name = root.at("metadata", "name")
     world.read |= name.src
-    return Namespace(root.document.name, _mapping(root, "metadata", "labels"), _mapping(root, "metadata", "annotations"), root.number, name.src)
+    return Namespace(
+        root.document.name, _mapping(root, "metadata", "labels"), _mapping(root, "metadata", "annotations"), root.number, name.src
+    )
 
 
 def _service(root: Cursor, default_namespace: str, world: World) -> Service:
@@ -118,10 +120,12 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
             if number is not None:
                 protocol = item.text("protocol")
                 name = item.text("name")
-                ports.append(ContainerPort(number.value, name.value if name else "", (protocol.value if protocol else "TCP").upper(), item.src))
-        for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
-            if container.at(kind):
-                probes.append(_probe(container, container.at(kind)))
+                ports.append(
+                    ContainerPort(number.value, name.value if name else "", (protocol.value if protocol else "TCP").upper(), item.src)
+                )
+        probes += [
+            _probe(container, container.at(kind)) for kind in ("livenessProbe", "readinessProbe", "startupProbe") if container.at(kind)
+        ]
     found = [probe for probe in probes if probe is not None]
     src = root.at("metadata", "name").src | root.at("metadata", "namespace").src | root.at("kind").src
     workload = Workload(
@@ -141,8 +145,10 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
     )
     world.read |= src | account.src | spec.at("hostNetwork").src
     world.read |= set(workload.label_src.values())
-    for entry in (*workload.ports, *workload.probes):
-        world.read |= entry.src
+    for port in workload.ports:
+        world.read |= port.src
+    for probe in workload.probes:
+        world.read |= probe.src
     return workload
 
 

@@ -6,6 +6,7 @@ The ledger is computed from here: a leaf of the input that reached an output lea
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,9 @@ class Output:
 
     # -- objects
 
-    def object(self, api: str, kind: str, ref: Ref, *, owner: int | None, group: str = "", rank: int = 50, because: Fact[Any] | Src | None = None) -> Obj:
+    def object(
+        self, api: str, kind: str, ref: Ref, *, owner: int | None, group: str = "", rank: int = 50, because: Fact[Any] | Src | None = None
+    ) -> Obj:
         """Get or create an object. `owner` is the input document whose subject it carries, `group` and `rank` place it among the others."""
         key = (api.rpartition("/")[0], kind, ref)
         found = self.objects.get(key)
@@ -257,7 +260,14 @@ class Output:
         return self.from_cell(cell, fact, document=document, affects=affects, explains=explains, **values)
 
     def from_cell(
-        self, cell: Cell, fact: Fact[Any], *, document: int | None, affects: tuple[Affected, ...], explains: frozenset[tuple[str, str]], **values: Any
+        self,
+        cell: Cell,
+        fact: Fact[Any],
+        *,
+        document: int | None,
+        affects: tuple[Affected, ...],
+        explains: frozenset[tuple[str, str]],
+        **values: Any,
     ) -> Finding | None:
         if cell.support == "native":
             return None
@@ -294,7 +304,10 @@ class Output:
 
     def in_order(self) -> list[Obj]:
         """The objects in an order that follows from their names alone."""
-        return sorted(self.objects.values(), key=lambda item: (item.ref.namespace or item.ref.name, item.rank // 10, item.group, item.rank, item.kind, item.ref))
+        return sorted(
+            self.objects.values(),
+            key=lambda item: (item.ref.namespace or item.ref.name, item.rank // 10, item.group, item.rank, item.kind, item.ref),
+        )
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
@@ -312,7 +325,7 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 def _put(root: Any, path: Path, value: Any) -> None:
     holder = root
-    for step, following in zip(path[:-1], path[1:], strict=True):
+    for step, following in itertools.pairwise(path):
         empty: Any = [] if isinstance(following, int) else {}
         if isinstance(step, int):
             if step == len(holder):

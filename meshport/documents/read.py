@@ -50,7 +50,7 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
             continue
         given = Path(path)
         if given.is_dir():
-            reader.roots.append(os.path.join(str(given), ""))
+            reader.roots.append(f"{given}{os.sep}")
             for file in _files(given):
                 real = os.path.realpath(file)
                 if real in seen:

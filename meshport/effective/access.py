@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Admission, Condition, Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Src
@@ -16,6 +17,7 @@ from meshport.ir.transport import TransportRule
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE
 
+T = TypeVar("T")
 _LEVELS = {"mesh": 0, "namespace": 1, "workload": 2}
 
 
@@ -55,7 +57,9 @@ class Effective:
     def at(self, port: int | None) -> list[Policy]:
         """The allows of a port. Where several objects of the source compete for one port (Linkerd's Servers) the first by name wins."""
         whole = [policy for policy in self.allows if policy.port is None]
-        own = sorted((policy for policy in self.allows if policy.port is not None and self.holds(policy, port)), key=lambda item: item.ref.value)
+        own = sorted(
+            (policy for policy in self.allows if policy.port is not None and self.holds(policy, port)), key=lambda item: item.ref.value
+        )
         return whole + own[:1]
 
     @property
@@ -113,7 +117,9 @@ class Access:
         namespace, labels = workload.ref.namespace, workload.labels
         found = [policy for policy in _in(self._policies, namespace) if policy.subject.value.selector.accepts(labels)]
         chosen = {
-            action: tuple(sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port))))
+            action: tuple(
+                sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port)))
+            )
             for action in ("allow", "deny", "custom")
         }
         admission, level = self._admission(workload)
@@ -145,7 +151,10 @@ class Access:
                 mode = winner.mode.also(winner.ref, winner.subject)
             if level == "workload":
                 ports = {port: fact.also(winner.ref, winner.subject) for port, fact in winner.ports.items()}
-        return {None: mode, **ports}
+        modes: dict[int | None, Fact[str]] = {None: mode}
+        for port, said_mode in ports.items():
+            modes[port] = said_mode
+        return modes
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
         best: Admission | None = None
@@ -211,14 +220,14 @@ def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src
     return tuple(found)
 
 
-def _by_namespace(items, namespace_of):  # type: ignore[no-untyped-def]
-    found: dict[str, list[object]] = {}
+def _by_namespace(items: Iterable[T], namespace_of: Callable[[T], str]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
     for item in items:
         found.setdefault(namespace_of(item), []).append(item)
     return found
 
 
-def _in(index, namespace: str):  # type: ignore[no-untyped-def]
+def _in(index: dict[str, list[T]], namespace: str) -> list[T]:
     return [*index.get("", ()), *index.get(namespace, ())]
 
 

@@ -72,7 +72,14 @@ class Piece:
     @property
     def any_request(self) -> bool:
         """Whether every request of its peers is meant."""
-        return self.methods.every and self.path is None and self.host is None and not self.headers.by_name and not self.query.by_name and not self.literals
+        return (
+            self.methods.every
+            and self.path is None
+            and self.host is None
+            and not self.headers.by_name
+            and not self.query.by_name
+            and not self.literals
+        )
 
     def meet(self, other: Piece) -> Piece:
         patterns = self.patterns if other.path is None else other.patterns if self.path is None else None
@@ -239,7 +246,7 @@ def _of_condition(condition: Condition) -> Piece:
         kind, _, name = attribute.partition(":")
         values = Values().put(name, value)
         return Piece(headers=values, src=src) if kind + ":" == HEADER else Piece(query=values, src=src)
-    literals = frozenset()
+    literals: frozenset[Literal] = frozenset()
     if inside is not None:
         literals |= {(attribute, " or ".join(sorted(map(str, inside))), True)}
     literals |= {(attribute, str(value), False) for value in outside}

@@ -219,7 +219,10 @@ class Networks:
         if self.include is None:
             if other.include is None:
                 return set(self.exclude) <= set(other.exclude)
-            return all(any(covers(out, item) for out in other.exclude) or all(disjoint(item, net.cidr) for net in other.include) for item in self.exclude)
+            return all(
+                any(covers(out, item) for out in other.exclude) or all(disjoint(item, net.cidr) for net in other.include)
+                for item in self.exclude
+            )
         if other.include is None:
             return False
         mine_out = {*self.exclude}

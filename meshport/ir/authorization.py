@@ -43,7 +43,9 @@ class Pattern:
     text: str = ""
 
     def __str__(self) -> str:
-        return {"exact": self.text, "prefix": self.text + "*", "suffix": "*" + self.text, "any": "*"}.get(self.kind, f"{self.kind} {self.text}")
+        return {"exact": self.text, "prefix": self.text + "*", "suffix": "*" + self.text, "any": "*"}.get(
+            self.kind, f"{self.kind} {self.text}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

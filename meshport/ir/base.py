@@ -107,7 +107,8 @@ class Selector:
             out["matchLabels"] = dict(self.labels)
         if self.expressions:
             out["matchExpressions"] = [
-                {"key": item.key, "operator": item.operator, **({"values": list(item.values)} if item.values else {})} for item in self.expressions
+                {"key": item.key, "operator": item.operator, **({"values": list(item.values)} if item.values else {})}
+                for item in self.expressions
             ]
         return out
 
@@ -115,7 +116,11 @@ class Selector:
         parts = [f"{key}={value}" for key, value in self.labels]
         for item in self.expressions:
             listed = "(" + ",".join(item.values) + ")"
-            parts.append({"In": f"{item.key} in {listed}", "NotIn": f"{item.key} notin {listed}", "Exists": item.key}.get(item.operator, f"!{item.key}"))
+            parts.append(
+                {"In": f"{item.key} in {listed}", "NotIn": f"{item.key} notin {listed}", "Exists": item.key}.get(
+                    item.operator, f"!{item.key}"
+                )
+            )
         return ",".join(parts) or "*"
 
 

@@ -165,12 +165,18 @@ def routes_subject(name: str, port: int | None = None) -> str:
     return f"routes of {name}" + (f" port {port}" if port else "")
 
 
+def ports_named(routes: ServiceRoutes) -> set[int]:
+    """The ports of the Service that the rules speak of by number."""
+    named = {match.port.value for rule in routes.rules for match in rule.matches if match.port is not None}
+    return named | ({routes.port.value} if routes.port is not None else set())
+
+
 def subjects(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
-    """The subjects that these rules speak for: one for each port of a known Service."""
-    if routes.port is not None:
-        return (routes_subject(routes.subject_name, routes.port.value),)
+    """The subjects that these rules speak for: one for each port of a known Service; of an unknown one each port named, and all others."""
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
-    return tuple(routes_subject(routes.subject_name, port) for port in known) or (routes_subject(routes.subject_name),)
+    if known:
+        return tuple(routes_subject(routes.subject_name, port) for port in ([routes.port.value] if routes.port is not None else known))
+    return (routes_subject(routes.subject_name), *(routes_subject(routes.subject_name, port) for port in sorted(ports_named(routes))))
 
 
 def explains(world: World, routes: ServiceRoutes, *aspects: str) -> frozenset[tuple[str, str]]:

@@ -80,7 +80,13 @@ class Bound:
             close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None)
             leaf = document.leaves.get("kind") if isinstance(document.leaves, dict) else None
             text = f"{document.group} has no kind {document.kind!r}" + (f"; did you mean {close}?" if close else "")
-            self._problem("MP010", number, leaf, text, f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference.")
+            self._problem(
+                "MP010",
+                number,
+                leaf,
+                text,
+                f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference.",
+            )
             if meant is None:
                 return None
             kind = self.table.kind(document.group, meant)
@@ -91,7 +97,9 @@ class Bound:
         if kind.versions and document.version not in kind.versions:
             leaf = document.leaves.get("apiVersion")
             text = f"{document.kind} is not served at {document.api_version}; {document.group} serves it at {', '.join(kind.versions)}"
-            self._problem("MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so.")
+            self._problem(
+                "MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so."
+            )
         if not document.name:
             self._problem("MP018", number, None, f"{document.kind} has no metadata.name; no cluster takes it", "Give it a name.")
             return None
@@ -200,7 +208,9 @@ class Bound:
         binding = node.binding or node.first_binding()
         expected = wanted or (binding.type if binding and binding.type else "another type")
         article = expected if expected[:2] in ("a ", "an") else ("an " if expected[0] in "aeiou" else "a ") + expected
-        self._problem("MP013", number, found, f"{dotted(path)}: {what} is not {article}", f"Write {article} there; the API server refuses the object.")
+        self._problem(
+            "MP013", number, found, f"{dotted(path)}: {what} is not {article}", f"Write {article} there; the API server refuses the object."
+        )
 
     # -- labels and annotations
 

@@ -239,11 +239,9 @@ class Table:
 
     def patterns(self) -> tuple[Pattern, ...]:
         if self._patterns is None:
-            found = []
             folder = data("mappings") / "support"
-            for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-                if entry.name.endswith(".yaml"):
-                    found.append(self._pattern(_yaml(entry.read_text(encoding="utf-8"), entry.name)))
+            files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda item: item.name)
+            found = [self._pattern(_yaml(entry.read_text(encoding="utf-8"), entry.name)) for entry in files]
             self._patterns = tuple(found)
             self._features = {feature.name: feature for pattern in found for feature in pattern.features}
         return self._patterns

@@ -49,7 +49,7 @@ def from_automaton(node: Node, within: Node) -> list[Form] | None:
     return sorted(found)
 
 
-class _NotSimple(Exception):  # noqa: N818 - a way out of the recursion, never seen outside
+class _NotSimple(Exception):
     pass
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshport.errors import MeshportError
 
 
-class ValueProblem(MeshportError, ValueError):  # noqa: N818 - the name the project uses
+class ValueProblem(MeshportError, ValueError):
     """A value that its grammar refuses. `message` is one line; `column` counts from 1 and is None where no single place is to blame."""
 
     def __init__(self, message: str, column: int | None = None) -> None:

@@ -115,7 +115,9 @@ def _namespaces(ir: IR, out: Output, access: Access) -> set[str]:
         if home is not None and home.meshed is not None and not home.meshed.value:
             continue
         found.add(namespace)
-        obj = out.object(SECURITY, "AuthorizationPolicy", Ref(namespace, "default-deny"), owner=admission.document, rank=40, because=admission.value)
+        obj = out.object(
+            SECURITY, "AuthorizationPolicy", Ref(namespace, "default-deny"), owner=admission.document, rank=40, because=admission.value
+        )
         obj.set(("spec",), {}, admission.value)
         obj.note("what no policy allows is refused")
     return found
@@ -124,15 +126,20 @@ def _namespaces(ir: IR, out: Output, access: Access) -> set[str]:
 # -- regions
 
 
-def _region(
-    ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str]
-) -> list[Draft]:
+def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str]) -> list[Draft]:
     first = region.first
     servers = _servers(first)
     default_open = first.admission.value in OPEN or first.admission.value == "all-authenticated"
     if not servers and default_open and region.namespace not in closed:
         if first.admission.value == "audit":
-            out.finding("MP213", first.admission, document=None, disposition="approximated", affects=_affects(region, None), feature="inbound.default-policy")
+            out.finding(
+                "MP213",
+                first.admission,
+                document=None,
+                disposition="approximated",
+                affects=_affects(region, None),
+                feature="inbound.default-policy",
+            )
         return []
     drafts = []
     for selector, src in _selectors(region, access, servers):
@@ -221,7 +228,9 @@ def _distinguishing(member: Effective, access: Access, mine: set[int] | None = N
     """The fewest labels that no workload outside `mine` (its own region) has, as far as labels tell."""
     labels = member.workload.labels
     same = mine if mine is not None else {id(member.workload)}
-    others = [item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and id(item.workload) not in same]
+    others = [
+        item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and id(item.workload) not in same
+    ]
     chosen: dict[str, str] = {}
     preferred = sorted(labels, key=lambda key: (key not in ("app", "app.kubernetes.io/name", "k8s-app"), key))
     for key in preferred:
@@ -393,7 +402,9 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
         if selector.expressions:
             continue
         if len(numbers) == len(policies):
-            admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), None)
+            admission = next(
+                (item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), None
+            )
             if (admission.value if admission is not None else access.default_admission.value) in OPEN:
                 src = sources(*(policy.port for policy in policies), draft.selector_src)
                 draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
@@ -405,7 +416,9 @@ def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
     because = sources(draft.selector_src, *(policy.ref for policy in policies))
     because |= frozenset(leaf for policy in policies for rule in policy.rules for leaf in rule.src)
     ref = Ref(draft.region.namespace, draft.label)
-    obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=min(draft.origins), group=f"policy {draft.label}", rank=41, because=because)
+    obj = out.object(
+        SECURITY, "AuthorizationPolicy", ref, owner=min(draft.origins), group=f"policy {draft.label}", rank=41, because=because
+    )
     for document in sorted(draft.origins):
         obj.add_origin(document)
     if draft.selector.labels:
@@ -436,7 +449,14 @@ def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None
         if admission.level == "namespace" and admission.value.value in demanding and enrolled:
             namespace = admission.subject.namespace
             strict[namespace] = admission.value
-            obj = out.object("security.istio.io/v1", "PeerAuthentication", Ref(namespace, "default"), owner=admission.document, rank=38, because=admission.value)
+            obj = out.object(
+                "security.istio.io/v1",
+                "PeerAuthentication",
+                Ref(namespace, "default"),
+                owner=admission.document,
+                rank=38,
+                because=admission.value,
+            )
             obj.set(("spec", "mtls", "mode"), "STRICT", admission.value)
     by_draft = {id(member.workload): draft for draft in drafts for member in draft.region.members}
     done: set[int] = set()
@@ -481,9 +501,15 @@ def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None
 
 def _demanded(item: Effective) -> list[int]:
     """The ports without a Server whose default asks for an identity by annotation."""
-    ranges = item.workload.demanding.value if item.workload.demanding is not None else ()
+    raised = item.workload.demanding is not None and item.admission.value.endswith("-unauthenticated")
+    ranges = item.workload.demanding.value if item.workload.demanding is not None and raised else ()
     servers = _servers(item)
-    return [port for low, high in ranges for port in range(low, min(high, low + 1000) + 1) if port not in servers and not item.workload.bypasses(port)]
+    return [
+        port
+        for low, high in ranges
+        for port in range(low, min(high, low + 1000) + 1)
+        if port not in servers and not item.workload.bypasses(port)
+    ]
 
 
 # -- findings
@@ -497,15 +523,17 @@ def _left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule:
 
 
 def _affects(region: Region, port: int | None) -> tuple[Affected, ...]:
-    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members) or (Affected(region.namespace),)
+    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members) or (
+        Affected(region.namespace),
+    )
 
 
 def _explains(region: Region, port: int | None) -> frozenset[tuple[str, str]]:
-    return frozenset((access_subject(member.workload.ref, port), aspect) for member in region.members for aspect in ("allow", "deny", "default"))
+    return frozenset(
+        (access_subject(member.workload.ref, port), aspect) for member in region.members for aspect in ("allow", "deny", "default")
+    )
 
 
 def _outside(region: Region, out: Output) -> None:
     for policy in region.first.allows:
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
-
-

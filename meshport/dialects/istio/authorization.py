@@ -74,7 +74,9 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         facts = tuple(fact for _, fact in spec.leaves()) or (Fact(None, spec.src, "authorization.posture"),)
         dry = root.at("metadata", "annotations", "istio.io/dry-run")
         if action == "AUDIT" or (dry and str(dry.value).lower() == "true"):
-            ir.losses.append(Loss("MP212", (*facts, Fact(None, dry.src)), number, {"reason": "AUDIT" if action == "AUDIT" else "a dry run"}))
+            ir.losses.append(
+                Loss("MP212", (*facts, Fact(None, dry.src)), number, {"reason": "AUDIT" if action == "AUDIT" else "a dry run"})
+            )
             continue
         if spec.each("targetRefs") or spec.at("targetRef"):
             ir.losses.append(Loss("MP217", facts, number))
@@ -154,10 +156,7 @@ def _lists(place: Cursor, fields: dict[str, str], namespace: str, options: Optio
 
 
 def _values(place: Cursor, key: str, field: str, attribute: str, namespace: str, options: Options | None) -> tuple[Fact[object], ...]:
-    found: list[Fact[object]] = []
-    for fact in place.strings(key):
-        found.append(fact.map(lambda text: _value(text, field, attribute, namespace, options)))
-    return tuple(found)
+    return tuple(fact.map(lambda text: _value(text, field, attribute, namespace, options)) for fact in place.strings(key))
 
 
 def _value(text: str, field: str, attribute: str, namespace: str, options: Options | None) -> object:
@@ -204,7 +203,9 @@ def _condition(place: Cursor, namespace: str, options: Options) -> Condition:
     key = place.text("key")
     name = key.value if key is not None else ""
     src = key.src if key is not None else NOWHERE
-    field = {"source.namespace": "namespaces", "source.serviceAccount": "serviceAccounts", "source.trustDomain": "trustDomains"}.get(name, "principals")
+    field = {"source.namespace": "namespaces", "source.serviceAccount": "serviceAccounts", "source.trustDomain": "trustDomains"}.get(
+        name, "principals"
+    )
     if name.startswith("request.headers[") and name.endswith("]"):
         attribute = HEADER + name[len("request.headers[") : -1].lower()
     elif name.startswith("request.auth."):
@@ -214,5 +215,3 @@ def _condition(place: Cursor, namespace: str, options: Options) -> Condition:
     inside = _values(place, "values", field, attribute, namespace, options)
     outside = _values(place, "notValues", field, attribute, namespace, options)
     return Condition(attribute, inside or None, outside, src)
-
-

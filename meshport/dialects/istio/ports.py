@@ -17,7 +17,7 @@ from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
-from meshport.values.ports import format_ports, parse_ports
+from meshport.values.ports import parse_ports
 
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
@@ -34,7 +34,9 @@ def lift(bound: Bound, ir: IR) -> None:
             if said is None or not said.value.strip():
                 continue
             ranges = said.map(lambda text: parse_ports(text, lenient=True))
-            ir.ports.append(PortSetting(PodSet(workload.ref.namespace, Selector.of(workload.labels)), kind, ranges, "workload", workload.document))
+            ir.ports.append(
+                PortSetting(PodSet(workload.ref.namespace, Selector.of(workload.labels)), kind, ranges, "workload", workload.document)
+            )
             if kind == "skip-inbound":
                 workload.bypassed = ranges
 
@@ -69,7 +71,9 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
 
 
 def _spoken(ir: IR) -> list[Policy]:
-    return [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None and policy.protocol.value]
+    return [
+        policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None and policy.protocol.value
+    ]
 
 
 def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy]) -> None:
@@ -83,7 +87,11 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
         for workload in members:
             number = ir.world.target_number(workload, port)
             own = workload.port_named(named) if isinstance(named, str) else None
-            if number is not None and number == (own.number if own is not None else named) and policy.subject.value.selector.accepts(workload.labels):
+            if (
+                number is not None
+                and number == (own.number if own is not None else named)
+                and policy.subject.value.selector.accepts(workload.labels)
+            ):
                 wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
     if not wanted or wanted == current:
         return
@@ -111,4 +119,3 @@ def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
         inside = any(low <= port.number <= high for low, high in own.ranges.value)
         return ("tcp", own.ranges.src) if inside else ("", NOWHERE)
     return ("tcp", port.src) if port.number in LINKERD_OPAQUE else ("", NOWHERE)
-

@@ -30,7 +30,12 @@ def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
             stem = text.rstrip("/")
             out += [stem, f"{stem}/*"] if stem else ["/*"]
             continue
-        if kind not in _FORMS or (kind == "template" and not path) or (kind != "template" and "*" in text) or (kind == "exact" and not text):
+        if (
+            kind not in _FORMS
+            or (kind == "template" and not path)
+            or (kind != "template" and "*" in text)
+            or (kind == "exact" and not text)
+        ):
             raise Unsaid(f"{what}: {text!r} is no exact text, prefix, suffix or template")
         if kind == "exact" and path and ("{*}" in text or "{**}" in text):
             raise Unsaid(f"{what}: {text!r} would read as a template")
@@ -87,9 +92,7 @@ def say_source(who: Identities, networks: tuple[Network, ...] | None) -> list[di
     for entry in entries:
         if plain:
             out.append({**entry, "ipBlocks": plain})
-        for network in networks:
-            if network.excluded:
-                out.append({**entry, "ipBlocks": [network.cidr], "notIpBlocks": list(network.excluded)})
+        out += [{**entry, "ipBlocks": [network.cidr], "notIpBlocks": list(network.excluded)} for network in networks if network.excluded]
     return out
 
 
@@ -112,7 +115,9 @@ def principal(item: Any) -> str:
 def operations(piece: Piece, port: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(operation, when) of a piece on a port. Raises Unsaid."""
     if piece.literals:
-        raise Unsaid("demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in piece.literals)))
+        raise Unsaid(
+            "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in piece.literals))
+        )
     if piece.query.by_name:
         raise Unsaid("a demand on query parameters: " + ", ".join(sorted(parameter for parameter, _ in piece.query.by_name)))
     operation: dict[str, Any] = {}

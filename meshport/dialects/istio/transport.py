@@ -26,10 +26,18 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         selector = spec.selector("selector")
         mesh = namespace == options.root_namespace
         if mesh and not selector.value.everything:
-            ir.losses.append(Loss("MP108", (selector, *(fact for _, fact in spec.leaves("mtls")), *(fact for _, fact in spec.leaves("portLevelMtls"))), number))
+            ir.losses.append(
+                Loss(
+                    "MP108",
+                    (selector, *(fact for _, fact in spec.leaves("mtls")), *(fact for _, fact in spec.leaves("portLevelMtls"))),
+                    number,
+                )
+            )
             continue
         level = "mesh" if mesh else "namespace" if selector.value.everything else "workload"
-        subject = Fact(PodSet("" if mesh else namespace, Selector() if mesh else selector.value), selector.src | root.at("metadata", "namespace").src)
+        subject = Fact(
+            PodSet("" if mesh else namespace, Selector() if mesh else selector.value), selector.src | root.at("metadata", "namespace").src
+        )
         mode = spec.at("mtls").get("mode", str)
         ports: dict[int, Fact[str]] = {}
         for key, item in spec.items("portLevelMtls"):

@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order, reranked
 from meshport.dialects.gateway_api.writing import Target, shares, write_rule
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
-from meshport.dialects.linkerd.resilience import report
+from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
@@ -176,12 +176,12 @@ class _VirtualService:
             self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
 
     def _needs_ports(self) -> bool:
-        """Whether the rules have to say which port they are for: Linkerd leaves the other ports of the Service alone."""
+        """Whether the rules have to say which port they are for: Linkerd leaves the other ports of the Service, known or not, alone."""
         ports = {routes.port.value for routes in self.found if routes.port is not None}
         if not ports:
             return False
         known = ports_of(self.ir.world, self.service)
-        return len(self.found) > 1 or (bool(known) and set(known) != ports)
+        return len(self.found) > 1 or set(known) != ports
 
     # -- one rule
 

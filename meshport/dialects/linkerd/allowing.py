@@ -14,9 +14,9 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
+from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
 from meshport.dialects.linkerd.transport import OPEN, STRICT
 from meshport.dialects.linkerd.transport import wanted as wanted_default
-from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
@@ -24,7 +24,7 @@ from meshport.effective.pieces import Piece
 from meshport.effective.sets import Identities
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
@@ -89,7 +89,9 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
     routed = any(grant.routed for item in wanted for grant in item.grants)
     for selector, src in selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
-        others = [item for item in access.workloads if item.workload.ref.namespace == region.namespace and all(item is not one for one in members)]
+        others = [
+            item for item in access.workloads if item.workload.ref.namespace == region.namespace and all(item is not one for one in members)
+        ]
         intruders = [item for item in others if selector.accepts(item.workload.labels)]
         wanted_labels = apart(members, intruders)
         if wanted_labels is None:
@@ -164,8 +166,9 @@ def _grpc_probe(region: Region, port: int) -> Src | None:
 def _server(context: Context, item: PortPlan, selector: Selector, selector_src: Src, label: str) -> None:
     out, options, region = context.out, context.options, context.region
     namespace = region.namespace
+    policies = region.first.allows
     ref = Ref(namespace, name(label, str(item.port)))
-    owner = item.grants[0].document if item.grants else (region.first.allows or (None,))[0].document if region.first.allows else region.first.workload.document  # type: ignore[union-attr]
+    owner = item.grants[0].document if item.grants else (policies[0].document if policies else region.first.workload.document)
     because = item.src | selector_src | frozenset(leaf for grant in item.grants for leaf in grant.src)
     if not because:
         because = region.first.workload.src
@@ -277,9 +280,7 @@ def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[rout
     found: dict[frozenset[int], list[routesets.Match]] = {}
     for item in sets:
         found.setdefault(item.grants, []).extend(routesets.matches(item.request))
-    return {
-        numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))
-    }
+    return {numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))}
 
 
 def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
@@ -299,7 +300,7 @@ def _one_by_one(
     """Where the overlaps cannot be written, grants are kept as long as they are disjoint from those kept before; the others are left out, and said."""
     kept: list[int] = []
     written: dict[frozenset[int], list[routesets.Match]] = {}
-    for number, (grant, who, pieces) in enumerate(flat):
+    for number, (grant, _, pieces) in enumerate(flat):
         try:
             sets = routesets.partition([(known, piece) for known in [*kept, number] for piece in flat[known][2]])
             found = _by_grants(sets)
@@ -349,7 +350,15 @@ def _free(out: Output, options: Options, namespace: str, wanted: str) -> str:
 
 
 def _write_route(
-    out: Output, options: Options, ref: Ref, server: Ref, matches: list[routesets.Match], owner: int, group: str, because: Src, rank: int = 44
+    out: Output,
+    options: Options,
+    ref: Ref,
+    server: Ref,
+    matches: list[routesets.Match],
+    owner: int,
+    group: str,
+    because: Src,
+    rank: int = 44,
 ) -> Obj:
     obj = out.object(route_api(options.target_version), "HTTPRoute", ref, owner=owner, group=group, rank=rank, because=because)
     obj.set(("spec", "parentRefs", 0), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, because)
@@ -381,7 +390,13 @@ def _http_probes(region: Region, port: int) -> dict[str, Src]:
 
 
 def _probe_routes(
-    context: Context, item: PortPlan, server: Ref, owner: int, group: str, because: Src, written: dict[frozenset[int], list[routesets.Match]]
+    context: Context,
+    item: PortPlan,
+    server: Ref,
+    owner: int,
+    group: str,
+    because: Src,
+    written: dict[frozenset[int], list[routesets.Match]],
 ) -> None:
     """An HTTPRoute on a Server ends Linkerd's own probe access: open what the workloads declare, and no more."""
     out, options, region = context.out, context.options, context.region
@@ -394,7 +409,8 @@ def _probe_routes(
     src = because | frozenset(leaf for leaves in probes.values() for leaf in leaves)
     ref = Ref(server.namespace, name(server.name, "probes"))
     matches = [
-        routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because) for (method, path), leaves in probes.items()
+        routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because)
+        for (method, path), leaves in probes.items()
     ]
     _write_route(out, options, ref, server, matches, owner, group, src, rank=46)
     networks = _probe_networks(options)
@@ -462,10 +478,9 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
     raw = [item for item in wanted if any(piece.path is not None for grant in item.grants for _, piece in grant.routed)]
     for item in raw:
         partial = any(
-            fact.value.kind != "exact"
+            piece.patterns is None or any(fact.value.kind != "exact" for fact in piece.patterns)
             for grant in item.grants
             for _, piece in grant.routed
-            for fact in (piece.patterns or (Fact(_Other()),))
             if piece.path is not None
         )
         if partial:
@@ -473,10 +488,6 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                 "MP209", document=item.grants[0].document, affects=context.affects(item.port), explains=context.explains(item.port, "allow"),
                 feature="authorization.operation.paths", port=item.port, workloads=", ".join(str(member.workload.ref) for member in context.region.members),
             )  # fmt: skip
-
-
-class _Other:
-    kind = "computed"
 
 
 def _outside(region: Region, out: Output) -> None:
@@ -491,7 +502,10 @@ def _unknown(ir: IR, out: Output, access: Access) -> None:
     empty = [
         policy
         for policy in ir.policies
-        if policy.subject.value.selector.everything and policy.rules and not opens(policy) and not access.world.selected(policy.subject.value)
+        if policy.subject.value.selector.everything
+        and policy.rules
+        and not opens(policy)
+        and not access.world.selected(policy.subject.value)
     ]
     for policy in (*access.unselected(), *empty):
         subject = policy.subject.value

@@ -121,7 +121,9 @@ def _known_but(world: World, include: frozenset[Any] | None, exclude: Iterable[A
     """Every known peer but some; a namespace none of whose accounts is taken out stands for all of its accounts."""
 
     def wanted(one: Identity) -> bool:
-        return (include is None or any(_takes(item, one, options) for item in include)) and not any(_takes(item, one, options) for item in exclude)
+        return (include is None or any(_takes(item, one, options) for item in include)) and not any(
+            _takes(item, one, options) for item in exclude
+        )
 
     accounts = known(world, wanted, options)
     out: set[Any] = set()
@@ -129,8 +131,7 @@ def _known_but(world: World, include: frozenset[Any] | None, exclude: Iterable[A
         whole = Identity(options.trust_domain, namespace, None)
         untouched = not any(_touches(item, namespace, options) for item in exclude)
         included = include is None or any(
-            isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace)
-            for item in include
+            isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace) for item in include
         )
         if untouched and included:
             out.add(whole)
@@ -146,7 +147,9 @@ def _touches(item: Any, namespace: str, options: Options) -> bool:
     return True
 
 
-def references(out: Output, who: Peers, namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src) -> list[dict[str, str]]:
+def references(
+    out: Output, who: Peers, namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src
+) -> list[dict[str, str]]:
     """The `requiredAuthenticationRefs` for peers, with the objects that they name written."""
     refs: list[dict[str, str]] = []
     if who.members is not None:

@@ -107,7 +107,9 @@ class Clients:
             if found.any_of is None:
                 src |= found.src
             conditions.append(Condition(found.attribute, found.any_of, (), found.src | item.src))
-        return tuple(item for item in conditions if item.any_of is not None), src | frozenset(leaf for item in conditions for leaf in item.src)
+        return tuple(item for item in conditions if item.any_of is not None), src | frozenset(
+            leaf for item in conditions for leaf in item.src
+        )
 
     def _mesh_tls(self, number: int, here: Ref) -> Condition:
         root = Cursor.root(self.bound, number)
@@ -182,7 +184,9 @@ class Clients:
             return []
         wanted: Selector = selector.value
         return [
-            (ref, selector.src) for ref, labels in sorted(self._labels.items()) if ref.namespace == here.namespace and wanted.accepts(labels)
+            (ref, selector.src)
+            for ref, labels in sorted(self._labels.items())
+            if ref.namespace == here.namespace and wanted.accepts(labels)
         ]
 
 

@@ -20,7 +20,6 @@ from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
 from meshport.values.language import Language
 
-
 EVERY_PATH = Language.prefix("/")
 
 
@@ -184,7 +183,9 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
     except routesets.NoMatch as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", grant, port, piece.src, str(error))
-            grant.server.append((_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src)))
+            grant.server.append(
+                (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
+            )
             return
         _left_out(context, "MP201", grant, port, piece.src, str(error))
         return
@@ -202,7 +203,9 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         _left_out(context, code, grant, port, piece.src, str(error))
         return None
     if who.foreign:
-        _left_out(context, "MP208", grant, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", "approximated")
+        _left_out(
+            context, "MP208", grant, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", "approximated"
+        )
     if who.gateways:
         _left_out(context, "MP216", grant, port, piece.src, f"the gateway {label(who.gateways[0])} is not part of Linkerd", "approximated")
     if who.listed:

@@ -126,7 +126,9 @@ def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule
     peers = {route: {rule.conditions for rule in rules} for route, rules in by_route.items()}
     for entry in entries:
         touching = [
-            other for other in entries if other.route != entry.route and granted[other.route] != granted[entry.route] and other.beats(entry) and _touch(entry, other)
+            other
+            for other in entries
+            if other.route != entry.route and granted[other.route] != granted[entry.route] and other.beats(entry) and _touch(entry, other)
         ]
         for rule in by_route[entry.route]:
             better = [other for other in touching if rule.conditions not in peers[other.route]]
@@ -164,9 +166,7 @@ def _overlap(one: Pattern, other: Pattern) -> bool:
 # -- routes
 
 
-def _routes(
-    bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR
-) -> dict[tuple[Ref, bool], list[Entry]]:
+def _routes(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> dict[tuple[Ref, bool], list[Entry]]:
     """The matches of the routes on each Server; those of GRPCRoutes under (server, True)."""
     found: dict[tuple[Ref, bool], list[Entry]] = {}
     for group, kind in ROUTE_KINDS:
@@ -199,11 +199,12 @@ def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, i
             ir.losses.append(Loss("MP223", tuple(Fact(None, item.src, "routing.filter") for item in bad), root.number))
             return []
         own = rule.src if not rule.items() else NOWHERE
-        matches = rule.each("matches") or [None]
+        matches: list[Cursor | None] = [*rule.each("matches")] or [None]
+        wanted: list[Fact[str] | None] = [*hosts] or [None]
         for entry, match in enumerate(matches):
-            for host in hosts or [None]:  # type: ignore[list-item]
+            for host in wanted:
                 order = (created, document.name, position, entry)
-                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own))  # type: ignore[arg-type]
+                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own))
     return out
 
 
@@ -238,9 +239,10 @@ def _entry(
     if host is not None:
         src |= host.src
         rank = len(host.value) + (1000 if not host.value.startswith("*") else 0)
-        form = Pattern("suffix", host.value[1:]) if host.value.startswith("*.") else Pattern("exact", host.value)
-        ports = Pattern("prefix" if form.kind == "exact" else "regex", form.text + ":" if form.kind == "exact" else r".*" + _escaped(form.text) + r":\d+")
-        conditions.append(Condition(HOST, (Fact(form, host.src, host.feature), Fact(ports, host.src, host.feature))))
+        suffix = host.value[1:] if host.value.startswith("*.") else ""
+        bare = Pattern("suffix", suffix) if suffix else Pattern("exact", host.value)
+        with_port = Pattern("regex", r".*" + _escaped(suffix) + r":\d+") if suffix else Pattern("prefix", host.value + ":")
+        conditions.append(Condition(HOST, (Fact(bare, host.src, host.feature), Fact(with_port, host.src, host.feature))))
     return Entry((f"{group}/{kind}", Ref(namespace, name)), name, order, tuple(conditions), rank, path, headers, queries, method, src)
 
 

@@ -24,7 +24,13 @@ SKIP_OUT = "config.linkerd.io/skip-outbound-ports"
 DEMAND = "config.linkerd.io/proxy-require-identity-inbound-ports"
 DEFAULT_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
 _KINDS = {OPAQUE: "opaque", SKIP_IN: "skip-inbound", SKIP_OUT: "skip-outbound"}
-_REWRITTEN = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "tls": "linkerd.io/opaque", "tcp": "linkerd.io/opaque"}
+_REWRITTEN = {
+    "http": "http",
+    "http2": "kubernetes.io/h2c",
+    "grpc": "kubernetes.io/h2c",
+    "tls": "linkerd.io/opaque",
+    "tcp": "linkerd.io/opaque",
+}
 _KNOWN = {"http", "kubernetes.io/h2c", "linkerd.io/opaque", "linkerd.io/tcp"}
 
 
@@ -41,7 +47,9 @@ def lift(bound: Bound, ir: IR) -> None:
         said = place.text(SKIP_IN) or above
         if said is not None:
             workload.bypassed = said.map(lambda text: parse_ports(text, lenient=True))
-        asked = place.text(DEMAND) or (Cursor.root(bound, home.document).at("metadata", "annotations").text(DEMAND) if home is not None else None)
+        asked = place.text(DEMAND) or (
+            Cursor.root(bound, home.document).at("metadata", "annotations").text(DEMAND) if home is not None else None
+        )
         if asked is not None:
             workload.demanding = asked.map(lambda text: parse_ports(text, lenient=True))
     for service in ir.world.services.values():
@@ -120,4 +128,3 @@ def _app_protocol(out: Output, options: Options, service: Service, port: Service
         obj.drop(path, port.src)
     else:
         obj.set(path, wanted, port.src)
-

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.routes import annotations_of
-from meshport.findings import Affected, Finding
+from meshport.dialects.losses import report
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather
@@ -202,25 +203,6 @@ def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Outpu
             out.ignore("visible everywhere is the default", fact)
         else:
             report(out, fact, "MP541", policy.document, affects, frozenset(), setting="exportTo", subject=policy.subject_name)
-
-
-def report(
-    out: Output,
-    fact: Fact[Any],
-    code: str,
-    document: int,
-    affects: tuple[Affected, ...],
-    explained: frozenset[tuple[str, str]],
-    **values: Any,
-) -> Finding | None:
-    """Name what the target cannot say: by the support row, or by a code of our own where the table has none."""
-    row = out.table.feature(fact.feature)
-    found = out.lost(fact, document=document, affects=affects, explains=explained, **values) if row is not None else None
-    if found is not None or (row is not None and fact.src and all(leaf in out.irrelevant for leaf in fact.src)):
-        return found
-    return out.finding(
-        code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
-    )
 
 
 # -- retries

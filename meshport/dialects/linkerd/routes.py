@@ -15,8 +15,9 @@ from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, in_order, ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
-from meshport.dialects.linkerd.resilience import report, retry_annotations
+from meshport.dialects.linkerd.resilience import retry_annotations
 from meshport.dialects.linkerd.service_ports import as_written, speaks_http
+from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src

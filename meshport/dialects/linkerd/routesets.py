@@ -106,12 +106,19 @@ def _without(one: Piece, other: Piece, both: Piece) -> list[Piece]:
         out.append(replace(one, path=one.path - other.path, patterns=None))
     if not other.methods.every:
         out.append(replace(one, methods=one.methods.meet(other.methods.complement())))
-    for mine, its, name_of in ((one.headers, other.headers, "headers"), (one.query, other.query, "query")):
-        for name, value in its.by_name:
-            inside = mine.get(name).inside
-            if inside is not None and value.inside is not None:
-                out.append(replace(one, **{name_of: mine.put(name, Value(inside - value.inside))}))
+    out += [replace(one, headers=values) for values in _outside(one.headers, other.headers)]
+    out += [replace(one, query=values) for values in _outside(one.query, other.query)]
     return [piece for piece in out if not piece.empty]
+
+
+def _outside(mine: Values, its: Values) -> list[Values]:
+    """My demands with one value less each, for the names that both demand something of."""
+    out = []
+    for name, value in its.by_name:
+        inside = mine.get(name).inside
+        if inside is not None and value.inside is not None:
+            out.append(mine.put(name, Value(inside - value.inside)))
+    return out
 
 
 # -- matches
@@ -132,7 +139,9 @@ class NoMatch(ValueError):
 def matches(request: Piece) -> list[Match]:
     """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind."""
     if request.literals:
-        raise NoMatch("demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals)))
+        raise NoMatch(
+            "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals))
+        )
     if request.host is not None:
         raise NoMatch("a demand on the host with its port, where a route's hostnames take every port")
     headers = [_value("header", name, value) for name, value in request.headers.by_name]

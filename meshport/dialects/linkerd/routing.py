@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import ASPECTS, Lowering
+from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.base import Ref
 from meshport.ir.routing import ServiceRoutes, explains, gather
@@ -94,7 +95,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
             if fact.value == "*":
                 out.ignore("visible everywhere is the default", fact)
             else:
-                resilience.report(out, fact, "MP323", routes.document, affects, frozenset(), **shown)
+                report(out, fact, "MP323", routes.document, affects, frozenset(), **shown)
         Lowering(ir, out, options, routes, service).write()
 
 

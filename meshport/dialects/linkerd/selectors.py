@@ -29,9 +29,7 @@ def selectors(region: Region, access: Access) -> list[tuple[Selector, Src]]:
                 src |= leaves
             after.extend(parts)
         found = after
-    return [
-        (selector, frozenset(src)) for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)
-    ]
+    return [(selector, frozenset(src)) for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)]
 
 
 def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Selector, Src, list[Effective]]]:
@@ -65,7 +63,11 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
         values = {member.workload.labels.get(key) for member in group}
         if None in values and len(values) > 1:
             continue
-        item = Requirement(key, "DoesNotExist") if None in values else Requirement(key, "In", tuple(sorted(value for value in values if value)))
+        item = (
+            Requirement(key, "DoesNotExist")
+            if None in values
+            else Requirement(key, "In", tuple(sorted(value for value in values if value)))
+        )
         after = [member for member in left if item.accepts(member.workload.labels)]
         if len(after) < len(left):
             wanted.append(item)
@@ -75,7 +77,8 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
 
 def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]], list[tuple[Selector, Src]]]:
     labels = region.first.workload.labels
-    mine, others = [], []
+    mine: list[tuple[Selector, Src]] = []
+    others: list[tuple[Selector, Src]] = []
     seen: set[Selector] = set()
     for subject, ref in ((item.subject, item.ref) for item in access.ir.policies):
         selector = subject.value.selector

@@ -91,7 +91,13 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
     if everywhere and not any(opens(policy) for policy in everywhere):
         src = sources(*(policy.sources for policy in everywhere))
         out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
-        out.finding("MP103", src, document=everywhere[0].document, feature="transport.mode", policies=", ".join(str(item.ref.value) for item in everywhere))
+        out.finding(
+            "MP103",
+            src,
+            document=everywhere[0].document,
+            feature="transport.mode",
+            policies=", ".join(str(item.ref.value) for item in everywhere),
+        )
         return "deny", src
     rules = sorted((rule for rule in ir.transport if rule.level == "mesh" and rule.mode is not None), key=lambda item: item.ref.value)
     if rules and rules[0].mode is not None and rules[0].mode.value == "strict":
@@ -143,7 +149,9 @@ def _rest(ir: IR, out: Output) -> None:
         modes: list[Fact[str]] = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
         for mode in modes:
             if mode.value == "disable":
-                out.finding("MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value))
+                out.finding(
+                    "MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value)
+                )
             out.imply("meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it", mode)
         out.imply("decides which pods the mode holds for", rule.ref, rule.subject)
 
