@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Change, changes
 from meshport.dialects.base import Options, dialect
-from meshport.dialects.output import Obj, Output
+from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
 from meshport.ir.base import Fact, Ref
@@ -95,14 +95,16 @@ def convert(
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings]
     findings += _unexplained(found, findings, out)
     findings += chosen.left_out(out.in_order(), table)
+    proof = _verify(have, back, options, findings) if verify else None
+    findings += _widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
     findings += _unaccounted(result.unaccounted, bound)
     findings = _settled(ordered(findings), bound)
     found, findings = _chosen(found, findings, chosen)
     result.limit(chosen.owns)
     place = Layout(whole, out, layout)
-    proof = _verify(have, back, options, findings) if verify else None
     stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
+    changed, removed = {obj.changed for obj in out.objects.values()}, {item.document for item in out.removals}
     ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
     return Result(
         options,
@@ -112,7 +114,7 @@ def convert(
         [
             document.value
             for number, document in enumerate(whole.documents)
-            if number in chosen.chosen and not bound.mesh[number] and not _changed(out, number)
+            if number in chosen.chosen and not bound.mesh[number] and number not in changed
         ],
         [
             {
@@ -134,7 +136,7 @@ def convert(
         [
             document
             for number, document in enumerate(whole.documents)
-            if number in chosen.chosen and bound.mesh[number] and not _removed(out, number)
+            if number in chosen.chosen and bound.mesh[number] and number not in removed
         ],
     )
 
@@ -233,14 +235,6 @@ def _parented(document: Document, source: str) -> bool:
     if not isinstance(parents, list) or not parents:
         return False
     return all(isinstance(item, dict) and (item.get("kind") in ("Service", "Server", "ServiceEntry", "EgressNetwork")) for item in parents)
-
-
-def _removed(out: Output, number: int) -> bool:
-    return any(item.document == number for item in out.removals)
-
-
-def _changed(out: Output, number: int) -> bool:
-    return any(obj.changed == number for obj in out.objects.values())
 
 
 def _differs(obj: Obj, bundle: Bundle) -> bool:
@@ -358,6 +352,31 @@ def _verify(have: IR, back: IR, options: Options, findings: list[Finding]) -> Ve
     from meshport.compare.verify import verify
 
     return verify(have, back, options)
+
+
+def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
+    """Give each finding of a widening its witness; a widening that no finding answers for is one of its own."""
+    row = table.codes()["MP902"]
+    extra = []
+    for difference in proof.differences if proof is not None else ():
+        if difference.change != "allowed":
+            continue
+        place = difference.request["destination"]
+        answering = [finding for finding in findings if finding.effect == "widens" and _concerns(finding, place)]
+        for finding in answering:
+            finding.witness = finding.witness or difference.request
+        if not answering:
+            text = fill(row.message, {"request": sentence(difference.request)})
+            where = (Affected(place["namespace"], place["workload"], place["port"]),)
+            extra.append(Finding("MP902", "error", text, row.remedy, "widens", None, "authorization", "authorization.rule", where, witness=difference.request))
+    return extra
+
+
+def _concerns(finding: Finding, place: dict[str, Any]) -> bool:
+    return any(
+        one.namespace in (None, place["namespace"]) and one.workload in (None, place["workload"]) and one.port in (None, place["port"])
+        for one in finding.affects
+    )
 
 
 # -- the result's parts
