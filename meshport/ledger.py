@@ -103,6 +103,8 @@ def _reached(out: Output) -> set[int]:
 
 
 def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]) -> tuple[str, str]:
+    if leaf in bound.repeated:
+        return "irrelevant", "the same object stands there again, word for word"
     if leaf in bound.invalid:
         return "invalid", ""
     if leaf in reached:

@@ -169,7 +169,7 @@ def _losses(losses: list[Loss], out: Output) -> None:
 
 def _rest(bound: Bound, out: Output) -> None:
     """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect."""
-    reached: set[int] = set(out.implied) | set(out.irrelevant) | bound.invalid
+    reached: set[int] = set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
     for obj in out.objects.values():
         for src in obj.sources.values():
             reached |= src
@@ -356,7 +356,9 @@ def _verify(have: IR, back: IR, options: Options, findings: list[Finding]) -> Ve
 
 def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
     """Give each finding of a widening its witness; a widening that no finding answers for is one of its own."""
-    row = table.codes()["MP902"]
+    from meshport.compare.verify import sentence
+
+    row = table.codes()["MP904"]
     extra = []
     for difference in proof.differences if proof is not None else ():
         if difference.change != "allowed":
@@ -368,7 +370,20 @@ def _widened(proof: Verification | None, findings: list[Finding], table: Table) 
         if not answering:
             text = fill(row.message, {"request": sentence(difference.request)})
             where = (Affected(place["namespace"], place["workload"], place["port"]),)
-            extra.append(Finding("MP902", "error", text, row.remedy, "widens", None, "authorization", "authorization.rule", where, witness=difference.request))
+            extra.append(
+                Finding(
+                    "MP904",
+                    "error",
+                    text,
+                    row.remedy,
+                    "widens",
+                    None,
+                    "authorization",
+                    "authorization.rule",
+                    where,
+                    witness=difference.request,
+                )
+            )
     return extra
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from meshport.cli import options as opt
@@ -42,6 +40,7 @@ def run(
     common.choice("--format", form, ("text", "json"))
 
     from meshport import pipeline
+    from meshport.compare.verify import sentence
 
     table = common.table(mappings)
     one, other = common.two(old, new, context)
@@ -53,31 +52,5 @@ def run(
     else:
         common.emit(f"{found.verdict}: {_VERDICTS[found.verdict]} ({found.classes} classes of requests compared)\n")
         if not quiet:
-            common.emit("".join(f"{said(item.request)}: {item.before} before, {item.after} now\n" for item in found.differences))
+            common.emit("".join(f"{sentence(item.request)}: {item.before} before, {item.after} now\n" for item in found.differences))
     raise typer.Exit(0 if found.verdict == "equivalent" else 1)
-
-
-def said(request: dict[str, Any]) -> str:
-    """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`."""
-    source, destination = request.get("source", {}), request.get("destination", {})
-    if request.get("protocol", "http") == "tcp" or not request.get("path"):
-        what = f"a {request.get('protocol', 'tcp')} connection"
-    else:
-        what = f"{request.get('method') or 'GET'} {request['path']}"
-    if request.get("host"):
-        what += f" for {request['host']}"
-    headers = request.get("headers") or {}
-    if headers:
-        what += " with " + ", ".join(f"{name}: {value}" for name, value in sorted(headers.items()))
-    who = "anyone"
-    if source.get("service_account"):
-        who = f"{source.get('namespace', 'any')}/{source['service_account']}"
-    elif source.get("identity"):
-        who = str(source["identity"])
-    elif source.get("meshed") is False:
-        who = "outside the mesh"
-    if source.get("ip"):
-        who += f" ({source['ip']})"
-    port = destination.get("port")
-    name = destination.get("workload") or destination.get("service") or "any workload"
-    return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}:{'any other port' if port is None else port}"

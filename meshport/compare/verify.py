@@ -142,3 +142,29 @@ def witness(piece: Piece, item: Effective, port: int | None) -> dict[str, Any]:
     if headers:
         request["headers"] = headers
     return request
+
+
+def sentence(request: dict[str, Any]) -> str:
+    """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`."""
+    source, destination = request.get("source", {}), request.get("destination", {})
+    if request.get("protocol", "http") == "tcp" or not request.get("path"):
+        what = f"a {request.get('protocol', 'tcp')} connection"
+    else:
+        what = f"{request.get('method') or 'GET'} {request['path']}"
+    if request.get("host"):
+        what += f" for {request['host']}"
+    headers = request.get("headers") or {}
+    if headers:
+        what += " with " + ", ".join(f"{name}: {value}" for name, value in sorted(headers.items()))
+    who = "anyone"
+    if source.get("service_account"):
+        who = f"{source.get('namespace', 'any')}/{source['service_account']}"
+    elif source.get("identity"):
+        who = str(source["identity"])
+    elif source.get("meshed") is False:
+        who = "outside the mesh"
+    if source.get("ip"):
+        who += f" ({source['ip']})"
+    port = destination.get("port")
+    name = destination.get("workload") or destination.get("service") or "any workload"
+    return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}:{'any other port' if port is None else port}"

@@ -28,6 +28,8 @@ def lift(bound: Bound, default_namespace: str = "default") -> World:
     """Every object of the bundle that a policy or a route may refer to."""
     world = World()
     for number, document in enumerate(bound.bundle.documents):
+        if number in bound.broken:
+            continue
         place = (document.group, document.kind)
         root = Cursor.root(bound, number)
         if place == ("", "Namespace"):

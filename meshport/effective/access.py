@@ -151,10 +151,7 @@ class Access:
                 mode = winner.mode.also(winner.ref, winner.subject)
             if level == "workload":
                 ports = {port: fact.also(winner.ref, winner.subject) for port, fact in winner.ports.items()}
-        modes: dict[int | None, Fact[str]] = {None: mode}
-        for port, said_mode in ports.items():
-            modes[port] = said_mode
-        return modes
+        return dict([(None, mode), *ports.items()])
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
         best: Admission | None = None

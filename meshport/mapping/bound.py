@@ -49,8 +49,32 @@ class Bound:
         self.kinds: dict[int, str] = {}  # documents whose kind or version was repaired: the kind meant
         self.findings: list[Finding] = []
         self._inbound = False
+        self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
         for number, document in enumerate(bundle.documents):
             self._bind(number, document)
+        self._duplicates()
+
+    def _duplicates(self) -> None:
+        """Objects that stand there several times: the last one counts, as kubectl applies them one after the other."""
+        last: dict[tuple[str, str, str | None, str], int] = {}
+        for number, document in enumerate(self.bundle.documents):
+            if not document.name or (not self.mesh[number] and (document.group, document.kind) not in CORE_KINDS):
+                continue
+            key = (document.group, document.kind, document.namespace, document.name)
+            before = last.get(key)
+            last[key] = number
+            if before is None:
+                continue
+            earlier = self.bundle.documents[before]
+            self.broken.add(before)
+            if earlier.value == document.value:
+                self.repeated.update(range(earlier.first, earlier.first + earlier.count))
+            else:
+                self.invalid.update(range(earlier.first, earlier.first + earlier.count))
+                place = f" in {document.file}, line {document.line}" if document.file and document.line else ""
+                text = f"the object stands there again, otherwise{place}; the last one counts"
+                listed = [leaf for leaf, _ in leaves_below(earlier.leaves.get("metadata", {}), ())]
+                self._problem("MP019", before, listed, text, "Keep one of them.")
 
     def feature(self, leaf: int) -> str:
         binding = self.bindings[leaf]
@@ -221,7 +245,7 @@ class Bound:
                 continue
             for key in entries:
                 found = self.table.key_bindings(what, str(key))
-                binding = next((found[name] for name in (*self.dialects, *found) if name in found), None)
+                binding = next((found[name] for name in self.dialects if name in found), None)
                 leaf = shadow[what][key]
                 if binding is not None and isinstance(leaf, int):
                     self.bindings[leaf] = binding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from meshport.ir.authorization import Pattern
 from meshport.values.language import BARE_PATHS, TEXT, Language
@@ -88,6 +89,10 @@ def _quickly(one: Pattern, other: Pattern) -> str | None:
     """How two sets of texts lie to each other, where plain texts tell: apart, inside (the first in the second) or across."""
     if one == other:
         return "inside"
+    one, other = _plain(one), _plain(other)
+    if "regex" in (one.kind, other.kind):
+        left, right = _stem(one), _stem(other)
+        return None if left.startswith(right) or right.startswith(left) else "apart"
     if one.kind == "exact":
         if other.kind == "exact":
             return "apart"
@@ -105,6 +110,39 @@ def _quickly(one: Pattern, other: Pattern) -> str | None:
         found = _quickly(other, one)
         return "across" if found == "inside" else found
     return None
+
+
+@lru_cache(maxsize=4096)
+def _literal(regex: str) -> tuple[str, bool]:
+    """The text that every match of a regular expression begins with, and whether that is all of it."""
+    body = bare(regex)
+    if len(top_level(body)) > 1:
+        return "", False
+    text, at = "", 0
+    while at < len(body):
+        char = body[at]
+        if char == "\\" and at + 1 < len(body) and not body[at + 1].isalnum():
+            text, at = text + body[at + 1], at + 2
+        elif char in "*?{":
+            return text[:-1], False
+        elif char in "+.()|[]}^$\\":
+            return text, False
+        else:
+            text, at = text + char, at + 1
+    return text, True
+
+
+def _plain(pattern: Pattern) -> Pattern:
+    """A regular expression that is nothing but a text, as that text."""
+    text, whole = _literal(pattern.text) if pattern.kind == "regex" else ("", False)
+    return Pattern("exact", text) if whole else pattern
+
+
+def _stem(pattern: Pattern) -> str:
+    """What every text of the pattern begins with."""
+    if pattern.kind == "regex":
+        return _literal(pattern.text)[0]
+    return pattern.text.rstrip("/") if pattern.kind == "segments" else pattern.text if pattern.kind in ("exact", "prefix") else ""
 
 
 def full_regex(pattern: Pattern) -> str:

@@ -18,7 +18,7 @@ from meshport.dialects.istio import resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -97,7 +97,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
         if rules or not (spec.each("tls") or spec.each("tcp")):
             found.append(base)
         found.extend(
-            replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src)
+            replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src | gather(gateways, exports))
             for protocol in ("tls", "tcp")
             if spec.each(protocol)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
@@ -12,12 +13,13 @@ from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.output import Output
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
-from meshport.effective.sets import label
+from meshport.effective.sets import Identities, Methods, Value, Values, label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
+from meshport.values.identities import Identity
 from meshport.values.language import Language
 
 EVERY_PATH = Language.prefix("/")
@@ -98,9 +100,44 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
                 _admit(context, grant, port, piece)
         if grant.server or grant.routed:
             result.grants.append(grant)
+    _scrape(context, result)
     _prune(result.grants)
     result.grants = [grant for grant in result.grants if grant.server or grant.routed]
     return result
+
+
+def _scrape(context: Context, result: PortPlan) -> None:
+    """Prometheus on a port that the policies close: a grant where --allow-scrape-from asks for it, else a finding."""
+    scraped = [member for member in context.region.members if _scrapes(member, result.port)]
+    if not scraped or (not result.closed and not result.strict):
+        return
+    path = scraped[0].workload.annotations.get("prometheus.io/path") or "/metrics"
+    said: dict[str, Any] = {
+        "document": scraped[0].workload.document,
+        "affects": context.affects(result.port),
+        "explains": context.explains(result.port, "allow"),
+    }
+    shown: dict[str, Any] = {"workload": str(scraped[0].workload.ref), "port": result.port, "path": path}
+    src = frozenset(leaf for key, leaf in scraped[0].workload.annotation_src.items() if key.startswith("prometheus.io/"))
+    if not context.options.allow_scrape_from:
+        context.out.finding("MP232", feature="authorization.scrape", **said, **shown)
+        return
+    accounts = [name.partition("/")[::2] for name in context.options.allow_scrape_from]
+    members = tuple(Identity(context.options.trust_domain, namespace, account) for namespace, account in sorted(accounts))
+    piece = Piece(who=Identities(frozenset(members)), methods=Methods(frozenset(("GET",)), False), path=Language.exact(path), src=src)
+    grant = Grant("scrape", None, scraped[0].workload.document, src)
+    grant.routed.append((Peers(members, None), piece))
+    result.grants.append(grant)
+    context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **shown)
+
+
+def _scrapes(member: Effective, port: int) -> bool:
+    notes = member.workload.annotations
+    if notes.get("prometheus.io/scrape") != "true":
+        return False
+    stated = notes.get("prometheus.io/port")
+    first = next((item.number for item in member.workload.ports if item.protocol == "TCP"), None)
+    return (int(stated) if stated and stated.isdigit() else first) == port
 
 
 def _prune(grants: list[Grant]) -> None:
@@ -183,6 +220,10 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
     except routesets.NoMatch as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", grant, port, piece.src, str(error))
+            relaxed = _relaxed(piece)
+            if not relaxed.any_request and relaxed != piece:
+                _admit(context, grant, port, relaxed)
+                return
             grant.server.append(
                 (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
             )
@@ -193,6 +234,13 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
     if who is None:
         return
     (grant.server if piece.any_request else grant.routed).append((who, piece))
+
+
+def _relaxed(piece: Piece) -> Piece:
+    """The piece without the demands that no HTTPRoute match can say."""
+    headers = tuple((name, Value(value.inside)) for name, value in piece.headers.by_name if value.inside is not None)
+    query = tuple((name, Value(value.inside)) for name, value in piece.query.by_name if value.inside is not None)
+    return replace(piece, literals=frozenset(), host=None, headers=Values(headers), query=Values(query))
 
 
 def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | None:

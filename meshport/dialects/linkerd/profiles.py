@@ -48,7 +48,10 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
             routes = _profile(Cursor.root(bound, number), options)
             if routes is not None and routes.service is not None:
-                found.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), routes)
+                place = (routes.service.value, routes.consumer.value if routes.consumer else "")
+                if (known := found.setdefault(place, routes)) is not routes:
+                    reason = f"ServiceProfile {known.ref.value} speaks for the Service already"
+                    found[place] = replace(known, silenced=(*known.silenced, (reason, routes.src)))
     for number in chosen:
         if documents[number].kind == "TrafficSplit" and documents[number].group == splits.GROUP:
             split = splits.read(Cursor.root(bound, number), options)

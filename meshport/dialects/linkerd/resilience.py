@@ -107,7 +107,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
         if policy.breaker is None:
-            out.ignore("names what the other settings of the rule are for", policy.host)
+            out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
 
