@@ -3,7 +3,7 @@ compared with what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,9 @@ def convert(
     back = target.lift(Bound(back_bundle, table, target.reads), options)
     found = changes(have, back, options, options)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings]
-    findings += _unexplained(found, findings, out)
+    findings += _unexplained(
+        found, findings, out, lambda: changes(target.lift(Bound(whole, table, target.reads), options), back, options, options)
+    )
     findings += chosen.left_out(out.in_order(), table)
     proof = _verify(have, back, options, findings) if verify else None
     findings += _widened(proof, findings, table)
@@ -252,16 +254,24 @@ def overlay(bundle: Bundle, out: Output) -> Bundle:
 # -- findings
 
 
-def _unexplained(found: list[Change], findings: list[Finding], out: Output) -> list[Finding]:
-    """A difference that nothing answers for is a defect of meshport, and said as one."""
+def _unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
+    """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
+    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
     answered = {pair for finding in findings for pair in finding.explains}
     groups: dict[str, list[Change]] = {}
     for change in found:
         if not _answers(answered, change):
             groups.setdefault(change.subject, []).append(change)
     row = out.table.codes()["MP900"]
+    written = {(change.subject, change.aspect) for change in made()} if groups and out.source != out.target else None
     extra = []
     for subject, listed in groups.items():
+        if written is not None and not any((change.subject, change.aspect) in written for change in listed):
+            out.finding(
+                "MP903", document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject
+            )
+            extra.append(out.findings.pop())
+            continue
         places = ", ".join(sorted({change.path for change in listed}))
         extra.append(
             Finding(
