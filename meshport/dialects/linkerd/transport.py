@@ -62,7 +62,7 @@ def wanted(item: Effective) -> tuple[str, Src]:
     """The default policy of a workload's ports that no Server names."""
     broad = [policy for policy in item.allows if policy.port is None]
     if broad:
-        return "deny", sources(*(policy.sources for policy in broad))
+        return "deny", sources(*(_posture(policy) for policy in broad))
     open_denies = [policy for policy in (*item.denies, *item.customs) if _any_port(policy)]
     if open_denies:
         return "deny", sources(*(policy.sources for policy in open_denies))
@@ -72,6 +72,11 @@ def wanted(item: Effective) -> tuple[str, Src]:
     if item.admission.value != OPEN:
         return item.admission.value, item.admission.src
     return OPEN, mode.src
+
+
+def _posture(policy: Policy) -> Src:
+    """What makes an allow close everything that it does not name: that it is there, not what its rules say."""
+    return sources(policy.ref, policy.action, policy.subject) if policy.rules else policy.sources
 
 
 def _any_port(policy: Policy) -> bool:
@@ -111,7 +116,7 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
     broad = [policy for policy in access.namespace_allows(name) if policy.subject.value.namespace]
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
     if broad or shared:
-        return "deny", sources(*(policy.sources for policy in (*broad, *shared)))
+        return "deny", sources(*(_posture(policy) for policy in (*broad, *shared)))
     denies = [policy for policy in access.namespace_denies(name) if _any_port(policy)]
     if denies:
         return "deny", sources(*(policy.sources for policy in denies))
