@@ -55,6 +55,7 @@ class Piece:
     literals: frozenset[Literal] = frozenset()
     src: Src = NOWHERE
     patterns: tuple[Fact[Pattern], ...] | None = None  # the path as its source wrote it, while it is still that
+    base: Language | None = None  # the path before anything was taken out of it
 
     @property
     def empty(self) -> bool:
@@ -94,6 +95,7 @@ class Piece:
             self.literals | other.literals,
             self.src | other.src,
             patterns,
+            self.base if other.path is None else other.base if self.path is None else None,
         )
 
     def minus(self, other: Piece) -> list[Piece]:
@@ -239,7 +241,7 @@ def _of_condition(condition: Condition) -> Piece:
             language = _minus(language, union(outside, host=attribute == HOST))
         patterns = condition.any_of if attribute == PATH and not outside else None
         if attribute == PATH:
-            return Piece(path=language, src=src, patterns=patterns)
+            return Piece(path=language, src=src, patterns=patterns, base=language)
         return Piece(host=language, src=src)
     if attribute.startswith((HEADER, QUERY)):
         value = Value(None if inside is None else union(inside), union(outside) if outside else None)

@@ -55,10 +55,17 @@ def difference(language: Language, what: str, *, path: bool = False) -> tuple[li
 
 
 def paths(piece: Piece) -> dict[str, list[str]]:
-    """`paths` and `notPaths` of an operation."""
+    """`paths` and `notPaths` of an operation. Raises Unsaid."""
     if piece.path is None:
         return {}
-    return _one(piece.path, "paths")
+    try:
+        return _one(piece.path, "paths")
+    except Unsaid:
+        if piece.base is None:
+            raise
+    taken = strings(piece.base - piece.path, "paths", path=True)
+    found = _one(piece.base, "paths")
+    return {**found, "notPaths": sorted({*found.get("notPaths", []), *taken})}
 
 
 def _one(language: Language, what: str) -> dict[str, list[str]]:

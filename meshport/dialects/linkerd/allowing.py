@@ -14,7 +14,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
-from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name
+from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.transport import OPEN, STRICT
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
@@ -94,6 +94,8 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
         ]
         intruders = [item for item in others if selector.accepts(item.workload.labels)]
         wanted_labels = apart(members, intruders)
+        if wanted_labels == [] and selector.everything and not fallback:
+            wanted_labels = shared_labels(members)
         if wanted_labels is None:
             _inseparable(context, members, intruders)
             continue

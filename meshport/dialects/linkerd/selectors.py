@@ -75,6 +75,15 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
     return wanted if not left else None
 
 
+def shared_labels(members: list[Effective]) -> list[Requirement]:
+    """A naming label that all members have, as a requirement: pods that no policy selects are not taken by namespace."""
+    for key in _NAMING:
+        values = {member.workload.labels.get(key) for member in members}
+        if None not in values:
+            return [Requirement(key, "In", tuple(sorted(value for value in values if value)))]
+    return []
+
+
 def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]], list[tuple[Selector, Src]]]:
     labels = region.first.workload.labels
     mine: list[tuple[Selector, Src]] = []

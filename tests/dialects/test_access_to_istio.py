@@ -1,0 +1,242 @@
+"""Authorization and transport, Linkerd to Istio: source YAML, what comes out, what is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+
+CLUSTER = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
+
+
+def world(namespace: str = "", pod: str = "") -> str:
+    own = f", {namespace}" if namespace else ""
+    return f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: shop, annotations: {{linkerd.io/inject: enabled{own}}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: users, namespace: shop}}
+spec: {{selector: {{app: users}}, ports: [{{name: http, port: 80, targetPort: api}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: users, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: users}}}}
+  template:
+    metadata: {{labels: {{app: users}}, annotations: {{{pod}}}}}
+    spec:
+      serviceAccountName: users
+      containers: [{{name: app, image: users, ports: [{{name: api, containerPort: 8080}}, {{name: admin, containerPort: 9090}}]}}]
+---
+"""
+
+
+def server(port: str = "api", access: str = "deny", protocol: str = "HTTP/1") -> str:
+    return f"""
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: users-{port}, namespace: shop}}
+spec: {{podSelector: {{matchLabels: {{app: users}}}}, port: {port}, accessPolicy: {access}, proxyProtocol: {protocol}}}
+---
+"""
+
+
+def grant(refs: str, target: str = "{group: policy.linkerd.io, kind: Server, name: users-api}", name: str = "users") -> str:
+    return f"""
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: shop}}
+spec: {{targetRef: {target}, requiredAuthenticationRefs: [{refs}]}}
+---
+"""
+
+
+def route(matches: str, name: str = "r") -> str:
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  parentRefs: [{{group: policy.linkerd.io, kind: Server, name: users-api}}]
+  rules: [{{matches: [{matches}]}}]
+---
+"""
+
+
+WEB = "{kind: ServiceAccount, name: web, namespace: shop}"
+ON_ROUTE = "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}"
+
+
+def convert(text: str, **options: Any) -> Any:
+    return meshport.convert(meshport.load_text(text), source="linkerd", target="istio", **options)
+
+
+def rules_of(result: Any) -> list[dict[str, Any]]:
+    found = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy" and item.object["spec"]]
+    assert len(found) == 1
+    return found[0].get("rules", [])
+
+
+def peer(result: Any) -> list[dict[str, Any]]:
+    return [item.object["spec"] for item in result.manifests if item.object["kind"] == "PeerAuthentication"]
+
+
+def codes(result: Any) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def test_a_server_closes_one_port_and_the_others_come_back() -> None:
+    result = convert(world() + server() + grant(WEB))
+    assert rules_of(result) == [
+        {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}], "to": [{"operation": {"ports": ["8080"]}}]},
+        {"to": [{"operation": {"notPorts": ["8080"]}}]},
+    ]
+    assert peer(result) == []
+    assert result.verification.verdict == "equivalent"
+
+
+def test_the_residual_rule_has_the_peers_of_the_default_policy() -> None:
+    authenticated = convert(world("config.linkerd.io/default-inbound-policy: all-authenticated") + server() + grant(WEB))
+    assert rules_of(authenticated)[-1] == {"from": [{"source": {"principals": ["*"]}}], "to": [{"operation": {"notPorts": ["8080"]}}]}
+    assert peer(authenticated) == [{"mtls": {"mode": "STRICT"}}]
+    cluster = convert(world("config.linkerd.io/default-inbound-policy: cluster-unauthenticated") + server() + grant(WEB))
+    assert rules_of(cluster)[-1]["from"] == [{"source": {"ipBlocks": CLUSTER}}]
+    denied = convert(world("config.linkerd.io/default-inbound-policy: deny") + server() + grant(WEB))
+    assert [item.object["spec"] for item in denied.manifests if item.object["metadata"]["name"] == "default-deny"] == [{}]
+    assert len(rules_of(denied)) == 1
+
+
+def test_a_server_that_admits_plaintext_keeps_its_port_open_under_strict() -> None:
+    text = world("config.linkerd.io/default-inbound-policy: all-authenticated") + server(access="all-unauthenticated")
+    result = convert(text)
+    workload = next(spec for spec in peer(result) if "selector" in spec)
+    assert workload == {
+        "selector": {"matchLabels": {"app": "users"}},
+        "mtls": {"mode": "STRICT"},
+        "portLevelMtls": {"8080": {"mode": "PERMISSIVE"}},
+    }
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_server_authorization_without_networks_is_the_cluster_only() -> None:
+    text = """
+apiVersion: policy.linkerd.io/v1beta1
+kind: ServerAuthorization
+metadata: {name: web, namespace: shop}
+spec: {server: {name: users-api}, client: {meshTLS: {serviceAccounts: [{name: web}]}}}
+"""
+    first = rules_of(convert(world() + server() + text))[0]
+    assert first["from"] == [{"source": {"principals": ["cluster.local/ns/shop/sa/web"], "ipBlocks": CLUSTER}}]
+
+
+def test_no_references_mean_everybody_and_a_missing_one_nobody() -> None:
+    everybody = convert(world() + server() + grant(""))
+    assert everybody.verification.verdict == "equivalent"
+    assert {"to": [{"operation": {"ports": ["8080"]}}]} in rules_of(everybody)
+    nobody = convert(world() + server() + grant("{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: gone}"))
+    assert rules_of(nobody) == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
+    assert "MP014" in codes(nobody)
+
+
+def test_identities_of_every_form() -> None:
+    authn = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: who, namespace: shop}
+spec: {identities: ["*.web.serviceaccount.identity.linkerd.cluster.local", "a.b.serviceaccount.identity.linkerd.cluster.local"]}
+---
+"""
+    text = world() + server() + authn + grant("{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: who}")
+    assert rules_of(convert(text))[0]["from"] == [{"source": {"principals": ["cluster.local/ns/b/sa/a", "cluster.local/ns/web/*"]}}]
+
+
+def test_networks_with_exceptions() -> None:
+    authn = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: NetworkAuthentication
+metadata: {name: nets, namespace: shop}
+spec: {networks: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}]}
+---
+"""
+    text = world() + server() + authn + grant("{group: policy.linkerd.io, kind: NetworkAuthentication, name: nets}")
+    assert rules_of(convert(text))[0]["from"] == [{"source": {"ipBlocks": ["10.0.0.0/8"], "notIpBlocks": ["10.1.0.0/16"]}}]
+
+
+def test_routes_by_path_method_and_header() -> None:
+    matches = "{method: GET, path: {type: PathPrefix, value: /api}, headers: [{name: X-Tenant, value: gold}]}"
+    result = convert(world() + server() + route(matches) + grant(WEB, ON_ROUTE))
+    first = rules_of(result)[0]
+    assert first["to"] == [{"operation": {"ports": ["8080"], "methods": ["GET"], "paths": ["/api", "/api/*"]}}]
+    assert first["when"] == [{"key": "request.headers[x-tenant]", "values": ["gold"]}]
+
+
+def test_a_regex_becomes_a_template_where_it_is_one() -> None:
+    result = convert(world() + server() + route("{path: {type: RegularExpression, value: '/api/users/[^/]+'}}") + grant(WEB, ON_ROUTE))
+    assert rules_of(result)[0]["to"][0]["operation"]["paths"] == ["/api/users/{*}"]
+    lost = convert(world() + server() + route("{path: {type: RegularExpression, value: '/api/v[0-9]+/x'}}") + grant(WEB, ON_ROUTE))
+    assert "MP201" in codes(lost)
+    assert all("8080" not in str(rule.get("to", "")) or "notPorts" in str(rule) for rule in rules_of(lost))
+
+
+def test_a_better_route_takes_its_requests_out() -> None:
+    text = world() + server()
+    text += route("{path: {type: PathPrefix, value: /api}}") + grant(WEB, ON_ROUTE)
+    text += route("{path: {type: Exact, value: /api/admin}}", "admin")
+    text += grant("{kind: ServiceAccount, name: ops, namespace: shop}", ON_ROUTE.replace("name: r", "name: admin"), "admin")
+    result = convert(text)
+    by_peer = {rule["from"][0]["source"]["principals"][0]: rule["to"][0]["operation"] for rule in rules_of(result) if "from" in rule}
+    assert by_peer["cluster.local/ns/shop/sa/ops"]["paths"] == ["/api/admin"]
+    web = by_peer["cluster.local/ns/shop/sa/web"]
+    assert "/api/admin" in web.get("notPaths", []) or "/api/admin" not in web.get("paths", [])
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_a_query_cannot_be_demanded() -> None:
+    result = convert(world() + server() + route("{queryParams: [{name: v, value: '2'}]}") + grant(WEB, ON_ROUTE))
+    assert "MP201" in codes(result)
+
+
+def test_named_ports_are_numbers_of_each_workload() -> None:
+    other = world().split("---")[2].replace("name: users,", "name: other,").replace("8080", "7070")
+    result = convert(world() + other + "---\n" + server() + grant(WEB))
+    found = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"
+    }
+    assert len(found) == 1 or all(spec["selector"]["matchLabels"] for spec in found.values())
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_without_workloads_the_policy_closes_all_ports_and_says_so() -> None:
+    result = convert(server() + grant(WEB))
+    assert rules_of(result) == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]
+    finding = next(finding for finding in result.findings if finding.code == "MP220")
+    assert finding.severity == "error"
+    assert result.verification.verdict == "inconclusive"
+
+
+def test_a_port_that_asks_for_an_identity_by_annotation() -> None:
+    result = convert(world(pod='config.linkerd.io/proxy-require-identity-inbound-ports: "9090"'))
+    assert peer(result)[0]["portLevelMtls"] == {"9090": {"mode": "STRICT"}}
+    assert result.verification.verdict == "equivalent"
+
+
+def test_skipped_ports_go_past_both_proxies() -> None:
+    result = convert(world(pod='config.linkerd.io/skip-inbound-ports: "9090"'))
+    template = next(item.object for item in result.manifests if item.object["kind"] == "Deployment")["spec"]["template"]["metadata"]
+    assert template["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] == "9090"
+
+
+def test_opaque_servers_say_so_on_the_service() -> None:
+    result = convert(world() + server(protocol="opaque") + grant(WEB))
+    service = next(item.object for item in result.manifests if item.object["kind"] == "Service")
+    assert service["spec"]["ports"][0]["appProtocol"] == "tcp"
+
+
+def test_probes_that_linkerd_opens_to_all_are_named() -> None:
+    text = world().replace("image: users,", "image: users, readinessProbe: {httpGet: {path: /ready, port: api}},") + server() + grant(WEB)
+    finding = next(finding for finding in convert(text).findings if finding.code == "MP229")
+    assert (finding.severity, finding.effect) == ("info", "narrows")

@@ -1,0 +1,307 @@
+"""Authorization and transport, Istio to Linkerd: source YAML, what comes out, what is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec:
+      serviceAccountName: users
+      containers: [{name: app, image: users, ports: [{containerPort: 8080}]}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web}]}
+---
+"""
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+"""
+
+
+def policy(spec: str, name: str = "users", namespace: str = "shop") -> str:
+    return f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {spec}
+---
+"""
+
+
+def convert(text: str, **options: Any) -> Any:
+    return meshport.convert(meshport.load_text(text), source="istio", target="linkerd", **options)
+
+
+def objects(result: Any, kind: str) -> dict[str, dict[str, Any]]:
+    return {item.object["metadata"]["name"]: item.object for item in result.manifests if item.object["kind"] == kind}
+
+
+def codes(result: Any) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def default_of(result: Any, kind: str, name: str) -> str | None:
+    holder = objects(result, kind)[name]
+    metadata = holder["metadata"] if kind == "Namespace" else holder["spec"]["template"]["metadata"]
+    return metadata.get("annotations", {}).get("config.linkerd.io/default-inbound-policy")
+
+
+def test_strict_in_a_namespace_refuses_plaintext_by_default_policy() -> None:
+    result = convert(WORLD + STRICT)
+    assert default_of(result, "Namespace", "shop") == "all-authenticated"
+    assert not objects(result, "Server")
+    assert result.verification.verdict == "equivalent"
+
+
+def test_permissive_needs_nothing() -> None:
+    result = convert(WORLD + STRICT.replace("STRICT", "PERMISSIVE"))
+    assert default_of(result, "Namespace", "shop") is None
+    assert result.verification.verdict == "equivalent"
+
+
+def test_mesh_wide_strict_is_a_helm_value_and_an_annotation() -> None:
+    result = convert(WORLD + STRICT.replace("namespace: shop", "namespace: istio-system"))
+    assert result.install["helm_values"]["linkerd-control-plane"]["proxy"]["defaultInboundPolicy"] == "all-authenticated"
+    assert default_of(result, "Namespace", "shop") == "all-authenticated"
+
+
+def test_permissive_below_a_strict_mesh_is_said() -> None:
+    mesh = STRICT.replace("namespace: shop", "namespace: istio-system")
+    result = convert(WORLD + mesh + STRICT.replace("STRICT", "PERMISSIVE"))
+    assert default_of(result, "Namespace", "shop") == "all-unauthenticated"
+
+
+def test_a_selector_in_the_root_namespace_is_ignored_as_istio_does() -> None:
+    rooted = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: users, namespace: istio-system}
+spec: {selector: {matchLabels: {app: users}}, mtls: {mode: STRICT}}
+"""
+    result = convert(WORLD + rooted)
+    assert not objects(result, "Deployment")
+    assert "MP108" in codes(result)
+
+
+def test_a_port_exempt_from_strict_gets_a_server_that_admits_plaintext() -> None:
+    exempt = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: users, namespace: shop}
+spec: {selector: {matchLabels: {app: users}}, mtls: {mode: STRICT}, portLevelMtls: {"8080": {mode: PERMISSIVE}}}
+"""
+    result = convert(WORLD + exempt)
+    assert default_of(result, "Deployment", "users") == "all-authenticated"
+    assert objects(result, "Server")["users-8080"]["spec"]["accessPolicy"] == "all-unauthenticated"
+    assert result.verification.verdict == "equivalent"
+
+
+def test_empty_policy_denies_all_and_empty_rule_allows_all() -> None:
+    assert default_of(convert(WORLD + policy("{}")), "Namespace", "shop") == "deny"
+    opened = convert(WORLD + policy("{rules: [{}]}"))
+    assert default_of(opened, "Namespace", "shop") is None
+    assert opened.verification.verdict == "equivalent"
+
+
+def test_a_rule_without_to_is_a_grant_on_the_server() -> None:
+    result = convert(
+        WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}")
+    )
+    assert default_of(result, "Deployment", "users") == "deny"
+    grant = objects(result, "AuthorizationPolicy")["users-8080-users"]
+    assert grant["spec"]["targetRef"] == {"group": "policy.linkerd.io", "kind": "Server", "name": "users-8080"}
+    assert grant["spec"]["requiredAuthenticationRefs"] == [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}]
+    assert not objects(result, "HTTPRoute")
+
+
+def test_a_rule_without_identity_means_every_peer_that_transport_admits() -> None:
+    rule = policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {methods: [GET]}}]}]}")
+    strict = convert(WORLD + STRICT + rule)
+    assert objects(strict, "MeshTLSAuthentication")["any-mesh-identity"]["spec"] == {"identities": ["*"]}
+    open_ = convert(WORLD + rule)
+    assert objects(open_, "NetworkAuthentication")["any-network"]["spec"]["networks"] == [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]
+
+
+def test_overlapping_rules_get_a_route_with_both_policies() -> None:
+    rules = """{selector: {matchLabels: {app: users}}, rules: [
+      {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET]}}]},
+      {from: [{source: {principals: [cluster.local/ns/shop/sa/batch]}}], to: [{operation: {paths: [/report]}}]}]}"""
+    result = convert(WORLD + policy(rules))
+    both = objects(result, "HTTPRoute")["users-8080-users-1-users-2"]
+    assert both["spec"]["rules"][0]["matches"] == [{"method": "GET", "path": {"type": "Exact", "value": "/report"}}]
+    grants = [
+        item
+        for item in objects(result, "AuthorizationPolicy").values()
+        if item["spec"]["targetRef"]["name"] == "users-8080-users-1-users-2"
+    ]
+    assert sorted(item["spec"]["requiredAuthenticationRefs"][0]["name"] for item in grants) == ["batch", "web"]
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
+    text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: ['/api/*']}}]}]}", "allow")
+    text += policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/api/admin]}}]}]}", "deny")
+    result = convert(text)
+    value = next(iter(objects(result, "HTTPRoute").values()))["spec"]["rules"][0]["matches"][0]["path"]["value"]
+    import re
+
+    assert re.fullmatch(value, "/api/users")
+    assert re.fullmatch(value, "/api/admin/x")
+    assert not re.fullmatch(value, "/api/admin")
+    assert not re.fullmatch(value, "/api/../admin")
+
+
+def test_a_deny_of_an_identity_lists_the_others_and_says_so() -> None:
+    text = (
+        WORLD
+        + STRICT
+        + policy(
+            "{action: DENY, selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}"
+        )
+    )
+    result = convert(text)
+    named = objects(result, "AuthorizationPolicy")["users-8080-default"]["spec"]["requiredAuthenticationRefs"]
+    assert named == [{"kind": "ServiceAccount", "name": "users", "namespace": "shop"}]
+    assert "MP203" in codes(result)
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_a_condition_on_a_token_leaves_the_allow_out() -> None:
+    result = convert(WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}]}]}"))
+    assert not objects(result, "Server")
+    lost = next(finding for finding in result.findings if finding.code == "MP201")
+    assert (lost.severity, lost.effect, lost.disposition) == ("error", "narrows", "dropped")
+
+
+def test_looser_keeps_the_traffic_and_shows_a_witness() -> None:
+    text = WORLD + policy(
+        "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}], to: [{operation: {paths: [/a]}}]}]}"
+    )
+    result = convert(text, on_loss="looser")
+    widened = next(finding for finding in result.findings if finding.code == "MP218")
+    assert (widened.severity, widened.effect) == ("error", "widens")
+    assert widened.witness["path"] == "/a"
+    assert result.verification.verdict in ("widened", "changed")
+
+
+def test_stop_writes_nothing() -> None:
+    text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}]}]}")
+    assert convert(text, on_loss="stop").manifests == []
+
+
+def test_audit_and_dry_run_are_not_enforced() -> None:
+    result = convert(WORLD + policy("{action: AUDIT, rules: [{}]}", "audited"))
+    assert "MP212" in codes(result)
+    assert default_of(result, "Namespace", "shop") is None
+
+
+def test_custom_refuses_what_it_covers() -> None:
+    spec = "{action: CUSTOM, provider: {name: oauth}, selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/private]}}]}]}"
+    result = convert(WORLD + policy(spec))
+    assert "MP211" in codes(result)
+    assert default_of(result, "Deployment", "users") == "deny"
+
+
+def test_an_identity_of_another_trust_domain_matches_nobody() -> None:
+    rule = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [other.example/ns/shop/sa/web]}}]}]}"
+    assert "MP208" in codes(convert(WORLD + policy(rule)))
+    known = convert(WORLD + policy(rule), trust_domain="other.example")
+    assert objects(known, "AuthorizationPolicy")["users-8080-users"]["spec"]["requiredAuthenticationRefs"][0]["name"] == "web"
+
+
+def test_a_gateway_needs_a_successor() -> None:
+    rule = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account]}}]}]}"
+    assert "MP216" in codes(convert(WORLD + policy(rule)))
+    known = convert(WORLD + policy(rule), gateway_identity="ingress/nginx")
+    refs = objects(known, "AuthorizationPolicy")["users-8080-users"]["spec"]["requiredAuthenticationRefs"]
+    assert refs == [{"kind": "ServiceAccount", "name": "nginx", "namespace": "ingress"}]
+
+
+def test_http_conditions_on_a_tcp_port_make_an_allow_void() -> None:
+    world = WORLD.replace("name: http, port: 80", "name: tcp, port: 80")
+    result = convert(world + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {methods: [GET]}}]}]}"))
+    assert not objects(result, "Server")
+    assert default_of(result, "Deployment", "users") == "deny"
+
+
+def test_addresses_and_exceptions() -> None:
+    rule = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {ipBlocks: [10.0.0.0/8], notIpBlocks: [10.1.0.0/16]}}]}]}"
+    result = convert(WORLD + policy(rule))
+    networks = objects(result, "NetworkAuthentication")["users-8080-users-networks"]["spec"]["networks"]
+    assert networks == [{"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}]
+    assert result.verification.verdict == "narrowed"  # the ports that nobody declares
+
+
+def test_pods_that_the_bundle_does_not_show_are_closed_and_named() -> None:
+    result = convert(WORLD + policy("{selector: {matchLabels: {app: ghost}}, rules: [{}]}"))
+    finding = next(finding for finding in result.findings if finding.code == "MP207")
+    assert "kubectl get" in finding.remedy
+    assert default_of(result, "Namespace", "shop") == "deny"
+    assert default_of(result, "Deployment", "users") == "all-unauthenticated"
+    assert result.verification.verdict == "inconclusive"
+
+
+def test_a_grpc_probe_keeps_its_way_in() -> None:
+    world = WORLD.replace("ports: [{containerPort: 8080}]", "ports: [{containerPort: 8080}], livenessProbe: {grpc: {port: 8080}}")
+    result = convert(world + STRICT)
+    probes = objects(result, "HTTPRoute")["users-8080-probes"]["spec"]["rules"][0]["matches"]
+    assert probes == [{"method": "POST", "path": {"type": "Exact", "value": "/grpc.health.v1.Health/Check"}}]
+    assert objects(result, "Server")["users-8080"]["spec"]["accessPolicy"] == "all-authenticated"
+
+
+def test_probe_networks_narrow_the_probe_route() -> None:
+    world = WORLD.replace(
+        "ports: [{containerPort: 8080}]", "ports: [{containerPort: 8080}], readinessProbe: {httpGet: {path: /ready, port: 8080}}"
+    )
+    text = world + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/api]}}]}]}")
+    result = convert(text, probe_networks=["10.2.0.0/24"])
+    assert objects(result, "NetworkAuthentication")["users-8080-probes-networks"]["spec"]["networks"] == [{"cidr": "10.2.0.0/24"}]
+    finding = next(finding for finding in result.findings if finding.code == "MP204")
+    assert (finding.severity, finding.effect) == ("warning", "widens")
+
+
+def test_older_linkerd_gets_the_versions_that_it_serves() -> None:
+    text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/api]}}]}]}")
+    result = convert(text, target_version="2.15")
+    assert {item.object["apiVersion"] for item in result.manifests if item.object["kind"] == "Server"} == {"policy.linkerd.io/v1beta2"}
+    assert "accessPolicy" not in objects(result, "Server")["users-8080"]["spec"]
+    assert {item.object["apiVersion"] for item in result.manifests if item.object["kind"] == "HTTPRoute"} == {"policy.linkerd.io/v1beta3"}
+    target = objects(result, "AuthorizationPolicy")["users-8080-users"]["spec"]["targetRef"]
+    assert target["group"] == "policy.linkerd.io"
+
+
+def test_a_pod_out_of_the_mesh_gets_no_policy() -> None:
+    world = WORLD.replace("metadata: {labels: {app: users}}", 'metadata: {labels: {app: users, sidecar.istio.io/inject: "false"}}')
+    result = convert(world + policy("{selector: {matchLabels: {app: users}}, rules: [{}]}"))
+    assert not objects(result, "Server")
+    template = objects(result, "Deployment")["users"]["spec"]["template"]["metadata"]
+    assert template["annotations"]["linkerd.io/inject"] == "disabled"
+    assert "sidecar.istio.io/inject" not in template.get("labels", {})
