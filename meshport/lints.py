@@ -15,7 +15,7 @@ def lints(ir: IR, bound: Bound, options: Options) -> list[Finding]:
     for gateway in ir.gateways:
         ref = gateway.ref.value
         if (
-            gateway.kind != "Gateway"
+            not gateway.kind.startswith("gateway.networking")
             or not gateway.implementation.value.startswith("istio")
             or gateway.implementation.value == "istio-waypoint"
         ):

@@ -16,6 +16,7 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Loss
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account
+from meshport.lints import lints
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.options import resolve
@@ -92,7 +93,7 @@ def convert(
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads), options)
     found = changes(have, back, options, options)
-    findings = [*reading_findings(whole, bound), *bound.findings, *out.findings]
+    findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
     findings += _unexplained(
         found, findings, out, lambda: changes(target.lift(Bound(whole, table, target.reads), options), back, options, options)
     )
@@ -440,8 +441,6 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     out = Output(bundle, table, options.source, options.source_version, options.source)
     mistakes = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
     _losses(mistakes, out)
-    from meshport.lints import lints
-
     found = _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
     return [finding for finding in found if chosen.concerns(finding)]
 

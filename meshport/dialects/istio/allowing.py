@@ -213,7 +213,7 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
         selector = policy.subject.value.selector
         taken = {id(workload) for workload in known if selector.accepts(workload.labels)}
         if not selector.expressions and taken == mine and len(numbers) == 1:
-            return [(selector, policy.subject.src)]
+            return [(selector, sources(*(one.subject for one in servers.values())))]
     found: list[tuple[Selector, Src]] = []
     for member in region.members:
         labels = _distinguishing(member, access, mine)

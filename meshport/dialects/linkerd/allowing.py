@@ -58,7 +58,7 @@ def gateway_accounts(ir: IR) -> Iterable[Ref]:
     """The service accounts that the source mesh's gateways run under."""
     for gateway in ir.gateways:
         ref = gateway.ref.value
-        if gateway.kind == "Gateway" and gateway.implementation.value in ("istio", ""):
+        if gateway.kind.startswith("gateway.networking") and gateway.implementation.value in ("istio", ""):
             yield Ref(ref.namespace, f"{ref.name}-istio")
     yield Ref("istio-system", "istio-ingressgateway-service-account")
     yield Ref("istio-ingress", "istio-ingressgateway-service-account")
