@@ -446,11 +446,8 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
 
 
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
-    """What the configuration of two bundles does differently."""
-    one = resolve(old, table, source=old_mesh, target="istio", **rest)
-    other = resolve(new, table, source=new_mesh, target="istio", **rest)
-    before, _ = lift(old, table, one)
-    after, _ = lift(new, table, other)
+    """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
+    before, after, one, other = _both(old, new, table, old_mesh, new_mesh, rest)
     return changes(before, after, one, other)
 
 
@@ -458,6 +455,14 @@ def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_m
     """Whether both bundles allow the same requests. NEW is read over OLD's documents of no mesh."""
     from meshport.compare.verify import verify as compare
 
+    before, after, one, _ = _both(old, new, table, old_mesh, new_mesh, rest)
+    return compare(before, after, one)
+
+
+def _both(
+    old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]
+) -> tuple[IR, IR, Options, Options]:
+    """The IRs of two bundles, with the Services and workloads of the first where the second does not state them."""
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)
     mesh = Bound(old, table, dialect(one.source).reads).mesh
@@ -466,9 +471,4 @@ def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_m
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     before, _ = lift(old, table, one)
     after, _ = lift(over, table, other)
-    return compare(before, after, one)
-
-
-def options_of(bundle: Bundle, table: Table, values: Mapping[str, Any]) -> Options:
-    """Checked options from plain values."""
-    return resolve(bundle, table, **values)
+    return before, after, one, other

@@ -113,7 +113,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             service = Fact(Ref(wanted, name.value), src, name.feature)
         elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
-        elif target is not None and target.value == "Server":
+        elif target is not None and target.value == "Server" and family == "linkerd":
             continue  # a route that authorises; the lift of inbound policy reads it
         found.append(
             ServiceRoutes(
