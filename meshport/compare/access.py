@@ -127,7 +127,7 @@ class Row:
 
 
 def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
-    """peer → method and further demands → paths. What a broader peer may send is part of what a narrower one may; a row that adds nothing is left out,
+    """peer → method and further demands → paths. A row says what it adds to the rows of broader peers; one that adds nothing is left out,
     so that it does not show how many rules say the same."""
     table: dict[str, Row] = {}
     for piece in pieces:
@@ -161,7 +161,7 @@ def _added(row: Row, broader: list[Row]) -> dict[str, Language | None]:
         whole = union(*[cover for cover in covers if cover is not None])
         if language is not None and covers and language.issubset(whole, NORMALISED):
             continue
-        out[method] = None if language is None else language | whole if covers else language
+        out[method] = language - whole if language is not None and covers else ~whole if covers else language
     return out
 
 
