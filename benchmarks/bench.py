@@ -118,7 +118,9 @@ def _conversions(folder: Path, source: str, target: str, sizes: Sequence[int], b
     if last["ratio"] > RATIO:
         broken.append(f"{source} to {target}: {last['ratio']:.1f} times the C reader at {last['documents']} documents, budget {RATIO:.0f}")
     if last["ratio"] > rows[0]["ratio"] * LINEAR:
-        broken.append(f"{source} to {target}: not linear, {rows[0]['ratio']:.1f} times at {rows[0]['documents']} documents and {last['ratio']:.1f} at the end")
+        broken.append(
+            f"{source} to {target}: not linear, {rows[0]['ratio']:.1f} times at {rows[0]['documents']} documents and {last['ratio']:.1f} at the end"
+        )
     if last["peak_mb"] > MEMORY:
         broken.append(f"{source} to {target}: {last['peak_mb']:.0f} MB, budget {MEMORY:.0f}")
     return rows

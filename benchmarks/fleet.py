@@ -109,9 +109,7 @@ def _istio_app(rng: Random, namespace: str, app: str, caller: str) -> list[Doc]:
             {"hosts": [app], "http": [{"timeout": "5s", "retries": {"attempts": 2, "perTryTimeout": "2s"}, "route": routes}]},
         ),
         _object(_ISTIO, "DestinationRule", namespace, app, {"host": host, "trafficPolicy": policy, "subsets": subsets}),
-        _object(
-            _SECURITY, "AuthorizationPolicy", namespace, f"allow-{app}", {"selector": {"matchLabels": {"app": app}}, "rules": rules}
-        ),
+        _object(_SECURITY, "AuthorizationPolicy", namespace, f"allow-{app}", {"selector": {"matchLabels": {"app": app}}, "rules": rules}),
     ]
 
 
