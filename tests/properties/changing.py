@@ -56,6 +56,7 @@ class Leaf:
 
     number: int
     document: int
+    kind: str
     path: PathOf
     value: Any
     disposition: str
@@ -94,13 +95,10 @@ class Source:
 def sources() -> list[Source]:
     """The corpus, and the bundles of this folder."""
     root = Path(__file__).parents[2]
-    found = []
-    for folder in sorted((root / "corpus").glob("*/*")):
-        if folder.is_dir() and folder.name.split("-")[0] in READS:
-            found.append(Source(f"{folder.parent.name}/{folder.name}", folder.name.split("-")[0], _objects(load(str(folder)))))
-    for file in sorted((Path(__file__).parent / "bundles").glob("*.yaml")):
-        found.append(Source(file.stem, file.stem.split("-")[0], _objects(load(str(file)))))
-    return found
+    folders = [path for path in sorted((root / "corpus").glob("*/*")) if path.is_dir() and path.name.split("-")[0] in READS]
+    files = sorted((Path(__file__).parent / "bundles").glob("*.yaml"))
+    named = [(f"{path.parent.name}/{path.name}", path) for path in folders] + [(path.stem, path) for path in files]
+    return [Source(name, path.stem.split("-")[0], _objects(load(str(path)))) for name, path in named]
 
 
 def _objects(bundle: Bundle) -> list[dict[str, Any]]:
@@ -142,7 +140,7 @@ def leaves(source: Source, result: pipeline.Result) -> list[Leaf]:
         for number, path in leaves_below(item.leaves, ()):
             if number in lines:
                 disposition, line = lines[number]
-                found.append(Leaf(number, document, path, line.value, disposition, line.reason, len(line.outputs)))
+                found.append(Leaf(number, document, item.kind, path, line.value, disposition, line.reason, len(line.outputs)))
     return found
 
 
