@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -22,6 +23,7 @@ from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Text
 
 T = TypeVar("T")
 _INTERVALS_OF_CONTROLS = ((0x00, 0x1F), (0x7F, 0x9F))
+_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9][A-Za-z0-9_/-]*")
 TEXT_CHARS: Final = charset.complement(_INTERVALS_OF_CONTROLS)
 PATH_CHARS: Final = charset.difference(TEXT_CHARS, charset.of(" #"))
 BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?"))
@@ -222,8 +224,25 @@ class Language:
         world = PATHS if within is None else within
         return self._once(("key", world), lambda: self._key(world))
 
+    def plain_forms(self) -> list[Form] | None:
+        """Exact paths and prefixes of the plainest characters, disjoint and sorted, where that is how it was put together: then they are
+        what `as_patterns` would recognise in any world of paths, known without an automaton."""
+        if self._forms is None:
+            return None
+        found: set[Form] = set()
+        for kind, text in self._forms:
+            if not _PLAIN_PATH.fullmatch(text) or kind not in ("exact", "prefix", "segments") or (kind == "segments" and text[-1] == "/"):
+                return None
+            if kind == "segments":
+                found |= {("exact", text), ("prefix", text + "/")}
+            else:
+                found.add((kind, text))
+        prefixes = [text for kind, text in found if kind == "prefix"]
+        covered = any_of(text.startswith(prefix) and (kind, text) != ("prefix", prefix) for kind, text in found for prefix in prefixes)
+        return None if covered else sorted(found)
+
     def _key(self, world: Language) -> str:
-        found = self._canonical_patterns(world)
+        found = self.plain_forms() or self._canonical_patterns(world)
         if found is not None:
             return " | ".join(f"{kind} {json.dumps(text)}" for kind, text in found) or "none"
         pattern = self._spelt(2000, world)

@@ -76,16 +76,25 @@ def raw_allow(language: Language, limit: int = LONGEST_VALUE) -> str | None:
 
 @lru_cache(maxsize=2048)
 def _raw_allow(language: Language, limit: int) -> str | None:
+    plain = language.plain_forms()
+    if plain is not None:  # no dot, no percent sign: the readable forms hold as they are, nothing has to be checked
+        text = _anchored(_bodies(plain))
+        if len(text) <= limit:
+            return text
     wanted = language & DOT_FREE
     if wanted.witness(BARE_PATHS) is None:
         return None
     bodies = _bodies(language.as_patterns(BARE_PATHS) or [])
     if bodies:
-        text = f"^{bodies[0]}$" if len(bodies) == 1 else f"^(?:{'|'.join(bodies)})$"
+        text = _anchored(bodies)
         if len(text) <= limit and _stands_for(text, wanted):
             return text
     body = (wanted & RAW).to_regex(limit - len("^(?:)$"), within=BARE_PATHS)
     return None if body is None else f"^(?:{body})$"
+
+
+def _anchored(bodies: list[str]) -> str:
+    return f"^{bodies[0]}$" if len(bodies) == 1 else f"^(?:{'|'.join(bodies)})$"
 
 
 def _stands_for(pattern: str, wanted: Language) -> bool:
@@ -163,6 +172,15 @@ def _template(text: str) -> str | None:
     return out
 
 
+_LITERAL = "((?:/[A-Za-z0-9][A-Za-z0-9_-]*)+)"
+_READABLE: Final = (
+    (re.compile(rf"\^{_LITERAL}{re.escape(_SOME)}\$"), lambda text: Language.prefix(text + "/")),
+    (re.compile(rf"\^{_LITERAL}{re.escape(_ANY)}\$"), Language.segments),
+    (re.compile(rf"\^{_LITERAL}{re.escape(_REST + _ANY)}\$"), Language.prefix),
+)
+"""The commonest expressions that `raw_allow` writes, and what they were written for: read by their text, without an automaton."""
+
+
 @lru_cache(maxsize=2048)
 def from_raw(pattern: str) -> Language | None:
     """The language of normalised paths that a raw path expression (Rust syntax) stands for, so that what `raw_allow` wrote reads back as
@@ -171,6 +189,10 @@ def from_raw(pattern: str) -> Language | None:
     None where the expression admits paths with dot segments: then what passes cannot be said of normalised paths alone. An expression
     that admits none, but is no simple form, stands for itself (see NORMALISED). Raises UnsupportedRegex and its kin.
     """
+    for shape, make in _READABLE:
+        found = shape.fullmatch(pattern)
+        if found is not None:
+            return make(found[1])
     written = Language.regex(pattern, "rust")
     if not written.issubset(DOT_FREE, within=BARE_PATHS) or written.witness(RAW) is None:
         return None
