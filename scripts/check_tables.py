@@ -97,7 +97,8 @@ def binding_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
     for path, rows in bindings.items():
         for name, row in all_rows(rows).items():
             place = f"{short(path)}: {name}"
-            if ("feature" in row) == ("irrelevant" in row):
+            both = path.name == "metadata.yaml"  # a name may decide, and where it does its leaf reaches the output
+            if ("feature" in row) == ("irrelevant" in row) and not (both and "feature" in row):
                 faults.append(f"{place}: wants either a feature or a reason why it is irrelevant")
             if row.get("type", "string") not in TYPES:
                 faults.append(f"{place}: unknown type {row['type']}")

@@ -145,6 +145,10 @@ class Bound:
                     self.bindings[shadow] = _API if key == "apiVersion" else _KIND
             elif key == "metadata":
                 self._walk(number, value, shadow, self.table.metadata.child("metadata"), ("metadata",))
+                own = kind.root.child("metadata")
+                for name, node in own.children.items() if own is not None and isinstance(shadow, dict) else ():
+                    if isinstance(leaf := shadow.get(name), int) and node.binding is not None:
+                        self.bindings[leaf] = node.binding
             elif key == "status":
                 self._whole(value, shadow, _STATUS)
             else:

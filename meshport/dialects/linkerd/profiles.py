@@ -47,7 +47,9 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     for number in chosen:
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
             routes = _profile(Cursor.root(bound, number), options)
-            if routes is not None and routes.service is not None:
+            if routes is not None and routes.service is None:
+                ir.routes.append(routes)  # a host that is no Service of the cluster
+            elif routes is not None and routes.service is not None:
                 place = (routes.service.value, routes.consumer.value if routes.consumer else "")
                 if (known := found.setdefault(place, routes)) is not routes:
                     reason = f"ServiceProfile {known.ref.value} speaks for the Service already"
@@ -128,9 +130,9 @@ def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | 
 def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
     name = root.text("metadata", "name")
     labels = name.value.split(".") if name else []
-    if name is None or len(labels) < 3 or labels[2] != "svc":
+    if name is None:
         return None
-    service = Ref(labels[1], labels[0])
+    service = Ref(labels[1], labels[0]) if len(labels) >= 3 and labels[2] == "svc" else None
     namespace = root.document.namespace or options.default_namespace
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
@@ -140,12 +142,11 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
     backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
     place = root.at("metadata", "namespace").src  # whose clients it speaks for
-    known = Fact(service, sources(name, place, spec.src if spec.value == {} else None), name.feature)
-    host = Fact(name.value, known.src, name.feature)
+    host = Fact(name.value, sources(name, place, spec.src if spec.value == {} else None), name.feature)
     out = ServiceRoutes(
         root.ref().map(lambda ref: Ref(namespace, ref.name)),
         "ServiceProfile",
-        known,
+        Fact(service, host.src, host.feature) if service is not None else None,
         host,
         None,
         rules,
@@ -153,7 +154,7 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
         "forward",
         root.number,
         (root.number,),
-        consumer=Fact(namespace, place, "routing.consumer") if namespace != service.namespace else None,
+        consumer=Fact(namespace, place, "routing.consumer") if service is not None and namespace != service.namespace else None,
         family="linkerd",
         silenced=tuple(silenced),
         src=spec.src | name.src,

@@ -1,0 +1,97 @@
+"""The tables against themselves, against the code, and against the CRDs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from meshport.documents import load_text
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import builtin
+
+ROOT = Path(__file__).parents[2]
+CRDS = ROOT.parent / "shared" / "crds"
+PAGE = ("title", "severity", "meaning", "cause", "remedy", "example")
+no_crds = pytest.mark.skipif(not CRDS.is_dir(), reason="no CRDs: ../shared is not there")
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        found = {}
+        for name in ("check_tables", "bindings_skeleton"):
+            spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+            assert spec is not None and spec.loader is not None
+            found[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(found[name])
+        yield found
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+def _files(check: ModuleType, folder: str) -> dict[Path, dict[str, object]]:
+    return {path: check.read(path) for path in sorted((ROOT / "mappings" / folder).rglob("*.yaml"))}
+
+
+def test_the_rows_are_complete(scripts: dict[str, ModuleType]) -> None:
+    check = scripts["check_tables"]
+    bindings, support = _files(check, "bindings"), _files(check, "support")
+    assert [*check.binding_faults(bindings), *check.support_faults(support), *check.code_faults(support)] == []
+
+
+def test_every_feature_that_is_bound_has_a_row(scripts: dict[str, ModuleType]) -> None:
+    check, table = scripts["check_tables"], builtin()
+    for path, rows in _files(check, "bindings").items():
+        assert [name for name in sorted(check.named(rows)) if table.feature(name) is None] == [], path.name
+
+
+def test_codes_and_their_pages() -> None:
+    table = builtin()
+    raised = {code for path in (ROOT / "meshport").rglob("*.py") for code in re.findall(r'"(MP\d{3})"', path.read_text(encoding="utf-8"))}
+    cells = {
+        cell.code
+        for pattern in table.patterns()
+        for row in pattern.features
+        for listed in row.cells.values()
+        for cell in listed
+        if cell.code
+    }
+    assert sorted((raised | cells) - set(table.codes())) == []
+    assert sorted(set(table.codes()) - raised - cells) == []
+    assert [(code.name, member) for code in table.codes().values() for member in PAGE if not getattr(code, member)] == []
+
+
+@no_crds
+def test_every_leaf_of_the_crds_has_a_row(scripts: dict[str, ModuleType]) -> None:
+    faults, leaves = scripts["check_tables"].crd_faults(_files(scripts["check_tables"], "bindings"), CRDS)
+    assert faults == [] and leaves > 9000
+
+
+@no_crds
+def test_the_bindings_are_what_the_rules_make(scripts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bindings_skeleton.py", "--crds", str(CRDS), "--check"])
+    assert scripts["bindings_skeleton"].main() == 0
+
+
+def test_a_kind_says_more_of_its_name_than_all_kinds_do() -> None:
+    """The name of a ServiceProfile is the host that it is for."""
+    text = (
+        "{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: users.shop.svc.cluster.local, namespace: shop}, spec: {}}"
+    )
+    bundle = load_text(text)
+    bound = Bound(bundle, builtin(), ("linkerd",))
+    assert bound.feature(bundle.documents[0].leaves["metadata"]["name"]) == "destination.host"
+
+
+def test_a_value_may_be_a_feature_of_its_own() -> None:
+    text = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: stop, namespace: shop}, spec: {action: DENY}}"
+    bundle = load_text(text)
+    bound = Bound(bundle, builtin(), ("istio",))
+    assert bound.feature(bundle.documents[0].leaves["spec"]["action"]) == "authorization.deny"
