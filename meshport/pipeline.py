@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from meshport.compare.diff import Change, changes
+from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import Options, dialect
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
@@ -92,13 +92,14 @@ def convert(
     _removals(bound, out, options)
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads), options)
-    found = changes(have, back, options, options)
+    before, after = sides(have, back, options, options)
+    found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
     findings += _unexplained(
-        found, findings, out, lambda: changes(target.lift(Bound(whole, table, target.reads), options), back, options, options)
+        found, findings, out, lambda: changes(*sides(target.lift(Bound(whole, table, target.reads), options), back, options, options))
     )
     findings += chosen.left_out(out.in_order(), table)
-    proof = _verify(have, back, options, findings) if verify else None
+    proof = _verify(have, back, options, (before, after)) if verify else None
     findings += _widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
     findings += _unaccounted(result.unaccounted, bound)
@@ -359,10 +360,10 @@ def _is_loss(finding: Finding) -> bool:
     return finding.severity == "error" or (finding.disposition in ("dropped", "manual", "approximated") and finding.severity == "warning")
 
 
-def _verify(have: IR, back: IR, options: Options, findings: list[Finding]) -> Verification:
+def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical]) -> Verification:
     from meshport.compare.verify import verify
 
-    return verify(have, back, options)
+    return verify(have, back, options, canon)
 
 
 def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
@@ -448,7 +449,7 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
     """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
     before, after, one, other = _both(old, new, table, old_mesh, new_mesh, rest)
-    return changes(before, after, one, other)
+    return changes(*sides(before, after, one, other))
 
 
 def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
@@ -459,9 +460,7 @@ def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_m
     return compare(before, after, one)
 
 
-def _both(
-    old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]
-) -> tuple[IR, IR, Options, Options]:
+def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> tuple[IR, IR, Options, Options]:
     """The IRs of two bundles, with the Services and workloads of the first where the second does not state them."""
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)

@@ -28,13 +28,20 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
     return {**access.canonical(ir, options, ports), **routing.canonical(ir)}
 
 
-def changes(old: IR, new: IR, old_options: Options, new_options: Options) -> list[Change]:
-    """What differs, in the order of the subjects."""
+Canonical = dict[str, dict[str, Any]]
+
+
+def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple[Canonical, Canonical]:
+    """Both IRs as canonical data, over the ports that either speaks of."""
     ports: dict[str, set[int]] = {}
     for side in (old, new):
         for workload, numbers in access.known_ports(side).items():
             ports.setdefault(workload, set()).update(numbers)
-    before, after = canonical(old, old_options, ports), canonical(new, new_options, ports)
+    return canonical(old, old_options, ports), canonical(new, new_options, ports)
+
+
+def changes(before: Canonical, after: Canonical) -> list[Change]:
+    """What differs, in the order of the subjects."""
     found: list[Change] = []
     for subject in sorted({*before, *after}):
         one, other = before.get(subject, {}), after.get(subject, {})

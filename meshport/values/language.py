@@ -102,7 +102,23 @@ class Language:
         for one in (self, other):
             if one._node == node:
                 return one
-        return Language(node)
+        both = self._common(other)
+        return union(*(_simple(*form) for form in both)) if both is not None else Language(node)
+
+    def _common(self, other: Language) -> list[Form] | None:
+        """The texts of both where each is exact texts and prefixes, as such; None where one is not."""
+        if not self._begun() or not other._begun():
+            return None
+        found: dict[Form, None] = {}
+        for mine in self._forms or ():
+            for its in other._forms or ():
+                for one, wider in ((mine, its), (its, mine)):
+                    if one == wider or (wider[0] == "prefix" and one[1].startswith(wider[1])):
+                        found[one] = None
+        return list(found)
+
+    def _begun(self) -> bool:
+        return self._forms is not None and len(self._forms) <= 16 and all(kind in ("exact", "prefix") for kind, _ in self._forms)
 
     def __sub__(self, other: Language) -> Language:
         return self & ~other
@@ -125,6 +141,8 @@ class Language:
         """A shortest text of the language (inside `within`), spelt with letters where any character will do; None where there is none."""
         if within is not None:
             return (self & within).witness()
+        if self._forms and self._begun():
+            return min((text for _, text in self._forms), key=lambda text: (len(text), text))
         return self._once("witness", self._shortest)
 
     def _shortest(self) -> str | None:
@@ -136,6 +154,8 @@ class Language:
     def issubset(self, other: Language, within: Language | None = None) -> bool:
         """Whether every text of this language (inside `within`) is in the other."""
         if self._node == other._node:
+            return True
+        if self._begun() and other._begun() and all(any_of(_inside(mine, its) for its in other._forms or ()) for mine in self._forms or ()):
             return True
         return (self - other).witness(within) is None
 
@@ -287,6 +307,11 @@ _QUICK: dict[str, Callable[[str, str], bool]] = {
     "suffix": lambda text, own: text.endswith(own),
     "segments": lambda text, own: text.startswith("/") if own == "/" else text == own or text.startswith(own + "/"),
 }
+
+
+def _inside(one: Form, other: Form) -> bool:
+    """Whether an exact text or prefix is within another one."""
+    return one == other or (other[0] == "prefix" and one[1].startswith(other[1]))
 
 
 @lru_cache(maxsize=8192)
