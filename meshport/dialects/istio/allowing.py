@@ -6,15 +6,16 @@ with the peers of their default policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
+from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.istio.strict import write_transport
 from meshport.dialects.naming import name
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, Region, admission_conditions, resolve
+from meshport.effective.access import Access, Effective, Region, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -27,42 +28,19 @@ OPEN = ("all-unauthenticated", "audit")
 _INBOUND = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication", "HTTPRoute")
 
 
-@dataclass(slots=True)
-class Written:
-    """One rule of the policy to be: its parts as Istio writes them, with leaves."""
-
-    sources: list[dict[str, Any]]
-    operation: dict[str, Any]
-    when: list[dict[str, Any]]
-    src: Src
-
-
-@dataclass(slots=True)
-class Draft:
-    """What one set of pods needs."""
-
-    region: Region
-    selector: Selector
-    selector_src: Src
-    rules: list[Written] = field(default_factory=list)
-    origins: list[int] = field(default_factory=list)
-    label: str = ""
-    plaintext: set[int] = field(default_factory=set)  # ports whose rules admit peers without identity
-
-
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Policies for every region, then the transport that they rest on."""
     access = Access(ir, Fact("all-unauthenticated"))
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access)
     drafts: list[Draft] = []
-    for region in access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(_servers(item).items()))):
+    for region in access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(servers_of(item).items()))):
         if region.first.meshed is False:
             _outside(region, out)
             continue
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
     _without_workloads(ir, out, options, access, taken)
-    _transport(ir, out, access, drafts)
+    write_transport(ir, out, access, drafts)
     _probes(ir, out, access)
     _without_effect(out)
 
@@ -72,7 +50,7 @@ def _probes(ir: IR, out: Output, access: Access) -> None:
     for item in access.workloads:
         if item.meshed is False:
             continue
-        servers = _servers(item)
+        servers = servers_of(item)
         for port in sorted({probe.port for probe in item.workload.probes if probe.kind == "http"}):
             policy = servers.get(port)
             closed = policy is not None or item.admission.value not in OPEN
@@ -128,7 +106,7 @@ def _namespaces(ir: IR, out: Output, access: Access) -> set[str]:
 
 def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str]) -> list[Draft]:
     first = region.first
-    servers = _servers(first)
+    servers = servers_of(first)
     default_open = first.admission.value in OPEN or first.admission.value == "all-authenticated"
     if not servers and default_open and region.namespace not in closed:
         if first.admission.value == "audit":
@@ -145,7 +123,7 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
     for selector, src in _selectors(region, access, servers):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         draft = Draft(Region(region.namespace, members), selector, src)
-        own = _servers(members[0])
+        own = servers_of(members[0])
         strangers = _strangers(selector, region, access)
         if strangers:
             _inseparable(out, draft, own, strangers)
@@ -189,18 +167,8 @@ def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], stranger
 def _subjects(members: list[Effective]) -> list[str]:
     found = []
     for member in members:
-        numbers = {*_servers(member), *(port.number for port in member.workload.ports), *(probe.port for probe in member.workload.probes)}
+        numbers = {*servers_of(member), *(port.number for port in member.workload.ports), *(probe.port for probe in member.workload.probes)}
         found += [access_subject(member.workload.ref, port) for port in (*numbers, None)]
-    return found
-
-
-def _servers(item: Effective) -> dict[int, Policy]:
-    """The policy that has each port of a workload."""
-    found: dict[int, Policy] = {}
-    for policy in sorted(item.allows, key=lambda one: one.ref.value):
-        port = resolve(item.workload, policy.port.value) if policy.port is not None else None
-        if port is not None:
-            found.setdefault(port, policy)
     return found
 
 
@@ -208,7 +176,7 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
     """matchLabels alone select in Istio: the servers' own selector where it takes just this region, else one per workload."""
     known = access.world.of_namespace(region.namespace)
     mine = {id(member.workload) for member in region.members}
-    numbers = {tuple(sorted(_servers(member))) for member in region.members}
+    numbers = {tuple(sorted(servers_of(member))) for member in region.members}
     for policy in servers.values():
         selector = policy.subject.value.selector
         taken = {id(workload) for workload in known if selector.accepts(workload.labels)}
@@ -216,28 +184,12 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
             return [(selector, sources(*(one.subject for one in servers.values())))]
     found: list[tuple[Selector, Src]] = []
     for member in region.members:
-        labels = _distinguishing(member, access, mine)
+        labels = distinguishing(member, access, mine)
         selector = Selector.of(labels)
         src = member.workload.labels_src(labels) | sources(*(policy.subject for policy in servers.values()))
         if all(selector != known_selector for known_selector, _ in found):
             found.append((selector, src or member.workload.src))
     return found
-
-
-def _distinguishing(member: Effective, access: Access, mine: set[int] | None = None) -> dict[str, str]:
-    """The fewest labels that no workload outside `mine` (its own region) has, as far as labels tell."""
-    labels = member.workload.labels
-    same = mine if mine is not None else {id(member.workload)}
-    others = [
-        item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and id(item.workload) not in same
-    ]
-    chosen: dict[str, str] = {}
-    preferred = sorted(labels, key=lambda key: (key not in ("app", "app.kubernetes.io/name", "k8s-app"), key))
-    for key in preferred:
-        if chosen and not any(all(item.workload.labels.get(name_) == value for name_, value in chosen.items()) for item in others):
-            break
-        chosen[key] = labels[key]
-    return chosen
 
 
 def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy: Policy) -> None:
@@ -434,82 +386,6 @@ def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
             obj.set((*place, "when"), rule.when, rule.src)
         if not rule.sources and not rule.operation and not rule.when:
             obj.set(place, {}, rule.src)
-
-
-# -- transport
-
-
-def _transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None:
-    """`all-authenticated` is STRICT, by namespace where the namespace says it and by workload where pods do; ports whose Server admits plaintext stay open."""
-    demanding = {"all-authenticated"}
-    strict: dict[str, Fact[str]] = {}
-    for admission in ir.admissions:
-        home = ir.world.namespaces.get(admission.subject.namespace)
-        enrolled = home is None or home.meshed is None or home.meshed.value
-        if admission.level == "namespace" and admission.value.value in demanding and enrolled:
-            namespace = admission.subject.namespace
-            strict[namespace] = admission.value
-            obj = out.object(
-                "security.istio.io/v1",
-                "PeerAuthentication",
-                Ref(namespace, "default"),
-                owner=admission.document,
-                rank=38,
-                because=admission.value,
-            )
-            obj.set(("spec", "mtls", "mode"), "STRICT", admission.value)
-    by_draft = {id(member.workload): draft for draft in drafts for member in draft.region.members}
-    done: set[int] = set()
-    for item in access.workloads:
-        if item.meshed is False:
-            continue
-        inherited = "strict" if item.workload.ref.namespace in strict else "permissive"
-        own = "strict" if item.admission.value in demanding else "permissive"
-        draft = by_draft.get(id(item.workload))
-        opened = sorted(draft.plaintext) if draft is not None and own == "strict" else []
-        demanded = _demanded(item) if own == "permissive" else []
-        if own == inherited and not opened and not demanded:
-            continue
-        if draft is not None and id(draft) in done:
-            continue
-        if draft is not None:
-            done.add(id(draft))
-        selector = draft.selector if draft is not None else Selector.of(_distinguishing(item, access))
-        if not selector.labels:
-            out.finding(
-                "MP107", item.admission, document=item.workload.document, disposition="dropped", affects=(Affected(item.workload.ref.namespace, item.workload.ref.name),),
-                feature="transport.mode", workload=str(item.workload.ref),
-            )  # fmt: skip
-            continue
-        src = item.admission.src | (draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)))
-        src = src or item.workload.src
-        if demanded and item.workload.demanding is not None:
-            src |= item.workload.demanding.src
-        ref = Ref(item.workload.ref.namespace, name(draft.label if draft is not None else item.workload.ref.name, "mtls"))
-        obj = out.object("security.istio.io/v1", "PeerAuthentication", ref, owner=item.workload.document, rank=39, because=src)
-        obj.set(("spec", "selector", "matchLabels"), dict(selector.labels), src)
-        obj.set(("spec", "mtls", "mode"), "STRICT" if own == "strict" else "PERMISSIVE", src)
-        for port in demanded:
-            obj.set(("spec", "portLevelMtls", str(port), "mode"), "STRICT", item.workload.demanding)
-        for port in opened:
-            obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)
-    for admission in ir.admissions:
-        out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
-    for workload in ir.world.workloads:
-        out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
-
-
-def _demanded(item: Effective) -> list[int]:
-    """The ports without a Server whose default asks for an identity by annotation."""
-    raised = item.workload.demanding is not None and item.admission.value.endswith("-unauthenticated")
-    ranges = item.workload.demanding.value if item.workload.demanding is not None and raised else ()
-    servers = _servers(item)
-    return [
-        port
-        for low, high in ranges
-        for port in range(low, min(high, low + 1000) + 1)
-        if port not in servers and not item.workload.bypasses(port)
-    ]
 
 
 # -- findings

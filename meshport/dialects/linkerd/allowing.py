@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd import routesets
-from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
+from meshport.dialects.linkerd.authentication import POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
+from meshport.dialects.linkerd.serverroutes import grpc_probe, http_probes, ties_with_refusal, write_probes, write_refusal, write_routes
 from meshport.dialects.linkerd.transport import OPEN, STRICT
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
@@ -143,11 +143,11 @@ def _mentioned(policy: Policy) -> dict[int, Src]:
 
 def _needs_server(item: PortPlan, region: Region, ir: IR) -> bool:
     if item.closed:
-        return bool(item.grants) or (bool(region.first.at(item.port)) and _grpc_probe(region, item.port) is not None)
+        return bool(item.grants) or (bool(region.first.at(item.port)) and grpc_probe(region, item.port) is not None)
     if item.cut and not _whole(item):
         return True
     default, _ = wanted_default(region.first)
-    return default != (STRICT if item.strict else OPEN) or (item.strict and _grpc_probe(region, item.port) is not None)
+    return default != (STRICT if item.strict else OPEN) or (item.strict and grpc_probe(region, item.port) is not None)
 
 
 def _whole(item: PortPlan) -> bool:
@@ -155,11 +155,6 @@ def _whole(item: PortPlan) -> bool:
     pieces = [piece for grant in item.grants for _, piece in grant.server]
     everyone = Identities(frozenset((EVERYONE,))) if item.strict else Identities()
     return any(piece.who == everyone and piece.where.everywhere for piece in pieces)
-
-
-def _grpc_probe(region: Region, port: int) -> Src | None:
-    found = [probe.src for member in region.members for probe in member.workload.probes if probe.kind == "grpc" and probe.port == port]
-    return frozenset(leaf for src in found for leaf in src) if found else None
 
 
 # -- one Server
@@ -175,7 +170,7 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
     if not because:
         because = region.first.workload.src
     group = f"server {ref.name}"
-    probes = _http_probes(region, item.port)
+    probes = http_probes(region, item.port)
     open_default = not item.closed and (not item.cut or _whole(item))
     api = f"policy.linkerd.io/{server_version(options.target_version)}"
     obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
@@ -193,9 +188,9 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
     for grant in item.grants:
         _note(obj, out, grant)
     if open_default:
-        if _grpc_probe(region, item.port) is not None:
-            _probe_routes(context, item, ref, owner, group, because, {})
-            _refuse(context, ref, owner, group, because, "all")
+        if grpc_probe(region, item.port) is not None:
+            write_probes(context, item, ref, owner, group, because, {})
+            write_refusal(context, ref, owner, group, because, "all")
         return
     opaque = protocol in ("opaque", "TLS")
     for grant in item.grants:
@@ -205,24 +200,17 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
     routed = [grant for grant in item.grants if grant.routed]
     if opaque:
         return
-    written = _routes(context, item, ref, routed, group, because)
-    wants_probes = bool(written) or _grpc_probe(region, item.port) is not None
+    written = write_routes(context, item, ref, routed, group, because)
+    wants_probes = bool(written) or grpc_probe(region, item.port) is not None
     if wants_probes:
-        _probe_routes(context, item, ref, owner, group, because, written)
-        if not any(_short(match) for found in written.values() for match in found):
-            _refuse(context, ref, owner, group, because)
+        write_probes(context, item, ref, owner, group, because, written)
+        if not any(ties_with_refusal(match) for found in written.values() for match in found):
+            write_refusal(context, ref, owner, group, because)
 
 
 def server_version(version: str) -> str:
     """The Server version to write for a release (Linkerd reference 1.1)."""
     return "v1beta3" if in_range(version, "2.16", None) else "v1beta2" if in_range(version, "2.15", None) else "v1beta1"
-
-
-def route_api(version: str) -> str:
-    """The inbound HTTPRoute's apiVersion for a release (mapping decisions 11.1)."""
-    if in_range(version, "2.19", None):
-        return "gateway.networking.k8s.io/v1"
-    return "policy.linkerd.io/v1beta3" if in_range(version, "2.14", None) else "policy.linkerd.io/v1beta1"
 
 
 def _note(obj: Obj, out: Output, grant: Grant) -> None:
@@ -245,217 +233,6 @@ def _server_grant(
         refs = references(out, who, server.namespace, ref.name, owner, 42, group, context.options, src)
         for entry, value in enumerate(refs):
             obj.set(("spec", "requiredAuthenticationRefs", entry), value, src)
-
-
-def _routes(
-    context: Context, item: PortPlan, server: Ref, grants: list[Grant], group: str, because: Src
-) -> dict[frozenset[int], list[routesets.Match]]:
-    """The routes of the grants, each request's route with every policy that admits it."""
-    flat = _by_peers(grants)
-    items = [(number, piece) for number, (_, _, pieces) in enumerate(flat) for piece in pieces]
-    try:
-        sets = routesets.partition(items)
-        found = _by_grants(sets)
-    except (routesets.TooMany, routesets.NoMatch, ValueError) as error:
-        return _one_by_one(context, item, server, flat, group, because, str(error) or "its rules overlap in too many ways")
-    written: dict[frozenset[int], list[routesets.Match]] = {}
-    for numbers, matches in found.items():
-        if matches:
-            written[numbers] = matches
-            _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
-    return written
-
-
-def _by_peers(grants: list[Grant]) -> list[tuple[Grant, Peers, list[Piece]]]:
-    """The routed pieces with equal peers together: whichever rule admits them, the policy on the route is the same."""
-    found: dict[Peers, tuple[Grant, Peers, list[Piece]]] = {}
-    for grant in grants:
-        for who, pieces in grant.peer_groups():
-            if who in found:
-                found[who][2].extend(pieces)
-            else:
-                found[who] = (grant, who, list(pieces))
-    return list(found.values())
-
-
-def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[routesets.Match]]:
-    found: dict[frozenset[int], list[routesets.Match]] = {}
-    for item in sets:
-        found.setdefault(item.grants, []).extend(routesets.matches(item.request))
-    return {numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))}
-
-
-def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
-    out: list[routesets.Match] = []
-    for match in matches:
-        known = next((position for position, one in enumerate(out) if one.value == match.value), None)
-        if known is None:
-            out.append(match)
-        else:
-            out[known] = routesets.Match(match.value, out[known].src | match.src)
-    return out
-
-
-def _one_by_one(
-    context: Context, item: PortPlan, server: Ref, flat: list[tuple[Grant, Peers, list[Piece]]], group: str, because: Src, reason: str
-) -> dict[frozenset[int], list[routesets.Match]]:
-    """Where the overlaps cannot be written, grants are kept as long as they are disjoint from those kept before; the others are left out, and said."""
-    kept: list[int] = []
-    written: dict[frozenset[int], list[routesets.Match]] = {}
-    for number, (grant, _, pieces) in enumerate(flat):
-        try:
-            sets = routesets.partition([(known, piece) for known in [*kept, number] for piece in flat[known][2]])
-            found = _by_grants(sets)
-            if any(len(numbers) > 1 for numbers in found):
-                raise ValueError(reason)
-        except ValueError as error:
-            context.out.finding(
-                "MP201", frozenset(leaf for piece in pieces for leaf in piece.src), document=grant.document, disposition="dropped",
-                affects=context.affects(item.port), explains=context.explains(item.port, "allow", "default"), feature="authorization.rule",
-                policy=f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy else "the default", port=item.port, reason=str(error) or reason,
-            )  # fmt: skip
-            continue
-        kept.append(number)
-        written = found
-    for numbers, matches in written.items():
-        _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
-    return written
-
-
-def _route(
-    context: Context, server: Ref, grants: list[tuple[Grant, Peers, list[Piece]]], matches: list[routesets.Match], group: str, because: Src
-) -> None:
-    out, options = context.out, context.options
-    label = name(server.name, *dict.fromkeys(_short_name(grant, who) for grant, who, _ in grants))
-    size = routesets.RULES * routesets.MATCHES
-    for start in range(0, len(matches), size):
-        part = matches[start : start + size]
-        ref = Ref(server.namespace, _free(out, options, server.namespace, name(label, str(start // size + 1) if start else "")))
-        src = because | frozenset(leaf for match in part for leaf in match.src)
-        _write_route(out, options, ref, server, part, grants[0][0].document, group, src)
-        for position, (grant, who, _) in enumerate(grants):
-            policy = Ref(server.namespace, ref.name if len(grants) == 1 else name(ref.name, str(position + 1)))
-            _admit(context, policy, ref, who, grant.document, group, src | grant.src)
-
-
-def _short_name(grant: Grant, who: Peers) -> str:
-    groups = grant.peer_groups()
-    position = next((number for number, (known, _) in enumerate(groups) if known == who), 0)
-    return grant.name + (f"-{'abcdefghij'[position % 10]}" if len(groups) > 1 else "")
-
-
-def _free(out: Output, options: Options, namespace: str, wanted: str) -> str:
-    unique, number = wanted, 2
-    while out.taken(route_api(options.target_version), "HTTPRoute", Ref(namespace, unique)):
-        unique, number = name(wanted, str(number)), number + 1
-    return unique
-
-
-def _write_route(
-    out: Output,
-    options: Options,
-    ref: Ref,
-    server: Ref,
-    matches: list[routesets.Match],
-    owner: int,
-    group: str,
-    because: Src,
-    rank: int = 44,
-) -> Obj:
-    obj = out.object(route_api(options.target_version), "HTTPRoute", ref, owner=owner, group=group, rank=rank, because=because)
-    obj.set(("spec", "parentRefs", 0), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, because)
-    for position, match in enumerate(matches):
-        rule, entry = divmod(position, routesets.MATCHES)
-        obj.set(("spec", "rules", rule, "matches", entry), match.value, match.src or because)
-    return obj
-
-
-def _admit(context: Context, ref: Ref, route: Ref, who: Peers, owner: int, group: str, because: Src, rank: int = 44) -> None:
-    out, options = context.out, context.options
-    target = route_api(options.target_version).rpartition("/")[0]
-    obj = out.object(POLICY, "AuthorizationPolicy", ref, owner=owner, group=group, rank=rank + 1, because=because)
-    obj.set(("spec", "targetRef"), {"group": target, "kind": "HTTPRoute", "name": route.name}, because)
-    for entry, value in enumerate(references(out, who, ref.namespace, ref.name, owner, rank, group, options, because)):
-        obj.set(("spec", "requiredAuthenticationRefs", entry), value, because)
-
-
-# -- probes and the refusal of the rest
-
-
-def _http_probes(region: Region, port: int) -> dict[str, Src]:
-    found: dict[str, Src] = {}
-    for member in region.members:
-        for probe in member.workload.probes:
-            if probe.kind == "http" and probe.port == port:
-                found[probe.path] = found.get(probe.path, NOWHERE) | probe.src
-    return dict(sorted(found.items()))
-
-
-def _probe_routes(
-    context: Context,
-    item: PortPlan,
-    server: Ref,
-    owner: int,
-    group: str,
-    because: Src,
-    written: dict[frozenset[int], list[routesets.Match]],
-) -> None:
-    """An HTTPRoute on a Server ends Linkerd's own probe access: open what the workloads declare, and no more."""
-    out, options, region = context.out, context.options, context.region
-    probes = {("GET", path): src for path, src in _http_probes(region, item.port).items()}
-    grpc = _grpc_probe(region, item.port)
-    if grpc is not None:
-        probes["POST", "/grpc.health.v1.Health/Check"] = grpc
-    if not probes:
-        return
-    src = because | frozenset(leaf for leaves in probes.values() for leaf in leaves)
-    ref = Ref(server.namespace, name(server.name, "probes"))
-    matches = [
-        routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because)
-        for (method, path), leaves in probes.items()
-    ]
-    _write_route(out, options, ref, server, matches, owner, group, src, rank=46)
-    networks = _probe_networks(options)
-    who = Peers(None, networks)
-    _admit(context, ref, ref, who, owner, group, src, rank=46)
-    overlapped = {path for (method, path) in probes if method == "GET" and _admitted(item, path)}
-    for method, path in probes:
-        code = "MP205" if path in overlapped else "MP204"
-        out.finding(
-            code, probes[method, path], document=region.first.workload.document, affects=context.affects(item.port),
-            explains=context.explains(item.port, "allow"), feature="authorization.probe", method=method, path=path, server=str(server), port=item.port,
-            networks=ANY_NETWORK if networks is None else ", ".join(network.cidr for network in networks),
-        )  # fmt: skip
-
-
-def _probe_networks(options: Options):  # type: ignore[no-untyped-def]
-    from meshport.ir.authorization import Network
-
-    return tuple(Network(cidr) for cidr in options.probe_networks) or None
-
-
-def _admitted(item: PortPlan, path: str) -> bool:
-    """Whether a grant of the port already takes GET on this path."""
-    return any(
-        piece.methods.accepts("GET") and (piece.path is None or piece.path.accepts(path))
-        for grant in item.grants
-        for _, piece in (*grant.routed, *grant.server)
-    )
-
-
-def _short(match: routesets.Match) -> bool:
-    """Whether a match ties with PathPrefix / for every request it takes: then which one wins is a matter of age (mapping decisions 11.8)."""
-    value = match.value
-    path = value.get("path")
-    plain = "method" not in value and "headers" not in value
-    return plain and (path is None or (path["type"] == "Exact" and path["value"] == "/"))
-
-
-def _refuse(context: Context, server: Ref, owner: int, group: str, because: Src, suffix: str = "refuse") -> None:
-    """A catch-all route without a policy of its own: what nothing else takes is refused with 403 and not answered with 404."""
-    ref = Ref(server.namespace, name(server.name, suffix))
-    match = routesets.Match({"path": {"type": "PathPrefix", "value": "/"}}, because)
-    _write_route(context.out, context.options, ref, server, [match], owner, group, because, rank=48)
 
 
 # -- what a person has to know
@@ -519,6 +296,3 @@ def _unknown(ir: IR, out: Output, access: Access) -> None:
 
 def _affected(namespace: str) -> Affected:
     return Affected(namespace or None)
-
-
-__all__ = ["Access", "Grant", "gateway_accounts", "lower", "route_api", "server_version"]
