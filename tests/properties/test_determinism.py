@@ -93,12 +93,12 @@ def _renamed(text: str, old: str, new: str) -> str:
 
 
 @FEW
-@given(seed=st.sampled_from(range(36)), order=st.randoms(use_true_random=False))
+@given(seed=st.sampled_from(range(36)), order=st.integers(0, 1000))
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
-def test_random_bundles_in_any_order(mesh: str, seed: int, order: Random) -> None:
+def test_random_bundles_in_any_order(mesh: str, seed: int, order: int) -> None:
     objects: list[dict[str, Any]] = (random_istio_bundle if mesh == "istio" else random_linkerd_bundle)(seed)
     shuffled = list(objects)
-    order.shuffle(shuffled)
+    Random(order).shuffle(shuffled)
     one, other = converted(objects, mesh), converted(shuffled, mesh)
     assert _manifests(one) == _manifests(other)
     assert one.ledger.counts == other.ledger.counts

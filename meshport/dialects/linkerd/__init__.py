@@ -23,6 +23,9 @@ class Linkerd:
         for number, document in enumerate(bound.bundle.documents):
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
+        documents = bound.bundle.documents
+        for numbers in by_kind.values():  # rules follow the names of what grants them, not where it stood
+            numbers.sort(key=lambda number: (documents[number].namespace or options.default_namespace, documents[number].name))
         membership.lift(bound, ir)
         ports.lift(bound, ir)
         inbound.admissions(bound, ir)
