@@ -111,6 +111,7 @@ class Output:
     installs: dict[tuple[str, str], Install] = field(default_factory=dict)
     commands: dict[str, Src] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
+    removed: set[int] = field(default_factory=set)  # the documents of the removals
     findings: list[Finding] = field(default_factory=list)
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
@@ -194,10 +195,11 @@ class Output:
 
     def remove(self, number: int, reason: str) -> None:
         """A source object to delete after sign-off."""
+        if number in self.removed:
+            return
+        self.removed.add(number)
         document = self.bundle.documents[number]
-        removal = Removal(document.api_version, document.kind, Ref(document.namespace or "", document.name), reason, number)
-        if all(item.document != number for item in self.removals):
-            self.removals.append(removal)
+        self.removals.append(Removal(document.api_version, document.kind, Ref(document.namespace or "", document.name), reason, number))
 
     # -- what is not written
 
