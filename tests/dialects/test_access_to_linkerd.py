@@ -305,3 +305,14 @@ def test_a_pod_out_of_the_mesh_gets_no_policy() -> None:
     template = objects(result, "Deployment")["users"]["spec"]["template"]["metadata"]
     assert template["annotations"]["linkerd.io/inject"] == "disabled"
     assert "sidecar.istio.io/inject" not in template.get("labels", {})
+
+
+def test_what_an_allow_admits_on_every_other_port_becomes_the_default() -> None:
+    rules = """{selector: {matchLabels: {app: users}}, rules: [
+      {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: ["8080"]}}]},
+      {from: [{source: {principals: ["*"]}}], to: [{operation: {notPorts: ["8080"]}}]}]}"""
+    result = convert(WORLD + policy(rules))
+    assert default_of(result, "Deployment", "users") == "all-authenticated"
+    assert list(objects(result, "Server")) == ["users-8080"]
+    assert result.verification.verdict == "equivalent"
+    assert "MP206" not in codes(result)

@@ -13,9 +13,10 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd.authentication import POLICY, Peers, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
+from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.serverroutes import grpc_probe, http_probes, ties_with_refusal, write_probes, write_refusal, write_routes
-from meshport.dialects.linkerd.transport import OPEN, STRICT
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -80,7 +81,8 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
         if number is not None:
             ports[number] = ports.get(number, NOWHERE) | mode.src
     plans = [plan(context, port, src) for port, src in sorted(ports.items()) if not first.workload.bypasses(port)]
-    wanted = [item for item in plans if _needs_server(item, region, ir)]
+    default = wanted_default(first, options.cluster_networks)[0]
+    wanted = [item for item in plans if _needs_server(item, region, default)]
     _explain(context, plans, wanted)
     if not wanted:
         return
@@ -112,6 +114,10 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
 def _inseparable(context: Context, members: list[Effective], intruders: list[Effective]) -> None:
     """Pods under other policies that no label tells apart: a Server would take both, so none is written and the default refuses."""
     policies = [policy for member in members for policy in (*member.allows, *member.denies)]
+    for member in members:
+        src = frozenset(leaf for policy in (*member.allows, *member.denies) for leaf in policy.sources)
+        obj = context.out.change(member.workload.document, group=f"workload {member.workload.ref.name}", rank=30)
+        obj.set((*member.workload.template, "metadata", "annotations", DEFAULT_POLICY), "deny", src or member.workload.src)
     for policy in dict.fromkeys(policies):
         context.out.finding(
             "MP230", policy.sources, document=policy.document, disposition="dropped",
@@ -141,13 +147,21 @@ def _mentioned(policy: Policy) -> dict[int, Src]:
     return found
 
 
-def _needs_server(item: PortPlan, region: Region, ir: IR) -> bool:
+def _needs_server(item: PortPlan, region: Region, default: str) -> bool:
     if item.closed:
-        return bool(item.grants) or (bool(region.first.at(item.port)) and grpc_probe(region, item.port) is not None)
+        if default in (OPEN, STRICT) and _is_default(item, default):
+            return False
+        return bool(item.grants) or default != "deny" or (bool(region.first.at(item.port)) and grpc_probe(region, item.port) is not None)
     if item.cut and not _whole(item):
         return True
-    default, _ = wanted_default(region.first)
     return default != (STRICT if item.strict else OPEN) or (item.strict and grpc_probe(region, item.port) is not None)
+
+
+def _is_default(item: PortPlan, default: str) -> bool:
+    """Whether the grants of a closed port come to what the default policy admits, no more and no less."""
+    told = Piece(who=Identities(frozenset((EVERYONE,))) if default == STRICT else Identities())
+    pieces = [piece for grant in item.grants for _, piece in (*grant.server, *grant.routed)]
+    return any(piece.covers(told) for piece in pieces) and all(told.covers(piece) for piece in pieces)
 
 
 def _whole(item: PortPlan) -> bool:
@@ -242,7 +256,8 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
     first = context.region.first
     holding = first.allows or (*first.denies, *first.customs)
     broad = [policy for policy in holding if policy.port is None and any(on_any_port(rule) for rule in policy.rules)]
-    if broad:
+    opened = admitted_anywhere(first, context.options.cluster_networks) if first.allows else None
+    if broad and not (opened is not None and opened[2]):
         context.out.finding(
             "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
             feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in broad),

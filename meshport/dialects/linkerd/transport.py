@@ -10,11 +10,12 @@ from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, opens
+from meshport.effective.access import Access, Effective, admission_conditions, opens
+from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Policy
-from meshport.ir.base import Fact, Src, sources
+from meshport.ir.authorization import PORT, Policy, Rule
+from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 
 OPEN = "all-unauthenticated"
@@ -40,7 +41,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     for item in access.workloads:
         if item.meshed is False:
             continue
-        value, src = wanted(item)
+        value, src = wanted(item, options.cluster_networks)
         inherited = chosen.get(item.workload.ref.namespace, (mesh, mesh_src))[0]
         if value != inherited:
             obj = out.change(item.workload.document, group=f"workload {item.workload.ref.name}", rank=STAGE_WORKLOADS)
@@ -58,11 +59,43 @@ def _meshed_pods(access: Access, namespace: str) -> bool:
     return any(item.meshed for item in access.workloads if item.workload.ref.namespace == namespace)
 
 
-def wanted(item: Effective) -> tuple[str, Src]:
+def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
+    """What the allows of a workload admit on a port that nobody names, where that is one of Linkerd's defaults: the default, its leaves, and whether
+    it is all that they admit there. None where it is no default, or where a deny holds on such ports."""
+    if any(_any_port(policy) for policy in (*item.denies, *item.customs)):
+        return None
+    strict = item.mode(None).value == "strict"
+    try:
+        pieces = [
+            piece
+            for policy in item.allows
+            if policy.port is None
+            for rule in policy.rules
+            if not rule.http
+            for piece in of_rule(rule, strict=strict)
+        ]
+    except (Unsayable, ValueError):
+        return None
+    whole = any(rule.http for policy in item.allows for rule in policy.rules)
+    for value in (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
+        told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)
+        found = [piece for piece in pieces if told and piece.any_request and piece.covers(told[0])]
+        if found:
+            name = value.replace("-unauthenticated", "-authenticated") if strict else value
+            return (
+                name,
+                sources(*(piece.src for piece in found), *(_posture(policy) for policy in item.allows)),
+                not whole and all(told[0].covers(piece) for piece in pieces),
+            )
+    return None
+
+
+def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
     """The default policy of a workload's ports that no Server names."""
     broad = [policy for policy in item.allows if policy.port is None]
     if broad:
-        return "deny", sources(*(_posture(policy) for policy in broad))
+        opened = admitted_anywhere(item, networks)
+        return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in broad)))
     open_denies = [policy for policy in (*item.denies, *item.customs) if _any_port(policy)]
     if open_denies:
         return "deny", sources(*(policy.sources for policy in open_denies))
