@@ -250,7 +250,7 @@ def overlay(bundle: Bundle, out: Output) -> Bundle:
     gone = {item.document for item in out.removals}
     changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
     kept = [document.value for number, document in enumerate(bundle.documents) if number not in gone and number not in changed]
-    return load_objects([*kept, *(obj.value for obj in out.in_order())])
+    return load_objects([*kept, *(obj.value for obj in out.in_order()), *out.assumed])
 
 
 # -- findings

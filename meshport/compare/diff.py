@@ -28,6 +28,7 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
     return {**access.canonical(ir, options, ports), **routing.canonical(ir)}
 
 
+MEMBERSHIP = "mesh membership of namespace"
 Canonical = dict[str, dict[str, Any]]
 
 
@@ -45,6 +46,8 @@ def changes(before: Canonical, after: Canonical) -> list[Change]:
     found: list[Change] = []
     for subject in sorted({*before, *after}):
         one, other = before.get(subject, {}), after.get(subject, {})
+        if not one and subject.startswith(MEMBERSHIP):
+            continue  # a namespace that only a command speaks of
         if one != other and not ("undecided" in one or "undecided" in other):
             found.extend(_between(subject, one, other))
     return found

@@ -89,6 +89,8 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
                 _text(item.at("appProtocol").value) if item.at("appProtocol") else "",
                 item.src,
                 position,
+                item.at("targetPort").src or item.at("port").src,
+                item.at("appProtocol").src or item.at("name").src,
             )
         )
     headless = spec.at("clusterIP").value == "None"

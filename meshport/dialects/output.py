@@ -115,7 +115,7 @@ class Output:
     findings: list[Finding] = field(default_factory=list)
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
-    closed: set[str] = field(default_factory=set)
+    assumed: list[dict[str, Any]] = field(default_factory=list)  # what the commands bring about, for the read-back alone
 
     # -- objects
 

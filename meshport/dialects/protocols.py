@@ -55,7 +55,7 @@ def of_port(workload: Workload, port: int, world: World) -> tuple[str, Src]:
         for item in service.ports:
             if world.target_number(workload, item) == port:
                 said = of_service_port(item)
-                found[said] = found.get(said, NOWHERE) | item.src
+                found[said] = found.get(said, NOWHERE) | item.spoken_src
     src = frozenset(leaf for leaves in found.values() for leaf in leaves)
     return (next(iter(found)), src) if len(found) == 1 else ("", src)
 

@@ -148,9 +148,9 @@ class Access:
                 continue
             winner: TransportRule = said[0]
             if winner.mode is not None:
-                mode = winner.mode.also(winner.ref, winner.subject)
+                mode = winner.mode.also(winner.subject)
             if level == "workload":
-                ports = {port: fact.also(winner.ref, winner.subject) for port, fact in winner.ports.items()}
+                ports = {port: fact.also(winner.subject) for port, fact in winner.ports.items()}
         return dict([(None, mode), *ports.items()])
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
@@ -169,7 +169,7 @@ class Access:
                 key=lambda item: item.ref.value,
             )
             if said and said[0].mode is not None:
-                mode = said[0].mode.also(said[0].ref)
+                mode = said[0].mode.also(said[0].subject)
         return mode
 
     def namespace_allows(self, namespace: str) -> list[Policy]:
@@ -240,5 +240,5 @@ def ports_of(members: Iterable[Effective], world: World) -> dict[int, Src]:
             for item in service.ports:
                 number = world.target_number(workload, item)
                 if number is not None and item.protocol == "TCP":
-                    found[number] = found.get(number, NOWHERE) | item.src
+                    found[number] = found.get(number, NOWHERE) | item.target_src
     return dict(sorted(found.items()))

@@ -124,7 +124,7 @@ class Policy:
 
     @property
     def sources(self) -> Src:
-        found = set(self.ref.src | self.action.src | self.subject.src)
+        found = set(self.action.src | self.subject.src)  # not the name: where it decides, it is named beside
         for part in (self.port, self.protocol, self.fallback):
             if part is not None:
                 found |= part.src

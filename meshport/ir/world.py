@@ -86,6 +86,8 @@ class ServicePort:
     app_protocol: str
     src: Src = NOWHERE
     position: int = 0  # in spec.ports
+    target_src: Src = NOWHERE  # what decides the container port
+    spoken_src: Src = NOWHERE  # what declares the protocol
 
 
 @dataclass(slots=True, eq=False)

@@ -261,7 +261,7 @@ def test_addresses_and_exceptions() -> None:
 
 
 def test_pods_that_the_bundle_does_not_show_are_closed_and_named() -> None:
-    result = convert(WORLD + policy("{selector: {matchLabels: {app: ghost}}, rules: [{}]}"))
+    result = convert(WORLD + policy("{selector: {matchLabels: {app: ghost}}, rules: [{to: [{operation: {methods: [GET]}}]}]}"))
     finding = next(finding for finding in result.findings if finding.code == "MP207")
     assert "kubectl get" in finding.remedy
     assert default_of(result, "Namespace", "shop") == "deny"

@@ -205,6 +205,8 @@ def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
     if policy.protocol is not None:
         base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
+    if policy.fallback is not None:
+        base |= policy.fallback.src
     for rule in policy.rules:
         document = rule.document if rule.document is not None else policy.document
         if document not in draft.origins:

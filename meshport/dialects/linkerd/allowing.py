@@ -268,6 +268,7 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                 context.out.finding(
                     "MP207", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
                     explains=context.explains(None, "allow"), feature="authorization.rule", policy=str(policy.ref.value), namespace=context.region.namespace,
+                    selector=str(policy.subject.value.selector),
                 )  # fmt: skip
     raw = [item for item in wanted if any(piece.path is not None for grant in item.grants for _, piece in grant.routed)]
     for item in raw:
@@ -301,7 +302,12 @@ def _unknown(ir: IR, out: Output, access: Access) -> None:
         and not opens(policy)
         and not access.world.selected(policy.subject.value)
     ]
+    for policy in ir.policies:
+        if opens(policy) and not access.world.selected(policy.subject.value):
+            out.imply("pods that the bundle does not show are as open as they were", policy.sources)
     for policy in (*access.unselected(), *empty):
+        if opens(policy):
+            continue
         subject = policy.subject.value
         out.finding(
             "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject.namespace),),

@@ -109,7 +109,7 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
 
 def _posture(policy: Policy) -> Src:
     """What makes an allow close everything that it does not name: that it is there, not what its rules say."""
-    return sources(policy.ref, policy.action, policy.subject) if policy.rules else policy.sources
+    return sources(policy.action, policy.subject) if policy.rules else policy.sources
 
 
 def _any_port(policy: Policy) -> bool:
@@ -139,7 +139,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         return "deny", src
     rules = sorted((rule for rule in ir.transport if rule.level == "mesh" and rule.mode is not None), key=lambda item: item.ref.value)
     if rules and rules[0].mode is not None and rules[0].mode.value == "strict":
-        src = sources(rules[0].mode, rules[0].ref, rules[0].subject)
+        src = sources(rules[0].mode, rules[0].subject)
         out.install(CHART, "proxy.defaultInboundPolicy", STRICT, src)
         return STRICT, src
     return OPEN, frozenset()
@@ -166,12 +166,14 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
 
 
 def _closes(policy: Policy) -> bool:
-    return policy.action.value in ("allow", "deny", "custom")
+    return policy.action.value in ("deny", "custom") or (policy.action.value == "allow" and not opens(policy))
 
 
 def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) -> None:
     home = ir.world.namespaces.get(name)
     if home is None:
+        annotations = {"linkerd.io/inject": "enabled", DEFAULT_POLICY: value}
+        out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}})
         out.command(f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite", src)
         out.finding(
             "MP104", src, document=None, disposition="installed", affects=(Affected(name),), feature="transport.mode", namespace=name, value=value,
@@ -191,7 +193,7 @@ def _rest(ir: IR, out: Output) -> None:
                     "MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value)
                 )
             out.imply("meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it", mode)
-        out.imply("decides which pods the mode holds for", rule.ref, rule.subject)
+        out.imply("decides which pods the mode holds for", rule.subject)
 
 
 __all__ = ["access_subject", "lower", "wanted"]
