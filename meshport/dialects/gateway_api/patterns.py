@@ -196,6 +196,61 @@ def top_level(regex: str) -> list[str]:
     return [*parts, current]
 
 
+_OPENING = re.compile(r"\(\?(?:P?<\w+>|[A-Za-z-]*:)|\(")
+_LAZY = re.compile(r"(?<!\\)[*+?}]\?")
+
+
+@lru_cache(maxsize=4096)
+def spans(regex: str) -> bool:
+    """Whether Linkerd, which takes the leftmost first match and wants it to be the whole text, takes every text of the expression.
+
+    `/a|/ab` finds `/a` in `/ab`, so it does not take it. An anchor at the end, or a last alternative that reaches there, makes it look on.
+    """
+    if len(top_level(regex)) == 1 and regex.endswith("$") and not regex.endswith("\\$"):
+        return True
+    if _LAZY.search(regex):
+        return False
+    for start, end, parts in _choices(regex):
+        for number, first in enumerate(parts):
+            if first.endswith("$") and not first.endswith("\\$"):
+                continue
+            for later in parts[number + 1 :]:
+                one = bare(regex[:start] + first + regex[end:])
+                other = bare(regex[:start] + later + regex[end:])
+                try:
+                    taken = Language.regex(one)
+                    if not (Language.regex(other) & ~taken & Language.regex(f"(?:{one}).+")).is_empty():
+                        return False
+                except ValueProblem:
+                    return False
+    return True
+
+
+def _choices(regex: str) -> list[tuple[int, int, list[str]]]:
+    """The places of an expression where it has alternatives: from, to, and what they are."""
+    found = [(0, len(regex), top_level(regex))]
+    stack: list[int] = []
+    at, in_class = 0, -1
+    while at < len(regex):
+        char = regex[at]
+        if char == "\\":
+            at += 2
+            continue
+        if in_class >= 0:
+            in_class = -1 if char == "]" and at > in_class + 1 + (regex[in_class + 1] == "^") else in_class
+        elif char == "[":
+            in_class = at
+        elif char == "(" and (opening := _OPENING.match(regex, at)):
+            at = opening.end()
+            stack.append(at)
+            continue
+        elif char == ")" and stack:
+            start = stack.pop()
+            found.append((start, at, top_level(regex[start:at])))
+        at += 1
+    return [entry for entry in found if len(entry[2]) > 1]
+
+
 def anchored(pattern: Pattern) -> str:
     """A regular expression as Linkerd should read it: anchored, and grouped where it has alternatives, since Rust takes the leftmost
     one."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds
-from meshport.dialects.gateway_api.patterns import quote
+from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import Gateway
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 GROUP = "gateway.networking.k8s.io"
 GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io")}
+HIDING = "a regular expression in which a shorter alternative hides a longer one"
 _LINKERD_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
 
@@ -172,7 +173,7 @@ def _rule(
     extras.append(("name", Fact(shown, name.src if name else ref.src, "metrics.route-label")))
     return RouteRule(
         shown,
-        tuple(_grpc_match(item) if kind == "GRPCRoute" else _match(item) for item in place.each("matches")),
+        tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
         tuple(_backend(item, route.namespace, options, many, family) for item in backends),
         tuple(_filters(place, family)),
         timeout=place.at("timeouts").get("request", milliseconds),
@@ -264,6 +265,16 @@ def _match(place: Cursor) -> RouteMatch:
         _values(place, "queryParams", lower=False),
         src=place.src,
     )
+
+
+def _spanning(match: RouteMatch, family: str) -> RouteMatch:
+    """The match with a demand of its own where Linkerd does not take every text of a regular expression: see `spans`."""
+    if family != "linkerd":
+        return match
+    facts = [match.path] if match.path is not None else []
+    facts += [fact for _, fact in match.headers]
+    short = [fact for fact in facts if fact.value.kind == "regex" and not spans(fact.value.text)]
+    return replace(match, others=(*match.others, *((HIDING, fact) for fact in short))) if short else match
 
 
 def _grpc_match(place: Cursor) -> RouteMatch:

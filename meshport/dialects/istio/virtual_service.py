@@ -13,6 +13,7 @@ from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order, reranked
+from meshport.dialects.gateway_api.routes import HIDING
 from meshport.dialects.gateway_api.writing import Target, shares, write_rule
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.losses import report
@@ -132,7 +133,8 @@ class _VirtualService:
         report(self.out, fact, "MP320", first.document, self.affects, self.affected(aspects, values), **values)
 
     def write(self) -> None:
-        if self.options.routes == "gateway-api" and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
+        said = not any(match.others for routes in self.found for rule in routes.rules for match in rule.matches)
+        if self.options.routes == "gateway-api" and said and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
             if not any(reranked(in_order(routes.rules, routes.family)) for routes in self.found):
                 for routes in self.found:
                     self._http_route(routes)
@@ -200,7 +202,8 @@ class _VirtualService:
         for match in rule.matches:
             if match.others:
                 for name, fact in match.others:
-                    self.lost(fact, *ASPECTS, what=f"match on {name}", rule=shown)
+                    if name != HIDING:
+                        self.lost(fact, *ASPECTS, what=f"match on {name}", rule=shown)
                 self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(name for name, _ in match.others))
             else:
                 matches.append(match)
