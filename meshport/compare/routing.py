@@ -149,9 +149,8 @@ def _match_parts(match: RouteMatch) -> list[str]:
 
 def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | None, mesh: str) -> dict[str, Any]:
     """What becomes of a request that the rule takes, by aspect."""
-    answers = rule.filter("redirect") is not None or rule.filter("direct-response") is not None
-    out: dict[str, Any] = {"rules": "answers itself" if answers else "routes"}
-    if not answers:
+    out: dict[str, Any] = {"rules": "answers itself" if rule.answers else "routes"}
+    if not rule.answers:
         out["backends"] = _shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
         out["retries"] = _retry(rule.retry, mesh)
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}

@@ -93,6 +93,11 @@ class RouteRule:
         """Whether the rule takes every request."""
         return not self.matches or any(match.everything for match in self.matches)
 
+    @property
+    def answers(self) -> bool:
+        """Whether the proxy answers its requests by itself."""
+        return any(item.kind in ("redirect", "direct-response") for item in self.filters)
+
     def filter(self, kind: str) -> Filter | None:
         return next((item for item in self.filters if item.kind == kind), None)
 

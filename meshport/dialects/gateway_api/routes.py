@@ -16,7 +16,7 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import Gateway
 from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -157,6 +157,11 @@ def _rule(
 ) -> RouteRule:
     name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
+    answer = _nobody(place) if family == "linkerd" else None
+    if answer is not None:
+        listed = frozenset().union(*(item.src for item in backends))
+        silenced.append(("with no weight above zero Linkerd answers 500 and sends nothing to a backend", listed - gather(answer)))
+        backends = []
     many = len(backends) > 1
     extras: list[tuple[str, Fact[Any]]] = []
     retry = _retry(place.at("retry")) if family == "istio" else None
@@ -175,12 +180,21 @@ def _rule(
         shown,
         tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
         tuple(_backend(item, route.namespace, options, many, family) for item in backends),
-        tuple(_filters(place, family)),
+        (*_filters(place, family), *((answer,) if answer is not None else ())),
         timeout=place.at("timeouts").get("request", milliseconds),
         retry=retry,
         extras=tuple(extras),
         src=place.src,
     )
+
+
+def _nobody(place: Cursor) -> Filter | None:
+    """The answer 500 of a rule whose backends all have the weight 0."""
+    weights = [item.number_at("weight") for item in place.each("backendRefs")]
+    if not weights or any(weight is None or weight.value for weight in weights) or place.each("filters"):
+        return None
+    src = frozenset().union(*(weight.src for weight in weights if weight is not None))
+    return Filter("direct-response", (("status", Fact(500, src, "routing.weight")),))
 
 
 def _since(version: str, wanted: tuple[int, int]) -> bool:

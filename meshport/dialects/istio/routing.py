@@ -79,7 +79,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             ref,
             "VirtualService",
             Fact(service, host.src, host.feature) if service else None,
-            Fact(full_host(host.value, namespace, options), host.src, host.feature),
+            Fact(full_host(host.value, namespace, options) if host.value else "", host.src, host.feature),
             None,
             rules,
             "first",

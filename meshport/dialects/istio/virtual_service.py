@@ -133,7 +133,9 @@ class _VirtualService:
         report(self.out, fact, "MP320", first.document, self.affects, self.affected(aspects, values), **values)
 
     def write(self) -> None:
-        said = not any(match.others for routes in self.found for rule in routes.rules for match in rule.matches)
+        said = not any(match.others for routes in self.found for rule in routes.rules for match in rule.matches) and not any(
+            rule.filter("direct-response") for routes in self.found for rule in routes.rules
+        )
         if self.options.routes == "gateway-api" and said and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
             if not any(reranked(in_order(routes.rules, routes.family)) for routes in self.found):
                 for routes in self.found:
@@ -227,6 +229,12 @@ class _VirtualService:
         self._headers(obj, (*place, "headers"), rule.filters)
         if redirect is not None:
             self._redirect(obj, (*place, "redirect"), redirect, rule, shown)
+        answer = rule.filter("direct-response")
+        if answer is not None:
+            for what, fact in answer.parts:
+                obj.set((*place, "directResponse", *what.split(".")), fact.value, fact)
+            self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
+            return 1
         if rule.timeout is not None and rule.timeout.value:
             obj.set((*place, "timeout"), one_unit(rule.timeout.value), rule.timeout)
         elif rule.timeout is not None:

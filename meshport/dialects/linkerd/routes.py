@@ -135,9 +135,12 @@ class Lowering:
             self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
             return None
         blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
+        answer = rule.filter("direct-response")
+        if answer is not None:
+            return self._refused(rule, tuple(matches), answer, shown)
         filters: list[Filter] = []
         for item in rule.filters:
-            if item.kind in ("rewrite", "direct-response"):
+            if item.kind == "rewrite":
                 blocking += [(item.kind, fact) for _, fact in item.parts]
             elif item.kind == "response-headers" and version_key(self.options.target_version) < (2, 14):
                 for what, fact in item.parts:
@@ -170,6 +173,19 @@ class Lowering:
             self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
             backends = (replace(backends[0], weight=None),)
         return replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, **self._times(rule, shown))
+
+    def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
+        """A rule that answers by itself: its requests are refused, by a backend that does not exist, so that no later rule forwards them."""
+        for _, fact in answer.parts:
+            self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
+        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
+        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
+
+    def _nowhere(self) -> Ref:
+        """A name that no Service of the input has."""
+        ref = self.service.ref
+        names = (naming.name(ref.name, "refused"), *(naming.name(ref.name, "refused", str(number)) for number in range(2, 100)))
+        return next(Ref(ref.namespace, name) for name in names if Ref(ref.namespace, name) not in self.ir.world.services)
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         """The match in words that Linkerd has, with one entry a method; [] where it asks for something that Linkerd cannot ask."""
@@ -355,7 +371,7 @@ class Lowering:
             return
         for port in ports:
             self._port(api, rules, port, len(ports) > 1)
-        silent = [rule for rule in rules if not _said(self.routes, rule) and rule.filter("redirect") is None]
+        silent = [rule for rule in rules if not _said(self.routes, rule) and not rule.answers]
         if silent and self.routes.family == "istio":
             self._default_retries("MP408" if self.options.preserve_default_retries else "MP401")
 
@@ -392,6 +408,9 @@ class Lowering:
             self._object(api, name, port, run)
 
     def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
+        if (answer := rule.filter("direct-response")) is not None:
+            nowhere = self._nowhere()
+            return [Target(nowhere, port, None, Backend(None, Fact(nowhere.name, gather(answer))), gather(answer))]
         refs: list[Ref] = []
         for backend in rule.backends:
             ref = self.target(backend, port, rule)
