@@ -128,6 +128,7 @@ class ServiceRoutes:
     hosts: int = 1  # how many hosts the object names
     problem: str = ""  # the code of what keeps the source mesh from acting on the object; "" where it acts
     silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
+    warnings: tuple[tuple[str, Fact[Any]], ...] = ()  # values that the source mesh cannot use as they stand, by code
     src: Src = NOWHERE  # every leaf of the object that says something
 
     @property

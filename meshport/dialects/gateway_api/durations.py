@@ -22,3 +22,18 @@ def milliseconds(text: object) -> int:
 def one_unit(value: int) -> str:
     """A duration with one unit; seconds stay seconds up to five minutes, as people write them."""
     return str(Duration(value * NS["ms"]))
+
+
+def annotation(text: object) -> int:
+    """A duration as Linkerd reads it in annotations and in routes of the Gateway API: one integer with one unit. ValueError for others."""
+    if not isinstance(text, str):
+        raise ValueError(f"not a duration: {text!r}")
+    return -(-parse_linkerd(text).ns // NS["ms"])
+
+
+def rounded(text: object) -> bool:
+    """Whether a duration is no whole number of milliseconds."""
+    try:
+        return isinstance(text, str) and parse_go(text.strip()).ns % NS["ms"] != 0
+    except ValueProblem:
+        return False

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.gateway_api.durations import annotation, milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -83,6 +83,7 @@ def _folded(found: list[ServiceRoutes]) -> list[ServiceRoutes]:
             service=known.service.also(item.service) if known.service else item.service,
             port=known.port.also(item.port) if known.port else None,
             silenced=known.silenced + item.silenced,
+            warnings=known.warnings + item.warnings,
             src=known.src | item.src,
         )
     return list(out.values())
@@ -93,11 +94,13 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     namespace = ref.value.namespace
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
-    rules = tuple(_rule(item, index, ref, kind, family, options, silenced) for index, item in enumerate(spec.each("rules")))
+    warnings: list[tuple[str, Fact[Any]]] = []
+    rules = tuple(_rule(item, index, ref, kind, family, options, silenced, warnings) for index, item in enumerate(spec.each("rules")))
     if family == "linkerd":
         rules = _annotated(root, rules, silenced)
+        warnings.extend(unreadable(annotations_of(root)))
     problem = "MP315" if family == "linkerd" and any(item.kind == "other" for rule in rules for item in rule.filters) else ""
-    found = []
+    found: list[ServiceRoutes] = []
     for parent in spec.each("parentRefs"):
         target = parent.text("kind")
         group = parent.text("group")
@@ -146,6 +149,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                         else ()
                     ),
                 ),
+                warnings=tuple(warnings) if not found else (),
                 src=spec.src,
             )
         )
@@ -153,7 +157,14 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
 
 
 def _rule(
-    place: Cursor, index: int, ref: Fact[Ref], kind: str, family: str, options: Options, silenced: list[tuple[str, Src]]
+    place: Cursor,
+    index: int,
+    ref: Fact[Ref],
+    kind: str,
+    family: str,
+    options: Options,
+    silenced: list[tuple[str, Src]],
+    warnings: list[tuple[str, Fact[Any]]],
 ) -> RouteRule:
     name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
@@ -166,6 +177,10 @@ def _rule(
     extras: list[tuple[str, Fact[Any]]] = []
     retry = _retry(place.at("retry")) if family == "istio" else None
     backend_timeout = place.at("timeouts").get("backendRequest", milliseconds)
+    timeout, written = place.at("timeouts").get("request", milliseconds), place.at("timeouts").text("request")
+    if family == "linkerd" and written is not None and place.document.group == GROUP and not _readable(written):
+        warnings.append(("MP409", Fact(written.value, written.src, "timeout.request")))
+        timeout = None
     if family == "linkerd":
         unread = [key for key in ("retry", "sessionPersistence") if place.at(key)]
         silenced.extend((f"Linkerd does not read `{key}` of a rule", place.at(key).src) for key in unread)
@@ -181,7 +196,7 @@ def _rule(
         tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
         tuple(_backend(item, route.namespace, options, many, family) for item in backends),
         (*_filters(place, family), *((answer,) if answer is not None else ())),
-        timeout=place.at("timeouts").get("request", milliseconds),
+        timeout=timeout,
         retry=retry,
         extras=tuple(extras),
         src=place.src,
@@ -325,8 +340,8 @@ def _annotated(root: Cursor, rules: tuple[RouteRule, ...], silenced: list[tuple[
     """Linkerd's annotations on a route hold for each of its rules; its timeout annotation beats the field."""
     notes = annotations_of(root)
     retry = linkerd_retry(notes)
-    timeouts = {key: notes.get(f"timeout.linkerd.io/{key}") for key in ("request", "response", "idle")}
-    parsed = {key: duration(fact) for key, fact in timeouts.items()}
+    parsed = timeouts_of(notes)
+    silenced.extend(idle_notes(notes, gather(retry, *parsed.values())))
     out = []
     for rule in rules:
         if parsed["request"] is not None and rule.timeout is not None:
@@ -353,15 +368,56 @@ def duration(fact: Fact[str] | None) -> Fact[int] | None:
     if fact is None:
         return None
     try:
-        value = milliseconds(fact.value)
+        value = annotation(fact.value)
     except ValueError:
         return None
     return Fact(value, fact.src, fact.feature) if value else None
 
 
+def _readable(fact: Fact[str]) -> bool:
+    try:
+        annotation(fact.value)
+    except ValueError:
+        return False
+    return True
+
+
+_TIMEOUTS = tuple(f"timeout.linkerd.io/{name}" for name in ("request", "response", "idle"))
+
+
+def unreadable(notes: dict[str, Fact[str]]) -> list[tuple[str, Fact[Any]]]:
+    """The durations among annotations that Linkerd cannot read; each switches the settings of its group off."""
+    return [("MP409", notes[key]) for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not _readable(notes[key])]
+
+
+def timeouts_of(notes: dict[str, Fact[str]]) -> dict[str, Fact[int] | None]:
+    """The timeout annotations by name; none of them where one cannot be read."""
+    good = all(_readable(notes[key]) for key in _TIMEOUTS if key in notes)
+    return {key.rpartition("/")[2]: duration(notes.get(key)) if good else None for key in _TIMEOUTS}
+
+
+def idle_notes(notes: dict[str, Fact[str]], used: Src) -> tuple[tuple[str, Src], ...]:
+    """Settings of retries and timeouts that change nothing: 0, and those of a group with a value that cannot be read."""
+    found: list[tuple[str, Src]] = []
+    bad = {key.partition(".")[0] for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not _readable(notes[key])}
+    for key, fact in sorted(notes.items()):
+        group, _, rest = key.partition(".")
+        if group not in ("retry", "timeout") or not rest.startswith("linkerd.io/") or fact.src & used:
+            continue
+        if group in bad and _readable(fact) is False and "timeout" in key:
+            continue  # named in a finding
+        if group in bad:
+            found.append(("a value of the group that cannot be read switches all of it off", fact.src))
+        elif fact.value.strip().rstrip("smhd") == "0":
+            found.append(("0 is as good as unset", fact.src))
+    return tuple(found)
+
+
 def linkerd_retry(notes: dict[str, Fact[str]]) -> Retry | None:
     """The retry annotations of a route or Service; None where none is set. A limit that is not said is 1."""
-    limit = notes.get("retry.linkerd.io/limit")
+    limit, spent = notes.get("retry.linkerd.io/limit"), notes.get("retry.linkerd.io/timeout")
+    if spent is not None and not _readable(spent):
+        return None
     per_try = duration(notes.get("retry.linkerd.io/timeout"))
     conditions: list[Fact[str]] = []
     for key in ("http", "grpc"):

@@ -14,10 +14,10 @@ from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import anchored, full_regex
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src, sources
-from meshport.ir.routing import Backend, Filter, RouteMatch, gather
+from meshport.ir.routing import Backend, Filter, RouteMatch, ServiceRoutes, gather
 
 if TYPE_CHECKING:
-    from meshport.dialects.output import Obj, Path
+    from meshport.dialects.output import Obj, Output, Path
 
 _PLAIN = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 _ODD = re.compile(r"//|/\.\.?(?:/|$)|%2[fF]|#")
@@ -43,6 +43,15 @@ def shares(weights: Sequence[Any]) -> list[int]:
     whole = [int(item * scale) for item in exact]
     common = reduce(gcd, whole, 0)
     return [item // common for item in whole] if common else whole
+
+
+def warn(routes: ServiceRoutes, out: Output) -> None:
+    """Values that the source mesh does not use as they stand."""
+    for code, fact in routes.warnings:
+        out.finding(
+            code, fact, document=routes.document, disposition="approximated" if code == "MP410" else "invalid", value=fact.value,
+            subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+        )  # fmt: skip
 
 
 def write_rule(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
-from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.gateway_api.durations import milliseconds, rounded
 from meshport.dialects.istio import resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
@@ -71,8 +71,14 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     exports = spec.strings("exportTo")
     hosts = spec.strings("hosts") or (Fact("", NOWHERE, "routing.host"),)
     silenced: list[tuple[str, Src]] = []
+    warnings = tuple(
+        ("MP410", Fact(text.value, text.src, "timeout.request"))
+        for item in spec.each("http")
+        for text in (item.text("timeout"), item.text("retries", "perTryTimeout"))
+        if text is not None and rounded(text.value)
+    )
     rules = tuple(_rule(item, namespace, subsets, options, silenced) for item in spec.each("http"))
-    found = []
+    found: list[ServiceRoutes] = []
     for host in hosts:
         service = resolve(host.value, namespace, options) if host.value else None
         base = ServiceRoutes(
@@ -92,6 +98,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             exports=exports,
             hosts=len(hosts),
             silenced=tuple(silenced),
+            warnings=warnings if not found else (),
             src=spec.src,
         )
         if rules or not (spec.each("tls") or spec.each("tcp")):

@@ -14,7 +14,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order, reranked
 from meshport.dialects.gateway_api.routes import HIDING
-from meshport.dialects.gateway_api.writing import Target, shares, write_rule
+from meshport.dialects.gateway_api.writing import Target, shares, warn, write_rule
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.losses import report
 from meshport.findings import Affected
@@ -62,6 +62,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
+        warn(routes, out)
         if routes.problem:
             out.finding(
                 routes.problem, routes.src, document=routes.document, disposition="invalid", subject=routes.subject_name,
@@ -424,18 +425,29 @@ def hundred(weights: list[Any]) -> list[int]:
 def _retry_on(retry: Retry) -> tuple[list[str], list[str]]:
     """The conditions as Istio lists them, ranges written out, and the codes that istiod would refuse."""
     words: dict[str, None] = {}
-    unknown: list[str] = []
+    refused: list[int] = []
     for fact in retry.conditions:
         low, dash, high = fact.value.partition("-")
         if low.isdigit() and (not dash or high.isdigit()):
-            if (low, high) == ("500", "599"):
+            first, last = int(low), int(high or low)
+            if first <= 500 and last >= 599:
                 words["5xx"] = None
-                continue
-            for code in range(int(low), int(high or low) + 1):
-                if code in _KNOWN_CODES:
+            for code in range(first, last + 1):
+                if code in _KNOWN_CODES and not (first <= 500 <= code and last >= 599):
                     words[str(code)] = None
-                elif not dash:
-                    unknown.append(str(code))
+                elif code not in _KNOWN_CODES and not (first <= 500 <= code and last >= 599):
+                    refused.append(code)
         else:
             words[fact.value] = None
-    return list(words), unknown
+    return list(words), _ranges(refused)
+
+
+def _ranges(codes: list[int]) -> list[str]:
+    """Numbers as ranges, as people write them."""
+    out: list[list[int]] = []
+    for code in sorted(set(codes)):
+        if out and out[-1][-1] == code - 1:
+            out[-1][1:] = [code]
+        else:
+            out.append([code])
+    return ["-".join(str(code) for code in each) for each in out]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import METHODS, bare, language, top_level
-from meshport.dialects.gateway_api.routes import annotations_of, duration, linkerd_retry
+from meshport.dialects.gateway_api.routes import annotations_of, idle_notes, linkerd_retry, timeouts_of, unreadable
 from meshport.dialects.smi import splits
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
@@ -25,7 +25,7 @@ from meshport.values.problems import ValueProblem
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.ir.model import IR
-    from meshport.ir.world import World
+    from meshport.ir.world import Service, World
     from meshport.mapping.bound import Bound
 
 ROUTE_KEYS = ("retry.linkerd.io/", "timeout.linkerd.io/")
@@ -47,7 +47,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     for number in chosen:
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
             routes = _profile(Cursor.root(bound, number), options)
-            if routes is not None and routes.service is None:
+            if routes is not None and (routes.service is None or routes.problem):
                 ir.routes.append(routes)  # a host that is no Service of the cluster
             elif routes is not None and routes.service is not None:
                 place = (routes.service.value, routes.consumer.value if routes.consumer else "")
@@ -93,27 +93,46 @@ def _with_services(
             found[key] = replace(found[key], silenced=(*found[key].silenced, (SILENT, src)))
             continue
         retry = linkerd_retry(notes)
-        times = {name: duration(notes.get(f"timeout.linkerd.io/{name}")) for name in ("request", "response", "idle")}
+        times = timeouts_of(notes)
+        idle = idle_notes(notes, gather(retry, *times.values()))
+        bad = tuple(unreadable(notes))
         mine = [
             number for number, routes in enumerate(out) if routes.service is not None and routes.service.value == ref and not routes.problem
         ]
-        if not mine:
-            rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
-            own = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
-            host = Fact(f"{ref.name}.{ref.namespace}.svc", own.src)
-            out.append(
-                ServiceRoutes(
-                    own, "Service", own, host, None, (rule,), "first", "forward", service.document,
-                    (service.document,), family="linkerd", src=src,
-                )
-            )  # fmt: skip
+        rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
+        own = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
+        host = Fact(f"{ref.name}.{ref.namespace}.svc", own.src)
+        alone = ServiceRoutes(
+            own, "Service", own, host, None, (rule,), "first", "forward", service.document,
+            (service.document,), family="linkerd", src=src,
+        )  # fmt: skip
         for number in mine:
             out[number] = replace(out[number], rules=tuple(_inherit(rule, retry, times) for rule in out[number].rules))
-        if mine:
-            used = gather(*(out[number].rules for number in mine))
-            reason = "the routes of the Service have settings of their own, which replace all of the Service's of that kind"
-            out[mine[0]] = replace(out[mine[0]], silenced=(*out[mine[0]].silenced, (reason, src - used)))
+        first = mine[0] if mine else len(out)
+        added = _elsewhere([out[number] for number in mine], service, alone)
+        out.extend(added)
+        used = gather(*(out[number].rules for number in mine), *(routes.rules for routes in added), *(fact for _, fact in bad))
+        used |= frozenset().union(*(leaves for _, leaves in idle))
+        reason = "the routes of the Service have settings of their own, which replace all of the Service's of that kind"
+        more = (*idle, *(((reason, src - used),) if mine and src - used else ()))
+        if first < len(out):
+            out[first] = replace(out[first], silenced=(*out[first].silenced, *more), warnings=(*out[first].warnings, *bad))
     return out
+
+
+def _elsewhere(routed: list[ServiceRoutes], service: Service, alone: ServiceRoutes) -> list[ServiceRoutes]:
+    """What the annotations of a Service say where no route speaks: all of it, or the ports without a route."""
+    speaking = [routes for routes in routed if routes.consumer is None]
+    if not speaking:
+        return [alone]
+    taken = [routes.port for routes in speaking if routes.port is not None]
+    if len(taken) < len(speaking) or not any(
+        (rule.retry or rule.timeout or rule.response_timeout or rule.idle_timeout) for rule in alone.rules
+    ):
+        return []
+    numbers = {port.value for port in taken}
+    left = [port for port in service.ports if port.protocol == "TCP" and port.number not in numbers]
+    return [replace(alone, port=Fact(port.number, port.src, taken[0].feature)) for port in left]
 
 
 def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | None]) -> RouteRule:
@@ -159,6 +178,8 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
         silenced=tuple(silenced),
         src=spec.src | name.src,
     )
+    if any(item.at("condition", "not") for item in spec.each("routes")):
+        return replace(out, problem="MP326")
     return _split(out, tuple(backend for backend in backends if backend is not None)) if backends else out
 
 
@@ -207,10 +228,6 @@ def _override(place: Cursor, options: Options) -> Backend | None:
 def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, silenced: list[tuple[str, Src]]) -> RouteRule:
     name = place.text("name")
     condition = place.at("condition")
-    if condition.at("not"):
-        silenced.append(
-            ("a negation in the outermost condition is never applied; schema and webhook refuse each other's form", condition.at("not").src)
-        )
     matches = tuple(
         match for atoms in _alternatives(condition, True, outermost=True) if (match := _match(atoms, condition.src)) is not None
     )
@@ -221,8 +238,12 @@ def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, sile
     elif retryable is not None and budget is None:
         silenced.append(("a budget outside its bounds (ttl 1s to 60s, ratio to 1000) stops all retries", retryable.src))
     elif retryable is not None:
-        retry = Retry(Fact(1, retryable.src, retryable.feature), None, _failures(place, retryable), budget or (), src=retryable.src)
-    if retry is None or retry.none:
+        failures = _failures(place, retryable)
+        attempts = Fact(1, retryable.src, retryable.feature)
+        if not failures:
+            attempts = Fact(0, retryable.src | place.at("responseClasses").src, retryable.feature)
+        retry = Retry(attempts, None, failures, (budget or ()) if failures else (), src=attempts.src)
+    if retry is None or (retry.none and not retry.src & place.at("responseClasses").src):
         silenced.append(("response classes decide about retries and metrics; nothing is retried here", place.at("responseClasses").src))
     label = Fact(name.value if name else "", name.src if name else NOWHERE, "metrics.route-label")
     return RouteRule(
@@ -243,14 +264,26 @@ def _budget(place: Cursor) -> tuple[tuple[str, Fact[Any]], ...] | None:
 
 def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
     """The status codes that count as failures: those of the response classes, or every 5xx."""
-    out = []
+    classes: list[tuple[Any, bool, Src]] = []
     for item in place.each("responseClasses"):
         status = item.at("condition", "status")
         low, high = status.number_at("min"), status.number_at("max")
         failure = item.get("isFailure", bool)
-        if low is not None and high is not None and failure is not None and failure.value:
-            out.append(Fact(f"{low.value}-{high.value}" if low.value != high.value else str(low.value), item.src, "retry.response-classes"))
-    return tuple(out) or (Fact("5xx", retryable.src, "retry.conditions"),)
+        if low is not None and high is not None:
+            classes.append((range(low.value, high.value + 1), failure is not None and failure.value, item.src))
+    if not classes:
+        return (Fact("5xx", retryable.src, "retry.conditions"),)
+    src = frozenset().union(*(leaves for _, _, leaves in classes))
+    usual = any(not failure for _, failure, _ in classes)  # the classes take codes out of the 5xx; else they are the list
+    failed = [code for code in range(100, 600) if next((failure for codes, failure, _ in classes if code in codes), usual and code >= 500)]
+    runs: list[list[int]] = []
+    for code in failed:
+        if runs and runs[-1][1] == code - 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    words = [f"{low}-{high}" if low != high else str(low) for low, high in runs]
+    return tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words)
 
 
 # -- conditions

@@ -408,9 +408,10 @@ class Lowering:
             self._object(api, name, port, run)
 
     def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
-        if (answer := rule.filter("direct-response")) is not None:
+        if rule.filter("direct-response") is not None:
             nowhere = self._nowhere()
-            return [Target(nowhere, port, None, Backend(None, Fact(nowhere.name, gather(answer))), gather(answer))]
+            because = gather(rule.matches, self.routes.service)
+            return [Target(nowhere, port, None, Backend(None, Fact(nowhere.name, because)), because)]
         refs: list[Ref] = []
         for backend in rule.backends:
             ref = self.target(backend, port, rule)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import ASPECTS, Lowering
 from meshport.dialects.losses import report
@@ -40,6 +41,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value, item.port.value if item.port else 0)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
+        warn(routes, out)
         _one(routes, seen, ir, out, options)
 
 
