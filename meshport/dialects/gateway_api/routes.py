@@ -13,7 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import annotation, milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import Gateway
 from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
@@ -46,7 +46,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             ir.gateways.append(_gateway(root, options))
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
             found.extend(_route(root, kind, options, family))
-    ir.routes.extend(_folded(found))
+    ir.routes.extend(_folded(_by_kind(_per_port(found, world), world) if family == "linkerd" else found))
 
 
 def _named(root: Cursor, options: Options) -> Fact[Ref]:
@@ -61,6 +61,55 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
         shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
         name = Fact(shown, selector.src, "gateway.selector")
     return Gateway(_named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
+
+
+def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
+    """Linkerd's routes, those for every port as one for each port where the Service has routes for single ports, or of both kinds."""
+    kinds: dict[Ref, set[tuple[bool, str]]] = {}
+    for item in found:
+        if item.service is not None and not item.problem:
+            kinds.setdefault(item.service.value, set()).add((item.port is None, item.protocol))
+    out: list[ServiceRoutes] = []
+    for item in found:
+        known = world.services.get(item.service.value) if item.service is not None else None
+        if item.service is None or item.problem or item.port is not None or known is None or len(kinds[item.service.value]) == 1:
+            out.append(item)
+            continue
+        out.extend(
+            replace(item, port=Fact(port.number, port.src, "routing.parent"), warnings=item.warnings if number == 0 else ())
+            for number, port in enumerate(port for port in known.ports if port.protocol == "TCP")
+        )
+    return out
+
+
+def _by_kind(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
+    """The routes that Linkerd uses: GRPCRoutes go before HTTPRoutes of the same port, unless the port says that it is HTTP/1."""
+
+    def place(item: ServiceRoutes) -> Any:
+        return (
+            item.service.value if item.service else None,
+            item.port.value if item.port else 0,
+            item.consumer.value if item.consumer else "",
+        )
+
+    def wanted(item: ServiceRoutes) -> str:
+        known = world.services.get(item.service.value) if item.service is not None else None
+        port = known.port(item.port.value) if known is not None and item.port is not None else None
+        return "http" if port is not None and port.app_protocol.lower() in ("http", "kubernetes.io/http") else "grpc"
+
+    kinds: dict[Any, set[str]] = {}
+    for item in found:
+        if item.service is not None and not item.problem:
+            kinds.setdefault(place(item), set()).add(item.protocol)
+    kept = [item for item in found if item.service is None or item.problem or len(kinds[place(item)]) == 1 or item.protocol == wanted(item)]
+    left = {item.document for item in kept}
+    for item in found:
+        if item.document not in left and kept:
+            left.add(item.document)
+            number = next(number for number, other in enumerate(kept) if other.service is not None and place(other) == place(item))
+            reason = "Linkerd uses the routes of the other kind on this port: GRPCRoutes go before HTTPRoutes"
+            kept[number] = replace(kept[number], silenced=(*kept[number].silenced, (reason, item.src)))
+    return kept
 
 
 def _folded(found: list[ServiceRoutes]) -> list[ServiceRoutes]:
@@ -126,7 +175,10 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 service,
                 Fact(host, src, name.feature),
                 parent.number_at("port") if service is not None else None,
-                rules or (RouteRule("", (), (), src=spec.at("rules").src),),
+                _for_hosts(
+                    rules or (RouteRule("", (), (), src=spec.at("rules").src),),
+                    spec.strings("hostnames") if service is not None and family == "linkerd" else (),
+                ),
                 "ranked",
                 "refuse",
                 root.number,
@@ -154,6 +206,20 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             )
         )
     return found
+
+
+def _for_hosts(rules: tuple[RouteRule, ...], hostnames: tuple[Fact[str], ...]) -> tuple[RouteRule, ...]:
+    """The rules with the demand that the request names one of the hosts, in the words that a VirtualService has for it."""
+    if not hostnames:
+        return rules
+    words = [("[^:]+" if fact.value.startswith("*.") else "") + quote(fact.value.removeprefix("*")) for fact in hostnames]
+    wanted = Fact({"regex": f"(?i:{'|'.join(words)})(?::[0-9]+)?"}, sources(*hostnames), hostnames[0].feature)
+    return tuple(
+        replace(
+            rule, matches=tuple(replace(match, others=(*match.others, ("authority", wanted))) for match in rule.matches or (RouteMatch(),))
+        )
+        for rule in rules
+    )
 
 
 def _rule(

@@ -100,7 +100,8 @@ def slug(text: str) -> str:
 
 class _VirtualService:
     def __init__(self, ir: IR, out: Output, options: Options, service: Ref, consumer: str, found: list[ServiceRoutes]) -> None:
-        self.ir, self.out, self.options, self.service, self.consumer, self.found = ir, out, options, service, consumer, found
+        self.ir, self.out, self.options, self.service, self.consumer = ir, out, options, service, consumer
+        self.found = [copy for routes in found for copy in self._by_ports(routes)]
         self.names: set[str] = set()
         self.reported: set[Src] = set()
         self.affects = (Affected(service.namespace, service.name, None),)
@@ -180,6 +181,36 @@ class _VirtualService:
         if by_port and not forwards:
             self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
 
+    def _by_ports(self, routes: ServiceRoutes) -> list[ServiceRoutes]:
+        """The rules, once for each port where a backend has other ports than the Service: requests stay on the port they came for.
+
+        Without a port a destination with one port gets the requests for all ports there.
+        """
+        known = self.ir.world.services.get(self.service)
+        ports = [port for port in known.ports if port.protocol == "TCP"] if known is not None else []
+        plain = {
+            backend.service.value
+            for rule in routes.rules
+            for backend in rule.backends
+            if backend.port is None and backend.service is not None and backend.service.value in self.ir.world.services
+        }
+        numbers = {port.number for port in ports}
+        alike = all(len(there := ports_of(self.ir.world, ref)) != 1 or set(there) == numbers for ref in plain)
+        if routes.port is not None or not ports or alike:
+            return [routes]
+        copies = []
+        for port in ports:
+            number = Fact(port.number, port.src, "routing.parent")
+            rules = tuple(
+                replace(
+                    rule,
+                    backends=tuple(backend if backend.port is not None else replace(backend, port=number) for backend in rule.backends),
+                )
+                for rule in routes.rules
+            )
+            copies.append(replace(routes, port=number, rules=rules))
+        return copies
+
     def _needs_ports(self) -> bool:
         """Whether the rules have to say which port they are for: Linkerd leaves the other ports of the Service, known or not, alone."""
         ports = {routes.port.value for routes in self.found if routes.port is not None}
@@ -203,11 +234,12 @@ class _VirtualService:
         shown = rule.name or f"rule {index + 1}"
         matches = []
         for match in rule.matches:
-            if match.others:
-                for name, fact in match.others:
+            unsaid = [(name, fact) for name, fact in match.others if name != "authority"]
+            if unsaid:
+                for name, fact in unsaid:
                     if name != HIDING:
                         self.lost(fact, *ASPECTS, what=f"match on {name}", rule=shown)
-                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(name for name, _ in match.others))
+                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(name for name, _ in unsaid))
             else:
                 matches.append(match)
         if rule.matches and not matches:
@@ -265,6 +297,8 @@ class _VirtualService:
             obj.set((*place, "uri"), self._uri(match.path.value), match.path)
         elif match.path is not None:
             self.out.imply("a prefix / takes every path", match.path)
+        for name, fact in match.others:
+            obj.set((*place, name), fact.value, fact)
         for key, values in (("headers", match.headers), ("queryParams", match.query)):
             for name, fact in values:
                 obj.set((*place, key, name), self._string(fact.value), fact)
@@ -325,7 +359,9 @@ class _VirtualService:
     def _budget(self, retry: Retry, shown: str, routes: ServiceRoutes) -> None:
         """A ServiceProfile retries as long as its budget lasts; Istio needs a number of attempts, and has budgets since 1.27."""
         assert retry.attempts is not None
-        self.say("MP403", retry.attempts, aspects=("retries",), disposition="approximated", rule=shown, attempts=retry.attempts.value)
+        if retry.attempts.src not in self.reported:
+            self.reported.add(retry.attempts.src)
+            self.say("MP403", retry.attempts, aspects=("retries",), disposition="approximated", rule=shown, attempts=retry.attempts.value)
         has_budget = version_key(self.options.target_version) >= (1, 27)
         known = dict(retry.extras)
         if not known and has_budget:

@@ -266,11 +266,8 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
     """The status codes that count as failures: those of the response classes, or every 5xx."""
     classes: list[tuple[Any, bool, Src]] = []
     for item in place.each("responseClasses"):
-        status = item.at("condition", "status")
-        low, high = status.number_at("min"), status.number_at("max")
         failure = item.get("isFailure", bool)
-        if low is not None and high is not None:
-            classes.append((range(low.value, high.value + 1), failure is not None and failure.value, item.src))
+        classes.append((_codes(item.at("condition")), failure is not None and failure.value, item.src))
     if not classes:
         return (Fact("5xx", retryable.src, "retry.conditions"),)
     src = frozenset().union(*(leaves for _, _, leaves in classes))
@@ -284,6 +281,22 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
             runs.append([code, code])
     words = [f"{low}-{high}" if low != high else str(low) for low, high in runs]
     return tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words)
+
+
+def _codes(condition: Cursor) -> set[int]:
+    """The status codes that the condition of a response class takes."""
+    found = set(range(100, 600))
+    status = condition.at("status")
+    if status:
+        low, high = status.number_at("min"), status.number_at("max")
+        found &= set(range(low.value if low is not None else 100, (high.value if high is not None else 599) + 1))
+    for item in condition.each("all"):
+        found &= _codes(item)
+    if alternatives := condition.each("any"):
+        found &= set().union(*(_codes(item) for item in alternatives))
+    if condition.at("not"):
+        found -= _codes(condition.at("not"))
+    return found
 
 
 # -- conditions
