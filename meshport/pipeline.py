@@ -160,7 +160,7 @@ def _losses(losses: list[Loss], out: Output) -> None:
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         affects = (Affected(document.namespace),) if document.namespace else ()
-        disposition = {"MP212": None, "MP014": "invalid", "MP225": "approximated"}.get(loss.code, "dropped")
+        disposition = {"MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated"}.get(loss.code, "dropped")
         values: dict[str, Any] = {
             "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
             "value": loss.facts[0].value if loss.facts else "",

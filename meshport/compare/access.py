@@ -11,10 +11,11 @@ from typing import Any
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.effective import subjects
-from meshport.effective.access import Access, Effective, admission_conditions, ports_of
-from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.admitted import allowed
+from meshport.effective.pieces import Piece, Unsayable
 from meshport.effective.sets import METHODS, Identities, Networks, label
-from meshport.ir.authorization import PORT, Rule
+from meshport.ir.authorization import PORT
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.ir.world import World
@@ -37,7 +38,7 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
         own |= (ports or {}).get(str(item.workload.ref), set())
         for port in [*sorted(own), None]:
             http = speaks_http(item, port, ir.world)
-            key = (item.key, port, http)
+            key = (item.key, port, http, tuple(item.probe_paths(port)))
             if key not in memo:
                 memo[key] = _port(item, port, http, options)
             found[subjects.access(item.workload.ref, port)] = memo[key]
@@ -83,33 +84,10 @@ def mentioned(item: Effective) -> set[int]:
 def _port(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, Any]:
     strict = item.mode(port).value == "strict"
     try:
-        pieces = allowed(item, port, http, strict, options)
+        pieces = allowed(item, port, http, strict, options.cluster_networks)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return {"undecided": str(error)}
     return {"allow": _rows(pieces, options.trust_domain)}
-
-
-def allowed(item: Effective, port: int | None, http: bool, strict: bool, options: Options) -> list[Piece]:
-    """Everything that a port admits, as pieces."""
-    if item.workload.bypasses(port):
-        return [Piece()]
-    found: list[Piece] = []
-    policies = item.at(port)
-    if policies:
-        for policy in policies:
-            for rule in policy.rules:
-                found.extend(of_rule(rule, http=http, port=port, strict=strict))
-    elif item.default(port) != "deny":
-        found.extend(
-            of_rule(Rule(admission_conditions(item.default(port), options.cluster_networks, frozenset())), port=port, strict=strict)
-        )
-    denies = [
-        piece
-        for policy in (*item.denies, *item.customs)
-        for rule in policy.rules
-        for piece in of_rule(rule, http=http, deny=True, port=port)
-    ]
-    return subtract(found, denies)
 
 
 @dataclass(slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshport.compare.access import Canonical, allowed, mentioned, speaks_http
+from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.admitted import allowed
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.sets import Methods, label
 from meshport.ir.base import Fact
@@ -97,12 +98,15 @@ def _compare(
     item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options
 ) -> tuple[list[Piece], list[Piece], int] | None:
     try:
-        one = allowed(item, port, https[0], item.mode(port).value == "strict", options)
-        two = allowed(other, port, https[1], other.mode(port).value == "strict", options)
+        one = allowed(item, port, https[0], item.mode(port).value == "strict", options.cluster_networks)
+        two = allowed(other, port, https[1], other.mode(port).value == "strict", options.cluster_networks)
         if len(one) * len(two) > MOST_PAIRS:
             return None
         widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece)]
-        narrowed = [piece for piece in subtract(one, two) if _real(piece)]
+        ruled = one
+        if item.open_probes:  # what the mesh itself keeps open for the kubelet is no rule of anybody's; the target has its own way (MP229)
+            ruled = allowed(replace(item, open_probes=False), port, https[0], item.mode(port).value == "strict", options.cluster_networks)
+        narrowed = [piece for piece in subtract(ruled, two) if _real(piece)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
     return widened, narrowed, len(one) + len(two)

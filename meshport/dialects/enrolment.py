@@ -26,6 +26,7 @@ class Enrolment:
 
     namespace: Callable[..., None]
     pod: Callable[..., None]
+    command: str  # enrols the namespace {namespace}
 
 
 def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
@@ -52,6 +53,11 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
+    for name, src in sorted(_unseen(ir).items()):
+        out.command(enrolment.command.format(namespace=name), src)
+        out.finding(
+            "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
+        )  # fmt: skip
     if enrolled:
         because = [ir.world.namespaces[name].meshed for name in enrolled]
         out.finding(
@@ -62,6 +68,18 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             feature="membership.inject",
             namespaces=", ".join(enrolled),
         )
+
+
+def _unseen(ir: IR) -> dict[str, Src]:
+    """Namespaces that policies and routes speak of and the bundle has no object for."""
+    found: dict[str, Src] = {}
+    spoken = [(policy.subject.value.namespace, policy.subject.src) for policy in ir.policies]
+    spoken += [(routes.service.value.namespace, routes.ref.src) for routes in ir.routes if routes.service is not None]
+    spoken += [(rule.subject.value.namespace, rule.subject.src) for rule in ir.transport]
+    for name, src in spoken:
+        if name and name not in ir.world.namespaces:
+            found[name] = found.get(name, frozenset()) | src
+    return found
 
 
 def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any]) -> None:

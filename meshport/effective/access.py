@@ -33,11 +33,18 @@ class Effective:
     admission: Fact[str]
     admission_level: str
     meshed: bool | None
+    open_probes: bool = False
     opened: tuple[Policy, ...] = ()  # allows that let everything through, and those that they make void
 
     def mode(self, port: int | None) -> Fact[str]:
         """`strict`, `permissive` or `disable` of a port."""
         return self.transport.get(port) or self.transport[None]
+
+    def probe_paths(self, port: int | None) -> list[str]:
+        """The probe paths that the mesh itself keeps open on a port."""
+        if not self.open_probes or any(policy.routed for policy in self.at(port)):
+            return []
+        return sorted({probe.path for probe in self.workload.probes if probe.kind == "http" and probe.port == port})
 
     def default(self, port: int | None) -> str:
         """What an open port admits, as one of `ADMISSIONS`."""
@@ -81,11 +88,11 @@ def opens(policy: Policy) -> bool:
 
 
 def resolve(workload: Workload, port: int | str) -> int | None:
-    """A container port by number or by its name in this workload."""
+    """A container port by number or by its name in this workload. A number in quotes is a name, which no container port can have."""
     if isinstance(port, int):
         return port
     named = workload.port_named(port)
-    return named.number if named is not None else int(port) if port.isdigit() else None
+    return named.number if named is not None else None
 
 
 @dataclass(slots=True)
@@ -135,6 +142,7 @@ class Access:
             admission,
             level,
             self.world.meshed(workload),
+            self.ir.open_probes,
             opened,
         )
 

@@ -29,6 +29,8 @@ from meshport.ir.authorization import (
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.values.identities import EVERYONE
 from meshport.values.language import Language, LanguageTooLarge, UnsupportedRegex
+from meshport.values.problems import ValueProblem
+from meshport.values.search import finds_whole
 
 Literal = tuple[str, str, bool]
 """Attribute, what it must be as text, and whether it must (True) or must not be."""
@@ -299,8 +301,12 @@ def _language_of(pattern: Pattern) -> Language:
         return Language.any()
     if kind in ("regex", "rust-regex"):
         try:
+            if kind == "rust-regex" and not finds_whole(text):
+                raise Unsayable(
+                    f"the regular expression {text!r}: Linkerd's search may stop before the end of a value that it describes; write ^(?:…)$"
+                )
             return Language.regex(text, "rust" if kind == "rust-regex" else "re2")
-        except (UnsupportedRegex, LanguageTooLarge) as error:
+        except (UnsupportedRegex, LanguageTooLarge, ValueProblem) as error:
             raise Unsayable(f"the regular expression {text!r}: {error}") from None
     makers = {
         "exact": Language.exact,

@@ -38,6 +38,7 @@ class IR:
     mesh: str
     world: World
     raw_paths: bool = False  # whether paths are matched as sent, with dot segments unresolved
+    open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
     admissions: list[Admission] = field(default_factory=list)

@@ -199,7 +199,8 @@ class Bound:
         if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
             self._wrong_type(number, leaf, path, node, repr(value))
         elif binding.values and str(value) not in binding.values and str(value).lower() not in binding.values:
-            close = next(iter(difflib.get_close_matches(str(value), binding.values, 1)), binding.values[0])
+            alike = [known for known in binding.values if known.lower() == str(value).lower()]
+            close = next(iter(alike or difflib.get_close_matches(str(value), binding.values, 1)), binding.values[0])
             self.invalid.add(leaf)
             text = f"{dotted(path)}: {value!r} is not one of {', '.join(binding.values)}"
             self._problem("MP013", number, leaf, text, f"Did you mean {close}?")

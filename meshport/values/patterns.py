@@ -17,6 +17,7 @@ Form = tuple[str, str]
 MOST = 64  # patterns in one language
 _FEW = 4  # characters of a set that is still spelt out, such as [aA]
 _STAR, _REST = "{*}", "{**}"
+_GAP, _ONE = "\U0010fffe", "\U0010ffff"  # stand for "anything" and "a segment"; non-characters, so in no pattern
 _LITERAL = re.compile(r"[A-Za-z0-9\-._~%!$&'()+,;:@=]*")
 
 
@@ -91,10 +92,10 @@ class _Walker:
             raise _NotSimple
         if self.have.accepting[target]:
             self.found += 1
-            yield _STAR, False
+            yield _ONE, False
         if slash in edges:
             for text, more in self.tails(edges[slash], place, True, above | {target}):
-                yield f"{_STAR}/{text}", more
+                yield f"{_ONE}/{text}", more
 
     def _world_step(self, place: int, point: int) -> int:
         return next(target for chars, target in self.world.edges[place] if charset.contains(chars, point))
@@ -118,9 +119,9 @@ def _alike(one: Dfa, state: int, other: Dfa, place: int) -> bool:
 
 def _form(tail: tuple[str, bool]) -> Form:
     text, more = tail
-    if _STAR in text:
-        form = ("template", text + _REST if more else text)
-        if not is_template(form[1]):
+    if _ONE in text:
+        form = ("template", text.replace(_ONE, _STAR) + (_REST if more else ""))
+        if "{*" in text or not is_template(form[1]):  # braces that are meant as braces
             raise _NotSimple
         return form
     if more:
@@ -168,9 +169,6 @@ def from_term(term: Term) -> list[Form] | None:
     return sorted(out)
 
 
-_GAP, _ONE = "\U0010fffe", "\U0010ffff"  # stand for "anything" and "a segment"; non-characters, so in no pattern
-
-
 def _spelt(term: Term) -> list[str] | None:
     if isinstance(term, Text):
         return [term.text]
@@ -213,4 +211,4 @@ def _guess(text: str) -> Form | None:
         if gaps == 1 and text.startswith(_GAP):
             return ("suffix", text[1:])
     template = text.replace(_ONE, _STAR).replace(_GAP, _REST)
-    return ("template", template) if is_template(template) else None
+    return ("template", template) if "{*" not in text and is_template(template) else None

@@ -16,6 +16,7 @@ from meshport.dialects.istio.strict import write_transport
 from meshport.dialects.naming import name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
+from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -41,11 +42,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
     _without_workloads(ir, out, options, access, taken)
     write_transport(ir, out, access, drafts)
-    _probes(ir, out, access)
+    _probes(out, options, access)
     _without_effect(out)
 
 
-def _probes(ir: IR, out: Output, access: Access) -> None:
+def _probes(out: Output, options: Options, access: Access) -> None:
     """Linkerd opens the probe paths of a port to everybody until a route hangs on its Server; Istio rewrites probes instead, so that is closed."""
     for item in access.workloads:
         if item.meshed is False:
@@ -53,11 +54,11 @@ def _probes(ir: IR, out: Output, access: Access) -> None:
         servers = servers_of(item)
         for port in sorted({probe.port for probe in item.workload.probes if probe.kind == "http"}):
             policy = servers.get(port)
-            closed = policy is not None or item.admission.value not in OPEN
-            if closed and not item.workload.bypasses(port) and not (policy is not None and policy.routed):
+            if not (policy is not None and policy.routed) and only_by_exemption(item, port, options.cluster_networks):
                 src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
                 out.finding(
                     "MP229", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
+                    explains=frozenset(((access_subject(item.workload.ref, port), "allow"),)),
                     feature="authorization.probe", workload=str(item.workload.ref), port=port,
                 )  # fmt: skip
 
@@ -166,8 +167,14 @@ def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], stranger
 
 def _subjects(members: list[Effective]) -> list[str]:
     found = []
+    numbers: set[int] = set()
     for member in members:
-        numbers = {*servers_of(member), *(port.number for port in member.workload.ports), *(probe.port for probe in member.workload.probes)}
+        numbers |= {
+            *servers_of(member),
+            *(port.number for port in member.workload.ports),
+            *(probe.port for probe in member.workload.probes),
+        }
+    for member in members:
         found += [access_subject(member.workload.ref, port) for port in (*numbers, None)]
     return found
 

@@ -7,6 +7,7 @@ Lowering is in `istio/allowing.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
@@ -78,6 +79,10 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
                 Loss("MP212", (*facts, Fact(None, dry.src)), number, {"reason": "AUDIT" if action == "AUDIT" else "a dry run"})
             )
             continue
+        refused = _refused(root.document.value.get("spec"))
+        if refused:
+            ir.losses.append(Loss("MP015", facts, number, {"what": refused}))
+            continue
         if spec.each("targetRefs") or spec.at("targetRef"):
             ir.losses.append(Loss("MP217", facts, number))
             continue
@@ -103,6 +108,54 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
                 "AuthorizationPolicy",
             )
         )
+
+
+def _refused(spec: Any) -> str:
+    """Why Istio's webhook refuses the policy (istio/istio pkg/config/validation); the empty text where it does not."""
+    if not isinstance(spec, dict):
+        return ""
+    action = spec.get("action")
+    if action is not None and action not in ("ALLOW", "DENY", "AUDIT", "CUSTOM"):
+        return f"{action!r} is no action"
+    for rule in _dicts(spec.get("rules")):
+        for key, inner in (("from", "source"), ("to", "operation")):
+            if rule.get(key) == []:
+                return f"a rule's `{key}` is an empty list"
+            for entry in _dicts(rule.get(key)):
+                if not entry.get(inner):
+                    return f"an entry of `{key}` has an empty {inner}"
+        for source in (entry["source"] for entry in _dicts(rule.get("from")) if isinstance(entry.get("source"), dict)):
+            accounts = [text for key in ("serviceAccounts", "notServiceAccounts") for text in _texts(source.get(key))]
+            if any("*" in text for text in accounts):
+                return "serviceAccounts take no wildcard"
+            if accounts and any(source.get(key) for key in ("principals", "notPrincipals", "namespaces", "notNamespaces")):
+                return "serviceAccounts cannot stand beside principals or namespaces in one source"
+            for key in ("ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"):
+                for text in _texts(source.get(key)):
+                    if not _is_cidr(text):
+                        return f"{text!r} is neither an address nor a CIDR"
+        for entry in _dicts(rule.get("when")):
+            if entry.get("key") in ("source.ip", "remote.ip", "destination.ip"):
+                for text in (*_texts(entry.get("values")), *_texts(entry.get("notValues"))):
+                    if not _is_cidr(text):
+                        return f"{text!r} is neither an address nor a CIDR"
+    return ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _is_cidr(text: str) -> bool:
+    try:
+        normal_cidr(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iterable[Rule]:

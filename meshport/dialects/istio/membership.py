@@ -51,4 +51,4 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     def pod(obj, path, meshed, *because):  # type: ignore[no-untyped-def]
         obj.set((*path, "metadata", "labels", "sidecar.istio.io/inject"), "true" if meshed else "false", *because)
 
-    enrol(ir, out, Enrolment(namespace, pod))
+    enrol(ir, out, Enrolment(namespace, pod, "kubectl label namespace {namespace} istio-injection=enabled --overwrite"))

@@ -26,7 +26,9 @@ def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
         forms = None
     out: list[str] = []
     for kind, text in forms or ():
-        if kind == "segments":
+        if path and kind != "template" and ("{*}" in text or "{**}" in text):
+            raise Unsaid(f"{what}: {text!r} would read as a template")
+        if kind == "segments" and "*" not in text:
             stem = text.rstrip("/")
             out += [stem, f"{stem}/*"] if stem else ["/*"]
             continue
@@ -37,8 +39,6 @@ def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
             or (kind == "exact" and not text)
         ):
             raise Unsaid(f"{what}: {text!r} is no exact text, prefix, suffix or template")
-        if kind == "exact" and path and ("{*}" in text or "{**}" in text):
-            raise Unsaid(f"{what}: {text!r} would read as a template")
         out.append(_FORMS[kind].format(text))
     if not out:
         raise Unsaid(f"{what}: no list of exact texts, prefixes, suffixes and templates says it")

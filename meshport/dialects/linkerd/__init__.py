@@ -18,7 +18,7 @@ class Linkerd:
 
     def lift(self, bound: Bound, options: Options) -> IR:
         """What the bundle's Linkerd configuration does."""
-        ir = IR("linkerd", kubernetes.lift(bound, options.default_namespace), raw_paths=True)
+        ir = IR("linkerd", kubernetes.lift(bound, options.default_namespace), raw_paths=True, open_probes=True)
         by_kind: dict[tuple[str, str], list[int]] = {}
         for number, document in enumerate(bound.bundle.documents):
             if bound.mesh[number] and number not in bound.broken:

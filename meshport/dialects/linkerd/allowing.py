@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd.authentication import POLICY, Peers, references
+from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
@@ -21,8 +21,10 @@ from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
+from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import Identities
+from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
@@ -43,7 +45,31 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             continue
         _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
     _unknown(ir, out, access)
+    _open_probes(ir, out, access, options)
     _without_effect(out, access)
+
+
+def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
+    """Linkerd itself opens the paths of declared HTTP probes on every port without routes: said where the source closes the port."""
+    written = {
+        (one.namespace, one.workload, one.port) for finding in out.findings if finding.code in ("MP204", "MP205") for one in finding.affects
+    }
+    groups: dict[tuple[str, str], list[tuple[Effective, int, Src]]] = {}
+    networks = options.cluster_networks
+    for item in access.workloads:
+        if item.meshed is False:
+            continue
+        for probe in item.workload.probes:
+            place = (item.workload.ref.namespace, item.workload.ref.name, probe.port)
+            if probe.kind == "http" and probe.port and place not in written and probe.path in only_by_exemption(item, probe.port, networks):
+                groups.setdefault((item.workload.ref.namespace, probe.path), []).append((item, probe.port, probe.src))
+    for (_, path), found in sorted(groups.items()):
+        out.finding(
+            "MP234", document=found[0][0].workload.document, feature="authorization.probe", path=path,
+            affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item, port, _ in found),
+            explains=frozenset((access_subject(item.workload.ref, port), "allow") for item, port, _ in found),
+            workloads=", ".join(dict.fromkeys(f"{item.workload.ref} port {port}" for item, port, _ in found)),
+        )  # fmt: skip
 
 
 def _without_effect(out: Output, access: Access) -> None:
@@ -240,7 +266,9 @@ def _server_grant(
     """An AuthorizationPolicy on the Server: its peers may send every request."""
     out = context.out
     for position, (who, piece) in enumerate(grants):
-        ref = Ref(server.namespace, name(label or f"{server.name}-default", str(position + 1) if position else ""))
+        ref = Ref(
+            server.namespace, free(out, server.namespace, name(label or f"{server.name}-default", str(position + 1) if position else ""))
+        )
         src = because | piece.src
         obj = out.object(POLICY, "AuthorizationPolicy", ref, owner=owner, group=group, rank=43, because=src)
         obj.set(("spec", "targetRef"), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, src)

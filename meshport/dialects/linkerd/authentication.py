@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.naming import name
 from meshport.dialects.output import Output
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import glob_accepts, label
@@ -148,34 +149,59 @@ def _touches(item: Any, namespace: str, options: Options) -> bool:
 
 
 def references(
-    out: Output, who: Peers, namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src
+    out: Output, who: Peers, namespace: str, called: str, owner: int, rank: int, group: str, options: Options, because: Src
 ) -> list[dict[str, str]]:
     """The `requiredAuthenticationRefs` for peers, with the objects that they name written."""
     refs: list[dict[str, str]] = []
     if who.members is not None:
         first = who.members[0]
         if first == EVERYONE:
-            obj = out.object(POLICY, "MeshTLSAuthentication", Ref(namespace, ANY_IDENTITY), owner=owner, rank=40, because=because)
-            obj.set(("spec", "identities", 0), "*", because)
-            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": ANY_IDENTITY})
+            label = _shared(out, "MeshTLSAuthentication", Ref(namespace, ANY_IDENTITY), {"identities": ["*"]}, owner, because)
+            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": label})
         elif len(who.members) == 1 and isinstance(first, Identity) and first.exact:
             refs.append({"kind": "ServiceAccount", "name": first.service_account or "", "namespace": first.namespace or ""})
         else:
-            _mesh_tls(out, who.members, namespace, name, owner, rank, group, options, because)
-            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": name})
+            _mesh_tls(out, who.members, namespace, called, owner, rank, group, options, because)
+            refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": called})
     if who.networks is not None or who.members is None:
-        wanted = who.networks if who.networks is not None else (Network("0.0.0.0/0"), Network("::/0"))
-        label = ANY_NETWORK if who.networks is None else f"{name}-networks"
-        obj = out.object(
-            POLICY, "NetworkAuthentication", Ref(namespace, label), owner=owner, rank=40 if who.networks is None else rank,
-            group="" if who.networks is None else group, because=because,
-        )  # fmt: skip
-        for position, network in enumerate(wanted):
-            obj.set(("spec", "networks", position, "cidr"), network.cidr, because)
-            if network.excluded:
-                obj.set(("spec", "networks", position, "except"), list(network.excluded), because)
+        label = f"{called}-networks"
+        if who.networks is None:
+            everywhere = {"networks": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]}
+            label = _shared(out, "NetworkAuthentication", Ref(namespace, ANY_NETWORK), everywhere, owner, because)
+        else:
+            obj = out.object(POLICY, "NetworkAuthentication", Ref(namespace, label), owner=owner, rank=rank, group=group, because=because)
+            for position, network in enumerate(who.networks):
+                obj.set(("spec", "networks", position, "cidr"), network.cidr, because)
+                if network.excluded:
+                    obj.set(("spec", "networks", position, "except"), list(network.excluded), because)
         refs.append({"group": "policy.linkerd.io", "kind": "NetworkAuthentication", "name": label})
     return refs
+
+
+def _shared(out: Output, kind: str, ref: Ref, spec: dict[str, Any], owner: int, because: Src) -> str:
+    """The name of an authentication that several grants share. The input's object of that name is taken where it says the same, never changed."""
+    unique, number = ref.name, 2
+    while True:
+        standing = out.bundle_object("policy.linkerd.io", kind, Ref(ref.namespace, unique))
+        if standing is None or out.bundle.documents[standing].value.get("spec") == spec:
+            break
+        unique, number = f"{ref.name}-{number}", number + 1
+    obj = out.object(POLICY, kind, Ref(ref.namespace, unique), owner=owner, rank=40, because=because)
+    for key, values in spec.items():
+        for position, value in enumerate(values):
+            obj.set(("spec", key, position), value, because)
+    return unique
+
+
+def free(out: Output, namespace: str, wanted: str, *kinds: tuple[str, str]) -> str:
+    """A name that no object of these API versions and kinds has yet, here or in the input; authentications and policies are looked at as well."""
+    unique, number = wanted, 2
+    looked = (*kinds, (POLICY, "AuthorizationPolicy"), (POLICY, "MeshTLSAuthentication"))
+    while any(out.taken(api, kind, Ref(namespace, unique)) for api, kind in looked) or out.taken(
+        POLICY, "NetworkAuthentication", Ref(namespace, f"{unique}-networks")
+    ):
+        unique, number = name(wanted, str(number)), number + 1
+    return unique
 
 
 def _written(item: Any, options: Options) -> str:
@@ -185,9 +211,9 @@ def _written(item: Any, options: Options) -> str:
 
 
 def _mesh_tls(
-    out: Output, members: tuple[Any, ...], namespace: str, name: str, owner: int, rank: int, group: str, options: Options, because: Src
+    out: Output, members: tuple[Any, ...], namespace: str, called: str, owner: int, rank: int, group: str, options: Options, because: Src
 ) -> None:
-    obj = out.object(POLICY, "MeshTLSAuthentication", Ref(namespace, name), owner=owner, rank=rank, group=group, because=because)
+    obj = out.object(POLICY, "MeshTLSAuthentication", Ref(namespace, called), owner=owner, rank=rank, group=group, because=because)
     for position, item in enumerate(members):
         if isinstance(item, Identity) and item.namespace is not None:
             entry = {"kind": "ServiceAccount" if item.service_account else "Namespace", "name": item.service_account or item.namespace}

@@ -51,7 +51,19 @@ class Clients:
         return Ref(document.namespace or self.options.default_namespace, document.name)
 
     def _index(self, by_kind: ByKind, kind: str) -> dict[Ref, int]:
-        return {self._place(number): number for number in reversed(by_kind.get((POLICY, kind), []))}
+        """The authentications of a kind that the API server takes; a policy that refers to one of the others refers to nothing."""
+        found = {}
+        for number in reversed(by_kind.get((POLICY, kind), [])):
+            root = Cursor.root(self.bound, number)
+            spec = root.at("spec")
+            refs = spec.each("identityRefs")
+            if spec.at("identities") and spec.at("identityRefs"):
+                self._invalid(root, number, "spec takes identities or identityRefs, not both")
+            elif any(item.at("kind").value == "Namespace" and item.at("namespace") for item in refs):
+                self._invalid(root, number, "an identityRef of kind Namespace takes no namespace")
+            else:
+                found[self._place(number)] = number
+        return found
 
     def _server_labels(self, by_kind: ByKind) -> dict[Ref, dict[str, str]]:
         found = {}
@@ -70,6 +82,10 @@ class Clients:
         group = target.text("group")
         if kind is None or name is None:
             return
+        refused = self._refused(root, here, kind, name)
+        if refused:
+            self._invalid(root, number, refused)
+            return
         conditions = self._required(root, here.namespace, number)
         if conditions is None:
             return
@@ -84,6 +100,23 @@ class Clients:
             self._routes.setdefault((label, Ref(here.namespace, name.value)), []).append(rule)
         else:
             self.ir.losses.append(Loss("MP224", (kind, name), number))
+
+    def _refused(self, root: Cursor, here: Ref, kind: Fact[str], name: Fact[str]) -> str:
+        """Why Linkerd's admission webhook refuses the policy (Linkerd reference 1.5); the empty text where it does not."""
+        if kind.value == "Namespace" and name.value != here.namespace:
+            return f"targetRef names Namespace {name.value}, and only the policy's own can be named"
+        kinds = [item.at("kind").value for item in root.each("spec", "requiredAuthenticationRefs")]
+        for item in root.each("spec", "requiredAuthenticationRefs"):
+            named, group = item.at("kind").value, str(item.at("group").value or "")
+            if named in ("MeshTLSAuthentication", "NetworkAuthentication") and group.lower() != POLICY:
+                return f"a reference to a {named} has to name group {POLICY}"
+        if kinds.count("ServiceAccount") + kinds.count("MeshTLSAuthentication") > 1 or kinds.count("NetworkAuthentication") > 1:
+            return "requiredAuthenticationRefs takes one MeshTLSAuthentication or ServiceAccount and one NetworkAuthentication"
+        return ""
+
+    def _invalid(self, root: Cursor, number: int, what: str) -> None:
+        facts = tuple(fact for _, fact in root.at("spec").leaves())
+        self.ir.losses.append(Loss("MP015", facts, number, {"what": what}))
 
     def _required(self, root: Cursor, namespace: str, number: int) -> tuple[tuple[Condition, ...], Src] | None:
         refs = root.each("spec", "requiredAuthenticationRefs")
@@ -113,7 +146,12 @@ class Clients:
 
     def _mesh_tls(self, number: int, here: Ref) -> Condition:
         root = Cursor.root(self.bound, number)
-        facts: list[Fact[Any]] = [fact.map(self._identity) for fact in root.strings("spec", "identities")]
+        facts: list[Fact[Any]] = []
+        for fact in root.strings("spec", "identities"):
+            if fact.value.startswith("spiffe:"):
+                self.ir.losses.append(Loss("MP235", (fact,), number))
+            else:
+                facts.append(fact.map(self._identity))
         for item in root.each("spec", "identityRefs"):
             kind, name, home = item.text("kind"), item.text("name"), item.text("namespace")
             if kind is None or name is None:
@@ -143,7 +181,13 @@ class Clients:
         mesh = client.at("meshTLS")
         conditions: list[Condition] = []
         src = root.ref().src
-        if client.at("unauthenticated").value is True and not mesh:
+        if client.at("unauthenticated").value is True and mesh:
+            self._invalid(root, number, "client demands both unauthenticated and meshTLS")
+            return
+        if mesh.at("unauthenticatedTLS").value is True and (mesh.at("identities") or mesh.at("serviceAccounts")):
+            self._invalid(root, number, "client.meshTLS demands both unauthenticatedTLS and identities")
+            return
+        if client.at("unauthenticated").value is True:
             src |= client.at("unauthenticated").src
         elif mesh.at("unauthenticatedTLS").value is True:
             said = mesh.at("unauthenticatedTLS")

@@ -22,6 +22,7 @@ from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.language import LanguageTooLarge
 from meshport.values.paths import from_raw
+from meshport.values.search import finds_whole
 
 DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
 PROTOCOLS = {"unknown": "", "HTTP/1": "http", "HTTP/2": "http2", "gRPC": "grpc", "opaque": "tcp", "TLS": "tls"}
@@ -219,6 +220,7 @@ def _entry(
         src |= match.src
         if kind == "GRPCRoute":
             path = _grpc(match, conditions, path)
+            conditions.append(Condition(METHOD, (Fact(Pattern("exact", "POST"), match.src or base),)))  # gRPC has no other
         else:
             path = _path(match, conditions, path)
             said = match.text("method")
@@ -274,7 +276,7 @@ def _path(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> 
 def raw_pattern(regex: str) -> Pattern:
     """A path regex of Linkerd; where it is a simple pattern less dot segments (as meshport writes it), that pattern."""
     try:
-        simple = from_raw(regex)
+        simple = from_raw(regex) if finds_whole(regex) else None
         forms = simple.as_patterns() if simple is not None else None
     except (ValueError, LanguageTooLarge):
         forms = None

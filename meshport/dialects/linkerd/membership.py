@@ -36,4 +36,4 @@ def lower(ir: IR, out: Output) -> None:
     def pod(obj: Obj, path: tuple[str, ...], meshed: bool, *because: Fact[bool]) -> None:
         obj.set((*path, "metadata", "annotations", INJECT), "enabled" if meshed else "disabled", *because)
 
-    enrol(ir, out, Enrolment(namespace, pod))
+    enrol(ir, out, Enrolment(namespace, pod, f"kubectl annotate namespace {{namespace}} {INJECT}=enabled --overwrite"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
-from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, references
+from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -105,11 +105,11 @@ def _route(
     size = routesets.RULES * routesets.MATCHES
     for start in range(0, len(matches), size):
         part = matches[start : start + size]
-        ref = Ref(server.namespace, _free(out, options, server.namespace, name(label, str(start // size + 1) if start else "")))
+        ref = _free(out, options, Ref(server.namespace, name(label, str(start // size + 1) if start else "")))
         src = because | frozenset(leaf for match in part for leaf in match.src)
         _write_route(out, options, ref, server, part, grants[0][0].document, group, src)
         for position, (grant, who, _) in enumerate(grants):
-            policy = Ref(server.namespace, ref.name if len(grants) == 1 else name(ref.name, str(position + 1)))
+            policy = ref if len(grants) == 1 else Ref(server.namespace, free(out, server.namespace, name(ref.name, str(position + 1))))
             _admit(context, policy, ref, who, grant.document, group, src | grant.src)
 
 
@@ -119,11 +119,8 @@ def _short_name(grant: Grant, who: Peers) -> str:
     return grant.name + (f"-{'abcdefghij'[position % 10]}" if len(groups) > 1 else "")
 
 
-def _free(out: Output, options: Options, namespace: str, wanted: str) -> str:
-    unique, number = wanted, 2
-    while out.taken(route_api(options.target_version), "HTTPRoute", Ref(namespace, unique)):
-        unique, number = name(wanted, str(number)), number + 1
-    return unique
+def _free(out: Output, options: Options, wanted: Ref) -> Ref:
+    return Ref(wanted.namespace, free(out, wanted.namespace, wanted.name, (route_api(options.target_version), "HTTPRoute")))
 
 
 def _write_route(
@@ -189,7 +186,7 @@ def write_probes(
     if not probes:
         return
     src = because | frozenset(leaf for leaves in probes.values() for leaf in leaves)
-    ref = Ref(server.namespace, name(server.name, "probes"))
+    ref = _free(out, options, Ref(server.namespace, name(server.name, "probes")))
     matches = [
         routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because)
         for (method, path), leaves in probes.items()
@@ -231,6 +228,6 @@ def ties_with_refusal(match: routesets.Match) -> bool:
 
 def write_refusal(context: Context, server: Ref, owner: int, group: str, because: Src, suffix: str = "refuse") -> None:
     """A catch-all route without a policy of its own: what nothing else takes is refused with 403 and not answered with 404."""
-    ref = Ref(server.namespace, name(server.name, suffix))
+    ref = _free(context.out, context.options, Ref(server.namespace, name(server.name, suffix)))
     match = routesets.Match({"path": {"type": "PathPrefix", "value": "/"}}, because)
     _write_route(context.out, context.options, ref, server, [match], owner, group, because, rank=48)

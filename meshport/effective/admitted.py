@@ -1,0 +1,48 @@
+"""What a port admits, all policies together, and the probe paths that a mesh keeps open beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from meshport.effective.access import Effective, admission_conditions
+from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.sets import Methods
+from meshport.ir.authorization import Rule
+from meshport.values.language import Language, LanguageTooLarge
+
+
+def allowed(item: Effective, port: int | None, http: bool, strict: bool, networks: tuple[str, ...]) -> list[Piece]:
+    """Everything that a port admits, as pieces."""
+    if item.workload.bypasses(port):
+        return [Piece()]
+    found: list[Piece] = []
+    policies = item.at(port)
+    if policies:
+        for policy in policies:
+            for rule in policy.rules:
+                found.extend(of_rule(rule, http=http, port=port, strict=strict))
+    elif item.default(port) != "deny":
+        found.extend(of_rule(Rule(admission_conditions(item.default(port), networks, frozenset())), port=port, strict=strict))
+    denies = [
+        piece
+        for policy in (*item.denies, *item.customs)
+        for rule in policy.rules
+        for piece in of_rule(rule, http=http, deny=True, port=port)
+    ]
+    return [*subtract(found, denies), *probes(item.probe_paths(port))]
+
+
+def probes(paths: list[str]) -> list[Piece]:
+    """GET on exact paths, by anybody."""
+    return [Piece(methods=Methods(frozenset(("GET",)), False), path=Language.exact(path)) for path in paths]
+
+
+def only_by_exemption(item: Effective, port: int, networks: tuple[str, ...]) -> list[str]:
+    """The paths of declared HTTP probes that nobody could GET without an exemption for probes, or not everybody."""
+    paths = sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+    strict = item.mode(port).value == "strict"
+    try:
+        rules = allowed(replace(item, open_probes=False), port, True, strict, networks)
+        return [path for path in paths if subtract(probes([path]), rules)]
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return paths

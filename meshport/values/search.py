@@ -1,0 +1,127 @@
+"""Whether a search finds the whole of each text of a regular expression's language.
+
+Linkerd's proxy searches a path or header value and takes it where the match found covers all of it. The search is leftmost-first (docs.rs/regex,
+"Regex::find"): `/a|/ab` finds `/a` in `/ab`, so `/ab` is refused although the expression describes it. An end anchor makes the search try on. Without
+one, the answer here is yes where the expression is one-unambiguous (Brüggemann-Klein: no two positions that can follow one another's place share a
+character) and all of it is greedy: then a text has one way through and the search goes on for as long as it can. That is enough for what people
+write; for the others the answer is no, which is on the safe side.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from lark import Token, Tree
+
+from meshport.values import _grammar, charset
+from meshport.values.charset import Charset
+from meshport.values.regex import parse
+from meshport.values.terms import Alt, Cat, Chars, Rep, Term, Text
+
+MOST_POSITIONS = 400
+
+
+@lru_cache(maxsize=4096)
+def finds_whole(pattern: str) -> bool:
+    """Whether a leftmost-first search finds every text of the language from end to end. Raises what `regex.parse` raises."""
+    term = parse(pattern, "rust")
+    tree = _grammar.parse("regex", pattern, "a regular expression")
+    top = tree.children[0]
+    assert isinstance(top, Tree)
+    if all(_ends_in_anchor(sequence) for sequence in top.children):
+        return True
+    if any(_lazy(token) for token in tree.scan_values(lambda item: isinstance(item, Token))):
+        return False
+    try:
+        return _Positions().unambiguous(term)
+    except OverflowError:
+        return False
+
+
+def _ends_in_anchor(sequence: Token | Tree[Token]) -> bool:
+    if not isinstance(sequence, Tree) or not sequence.children:
+        return False
+    last = sequence.children[-1]
+    return isinstance(last, Tree) and last.data == "anchor" and str(last.children[0]) in ("$", "\\z")
+
+
+def _lazy(token: Token) -> bool:
+    if token.type == "COUNT":
+        return len(token) > 1 and token.endswith("?")
+    return token.type in ("FLAGS", "OPEN") and "U" in token and "<" not in token
+
+
+class _Positions:
+    """The positions of an expression and which may follow which (Glushkov's construction)."""
+
+    def __init__(self) -> None:
+        self.sets: list[Charset] = []
+        self.follow: list[set[int]] = []
+
+    def unambiguous(self, term: Term) -> bool:
+        _, first, _ = self._walk(term)
+        return self._apart(first) and all(self._apart(after) for after in self.follow)
+
+    def _apart(self, positions: set[int]) -> bool:
+        seen: Charset = charset.of("")
+        for position in sorted(positions):
+            if charset.intersection(seen, self.sets[position]):
+                return False
+            seen = charset.union(seen, self.sets[position])
+        return True
+
+    def _walk(self, term: Term) -> tuple[bool, set[int], set[int]]:
+        """Whether the empty text is of the term, the positions that it starts and those that it ends with."""
+        if isinstance(term, Chars):
+            return self._position(term.of)
+        if isinstance(term, Text):
+            return self._walk(Cat(tuple(Chars(charset.of(char)) for char in term.text)))
+        if isinstance(term, Cat):
+            return self._sequence(list(term.parts))
+        if isinstance(term, Alt):
+            found = [self._walk(part) for part in term.parts]
+            if any(empty for empty, _, _ in found[:-1]):
+                raise OverflowError  # an empty alternative is taken before the ones after it
+            return (
+                any(empty for empty, _, _ in found),
+                set().union(*(one for _, one, _ in found)),
+                set().union(*(last for _, _, last in found)),
+            )
+        return self._repeated(term)
+
+    def _position(self, chars: Charset) -> tuple[bool, set[int], set[int]]:
+        number = len(self.sets)
+        if number >= MOST_POSITIONS:
+            raise OverflowError
+        self.sets.append(chars)
+        self.follow.append(set())
+        return False, {number}, {number}
+
+    def _sequence(self, parts: list[Term]) -> tuple[bool, set[int], set[int]]:
+        empty, first, last = True, set[int](), set[int]()
+        for part in parts:
+            its_empty, its_first, its_last = self._walk(part)
+            for position in last:
+                self.follow[position] |= its_first
+            first = first | its_first if empty else first
+            last = last | its_last if its_empty else its_last
+            empty = empty and its_empty
+        return empty, first, last
+
+    def _repeated(self, term: Rep) -> tuple[bool, set[int], set[int]]:
+        if term.most is None:
+            if term.least > 1:
+                return self._sequence([*[term.body] * (term.least - 1), Rep(term.body, 1, None)])
+            empty, first, last = self._walk(term.body)
+            for position in last:
+                self.follow[position] |= first
+            return empty or term.least == 0, first, last
+        if (term.least, term.most) == (0, 1):
+            _, first, last = self._walk(term.body)
+            return True, first, last
+        if term.most == 0:
+            return True, set(), set()
+        tail: list[Term] = []
+        for _ in range(min(term.most - term.least, MOST_POSITIONS)):
+            tail = [Rep(Cat((term.body, *tail)), 0, 1)]
+        return self._sequence([*[term.body] * min(term.least, MOST_POSITIONS), *tail])
