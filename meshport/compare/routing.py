@@ -102,11 +102,10 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
                     out[aspect][text] = value
     if not any(match.everything or not (_match_parts(match) or match.others) for match, _ in live):
         out["unmatched"] = "404"
-    if out["rules"] == {EVERYTHING: "routes"} and not out["timeout"] and not out["retries"] and not out["filters"]:
-        own = _pods(world, Backend(routes.service, routes.host), port)
-        if out["backends"] == {EVERYTHING: {own: "1"}}:
-            return None
-    return {key: value for key, value in out.items() if value}
+    own = _pods(world, Backend(routes.service, routes.host), port)
+    if out["rules"] == {EVERYTHING: "routes"} and out["backends"] == {EVERYTHING: {own: "1"}}:
+        out["rules"], out["backends"] = {}, {}  # what would be so without any rule
+    return {key: value for key, value in out.items() if value} or None
 
 
 def _refuses(rule: RouteRule) -> bool:

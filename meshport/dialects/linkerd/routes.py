@@ -165,7 +165,7 @@ class Lowering:
             if name == "name":
                 self.out.ignore("names the route in metrics; no request is treated differently", fact)
             else:
-                self.lost(fact, "timeout", what=name, rule=shown)
+                self.lost(fact, "timeout", what=name, rule=shown, value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value)
         backends = tuple(
             replace(backend, filters=tuple(self._filter(item, shown) for item in backend.filters)) for backend in rule.backends
         )
@@ -265,9 +265,16 @@ class Lowering:
             self.out.imply("Linkerd retries only where it is told to", gather(retry), retry.src)
             retry = None
         if retry is not None and version < (2, 16):
-            for fact in (retry.attempts, retry.per_try_timeout, *dict.fromkeys(retry.conditions), *(fact for _, fact in retry.extras)):
+            told: tuple[Fact[Any] | None, ...] = (
+                retry.attempts,
+                retry.per_try_timeout,
+                *dict.fromkeys(retry.conditions),
+                *(fact for _, fact in retry.extras),
+            )
+            for fact in told:
                 if fact is not None and fact.src and not retry.default:
-                    self.lost(fact, "retries", what="retries", rule=shown)
+                    value = one_unit(int(fact.value)) if fact is retry.per_try_timeout else fact.value
+                    self.lost(fact, "retries", what="retries", rule=shown, value=value)
             retry = None
         if retry is not None:
             for name, fact in retry.extras:
