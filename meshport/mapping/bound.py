@@ -125,9 +125,16 @@ class Bound:
                 "MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so."
             )
         if not document.name:
-            self._problem("MP018", number, None, f"{document.kind} has no metadata.name; no cluster takes it", "Give it a name.")
+            self.nameless(number)
             return None
         return kind
+
+    def nameless(self, number: int) -> None:
+        """Say that a document has no name (a bare `off`, `yes` or number is none), once."""
+        document = self.bundle.documents[number]
+        text = f"{document.kind} has no metadata.name that is a text; no cluster takes it"
+        if not any(finding.code == "MP018" and finding.message.endswith(text) and finding.document == number for finding in self.findings):
+            self._problem("MP018", number, None, text, "Give it a name; put a bare number, yes, no, on or off in quotes.")
 
     def _repairable(self, document: Document, kind: Kind) -> bool:
         """A wrong kind is read as the one meant only where nothing else is wrong with the document."""

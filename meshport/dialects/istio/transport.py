@@ -44,10 +44,12 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
             said = item.get("mode", str)
             if key.isdigit() and said is not None and said.value in MODES:
                 ports[int(key)] = said.map(MODES.__getitem__)
-        if ports and level != "workload":
+        if spec.items("portLevelMtls") and level != "workload":
             ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
             ports = {}
         known = mode.map(MODES.__getitem__) if mode is not None and mode.value in MODES else None
+        if known is not None and level == "workload":  # a port without a mode takes the one of the workload
+            known = known.also(frozenset(leaf for _, item in spec.items("portLevelMtls") if not item.get("mode", str) for leaf in item.src))
         if known is None and not ports and (mode is not None or spec):
             ir.losses.append(Loss("MP110", tuple(fact for _, fact in spec.leaves()) or (Fact(None, spec.src),), number))
         ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number))
