@@ -2,9 +2,10 @@
 
 Linkerd's proxy searches a path or header value and takes it where the match found covers all of it. The search is leftmost-first (docs.rs/regex,
 "Regex::find"): `/a|/ab` finds `/a` in `/ab`, so `/ab` is refused although the expression describes it. An end anchor makes the search try on. Without
-one, the answer here is yes where the expression is one-unambiguous (Brüggemann-Klein: no two positions that can follow one another's place share a
-character) and all of it is greedy: then a text has one way through and the search goes on for as long as it can. That is enough for what people
-write; for the others the answer is no, which is on the safe side.
+one, the answer here is yes where all of it is greedy, each alternative at the top is one-unambiguous (Brüggemann-Klein: no two positions that can
+come next share a character; then a text has one way through, and the search goes on for as long as it can) or no text of it begins another, and no
+alternative takes the beginning of what a later one would take whole. That is enough for what people write; for the others the answer is no, which is
+on the safe side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from functools import lru_cache
 from lark import Token, Tree
 
 from meshport.values import _grammar, charset
+from meshport.values.automata import Is
 from meshport.values.charset import Charset
+from meshport.values.language import Language, LanguageTooLarge
 from meshport.values.regex import parse
 from meshport.values.terms import Alt, Cat, Chars, Rep, Term, Text
 
@@ -32,10 +35,49 @@ def finds_whole(pattern: str) -> bool:
         return True
     if any(_lazy(token) for token in tree.scan_values(lambda item: isinstance(item, Token))):
         return False
+    alternatives = term.parts if isinstance(term, Alt) else (term,)
+    return all(_alone(part) for part in alternatives) and not _earlier_takes_less(alternatives)
+
+
+def _alone(term: Term) -> bool:
+    parts = term.parts if isinstance(term, Cat) else (term,)
+    loops = [number for number, part in enumerate(parts) if isinstance(part, Rep) and isinstance(part.body, Chars) and part.most is None]
+    if loops:
+        last = parts[loops[-1]]
+        assert isinstance(last, Rep) and isinstance(last.body, Chars)
+        if loops[-1] == len(parts) - 1 and not set(charset.complement(last.body.of)) - set(charset.of("\n")):
+            return True  # ends in `.*`, which takes all that is left of a path or a header
+        before, after = Cat(parts[: loops[-1]]), parts[loops[-1] + 1 :]
+        if all(isinstance(part, Chars | Text) for part in after) and _no_text_begins_another(before):
+            return True  # one loop and then texts of one length: the longest is tried first
     try:
-        return _Positions().unambiguous(term)
+        return _Positions().unambiguous(term) or _no_text_begins_another(term)
     except OverflowError:
+        return _no_text_begins_another(term)
+
+
+def _no_text_begins_another(term: Term) -> bool:
+    try:
+        return _longer(term, term).is_empty()
+    except LanguageTooLarge:
         return False
+
+
+def _earlier_takes_less(alternatives: tuple[Term, ...]) -> bool:
+    """Whether a text of one alternative begins with a shorter text of one before it, which does not take the whole of it."""
+    try:
+        for position, first in enumerate(alternatives):
+            for later in alternatives[position + 1 :]:
+                if not (_longer(first, later) & ~Language(Is(first))).is_empty():
+                    return True
+    except LanguageTooLarge:
+        return True
+    return False
+
+
+def _longer(one: Term, other: Term) -> Language:
+    """The texts of the other that begin with a shorter text of the one."""
+    return Language(Is(Cat((one, Rep(Chars(charset.ALL), 1, None))))) & Language(Is(other))
 
 
 def _ends_in_anchor(sequence: Token | Tree[Token]) -> bool:

@@ -22,6 +22,12 @@ from meshport.values.search import finds_whole
         "/v[12]/x",
         "a{2,3}b",
         ".*",
+        "/users|/orders",
+        "/.*c",
+        "/.*/x/.*",
+        ".*\\.css",
+        "/users/.*|/orders/.*",
+        "gold|silver",
     ],
 )
 def test_whole(pattern: str) -> None:

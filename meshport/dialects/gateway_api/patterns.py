@@ -8,6 +8,7 @@ from functools import lru_cache
 from meshport.ir.authorization import Pattern
 from meshport.values.language import BARE_PATHS, TEXT, Language
 from meshport.values.problems import ValueProblem
+from meshport.values.search import finds_whole
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
@@ -196,59 +197,13 @@ def top_level(regex: str) -> list[str]:
     return [*parts, current]
 
 
-_OPENING = re.compile(r"\(\?(?:P?<\w+>|[A-Za-z-]*:)|\(")
-_LAZY = re.compile(r"(?<!\\)[*+?}]\?")
-
-
 @lru_cache(maxsize=4096)
 def spans(regex: str) -> bool:
-    """Whether Linkerd, which takes the leftmost first match and wants it to be the whole text, takes every text of the expression.
-
-    `/a|/ab` finds `/a` in `/ab`, so it does not take it. An anchor at the end, or a last alternative that reaches there, makes it look on.
-    """
-    if len(top_level(regex)) == 1 and regex.endswith("$") and not regex.endswith("\\$"):
-        return True
-    if _LAZY.search(regex):
+    """Whether Linkerd, which takes the leftmost first match and wants it to be the whole text, takes every text of the expression."""
+    try:
+        return finds_whole(regex)
+    except ValueProblem:
         return False
-    for start, end, parts in _choices(regex):
-        for number, first in enumerate(parts):
-            if first.endswith("$") and not first.endswith("\\$"):
-                continue
-            for later in parts[number + 1 :]:
-                one = bare(regex[:start] + first + regex[end:])
-                other = bare(regex[:start] + later + regex[end:])
-                try:
-                    taken = Language.regex(one)
-                    if not (Language.regex(other) & ~taken & Language.regex(f"(?:{one}).+")).is_empty():
-                        return False
-                except ValueProblem:
-                    return False
-    return True
-
-
-def _choices(regex: str) -> list[tuple[int, int, list[str]]]:
-    """The places of an expression where it has alternatives: from, to, and what they are."""
-    found = [(0, len(regex), top_level(regex))]
-    stack: list[int] = []
-    at, in_class = 0, -1
-    while at < len(regex):
-        char = regex[at]
-        if char == "\\":
-            at += 2
-            continue
-        if in_class >= 0:
-            in_class = -1 if char == "]" and at > in_class + 1 + (regex[in_class + 1] == "^") else in_class
-        elif char == "[":
-            in_class = at
-        elif char == "(" and (opening := _OPENING.match(regex, at)):
-            at = opening.end()
-            stack.append(at)
-            continue
-        elif char == ")" and stack:
-            start = stack.pop()
-            found.append((start, at, top_level(regex[start:at])))
-        at += 1
-    return [entry for entry in found if len(entry[2]) > 1]
 
 
 def anchored(pattern: Pattern) -> str:
