@@ -67,6 +67,7 @@ def run(
     common.choice("--fail-on", fail_on, common.FAIL_ON)
     if target is None:
         raise UsageError("no target; name the mesh to convert to with --to istio or --to linkerd")
+    output = None if output == "-" else output  # as with every tool: standard output
     reports = common.check_reports(report, output)
     if ledger:
         common.check_target(ledger, "--ledger", output)
