@@ -14,7 +14,7 @@ WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "
 CLUSTER_DOMAIN = "cluster.local"
 
 
-class Undecided(Exception):  # noqa: N818 (a verdict, not a mishap)
+class Undecided(Exception):
     """The manifests and the request do not settle the question (external authorization, a missing address, ...)."""
 
 
