@@ -43,7 +43,7 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
                 memo[key] = _port(item, port, http, options)
             found[subjects.access(item.workload.ref, port)] = memo[key]
     for name, namespace in sorted(ir.world.namespaces.items()):
-        if namespace.meshed is not None:
+        if namespace.meshed is not None and namespace.meshed.value:  # to be kept out and not to be taken in is the same
             found[subjects.membership(name)] = {"meshed": namespace.meshed.value}
     return found
 
