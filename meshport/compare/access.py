@@ -82,9 +82,8 @@ def mentioned(item: Effective) -> set[int]:
 
 
 def _port(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, Any]:
-    strict = item.mode(port).value == "strict"
     try:
-        pieces = allowed(item, port, http, strict, options.cluster_networks)
+        pieces = allowed(item, port, http, options.cluster_networks)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return {"undecided": str(error)}
     return {"allow": _rows(pieces, options.trust_domain)}

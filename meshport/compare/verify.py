@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
-from meshport.effective.admitted import allowed
+from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.sets import Methods, label
 from meshport.ir.base import Fact
@@ -98,15 +98,14 @@ def _compare(
     item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options
 ) -> tuple[list[Piece], list[Piece], int] | None:
     try:
-        one = allowed(item, port, https[0], item.mode(port).value == "strict", options.cluster_networks)
-        two = allowed(other, port, https[1], other.mode(port).value == "strict", options.cluster_networks)
+        rules = ruled(item, port, https[0], options.cluster_networks)
+        one = [*rules, *probes(item.probe_paths(port))]
+        two = allowed(other, port, https[1], options.cluster_networks)
         if len(one) * len(two) > MOST_PAIRS:
             return None
         widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece)]
-        ruled = one
-        if item.open_probes:  # what the mesh itself keeps open for the kubelet is no rule of anybody's; the target has its own way (MP229)
-            ruled = allowed(replace(item, open_probes=False), port, https[0], item.mode(port).value == "strict", options.cluster_networks)
-        narrowed = [piece for piece in subtract(ruled, two) if _real(piece)]
+        # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
+        narrowed = [piece for piece in subtract(rules, two) if _real(piece)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
     return widened, narrowed, len(one) + len(two)
@@ -114,8 +113,7 @@ def _compare(
 
 def _probes(item: Effective, port: int | None) -> list[Piece]:
     """GET on the exact paths of declared probes: the one thing that may be newly allowed (the kubelet has no identity)."""
-    paths = [probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port]
-    found = [Piece(methods=Methods(frozenset(("GET",)), False), path=Language.exact(path)) for path in paths]
+    found = probes(probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port)
     if any(probe.kind == "grpc" and probe.port == port for probe in item.workload.probes):
         found.append(Piece(methods=Methods(frozenset(("POST",)), False), path=Language.exact("/grpc.health.v1.Health/Check")))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 LONGEST = 63
 
@@ -16,3 +17,11 @@ def name(*parts: str) -> str:
         return text
     digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
     return text[: LONGEST - 7].rstrip("-") + "-" + digest
+
+
+def unique(wanted: str, taken: Callable[[str], bool], *, label: bool = True) -> str:
+    """The name wanted, or the first with a number behind it that is not taken; with `label` the numbered one is cut as a DNS label."""
+    found, number = wanted, 2
+    while taken(found):
+        found, number = name(wanted, str(number)) if label else f"{wanted}-{number}", number + 1
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
@@ -11,11 +11,17 @@ from meshport.ir.authorization import Rule
 from meshport.values.language import Language, LanguageTooLarge
 
 
-def allowed(item: Effective, port: int | None, http: bool, strict: bool, networks: tuple[str, ...]) -> list[Piece]:
+def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
     """Everything that a port admits, as pieces."""
+    return [*ruled(item, port, http, networks), *probes(item.probe_paths(port))]
+
+
+def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
+    """What the policies and the default of a port admit, without what a mesh keeps open for the kubelet by itself."""
     if item.workload.bypasses(port):
         return [Piece()]
     found: list[Piece] = []
+    strict = item.mode(port).value == "strict"
     policies = item.at(port)
     if policies:
         for policy in policies:
@@ -29,10 +35,10 @@ def allowed(item: Effective, port: int | None, http: bool, strict: bool, network
         for rule in policy.rules
         for piece in of_rule(rule, http=http, deny=True, port=port)
     ]
-    return [*subtract(found, denies), *probes(item.probe_paths(port))]
+    return subtract(found, denies)
 
 
-def probes(paths: list[str]) -> list[Piece]:
+def probes(paths: Iterable[str]) -> list[Piece]:
     """GET on exact paths, by anybody."""
     return [Piece(methods=Methods(frozenset(("GET",)), False), path=Language.exact(path)) for path in paths]
 
@@ -40,9 +46,8 @@ def probes(paths: list[str]) -> list[Piece]:
 def only_by_exemption(item: Effective, port: int, networks: tuple[str, ...]) -> list[str]:
     """The paths of declared HTTP probes that nobody could GET without an exemption for probes, or not everybody."""
     paths = sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
-    strict = item.mode(port).value == "strict"
     try:
-        rules = allowed(replace(item, open_probes=False), port, True, strict, networks)
+        rules = ruled(item, port, True, networks)
         return [path for path in paths if subtract(probes([path]), rules)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return paths

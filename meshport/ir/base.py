@@ -31,6 +31,10 @@ class Fact(Generic[T]):
         """The same leaves, another value."""
         return Fact(function(self.value), self.src, self.feature)
 
+    def holding(self, value: U) -> Fact[U]:
+        """The same leaves, this value: for what was concluded from them and not computed from the old one."""
+        return Fact(value, self.src, self.feature)
+
     def also(self, *others: Fact[Any] | Src | None) -> Fact[T]:
         """The same value, known from more leaves."""
         return Fact(self.value, sources(self, *others), self.feature)

@@ -130,11 +130,10 @@ class Bound:
         return kind
 
     def nameless(self, number: int) -> None:
-        """Say that a document has no name (a bare `off`, `yes` or number is none), once."""
+        """Say that a document has no name (a bare `off`, `yes` or number is none)."""
         document = self.bundle.documents[number]
         text = f"{document.kind} has no metadata.name that is a text; no cluster takes it"
-        if not any(finding.code == "MP018" and finding.message.endswith(text) and finding.document == number for finding in self.findings):
-            self._problem("MP018", number, None, text, "Give it a name; put a bare number, yes, no, on or off in quotes.")
+        self._problem("MP018", number, None, text, "Give it a name; put a bare number, yes, no, on or off in quotes.")
 
     def _repairable(self, document: Document, kind: Kind) -> bool:
         """A wrong kind is read as the one meant only where nothing else is wrong with the document."""

@@ -26,7 +26,7 @@ from meshport.mapping.table import builtin
 
 NEWEST = {"istio": "1.31", "linkerd": "2.20"}
 READS = {"istio": ("istio", "gateway-api"), "linkerd": ("linkerd", "gateway-api", "smi")}
-TOOLS = Path("/work/shared/tools")
+TOOLS = Path(__file__).resolve().parents[3] / "shared" / "tools"
 
 
 def service(

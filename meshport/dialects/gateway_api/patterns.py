@@ -197,7 +197,6 @@ def top_level(regex: str) -> list[str]:
     return [*parts, current]
 
 
-@lru_cache(maxsize=4096)
 def spans(regex: str) -> bool:
     """Whether Linkerd, which takes the leftmost first match and wants it to be the whole text, takes every text of the expression."""
     try:

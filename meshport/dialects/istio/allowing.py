@@ -13,7 +13,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.istio.strict import write_transport
-from meshport.dialects.naming import name
+from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
 from meshport.effective.admitted import only_by_exemption
@@ -230,7 +230,7 @@ def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy
 
 
 def _say(
-    out: Output, options: Options, draft: Draft, port: int, policy: Policy, rule: Rule, document: int, piece: Piece, base: Src
+    out: Output, options: Options, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, piece: Piece, base: Src
 ) -> None:
     try:
         operation, when = operations(piece, port)
@@ -240,7 +240,7 @@ def _say(
         return
     if not peers:
         return
-    if piece.who.include is None:
+    if piece.who.include is None and port is not None:
         draft.plaintext.add(port)
     server = policy.ref.src if policy.ref is not None else NOWHERE
     draft.rules.append(Written([entry for entry in peers if entry], operation, when, piece.src | base | server))
@@ -276,11 +276,9 @@ def _wanted_name(policies: list[Policy]) -> str:
 
 
 def _unique(wanted: str, taken: set[str]) -> str:
-    unique, number = wanted, 2
-    while unique in taken:
-        unique, number = name(wanted, str(number)), number + 1
-    taken.add(unique)
-    return unique
+    found = unique(wanted, taken.__contains__)
+    taken.add(found)
+    return found
 
 
 def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
@@ -345,7 +343,7 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
                     draft.origins.append(document)
                 try:
                     for piece in of_rule(rule, port=port):
-                        _say(out, options, draft, port, policy, rule, document, piece, base)  # type: ignore[arg-type]
+                        _say(out, options, draft, port, policy, rule, document, piece, base)
                 except (Unsayable, ValueError) as error:
                     _left_out(out, draft, port, policy, rule, document, str(error))
             if policy.document not in draft.origins:

@@ -9,7 +9,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import Enrolment
 from meshport.dialects.enrolment import lower as enrol
-from meshport.dialects.output import Output
+from meshport.dialects.output import Obj, Output
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -44,11 +44,11 @@ def lift(bound: Bound, ir: IR) -> None:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """`istio-injection: enabled` on enrolled namespaces; `sidecar.istio.io/inject` on pods that differ from theirs."""
 
-    def namespace(obj, meshed, *because):  # type: ignore[no-untyped-def]
+    def namespace(obj: Obj, meshed: bool, *because: Fact[bool]) -> None:
         if meshed:
             obj.set(("metadata", "labels", "istio-injection"), "enabled", *because)
 
-    def pod(obj, path, meshed, *because):  # type: ignore[no-untyped-def]
+    def pod(obj: Obj, path: tuple[str, ...], meshed: bool, *because: Fact[bool]) -> None:
         obj.set((*path, "metadata", "labels", "sidecar.istio.io/inject"), "true" if meshed else "false", *because)
 
     enrol(ir, out, Enrolment(namespace, pod, "kubectl label namespace {namespace} istio-injection=enabled --overwrite"))

@@ -104,8 +104,8 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
         base = ServicePolicy(
             ref,
             "DestinationRule",
-            host.map(lambda _, found=service: found) if service else None,  # type: ignore[misc]
-            host.map(lambda _, found=full: found),  # type: ignore[misc]
+            host.holding(service) if service else None,
+            host.holding(full),
             None,
             (),
             number,

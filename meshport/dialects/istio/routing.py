@@ -219,8 +219,8 @@ def _string(place: Cursor, presence: bool = False) -> Fact[Pattern] | None:
     for kind in ("exact", "prefix", "regex"):
         if (fact := place.text(kind)) is not None:
             if presence and kind == "regex" and fact.value == "*":
-                return fact.map(lambda _: Pattern("any"))
-            return fact.map(lambda text, kind=kind: Pattern(kind, text))  # type: ignore[misc]
+                return fact.holding(Pattern("any"))
+            return fact.holding(Pattern(kind, fact.value))
     return Fact(Pattern("any"), place.src, "routing.match.headers") if presence else None
 
 

@@ -222,11 +222,9 @@ class _VirtualService:
     # -- one rule
 
     def _unique(self, wanted: str) -> str:
-        base, number, name = wanted or "rule", 2, wanted or "rule"
-        while name in self.names:
-            name, number = f"{base}-{number}", number + 1
-        self.names.add(name)
-        return name
+        found = naming.unique(wanted or "rule", self.names.__contains__, label=False)
+        self.names.add(found)
+        return found
 
     def _rule(self, obj: Obj, index: int, rule: RouteRule, routes: ServiceRoutes, by_port: bool) -> int:
         """Writes one rule; gives how many were written."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.naming import name
+from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import glob_accepts, label
@@ -180,28 +180,30 @@ def references(
 
 def _shared(out: Output, kind: str, ref: Ref, spec: dict[str, Any], owner: int, because: Src) -> str:
     """The name of an authentication that several grants share. The input's object of that name is taken where it says the same, never changed."""
-    unique, number = ref.name, 2
-    while True:
-        standing = out.bundle_object("policy.linkerd.io", kind, Ref(ref.namespace, unique))
-        if standing is None or out.bundle.documents[standing].value.get("spec") == spec:
-            break
-        unique, number = f"{ref.name}-{number}", number + 1
-    obj = out.object(POLICY, kind, Ref(ref.namespace, unique), owner=owner, rank=40, because=because)
+
+    def says_otherwise(called: str) -> bool:
+        standing = out.bundle_object("policy.linkerd.io", kind, Ref(ref.namespace, called))
+        return standing is not None and out.bundle.documents[standing].value.get("spec") != spec
+
+    found = unique(ref.name, says_otherwise)
+    obj = out.object(POLICY, kind, Ref(ref.namespace, found), owner=owner, rank=40, because=because)
     for key, values in spec.items():
         for position, value in enumerate(values):
             obj.set(("spec", key, position), value, because)
-    return unique
+    return found
 
 
 def free(out: Output, namespace: str, wanted: str, *kinds: tuple[str, str]) -> str:
     """A name that no object of these API versions and kinds has yet, here or in the input; authentications and policies are looked at as well."""
-    unique, number = wanted, 2
     looked = (*kinds, (POLICY, "AuthorizationPolicy"), (POLICY, "MeshTLSAuthentication"))
-    while any(out.taken(api, kind, Ref(namespace, unique)) for api, kind in looked) or out.taken(
-        POLICY, "NetworkAuthentication", Ref(namespace, f"{unique}-networks")
-    ):
-        unique, number = name(wanted, str(number)), number + 1
-    return unique
+
+    def taken(called: str) -> bool:
+        networks = Ref(namespace, f"{called}-networks")
+        return any(out.taken(api, kind, Ref(namespace, called)) for api, kind in looked) or out.taken(
+            POLICY, "NetworkAuthentication", networks
+        )
+
+    return unique(wanted, taken)
 
 
 def _written(item: Any, options: Options) -> str:

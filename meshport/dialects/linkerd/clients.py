@@ -105,8 +105,9 @@ class Clients:
         """Why Linkerd's admission webhook refuses the policy (Linkerd reference 1.5); the empty text where it does not."""
         if kind.value == "Namespace" and name.value != here.namespace:
             return f"targetRef names Namespace {name.value}, and only the policy's own can be named"
-        kinds = [item.at("kind").value for item in root.each("spec", "requiredAuthenticationRefs")]
-        for item in root.each("spec", "requiredAuthenticationRefs"):
+        refs = root.each("spec", "requiredAuthenticationRefs")
+        kinds = [item.at("kind").value for item in refs]
+        for item in refs:
             named, group = item.at("kind").value, str(item.at("group").value or "")
             if named in ("MeshTLSAuthentication", "NetworkAuthentication") and group.lower() != POLICY:
                 return f"a reference to a {named} has to name group {POLICY}"

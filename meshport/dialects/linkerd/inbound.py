@@ -77,7 +77,7 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
             ir.losses.append(Loss("MP221", tuple(fact for _, fact in spec.leaves()), number))
             continue
         selector = spec.selector("podSelector")
-        port = spec.at("port").fact(int) or spec.text("port")
+        port: Fact[int | str] | None = spec.at("port").fact(_port)
         if port is None:
             continue
         ref = root.ref()
@@ -96,12 +96,18 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
                 tuple(rules),
                 number,
                 "Server",
-                port,  # type: ignore[arg-type]
+                port,
                 Fact(kind, protocol.src if protocol is not None else NOWHERE, "server.protocol"),
                 bool(entries),
                 access,
             )
         )
+
+
+def _port(value: object) -> int | str:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return value
+    raise ValueError
 
 
 def _default_rules(access: Fact[str], entries: list[Entry], options: Options) -> Iterable[Rule]:

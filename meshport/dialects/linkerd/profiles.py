@@ -100,7 +100,7 @@ def _with_services(
             number for number, routes in enumerate(out) if routes.service is not None and routes.service.value == ref and not routes.problem
         ]
         rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
-        own = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
+        own = root.ref().holding(ref)
         host = Fact(f"{ref.name}.{ref.namespace}.svc", own.src)
         alone = ServiceRoutes(
             own, "Service", own, host, None, (rule,), "first", "forward", service.document,

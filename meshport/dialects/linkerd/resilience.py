@@ -45,7 +45,7 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
         own = {key: fact for key, fact in notes.items() if key.startswith("balancer.")}
         if not own:
             continue
-        known = root.ref().map(lambda _, ref=ref: ref)  # type: ignore[misc]
+        known = root.ref().holding(ref)
         base = ServicePolicy(known, "Service", known, known.map(lambda ref: f"{ref.name}.{ref.namespace}"), None, (), service.document)
         if ref in profiled:
             reason = "a ServiceProfile of the Service switches its failure accrual off"

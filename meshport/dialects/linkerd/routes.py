@@ -220,10 +220,10 @@ class Lowering:
         if listed is None:
             self.say("MP321", match.src, aspects=ASPECTS, rule=shown, method=str(match.method.value))
             return []
-        return [replace(match, method=match.method.map(lambda _, word=word: Pattern("exact", word))) for word in listed]  # type: ignore[misc]
+        return [replace(match, method=match.method.holding(Pattern("exact", word))) for word in listed]
 
     def _filter(self, item: Filter, shown: str) -> Filter:
-        parts = []
+        parts: list[tuple[str, Fact[Any]]] = []
         for what, fact in item.parts:
             name = what.partition(":")[2]
             text = str(fact.value)
@@ -234,12 +234,12 @@ class Lowering:
             elif item.kind == "redirect" and what == "code" and fact.value not in CODES:
                 near = 301 if fact.value == 308 else 302
                 self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, answer=fact.value, near=near)
-                parts.append((what, fact.map(lambda _, near=near: near)))  # type: ignore[misc]
+                parts.append((what, fact.holding(near)))
             elif item.kind == "redirect" and what == "hostname" and ":" in text:
                 host, _, port = text.partition(":")
-                parts.append((what, fact.map(lambda _, host=host: host)))  # type: ignore[misc]
+                parts.append((what, fact.holding(host)))
                 if port.isdigit() and item.part("port") is None:
-                    parts.append(("port", fact.map(lambda _, port=port: int(port))))  # type: ignore[misc]
+                    parts.append(("port", fact.holding(int(port))))
             elif item.kind == "redirect" and what not in ("scheme", "hostname", "path", "prefix", "port", "code"):
                 if fact.value not in ({}, None):
                     self.lost(fact, "filters", what=f"redirect {what}", rule=shown)

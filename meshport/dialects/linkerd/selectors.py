@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from meshport.dialects.naming import unique
 from meshport.effective.access import Access, Effective, Region
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src
 
@@ -127,9 +128,6 @@ def set_name(selector: Selector, fallback: str, taken: set[str]) -> str:
     name = next((labels[key] for key in _NAMING if labels.get(key)), fallback)
     if name in taken and fallback not in taken:
         name = fallback
-    number = 2
-    unique = name
-    while unique in taken:
-        unique, number = f"{name}-{number}", number + 1
-    taken.add(unique)
-    return unique
+    found = unique(name, taken.__contains__, label=False)
+    taken.add(found)
+    return found
