@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import METHODS, bare, language, top_level
-from meshport.dialects.gateway_api.routes import annotations_of, idle_notes, linkerd_retry, timeouts_of, unreadable
 from meshport.dialects.smi import splits
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources

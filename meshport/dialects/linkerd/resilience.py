@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.gateway_api.routes import annotations_of
 from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
