@@ -16,7 +16,7 @@ from meshport.effective.admitted import allowed
 from meshport.effective.pieces import Piece, Unsayable
 from meshport.effective.sets import METHODS, Identities, Networks, label
 from meshport.ir.authorization import PORT
-from meshport.ir.base import Fact
+from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
@@ -26,13 +26,20 @@ from meshport.values.paths import NORMALISED
 Canonical = dict[str, dict[str, Any]]
 
 
-def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None) -> Canonical:
-    """The access of every meshed workload. `ports` adds ports by workload that the other side speaks of."""
+def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()) -> Canonical:
+    """The access of every workload that a mesh governs: this one, or, for those of `governed`, the other side's.
+
+    `ports` adds ports by workload that the other side speaks of.
+    """
     access = Access(ir, Fact("all-unauthenticated"))
     found: Canonical = {}
     memo: dict[Any, dict[str, Any]] = {}
     for item in access.workloads:
         if item.meshed is False:
+            if item.workload.ref in governed:
+                numbers = set(ports_of([item], ir.world)) | (ports or {}).get(str(item.workload.ref), set())
+                for port in [*sorted(numbers), None]:
+                    found[subjects.access(item.workload.ref, port)] = {"allow": _rows([Piece()], options.trust_domain)}
             continue
         own = set(ports_of([item], ir.world)) | mentioned(item)
         own |= (ports or {}).get(str(item.workload.ref), set())
@@ -43,7 +50,7 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
                 memo[key] = _port(item, port, http, options)
             found[subjects.access(item.workload.ref, port)] = memo[key]
     for name, namespace in sorted(ir.world.namespaces.items()):
-        if namespace.meshed is not None and namespace.meshed.value:  # to be kept out and not to be taken in is the same
+        if ir.enrols and namespace.meshed is not None and namespace.meshed.value:  # to be kept out and not to be taken in is the same
             found[subjects.membership(name)] = {"meshed": namespace.meshed.value}
     return found
 
@@ -54,6 +61,11 @@ def speaks_http(item: Effective, port: int | None, world: World) -> bool:
         if policy.protocol is not None:
             return protocols.is_http(policy.protocol.value)
     return port is None or protocols.is_http(protocols.of_port(item.workload, port, world)[0])
+
+
+def governed(ir: IR) -> frozenset[Ref]:
+    """The workloads that the mesh governs, or may."""
+    return frozenset(workload.ref for workload in ir.world.workloads if ir.world.meshed(workload) is not False)
 
 
 def known_ports(ir: IR) -> dict[str, set[int]]:

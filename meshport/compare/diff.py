@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.compare import access, routing
 from meshport.dialects.base import Options
+from meshport.ir.base import Ref
 from meshport.ir.model import IR
 
 
@@ -23,9 +24,11 @@ class Change:
     findings: list[int] = field(default_factory=list)
 
 
-def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None) -> dict[str, dict[str, Any]]:
+def canonical(
+    ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
+) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {**access.canonical(ir, options, ports), **routing.canonical(ir)}
+    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir)}
 
 
 MEMBERSHIP = "mesh membership of namespace"
@@ -38,7 +41,15 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
     for side in (old, new):
         for workload, numbers in access.known_ports(side).items():
             ports.setdefault(workload, set()).update(numbers)
-    return canonical(old, old_options, ports), canonical(new, new_options, ports)
+    before, after = access.governed(old), access.governed(new)
+    sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
+    if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare
+        return _without_membership(sided[0]), _without_membership(sided[1])
+    return sided
+
+
+def _without_membership(side: Canonical) -> Canonical:
+    return {subject: data for subject, data in side.items() if not subject.startswith(MEMBERSHIP)}
 
 
 def changes(before: Canonical, after: Canonical) -> list[Change]:

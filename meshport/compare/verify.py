@@ -54,7 +54,7 @@ def verify(old: IR, new: IR, options: Options, canon: tuple[Canonical, Canonical
     memo: dict[Any, tuple[list[Piece], list[Piece], int] | None] = {}
     for item in before.workloads:
         other = after.get((item.workload.ref, item.workload.kind))
-        if other is None or item.meshed is False:
+        if other is None or (item.meshed is False and other.meshed is False):
             continue
         ports = {*ports_of([item], old.world), *mentioned(item), *mentioned(other)}
         for port in [*sorted(ports), None]:
@@ -103,6 +103,8 @@ def _compare(
         two = allowed(other, port, https[1], options.cluster_networks)
         if len(one) * len(two) > MOST_PAIRS:
             return None
+        if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
+            return [], [], len(one) + len(two)
         widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
         narrowed = [piece for piece in subtract(rules, two) if _real(piece)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "istio": "meshport.dialects.istio",
     "linkerd": "meshport.dialects.linkerd",
+    "cilium": "meshport.dialects.cilium",
 }
 
 

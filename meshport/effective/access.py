@@ -34,6 +34,7 @@ class Effective:
     admission_level: str
     meshed: bool | None
     open_probes: bool = False
+    beside: tuple[Effective, ...] = ()  # what stays in force next to the mesh: a request has to pass it too
     opened: tuple[Policy, ...] = ()  # allows that let everything through, and those that they make void
 
     def mode(self, port: int | None) -> Fact[str]:
@@ -79,6 +80,7 @@ class Effective:
             self.meshed,
             self.workload.bypassed.value if self.workload.bypassed is not None else (),
             self.workload.demanding.value if self.workload.demanding is not None else (),
+            tuple(other.key for other in self.beside),
         )
 
 
@@ -118,6 +120,7 @@ class Access:
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
         self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
+        self._beside = [Access(other, default_admission, default_mode) for other in ir.beside]
         self.workloads = [self.of(workload) for workload in self.world.workloads]
 
     def of(self, workload: Workload) -> Effective:
@@ -131,7 +134,7 @@ class Access:
         }
         admission, level = self._admission(workload)
         allows, opened = chosen["allow"], ()
-        if any(opens(policy) for policy in allows):
+        if any(opens(policy) for policy in allows) or not any(policy.closing for policy in allows):
             allows, opened = (), allows
         return Effective(
             workload,
@@ -143,6 +146,7 @@ class Access:
             level,
             self.world.meshed(workload),
             self.ir.open_probes,
+            tuple(other.of(workload) for other in self._beside),
             opened,
         )
 
@@ -187,7 +191,9 @@ class Access:
             for policy in _in(self._policies, namespace)
             if policy.action.value == "allow" and policy.subject.value.selector.everything and policy.port is None
         ]
-        return [] if any(opens(policy) for policy in found) else sorted(found, key=lambda item: item.ref.value)
+        if any(opens(policy) for policy in found) or not any(policy.closing for policy in found):
+            return []
+        return sorted(found, key=lambda item: item.ref.value)
 
     def namespace_denies(self, namespace: str) -> list[Policy]:
         """The denies that hold for every pod of a namespace."""

@@ -12,13 +12,31 @@ from meshport.values.language import Language, LanguageTooLarge
 
 
 def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
-    """Everything that a port admits, as pieces."""
-    return [*ruled(item, port, http, networks), *probes(item.probe_paths(port))]
+    """Everything that a port admits, as pieces; what stays in force beside the mesh has to admit it as well."""
+    found = [*ruled(item, port, http, networks), *probes(item.probe_paths(port))]
+    for other in item.beside:
+        found = meet(found, allowed(other, port, http, networks))
+    return found
+
+
+def meet(one: Iterable[Piece], other: Iterable[Piece]) -> list[Piece]:
+    """The requests that are in both. Raises Unsayable where it cannot be computed."""
+    others = list(other)
+    found = []
+    for piece in one:
+        for its in others:
+            try:
+                both = piece.meet(its)
+            except ValueError as error:
+                raise Unsayable(str(error)) from None
+            if not both.empty:
+                found.append(both)
+    return found
 
 
 def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
     """What the policies and the default of a port admit, without what a mesh keeps open for the kubelet by itself."""
-    if item.workload.bypasses(port):
+    if item.meshed is False or item.workload.bypasses(port):
         return [Piece()]
     found: list[Piece] = []
     strict = item.mode(port).value == "strict"

@@ -9,13 +9,15 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
-from meshport.ir.authorization import Network
+from meshport.ir.authorization import Entity, Labelled, Network
+from meshport.ir.base import Selector
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import TEXT
 
 if TYPE_CHECKING:
     from meshport.values.language import Language
 
+CLUSTER, WORLD = Entity("cluster"), Entity("world")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
 
@@ -24,13 +26,31 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 
 def _fits(pattern: Any, identity: Any) -> bool:
     """Whether every identity of the second pattern is one of the first."""
+    if isinstance(pattern, Entity):
+        return pattern == identity or (pattern == CLUSTER and identity != WORLD)
+    if isinstance(identity, Entity):
+        return False
     if pattern == EVERYONE:
         return True
+    if isinstance(identity, Labelled):
+        return _labels_fit(pattern, identity)
+    if isinstance(pattern, Labelled):
+        return pattern.selector.everything and isinstance(identity, Identity) and pattern.namespace in ("", identity.namespace)
     if isinstance(pattern, Identity) and isinstance(identity, Identity):
         return pattern.covers(identity)
     if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity):
         return identity.exact and glob_accepts(pattern, identity)
     return bool(pattern == identity)
+
+
+def _labels_fit(pattern: Any, pods: Labelled) -> bool:
+    """Whether a peer holds all pods of a label selector, as far as the selectors alone tell."""
+    if isinstance(pattern, Identity):
+        return pattern.service_account is None and pattern.namespace in (None, pods.namespace)
+    if not isinstance(pattern, Labelled) or pattern.namespace not in ("", pods.namespace):
+        return False
+    mine, its = pattern.selector, pods.selector
+    return set(mine.labels) <= set(its.labels) and set(mine.expressions) <= set(its.expressions)
 
 
 def glob_accepts(glob: IdentityGlob, identity: Identity) -> bool:
@@ -56,6 +76,10 @@ def _meet(one: Any, other: Any) -> Any | None:
         return other
     if _fits(other, one):
         return one
+    if isinstance(one, Entity) or isinstance(other, Entity):
+        return None
+    if isinstance(one, Labelled) or isinstance(other, Labelled):
+        return _meet_labels(one, other)
     if isinstance(one, Identity) and isinstance(other, Identity):
         parts = []
         for mine, its in (
@@ -72,6 +96,19 @@ def _meet(one: Any, other: Any) -> Any | None:
     if globs and exact:
         return None  # it did not fit above
     raise ValueError("the overlap of two identity patterns cannot be told")
+
+
+def _meet_labels(one: Any, other: Any) -> Any | None:
+    """The pods that a label selector and another peer share. Raises ValueError where it takes more than the selectors to tell."""
+    homes = {home for item in (one, other) if (home := getattr(item, "namespace", None))}
+    if len(homes) > 1:
+        return None
+    if isinstance(one, Labelled) and isinstance(other, Labelled):
+        labels, its = dict(one.selector.labels), dict(other.selector.labels)
+        if any(labels.get(key, value) != value for key, value in its.items()):
+            return None
+        return Labelled(next(iter(homes), ""), Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions)))
+    raise ValueError("which service accounts the pods with these labels run under cannot be told")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 
 # Attributes of a request. A path is without its query; whether dot segments are resolved first is the mesh's way (`IR.raw_paths`).
 IDENTITY = "source.identity"
@@ -60,10 +60,35 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """Peers by their labels: pods of `namespace` ("" for any of the cluster) that `selector` takes, whatever account they run under.
+
+    What Cilium calls an identity. A lift keeps it only where no set of service accounts is exactly these pods.
+    """
+
+    namespace: str
+    selector: Selector
+
+    def __str__(self) -> str:
+        return f"pods {self.namespace or '*'}/{self.selector}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entity:
+    """Peers that have no service account: world (outside every cluster), host, remote-node, kube-apiserver, ingress, health, init,
+    unmanaged; `cluster` is all of those but the world, and every pod (docs.cilium.io, security/policy/layer3, entities)."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"entity {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """`attribute` is one of `any_of` (None: no such demand) and none of `none_of`.
 
-    Values by attribute: identities for IDENTITY (values.identities, AnyMeshed), Network for addresses, (low, high) pairs for PORT, Pattern for the rest.
+    Values by attribute: identities for IDENTITY (values.identities, Labelled, Entity), Network for addresses, (low, high) pairs for PORT, Pattern for the rest.
     """
 
     attribute: str
@@ -121,11 +146,13 @@ class Policy:
     protocol: Fact[str] | None = None  # what the port is said to speak: unknown, http, http2, grpc, opaque, tls
     routed: bool = False  # whether routes hang on it, so that requests that none takes are answered 404
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
+    closing: bool = True  # whether an allow closes what it selects, or only adds to what others close (Cilium's enableDefaultDeny)
+    beyond: tuple[Fact[str], ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs; in words
 
     @property
     def sources(self) -> Src:
         found = set(self.action.src | self.subject.src)  # not the name: where it decides, it is named beside
-        for part in (self.port, self.protocol, self.fallback):
+        for part in (self.port, self.protocol, self.fallback, *self.beyond):
             if part is not None:
                 found |= part.src
         for rule in self.rules:

@@ -38,6 +38,7 @@ class IR:
     mesh: str
     world: World
     raw_paths: bool = False  # whether paths are matched as sent, with dot segments unresolved
+    enrols: bool = True  # whether pods take part one by one; False where the mesh governs every pod of the cluster
     open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
@@ -47,4 +48,5 @@ class IR:
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

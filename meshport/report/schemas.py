@@ -27,6 +27,10 @@ def ir() -> dict[str, Any]:
         members[name] = {"type": "array", "items": {"type": "object"}}
     members.update(
         mesh={"type": "string"},
+        enrols={
+            "type": "boolean",
+            "description": "Whether pods take part in the mesh one by one; false where it governs the whole cluster.",
+        },
         open_probes={"type": "boolean", "description": "Whether declared HTTP probes pass every policy until a route hangs on their port."},
         raw_paths={"type": "boolean", "description": "Whether paths are matched as sent, with dot segments unresolved."},
         world={"type": "object", "description": "Namespaces, workloads, Services: what policies and routes talk about."},

@@ -104,7 +104,6 @@ def test_two_meshes_need_a_choice(meshport: Run) -> None:
     [
         ([], "--to"),
         (["--to", "nomad"], "--to nomad: not a mesh"),
-        (["--to", "cilium"], "this release"),
         (["--to", "linkerd", "--from", "consul"], "--from consul: not a mesh"),
         (["--to", "linkerd", "--to-version", "two"], "write it like"),
         (["--to", "linkerd", "--to-version", "1.0"], "from 2.12"),

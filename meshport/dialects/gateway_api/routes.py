@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 GROUP = "gateway.networking.k8s.io"
-GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io")}
+GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io"), "cilium": (GROUP,)}
 HIDING = "a regular expression in which a shorter alternative hides a longer one"
 _LINKERD_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 

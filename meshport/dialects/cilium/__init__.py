@@ -1,0 +1,43 @@
+"""Cilium, read and written. The files bear the IR's names; each holds how Cilium says that part, both ways.
+
+Cilium governs every pod of a cluster by its labels: nothing is enrolled, and a pod's identity is its label set (docs.cilium.io, security/policy).
+"""
+
+from __future__ import annotations
+
+from meshport.dialects import kubernetes
+from meshport.dialects.base import Options
+from meshport.dialects.cilium import authorization, membership, resilience, routing, transport
+from meshport.dialects.output import Output
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+
+class Cilium:
+    name = "cilium"
+    reads = ("cilium", "gateway-api")
+
+    def lift(self, bound: Bound, options: Options) -> IR:
+        """What the bundle's Cilium configuration does."""
+        ir = IR("cilium", kubernetes.lift(bound, options.default_namespace), enrols=False)
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for number, document in enumerate(bound.bundle.documents):
+            if bound.mesh[number] and number not in bound.broken:
+                by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
+        membership.lift(bound, ir)
+        authorization.lift(bound, by_kind, options, ir)
+        routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
+        routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
+        resilience.lift(bound, by_kind, options, ir)
+        return ir
+
+    def lower(self, ir: IR, out: Output, options: Options) -> None:
+        """The IR in Cilium's words."""
+        membership.lower(ir, out, options)
+        transport.lower(ir, out, options)
+        authorization.lower(ir, out, options)
+        routing.lower(ir, out, options)
+        resilience.lower(ir, out, options)
+
+
+DIALECT = Cilium()
