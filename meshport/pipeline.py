@@ -86,9 +86,9 @@ def convert(
     bound = Bound(whole, table, source.reads)
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
-    _losses(have.losses, out)
+    _losses(have.losses, out, options.source == options.target)
     target.lower(have, out, options)
-    _rest(bound, out)
+    _rest(bound, out, options)
     _removals(bound, out, options)
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads), options)
@@ -155,8 +155,11 @@ def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
 # -- what the lowering left
 
 
-def _losses(losses: list[Loss], out: Output) -> None:
+def _losses(losses: list[Loss], out: Output, own: bool) -> None:
+    """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
     for loss in losses:
+        if own and loss.code in _ABROAD:
+            continue
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         affects = (Affected(document.namespace),) if document.namespace else ()
@@ -166,13 +169,22 @@ def _losses(losses: list[Loss], out: Output) -> None:
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
+        if own and disposition != "invalid":
+            out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
+            continue
         out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
         if disposition is None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
 
-def _rest(bound: Bound, out: Output) -> None:
-    """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect."""
+_ABROAD = {"MP212", "MP221", "MP225", "MP235"}
+"""Losses that the mesh itself does not suffer: it has what they are about."""
+
+
+def _rest(bound: Bound, out: Output, options: Options) -> None:
+    """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
+
+    Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
     reached: set[int] = set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
     for obj in out.objects.values():
         for src in obj.sources.values():
@@ -196,6 +208,10 @@ def _rest(bound: Bound, out: Output) -> None:
     for (number, feature), leaves in groups.items():
         cell = out.table.support(feature, out.target, out.target_version)
         document = bound.bundle.documents[number]
+        kept = out.source == out.target and number not in out.removed
+        if kept and (cell.support != "none" or cell == out.table.support(feature, out.source, options.source_version)):
+            out.imply("stays as it is", frozenset(leaves))
+            continue
         if bound.mesh[number] and dialect_of_group(document.group) == "gateway-api" and not _parented(document, out.source):
             out.imply("stays as it is: the target reads it too", frozenset(leaves))
             continue
@@ -441,7 +457,7 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
     mistakes = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
-    _losses(mistakes, out)
+    _losses(mistakes, out, False)
     found = _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
     return [finding for finding in found if chosen.concerns(finding)]
 
