@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from crd_leaves import Kind, Leaf, load_crds
+from crd_leaves import Kind, Leaf, load_crds, load_schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = Path(__file__).resolve().parent / "binding_rules"
@@ -29,6 +29,15 @@ WIDTH = 118
 # what it has already carries no `since`.
 ISTIO_RELEASES = [f"1.{minor}" for minor in range(22, 32)]
 GATEWAY_RELEASES = [f"1.{minor}" for minor in range(1, 7)]
+# The schemas of 1.15 are not at hand: what came with it is dated 1.16, unless a rule says otherwise.
+CILIUM_RELEASES = {
+    "1.14": "json-1.14.5",
+    "1.16": "json-1.16.0",
+    "1.17": "json-1.17.1",
+    "1.18": "json-1.18.2",
+    "1.19": "json-1.19-derived",
+    "1.20": "json-1.20-derived",
+}
 
 
 def main() -> int:
@@ -51,7 +60,7 @@ def main() -> int:
                 if not args.check:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_text(text, encoding="utf-8")
-    for dialect in ("istio", "linkerd", "gateway-api", "smi"):
+    for dialect in ("istio", "linkerd", "cilium", "gateway-api", "smi"):
         problems += [f"{f.relative_to(ROOT)}: no such kind" for f in (BINDINGS / dialect).glob("*.yaml") if f not in wanted]
     for line in problems:
         print(line)
@@ -69,6 +78,7 @@ def sources(crds: Path) -> dict[str, list[Kind]]:
     gateway = load_crds(sorted((crds / "gateway-api").rglob("*.yaml")) + sorted((crds / "linkerd").glob("*gateway*.yaml")))
     add_history(gateway, {r: sorted(gateway_folder(crds, r).rglob("*.yaml")) for r in GATEWAY_RELEASES})
     note_channel(gateway, crds)
+    cilium = cilium_kinds(crds)
     own = [k for k in linkerd.values() if k.group not in ("gateway.networking.k8s.io", "split.smi-spec.io")]
     smi = [k for k in linkerd.values() if k.group == "split.smi-spec.io"]
     rules = yaml.safe_load((RULES / "smi.yaml").read_text(encoding="utf-8"))
@@ -79,9 +89,26 @@ def sources(crds: Path) -> dict[str, list[Kind]]:
     return {
         "istio": sorted(istio.values(), key=lambda k: (k.group, k.kind)),
         "linkerd": sorted(own, key=lambda k: (k.group, k.kind)),
+        "cilium": sorted(cilium.values(), key=lambda k: (k.group, k.kind)),
         "gateway-api": sorted(gateway.values(), key=lambda k: (k.group, k.kind)),
         "smi": sorted(smi, key=lambda k: (k.group, k.kind)),
     }
+
+
+def cilium_kinds(crds: Path) -> dict[tuple[str, str], Kind]:
+    """The kinds of Cilium, with their history; the schemas of some kinds end with an early release, which says nothing about later ones."""
+    rules = yaml.safe_load((RULES / "cilium.yaml").read_text(encoding="utf-8"))
+    own = {name.partition("/")[2]: body for name, body in rules.items() if "/" in name}
+    names = {name.lower(): name for name in own}
+    folders = {release: sorted((crds / "cilium" / folder).glob("*.json")) for release, folder in CILIUM_RELEASES.items()}
+    kinds = load_schemas(
+        sorted((crds / "cilium" / "datree").glob("*.json")) + [f for files in folders.values() for f in files], "cilium.io", names
+    )
+    note_history(kinds, {release: load_schemas(files, "cilium.io", names) for release, files in folders.items()})
+    for name, body in own.items():
+        kind = kinds.setdefault(("cilium.io", name), Kind("cilium.io", name, body["plural"]))
+        kind.plural, kind.scope = body["plural"], body.get("scope", "Namespaced")
+    return kinds
 
 
 def gateway_folder(crds: Path, release: str) -> Path:
@@ -104,16 +131,30 @@ def add_history(kinds: dict[tuple[str, str], Kind], releases: dict[str, list[Pat
 
     What the first release has already carries no `since`: nobody asks for an older one.
     """
-    names = list(releases)
+    loaded = {
+        release: load_crds([f for f in files if release != GATEWAY_RELEASES[-1] or "by-version" not in f.parts])
+        for release, files in releases.items()
+    }
+    every = list(releases)
+    note_history(kinds, loaded, dict.fromkeys(kinds, every))
+
+
+def note_history(
+    kinds: dict[tuple[str, str], Kind],
+    loaded: dict[str, dict[tuple[str, str], Kind]],
+    looked: dict[tuple[str, str], list[str]] | None = None,
+) -> None:
+    """Note the history from the kinds of each release; `looked` are the releases that a kind was looked up in, else those that have it."""
     seen: dict[Any, list[str]] = {}
-    for release, files in releases.items():
-        for key, kind in load_crds([f for f in files if release != GATEWAY_RELEASES[-1] or "by-version" not in f.parts]).items():
+    for release, found_kinds in loaded.items():
+        for key, kind in found_kinds.items():
             whats: set[Any] = {(key, "version", version) for version in kind.versions}
             whats |= {(key, path) for path in kind.leaves}
             whats |= {(key, path, value) for path, leaf in kind.leaves.items() for value in leaf.values}
             for what in whats:
                 seen.setdefault(what, []).append(release)
     for what, found in seen.items():
+        names = looked[what[0]] if looked else [release for release, have in loaded.items() if what[0] in have]
         facts = {}
         if found[0] != names[0]:
             facts["since"] = found[0]
@@ -137,8 +178,11 @@ def kind_rules(rules: dict[str, Any], kind: Kind, problems: list[str]) -> dict[s
 def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
     """The text of one binding file."""
     history = kind.history
-    special = {name: rules.pop(name, None) for name in ("versions", "routes", "schema", "plural")}
+    special = {name: rules.pop(name, None) for name in ("versions", "routes", "schema", "plural", "scope", "passes")}
     versions = special["versions"] or {v: history.get(("version", v), {}) for v in kind.versions}
+    if special["passes"]:
+        tops = {re.split(r"[.\[]", path)[0] for path in kind.leaves} or {"spec", "status"}
+        return emit(kind, versions, {top: {"irrelevant": special["passes"], "type": "object"} for top in tops}, special["passes"])
     rows: dict[str, dict[str, Any]] = {}
     for path, leaf in kind.leaves.items():
         path, leaf = spelled_out(path, leaf)
@@ -227,6 +271,7 @@ def row(leaf: Leaf, rule: Any, kind: Kind, history: dict[Any, Any], path: str) -
                 del out[member]
     for when, release in history.get((path,), {}).items():
         out.setdefault(when, release)
+    out = {member: value for member, value in out.items() if value is not None}  # `since: null`: the schemas have it too late
     if leaf.versions and len(leaf.versions) < len(kind.versions):
         out["versions"] = [v for v in kind.versions if v in leaf.versions]
     return out
@@ -248,10 +293,12 @@ KEYS = [
 ]
 
 
-def emit(kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:
+def emit(kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]], passes: str = "") -> str:
     lines = [f"group: {kind.group}", f"kind: {kind.kind}", f"plural: {kind.plural}"]
     if kind.scope != "Namespaced":
         lines.append(f"scope: {kind.scope}")
+    if passes:
+        lines.append(f"passes: {flow(passes)}")
     lines.append("versions:")
     lines += [f"  {name}: {flow(facts)}" for name, facts in versions.items()]
     lines.append("fields:")

@@ -6,7 +6,7 @@
 * every feature of a binding has a support row, and every row a complete cell for each of the four targets;
 * every code of a cell has a page in ``mappings/codes*.yaml``, and every page of ``codes-features.yaml`` is used;
 * ranges of `since` and `until` follow on each other without a gap;
-* every leaf of the CRDs (Istio 1.24 to 1.31, Linkerd, Gateway API in both channels) has a binding row.
+* every leaf of the CRDs (Istio 1.24 to 1.31, Linkerd, Cilium, Gateway API in both channels) has a binding row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from crd_leaves import load_crds
+from crd_leaves import Kind, load_crds, load_schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 MAPPINGS = ROOT / "mappings"
@@ -218,8 +218,13 @@ def crd_faults(bindings: dict[Path, dict[str, Any]], crds: Path) -> tuple[list[s
     istio = [p for p in sorted((crds / "istio").glob("crd-all.release-*.yaml")) if int(p.stem.rsplit(".", 1)[1]) >= 24]
     sources = istio + sorted((crds / "linkerd").glob("*.yaml")) + sorted((crds / "gateway-api").rglob("*.yaml"))
     faults, count = [], 0
-    for path in sources:
-        for (group, name), kind in load_crds([path]).items():
+    names = {kind.lower(): kind for group, kind in tables if group == "cilium.io"}
+
+    def kinds_of(path: Path) -> dict[tuple[str, str], Kind]:
+        return load_schemas([path], "cilium.io", names) if path.suffix == ".json" else load_crds([path])
+
+    for path in [*sources, *sorted((crds / "cilium").rglob("*.json"))]:
+        for (group, name), kind in kinds_of(path).items():
             table = tables.get((group, name))
             if table is None:
                 faults.append(f"{path.name}: {group}/{name} has no binding file")

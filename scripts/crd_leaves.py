@@ -6,6 +6,7 @@ Shared by ``bindings_skeleton.py`` and ``check_tables.py``. A path is written as
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,20 +57,42 @@ def load_crds(paths: list[Path]) -> dict[tuple[str, str], Kind]:
                     continue
                 if version["name"] not in kind.versions:
                     kind.versions.append(version["name"])
-                schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-                for name, sub in (schema.get("properties") or {}).items():
-                    if name in ("apiVersion", "kind", "metadata"):
-                        continue
-                    for where, leaf in _walk(name, sub):
-                        known = kind.leaves.setdefault(where, leaf)
-                        known.versions.add(version["name"])
-                        if known.type == "string":  # later releases know better
-                            known.type = leaf.type
-                        if leaf.values:
-                            known.values = tuple(dict.fromkeys(known.values + leaf.values))
+                _add(kind, version["name"], (version.get("schema") or {}).get("openAPIV3Schema") or {})
     for kind in kinds.values():
         kind.versions.sort(key=_version_rank)
     return kinds
+
+
+def load_schemas(paths: list[Path], group: str, names: dict[str, str]) -> dict[tuple[str, str], Kind]:
+    """The kinds of JSON schema files called ``<kind>_<version>.json``, as `load_crds` has them; `names` gives a kind its capitals.
+
+    A schema names neither plural nor scope.
+    """
+    kinds: dict[tuple[str, str], Kind] = {}
+    for path in paths:
+        low, _, version = path.stem.partition("_")
+        key = (group, names.get(low, low))
+        kind = kinds.setdefault(key, Kind(*key, plural=""))
+        if version not in kind.versions:
+            kind.versions.append(version)
+        _add(kind, version, json.loads(path.read_text(encoding="utf-8")))
+    for kind in kinds.values():
+        kind.versions.sort(key=_version_rank)
+    return kinds
+
+
+def _add(kind: Kind, version: str, schema: dict[str, Any]) -> None:
+    """Take what one version of a kind has into its leaves."""
+    for name, sub in (schema.get("properties") or {}).items():
+        if name in ("apiVersion", "kind", "metadata"):
+            continue
+        for where, leaf in _walk(name, sub):
+            known = kind.leaves.setdefault(where, leaf)
+            known.versions.add(version)
+            if known.type in ("string", "integer") and leaf.type != "object":  # later releases know better
+                known.type = leaf.type
+            if leaf.values:
+                known.values = tuple(dict.fromkeys(known.values + leaf.values))
 
 
 def _version_rank(name: str) -> tuple[int, int, int]:
@@ -91,6 +114,8 @@ def _walk(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, Leaf]]:
     if properties:
         for name in properties:
             yield from _walk(f"{path}.{name}", properties[name])
+    elif schema.get("type") == "array" and schema.get("maxItems") == 0:
+        return  # a removed list that may only stand there empty
     elif schema.get("type") == "array":
         yield from _walk(f"{path}[]", schema.get("items") or {})
     elif isinstance(extra, dict):

@@ -85,6 +85,8 @@ class Bound:
     def _bind(self, number: int, document: Document) -> None:
         dialect = dialect_of_group(document.group)
         mesh = dialect is not None and dialect in self.dialects
+        if mesh and (known := self.table.kind(document.group, document.kind)) is not None and known.passes:
+            mesh = False
         self.mesh.append(mesh)
         if mesh:
             kind = self._kind(number, document)

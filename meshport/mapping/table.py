@@ -108,11 +108,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """The rows of one kind. `passes` says why a kind of the mesh's group is no part of the mesh: its objects stay as they are."""
+
     dialect: str
     group: str
     name: str
     versions: tuple[str, ...]
     root: Node
+    passes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ class Table:
             if stem == name or stem.startswith(name + "."):
                 rows = _yaml(entry.read_text(encoding="utf-8"), entry.name)
                 if rows["group"] == group:
-                    return Kind(dialect, group, name, tuple(rows.get("versions") or ()), _tree(rows["fields"]))
+                    return Kind(dialect, group, name, tuple(rows.get("versions") or ()), _tree(rows["fields"]), rows.get("passes", ""))
         return None
 
     def kinds_of(self, group: str) -> list[str]:

@@ -95,3 +95,30 @@ def test_a_value_may_be_a_feature_of_its_own() -> None:
     bundle = load_text(text)
     bound = Bound(bundle, builtin(), ("istio",))
     assert bound.feature(bundle.documents[0].leaves["spec"]["action"]) == "authorization.deny"
+
+
+def test_what_cilium_is_beside_a_mesh_stays_as_it_is() -> None:
+    """An address pool is of Cilium's API group and of no mesh; a policy is of the mesh."""
+    pool = "{apiVersion: cilium.io/v2, kind: CiliumLoadBalancerIPPool, metadata: {name: blue}, spec: {blocks: [{cidr: 10.0.0.0/24}]}}"
+    policy = "{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: a, namespace: b}, spec: {endpointSelector: {}, ingress: [{}]}}"
+    bound = Bound(load_text(f"{pool}\n---\n{policy}"), builtin(), ("cilium",))
+    assert bound.mesh == [False, True] and bound.findings == []
+
+
+def test_an_empty_peer_of_cilium_says_something() -> None:
+    """`fromEndpoints: [{}]` is every pod of the namespace, `ingress: [{}]` nobody, and entity `all` everybody."""
+    text = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: a, namespace: b}
+spec: {endpointSelector: {}, ingress: [{}, {fromEndpoints: [{}]}, {fromEntities: [all]}, {fromEntities: [host]}]}
+"""
+    bundle = load_text(text)
+    bound = Bound(bundle, builtin(), ("cilium",))
+    spec = bundle.documents[0].leaves["spec"]
+    closed, within, everybody, host = spec["ingress"]
+    assert bound.feature(spec["endpointSelector"]) == "authorization.subject"
+    assert bound.feature(closed) == "l4.ingress-default-deny"
+    assert bound.feature(within["fromEndpoints"][0]) == "authorization.source.labels"
+    assert bound.feature(everybody["fromEntities"][0]) == "authorization.source.unauthenticated"
+    assert bound.feature(host["fromEntities"][0]) == "l4.entities"
