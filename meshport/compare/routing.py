@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
 from meshport.ir.authorization import Pattern
@@ -223,12 +223,13 @@ def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
 
 def _breaker(policy: ServicePolicy, breaker: Breaker, mesh: str) -> dict[str, Any]:
     out: dict[str, Any] = {"consecutive": breaker.consecutive.value, "penalty": one_unit(breaker.penalty.value)}
-    if mesh == "istio":
+    if mesh in ("istio", "cilium"):  # both are Envoy
         interval = breaker.extra("interval")
         percent = breaker.extra("maxEjectionPercent")
-        out["max_penalty"] = one_unit(max(300_000, breaker.penalty.value))
-        shown = str(interval.value) if interval is not None else "10s"
-        if shown not in ("1s", "1000ms"):
+        longest = breaker.max_penalty.value if breaker.max_penalty is not None else 300_000
+        out["max_penalty"] = one_unit(max(longest, breaker.penalty.value))
+        shown = _spelled(interval.value) if interval is not None else "10s"
+        if shown != "1s":
             out["interval"] = shown
         out["max_ejection_percent"] = percent.value if percent is not None and percent.value else 10
         skip = {"interval", "maxEjectionPercent"}
@@ -249,5 +250,15 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue
         if path.startswith("retryBudget"):
             continue
-        out[path] = str(fact.value)
+        out[path] = _spelled(fact.value)
     return out
+
+
+def _spelled(value: Any) -> str:
+    """A setting as text, durations with one unit."""
+    if isinstance(value, str) and value[:1].isdigit():
+        try:
+            return one_unit(milliseconds(value))
+        except ValueError:
+            return value
+    return str(value)
