@@ -307,7 +307,11 @@ def _unexplained(found: list[Change], findings: list[Finding], out: Output, made
 
 
 def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
-    return (change.subject, change.aspect) in answered or (change.subject, "*") in answered
+    """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports."""
+    subjects = [change.subject]
+    if change.subject.startswith(("breaker of ", "policy of ")):
+        subjects.append(change.subject.partition(" port ")[0])
+    return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
 
 
 def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:

@@ -41,7 +41,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
             found = _routes(ir.world, routes, port, ir.mesh)
             if found is not None:
                 _merge(out.setdefault(subject, {}), found)
-    for policy in sorted(ir.service_policies, key=lambda item: (item.host.value, item.subset, item.ref.value)):
+    for policy in sorted(_by_port(ir), key=lambda item: (item.host.value, item.subset, item.ref.value)):
         if policy.breaker is not None and policy.breaker.consecutive.value:
             for subject in breaker_subjects(policy):
                 out.setdefault(subject, {}).update(_breaker(policy, policy.breaker, ir.mesh))
@@ -49,6 +49,23 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
         for subject in policy_subjects(policy) if settings else ():
             out.setdefault(subject, {}).update(settings)
     return {subject: out[subject] for subject in sorted(out)}
+
+
+def _by_port(ir: IR) -> list[ServicePolicy]:
+    """The policies; where a port of a Service has one of its own, that of the whole Service stands for each other port."""
+    own: dict[Ref, set[int]] = {}
+    for policy in ir.service_policies:
+        if policy.port is not None and policy.service is not None and not policy.subset:
+            own.setdefault(policy.service.value, set()).add(policy.port.value)
+    found: list[ServicePolicy] = []
+    for policy in ir.service_policies:
+        special = own.get(policy.service.value, set()) if policy.service is not None else set()
+        ports = ports_of(ir.world, policy.service.value) if policy.service is not None else ()
+        if special and ports and policy.port is None and not policy.subset:
+            found.extend(replace(policy, port=Fact(port)) for port in ports if port not in special)
+        else:
+            found.append(policy)
+    return found
 
 
 def _places(world: World, routes: ServiceRoutes, named: set[int]) -> list[tuple[str, int | None]]:

