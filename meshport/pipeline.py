@@ -3,7 +3,7 @@ compared with what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -281,10 +281,12 @@ def _unexplained(found: list[Change], findings: list[Finding], out: Output, made
         if not _answers(answered, change):
             groups.setdefault(change.subject, []).append(change)
     row = out.table.codes()["MP900"]
-    written = {(change.subject, change.aspect) for change in made()} if groups and out.source != out.target else None
+    own, shared = _words_of_target(out) if groups else (False, False)
+    written = {(change.subject, change.aspect) for change in made()} if (own or shared) and out.source != out.target else None
     extra = []
     for subject, listed in groups.items():
-        if written is not None and not any((change.subject, change.aspect) in written for change in listed):
+        there = own or (shared and subject.startswith("routes of "))
+        if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
             out.finding(
                 "MP903", document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject
             )
@@ -304,6 +306,30 @@ def _unexplained(found: list[Change], findings: list[Finding], out: Output, made
             )
         )
     return extra
+
+
+def _words_of_target(out: Output) -> tuple[bool, bool]:
+    """Whether the input holds documents or marks of the target mesh itself, and whether it holds documents that both meshes read."""
+    own = shared = False
+    for document in out.bundle.documents:
+        found = dialect_of_group(document.group)
+        own = own or found == out.target
+        shared = shared or found in ("gateway-api", "smi")
+        if found is None and not own:
+            own = any(out.target in out.table.key_bindings(what, key) for what, key in _marks(document.value))
+    return own, shared
+
+
+def _marks(value: Any) -> Iterator[tuple[str, str]]:
+    """The labels and annotations of an object and of its pod template."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    for what in ("labels", "annotations"):
+        found = metadata.get(what) if isinstance(metadata, dict) else None
+        yield from ((what, str(key)) for key in found) if isinstance(found, dict) else ()
+    for step in ("spec", "template", "jobTemplate"):
+        below = value.get(step) if isinstance(value, dict) else None
+        if isinstance(below, dict):
+            yield from _marks(below)
 
 
 def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
