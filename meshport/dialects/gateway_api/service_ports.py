@@ -19,14 +19,17 @@ def speaks_http(port: ServicePort) -> bool:
     return word not in _NOT_HTTP and port.number not in (25, 53, 3306, 27017)
 
 
-def as_written(port: ServicePort) -> dict[str, Any]:
-    """A port as the Service has it. Linkerd takes an appProtocol that it does not know for an opaque port, so those are left out."""
+def as_written(port: ServicePort, *, known_words: bool = False) -> dict[str, Any]:
+    """A port as the Service has it. With `known_words` only an appProtocol that Linkerd knows is kept: it takes any other for an opaque port."""
     found: dict[str, Any] = {"name": port.name} if port.name else {}
     found["port"] = port.number
     if port.target != port.number:
         found["targetPort"] = port.target
     if port.protocol != "TCP":
         found["protocol"] = port.protocol
-    if port.app_protocol.lower() in _APP_PROTOCOLS:
-        found["appProtocol"] = _APP_PROTOCOLS[port.app_protocol.lower()]
+    word = port.app_protocol.lower()
+    if word in _APP_PROTOCOLS:
+        found["appProtocol"] = _APP_PROTOCOLS[word]
+    elif word and not known_words:
+        found["appProtocol"] = port.app_protocol
     return found

@@ -1,0 +1,493 @@
+"""A set of rules on its way into HTTPRoutes whose parent is a Service, and a Service for each subset that one sends to.
+
+A route is ranked by whoever reads it, so matches are tightened until ranking chooses as the source's order did (`ranking`). What holds for a whole object
+(annotations, the number of rules) makes objects of their own, named so that their order by name is the order of the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from meshport.dialects import naming
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.patterns import methods
+from meshport.dialects.gateway_api.ranking import contained, in_order
+from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
+from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
+from meshport.dialects.losses import report
+from meshport.findings import Affected, Finding
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Obj, Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import Service
+
+GATEWAY = "gateway.networking.k8s.io"
+ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
+MAX_RULES = 16
+MAX_MATCHES = 64
+MAX_MATCHES_TOGETHER = 128
+
+
+@dataclass(slots=True)
+class RouteLowering:
+    """One set of rules on its way into HTTPRoutes on a Service.
+
+    What differs between those who read the routes is a method or a constant of a subclass: the version of the API, how the parent is named,
+    which filters there are, where timeouts and retries are said, and how matches are ranked.
+    """
+
+    ir: IR
+    out: Output
+    options: Options
+    routes: ServiceRoutes
+    service: Service
+
+    group: ClassVar[str] = ""  # of the parent reference
+    linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
+    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
+    settings: ClassVar[tuple[str, ...]] = ()  # extras of a rule that are written
+
+    @property
+    def api(self) -> str | None:
+        """The group and version of the HTTPRoutes; None where the release reads none on a Service."""
+        return f"{GATEWAY}/v1"
+
+    @property
+    def redirects(self) -> tuple[int, ...]:
+        """The codes that a redirect may answer with."""
+        return CODES
+
+    def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+        """For each rule of a first-match list the matches with which the reader chooses as the list does."""
+        raise NotImplementedError
+
+    @property
+    def affects(self) -> tuple[Affected, ...]:
+        port = self.routes.port.value if self.routes.port else None
+        return (Affected(self.service.ref.namespace, self.service.ref.name, port),)
+
+    def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
+        return explains(self.ir.world, self.routes, *aspects)
+
+    def affected(self, aspects: tuple[str, ...], values: dict[str, Any]) -> frozenset[tuple[str, str]]:
+        """What a loss answers for: a rule that loses what sets it apart reads back as part of another one."""
+        return self.explained(*(ASPECTS if aspects and "rule" in values else aspects))
+
+    def say(
+        self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...], disposition: str | None = "dropped", **values: Any
+    ) -> None:
+        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
+        self.out.finding(
+            code,
+            *facts,
+            document=self.routes.document,
+            disposition=disposition,
+            affects=self.affects,
+            explains=self.affected(aspects, values),
+            **values,
+        )
+
+    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> Finding | None:
+        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
+        return report(self.out, fact, "MP320", self.routes.document, self.affects, self.affected(aspects, values), **values)
+
+    # -- rules
+
+    def rules(self) -> list[RouteRule]:
+        """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
+        routes = self.routes
+        rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+        if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
+            rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
+        out: list[RouteRule] = []
+        earlier: list[RouteMatch] = []
+        closed = False
+        for number, rule in enumerate(rules):
+            if closed:
+                self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
+                continue
+            kept = self._rule(rule, number)
+            closed = rule.everything
+            if kept is None:
+                continue
+            live = [match for match in kept.matches if not any(contained(match, known) for known in earlier)]
+            if kept.matches and not live:
+                self.out.ignore("no request reaches this rule: earlier ones take all of its requests", gather(rule), rule.src)
+                continue
+            if len(live) < len(kept.matches):
+                self.out.ignore(
+                    "no request reaches this match: earlier rules take all of its requests",
+                    gather([m for m in kept.matches if m not in live]),
+                )
+            earlier.extend(live)
+            out.append(replace(kept, matches=tuple(live)))
+        return out
+
+    def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
+        shown = rule.name or f"number {number + 1}"
+        matches: list[RouteMatch] = []
+        for match in rule.matches:
+            matches.extend(self._match(match, shown))
+        if len(matches) > 1 and (whole := next((match for match in matches if match.everything), None)) is not None:
+            self.out.ignore(
+                "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
+            )
+            matches = [whole]
+        if rule.matches and all(_elsewhere(match) for match in rule.matches):
+            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *rule.src, *gather(rule)}))
+            return None
+        if rule.matches and not matches:
+            self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
+            return None
+        blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
+        answer = rule.filter("direct-response")
+        if answer is not None:
+            return self._refused(rule, tuple(matches), answer, shown)
+        filters: list[Filter] = []
+        for item in rule.filters:
+            if item.kind == "rewrite" and "rewrite" not in self.filters:
+                blocking += [(item.kind, fact) for _, fact in item.parts]
+            elif item.kind in self.filters:
+                filters.extend(self.filter(item, rule, shown))
+            else:
+                for path, fact in item.parts:
+                    self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
+        if any(backend.service is None for backend in rule.backends):
+            blocking += [("external host", backend.host) for backend in rule.backends if backend.service is None]
+        if blocking:
+            said = [self.lost(fact, *ASPECTS, what=kind, rule=shown) for kind, fact in blocking]
+            error = next((item for item in said if item is not None and item.severity == "error"), None)
+            if error is not None:
+                error.leaves = tuple(sorted({*error.leaves, *rule.src, *gather(rule)}))
+            else:
+                kinds = ", ".join(dict.fromkeys(kind for kind, _ in blocking))
+                self.say("MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=kinds)
+            return None
+        extras = []
+        for name, fact in rule.extras:
+            if name == "name":
+                self.out.ignore("names the route in metrics; no request is treated differently", fact)
+            elif name in self.settings:
+                extras.append((name, fact))
+            else:
+                self.lost(fact, "timeout", what=name, rule=shown, value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value)
+        backends = tuple(
+            replace(backend, filters=tuple(one for item in backend.filters for one in self.filter(item, rule, shown)))
+            for backend in rule.backends
+        )
+        if len(backends) == 1 and backends[0].weight is not None:
+            self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
+            backends = (replace(backends[0], weight=None),)
+        times = self.times(rule, shown)
+        return replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)
+
+    def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
+        """A rule that answers by itself: its requests are refused, so that no later rule forwards them."""
+        for _, fact in answer.parts:
+            self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
+        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
+        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        """The match in words that a route has, with one entry a method; [] where it asks for something that no route can ask."""
+        unsaid: list[str] = []
+        error: Finding | None = None
+        path = str(match.path.value) if match.path is not None else "every path"
+        for key, fact in match.others:
+            if key == "gateways" and "mesh" in (fact.value or ()):
+                self.out.ignore("the match holds in the mesh, which is where the route is", fact)
+                continue
+            unsaid.append(key)
+            if key != "authority":
+                found = self.lost(fact, *ASPECTS, what=f"match on {key}", rule=shown, path=path)
+                error = found if found is not None and found.severity == "error" else error
+        for name, fact in match.headers:
+            if name.startswith((":", "@")):
+                self.say("MP318", fact, aspects=ASPECTS, rule=shown, header=name)
+                error = self.out.findings[-1]
+                unsaid.append(name)
+        if unsaid == ["gateways"]:
+            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *match.src}))
+            return []
+        if unsaid:
+            if error is not None:
+                error.leaves = tuple(sorted({*error.leaves, *match.src}))
+            else:
+                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(unsaid))
+            return []
+        if match.method is None:
+            return [match]
+        listed = methods(match.method.value)
+        if listed is None:
+            self.say("MP321", match.src, aspects=ASPECTS, rule=shown, method=str(match.method.value))
+            return []
+        return [replace(match, method=match.method.holding(Pattern("exact", word))) for word in listed]
+
+    def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
+        """A filter as the reader of the routes has it; [] where it is left out, with its finding."""
+        return [self.portable(item, shown)]
+
+    def portable(self, item: Filter, shown: str) -> Filter:
+        """Header changes and redirects without what a proxy would only understand from its own mesh."""
+        parts: list[tuple[str, Fact[Any]]] = []
+        for what, fact in item.parts:
+            name = what.partition(":")[2]
+            text = str(fact.value)
+            if item.kind != "redirect" and (
+                name in ("host", ":authority") or ("%" in text.replace("%%", "") and not what.startswith("remove"))
+            ):
+                self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
+            elif item.kind == "redirect" and what == "code" and fact.value not in self.redirects:
+                near = 301 if fact.value == 308 else 302
+                self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, answer=fact.value, near=near)
+                parts.append((what, fact.holding(near)))
+            elif item.kind == "redirect" and what == "hostname" and ":" in text:
+                host, _, port = text.partition(":")
+                parts.append((what, fact.holding(host)))
+                if port.isdigit() and item.part("port") is None:
+                    parts.append(("port", fact.holding(int(port))))
+            elif item.kind == "redirect" and what not in ("scheme", "hostname", "path", "prefix", "port", "code"):
+                if fact.value not in ({}, None):
+                    self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
+            else:
+                parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if isinstance(fact.value, str) else fact))
+        return Filter(item.kind, tuple(parts))
+
+    def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
+        """`timeout` and `retry` of the rule as far as the reader of the routes has them."""
+        raise NotImplementedError
+
+    def annotations(self, rule: RouteRule, reasons: list[RouteRule] | None = None) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
+        return {}
+
+    def silent(self) -> None:
+        """Say what becomes of what the source does unasked, for rules that say nothing of retries."""
+
+    # -- backends
+
+    def target(self, backend: Backend, port: int, rule: RouteRule) -> Ref | None:
+        """The Service that a backend is: its own, or the one made for its subset. None where it cannot be made."""
+        assert backend.service is not None
+        ref = backend.service.value
+        known = self.ir.world.services.get(ref)
+        if backend.subset is None:
+            if known is None:
+                self.once("MP307", backend.service, namespace=ref.namespace, name=ref.name)
+            return ref
+        subset = backend.subset.value
+        if backend.labels is None:
+            self.once("MP304", backend.subset, backend.service, subset=subset, host=backend.host.value)
+            return Ref(ref.namespace, f"{ref.name}-{subset}")
+        if known is None or known.selector is None:
+            self.once(
+                "MP301",
+                backend.subset,
+                backend.labels.src,
+                rule.src,
+                namespace=ref.namespace,
+                name=ref.name,
+                why=f"its subset {subset} needs a Service of its own",
+            )
+            return None
+        if not backend.labels.labels:
+            return ref
+        return self._subset_service(known, backend)
+
+    def once(self, code: str, *facts: Fact[Any] | Src, **values: Any) -> None:
+        """A finding that is said once, however many ports and rules ask."""
+        aspects = () if code == "MP307" else ASPECTS
+        before = len(self.out.findings)
+        self.say(code, *facts, aspects=aspects, disposition=None if code == "MP307" else "dropped", **values)
+        added = self.out.findings[before]
+        for known in self.out.findings[:before]:
+            if (known.code, known.message, known.document) == (added.code, added.message, added.document):
+                known.leaves = tuple(sorted({*known.leaves, *added.leaves}))
+                known.explains |= added.explains
+                del self.out.findings[before]
+                return
+
+    def _subset_service(self, known: Service, backend: Backend) -> Ref:
+        assert backend.labels is not None and backend.subset is not None
+        selector = {**(known.selector or {}), **dict(backend.labels.labels)}
+        first = naming.name(known.ref.name, backend.subset.value)
+        ref = Ref(known.ref.namespace, first)
+        for candidate in (first, naming.name(first, "subset"), naming.name(first, "subset", "of", known.ref.name)):
+            ref = Ref(known.ref.namespace, candidate)
+            there = self.ir.world.services.get(ref)
+            made = self.out.objects.get(("", "Service", ref))
+            if there is not None and there.selector == selector:
+                return ref
+            if there is None and (made is None or made.value.get("spec", {}).get("selector") == selector):
+                break
+        because = (backend.subset, backend.labels.src)
+        obj = self.out.object(
+            "v1", "Service", ref, owner=self.routes.document, group=f"service {known.ref.name}", rank=21, because=gather(*because)
+        )
+        if "spec" not in obj.value:
+            for key in sorted(selector):
+                obj.set(("spec", "selector", key), selector[key], *because, known.src)
+            for number, port in enumerate(known.ports):
+                obj.set(("spec", "ports", number), as_written(port, known_words=self.linkerd), port.src)
+            obj.note(f"subset {backend.subset.value} of Service {known.ref}")
+        return ref
+
+    def write(self) -> None:
+        """Write the routes, or say why there are none."""
+        api = self.api
+        if api is None:
+            self.say("MP302", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, version=self.options.target_version)
+            return
+        asked = self.routes.port
+        if asked is not None and self.service.ports and self.service.port(asked.value) is None:
+            what = f"port {asked.value} of Service {self.service.ref}"
+            self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what)
+            return
+        rules = self.rules()
+        ports = (
+            [self.routes.port.value] if self.routes.port is not None else [port.number for port in self.service.ports if speaks_http(port)]
+        )
+        if not ports:
+            self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
+            return
+        for port in ports:
+            self._port(api, rules, port, len(ports) > 1)
+        if any(not _said(self.routes, rule) and not rule.answers for rule in rules):
+            self.silent()
+
+    def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> None:
+        chosen: list[tuple[RouteRule, list[Target]]] = []
+        for rule in rules:
+            matches = [replace(match, port=None) for match in rule.matches if match.port is None or match.port.value == port]
+            if rule.matches and not matches:
+                continue
+            targets = self._targets(rule, port)
+            if targets is not None:
+                chosen.append((replace(rule, matches=tuple(matches)), targets))
+        matches_of = self.ranked([rule for rule, _ in chosen])
+        entries = [(rule, targets, matches) for (rule, targets), matches in zip(chosen, matches_of, strict=True) if matches]
+        if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
+            self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
+            return
+        runs: list[list[tuple[RouteRule, list[Target], list[RouteMatch]]]] = []
+        for entry in entries:
+            alike = bool(runs) and self.annotations(runs[-1][-1][0]) == self.annotations(entry[0]) and len(runs[-1]) < MAX_RULES
+            if alike and sum(len(matches) for _, _, matches in (*runs[-1], entry)) <= MAX_MATCHES_TOGETHER:
+                runs[-1].append(entry)
+            else:
+                runs.append([entry])
+        base = self._name(several, port, len(runs))
+        for name, run in zip(_numbered(base, len(runs)), runs, strict=True):
+            self._object(api, name, port, run)
+
+    def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
+        if rule.filter("direct-response") is not None:
+            return self.refusing(rule, port)
+        backends = rule.backends or self.itself(rule)
+        refs: list[Ref] = []
+        for backend in backends:
+            ref = self.target(backend, port, rule)
+            if ref is None:
+                return None
+            refs.append(ref)
+        weights: list[int | None] = [None]
+        if len(backends) > 1:
+            weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
+        return [
+            Target(
+                ref, backend.port.value if backend.port else port, weight, backend, gather(backend.host, backend.subset, self.routes.host)
+            )
+            for ref, backend, weight in zip(refs, backends, weights, strict=False)
+        ]
+
+    def refusing(self, rule: RouteRule, port: int) -> list[Target]:
+        """Where the requests of a rule go that answers by itself: without a backend they are refused."""
+        return []
+
+    def itself(self, rule: RouteRule) -> tuple[Backend, ...]:
+        """The backends of a rule that names none, whose requests go to the Service itself."""
+        return () if rule.answers or self.routes.service is None else (Backend(self.routes.service, self.routes.host),)
+
+    def _name(self, several: bool, port: int, runs: int) -> str:
+        """A name for the objects of these rules that nothing else has: that of the source object, wherever it will do."""
+        own = self.routes.ref.value.name
+        own = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
+        own += f"-{port}" if several else ""
+        own = own if len(own) <= 250 else naming.name(own)
+        for candidate in (
+            own,
+            f"{own}-mesh",
+            naming.name(own, "of", self.routes.ref.value.namespace),
+            naming.name(own, "to", self.service.ref.name),
+        ):
+            if all(self._free(name) for name in _numbered(candidate, runs)):
+                return candidate
+        return naming.name(own, str(self.routes.document))
+
+    def _free(self, name: str) -> bool:
+        ref = Ref(self._namespace(), name)
+        group = (self.api or GATEWAY).partition("/")[0]
+        taken = self.out.bundle_object(group, "HTTPRoute", ref)
+        return (group, "HTTPRoute", ref) not in self.out.objects and (taken is None or taken in self.routes.documents)
+
+    def _namespace(self) -> str:
+        return self.routes.consumer.value if self.routes.consumer is not None else self.service.ref.namespace
+
+    def _object(self, api: str, name: str, port: int, run: list[tuple[RouteRule, list[Target], list[RouteMatch]]]) -> None:
+        routes = self.routes
+        obj = self.out.object(
+            api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=f"service {self.service.ref.name}", rank=30,
+            because=gather(routes.ref, routes.consumer),
+        )  # fmt: skip
+        for document in routes.documents:
+            obj.add_origin(document)
+        because = (routes.service, routes.host)
+        parent = ("spec", "parentRefs", 0)
+        obj.set((*parent, "group"), self.group, *because)
+        obj.set((*parent, "kind"), "Service", *because)
+        obj.set((*parent, "name"), self.service.ref.name, *because)
+        if self._namespace() != self.service.ref.namespace:
+            obj.set((*parent, "namespace"), self.service.ref.namespace, *because)
+        known = self.service.port(port)
+        asked = [match.port for rule in routes.rules for match in rule.matches if match.port is not None]
+        if self.names_port(port):
+            obj.set((*parent, "port"), port, *because, routes.port, known.src if known else None, *asked)
+        else:
+            self.out.imply("the Service has no other port that the route could be for", routes.port, *asked)
+        for key, (value, facts) in self.annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
+            obj.set(("metadata", "annotations", key), value, *facts)
+        for index, (rule, targets, matches) in enumerate(run):
+            root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
+            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.linkerd)
+            self.finish(obj, ("spec", "rules", index), rule)
+        obj.note(f"from {routes.kind} {routes.ref.value}")
+
+    def names_port(self, port: int) -> bool:
+        """Whether the parent is named with its port."""
+        return True
+
+    def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
+        """Write what a rule has beside matches, filters, backends and the timeout of the request."""
+
+
+def _numbered(base: str, runs: int) -> list[str]:
+    """Names whose order by name is the order of the rules; one object has the plain name."""
+    width = len(str(runs))
+    return [base] if runs == 1 else [f"{base}-{number:0{width}d}" for number in range(1, runs + 1)]
+
+
+def _elsewhere(match: RouteMatch) -> bool:
+    """Whether a match is for gateways alone, so that no client in the mesh follows it."""
+    return any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
+
+
+def _said(routes: ServiceRoutes, rule: RouteRule) -> bool:
+    """Whether the source said something about the rule's retries."""
+    return any(item.name == rule.name and item.src == rule.src and item.retry is not None for item in routes.rules)
