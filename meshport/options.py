@@ -43,6 +43,8 @@ def detect(bundle: Bundle, table: Table) -> str:
     for document in bundle.documents:
         found = dialect_of_group(document.group)
         if found is not None:
+            if (kind := table.kind(document.group, document.kind)) is not None and kind.passes:
+                continue  # an address pool or a node of Cilium stands in clusters of every mesh
             counts[found] = counts.get(found, 0) + 1
             if found == "gateway-api" and (implementation := _implementation(document.value)) is not None:
                 counts[implementation] = counts.get(implementation, 0) + 1

@@ -83,7 +83,7 @@ def convert(
     source, target = dialect(options.source), dialect(options.target)
     whole = merged(bundle, context)
     chosen = Selection(whole, len(bundle.documents), options)
-    bound = Bound(whole, table, source.reads)
+    bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
     _losses(have.losses, out, options.source == options.target)
@@ -91,7 +91,7 @@ def convert(
     _rest(bound, out, options)
     _removals(bound, out, options)
     back_bundle = overlay(whole, out)
-    back = target.lift(Bound(back_bundle, table, target.reads), options)
+    back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
@@ -477,7 +477,7 @@ def _install(out: Output) -> dict[str, Any]:
 def lift(bundle: Bundle, table: Table, options: Options) -> tuple[IR, Bound]:
     """The IR of a bundle, read as `options.source`, with the documents under the table."""
     reader = dialect(options.source)
-    bound = Bound(bundle, table, reader.reads)
+    bound = Bound(bundle, table, reader.reads, {options.source: options.source_version})
     return reader.lift(bound, options), bound
 
 

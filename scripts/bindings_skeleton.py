@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def kind_rules(rules: dict[str, Any], kind: Kind, problems: list[str]) -> dict[s
 def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
     """The text of one binding file."""
     history = kind.history
-    special = {name: rules.pop(name, None) for name in ("versions", "routes", "schema", "plural", "scope", "passes")}
+    special = {name: rules.pop(name, None) for name in ("versions", "routes", "schema", "plural", "scope", "passes", "exclusive")}
     versions = special["versions"] or {v: history.get(("version", v), {}) for v in kind.versions}
     if special["passes"]:
         tops = {re.split(r"[.\[]", path)[0] for path in kind.leaves} or {"spec", "status"}
@@ -202,7 +203,7 @@ def render(kind: Kind, rules: dict[str, Any], problems: list[str]) -> str:
     if special["schema"]:
         rows |= special["schema"]
         rows["status"] = {**as_dict(rules["status"]), "type": "object"}
-    return emit(kind, versions, rows)
+    return emit(kind, versions, rows, exclusive=special["exclusive"] or [])
 
 
 def spelled_out(path: str, leaf: Leaf) -> tuple[str, Leaf]:
@@ -293,7 +294,9 @@ KEYS = [
 ]
 
 
-def emit(kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]], passes: str = "") -> str:
+def emit(
+    kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]], passes: str = "", exclusive: Sequence[dict[str, Any]] = ()
+) -> str:
     lines = [f"group: {kind.group}", f"kind: {kind.kind}", f"plural: {kind.plural}"]
     if kind.scope != "Namespaced":
         lines.append(f"scope: {kind.scope}")
@@ -301,6 +304,12 @@ def emit(kind: Kind, versions: dict[str, Any], rows: dict[str, dict[str, Any]], 
         lines.append(f"passes: {flow(passes)}")
     lines.append("versions:")
     lines += [f"  {name}: {flow(facts)}" for name, facts in versions.items()]
+    if exclusive:
+        lines.append("exclusive:")
+    for rule in exclusive:
+        lines += [f"  - members: {flow(rule['members'])}"]
+        lines += [f"    {member}: {flow(rule[member])}" for member in rule if member not in ("at", "members")]
+        lines += ["    at:", *(f"      - {scalar(path)}" for path in rule["at"])]
     lines.append("fields:")
     for path in sorted(rows, key=lambda p: p.replace("[]", "").split(".")):
         lines += emit_row(path, rows[path])

@@ -7,11 +7,13 @@ with them, which is nothing.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Finding
-from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group
+from meshport.mapping.exclusive import clashes
+from meshport.mapping.releases import Gap, first_release, gap, served
+from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle, Document
@@ -20,6 +22,8 @@ CORE_KINDS = {
     ("", "Namespace"), ("", "Service"), ("", "ServiceAccount"), ("", "Pod"), ("apps", "Deployment"), ("apps", "StatefulSet"),
     ("apps", "DaemonSet"), ("apps", "ReplicaSet"), ("batch", "Job"), ("batch", "CronJob"),
 }  # fmt: skip
+
+MESH_NAMES = {"istio": "Istio", "linkerd": "Linkerd", "cilium": "Cilium", "gateway-api": "Gateway API", "smi": "SMI"}
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -36,8 +40,10 @@ class Bound:
     """`bindings[leaf]` is the leaf's binding or None; `mesh[i]` says whether document i is of one of the dialects read; `invalid` are leaves that no
     cluster would act on; `broken` are documents that no cluster would take."""
 
-    def __init__(self, bundle: Bundle, table: Table, dialects: tuple[str, ...]) -> None:
+    def __init__(self, bundle: Bundle, table: Table, dialects: tuple[str, ...], releases: Mapping[str, str] | None = None) -> None:
+        """`releases` gives a dialect its release: what it does not know is a finding. A dialect without one is read as of all releases."""
         self.bundle = bundle
+        self.releases = dict(releases or {})
         self.table = table
         self.dialects = dialects
         self.bindings: list[Binding | None] = [None] * bundle.leaf_count
@@ -49,6 +55,9 @@ class Bound:
         self.kinds: dict[int, str] = {}  # documents whose kind or version was repaired: the kind meant
         self.findings: list[Finding] = []
         self._inbound = False
+        self._release: str | None = None  # of the document at hand
+        self._version = ""
+        self._gaps: dict[tuple[Gap, str], tuple[list[int], list[str]]] = {}
         self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
         for number, document in enumerate(bundle.documents):
             self._bind(number, document)
@@ -89,16 +98,21 @@ class Bound:
             mesh = False
         self.mesh.append(mesh)
         if mesh:
-            kind = self._kind(number, document)
-            if kind is None:
+            self._release = self.releases.get(dialect or "")
+            kind, taken = self._kind(number, document)
+            if kind is not None:
+                self._version = document.version if document.version in kind.versions else ""
+                self._walk_root(number, document, kind)
+                self._say_gaps(number, document, dialect or "")
+                taken = self._without_clash(number, document, kind) and taken
+            if not taken:
                 self.broken.add(number)
                 self.invalid.update(leaf for leaf, _ in leaves_below(document.leaves, ()))
-                return
-            self._walk_root(number, document, kind)
         else:
             self._meta(number, document, document.value, document.leaves, ())
 
-    def _kind(self, number: int, document: Document) -> Kind | None:
+    def _kind(self, number: int, document: Document) -> tuple[Kind | None, bool]:
+        """The rows to read a document by, and whether a cluster takes it once what is said of its kind and version is mended."""
         kind = self.table.kind(document.group, document.kind)
         if kind is None:
             known = self.table.kinds_of(document.group)
@@ -113,13 +127,10 @@ class Bound:
                 text,
                 f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference.",
             )
-            if meant is None:
-                return None
-            kind = self.table.kind(document.group, meant)
-            if kind is None or not self._repairable(document, kind):
-                return None
+            if meant is None or (kind := self.table.kind(document.group, meant)) is None:
+                return None, False
             self.kinds[number] = meant
-            return kind
+            return kind, self._repairable(document, kind) and bool(document.name)
         if kind.versions and document.version not in kind.versions:
             leaf = document.leaves.get("apiVersion")
             text = f"{document.kind} is not served at {document.api_version}; {document.group} serves it at {', '.join(kind.versions)}"
@@ -128,8 +139,79 @@ class Bound:
             )
         if not document.name:
             self.nameless(number)
-            return None
-        return kind
+            return None, False
+        return kind, self._served(number, document, kind)
+
+    def _served(self, number: int, document: Document, kind: Kind) -> bool:
+        """Whether the release has the kind; a version that it does not serve is a finding."""
+        known = served(kind, self._release)
+        leaf = document.leaves.get("apiVersion")
+        named = f"{MESH_NAMES.get(kind.dialect, kind.dialect)} {self._release}"
+        if not known:
+            first = first_release(kind)
+            since = f"it came with {first}" if first and not in_range(self._release or first, first, None) else "an earlier release had it"
+            text = f"{named} has no kind {document.kind}; {since}"
+            self._problem("MP021", number, leaf, text, "Check --from-version, or remove the object: it does nothing there.")
+            return False
+        if document.version in kind.versions and document.version not in known:
+            text = f"{named} does not serve {document.kind} at {document.api_version}; it serves {', '.join(known)}"
+            self._problem("MP011", number, leaf, text, f"Write apiVersion: {document.group}/{known[0]}. It was read as if it said so.")
+        return True
+
+    def _without_clash(self, number: int, document: Document, kind: Kind) -> bool:
+        """Whether no members stand together that exclude each other."""
+        whole = True
+        for clash in clashes(document.value, kind):
+            whole = False
+            shadow: Any = document.leaves
+            for step in clash.path:
+                shadow = shadow[step]
+            of = [shadow[name] for name in clash.members] if clash.members else [shadow]
+            place = dotted(clash.path) or "the object"
+            found = (
+                f"{' and '.join(clash.members)} stand together" if clash.members else f"none of {', '.join(clash.rule.members)} is there"
+            )
+            text = f"{place}: {found}; no cluster takes the object, so all of it does nothing"
+            listed = [leaf for one in of for leaf, _ in leaves_below(one, ())]
+            kept = " and ".join(clash.members)
+            remedy = f"Keep one of {kept}, and write the other on its own." if kept else f"Add one of {', '.join(clash.rule.members)}."
+            self._problem("MP020", number, listed, text, remedy)
+        return whole
+
+    def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
+        """One finding for each release that brings or takes away fields of the document."""
+        mesh, release = MESH_NAMES.get(dialect, dialect), self.releases.get(dialect, "")
+        for (found, where), (leaves, names) in self._gaps.items():
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            if found.side == "version":
+                text = f"{document.kind} has no {shown} at {document.api_version}; {found.release} has it"
+                self._problem(
+                    "MP021", number, leaves, text, f"Write apiVersion: {document.group}/{found.release}. As written it does nothing."
+                )
+            elif found.side == "later":
+                text = f"{mesh} {release} does not know {shown}; {found.release} does"
+                remedy = f"Upgrade to {found.release}, or remove it: as written it does nothing."
+                self._problem("MP021", number, leaves, text, remedy, "warning" if where else "error")
+            else:
+                text = f"{mesh} {found.release} took {shown} away; it was read as the releases before read it"
+                self._problem("MP022", number, leaves, text, "Remove it, or name the release with --from-version.", disposition=None)
+        self._gaps.clear()
+
+    def _gap(
+        self, number: int, leaf: int, binding: Binding, value: Any, path: tuple[str | int, ...], release: str | None, where: str = ""
+    ) -> None:
+        """Note a leaf that the release does not know."""
+        found = gap(binding, value, release, "" if where else self._version)
+        if found is None:
+            return
+        if found.side != "earlier":
+            self.invalid.add(leaf)
+        leaves, names = self._gaps.setdefault((found, where), ([], []))
+        leaves.append(leaf)
+        name = where or ".".join(_numberless(path))
+        shown = f"{value!r} of {name}" if found.value else name
+        if shown not in names:
+            names.append(shown)
 
     def nameless(self, number: int) -> None:
         """Say that a document has no name (a bare `off`, `yes` or number is none)."""
@@ -163,7 +245,7 @@ class Bound:
                 self._walk(number, value, shadow, kind.root.child(key), (key,))
         metadata = document.value.get("metadata")
         if isinstance(metadata, dict):
-            self._keys(document, metadata, document.leaves["metadata"])
+            self._keys(number, document, metadata, document.leaves["metadata"])
 
     def _walk(self, number: int, value: Any, shadow: Any, node: Node | None, path: tuple[str | int, ...]) -> None:
         stack = [(value, shadow, node, path)]
@@ -173,6 +255,8 @@ class Bound:
                 self._unknown(number, shadow, path)
             elif node.binding is not None and node.binding.type == "object":
                 self._whole(value, shadow, node.binding)
+                for leaf, below in leaves_below(shadow, path):
+                    self._gap(number, leaf, node.binding, None, below, self._release)
             elif isinstance(shadow, int):
                 self._leaf(number, value, shadow, node, path)
             elif isinstance(shadow, dict):
@@ -191,6 +275,8 @@ class Bound:
         self.bindings[leaf] = binding
         if binding is None or value is None:
             return
+        if not binding.irrelevant:
+            self._gap(number, leaf, binding, value, path, self._release)
         if self._inbound and binding.inbound:
             self.features[leaf] = binding.inbound
         elif binding.by_value:
@@ -251,19 +337,21 @@ class Bound:
 
     # -- labels and annotations
 
-    def _keys(self, document: Document, metadata: dict[str, Any], shadow: Any) -> None:
+    def _keys(self, number: int, document: Document, metadata: dict[str, Any], shadow: Any) -> None:
         for what in ("labels", "annotations"):
             entries = metadata.get(what)
             if not isinstance(entries, dict) or not isinstance(shadow, dict) or not isinstance(shadow.get(what), dict):
                 continue
             for key in entries:
                 found = self.table.key_bindings(what, str(key))
-                binding = next((found[name] for name in self.dialects if name in found), None)
+                name = next((name for name in self.dialects if name in found), "")
+                binding = found.get(name)
                 leaf = shadow[what][key]
                 if binding is not None and isinstance(leaf, int):
                     self.bindings[leaf] = binding
-                    if any(name in self.dialects for name in found):
-                        self.meta_leaves.add(leaf)
+                    self.meta_leaves.add(leaf)
+                    if not binding.irrelevant:
+                        self._gap(number, leaf, binding, entries[key], (), self.releases.get(name), str(key))
 
     def _meta(self, number: int, document: Document, value: Any, shadow: Any, path: tuple[str, ...]) -> None:
         """The mesh labels and annotations of an object of no mesh, and of its pod template."""
@@ -275,20 +363,34 @@ class Bound:
                 found = found.get(step) if isinstance(found, dict) else None
                 below = below.get(step) if isinstance(below, dict) else None
             if isinstance(found, dict) and isinstance(below, dict):
-                self._keys(document, found, below)
+                self._keys(number, document, found, below)
+        self._say_gaps(number, document, next((name for name in self.dialects if name in self.releases), ""))
 
-    def _problem(self, code: str, number: int, leaves: Any, message: str, remedy: str) -> None:
+    def _problem(
+        self, code: str, number: int, leaves: Any, message: str, remedy: str, severity: str = "error", disposition: str | None = "invalid"
+    ) -> None:
         document = self.bundle.documents[number]
         listed = tuple(sorted([leaves] if isinstance(leaves, int) else leaves or ()))
         name = f"{document.kind}/{document.namespace + '/' if document.namespace else ''}{document.name}"
         self.findings.append(
-            Finding(code, "error", f"{name}: {message}", remedy, "none", "invalid", "input", "input", leaves=listed, document=number)
+            Finding(code, severity, f"{name}: {message}", remedy, "none", disposition, "input", "input", leaves=listed, document=number)
         )
 
 
-_API = Binding(irrelevant="every served version of the kind says the same thing")
+_API = Binding(irrelevant="every version of the kind that has these fields says the same thing")
 _KIND = Binding(irrelevant="the kind names the rows that the other leaves are read by")
 _STATUS = Binding(irrelevant="status is written by controllers, never read from manifests")
+
+
+def _numberless(path: tuple[str | int, ...]) -> list[str]:
+    """The steps of a path as a binding row writes them: `ingress[]` for each item."""
+    steps: list[str] = []
+    for step in path:
+        if isinstance(step, int) and steps:
+            steps[-1] += "[]"
+        else:
+            steps.append(str(step))
+    return steps
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

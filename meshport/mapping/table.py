@@ -68,6 +68,9 @@ class Binding:
     inbound: str = ""  # the feature where the route's parent is a Server
     since: str | None = None
     until: str | None = None
+    versions: tuple[str, ...] = ()  # the apiVersions that have the field, newest first; () where all do
+    values_since: tuple[tuple[str, str], ...] = ()  # values that came later, and the release
+    channel: str = ""
 
     def feature_of(self, value: Any) -> str:
         """The feature that this value is."""
@@ -107,15 +110,27 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Exclusive:
+    """At most one of these members may stand in the mappings `at`; `needed`: exactly one. With `filled`, an empty list or mapping does not count."""
+
+    at: tuple[str, ...]
+    members: tuple[str, ...]
+    needed: bool = False
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """The rows of one kind. `passes` says why a kind of the mesh's group is no part of the mesh: its objects stay as they are."""
 
     dialect: str
     group: str
     name: str
-    versions: tuple[str, ...]
+    versions: tuple[str, ...]  # newest first
     root: Node
     passes: str = ""
+    spans: tuple[tuple[str | None, str | None], ...] = ()  # since and until of each version
+    exclusive: tuple[Exclusive, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +222,11 @@ class Table:
             if stem == name or stem.startswith(name + "."):
                 rows = _yaml(entry.read_text(encoding="utf-8"), entry.name)
                 if rows["group"] == group:
-                    return Kind(dialect, group, name, tuple(rows.get("versions") or ()), _tree(rows["fields"]), rows.get("passes", ""))
+                    versions = rows.get("versions") or {}
+                    spans = tuple((_release(span, "since"), _release(span, "until")) for span in versions.values())
+                    return Kind(
+                        dialect, group, name, tuple(versions), _tree(rows["fields"]), rows.get("passes", ""), spans, _exclusive(rows)
+                    )
         return None
 
     def kinds_of(self, group: str) -> list[str]:
@@ -321,6 +340,14 @@ def _yaml(text: str, name: str) -> dict[str, Any]:
     return rows
 
 
+def _exclusive(rows: dict[str, Any]) -> tuple[Exclusive, ...]:
+    return tuple(
+        Exclusive(split_path(at) if at else (), tuple(rule["members"]), rule.get("needed", False), rule.get("filled", False))
+        for rule in rows.get("exclusive") or ()
+        for at in rule["at"]
+    )
+
+
 def _binding(row: dict[str, Any]) -> Binding:
     return Binding(
         feature=row.get("feature", ""),
@@ -330,9 +357,16 @@ def _binding(row: dict[str, Any]) -> Binding:
         irrelevant_values=tuple((_plain(value), reason) for value, reason in (row.get("irrelevant_values") or {}).items()),
         by_value=tuple((_plain(value), feature) for value, feature in (row.get("by_value") or {}).items()),
         inbound=row.get("inbound", ""),
-        since=str(row["since"]) if "since" in row else None,
-        until=str(row["until"]) if "until" in row else None,
+        since=_release(row, "since"),
+        until=_release(row, "until"),
+        versions=tuple(row.get("versions") or ()),
+        values_since=tuple((_plain(value), str(since)) for value, since in (row.get("values_since") or {}).items()),
+        channel=row.get("channel", ""),
     )
+
+
+def _release(row: dict[str, Any] | None, member: str) -> str | None:
+    return str(row[member]) if row and member in row else None
 
 
 def _plain(value: Any) -> str:

@@ -174,7 +174,10 @@ class Changes:
         value = leaf.value
         if leaf.path == ("apiVersion",):
             kind = self.table.kind(document.group, document.kind)
-            served = kind.versions if kind else ()
+            rows = [
+                row for row in self.bound.bindings[document.first : document.first + document.count] if row is not None and row.versions
+            ]
+            served = [version for version in (kind.versions if kind else ()) if all(version in row.versions for row in rows)]
             return [f"{document.group}/{version}" for version in served if version != document.version][:2]
         if leaf.path == ("kind",) or value is None or isinstance(value, dict | list):
             return []
