@@ -118,7 +118,7 @@ def convert(
         [
             document.value
             for number, document in enumerate(whole.documents)
-            if number in chosen.chosen and not bound.mesh[number] and number not in changed
+            if number in chosen.chosen and not bound.mesh[number] and number not in changed and not document.chart
         ],
         [
             {

@@ -38,6 +38,8 @@ class Document:
     first: int = 0
     """Its first leaf; `first + count` is the first leaf of the next document."""
     count: int = 0
+    chart: str = ""
+    """The Helm chart that these are values of, where the document is no object; else ""."""
 
     def _string(self, *path: str) -> str | None:
         at: Any = self.value
@@ -53,8 +55,8 @@ class Document:
 
     @property
     def group(self) -> str:
-        """The API group, "" for the core group."""
-        return self.api_version.rpartition("/")[0]
+        """The API group, "" for the core group; `helm` for values of a chart."""
+        return "helm" if self.chart else self.api_version.rpartition("/")[0]
 
     @property
     def version(self) -> str:
@@ -62,7 +64,7 @@ class Document:
 
     @property
     def kind(self) -> str:
-        return self._string("kind") or ""
+        return "Values" if self.chart else self._string("kind") or ""
 
     @property
     def namespace(self) -> str | None:
@@ -71,7 +73,7 @@ class Document:
 
     @property
     def name(self) -> str:
-        return self._string("metadata", "name") or ""
+        return self.chart or self._string("metadata", "name") or ""
 
 
 @dataclass(frozen=True, slots=True)

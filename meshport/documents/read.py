@@ -125,7 +125,9 @@ def load_objects(objects: Sequence[Mapping[str, Any]]) -> Bundle:
                 problems.append(Problem("MP002", wrong, _MP002, None, index))
                 continue
             first = leaf
-            documents.append(Document(None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first))
+            documents.append(
+                Document(None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first, chart_of(given))
+            )
     return Bundle(documents, problems, [], array("I", bytes(4 * leaf)), array("I", bytes(4 * leaf)))
 
 
@@ -197,13 +199,44 @@ def _yaml(builder: Builder, text: str, base: int) -> Tree | None:
             raise error from None
 
 
+# ---- values of charts ------------------------------------------------------------------------------------------------------------------
+
+_CHARTS = {
+    "cilium": {
+        "kubeProxyReplacement", "hubble", "encryption", "gatewayAPI", "envoyConfig", "policyEnforcementMode", "socketLB", "l7Proxy", "clustermesh",
+        "ingressController", "bpf", "authentication", "k8sServiceHost",
+    },
+    "linkerd-control-plane": {
+        "identityTrustAnchorsPEM", "identityTrustDomain", "policyController", "proxyInit", "clusterNetworks", "controllerReplicas",
+        "proxyInjector", "profileValidator",
+    },
+    "istiod": {"pilot", "meshConfig", "sidecarInjectorWebhook", "istio_cni", "defaultRevision", "revision"},
+}  # fmt: skip
+"""Top-level keys that the values of one chart have and those of the others have not."""
+
+
+def chart_of(value: Any) -> str:
+    """The chart whose values a mapping without apiVersion and kind plainly holds: two keys of its own, or one and no other's; else ""."""
+    if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
+        return ""
+    found = sorted(((len(keys & value.keys()), chart) for chart, keys in _CHARTS.items()), reverse=True)
+    (most, chart), (next_most, _) = found[0], found[1]
+    if most == 0 or most == next_most:
+        return ""
+    return (
+        chart if all(isinstance(key, str) for key in value) and any(isinstance(value.get(key), Mapping) for key in _CHARTS[chart]) else ""
+    )
+
+
 # ---- objects ---------------------------------------------------------------------------------------------------------------------------
 
 _MP002 = "nothing to do if the file is no manifest; else add apiVersion and kind"
 
 
 def _not_an_object(value: Any) -> str | None:
-    """Why a value is no Kubernetes object, None if it is one."""
+    """Why a value is neither a Kubernetes object nor the values of a mesh's chart, None if it is one of them."""
+    if chart_of(value):
+        return None
     if not isinstance(value, Mapping):
         kind = "a list" if isinstance(value, (list, tuple)) else "null" if value is None else "a single value"
         return f"skipped: the document is {kind}, not a Kubernetes object"
@@ -387,7 +420,7 @@ class _Reader:
         for at, (number, begins, value, shadow) in enumerate(taken):
             start = first_leaf(shadow)
             end = first_leaf(taken[at + 1][3]) if at + 1 < len(taken) else len(self.lines)
-            made.append(Document(file, index, number, value, shadow, begins, None if listed else span, start, end - start))
+            made.append(Document(file, index, number, value, shadow, begins, None if listed else span, start, end - start, chart_of(value)))
         self.documents += made
         for duplicate in tree.duplicates:
             self._duplicate(duplicate, made, listed, file, index)

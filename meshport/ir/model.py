@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.ir.authorization import Admission, Policy
 from meshport.ir.base import Fact, Ref
+from meshport.ir.install import Setting
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.transport import PortSetting, TransportRule
@@ -48,5 +49,6 @@ class IR:
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

@@ -5,7 +5,7 @@ Cilium governs every pod of a cluster by its labels: nothing is enrolled, and a 
 
 from __future__ import annotations
 
-from meshport.dialects import kubernetes
+from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import authorization, membership, resilience, routing, transport
 from meshport.dialects.output import Output
@@ -25,6 +25,7 @@ class Cilium:
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
+        transport.lift(bound, ir)
         authorization.lift(bound, by_kind, options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
@@ -38,6 +39,7 @@ class Cilium:
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
+        installation.lower(ir, out)
 
 
 DIALECT = Cilium()

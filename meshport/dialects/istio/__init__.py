@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects import kubernetes
+from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.istio import authorization, membership, ports, resilience, routing, transport
 from meshport.dialects.output import Output
@@ -36,6 +36,7 @@ class Istio:
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         ports.lower(ir, out, options)
+        installation.lower(ir, out)
 
 
 DIALECT = Istio()

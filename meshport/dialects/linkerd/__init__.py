@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects import kubernetes
+from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import allowing, inbound, membership, ports, resilience, routing, transport
 from meshport.dialects.output import Output
@@ -48,6 +48,7 @@ class Linkerd:
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         ports.lower(ir, out, options)
+        installation.lower(ir, out)
 
 
 DIALECT = Linkerd()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.clients import Clients
@@ -31,7 +32,11 @@ _SUPPORTED_FILTERS = {"RequestHeaderModifier", "ResponseHeaderModifier", "Reques
 
 
 def admissions(bound: Bound, ir: IR) -> None:
-    """The default policies that annotations state."""
+    """The default policies that the installation and annotations state."""
+    found = installation.settings(bound, ir.world, "linkerd-control-plane", {"proxy.defaultInboundPolicy": "inbound.default-policy"})
+    whole = installation.setting(found, "proxy.defaultInboundPolicy")
+    if whole is not None:
+        ir.admissions.append(Admission(PodSet(""), "mesh", whole, found[-1].document))
     for namespace in ir.world.namespaces.values():
         said = Cursor.root(bound, namespace.document).at("metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:

@@ -1,0 +1,21 @@
+"""What the installation of a mesh says, where it decides something for the whole cluster.
+
+Settings are Helm values of the chart, whatever wrote them: a file of values, a HelmRelease, an Argo CD Application, an agent's ConfigMap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.ir.base import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A Helm value of `chart` at a dotted `path`."""
+
+    chart: str
+    path: str
+    value: Fact[Any]
+    document: int
