@@ -132,6 +132,11 @@ class Kind:
     spans: tuple[tuple[str | None, str | None], ...] = ()  # since and until of each version
     exclusive: tuple[Exclusive, ...] = ()
 
+    def newest(self, release: str) -> str | None:
+        """The newest version that a release of the mesh serves; None where it serves none."""
+        served = zip(self.versions, self.spans, strict=False)
+        return next((name for name, (since, until) in served if in_range(release, since, until)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:

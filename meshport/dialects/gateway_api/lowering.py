@@ -48,6 +48,8 @@ class RouteLowering:
     options: Options
     routes: ServiceRoutes
     service: Service
+    name: str = ""  # what the objects are called; as the source's object where none is given
+    ports: list[int] | None = None  # the ports that speak HTTP; those that Istio would take for HTTP where none are given
 
     group: ClassVar[str] = ""  # of the parent reference
     linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
@@ -351,9 +353,8 @@ class RouteLowering:
             self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what)
             return
         rules = self.rules()
-        ports = (
-            [self.routes.port.value] if self.routes.port is not None else [port.number for port in self.service.ports if speaks_http(port)]
-        )
+        http = self.ports if self.ports is not None else [port.number for port in self.service.ports if speaks_http(port)]
+        ports = [self.routes.port.value] if self.routes.port is not None else http
         if not ports:
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
@@ -417,7 +418,7 @@ class RouteLowering:
 
     def _name(self, several: bool, port: int, runs: int) -> str:
         """A name for the objects of these rules that nothing else has: that of the source object, wherever it will do."""
-        own = self.routes.ref.value.name
+        own = self.name or self.routes.ref.value.name
         own = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
         own += f"-{port}" if several else ""
         own = own if len(own) <= 250 else naming.name(own)
@@ -468,6 +469,10 @@ class RouteLowering:
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.linkerd)
             self.finish(obj, ("spec", "rules", index), rule)
         obj.note(f"from {routes.kind} {routes.ref.value}")
+        for number in routes.documents:
+            other = self.out.bundle.documents[number]
+            if other.kind == "TrafficSplit" and routes.kind != other.kind:
+                obj.note(f"with the weights of TrafficSplit {Ref(other.namespace or '', other.name)}")
 
     def names_port(self, port: int) -> bool:
         """Whether the parent is named with its port."""

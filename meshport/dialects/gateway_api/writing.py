@@ -110,14 +110,14 @@ def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
 
 
 def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:
-    if pattern.kind == "exact" and _plain(pattern.text):
+    if pattern.kind == "exact" and plain_path(pattern.text):
         return "Exact", pattern.text
     if pattern.kind == "segments" or (pattern.kind == "prefix" and pattern.text in ("", "/")):
         return "PathPrefix", pattern.text or "/"
     return "RegularExpression", anchored(pattern) if linkerd else full_regex(pattern)
 
 
-def _plain(path: str) -> bool:
+def plain_path(path: str) -> bool:
     """Whether the Gateway API admits the path as an exact one."""
     return _PLAIN.fullmatch(path) is not None and not _ODD.search(path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd import allowing, inbound, membership, ports, resilience, routing, transport
+from meshport.dialects.linkerd import allowing, inbound, membership, modern, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
@@ -40,7 +40,10 @@ class Linkerd:
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
-        """The IR in Linkerd's words."""
+        """The IR in Linkerd's words; what is Linkerd's already, in the words of the release that is wanted."""
+        if options.source == self.name:
+            modern.lower(ir, out, options, self.reads)
+            return
         access = Access(ir, Fact("all-unauthenticated"))
         membership.lower(ir, out)
         transport.lower(ir, out, options, access)

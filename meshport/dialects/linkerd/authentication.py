@@ -156,7 +156,7 @@ def references(
     if who.members is not None:
         first = who.members[0]
         if first == EVERYONE:
-            label = _shared(out, "MeshTLSAuthentication", Ref(namespace, ANY_IDENTITY), {"identities": ["*"]}, owner, because)
+            label = shared(out, "MeshTLSAuthentication", Ref(namespace, ANY_IDENTITY), {"identities": ["*"]}, owner, because)
             refs.append({"group": "policy.linkerd.io", "kind": "MeshTLSAuthentication", "name": label})
         elif len(who.members) == 1 and isinstance(first, Identity) and first.exact:
             refs.append({"kind": "ServiceAccount", "name": first.service_account or "", "namespace": first.namespace or ""})
@@ -167,7 +167,7 @@ def references(
         label = f"{called}-networks"
         if who.networks is None:
             everywhere = {"networks": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]}
-            label = _shared(out, "NetworkAuthentication", Ref(namespace, ANY_NETWORK), everywhere, owner, because)
+            label = shared(out, "NetworkAuthentication", Ref(namespace, ANY_NETWORK), everywhere, owner, because)
         else:
             obj = out.object(POLICY, "NetworkAuthentication", Ref(namespace, label), owner=owner, rank=rank, group=group, because=because)
             for position, network in enumerate(who.networks):
@@ -178,7 +178,7 @@ def references(
     return refs
 
 
-def _shared(out: Output, kind: str, ref: Ref, spec: dict[str, Any], owner: int, because: Src) -> str:
+def shared(out: Output, kind: str, ref: Ref, spec: dict[str, Any], owner: int, because: Src) -> str:
     """The name of an authentication that several grants share. The input's object of that name is taken where it says the same, never changed."""
 
     def says_otherwise(called: str) -> bool:

@@ -13,7 +13,7 @@ from meshport.dialects.output import Output
 from meshport.ir.base import NOWHERE, PodSet, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
-from meshport.ir.world import Service, ServicePort
+from meshport.ir.world import Service, ServicePort, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 from meshport.values.ports import format_ports, merge_ports, parse_ports
@@ -62,6 +62,13 @@ def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> Non
         said = place.text(key)
         if said is not None:
             ir.ports.append(PortSetting(subject, kind, said.map(lambda text: parse_ports(text, lenient=True)), on, document))
+
+
+def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
+    """The ports of a Service that Linkerd's clients treat as bytes: its own list, else its namespace's, else the default one."""
+    home = world.namespaces.get(service.ref.namespace)
+    said = service.annotations.get(OPAQUE) or (home.annotations.get(OPAQUE) if home is not None else None)
+    return parse_ports(said, lenient=True) if said else tuple((port, port) for port in DEFAULT_OPAQUE)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:

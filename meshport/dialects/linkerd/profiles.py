@@ -7,6 +7,7 @@ routes, annotations and failure accrual of their Service. https://linkerd.io/2-e
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from meshport.ir.world import Service, World
     from meshport.mapping.bound import Bound
 
+_LITERAL = re.compile(r"/(?:[-A-Za-z0-9/_~%!@:,;=&']|\\[-.+*?()\[\]{}|^$])*")
 ROUTE_KEYS = ("retry.linkerd.io/", "timeout.linkerd.io/")
 Atom = tuple[str, Fact[Pattern], bool]  # path or method, the pattern, and whether it has to hold
 SILENT = "a ServiceProfile or TrafficSplit of the Service switches this off"
@@ -59,16 +61,24 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             split = splits.read(Cursor.root(bound, number), options)
             if split is not None:
                 _fold(found, split, options)
-    profiled = {service for service, _ in found}
+    profiled = {service for service, consumer in found if not consumer}
     kept = []
     for routes in ir.routes[before:]:
-        if routes.service is not None and routes.service.value in profiled and not routes.gateways:
-            key = next(key for key in sorted(found) if key[0] == routes.service.value)
-            found[key] = replace(found[key], silenced=(*found[key].silenced, (SILENT, routes.src)))
+        speaker = _speaks(routes, found)
+        if speaker is not None:
+            found[speaker] = replace(found[speaker], silenced=(*found[speaker].silenced, (SILENT, routes.src)))
         else:
             kept.append(routes)
     ir.routes[before:] = [*_with_services(kept, bound, world, found), *(found[key] for key in sorted(found))]
     return profiled
+
+
+def _speaks(routes: ServiceRoutes, found: dict[tuple[Ref, str], ServiceRoutes]) -> tuple[Ref, str] | None:
+    """The profile that all clients follow to whom these routes are addressed; a profile of one client's namespace is no other client's."""
+    if routes.service is None or routes.gateways:
+        return None
+    consumers = (routes.consumer.value, "") if routes.consumer is not None else ("",)
+    return next((place for consumer in consumers if (place := (routes.service.value, consumer)) in found), None)
 
 
 # -- Service annotations
@@ -79,7 +89,7 @@ def _with_services(
 ) -> list[ServiceRoutes]:
     """Retry and timeout annotations of Services: handed to routes that say nothing of the kind, or a rule for everything where there is
     no route."""
-    profiled = {service for service, _ in found}
+    profiled = {service for service, consumer in found if not consumer}
     out = list(kept)
     for ref in sorted(world.services):
         service = world.services[ref]
@@ -89,8 +99,7 @@ def _with_services(
         notes = {key: fact for key, fact in annotations_of(root).items() if key.startswith(ROUTE_KEYS)}
         src = gather(*notes.values())
         if ref in profiled:
-            key = next(key for key in sorted(found) if key[0] == ref)
-            found[key] = replace(found[key], silenced=(*found[key].silenced, (SILENT, src)))
+            found[ref, ""] = replace(found[ref, ""], silenced=(*found[ref, ""].silenced, (SILENT, src)))
             continue
         retry = linkerd_retry(notes)
         times = timeouts_of(notes)
@@ -381,7 +390,8 @@ def profile_pattern(text: str) -> Pattern:
     whole = ("" if trimmed.startswith("^") else "^") + trimmed + ("" if trimmed.endswith("$") else "$")
     parts = top_level(whole)
     if len(parts) == 1:
-        return Pattern("regex", bare(whole))
+        regex = bare(whole)
+        return Pattern("exact", regex.replace("\\", "")) if _LITERAL.fullmatch(regex) else Pattern("regex", regex)
     written = []
     for part in parts:
         head = "" if part.startswith("^") else ".*"
