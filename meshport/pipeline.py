@@ -95,8 +95,12 @@ def convert(
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
+    as_target = {options.target: options.target_version}
     findings += _unexplained(
-        found, findings, out, lambda: changes(*sides(target.lift(Bound(whole, table, target.reads), options), back, options, options))
+        found,
+        findings,
+        out,
+        lambda: changes(*sides(target.lift(Bound(whole, table, target.reads, as_target), options), back, options, options)),
     )
     findings += chosen.left_out(out.in_order(), table)
     proof = _verify(have, back, options, (before, after)) if verify else None
@@ -282,14 +286,16 @@ def _unexplained(found: list[Change], findings: list[Finding], out: Output, made
             groups.setdefault(change.subject, []).append(change)
     row = out.table.codes()["MP900"]
     own, shared = _words_of_target(out) if groups else (False, False)
-    written = {(change.subject, change.aspect) for change in made()} if (own or shared) and out.source != out.target else None
+    written = {(change.subject, change.aspect) for change in made()} if own or shared else None
     extra = []
     for subject, listed in groups.items():
         there = own or (shared and subject.startswith("routes of "))
         if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
+            code = "MP903" if out.source != out.target else "MP339"
             out.finding(
-                "MP903", document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject
-            )
+                code, document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject,
+                release=out.target_version,
+            )  # fmt: skip
             extra.append(out.findings.pop())
             continue
         places = ", ".join(sorted({change.path for change in listed}))

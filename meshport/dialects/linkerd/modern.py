@@ -16,7 +16,7 @@ from meshport.mapping.bound import Bound
 
 def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None:
     """What is legacy in the bundle, in the words of the release that is wanted; what it replaces is listed for removal."""
-    bound = Bound(out.bundle, out.table, reads)
+    bound = Bound(out.bundle, out.table, reads, {options.source: options.source_version})
     modern_routes.lower(ir, out, options)
     modern_access.lower(bound, ir, out, options)
     modern_versions.lower(bound, out, options)
