@@ -159,10 +159,11 @@ class Access:
             if not said:
                 continue
             winner: TransportRule = said[0]
+            inherited = mode
             if winner.mode is not None:
-                mode = winner.mode.also(winner.subject)
+                mode = _deciding(winner.mode, winner, inherited)
             if level == "workload":
-                ports = {port: fact.also(winner.subject) for port, fact in winner.ports.items()}
+                ports = {port: _deciding(fact, winner, inherited) for port, fact in winner.ports.items()}
         return dict([(None, mode), *ports.items()])
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
@@ -212,6 +213,14 @@ class Access:
             groups.setdefault(key, Region(item.workload.ref.namespace)).members.append(item)
         return sorted(groups.values(), key=lambda region: (region.namespace, region.first.workload.ref))
 
+    def unseen(self, namespace: str) -> list[TransportRule]:
+        """Modes of a namespace for pods that the bundle does not show."""
+        return [
+            rule
+            for rule in _in(self._transport, namespace)
+            if rule.level == "workload" and rule.subject.value.namespace == namespace and not self.world.selected(rule.subject.value)
+        ]
+
     def unselected(self) -> list[Policy]:
         """Policies that select no workload of the bundle, although they name some."""
         return [
@@ -229,6 +238,11 @@ def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src
     if value.startswith("cluster-"):
         found.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in cluster_networks)))
     return tuple(found)
+
+
+def _deciding(mode: Fact[str], rule: TransportRule, inherited: Fact[str]) -> Fact[str]:
+    """The mode with what makes it hold for these pods; where it is the inherited one, they would have it without the rule."""
+    return mode if mode.value == inherited.value else mode.also(rule.subject)
 
 
 def _by_namespace(items: Iterable[T], namespace_of: Callable[[T], str]) -> dict[str, list[T]]:

@@ -145,6 +145,7 @@ class Policy:
     port: Fact[int | str] | None = None  # a container port by number or name
     protocol: Fact[str] | None = None  # what the port is said to speak: unknown, http, http2, grpc, opaque, tls
     routed: bool = False  # whether routes hang on it, so that requests that none takes are answered 404
+    hung: Src = NOWHERE  # the leaves that hang those routes on it
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
     closing: bool = True  # whether an allow closes what it selects, or only adds to what others close (Cilium's enableDefaultDeny)
     beyond: tuple[Fact[str], ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs; in words

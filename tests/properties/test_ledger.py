@@ -28,19 +28,6 @@ BY_VALUE = (
     "case is ignored",
 )
 VALUES_DECIDE = ("action", "istio.io/dry-run", "proxyProtocol", "accessPolicy")
-# Facts that carry more leaves than decide: a port of a Service is one fact, and STRICT stands beside identities that only mTLS can show.
-COARSE = {
-    "istio-access": {
-        ("Service", "spec.ports.0.port"),
-        ("PeerAuthentication", "spec.selector.matchLabels.app"),
-        ("PeerAuthentication", "spec.mtls.mode"),
-        ("AuthorizationPolicy", "spec.rules.0.to.1.operation.ports.0"),
-    },
-    # of a VirtualService whose rules are all left out, the namespace still says whose short host it is
-    "istio-routing": {("VirtualService", "metadata.namespace")},
-    # a route on a Server also ends Linkerd's exemption for probes there: the findings show it, the output does not
-    "linkerd-access": {("HTTPRoute", "spec.parentRefs.0.kind")},
-}
 
 
 @lru_cache(maxsize=32)
@@ -67,9 +54,7 @@ def test_what_is_lost_is_named_by_a_finding(name: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_another_value_does_what_the_line_says(name: str) -> None:
     source, base, listed, changes = _base(name)
-    wanted = [
-        leaf for leaf in listed if leaf.disposition in (*OUTPUT, "irrelevant") and (leaf.kind, leaf.shown) not in COARSE.get(name, ())
-    ]
+    wanted = [leaf for leaf in listed if leaf.disposition in (*OUTPUT, "irrelevant")]
     problems = [problem for leaf in wanted if (problem := _problem(source, base, leaf, changes.of(leaf)))]
     assert problems == []
 

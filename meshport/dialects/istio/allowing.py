@@ -54,7 +54,11 @@ def _probes(out: Output, options: Options, access: Access) -> None:
         servers = servers_of(item)
         for port in sorted({probe.port for probe in item.workload.probes if probe.kind == "http"}):
             policy = servers.get(port)
-            if not (policy is not None and policy.routed) and only_by_exemption(item, port, options.cluster_networks):
+            if not only_by_exemption(item, port, options.cluster_networks):
+                continue
+            if policy is not None and policy.routed:
+                out.imply("a route on the port ends Linkerd's exemption for probes there, and Istio has none", policy.hung)
+            else:
                 src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
                 out.finding(
                     "MP229", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
@@ -70,7 +74,7 @@ def _without_effect(out: Output) -> None:
     for document in out.bundle.documents:
         inbound = document.group == "policy.linkerd.io" and document.kind in _INBOUND
         if inbound or (document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)):
-            rest = frozenset(range(document.first, document.first + document.count)) - reached
+            rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
             out.ignore("what the other objects for these pods come to is the same without it", rest)
 
 

@@ -69,7 +69,8 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     namespace = ref.value.namespace
     gateways = spec.strings("gateways")
     exports = spec.strings("exportTo")
-    hosts = spec.strings("hosts") or (Fact("", NOWHERE, "routing.host"),)
+    home = root.at("metadata", "namespace").src
+    hosts = tuple(_at_home(host, home) for host in spec.strings("hosts")) or (Fact("", NOWHERE, "routing.host"),)
     silenced: list[tuple[str, Src]] = []
     warnings = tuple(
         ("MP410", Fact(text.value, text.src, "timeout.request"))
@@ -77,7 +78,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
         for text in (item.text("timeout"), item.text("retries", "perTryTimeout"))
         if text is not None and rounded(text.value)
     )
-    rules = tuple(_rule(item, namespace, subsets, options, silenced) for item in spec.each("http"))
+    rules = tuple(_rule(item, namespace, home, subsets, options, silenced) for item in spec.each("http"))
     found: list[ServiceRoutes] = []
     for host in hosts:
         service = resolve(host.value, namespace, options) if host.value else None
@@ -99,7 +100,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
             hosts=len(hosts),
             silenced=tuple(silenced),
             warnings=warnings if not found else (),
-            src=spec.src,
+            src=spec.src | host.src,
         )
         if rules or not (spec.each("tls") or spec.each("tcp")):
             found.append(base)
@@ -111,13 +112,18 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     return found
 
 
+def _at_home(host: Fact[str], home: Src) -> Fact[str]:
+    """A host with what it is known from: a short name is one of the object's own namespace."""
+    return host.also(home) if host.value and "." not in host.value else host
+
+
 def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | None) -> Fact[str] | None:
     """The namespace whose clients alone follow rules for a Service of another one."""
     alone = len(exports) == 1 and exports[0].value in (".", namespace)
     return exports[0].map(lambda _: namespace) if alone and service is not None and service.namespace != namespace else None
 
 
-def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
+def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
     name = place.text("name")
     filters = [*_headers(place), *_redirect(place)]
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
@@ -126,7 +132,7 @@ def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options, sil
     mirrors = tuple((f"{key}.{path}" if path else key, fact) for key in DROPPED_SHADOWS for path, fact in place.leaves(key))
     if mirrors:
         filters.append(Filter("mirror", mirrors))
-    backends = tuple(_backend(item, namespace, subsets, options) for item in place.each("route"))
+    backends = tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route"))
     return RouteRule(
         name.value if name else "",
         tuple(_match(item, silenced) for item in place.each("match")),
@@ -139,9 +145,9 @@ def _rule(place: Cursor, namespace: str, subsets: Subsets, options: Options, sil
     )
 
 
-def _backend(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> Backend:
+def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options) -> Backend:
     target = place.at("destination")
-    host = target.text("host") or Fact("", target.src, "routing.destination")
+    host = _at_home(target.text("host") or Fact("", target.src, "routing.destination"), home)
     service = resolve(host.value, namespace, options) if host.value else None
     full = full_host(host.value, namespace, options)
     subset = target.text("subset")

@@ -99,13 +99,7 @@ def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:
 def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str]) -> None:
     first = region.first
     context = Context(out, ir.world, options, gateways, region)
-    ports = ports_of(region.members, ir.world)
-    for policy in (*first.allows, *first.denies, *first.customs):
-        for port, src in _mentioned(policy).items():
-            ports[port] = ports.get(port, NOWHERE) | src
-    for number, mode in first.transport.items():
-        if number is not None:
-            ports[number] = ports.get(number, NOWHERE) | mode.src
+    ports = _ports(first, ports_of(region.members, ir.world))
     plans = [plan(context, port, src) for port, src in sorted(ports.items()) if not first.workload.bypasses(port)]
     default = wanted_default(first, options.cluster_networks)[0]
     wanted = [item for item in plans if _needs_server(item, region, default)]
@@ -135,6 +129,18 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
             inner = replace(context, region=Region(region.namespace, part))
             for item in wanted:
                 _server(inner, item, narrowed, src | more, label)
+
+
+def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:
+    """The ports to look at, and what each is known from: workloads and Services, else the policies that name it."""
+    named: dict[int, Src] = {}
+    for policy in (*first.allows, *first.denies, *first.customs):
+        for port, src in _mentioned(policy).items():
+            named[port] = named.get(port, NOWHERE) | src
+    for number, mode in first.transport.items():
+        if number is not None:
+            named[number] = named.get(number, NOWHERE) | mode.src
+    return {**named, **known}
 
 
 def _inseparable(context: Context, members: list[Effective], intruders: list[Effective]) -> None:

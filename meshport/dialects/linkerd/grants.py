@@ -83,11 +83,14 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     strict = mode.value == "strict"
     closed = first.closes(port)
     denies, deny_src = _denies(context, first, port, http)
-    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src | mode.src | deny_src, bool(denies))
+    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src | deny_src, bool(denies))
+    if not closed:
+        result.src |= mode.src
     for grant, rules in _sources(context, first, port, closed):
         for rule in rules:
             try:
                 pieces = of_rule(rule, http=http, port=port, strict=strict)
+                by_mode = _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
@@ -97,13 +100,18 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
                 if piece.any_request and rule.http and not protocol:
                     # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
                     piece = replace(piece, path=EVERY_PATH)
-                _admit(context, grant, port, piece)
+                if _admit(context, grant, port, piece) and by_mode:
+                    result.src |= mode.src
         if grant.server or grant.routed:
             result.grants.append(grant)
     _scrape(context, result)
     _prune(result.grants)
     result.grants = [grant for grant in result.grants if grant.server or grant.routed]
     return result
+
+
+def _who(pieces: list[Piece]) -> list[Identities]:
+    return [piece.who for piece in pieces]
 
 
 def _scrape(context: Context, result: PortPlan) -> None:
@@ -210,8 +218,8 @@ def _cut(context: Context, grant: Grant, port: int, pieces: list[Piece], denies:
     return left
 
 
-def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
-    """Put a piece where it can be said, or say why it is left out."""
+def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> bool:
+    """Put a piece where it can be said, or say why it is left out; whether it was put anywhere."""
     try:
         if not piece.any_request:
             request = routesets.partition([(0, piece)])
@@ -222,18 +230,18 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> None:
             _widened(context, "MP218", grant, port, piece.src, str(error))
             relaxed = _relaxed(piece)
             if not relaxed.any_request and relaxed != piece:
-                _admit(context, grant, port, relaxed)
-                return
+                return _admit(context, grant, port, relaxed)
             grant.server.append(
                 (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
             )
-            return
+            return True
         _left_out(context, "MP201", grant, port, piece.src, str(error))
-        return
+        return False
     who = _peers(context, piece, grant, port)
     if who is None:
-        return
+        return False
     (grant.server if piece.any_request else grant.routed).append((who, piece))
+    return True
 
 
 def _relaxed(piece: Piece) -> Piece:

@@ -62,6 +62,7 @@ class Entry:
     queries: int
     method: int
     src: Src
+    hung: Src  # what hangs the route on its Server
 
     def beats(self, other: Entry) -> bool:
         """Whether this match is taken before the other for a request that both take (Linkerd reference 2.5)."""
@@ -104,6 +105,7 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
                 port,
                 Fact(kind, protocol.src if protocol is not None else NOWHERE, "server.protocol"),
                 bool(entries),
+                frozenset(leaf for entry in entries for leaf in entry.hung),
                 access,
             )
         )
@@ -202,6 +204,7 @@ def _routes(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
 def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, ir: IR) -> list[Entry]:
     document = root.document
     base = root.ref().src | parent
+    hung = parent | root.at("kind").src | root.at("metadata", "namespace").src
     hosts = root.strings("spec", "hostnames")
     created = str(root.at("metadata", "creationTimestamp").value) if root.at("metadata", "creationTimestamp") else "~"
     out: list[Entry] = []
@@ -216,12 +219,20 @@ def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, i
         for entry, match in enumerate(matches):
             for host in wanted:
                 order = (created, document.name, position, entry)
-                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own))
+                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own, hung))
     return out
 
 
 def _entry(
-    group: str, kind: str, namespace: str, name: str, match: Cursor | None, host: Fact[str] | None, order: tuple[object, ...], base: Src
+    group: str,
+    kind: str,
+    namespace: str,
+    name: str,
+    match: Cursor | None,
+    host: Fact[str] | None,
+    order: tuple[object, ...],
+    base: Src,
+    hung: Src,
 ) -> Entry:
     conditions: list[Condition] = []
     path: tuple[int, int] = (0, 1)
@@ -256,7 +267,7 @@ def _entry(
         bare = Pattern("suffix", suffix) if suffix else Pattern("exact", host.value)
         with_port = Pattern("regex", r".*" + _escaped(suffix) + r":\d+") if suffix else Pattern("prefix", host.value + ":")
         conditions.append(Condition(HOST, (Fact(bare, host.src, host.feature), Fact(with_port, host.src, host.feature))))
-    return Entry((f"{group}/{kind}", Ref(namespace, name)), name, order, tuple(conditions), rank, path, headers, queries, method, src)
+    return Entry((f"{group}/{kind}", Ref(namespace, name)), name, order, tuple(conditions), rank, path, headers, queries, method, src, hung)
 
 
 def _escaped(text: str) -> str:

@@ -17,10 +17,13 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.transport import TransportRule
 
 OPEN = "all-unauthenticated"
 STRICT = "all-authenticated"
 CHART = "linkerd-control-plane"
+_BY_ITSELF = "meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it"
+_KEPT = "plaintext is refused where this holds: what is admitted there has an identity, which only mTLS can show"
 
 
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
@@ -38,6 +41,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         if value == OPEN and not src:
             src = mesh_src
         _annotate_namespace(ir, out, name, value, src)
+        _unseen(name, value, access, out)
     for item in access.workloads:
         if item.meshed is False:
             continue
@@ -64,7 +68,15 @@ def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, 
     it is all that they admit there. None where it is no default, or where a deny holds on such ports."""
     if any(_any_port(policy) for policy in (*item.denies, *item.customs)):
         return None
-    strict = item.mode(None).value == "strict"
+    mode = item.mode(None)
+    strict = mode.value == "strict"
+    found = _admitted(item, networks, strict)
+    if found is not None and found[0] != (_admitted(item, networks, not strict) or ("",))[0]:
+        return found[0], found[1] | mode.src, found[2]
+    return found
+
+
+def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple[str, Src, bool] | None:
     try:
         pieces = [
             piece
@@ -159,10 +171,32 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
     mode = access.namespace_mode(name)
     if mode.value == "strict":
         return STRICT, mode.src
+    unseen = [rule for rule in access.unseen(name) if any(fact.value == "strict" for fact in _modes(rule))]
+    if unseen:
+        return STRICT, sources(*(rule.subject for rule in unseen), *(fact for rule in unseen for fact in _modes(rule)))
     admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == name), None)
     if admission is not None:
         return admission.value, admission.src
     return OPEN, mode.src
+
+
+def _modes(rule: TransportRule) -> list[Fact[str]]:
+    return [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
+
+
+def _unseen(name: str, value: str, access: Access, out: Output) -> None:
+    """Modes for pods that the bundle does not show, so that their pod template cannot say them: the namespace's default is what holds."""
+    inherited = access.namespace_mode(name).value
+    for rule in access.unseen(name):
+        refused = any(fact.value == "strict" for fact in _modes(rule))
+        if value == OPEN or all(fact.value == inherited for fact in _modes(rule)):
+            continue
+        out.finding(
+            "MP106", rule.subject, *_modes(rule), document=rule.document, disposition="approximated", affects=(Affected(name),),
+            feature="transport.mode", policy=str(rule.ref.value), selector=str(rule.subject.value.selector), namespace=name,
+            outcome="the default of the namespace refuses plaintext for every pod without one of its own"
+            if refused else "plaintext stays refused there",
+        )  # fmt: skip
 
 
 def _closes(policy: Policy) -> bool:
@@ -186,13 +220,12 @@ def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) ->
 def _rest(ir: IR, out: Output) -> None:
     """Modes that Linkerd has by itself, and `disable`, which it has nowhere."""
     for rule in ir.transport:
-        modes: list[Fact[str]] = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
-        for mode in modes:
+        for mode in _modes(rule):
             if mode.value == "disable":
                 out.finding(
                     "MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value)
                 )
-            out.imply("meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it", mode)
+            out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
         out.imply("decides which pods the mode holds for", rule.subject)
 
 
