@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
 
@@ -93,6 +93,7 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
                 position,
                 item.at("targetPort").src or item.at("port").src,
                 item.at("appProtocol").src or item.at("name").src,
+                number.src,
             )
         )
     headless = spec.at("clusterIP").value == "None"
@@ -127,7 +128,13 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
                 protocol = item.text("protocol")
                 name = item.text("name")
                 ports.append(
-                    ContainerPort(number.value, name.value if name else "", (protocol.value if protocol else "TCP").upper(), item.src)
+                    ContainerPort(
+                        number.value,
+                        name.value if name else "",
+                        (protocol.value if protocol else "TCP").upper(),
+                        item.src,
+                        sources(number, protocol),
+                    )
                 )
         probes += [
             _probe(container, container.at(kind)) for kind in ("livenessProbe", "readinessProbe", "startupProbe") if container.at(kind)

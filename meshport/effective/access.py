@@ -257,16 +257,19 @@ def _in(index: dict[str, list[T]], namespace: str) -> list[T]:
 
 
 def ports_of(members: Iterable[Effective], world: World) -> dict[int, Src]:
-    """The TCP ports that workloads declare, or that Services send to them, with their leaves."""
-    found: dict[int, Src] = {}
+    """The TCP ports that workloads declare, or that Services send to them, with the leaves that decide it: those of the one place that says so.
+
+    Where several places say so none of them decides. A Service that names a port means one that the workload declares.
+    """
+    found: dict[int, dict[int, Src]] = {}
     for member in members:
         workload = member.workload
         for port in workload.ports:
             if port.protocol == "TCP":
-                found[port.number] = found.get(port.number, NOWHERE) | port.src
+                found.setdefault(port.number, {})[id(port)] = port.number_src
         for service in world.services_of(workload):
             for item in service.ports:
                 number = world.target_number(workload, item)
-                if number is not None and item.protocol == "TCP":
-                    found[number] = found.get(number, NOWHERE) | item.target_src
-    return dict(sorted(found.items()))
+                if number is not None and item.protocol == "TCP" and isinstance(item.target, int):
+                    found.setdefault(number, {})[id(item)] = item.target_src
+    return {number: next(iter(places.values())) if len(places) == 1 else NOWHERE for number, places in sorted(found.items())}

@@ -18,6 +18,7 @@ class ContainerPort:
     name: str
     protocol: str  # TCP, UDP or SCTP
     src: Src = NOWHERE
+    number_src: Src = NOWHERE  # what makes it a port of this number and protocol, whatever its name
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +89,7 @@ class ServicePort:
     position: int = 0  # in spec.ports
     target_src: Src = NOWHERE  # what decides the container port
     spoken_src: Src = NOWHERE  # what declares the protocol
+    number_src: Src = NOWHERE
 
 
 @dataclass(slots=True, eq=False)

@@ -145,14 +145,19 @@ def leaves(source: Source, result: pipeline.Result) -> list[Leaf]:
 
 
 def with_value(objects: list[dict[str, Any]], leaf: Leaf, value: Any) -> list[dict[str, Any]]:
-    """The objects with another value at the leaf; `...` takes it away."""
+    """The objects with another value at the leaf; `...` takes it away, and what is empty without it."""
     out = list(objects)
     out[leaf.document] = copy.deepcopy(objects[leaf.document])
     holder: Any = out[leaf.document]
+    holders = [holder]
     for step in leaf.path[:-1]:
         holder = holder[step]
+        holders.append(holder)
     if value is ...:
         del holder[leaf.path[-1]]
+        for step, outer, inner in reversed(list(zip(leaf.path, holders, holders[1:], strict=False))):
+            if not inner:
+                del outer[step]
     else:
         holder[leaf.path[-1]] = value
     return out
@@ -184,10 +189,24 @@ class Changes:
         if key in _BY_KEY and (_BY_KEY[key] or not (binding and binding.values)):
             return [other for other in _BY_KEY[key] if other != value]
         if document.kind == "Service" and key == "name" and "ports" in leaf.path:
-            return ["tcp-plain"]
+            return [other for other in ("tcp-plain", "http-plain") if other.partition("-")[0] != str(value).partition("-")[0]]
+        if key == "type" and "path" in leaf.path and "requestRedirect" in leaf.path:
+            return []  # the key beside it belongs to this type alone
+        if "matchLabels" in leaf.path or leaf.path[:2] == ("spec", "selector"):
+            return [*_others(value, leaf, ""), *self._values_of(key, value)]
         if binding is not None and binding.values:
             return [other for other in binding.values if other != str(value) and other not in ("", "UNDEFINED")]
         return list(_others(value, leaf, binding.type if binding else ""))
+
+    def _values_of(self, key: str, value: Any) -> list[str]:
+        """The other values that a label has somewhere in the bundle."""
+        found: set[str] = set()
+        for item in self.source.objects:
+            template = (item.get("spec") or {}).get("template") or {}
+            for metadata in (item.get("metadata") or {}, template.get("metadata") or {}):
+                if key in (metadata.get("labels") or {}):
+                    found.add(str(metadata["labels"][key]))
+        return sorted(found - {value})
 
 
 def _others(value: Any, leaf: Leaf, kind: str) -> Iterator[Any]:

@@ -6,6 +6,7 @@ have any other value; one that says what would be so anyway may be taken away.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,11 +23,11 @@ BY_VALUE = (
     "0 is no timeout",
     "every mesh does by itself",
     "holds in the mesh",
-    "takes every request",
-    "no request",
     "mesh is what",
     "case is ignored",
 )
+# Reasons that speak of a rule or a match as a whole: without it the output is the same.
+OF_THE_RULE = ("nothing that the policies allow is refused by it", "another alternative of the rule", "no request reaches")
 VALUES_DECIDE = ("action", "istio.io/dry-run", "proxyProtocol", "accessPolicy")
 
 
@@ -59,11 +60,22 @@ def test_another_value_does_what_the_line_says(name: str) -> None:
     assert problems == []
 
 
+def _unit(leaf: Leaf) -> Leaf:
+    """The rule or the match that the reason of a leaf speaks of; all rules of the object for a leaf beside them."""
+    if len(leaf.path) < 3 or leaf.path[1] not in ("rules", "http", "routes"):
+        return replace(leaf, path=("spec", "rules"))
+    return replace(leaf, path=leaf.path[:5] if "this match" in leaf.reason or "alternative" in leaf.reason else leaf.path[:3])
+
+
 def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> str:
     what = f"{source.objects[leaf.document]['kind']} {leaf.shown} ({leaf.value!r}, {leaf.disposition})"
     if leaf.disposition == "irrelevant":
-        if any(word in leaf.reason for word in BY_VALUE) or leaf.path[-1] in VALUES_DECIDE:
+        if leaf.path[-1] in VALUES_DECIDE:
             return ""
+        if any(word in leaf.reason for word in BY_VALUE):
+            others = [...]
+        if any(words in leaf.reason for words in OF_THE_RULE):
+            leaf, others = _unit(leaf), [...]
         for other in others:
             after = outcome(converted(with_value(source.objects, leaf, other), source.mesh))
             if after.manifests != base.manifests:

@@ -459,7 +459,7 @@ class RouteLowering:
         known = self.service.port(port)
         asked = [match.port for rule in routes.rules for match in rule.matches if match.port is not None]
         if self.names_port(port):
-            obj.set((*parent, "port"), port, *because, routes.port, known.src if known else None, *asked)
+            obj.set((*parent, "port"), port, *because, routes.port, known.number_src if known else None, *asked)
         else:
             self.out.imply("the Service has no other port that the route could be for", routes.port, *asked)
         for key, (value, facts) in self.annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():

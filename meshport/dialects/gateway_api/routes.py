@@ -77,7 +77,7 @@ def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
             out.append(item)
             continue
         out.extend(
-            replace(item, port=Fact(port.number, port.src, "routing.parent"), warnings=item.warnings if number == 0 else ())
+            replace(item, port=Fact(port.number, port.number_src, "routing.parent"), warnings=item.warnings if number == 0 else ())
             for number, port in enumerate(port for port in known.ports if port.protocol == "TCP")
         )
     return out

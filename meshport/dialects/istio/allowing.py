@@ -273,6 +273,18 @@ def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
     return _unique(_wanted_name(list(servers.values())) or draft.region.first.workload.ref.name, taken)
 
 
+def _named_after(out: Output, draft: Draft, servers: dict[int, Policy]) -> Src:
+    """What the policy has its name from: the one object that grants, the Servers, or the workload."""
+    if not servers:
+        return draft.region.first.workload.src
+    granting = {rule.document for policy in servers.values() for rule in policy.rules if rule.granted_by is not None}
+    number = next(iter(granting)) if len(granting) == 1 else None
+    if number is None:
+        return NOWHERE
+    metadata = out.bundle.documents[number].leaves.get("metadata", {})
+    return frozenset(leaf for key in ("name", "namespace") if isinstance(leaf := metadata.get(key), int))
+
+
 def _wanted_name(policies: list[Policy]) -> str:
     """The one object that grants, else the first Server."""
     granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
@@ -288,9 +300,7 @@ def _unique(wanted: str, taken: set[str]) -> str:
 def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
     base = sources(draft.selector_src, *(policy.ref for policy in servers.values()))
     owner = min(draft.origins) if draft.origins else draft.region.first.workload.document
-    granting = [rule for policy in servers.values() for rule in policy.rules if rule.granted_by is not None]
-    because = base | frozenset(leaf for rule in granting for leaf in rule.src) | draft.region.first.admission.src
-    because = because or draft.region.first.workload.src
+    because = base | _named_after(out, draft, servers) | draft.region.first.admission.src
     ref = Ref(draft.region.namespace, draft.label)
     obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=owner, group=f"policy {draft.label}", rank=41, because=because)
     for document in sorted(draft.origins):

@@ -55,7 +55,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("the port is detected or named as this", policy.protocol)
     for setting in ir.ports:
         if setting.kind == "opaque":
-            out.imply("the Service ports behind it say so", setting.ranges)
+            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+            if setting.on == "workload":
+                out.ignore("the Services in front of these ports say so themselves, or there is none", setting.ranges.src - reached)
+            out.imply("the Service ports are said to be opaque anyway", setting.ranges)
         elif setting.on != "service":
             _skip(ir, out, setting)
 
@@ -118,4 +121,9 @@ def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
     if own is not None:
         inside = any(low <= port.number <= high for low, high in own.ranges.value)
         return ("tcp", own.ranges.src) if inside else ("", NOWHERE)
+    for workload in ir.world.selected(service.pods) if service.pods is not None else []:
+        number = ir.world.target_number(workload, port)
+        for item in lists:
+            if item.document == workload.document and number is not None and any(low <= number <= high for low, high in item.ranges.value):
+                return "tcp", item.ranges.src
     return ("tcp", port.src) if port.number in LINKERD_OPAQUE else ("", NOWHERE)

@@ -53,8 +53,9 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
                 feature="transport.mode", workload=str(item.workload.ref),
             )  # fmt: skip
             continue
-        src = item.admission.src | (draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)))
-        src = src or item.workload.src
+        src = item.admission.src | (
+            draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)) | item.workload.src
+        )
         if demanded and item.workload.demanding is not None:
             src |= item.workload.demanding.src
         ref = Ref(item.workload.ref.namespace, name(draft.label if draft is not None else item.workload.ref.name, "mtls"))

@@ -200,7 +200,7 @@ class _VirtualService:
             return [routes]
         copies = []
         for port in ports:
-            number = Fact(port.number, port.src, "routing.parent")
+            number = Fact(port.number, port.number_src, "routing.parent")
             rules = tuple(
                 replace(
                     rule,

@@ -77,8 +77,10 @@ def _without_effect(out: Output, access: Access) -> None:
     reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
     reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
     for item in access.workloads:
-        for policy in (*item.allows, *item.denies, *item.customs, *item.opened):
+        for policy in (*item.allows, *item.opened):
             out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
+        for policy in (*item.denies, *item.customs):
+            out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
 
 
 def gateway_accounts(ir: IR) -> Iterable[Ref]:
@@ -132,7 +134,7 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
 
 
 def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:
-    """The ports to look at, and what each is known from: workloads and Services, else the policies that name it."""
+    """The ports to look at, and what decides that each is one: what declares it, or the policies that name it; with both, neither does."""
     named: dict[int, Src] = {}
     for policy in (*first.allows, *first.denies, *first.customs):
         for port, src in _mentioned(policy).items():
@@ -140,7 +142,8 @@ def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:
     for number, mode in first.transport.items():
         if number is not None:
             named[number] = named.get(number, NOWHERE) | mode.src
-    return {**named, **known}
+    both = dict.fromkeys(named.keys() & known.keys(), NOWHERE)
+    return {**named, **known, **both}
 
 
 def _inseparable(context: Context, members: list[Effective], intruders: list[Effective]) -> None:

@@ -11,7 +11,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_linkerd
@@ -65,11 +65,10 @@ class Clients:
                 found[self._place(number)] = number
         return found
 
-    def _server_labels(self, by_kind: ByKind) -> dict[Ref, dict[str, str]]:
+    def _server_labels(self, by_kind: ByKind) -> dict[Ref, dict[str, Cursor]]:
         found = {}
         for number in by_kind.get((POLICY, "Server"), []):
-            labels = Cursor.root(self.bound, number).items("metadata", "labels")
-            found[self._place(number)] = {key: str(item.value) for key, item in labels}
+            found[self._place(number)] = dict(Cursor.root(self.bound, number).items("metadata", "labels"))
         return found
 
     # -- AuthorizationPolicy
@@ -228,10 +227,11 @@ class Clients:
         if not spec.at("server", "selector"):
             return []
         wanted: Selector = selector.value
+        asked = {key for key, _ in wanted.labels} | {item.key for item in wanted.expressions}
         return [
-            (ref, selector.src)
-            for ref, labels in sorted(self._labels.items())
-            if ref.namespace == here.namespace and wanted.accepts(labels)
+            (ref, sources(selector, *(labels[key].src for key in asked if key in labels)))
+            for ref, labels in sorted(self._labels.items(), key=lambda item: item[0])
+            if ref.namespace == here.namespace and wanted.accepts({key: str(item.value) for key, item in labels.items()})
         ]
 
 

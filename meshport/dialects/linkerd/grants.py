@@ -17,7 +17,7 @@ from meshport.effective.sets import Identities, Methods, Value, Values, label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule
-from meshport.ir.base import Ref, Src
+from meshport.ir.base import Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
 from meshport.values.language import Language
@@ -82,8 +82,8 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     mode = first.mode(port)
     strict = mode.value == "strict"
     closed = first.closes(port)
-    denies, deny_src = _denies(context, first, port, http)
-    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src | deny_src, bool(denies))
+    denies = _denies(context, first, port, http)
+    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
     for grant, rules in _sources(context, first, port, closed):
@@ -94,8 +94,11 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
-            if denies:
-                pieces = _cut(context, grant, port, pieces, denies)
+            cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
+            if cutting:
+                pieces = _cut(context, grant, port, pieces, cutting)
+                if not closed:
+                    result.src |= sources(*(deny.src for deny in cutting))
             for piece in pieces:
                 if piece.any_request and rule.http and not protocol:
                     # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
@@ -108,6 +111,14 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     _prune(result.grants)
     result.grants = [grant for grant in result.grants if grant.server or grant.routed]
     return result
+
+
+def _touches(deny: Piece, piece: Piece) -> bool:
+    """Whether a deny takes something out of a piece, as far as that can be told."""
+    try:
+        return piece.minus(deny) != [piece]
+    except (Unsayable, ValueError):
+        return True
 
 
 def _who(pieces: list[Piece]) -> list[Identities]:
@@ -182,9 +193,8 @@ def _of_admission(value: str, options: Options, src: Src) -> list[Rule]:
     return [] if value == "deny" else [Rule(admission_conditions(value, options.cluster_networks, src), src=src)]
 
 
-def _denies(context: Context, first: Effective, port: int, http: bool) -> tuple[list[Piece], frozenset[int]]:
+def _denies(context: Context, first: Effective, port: int, http: bool) -> list[Piece]:
     found: list[Piece] = []
-    src: set[int] = set()
     for policy in (*first.denies, *first.customs):
         for rule in policy.rules:
             try:
@@ -196,10 +206,8 @@ def _denies(context: Context, first: Effective, port: int, http: bool) -> tuple[
                     "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port),
                     explains=context.explains(port, "allow", "deny", "default"), policy=str(policy.ref.value), port=port,
                 )  # fmt: skip
-            for piece in pieces:
-                found.append(replace(piece, src=piece.src | policy.sources))
-                src |= piece.src | policy.sources
-    return found, frozenset(src)
+            found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
+    return found
 
 
 def _cut(context: Context, grant: Grant, port: int, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:

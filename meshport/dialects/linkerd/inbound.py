@@ -45,7 +45,7 @@ def admissions(bound: Bound, ir: IR) -> None:
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:
             subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
-            ir.admissions.append(Admission(subject, "workload", said.also(workload.src), workload.document))
+            ir.admissions.append(Admission(subject, "workload", said, workload.document))
 
 
 @dataclass(frozen=True, slots=True)

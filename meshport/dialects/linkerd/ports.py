@@ -108,12 +108,12 @@ def _service(ir: IR, out: Output, options: Options, service: Service, opaque_pod
         if spoken != "tcp":
             continue
         if port.number not in DEFAULT_OPAQUE and not (port.app_protocol and in_range(options.target_version, "2.18", None)):
-            listed[port.number] = port.src
+            listed[port.number] = port.number_src | port.spoken_src
         for workload in members:
             number = ir.world.target_number(workload, port)
             if number is not None and number not in DEFAULT_OPAQUE and ir.world.meshed(workload) is not False:
                 ports = opaque_pods.setdefault(id(workload), {})
-                ports[number] = ports.get(number, NOWHERE) | port.src
+                ports[number] = ports.get(number, NOWHERE) | port.target_src | port.spoken_src
     if listed:
         src = frozenset(leaf for leaves in listed.values() for leaf in leaves)
         obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)

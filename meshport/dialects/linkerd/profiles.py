@@ -141,7 +141,7 @@ def _elsewhere(routed: list[ServiceRoutes], service: Service, alone: ServiceRout
         return []
     numbers = {port.value for port in taken}
     left = [port for port in service.ports if port.protocol == "TCP" and port.number not in numbers]
-    return [replace(alone, port=Fact(port.number, port.src, taken[0].feature)) for port in left]
+    return [replace(alone, port=Fact(port.number, port.number_src, taken[0].feature)) for port in left]
 
 
 def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | None]) -> RouteRule:

@@ -89,7 +89,9 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
     else:
         seen[routes.service.value, consumer] = routes
         for gateway in routes.gateways:
-            if gateway.value == "mesh":
+            if gateway.value == "mesh" and len(routes.gateways) > 1:
+                out.imply("clients in the mesh follow it, as they follow every route of Linkerd", gateway)
+            elif gateway.value == "mesh":
                 out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
             else:
                 out.finding("MP702", gateway, document=routes.document, disposition="manual", affects=affects, rule=gateway.value, **shown)

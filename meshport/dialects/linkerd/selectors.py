@@ -90,12 +90,12 @@ def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]
     mine: list[tuple[Selector, Src]] = []
     others: list[tuple[Selector, Src]] = []
     seen: set[Selector] = set()
-    for subject, ref in ((item.subject, item.ref) for item in access.ir.policies):
+    for subject in (item.subject for item in sorted(access.ir.policies, key=lambda item: (item.ref.value, item.kind))):
         selector = subject.value.selector
         if selector.everything or subject.value.namespace not in ("", region.namespace) or selector in seen:
             continue
         seen.add(selector)
-        (mine if selector.accepts(labels) else others).append((selector, subject.src | ref.src))
+        (mine if selector.accepts(labels) else others).append((selector, subject.src))
     return mine, sorted(others, key=lambda item: item[0])
 
 

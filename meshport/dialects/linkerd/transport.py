@@ -110,7 +110,7 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
         return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in broad)))
     open_denies = [policy for policy in (*item.denies, *item.customs) if _any_port(policy)]
     if open_denies:
-        return "deny", sources(*(policy.sources for policy in open_denies))
+        return "deny", sources(*(_posture(policy) for policy in open_denies))
     mode = item.mode(None)
     if mode.value == "strict":
         return STRICT, mode.src
@@ -120,7 +120,7 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
 
 
 def _posture(policy: Policy) -> Src:
-    """What makes an allow close everything that it does not name: that it is there, not what its rules say."""
+    """What makes a policy close what nothing names: that it is there, not what its rules say."""
     return sources(policy.action, policy.subject) if policy.rules else policy.sources
 
 
@@ -164,10 +164,10 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
         return "deny", sources(*(_posture(policy) for policy in (*broad, *shared)))
     denies = [policy for policy in access.namespace_denies(name) if _any_port(policy)]
     if denies:
-        return "deny", sources(*(policy.sources for policy in denies))
+        return "deny", sources(*(_posture(policy) for policy in denies))
     unknown = [policy for policy in access.unselected() if policy.subject.value.namespace in ("", name) and _closes(policy)]
     if unknown:
-        return "deny", sources(*(policy.sources for policy in unknown))
+        return "deny", sources(*(_posture(policy) for policy in unknown))
     mode = access.namespace_mode(name)
     if mode.value == "strict":
         return STRICT, mode.src
