@@ -82,6 +82,7 @@ def _round_trips(text: str, old: dict[str, Any], new: Mapping[str, Any]) -> Iter
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1_000_000
+    yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: b}] stays that and does not become [a: b]
     yaml.allow_duplicate_keys = False
     unix = text.replace("\r\n", "\n")
     mapping, sequence, dash = _layout(unix)

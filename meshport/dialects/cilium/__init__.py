@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import authorization, membership, resilience, routing, transport
+from meshport.dialects.cilium import authorization, membership, modern, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -33,7 +33,10 @@ class Cilium:
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
-        """The IR in Cilium's words."""
+        """The IR in Cilium's words; what is Cilium's already, in the words of the release that is wanted."""
+        if options.source == self.name:
+            modern.lower(ir, out, options, self.reads)
+            return
         membership.lower(ir, out, options)
         transport.lower(ir, out, options)
         authorization.lower(ir, out, options)
