@@ -16,7 +16,7 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Loss
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account
-from meshport.lints import lints
+from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.options import resolve
@@ -492,9 +492,10 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     chosen = Selection(bundle, len(bundle.documents) if own is None else own, options)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
-    mistakes = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
-    _losses(mistakes, out, False)
-    found = _settled(ordered([*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options)]), bound)
+    losses = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
+    _losses(losses, out, False)
+    said = [*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options), *mistakes(ir, bound, options)]
+    found = _settled(ordered(said), bound)
     return [finding for finding in found if chosen.concerns(finding)]
 
 

@@ -193,8 +193,9 @@ class Bound:
                 remedy = f"Upgrade to {found.release}, or remove it: as written it does nothing."
                 self._problem("MP021", number, leaves, text, remedy, "warning" if where else "error")
             else:
-                text = f"{mesh} {found.release} took {shown} away; it was read as the releases before read it"
-                self._problem("MP022", number, leaves, text, "Remove it, or name the release with --from-version.", disposition=None)
+                text = f"{mesh} does not know {shown} any more since {found.release}; it was read as the releases before read it"
+                remedy = "Say it in another way before the upgrade, or name the release that runs with --from-version."
+                self._problem("MP022", number, leaves, text, remedy, disposition=None)
         self._gaps.clear()
 
     def _gap(

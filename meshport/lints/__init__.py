@@ -1,11 +1,26 @@
-"""Mistakes of a bundle that no single leaf shows."""
+"""Mistakes of a bundle that the schema of no single object shows. `lints` are said by every command, `mistakes` by `meshport lint` alone: they are what a
+reviewer would say about manifests that the cluster takes and that do something else than they look like."""
 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
 from meshport.findings import Affected, Finding
 from meshport.ir.model import IR
+from meshport.lints import api, cilium, istio, linkerd
+from meshport.lints.manifests import Review
 from meshport.mapping.bound import Bound
+
+_OF_MESH = {"istio": istio.review, "linkerd": linkerd.review, "cilium": cilium.review}
+
+
+def mistakes(ir: IR, bound: Bound, options: Options) -> list[Finding]:
+    """What a reviewer would say about the manifests of the source mesh."""
+    review = Review(bound, options, ir)
+    api.review(review)
+    of_mesh = _OF_MESH.get(options.source)
+    if of_mesh is not None:
+        of_mesh(review)
+    return review.findings
 
 
 def lints(ir: IR, bound: Bound, options: Options) -> list[Finding]:
