@@ -229,8 +229,8 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
 
 
 _LATER = {
-    "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
-    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
+    "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
+    "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
     "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
 }  # fmt: skip
 """Kinds that no lift reads yet: what the target has of them is named, not written."""
