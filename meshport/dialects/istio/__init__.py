@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import authorization, exposure, membership, ports, resilience, routing, transport
+from meshport.dialects.istio import authorization, exposure, membership, ports, proxies, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -23,6 +23,7 @@ class Istio:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
         ports.lift(bound, ir)
+        proxies.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
@@ -38,6 +39,7 @@ class Istio:
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
+        proxies.lower(ir, out)
         installation.lower(ir, out)
 
 
