@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Canonical, Change, changes, sides
-from meshport.dialects.base import Options, dialect
+from meshport.dialects.base import Dialect, Options, dialect, governs
+from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
@@ -89,9 +90,11 @@ def convert(
     _losses(have.losses, out, options.source == options.target)
     target.lower(have, out, options)
     _rest(bound, out, options)
-    _removals(bound, out, options)
+    _removals(bound, out, options, target)
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
+    if not governs(target):
+        _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
@@ -147,6 +150,13 @@ def convert(
             if number in chosen.chosen and bound.mesh[number] and number not in removed
         ],
     )
+
+
+def _in_force(beside: IR, back: IR) -> None:
+    """Give what was read back the policies that are left in the cluster, where the target has none of its own: the source mesh still acts on them."""
+    back.world, back.raw_paths, back.enrols, back.open_probes = beside.world, beside.raw_paths, beside.enrols, beside.open_probes
+    back.transport, back.policies, back.admissions = beside.transport, beside.policies, beside.admissions
+    back.ports, back.beside, back.trust_domain = beside.ports, beside.beside, beside.trust_domain
 
 
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
@@ -209,6 +219,9 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
             if binding.irrelevant or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf))):
                 continue
             groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
+    if not governs(dialect(out.target)):
+        _staying(groups, bound, out)
+        return
     for (number, feature), leaves in groups.items():
         cell = out.table.support(feature, out.target, out.target_version)
         document = bound.bundle.documents[number]
@@ -228,17 +241,33 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
         out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
 
 
+def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output) -> None:
+    """What is left of each document stays with its mesh: one finding for a document."""
+    documents: dict[int, list[Fact[Any]]] = {}
+    for (number, feature), leaves in groups.items():
+        documents.setdefault(number, []).append(Fact(bound.bundle.value(leaves[0]), frozenset(leaves), feature))
+    for number, facts in documents.items():
+        src = frozenset().union(*(fact.src for fact in facts))
+        if dialect_of_group(bound.bundle.documents[number].group) == "gateway-api":
+            out.imply("stays as it is", src)
+        else:
+            stays(out, number, facts, src)
+
+
 _LATER = {
-    "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
-    "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
+    "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
+    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
     "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
 }  # fmt: skip
 """Kinds that no lift reads yet: what the target has of them is named, not written."""
 
 
-def _removals(bound: Bound, out: Output, options: Options) -> None:
-    """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays."""
-    if options.source == options.target:
+def _removals(bound: Bound, out: Output, options: Options, target: Dialect) -> None:
+    """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays.
+
+    A target that governs nobody's access takes nothing away but what its lowering has replaced.
+    """
+    if options.source == options.target or not governs(target):
         return
     for number, document in enumerate(bound.bundle.documents):
         if not bound.mesh[number]:

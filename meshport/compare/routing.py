@@ -16,10 +16,9 @@ from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
-from meshport.ir.exposure import LOCALITY, inert
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather, ports_named, ports_of, routes_subject
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_named, ports_of, routes_subject
 from meshport.ir.world import World
 
 EVERYTHING = "every request"
@@ -181,14 +180,15 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
 
 
 def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:
-    return {
-        item.kind: {
-            name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
-            for name, fact in sorted(item.parts, key=lambda part: part[0])
-        }
-        for item in filters
-        if item.parts
-    }
+    out: dict[str, Any] = {}
+    for item in filters:
+        if item.parts:
+            repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
+            out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = {
+                name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
+                for name, fact in sorted(item.parts, key=lambda part: part[0])
+            }
+    return out
 
 
 def _shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:
@@ -261,10 +261,9 @@ def _breaker(policy: ServicePolicy, breaker: Breaker, mesh: str) -> dict[str, An
 
 def _settings(policy: ServicePolicy) -> dict[str, Any]:
     out = {}
-    dead = gather(inert(policy))
     for path, fact in policy.extras:
         if (path == "tls.mode" and fact.value == "ISTIO_MUTUAL") or (
-            path.startswith(LOCALITY) and (fact.src <= dead or fact.value is False)
+            path == "loadBalancer.localityLbSetting.enabled" and fact.value is False
         ):
             continue
         if path.startswith("retryBudget"):

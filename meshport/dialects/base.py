@@ -21,6 +21,7 @@ BUILT_IN = {
     "istio": "meshport.dialects.istio",
     "linkerd": "meshport.dialects.linkerd",
     "cilium": "meshport.dialects.cilium",
+    "gateway-api": "meshport.dialects.gateway_api",
 }
 
 
@@ -62,6 +63,11 @@ class Dialect(Protocol):
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
         """The same, written into `out` in this dialect's words."""
+
+
+def governs(one: Dialect) -> bool:
+    """Whether a dialect decides who may call; one that does not (the Gateway API) leaves that to the mesh beside it."""
+    return getattr(one, "governs", True)
 
 
 def dialect(name: str) -> Dialect:

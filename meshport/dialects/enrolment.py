@@ -31,6 +31,9 @@ class Enrolment:
 
 def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
     """Take the source's membership marks off and put the target's on."""
+    if ir.mesh == "gateway-api":
+        _unsaid(ir, out)
+        return
     enrolled: list[str] = []
     for name, namespace in sorted(ir.world.namespaces.items()):
         if namespace.meshed is None:
@@ -70,6 +73,14 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         )
 
 
+def _unsaid(ir: IR, out: Output) -> None:
+    """A source that says nothing of membership enrols nobody; where routes on Services are to act, somebody has to."""
+    routed = [routes.service for routes in ir.routes if routes.service is not None and not routes.problem]
+    names = sorted({service.value.namespace for service in routed})
+    if names:
+        out.finding("MP367", document=None, affects=tuple(Affected(name) for name in names), namespaces=", ".join(names))
+
+
 def _unseen(ir: IR) -> dict[str, Src]:
     """Namespaces that policies and routes speak of and the bundle has no object for."""
     found: dict[str, Src] = {}
@@ -82,8 +93,8 @@ def _unseen(ir: IR) -> dict[str, Src]:
     return found
 
 
-def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str = "membership.") -> None:
-    """Remove the source mesh's labels and annotations for `features` (how their names begin) from a changed object's metadata at `holder`."""
+def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any]) -> None:
+    """Remove the membership marks of the source mesh from a changed object's metadata at `holder`."""
     found: Any = obj.value
     for step in holder:
         found = found.get(step) if isinstance(found, dict) else None
@@ -92,7 +103,7 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
     for what in ("labels", "annotations"):
         for key in list(found.get(what) or {}):
             binding = mark(out, what, key)
-            if binding is not None and binding.feature.startswith(features):
+            if binding is not None and binding.feature.startswith("membership."):
                 obj.drop((*holder, what, key), because, _leaf(out, number, (*holder, what, key)))
 
 

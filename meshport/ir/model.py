@@ -7,23 +7,40 @@ from typing import Any
 
 from meshport.ir.authorization import Admission, Policy
 from meshport.ir.base import Fact, Ref
-from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
-from meshport.ir.proxies import ProxyAmount
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.transport import PortSetting, TransportRule
 from meshport.ir.world import World
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port of a gateway with the hosts that it takes (`namespace/host` where the source limits whose routes may claim one).
+
+    `tls` is the source's mode, `certificates` are names of Secrets, `redirect` whether plaintext is answered with a redirect to HTTPS; what else is said
+    stands in `extras` by its path.
+    """
+
+    name: Fact[str] | None
+    port: Fact[int]
+    protocol: Fact[str]
+    hosts: tuple[Fact[str], ...]
+    tls: Fact[str] | None = None
+    certificates: tuple[Fact[str], ...] = ()
+    redirect: Fact[bool] | None = None
+    extras: tuple[tuple[str, Fact[Any]], ...] = ()
+
+
 @dataclass(slots=True)
 class Gateway:
-    """An entry into the mesh. `handled_by` names the implementation (a GatewayClass, or a selector)."""
+    """An entry into the mesh. `implementation` is a GatewayClass, or the labels of the pods that serve it."""
 
     ref: Fact[Ref]
     kind: str
     document: int
     implementation: Fact[str]
+    listeners: tuple[Listener, ...] = ()  # of a Gateway in a mesh's own words; one of the Gateway API stays as it is
 
 
 @dataclass(slots=True)
@@ -50,13 +67,7 @@ class IR:
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
-    outside: list[Outside] = field(default_factory=list)
-    egress: list[EgressDefault] = field(default_factory=list)
-    shared: list[SharedService] = field(default_factory=list)
-    links: list[ClusterLink] = field(default_factory=list)
-    machines: list[Machine] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
-    proxies: list[ProxyAmount] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

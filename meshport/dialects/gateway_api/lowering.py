@@ -6,8 +6,8 @@ A route is ranked by whoever reads it, so matches are tightened until ranking ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
@@ -35,6 +35,10 @@ MAX_MATCHES = 64
 MAX_MATCHES_TOGETHER = 128
 
 
+Entry = tuple[RouteRule, list[Target], list[RouteMatch]]
+"""A rule with what it sends to and the matches that it is written with."""
+
+
 @dataclass(slots=True)
 class RouteLowering:
     """One set of rules on its way into HTTPRoutes on a Service.
@@ -50,10 +54,12 @@ class RouteLowering:
     service: Service
     name: str = ""  # what the objects are called; as the source's object where none is given
     ports: list[int] | None = None  # the ports that speak HTTP; those that Istio would take for HTTP where none are given
+    told: set[Src] = field(default_factory=set)  # what was said of facts that several rules share
 
     group: ClassVar[str] = ""  # of the parent reference
     linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
+    second: ClassVar[str] = "mesh"  # what tells the object from one of the same name that is there already
     settings: ClassVar[tuple[str, ...]] = ()  # extras of a rule that are written
 
     @property
@@ -154,10 +160,13 @@ class RouteLowering:
             return self._refused(rule, tuple(matches), answer, shown)
         filters: list[Filter] = []
         for item in rule.filters:
-            if item.kind == "rewrite" and "rewrite" not in self.filters:
-                blocking += [(item.kind, fact) for _, fact in item.parts]
+            if found := self.blocking(item):
+                blocking += found
             elif item.kind in self.filters:
                 filters.extend(self.filter(item, rule, shown))
+            elif item.kind in ("mirror", "cors") and item.parts:  # one thing, however many settings it takes
+                first = item.parts[0][1]
+                self.lost(Fact(first.value, gather(item), first.feature), "filters", what=item.kind, rule=shown)
             else:
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
@@ -188,7 +197,8 @@ class RouteLowering:
             self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
             backends = (replace(backends[0], weight=None),)
         times = self.times(rule, shown)
-        return replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)
+        kept = replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)
+        return self.adapted(kept, shown)
 
     def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
         """A rule that answers by itself: its requests are refused, so that no later rule forwards them."""
@@ -231,6 +241,21 @@ class RouteLowering:
             self.say("MP321", match.src, aspects=ASPECTS, rule=shown, method=str(match.method.value))
             return []
         return [replace(match, method=match.method.holding(Pattern("exact", word))) for word in listed]
+
+    def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
+        """What of a filter has no form and keeps its rule from being written."""
+        if item.kind != "rewrite":
+            return []
+        search = item.part("uriRegexRewrite.match")  # without its replacement it is nothing
+        return [(item.kind, fact.also(search)) for name, fact in item.parts if name != "uriRegexRewrite.match"]
+
+    def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
+        """The rule with its matches as its filters need them."""
+        return rule
+
+    def parted(self, entry: Entry) -> list[Entry]:
+        """One rule as those that are written for it."""
+        return [entry]
 
     def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         """A filter as the reader of the routes has it; [] where it is left out, with its finding."""
@@ -373,11 +398,16 @@ class RouteLowering:
             if targets is not None:
                 chosen.append((replace(rule, matches=tuple(matches)), targets))
         matches_of = self.ranked([rule for rule, _ in chosen])
-        entries = [(rule, targets, matches) for (rule, targets), matches in zip(chosen, matches_of, strict=True) if matches]
+        entries = [
+            part
+            for (rule, targets), matches in zip(chosen, matches_of, strict=True)
+            if matches
+            for part in self.parted((rule, targets, matches))
+        ]
         if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
             self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
-        runs: list[list[tuple[RouteRule, list[Target], list[RouteMatch]]]] = []
+        runs: list[list[Entry]] = []
         for entry in entries:
             alike = bool(runs) and self.annotations(runs[-1][-1][0]) == self.annotations(entry[0]) and len(runs[-1]) < MAX_RULES
             if alike and sum(len(matches) for _, _, matches in (*runs[-1], entry)) <= MAX_MATCHES_TOGETHER:
@@ -403,10 +433,18 @@ class RouteLowering:
             weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
         return [
             Target(
-                ref, backend.port.value if backend.port else port, weight, backend, gather(backend.host, backend.subset, self.routes.host)
+                ref,
+                backend.port.value if backend.port else self.port_at(ref, port),
+                weight,
+                backend,
+                gather(backend.host, backend.subset, self.routes.host),
             )
             for ref, backend, weight in zip(refs, backends, weights, strict=False)
         ]
+
+    def port_at(self, ref: Ref, port: int) -> int | None:
+        """The port of a backend that names none: that of the request."""
+        return port
 
     def refusing(self, rule: RouteRule, port: int) -> list[Target]:
         """Where the requests of a rule go that answers by itself: without a backend they are refused."""
@@ -418,13 +456,14 @@ class RouteLowering:
 
     def _name(self, several: bool, port: int, runs: int) -> str:
         """A name for the objects of these rules that nothing else has: that of the source object, wherever it will do."""
-        own = self.name or self.routes.ref.value.name
+        fallback = self.service.ref.name if self.routes.kind == "ServiceProfile" else self.routes.ref.value.name
+        own = self.name or fallback
         own = own if self.routes.hosts == 1 else f"{own}-{self.service.ref.name}"
         own += f"-{port}" if several else ""
         own = own if len(own) <= 250 else naming.name(own)
         for candidate in (
             own,
-            f"{own}-mesh",
+            f"{own}-{self.second}",
             naming.name(own, "of", self.routes.ref.value.namespace),
             naming.name(own, "to", self.service.ref.name),
         ):
@@ -441,7 +480,7 @@ class RouteLowering:
     def _namespace(self) -> str:
         return self.routes.consumer.value if self.routes.consumer is not None else self.service.ref.namespace
 
-    def _object(self, api: str, name: str, port: int, run: list[tuple[RouteRule, list[Target], list[RouteMatch]]]) -> None:
+    def _object(self, api: str, name: str, port: int, run: list[Entry]) -> None:
         routes = self.routes
         obj = self.out.object(
             api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=f"service {self.service.ref.name}", rank=30,
@@ -449,6 +488,22 @@ class RouteLowering:
         )  # fmt: skip
         for document in routes.documents:
             obj.add_origin(document)
+        self.parents(obj, port)
+        for key, (value, facts) in self.annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
+            obj.set(("metadata", "annotations", key), value, *facts)
+        for index, (rule, targets, matches) in enumerate(run):
+            root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
+            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.linkerd)
+            self.finish(obj, ("spec", "rules", index), rule)
+        obj.note(f"from {routes.kind} {routes.ref.value}")
+        for number in routes.documents:
+            other = self.out.bundle.documents[number]
+            if other.kind == "TrafficSplit" and routes.kind != other.kind:
+                obj.note(f"with the weights of TrafficSplit {Ref(other.namespace or '', other.name)}")
+
+    def parents(self, obj: Obj, port: int) -> None:
+        """Name the Service as what the route is for."""
+        routes = self.routes
         because = (routes.service, routes.host)
         parent = ("spec", "parentRefs", 0)
         obj.set((*parent, "group"), self.group, *because)
@@ -462,17 +517,6 @@ class RouteLowering:
             obj.set((*parent, "port"), port, *because, routes.port, known.number_src if known else None, *asked)
         else:
             self.out.imply("the Service has no other port that the route could be for", routes.port, *asked)
-        for key, (value, facts) in self.annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
-            obj.set(("metadata", "annotations", key), value, *facts)
-        for index, (rule, targets, matches) in enumerate(run):
-            root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
-            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.linkerd)
-            self.finish(obj, ("spec", "rules", index), rule)
-        obj.note(f"from {routes.kind} {routes.ref.value}")
-        for number in routes.documents:
-            other = self.out.bundle.documents[number]
-            if other.kind == "TrafficSplit" and routes.kind != other.kind:
-                obj.note(f"with the weights of TrafficSplit {Ref(other.namespace or '', other.name)}")
 
     def names_port(self, port: int) -> bool:
         """Whether the parent is named with its port."""
@@ -480,6 +524,66 @@ class RouteLowering:
 
     def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
         """Write what a rule has beside matches, filters, backends and the timeout of the request."""
+
+
+def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, say: Callable[..., None]) -> Service | None:
+    """The Service that the rules can be attached to; None where there is none, after `say(code, ...)` has said why."""
+    consumer = routes.consumer.value if routes.consumer is not None else ""
+    if routes.protocol in ("tls", "tcp"):
+        say("MP306", protocol=routes.protocol.upper())
+    elif routes.service is None:
+        say("MP310", host=routes.host.value or "(a delegate without hosts)")
+    elif routes.kind == "VirtualService" and (routes.service.value, consumer) in seen:
+        say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
+    elif (service := ir.world.services.get(routes.service.value)) is None:
+        ref = routes.service.value
+        say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
+    elif service.headless or service.external_name:
+        say("MP303", what="headless" if service.headless else "of type ExternalName")
+    else:
+        seen[routes.service.value, consumer] = routes
+        return service
+    return None
+
+
+def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:
+    """What says a finding about a whole set of rules: `say(code, disposition, **values)`."""
+    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
+    place = routes.service.value if routes.service is not None else None
+    affects = (Affected(place.namespace, place.name, routes.port.value if routes.port else None),) if place is not None else ()
+    every = explains(ir.world, routes, *ASPECTS)
+
+    def say(code: str, disposition: str | None = "dropped", **values: Any) -> None:
+        out.finding(
+            code,
+            routes.src | gather(routes.rules),
+            document=routes.document,
+            disposition=disposition,
+            affects=affects,
+            explains=every,
+            **{**shown, **values},
+        )
+
+    return say
+
+
+def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
+    """Account for the name of the mesh among gateways, and for who sees the rules."""
+    place = routes.service.value if routes.service is not None else None
+    affects = (Affected(place.namespace, place.name, None),) if place is not None else ()
+    for gateway in routes.gateways:
+        if gateway.value == "mesh" and len(routes.gateways) > 1:
+            out.imply("clients in the mesh follow it, as they follow every route on a Service", gateway)
+        elif gateway.value == "mesh":
+            out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
+    for fact in routes.exports if routes.consumer is None else ():
+        if fact.value == "*":
+            out.ignore("visible everywhere is the default", fact)
+        else:
+            report(
+                out, fact, "MP323", routes.document, affects, frozenset(),
+                subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+            )  # fmt: skip
 
 
 def _numbered(base: str, runs: int) -> list[str]:

@@ -6,7 +6,7 @@ by adding, to a rule that a later one would outrank, the alternative "this match
 least as high.
 Linkerd compares the length of the path match whatever its type (a regular expression counts the whole path, the prefix `/` one), then the
 number of
-headers, of query parameters, and the method; Istio puts exact before prefix before regular expression, then length, method, headers, query.
+headers, of query parameters, and the method; the Gateway API and Istio put exact before prefix, then length, method, headers, query.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
         for match in rule.matches or (RouteMatch(),):
             entries.append((_key(match, family, place), number, match))
             place += 1
-    if family != "istio":
+    if family == "linkerd":
         for (*_, at), number, match in list(entries):
             kind, length = form(match)
             if kind != "prefix" or match.path is None:
@@ -173,18 +173,57 @@ def _beaten(match: RouteMatch, at: int, text: str, length: int, other: RouteMatc
 def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     kind, length = form(match)
     headers, query, method = counts(match)
-    if family == "istio":
+    if family != "linkerd":
         text = len(match.path.value.text) if match.path else 1
         return ({"exact": 0, "prefix": 1, "regex": 2}[kind], -text, -method, -headers, -query, place)
     return (1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
 
 
-def reranked(rules: Sequence[RouteRule]) -> bool:
-    """Whether Istio, ranking a first-match list as a route of the Gateway API, may choose another rule for some request."""
-    listed = [(match, number) for number, rule in enumerate(rules) for match in rule.matches or (RouteMatch(),)]
-    return any(
-        _key(later, "istio", 1) < _key(match, "istio", 0) and overlap(match, later)
-        for place, (match, number) in enumerate(listed)
-        for later, other in listed[place + 1 :]
-        if other != number
-    )
+def ranked_by_specificity(rules: Sequence[RouteRule]) -> tuple[list[list[RouteMatch]], list[tuple[int, int]]]:
+    """For each rule of a first-match list the matches that make the Gateway API choose the same rules, and the pairs of rules (earlier, later) for which
+    that cannot be had.
+
+    Exact goes before the longest prefix, then method, headers, query (gateway-api.sigs.k8s.io, HTTPRouteRule). Where a regular expression stands is up to the
+    implementation: Istio puts it last, Cilium before prefixes, both longest first. So a prefix that must yield to one is written as one.
+    """
+    out: list[list[RouteMatch]] = []
+    closed = False
+    for rule in rules:
+        out.append([] if closed else list(rule.matches or (RouteMatch(),)))
+        closed = closed or rule.everything
+    for number, earlier in enumerate(out):
+        expressions = [match for match in earlier if form(match)[0] == "regex"]
+        for later in out[number + 1 :] if expressions else ():
+            for place, other in enumerate(later):
+                if form(other)[0] == "prefix" and any(overlap(match, other) for match in expressions):
+                    path = other.path.value if other.path is not None else Pattern("segments", "/")
+                    src = other.path.src if other.path is not None else other.src
+                    later[place] = replace(other, path=Fact(Pattern("regex", full_regex(path)), src, "routing.match.path"))
+    unkept: list[tuple[int, int]] = []
+    for number in range(len(out) - 2, -1, -1):
+        added: list[RouteMatch] = []
+        for after in range(number + 1, len(out)):
+            for match in list(out[number]):
+                for other in out[after]:
+                    if not _beats(other, match) or not overlap(match, other):
+                        continue
+                    both = conjunction(match, other)
+                    if _beats(other, both):
+                        unkept.append((number, after))
+                    elif all(_same(both, known) is False for known in (*out[number], *added)):
+                        added.append(both)
+        out[number] += added
+    return out, sorted(set(unkept))
+
+
+def _beats(later: RouteMatch, earlier: RouteMatch) -> bool:
+    """Whether a route of the Gateway API prefers `later`, wherever the two stand."""
+    return _specificity(later) < _specificity(earlier)
+
+
+def _specificity(match: RouteMatch) -> tuple[int, int, int, int, int]:
+    kind, length = form(match)
+    headers, query, method = counts(match)
+    if kind == "regex" and match.path is not None:
+        length = len(full_regex(match.path.value))
+    return {"exact": 0, "prefix": 1, "regex": 2}[kind], -length, -method, -headers, -query

@@ -1,4 +1,4 @@
-"""Reading HTTPRoutes, GRPCRoutes and Gateways, as Istio and Linkerd read them.
+"""Reading HTTPRoutes, GRPCRoutes and Gateways, as each mesh reads them.
 
 A parent that is a Service makes a route of the mesh, a Gateway one of the ingress. Which match wins is each mesh's own affair: see
 `ranking`.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 GROUP = "gateway.networking.k8s.io"
-GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io"), "cilium": (GROUP,)}
+GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io"), "cilium": (GROUP,), "gateway-api": (GROUP,)}
 HIDING = "a regular expression in which a shorter alternative hides a longer one"
 _LINKERD_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
@@ -169,8 +169,6 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value == "Server" and family == "linkerd":
             continue  # a route that authorises; the lift of inbound policy reads it
-        elif target is not None and target.value == "EgressNetwork" and family == "linkerd":
-            continue  # a route out of the cluster; the lift of egress reads it
         found.append(
             ServiceRoutes(
                 ref,
@@ -200,7 +198,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                                 spec.at("hostnames").src,
                             ),
                         )
-                        if service is not None and family == "istio" and spec.at("hostnames")
+                        if service is not None and family != "linkerd" and spec.at("hostnames")
                         else ()
                     ),
                 ),
@@ -237,14 +235,14 @@ def _rule(
 ) -> RouteRule:
     name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
-    answer = _nobody(place) if family == "linkerd" else None
+    answer = _nobody(place, family)
     if answer is not None:
         listed = frozenset().union(*(item.src for item in backends))
-        silenced.append(("with no weight above zero Linkerd answers 500 and sends nothing to a backend", listed - gather(answer)))
+        silenced.append(("with no weight above zero the answer is 500, and nothing is sent to a backend", listed - gather(answer)))
         backends = []
     many = len(backends) > 1
     extras: list[tuple[str, Fact[Any]]] = []
-    retry = _retry(place.at("retry")) if family == "istio" else None
+    retry = _retry(place.at("retry"), family) if family != "linkerd" else None
     backend_timeout = place.at("timeouts").get("backendRequest", milliseconds)
     timeout, written = place.at("timeouts").get("request", milliseconds), place.at("timeouts").text("request")
     if family == "linkerd" and written is not None and place.document.group == GROUP and not readable(written):
@@ -264,7 +262,7 @@ def _rule(
         shown,
         tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
         tuple(_backend(item, route.namespace, options, many, family) for item in backends),
-        (*_filters(place, family), *((answer,) if answer is not None else ())),
+        (*_filters(place, family, route.namespace, options), *((answer,) if answer is not None else ())),
         timeout=timeout,
         retry=retry,
         extras=tuple(extras),
@@ -272,13 +270,18 @@ def _rule(
     )
 
 
-def _nobody(place: Cursor) -> Filter | None:
-    """The answer 500 of a rule whose backends all have the weight 0."""
-    weights = [item.number_at("weight") for item in place.each("backendRefs")]
-    if not weights or any(weight is None or weight.value for weight in weights) or place.each("filters"):
+def _nobody(place: Cursor, family: str) -> Filter | None:
+    """The answer 500 of a rule whose backends all have the weight 0; elsewhere than in Linkerd also of one that names no backend."""
+    backends = place.each("backendRefs")
+    weights = [item.number_at("weight") for item in backends]
+    if any(weight is None or weight.value for weight in weights):
         return None
-    src = frozenset().union(*(weight.src for weight in weights if weight is not None))
-    return Filter("direct-response", (("status", Fact(500, src, "routing.weight")),))
+    if family == "linkerd" and (not weights or place.each("filters")):
+        return None
+    if any(item.at("type").value in ("RequestRedirect", "ExtensionRef") for item in place.each("filters")):
+        return None
+    src = frozenset().union(*(weight.src for weight in weights if weight is not None)) or place.src
+    return Filter("direct-response", (("status", Fact(500, src, "routing.weight" if weights else "routing.destination")),))
 
 
 def _since(version: str, wanted: tuple[int, int]) -> bool:
@@ -299,11 +302,11 @@ def _backend(place: Cursor, namespace: str, options: Options, many: bool, family
         Fact(f"{target.name}.{target.namespace}.svc.{options.cluster_domain}", src, name.feature),
         place.number_at("port"),
         weight=weight or (Fact(1, NOWHERE, "routing.weight") if many else None),
-        filters=tuple(_filters(place, family)),
+        filters=tuple(_filters(place, family, namespace, options)),
     )
 
 
-def _filters(place: Cursor, family: str) -> list[Filter]:
+def _filters(place: Cursor, family: str, namespace: str, options: Options) -> list[Filter]:
     found = []
     for item in place.each("filters"):
         written = item.text("type")
@@ -330,21 +333,78 @@ def _filters(place: Cursor, family: str) -> list[Filter]:
             if all(name != "code" for name, _ in parts):
                 parts.append(("code", Fact(302, src, "routing.redirect-code")))
             found.append(Filter("redirect", tuple(parts)))
+        elif kind == "URLRewrite" and family != "linkerd":
+            found.append(Filter("rewrite", tuple(_rewrite(item.at("urlRewrite"), place, src))))
+        elif kind == "RequestMirror" and family != "linkerd":
+            found.append(Filter("mirror", tuple(_mirror(item.at("requestMirror"), src, namespace, options))))
+        elif kind == "CORS" and family != "linkerd":
+            found.append(Filter("cors", tuple(_cors(item.at("cors"), src))))
         else:
-            other = (
-                {"URLRewrite": "rewrite", "RequestMirror": "mirror", "CORS": "cors"}.get(kind, "other") if family == "istio" else "other"
-            )
-            found.append(Filter(other, tuple(item.leaves())))
+            found.append(Filter("other", tuple(item.leaves())))
     return found
 
 
-def _retry(place: Cursor) -> Retry | None:
-    """The `retry` of a rule as istiod reads it: its own conditions, and the codes."""
+def _cors(body: Cursor, because: Src) -> list[tuple[str, Fact[Any]]]:
+    """An answer to CORS requests by the paths of a VirtualService's corsPolicy; `maxAge` is in seconds."""
+    parts = [(f"{path}.exact" if path.startswith("allowOrigins") else path, fact) for path, fact in body.leaves()]
+    return [(path, fact.also(because)) for path, fact in parts]
+
+
+def _rewrite(body: Cursor, rule: Cursor, because: Src) -> list[tuple[str, Fact[Any]]]:
+    """A URLRewrite in the words of a VirtualService: `uri` is the whole path of an exact match, a prefix is replaced by an expression."""
+    parts: list[tuple[str, Fact[Any]]] = []
+    if (host := body.text("hostname")) is not None:
+        parts.append(("authority", host.also(because)))
+    kind = body.at("path", "type").src
+    prefixes = [text for item in rule.each("matches") if item.at("path", "type").value != "Exact" and (text := item.text("path", "value"))]
+    if (full := body.text("path", "replaceFullPath")) is not None:
+        if prefixes or not rule.each("matches"):
+            parts += [("uriRegexRewrite.match", full.holding("^.*$").also(kind)), ("uriRegexRewrite.rewrite", full.also(because, kind))]
+        else:
+            parts.append(("uri", full.also(because, kind)))
+    elif (new := body.text("path", "replacePrefixMatch")) is not None:
+        old = prefixes[0] if prefixes else Fact("/", NOWHERE, "routing.match.path")
+        match, rewrite = prefix_rewrite(old.value, new.value)
+        parts += [
+            ("uriRegexRewrite.match", new.holding(match).also(old, kind)),
+            ("uriRegexRewrite.rewrite", new.holding(rewrite).also(because)),
+        ]
+    return parts
+
+
+def prefix_rewrite(old: str, new: str) -> tuple[str, str]:
+    """The expression and its replacement that put one prefix of path elements in the place of another."""
+    stem, goal = quote(old.rstrip("/")), new.rstrip("/")
+    return (f"^{stem}", goal) if goal else (f"^{stem}/?", "/")
+
+
+def _mirror(body: Cursor, because: Src, namespace: str, options: Options) -> list[tuple[str, Fact[Any]]]:
+    """A RequestMirror: `host`, `port` and `percent`."""
+    target = body.at("backendRef")
+    name, own = target.text("name"), target.text("namespace")
+    if name is None:
+        return list(body.leaves())
+    src = because | target.at("namespace").src | target.at("kind").src | target.at("group").src
+    host = f"{name.value}.{own.value if own else namespace}.svc.{options.cluster_domain}"
+    parts: list[tuple[str, Fact[Any]]] = [("host", name.holding(host).also(src))]
+    if (port := target.number_at("port")) is not None:
+        parts.append(("port", port))
+    if (percent := body.number_at("percent")) is not None:
+        parts.append(("percent", percent.map(float)))
+    elif (top := body.number_at("fraction", "numerator")) is not None:
+        bottom = body.number_at("fraction", "denominator")
+        parts.append(("percent", Fact(100 * top.value / (bottom.value if bottom else 100), gather(top, bottom), top.feature)))
+    return parts
+
+
+def _retry(place: Cursor, family: str) -> Retry | None:
+    """The `retry` of a rule: the codes, and the conditions that istiod adds to them."""
     if not place:
         return None
-    attempts = place.number_at("attempts") or Fact(2, place.src, "retry.attempts")
+    attempts = place.number_at("attempts") or Fact(2 if family == "istio" else 1, place.src, "retry.attempts")
     codes = [fact.map(str) for item in place.each("codes") if (fact := item.fact(int)) is not None]
-    conditions = tuple(Fact(word, attempts.src, "retry.conditions") for word in ISTIO_CONDITIONS) + tuple(codes)
+    own = ISTIO_CONDITIONS if family == "istio" else ()
+    conditions = tuple(Fact(word, attempts.src, "retry.conditions") for word in own) + tuple(codes)
     return Retry(attempts, None, conditions, tuple(("backoff", fact) for _, fact in place.leaves("backoff")), src=place.src)
 
 

@@ -141,6 +141,24 @@ def _filters(obj: Obj, place: Path, filters: Sequence[Filter]) -> None:
             obj.set((*at, "type"), "RequestRedirect", *(fact for _, fact in item.parts))
             _redirect(obj, (*at, "requestRedirect"), item)
             number += 1
+        elif item.kind == "rewrite" and item.parts:
+            obj.set((*at, "type"), "URLRewrite", *(fact for _, fact in item.parts))
+            _redirect(obj, (*at, "urlRewrite"), item)
+            number += 1
+        elif item.kind == "mirror":
+            obj.set((*at, "type"), "RequestMirror", *(fact for _, fact in item.parts))
+            _mirror(obj, (*at, "requestMirror"), item)
+            number += 1
+        elif item.kind == "cors" and item.parts:
+            obj.set((*at, "type"), "CORS", *(fact for _, fact in item.parts))
+            counted: dict[str, int] = {}
+            for path, fact in item.parts:
+                name, listed, _ = path.partition("[")
+                place_of: Path = (*at, "cors", name)
+                if listed:
+                    place_of, counted[name] = (*place_of, counted.get(name, 0)), counted.get(name, 0) + 1
+                obj.set(place_of, fact.value, fact)
+            number += 1
 
 
 def _header_filter(obj: Obj, place: Path, item: Filter) -> None:
@@ -168,3 +186,19 @@ def _redirect(obj: Obj, place: Path, item: Filter) -> None:
             obj.set((*place, "statusCode"), fact.value, *(part for _, part in item.parts))
         else:
             obj.set((*place, what), fact.value, fact)
+
+
+def _mirror(obj: Obj, place: Path, item: Filter) -> None:
+    """A copy of requests: `host` is the Service as a reference."""
+    host, port, share = item.part("host"), item.part("port"), item.part("percent")
+    if host is None or port is None:
+        return
+    obj.set((*place, "backendRef", "name"), host.value.name, host)
+    if host.value.namespace != obj.ref.namespace:
+        obj.set((*place, "backendRef", "namespace"), host.value.namespace, host)
+    obj.set((*place, "backendRef", "port"), port.value, port)
+    if share is not None and float(share.value).is_integer():
+        obj.set((*place, "percent"), int(share.value), share)
+    elif share is not None:
+        exact = Fraction(str(share.value)) / 100
+        obj.set((*place, "fraction"), {"numerator": exact.numerator, "denominator": exact.denominator}, share)

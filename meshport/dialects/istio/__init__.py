@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import authorization, exposure, membership, ports, proxies, resilience, routing, transport
+from meshport.dialects.istio import authorization, membership, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -23,12 +23,10 @@ class Istio:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
         ports.lift(bound, ir)
-        proxies.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
-        exposure.lift(bound, by_kind, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -37,9 +35,7 @@ class Istio:
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
-        exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
-        proxies.lower(ir, out)
         installation.lower(ir, out)
 
 

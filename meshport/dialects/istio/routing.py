@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
-from meshport.dialects.istio import resilience
+from meshport.dialects.istio import gateways, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -45,6 +45,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     for number in of("VirtualService", "networking.istio.io"):
         ir.routes.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
+    gateways.lift(bound, ir)
 
 
 def _spread(ir: IR, world: World, options: Options) -> None:
@@ -127,11 +128,9 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
     name = place.text("name")
     filters = [*_headers(place), *_redirect(place)]
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
-        if parts := tuple((path, fact) for path, fact in place.leaves(key)):
+        if parts := tuple((path, _seconds(fact) if path == "maxAge" else fact) for path, fact in place.leaves(key)):
             filters.append(Filter(kind, parts))
-    mirrors = tuple((f"{key}.{path}" if path else key, fact) for key in DROPPED_SHADOWS for path, fact in place.leaves(key))
-    if mirrors:
-        filters.append(Filter("mirror", mirrors))
+    filters.extend(_mirrors(place, namespace, options))
     backends = tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route"))
     return RouteRule(
         name.value if name else "",
@@ -143,6 +142,50 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
         extras=tuple(("delegate", fact) for _, fact in place.leaves("delegate")),
         src=place.src,
     )
+
+
+def _seconds(fact: Fact[Any]) -> Fact[Any]:
+    """A duration in whole seconds; as it stands where it is none."""
+    try:
+        return fact.map(lambda text: milliseconds(text) // 1000)
+    except ValueError:
+        return fact
+
+
+def _mirrors(place: Cursor, namespace: str, options: Options) -> list[Filter]:
+    """Where copies of requests go: `host`, `port`, `subset` and `percent` of each; what is said in another way under its own path."""
+
+    def mirror(target: Cursor, share: Fact[Any] | None) -> Filter:
+        parts: list[tuple[str, Fact[Any]]] = []
+        if (host := target.text("host")) is not None:
+            parts.append(("host", host.holding(full_host(host.value, namespace, options))))
+        parts += [(name, fact) for name, fact in (("port", target.number_at("port", "number")), ("subset", target.text("subset"))) if fact]
+        return Filter("mirror", (*parts, *((("percent", share.map(float)),) if share is not None else ())))
+
+    found = [
+        mirror(item.at("destination"), item.at("percentage").get("value", _number))
+        for item in place.each("mirrors")
+        if item.at("destination")
+    ]
+    if place.at("mirror"):
+        share = (
+            place.at("mirrorPercentage").get("value", _number)
+            or place.get("mirrorPercent", _number)
+            or place.get("mirror_percent", _number)
+        )
+        found.append(mirror(place.at("mirror"), share))
+    said = gather(tuple(item.parts for item in found))
+    rest = tuple(
+        (f"{key}.{path}" if path else key, fact)
+        for key in DROPPED_SHADOWS for path, fact in place.leaves(key) if not fact.src <= said
+    )  # fmt: skip
+    return [*found, *([Filter("mirror", rest)] if rest else [])]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")
+    return value
 
 
 def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options) -> Backend:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
-from meshport.dialects.gateway_api.ranking import in_order, reranked
+from meshport.dialects.gateway_api.ranking import in_order
 from meshport.dialects.gateway_api.routes import HIDING
-from meshport.dialects.gateway_api.writing import Target, shares, warn, write_rule
+from meshport.dialects.gateway_api.service_routes import rankable
+from meshport.dialects.gateway_api.writing import shares, warn
+from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.losses import report
 from meshport.findings import Affected
@@ -59,6 +61,7 @@ _KNOWN_CODES = frozenset(
 def lower_routes(ir: IR, out: Output, options: Options) -> None:
     """Every set of routes of the mesh as a VirtualService, or as an HTTPRoute where that is asked for and possible."""
     groups: dict[tuple[Ref, str], list[ServiceRoutes]] = {}
+    standing: list[Fact[Ref] | None] = []
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
@@ -70,6 +73,15 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             )  # fmt: skip
         elif routes.gateways or routes.family == "istio":
             out.imply("stays as it is", routes.src)
+        elif options.routes == "gateway-api" and routes.kind in ("HTTPRoute", "GRPCRoute") and routes.family in ("cilium", "gateway-api"):
+            out.imply("stays as it is: Istio reads it too", routes.src)
+            for number in routes.documents:
+                out.change(number)
+            out.finding(
+                "MP406", document=routes.document, subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+                explains=explains(ir.world, routes, "retries"),
+            )  # fmt: skip
+            standing.append(routes.service)
         elif routes.service is None:
             out.finding(
                 "MP310", routes.src, document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
@@ -86,7 +98,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
     for (service_ref, consumer), found in sorted(groups.items()):
         _VirtualService(ir, out, options, service_ref, consumer, found).write()
     if ir.mesh != "istio":
-        because = [routes.service for found in groups.values() for routes in found] or [
+        because = [routes.service for found in groups.values() for routes in found] + standing or [
             workload.meshed for workload in ir.world.workloads if workload.meshed is not None
         ] + [namespace.meshed for namespace in ir.world.namespaces.values() if namespace.meshed is not None]
         if because:
@@ -101,6 +113,7 @@ def slug(text: str) -> str:
 class _VirtualService:
     def __init__(self, ir: IR, out: Output, options: Options, service: Ref, consumer: str, found: list[ServiceRoutes]) -> None:
         self.ir, self.out, self.options, self.service, self.consumer = ir, out, options, service, consumer
+        self.given = found
         self.found = [copy for routes in found for copy in self._by_ports(routes)]
         self.names: set[str] = set()
         self.reported: set[Src] = set()
@@ -135,15 +148,8 @@ class _VirtualService:
         report(self.out, fact, "MP320", first.document, self.affects, self.affected(aspects, values), **values)
 
     def write(self) -> None:
-        said = not any(match.others for routes in self.found for rule in routes.rules for match in rule.matches) and not any(
-            rule.filter("direct-response") for routes in self.found for rule in routes.rules
-        )
-        if self.options.routes == "gateway-api" and said and all(routes.kind in ("HTTPRoute", "GRPCRoute") for routes in self.found):
-            if not any(reranked(in_order(routes.rules, routes.family)) for routes in self.found):
-                for routes in self.found:
-                    self._http_route(routes)
-                return
-            self.say("MP407", disposition=None)
+        if self.options.routes == "gateway-api" and self._as_http_routes():
+            return
         first = self.found[0]
         namespace = self.consumer or self.service.namespace
         name = naming.name(self.service.name, self.service.namespace) if self.consumer else self.service.name
@@ -180,6 +186,27 @@ class _VirtualService:
                 index += 1
         if by_port and not forwards:
             self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
+
+    def _as_http_routes(self) -> bool:
+        """Write HTTPRoutes, where they can say all of it in the order that is meant."""
+        service = self.ir.world.services.get(self.service)
+        rules = [rule for routes in self.given for rule in routes.rules]
+        if (
+            service is None
+            or any(match.others for rule in rules for match in rule.matches)
+            or any(rule.filter("direct-response") for rule in rules)
+        ):
+            return False
+        for routes in self.given:
+            listed = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+            if routes.unmatched == "forward":
+                listed.append(RouteRule("other", (), ()))
+            if not rankable(listed):
+                self.say("MP407", disposition=None)
+                return False
+        for routes in self.given:
+            HTTPRoutes(self.ir, self.out, self.options, routes, service).write()
+        return True
 
     def _by_ports(self, routes: ServiceRoutes) -> list[ServiceRoutes]:
         """The rules, once for each port where a backend has other ports than the Service: requests stay on the port they came for.
@@ -270,12 +297,20 @@ class _VirtualService:
             obj.set((*place, "timeout"), one_unit(rule.timeout.value), rule.timeout)
         elif rule.timeout is not None:
             self.out.ignore("0 is no timeout, and none is the default", rule.timeout)
+        elif (each := _backend_timeout(rule)) is not None and (rule.retry is None or rule.retry.none):
+            obj.set((*place, "timeout"), one_unit(each.value), each)  # with one try it is the same
         if redirect is None:
             self._retries(obj, (*place, "retries"), rule, routes, shown)
             self._route(obj, (*place, "route"), rule, routes)
         self._settings(rule, shown)
+        shadows = 0
         for item in rule.filters:
-            if item.kind not in ("request-headers", "response-headers", "redirect"):
+            if item.kind in ("rewrite", "cors"):
+                self._as_read(obj, (*place, "rewrite" if item.kind == "rewrite" else "corsPolicy"), item)
+            elif item.kind == "mirror" and item.part("host") is not None:
+                self._mirror(obj, (*place, "mirrors", shadows), item)
+                shadows += 1
+            elif item.kind not in ("request-headers", "response-headers", "redirect"):
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}", rule=shown)
         return 1
@@ -338,6 +373,24 @@ class _VirtualService:
             elif what in names:
                 obj.set((*place, names[what]), fact.value, fact, rule.src if not fact.src else None)
 
+    def _as_read(self, obj: Obj, place: Path, item: Filter) -> None:
+        """A filter whose parts go by the names that a VirtualService has for them."""
+        for path, fact in item.parts:
+            at: Path = place
+            for step in path.split("."):
+                name, listed, index = step.partition("[")
+                at = (*at, name, int(index.rstrip("]"))) if listed else (*at, name)
+            obj.set(at, one_unit(fact.value * 1000) if path == "maxAge" else fact.value, fact)
+
+    def _mirror(self, obj: Obj, place: Path, item: Filter) -> None:
+        for name, steps in (
+            ("host", ("destination", "host")),
+            ("port", ("destination", "port", "number")),
+            ("percent", ("percentage", "value")),
+        ):
+            if (fact := item.part(name)) is not None:
+                obj.set((*place, *steps), fact.value, fact)
+
     def _retries(self, obj: Obj, place: Path, rule: RouteRule, routes: ServiceRoutes, shown: str) -> None:
         retry = rule.retry
         if retry is None or retry.attempts is None or retry.none:
@@ -347,9 +400,14 @@ class _VirtualService:
         words, unknown = _retry_on(retry)
         if unknown:
             self.say("MP404", *retry.conditions, aspects=("retries",), disposition="approximated", rule=shown, codes=", ".join(unknown))
-        per_try = retry.per_try_timeout or rule.response_timeout
+        per_try = retry.per_try_timeout or rule.response_timeout or _backend_timeout(rule)
         if per_try is not None:
             obj.set((*place, "perTryTimeout"), one_unit(per_try.value), per_try)
+        for name, fact in retry.extras if routes.family != "linkerd" else ():
+            if name == "backoff" and self.out.supports("retry.backoff"):
+                obj.set((*place, "backoff"), fact.value, fact)
+            else:
+                self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
         obj.set((*place, "retryOn"), ",".join(words) or "refused-stream", *(retry.conditions or (retry.attempts,)))
         if retry.attempts.feature == "retry.retryable":
             self._budget(retry, shown, routes)
@@ -414,37 +472,10 @@ class _VirtualService:
         if all(item.code != "MP307" or f"{ref.namespace}/{ref.name} " not in item.message + " " for item in self.out.findings):
             self.say("MP307", service, disposition=None, namespace=ref.namespace, name=ref.name)
 
-    # -- kept as a route of the Gateway API
 
-    def _http_route(self, routes: ServiceRoutes) -> None:
-        obj = self.out.object(
-            "gateway.networking.k8s.io/v1", "HTTPRoute", Ref(self.consumer or self.service.namespace, routes.ref.value.name),
-            owner=routes.document,
-            group=self.group, rank=30, because=gather(routes.ref),
-        )  # fmt: skip
-        parent: Path = ("spec", "parentRefs", 0)
-        obj.set(parent, {"group": "", "kind": "Service", "name": self.service.name}, routes.service)
-        if self.consumer:
-            obj.set((*parent, "namespace"), self.service.namespace, routes.service)
-        if routes.port is not None:
-            obj.set((*parent, "port"), routes.port.value, routes.port)
-        for index, rule in enumerate(in_order(routes.rules, routes.family)):
-            targets = []
-            weights = shares([backend.weight.value if backend.weight else 1 for backend in rule.backends])
-            own = (Backend(routes.service, routes.host, routes.port),) if not rule.backends and rule.filter("redirect") is None else ()
-            for backend, weight in zip(rule.backends or own, weights or [1], strict=False):
-                if backend.service is None:
-                    continue
-                port = backend.port.value if backend.port else (ports_of(self.ir.world, backend.service.value) or (None,))[0]
-                targets.append(
-                    Target(backend.service.value, port, weight if len(rule.backends) > 1 else None, backend, gather(backend.host))
-                )
-            write_rule(obj, index, rule.matches, targets, rule.filters, rule.timeout, gather(routes.service), linkerd=False)
-            if rule.retry is not None and not rule.retry.none:
-                self.say("MP405", gather(rule.retry), aspects=("retries",), rule=rule.name)
-            self._settings(rule, rule.name)
-        self.say("MP406", aspects=("retries",), disposition=None)
-        obj.note(f"from {routes.kind} {routes.ref.value}")
+def _backend_timeout(rule: RouteRule) -> Fact[Any] | None:
+    """The timeout of each request to a backend; None where there is none, or it is 0."""
+    return next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None)
 
 
 def hundred(weights: list[Any]) -> list[int]:

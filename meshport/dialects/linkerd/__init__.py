@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.linkerd import allowing, exposure, inbound, membership, modern, ports, proxies, resilience, routing, transport
+from meshport.dialects.linkerd import allowing, inbound, membership, modern, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
@@ -28,7 +28,6 @@ class Linkerd:
             numbers.sort(key=lambda number: (documents[number].namespace or options.default_namespace, documents[number].name))
         membership.lift(bound, ir)
         ports.lift(bound, ir)
-        proxies.lift(bound, ir)
         inbound.admissions(bound, ir)
         inbound.servers(bound, by_kind, options, ir)
         routed = [
@@ -38,7 +37,6 @@ class Linkerd:
             for number in numbers
         ]
         routing.lift(bound, sorted(routed), ir.world, options, ir)
-        exposure.lift(bound, by_kind, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -52,9 +50,7 @@ class Linkerd:
         allowing.lower(ir, out, options, access)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
-        exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
-        proxies.lower(ir, out)
         installation.lower(ir, out)
 
 

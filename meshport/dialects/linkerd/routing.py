@@ -7,16 +7,16 @@ accrual of its Service off. https://linkerd.io/2-edge/reference/httproute/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
-from meshport.dialects.linkerd.routes import ASPECTS, Lowering
-from meshport.dialects.losses import report
+from meshport.dialects.linkerd.routes import Lowering
 from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.ir.routing import ServiceRoutes, explains, gather
+from meshport.ir.routing import ServiceRoutes, gather
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -46,27 +46,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 
 def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
-    world = ir.world
-    consumer = routes.consumer.value if routes.consumer is not None else ""
-    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
-    affects = (
-        (Affected(routes.service.value.namespace, routes.service.value.name, routes.port.value if routes.port else None),)
-        if routes.service
-        else ()
-    )
-    every = explains(world, routes, *ASPECTS)
-
-    def say(code: str, disposition: str | None = "dropped", **values: Any) -> None:
-        out.finding(
-            code,
-            routes.src | gather(routes.rules),
-            document=routes.document,
-            disposition=disposition,
-            affects=affects,
-            explains=every,
-            **{**shown, **values},
-        )
-
+    say = speaker(routes, ir, out)
     if routes.problem:
         say(routes.problem, "invalid")
     elif routes.kind in ("HTTPRoute", "GRPCRoute") and routes.gateways:
@@ -75,31 +55,15 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         out.imply("stays as it is", routes.src)
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
-    elif routes.protocol in ("tls", "tcp"):
-        say("MP306", protocol=routes.protocol.upper())
-    elif routes.service is None:
-        say("MP310", host=routes.host.value or "(a delegate without hosts)")
-    elif routes.kind == "VirtualService" and (routes.service.value, consumer) in seen:
-        say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
-    elif (service := world.services.get(routes.service.value)) is None:
-        ref = routes.service.value
-        say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
-    elif service.headless or service.external_name:
-        say("MP303", what="headless" if service.headless else "of type ExternalName")
-    else:
-        seen[routes.service.value, consumer] = routes
+    elif (service := attachable(routes, seen, ir, say)) is not None:
+        of_the_mesh(routes, out)
         for gateway in routes.gateways:
-            if gateway.value == "mesh" and len(routes.gateways) > 1:
-                out.imply("clients in the mesh follow it, as they follow every route of Linkerd", gateway)
-            elif gateway.value == "mesh":
-                out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
-            else:
-                out.finding("MP702", gateway, document=routes.document, disposition="manual", affects=affects, rule=gateway.value, **shown)
-        for fact in routes.exports if routes.consumer is None else ():
-            if fact.value == "*":
-                out.ignore("visible everywhere is the default", fact)
-            else:
-                report(out, fact, "MP323", routes.document, affects, frozenset(), **shown)
+            if gateway.value != "mesh":
+                out.finding(
+                    "MP702", gateway, document=routes.document, disposition="manual", rule=gateway.value,
+                    affects=(Affected(service.ref.namespace, service.ref.name, routes.port.value if routes.port else None),),
+                    subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+                )  # fmt: skip
         Lowering(ir, out, options, routes, service).write()
 
 

@@ -1,0 +1,204 @@
+"""Gateways in the Gateway API: those that are stay, and a mesh's own become Gateways with a listener for each host of a server.
+
+A listener whose protection would be lost (a client certificate that is asked for, the mesh's own TLS) is left out rather than opened.
+https://gateway-api.sigs.k8s.io/reference/spec/#gateway
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects import naming
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.model import Gateway, Listener
+from meshport.ir.routing import gather
+from meshport.mapping.bound import leaves_below
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Obj, Output
+    from meshport.ir.model import IR
+
+API = "gateway.networking.k8s.io/v1"
+_PROTOCOLS = {"HTTP": "HTTP", "HTTP2": "HTTP", "GRPC": "HTTP", "GRPC-WEB": "HTTP", "HTTPS": "HTTPS", "TLS": "TLS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A listener by name, with its host ("" for every host) and whether it only redirects to HTTPS."""
+
+    name: str
+    hostname: str
+    redirects: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """A Gateway that routes may name as their parent."""
+
+    ref: Ref
+    sections: list[Section] = field(default_factory=list)
+
+
+def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
+    """Write the Gateways of a mesh's own words, and give all that routes may hang on."""
+    found: dict[Ref, Entry] = {}
+    for gateway in sorted(ir.gateways, key=lambda item: (item.kind, item.ref.value)):
+        ref = gateway.ref.value
+        if gateway.kind != "networking.istio.io":
+            out.imply("stays as it is", _spec(out, gateway.document) - gateway.implementation.src)
+            found[ref] = Entry(ref)
+            if options.gateway_class and gateway.implementation.value != options.gateway_class:
+                obj = out.change(gateway.document, group=f"gateway {ref.name}", rank=60)
+                obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+            else:
+                out.imply("stays as it is", gateway.implementation)
+        else:
+            found[ref] = _converted(gateway, out, options)
+    return found
+
+
+def _spec(out: Output, number: int) -> frozenset[int]:
+    return frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves.get("spec", {}), ()))
+
+
+def _converted(gateway: Gateway, out: Output, options: Options) -> Entry:
+    ref, because = gateway.ref.value, gather(gateway.ref)
+    entry = Entry(ref)
+    affects = (Affected(ref.namespace, ref.name),)
+    places = [place for item in gateway.listeners for place in _places(item, gateway, out, affects)]
+    if not places:
+        return entry
+    obj = out.object(API, "Gateway", ref, owner=gateway.document, group=f"gateway {ref.name}", rank=60, because=because)
+    obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", gateway.implementation, because)
+    out.lost(gateway.implementation, document=gateway.document, affects=affects)
+    if not options.gateway_class:
+        out.finding("MP706", document=gateway.document, affects=affects, gateway=str(ref))
+    seen: set[tuple[int, str, str]] = set()
+    for item, host in places:
+        name, hostname = _host(host.value if host is not None else "*")
+        protocol = _protocol(item)
+        key = (item.port.value, "HTTP" if protocol == "HTTP" else "TLS" if protocol in ("HTTPS", "TLS") else "TCP", hostname)
+        if key in seen:
+            out.finding(
+                "MP708",
+                host or item.port,
+                document=gateway.document,
+                disposition="dropped",
+                affects=affects,
+                gateway=str(ref),
+                host=hostname or "*",
+            )
+            continue
+        seen.add(key)
+        section = _section(entry, item, hostname)
+        _listener(obj, len(entry.sections), section, item, host, name, hostname)
+        redirects = item.redirect is not None and item.redirect.value
+        entry.sections.append(Section(section, hostname, redirects))
+        if redirects:
+            _redirect(obj, section, item, out, gateway)
+    for item in gateway.listeners:
+        if item.redirect is not None and not item.redirect.value:
+            out.ignore("no redirect is the default", item.redirect)
+    obj.note(f"from Gateway {ref}")
+    out.remove(gateway.document, "its listeners are in the Gateway of the Gateway API; delete it once clients use the new address")
+    return entry
+
+
+def _protocol(item: Listener) -> str:
+    return _PROTOCOLS.get(item.protocol.value.upper(), "TCP")
+
+
+def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affected, ...]) -> list[tuple[Listener, Fact[str] | None]]:
+    """The listener for each of its hosts; [] where it cannot be said, after saying so."""
+    ref, mode = gateway.ref.value, item.tls.value if item.tls is not None else ""
+    protocol = _protocol(item)
+    reason = ""
+    if mode in ("MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
+        reason = f"the TLS mode {mode}"
+    elif (protocol == "HTTPS" and mode != "PASSTHROUGH" and not item.certificates) or (
+        protocol == "TLS" and mode != "PASSTHROUGH" and not item.certificates
+    ):
+        reason = "a certificate in files"
+    elif protocol == "TCP" and item.protocol.value.upper() not in ("TCP", "MONGO", "MYSQL", "REDIS"):
+        reason = f"the protocol {item.protocol.value}"
+    if reason:
+        src = gather(item)
+        out.finding(
+            "MP709", src, document=gateway.document, disposition="dropped", affects=affects,
+            gateway=str(ref), port=item.port.value, reason=reason,
+        )  # fmt: skip
+        return []
+    for path, fact in item.extras:
+        if out.lost(fact, document=gateway.document, affects=affects) is None and not (fact.src and fact.src <= set(out.irrelevant)):
+            out.finding(
+                "MP708",
+                fact,
+                document=gateway.document,
+                disposition="dropped",
+                affects=affects,
+                gateway=str(ref),
+                host=f"{path} {fact.value}",
+            )
+    hosts = item.hosts if protocol != "TCP" else ()
+    if protocol == "TCP":
+        out.imply("a TCP listener is for every host", gather(item.hosts))
+    return [(item, host) for host in hosts] or [(item, None)]
+
+
+def _host(text: str) -> tuple[str, str]:
+    """The namespace whose routes may claim the host ("" for any, "." for the gateway's own), and the host ("" for every one)."""
+    namespace, _, host = text.rpartition("/")
+    return ("" if namespace == "*" else namespace), ("" if host == "*" else host)
+
+
+def _section(entry: Entry, item: Listener, hostname: str) -> str:
+    wanted = naming.name(item.name.value if item.name is not None else f"{_protocol(item)}-{item.port.value}")
+    known = {section.name for section in entry.sections}
+    if wanted in known and hostname:
+        wanted = naming.name(wanted, hostname.replace("*", "any"))
+    return naming.unique(wanted, known.__contains__)
+
+
+def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[str] | None, namespace: str, hostname: str) -> None:
+    place: tuple[str | int, ...] = ("spec", "listeners", number)
+    protocol = _protocol(item)
+    mode = item.tls.value if item.tls is not None else ""
+    if protocol == "HTTPS" and mode == "PASSTHROUGH":
+        protocol = "TLS"
+    obj.set((*place, "name"), section, item.name, item.port)
+    obj.set((*place, "port"), item.port.value, item.port)
+    obj.set((*place, "protocol"), protocol, item.protocol)
+    if hostname:
+        obj.set((*place, "hostname"), hostname, host)
+    if protocol in ("HTTPS", "TLS"):
+        obj.set((*place, "tls", "mode"), "Passthrough" if mode == "PASSTHROUGH" else "Terminate", item.tls or item.protocol)
+        if mode != "PASSTHROUGH":
+            for index, fact in enumerate(item.certificates):
+                obj.set((*place, "tls", "certificateRefs", index, "name"), fact.value, fact)
+    allowed: dict[str, Any] = {"from": "All"}
+    if namespace == ".":
+        allowed = {"from": "Same"}
+    elif namespace:
+        allowed = {"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    obj.set((*place, "allowedRoutes", "namespaces"), allowed, host if host is not None else item.port)
+
+
+def _redirect(obj: Obj, section: str, item: Listener, out: Output, gateway: Gateway) -> None:
+    """Plaintext is answered with the same address under https, with the code that Istio uses."""
+    assert item.redirect is not None
+    ref = gateway.ref.value
+    route = out.object(
+        API, "HTTPRoute", Ref(ref.namespace, naming.name(ref.name, "https-redirect")), owner=gateway.document,
+        group=f"gateway {ref.name}", rank=61, because=item.redirect,
+    )  # fmt: skip
+    parents = route.value.get("spec", {}).get("parentRefs", [])
+    route.set(("spec", "parentRefs", len(parents)), {"name": ref.name, "sectionName": section}, item.redirect)
+    if not parents:
+        rule = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}]}
+        route.set(("spec", "rules", 0), rule, item.redirect)
+
+
+__all__ = ["NOWHERE", "Entry", "Section", "lower"]

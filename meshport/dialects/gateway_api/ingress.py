@@ -1,0 +1,138 @@
+"""Rules for requests from outside: HTTPRoutes whose parents are Gateways, with the hosts that they are for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from meshport.dialects.gateway_api.gateways import Entry
+from meshport.dialects.gateway_api.lowering import ASPECTS
+from meshport.dialects.gateway_api.service_routes import Lowering
+from meshport.dialects.output import Obj
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.world import Service
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+
+Entries = dict[Ref, Entry]
+
+
+class IngressLowering(Lowering):
+    """One set of rules on its way into the HTTPRoutes of Gateways. `service` only lends its name and namespace: those of the source object."""
+
+    __slots__ = ("entries", "hosts")
+    entries: Entries
+    hosts: tuple[Fact[str], ...]
+    second: ClassVar[str] = "ingress"
+
+    @classmethod
+    def of(cls, listed: list[ServiceRoutes], entries: Entries, ir: IR, out: Output, options: Options) -> IngressLowering:
+        """The rules of one object, which are the same for each of its hosts."""
+        listed = sorted(listed, key=lambda item: min(item.host.src, default=0))
+        first = replace(listed[0], hosts=1)
+        stub = Service(first.ref.value, None, [], False, "", {}, {}, first.document)
+        made = cls(ir, out, options, first, stub)
+        made.entries, made.hosts = entries, tuple(item.host for item in listed)
+        return made
+
+    @property
+    def gateways(self) -> list[tuple[Ref, Fact[str]]]:
+        """The Gateways that the rules are bound to, with why."""
+        found = []
+        for fact in self.routes.gateways:
+            if fact.value != "mesh":
+                namespace, _, name = fact.value.rpartition("/")
+                here = namespace if namespace not in ("", ".") else self.routes.ref.value.namespace
+                found.append((Ref(here, name), fact))
+        return found
+
+    @property
+    def affects(self) -> tuple[Affected, ...]:
+        return tuple(Affected(ref.namespace, ref.name, None) for ref, _ in self.gateways)
+
+    def write(self) -> None:
+        mine = {f"{ref.namespace}/{ref.name}" for ref, _ in self.gateways}
+        kept = []
+        for rule in self.routes.rules:
+            matches = tuple(self._at_gateway(match) for match in rule.matches if self._meant(match, mine))
+            if matches or not rule.matches:
+                kept.append(replace(rule, matches=matches))
+        whole = self.routes
+        self.routes = replace(whole, rules=tuple(kept))
+        for ref, fact in self.gateways:
+            if ref not in self.entries:
+                self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
+        rules = self.rules()
+        if rules and self.api is not None:
+            self._port(self.api, rules, 0, False)
+        if any(rule.retry is None and not rule.answers for rule in rules):
+            self.silent()
+
+    def _meant(self, match: RouteMatch, mine: set[str]) -> bool:
+        """Whether a match is for one of the gateways, and not only for clients in the mesh."""
+        wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
+        own = self.routes.ref.value.namespace
+        return wanted is None or any((text if "/" in text else f"{own}/{text}") in mine for text in wanted if text != "mesh")
+
+    def _at_gateway(self, match: RouteMatch) -> RouteMatch:
+        for name, fact in match.others:
+            if name == "gateways":
+                self.out.imply("the route hangs on these gateways", fact)
+        return replace(match, others=tuple((name, fact) for name, fact in match.others if name != "gateways"))
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        if match.port is not None:
+            self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=f"port {match.port.value} of the gateway")
+            return []
+        return super()._match(match, shown)
+
+    def port_at(self, ref: Ref, port: int) -> int | None:
+        """The only port of the Service, since a Gateway's port is none of it."""
+        found = self._only_port(ref)
+        if found is None:
+            self.once("MP301", self.routes.src, namespace=ref.namespace, name=ref.name, why="the destination names no port")
+        return found.value if found is not None else None
+
+    def parents(self, obj: Obj, port: int) -> None:
+        place = 0
+        for ref, fact in self.gateways:
+            for section in self._sections(ref):
+                parent = ("spec", "parentRefs", place)
+                obj.set((*parent, "name"), ref.name, fact)
+                if ref.namespace != obj.ref.namespace:
+                    obj.set((*parent, "namespace"), ref.namespace, fact)
+                if section:
+                    obj.set((*parent, "sectionName"), section, fact)
+                place += 1
+        number = 0
+        for host in self.hosts:
+            if host.value != "*":
+                obj.set(("spec", "hostnames", number), host.value, host)
+                number += 1
+            else:
+                self.out.imply("without hostnames a route is for every host", host)
+
+    def _sections(self, ref: Ref) -> list[str]:
+        """The listeners by name where one of the Gateway only redirects, so that the route is not for it; "" is the whole Gateway."""
+        entry = self.entries.get(ref)
+        if entry is None or not any(item.redirects for item in entry.sections):
+            return [""]
+        hosts = [fact.value for fact in self.hosts]
+        return [item.name for item in entry.sections if not item.redirects and any(_meets(item.hostname, host) for host in hosts)] or [""]
+
+
+def _meets(listener: str, host: str) -> bool:
+    """Whether a listener may take requests for a host of a route."""
+    if "*" in (listener, host) or not listener or listener == host:
+        return True
+    if listener.startswith("*.") and host.endswith(listener[1:]):
+        return True
+    return host.startswith("*.") and listener.endswith(host[1:])
+
+
+__all__ = ["NOWHERE", "IngressLowering", "RouteRule", "gather"]

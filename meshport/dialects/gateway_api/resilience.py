@@ -1,0 +1,59 @@
+"""What the Gateway API has of breakers, limits and load balancing: nothing. The objects stay with the mesh that acts on them, each with one finding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.gateway_api.staying import stays
+from meshport.findings import Affected
+from meshport.ir.base import Fact
+from meshport.ir.resilience import ServicePolicy, explains_breaker, explains_policy
+from meshport.ir.routing import gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+
+
+def lower(ir: IR, out: Output) -> None:
+    """Account for every policy of a Service: a DestinationRule that only defines subsets is done with, any other one stays."""
+    documents: dict[int, list[ServicePolicy]] = {}
+    for policy in ir.service_policies:
+        for reason, src in policy.silenced:
+            out.ignore(reason, src)
+        documents.setdefault(policy.document, []).append(policy)
+    for number, listed in sorted(documents.items()):
+        facts = [fact for policy in listed for fact in _settings(policy, out)]
+        document = out.bundle.documents[number]
+        hosts = [policy.host for policy in listed]
+        if not facts:
+            if document.group:
+                out.imply(
+                    "says nothing that the routes and their Services do not say", gather(hosts, *(policy.exports for policy in listed))
+                )
+                out.imply("an empty policy does nothing", *(policy.src for policy in listed))
+                out.remove(number, "it says nothing that the routes, their Services and the mesh do not say without it")
+            continue
+        explained = frozenset(pair for policy in listed for pair in (*explains_breaker(policy, "*"), *explains_policy(policy, "*")))
+        affects = tuple(
+            dict.fromkeys(
+                Affected(policy.service.value.namespace, policy.service.value.name) for policy in listed if policy.service is not None
+            )
+        )
+        src = gather(facts, hosts, *(policy.exports for policy in listed)) | frozenset().union(*(policy.src for policy in listed))
+        stays(out, number, facts, src, affects=affects, explains=explained)
+
+
+def _settings(policy: ServicePolicy, out: Output) -> list[Fact[Any]]:
+    """What the policy does that is more than every mesh does by itself."""
+    facts = []
+    for path, fact in policy.extras:
+        if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
+            out.ignore("what every mesh does by itself between two of its workloads", fact)
+        else:
+            facts.append(fact)
+    if policy.breaker is not None and policy.breaker.consecutive.value:
+        breaker = policy.breaker
+        parts = (breaker.consecutive, breaker.penalty, breaker.max_penalty, *(fact for _, fact in breaker.extras))
+        facts += [fact for fact in parts if fact is not None]
+    return facts

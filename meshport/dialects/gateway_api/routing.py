@@ -1,0 +1,87 @@
+"""How the Gateway API says routing: every route as it is read, and the rules of a mesh as routes on a Service or on a Gateway.
+
+Clients in the mesh follow a route whose parent is a Service (GAMMA), requests from outside one whose parent is a Gateway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.dialects.gateway_api import gateways, routes
+from meshport.dialects.gateway_api.ingress import IngressLowering
+from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
+from meshport.dialects.gateway_api.service_routes import Lowering
+from meshport.dialects.gateway_api.writing import warn
+from meshport.ir.base import Ref
+from meshport.ir.routing import ServiceRoutes
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+    from meshport.mapping.bound import Bound
+
+
+def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR) -> None:
+    """The routes and Gateways of the documents at `numbers`, into `ir`."""
+    routes.lift(bound, numbers, world, options, ir, family="gateway-api")
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Routes of other words as HTTPRoutes; routes that are of the Gateway API already stay as they are."""
+    entries = gateways.lower(ir, out, options)
+    seen: dict[tuple[Ref, str], ServiceRoutes] = {}
+    outside: dict[int, list[ServiceRoutes]] = {}
+    written: set[int] = set()
+    for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
+        for reason, src in item.silenced:
+            out.ignore(reason, src)
+        warn(item, out)
+        if item.kind == "VirtualService" and item.protocol == "http" and any(gateway.value != "mesh" for gateway in item.gateways):
+            outside.setdefault(item.document, []).append(item)
+        before = len(out.objects)
+        _one(item, seen, ir, out, options)
+        if len(out.objects) > before:
+            written.update(item.documents or (item.document,))
+    for listed in outside.values():
+        before = len(out.objects)
+        IngressLowering.of(listed, entries, ir, out, options).write()
+        if len(out.objects) > before:
+            written.update(listed[0].documents)
+    for number in sorted(written):
+        document = out.bundle.documents[number]
+        if document.group and document.kind != "Service" and (document.group, document.kind, _ref(out, number, options)) not in out.objects:
+            out.remove(number, "its rules are in the routes; two sets of rules for one host would contradict each other")
+
+
+def _ref(out: Output, number: int, options: Options) -> Ref:
+    document = out.bundle.documents[number]
+    return Ref(document.namespace or options.default_namespace, document.name)
+
+
+def _one(item: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
+    say = speaker(item, ir, out)
+    ours = item.kind in ("HTTPRoute", "GRPCRoute")
+    if item.problem:
+        say(item.problem, "invalid")
+    elif ours and (item.gateways or item.family != "linkerd"):
+        out.imply("stays as it is", item.src)
+    elif item.kind == "GRPCRoute":
+        _regrouped(item, out)
+    elif not item.mesh:
+        if item.protocol != "http":
+            say("MP306", protocol=item.protocol.upper())
+    elif (service := attachable(item, seen, ir, say)) is not None:
+        of_the_mesh(item, out)
+        Lowering(ir, out, options, item, service).write()
+
+
+def _regrouped(item: ServiceRoutes, out: Output) -> None:
+    """A GRPCRoute ranks alike everywhere; only the group of its parents is written `core` by some and is the empty one."""
+    for number in item.documents:
+        obj = out.change(number, group=f"service {item.service.value.name}" if item.service is not None else "", rank=30)
+        for index, parent in enumerate(obj.value["spec"].get("parentRefs") or ()):
+            if parent.get("group") == "core":
+                obj.set(("spec", "parentRefs", index, "group"), "", item.service)
+    out.imply("stays as it is", item.src)

@@ -1,0 +1,283 @@
+"""Rules for a Service as HTTPRoutes that every implementation of the Gateway API may read: GAMMA, with the Service as parent.
+
+A field of the experimental channel is written where the rows say so, with the finding that names the channel.
+https://gateway-api.sigs.k8s.io/mesh/service-facets/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, RouteLowering
+from meshport.dialects.gateway_api.patterns import simplest
+from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
+from meshport.dialects.gateway_api.writing import CODES
+from meshport.dialects.output import Obj
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.resilience import Retry
+from meshport.ir.routing import Filter, RouteMatch, RouteRule, gather
+from meshport.mapping.table import version_key
+
+_SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511)
+_WORDS = {"5xx": _SERVER_ERRORS, "gateway-error": (502, 503, 504), "retriable-4xx": (409,)}
+
+
+class Lowering(RouteLowering):
+    """One set of rules on its way into HTTPRoutes of the Gateway API itself."""
+
+    __slots__ = ()
+    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror", "cors")
+    settings: ClassVar[tuple[str, ...]] = ("backendRequest",)
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The release of the Gateway API that is written for."""
+        return version_key(self.options.target_version)
+
+    @property
+    def redirects(self) -> tuple[int, ...]:
+        return (*CODES, 303, 307, 308) if self.release >= (1, 5) else CODES
+
+    def names_port(self, port: int) -> bool:
+        """Where the source names it, or the Service has other ports: not every implementation takes the field."""
+        return self.routes.port is not None or len([item for item in self.service.ports if item.protocol == "TCP"]) != 1
+
+    # -- order
+
+    def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+        matches, unkept = ranked_by_specificity(rules)
+        if unkept:
+            names = [rule.name or f"number {number + 1}" for number, rule in enumerate(rules)]
+            pairs = ", ".join(f"{names[later]} before {names[earlier]}" for earlier, later in unkept)
+            self.say("MP327", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, pairs=pairs)
+            return [[] for _ in rules]
+        shown = [
+            rule.name or f"number {number + 1}" for number, rule in enumerate(rules) if any(form(m)[0] == "regex" for m in matches[number])
+        ]
+        if shown:
+            self.say("MP328", aspects=(), disposition=None, rules=", ".join(dict.fromkeys(shown)))
+        return matches
+
+    def parted(self, entry: Entry) -> list[Entry]:
+        """The entry as one rule for each match where a prefix is replaced, and in parts where it has more matches than a release admits."""
+        rule, targets, matches = entry
+        rewrite = rule.filter("rewrite")
+        if rewrite is not None and rewrite.part("prefix") is not None:
+            found = []
+            for match in matches:
+                kind = form(match)[0]
+                if kind == "prefix":
+                    found.append((rule, targets, [match]))
+                elif kind == "exact" and match.path is not None:
+                    found.append((replace(rule, filters=tuple(_whole(item, match) for item in rule.filters)), targets, [match]))
+                else:
+                    self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its rewrite")
+            return found
+        most = 8 if self.release < (1, 2) else MAX_MATCHES
+        return [(rule, targets, matches[at : at + most]) for at in range(0, len(matches), most)] or [entry]
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        if match.path is not None:
+            match = replace(match, path=match.path.map(simplest))
+        return super()._match(match, shown)
+
+    # -- filters
+
+    def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
+        """A rewrite by regular expression has no form, and without it the backend gets paths that it does not know."""
+        if item.kind != "rewrite":
+            return []
+        return [("rewrite by regular expression", fact) for name, fact in item.parts if name not in ("uri", "authority")]
+
+    def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
+        if item.kind == "rewrite":
+            return self._rewrite(item, rule, shown)
+        if item.kind == "mirror":
+            return self._mirror(item, rule, shown)
+        if item.kind == "cors":
+            return self._cors(item, shown)
+        return [self.portable(item, shown)]
+
+    def _rewrite(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
+        parts: list[tuple[str, Fact[Any]]] = []
+        host, path = item.part("authority"), item.part("uri")
+        if host is not None:
+            parts.append(("hostname", host.map(lambda text: str(text).partition(":")[0])))
+            if ":" in str(host.value):
+                self.say("MP320", host, aspects=("filters",), disposition="approximated", rule=shown, what="the port of the new authority")
+        if path is not None:
+            prefixes = not rule.matches or any(
+                match.path is None or match.path.value.kind in ("prefix", "segments") for match in rule.matches
+            )
+            parts.append(("prefix" if prefixes else "path", path))
+        return [Filter("rewrite", tuple(parts))]
+
+    def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
+        """A prefix that is to be replaced is one of path elements; a prefix of characters becomes the nearest of those."""
+        rewrite = rule.filter("rewrite")
+        if rewrite is None or rewrite.part("prefix") is None:
+            return rule
+        matches = []
+        for match in rule.matches:
+            if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):
+                text = match.path.value.text
+                self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
+                match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
+            matches.append(match)
+        return replace(rule, matches=tuple(matches))
+
+    def _mirror(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
+        host, port, share, subset = (item.part(name) for name in ("host", "port", "percent", "subset"))
+        rest = [(name, fact) for name, fact in item.parts if name not in ("host", "port", "percent", "subset")]
+        suffix = f".svc.{self.options.cluster_domain}"
+        names = str(host.value).removesuffix(suffix).split(".") if host is not None else []
+        if host is None or rest or subset is not None or not str(host.value).endswith(suffix) or len(names) != 2:
+            for name, fact in item.parts:
+                self.lost(fact, "filters", what=f"mirror {name}", rule=shown)
+                if not self.out.findings or not set(fact.src) <= set(self.out.findings[-1].leaves):
+                    self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the mirror {name} {fact.value}")
+            return []
+        ref = Ref(names[1], names[0])
+        number = port or self._only_port(ref)
+        if number is None:
+            self.once("MP301", host, gather(item), namespace=ref.namespace, name=ref.name, why="the mirror needs its port")
+            return []
+        parts: list[tuple[str, Fact[Any]]] = [("host", host.holding(ref)), ("port", number)]
+        if share is not None and float(share.value) != 100:
+            if self.release < (1, 3):
+                self.lost(share.holding(f"{share.value:g}%"), "filters", what="the share of the mirror", rule=shown)
+                self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *gather(item)}))
+                return []
+            parts.append(("percent", share))
+        elif share is not None:
+            self.out.imply("every request is copied unless a share is said", share)
+        return [Filter("mirror", tuple(parts))]
+
+    def _cors(self, item: Filter, shown: str) -> list[Filter]:
+        """The answer to CORS requests, with the origins that are named exactly."""
+        cell = self.out.table.support("routing.cors", self.out.target, self.out.target_version)
+        whole = Fact(", ".join(str(fact.value) for _, fact in item.parts[:1]), gather(item), "routing.cors")
+        found = self.out.from_cell(cell, whole, document=self.routes.document, affects=self.affects, explains=self.explained(*ASPECTS))
+        if cell.support == "none":
+            return []
+        parts = []
+        for path, fact in item.parts:
+            stem, _, form_of = path.partition(".")
+            name = stem.partition("[")[0]
+            if name == "allowOrigin":
+                stem, form_of = stem.replace("allowOrigin", "allowOrigins"), "exact"
+            known = name in ("allowOrigin", "allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials")
+            if not known or (stem.startswith("allowOrigins") and form_of != "exact"):
+                self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the CORS setting {path} {fact.value}")
+            elif name == "maxAge" and (not isinstance(fact.value, int) or fact.value < 1):
+                self.out.ignore("the default of a few seconds holds", fact)
+            else:
+                parts.append((stem, fact))
+        if found is not None and not parts:
+            return []
+        return [Filter("cors", tuple(parts))] if parts else []
+
+    def _only_port(self, ref: Ref) -> Fact[int] | None:
+        known = self.ir.world.services.get(ref)
+        ports = [item for item in known.ports if item.protocol == "TCP"] if known is not None else []
+        return Fact(ports[0].number, ports[0].src, "routing.destination-port") if len(ports) == 1 else None
+
+    # -- timeouts and retries
+
+    def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
+        timeout = rule.timeout
+        if timeout is not None and timeout.value == 0:
+            self.out.ignore("0 is no timeout, and none is the default", timeout)
+            timeout = None
+        if timeout is not None and self.release < (1, 2):
+            self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
+        for name, fact in (("response", rule.response_timeout), ("idle", rule.idle_timeout)):
+            if fact is not None and fact.value and fact.src not in self.told:
+                self.told.add(fact.src)
+                self.lost(fact, "timeout", what=f"{name} timeout", rule=shown, value=one_unit(fact.value))
+        return {"timeout": timeout, "retry": self._retry(rule, shown), "response_timeout": None, "idle_timeout": None}
+
+    def _retry(self, rule: RouteRule, shown: str) -> Retry | None:
+        retry = rule.retry
+        if retry is None:
+            return None
+        if retry.none or retry.attempts is None:
+            self.out.imply("a route retries nothing unless it says so", gather(retry), retry.src)
+            return None
+        attempts = retry.attempts
+        for name, fact in retry.extras:
+            if fact.src not in self.told:
+                self.told.add(fact.src)
+                self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
+        everything = Fact(
+            attempts.value, gather(attempts, retry.conditions, retry.src) - gather(retry.extras, retry.per_try_timeout), "retry.attempts"
+        )
+        if everything.src not in self.told or not everything.src:
+            self.told.add(everything.src)
+            self.lost(everything, "retries", what="retries", rule=shown)
+        if self.release < (1, 2):
+            if retry.per_try_timeout is not None:
+                self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
+            return None
+        if retry.per_try_timeout is not None and retry.per_try_timeout.value and retry.per_try_timeout.src not in self.told:
+            self.told.add(retry.per_try_timeout.src)
+            self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
+        return retry
+
+    def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
+        backend = next((fact for name, fact in rule.extras if name == "backendRequest"), None)
+        retry = rule.retry
+        if backend is None and retry is not None and retry.per_try_timeout is not None and retry.per_try_timeout.value:
+            backend = retry.per_try_timeout
+        if backend is not None and backend.value:
+            most = rule.timeout.value if rule.timeout is not None and rule.timeout.value else backend.value
+            obj.set((*place, "timeouts", "backendRequest"), one_unit(min(most, backend.value)), backend)
+        if retry is None or retry.attempts is None:
+            return
+        codes = sorted({code for fact in retry.conditions for code in status_codes(fact.value)})
+        because = tuple(fact for fact in retry.conditions if status_codes(fact.value)) or (retry.attempts,)
+        for number, code in enumerate(codes):
+            obj.set((*place, "retry", "codes", number), code, *because)
+        obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src)
+
+    def silent(self) -> None:
+        """Istio's own two retries: the rule of the table, once for a Service."""
+        if self.routes.family != "istio":
+            return
+        cell = self.out.table.support("retry.default-policy", self.out.target, self.out.target_version)
+        already = [item for item in self.out.findings if item.feature == "retry.default-policy" and item.affects == self.affects]
+        if already:
+            already[0].explains |= self.explained("retries")
+            return
+        fact = Fact("attempts: 2", NOWHERE, "retry.default-policy")
+        found = self.out.from_cell(cell, fact, document=self.routes.document, affects=self.affects, explains=self.explained("retries"))
+        if found is not None:
+            found.disposition = None
+
+
+def rankable(rules: Sequence[RouteRule]) -> bool:
+    """Whether the rules of a first-match list keep their order as a route of the Gateway API."""
+    return not ranked_by_specificity(rules)[1]
+
+
+def status_codes(condition: str) -> tuple[int, ...]:
+    """The status codes that a retry condition stands for; () for those that are about connections."""
+    if condition in _WORDS:
+        return _WORDS[condition]
+    low, dash, high = condition.partition("-")
+    if not low.isdigit() or (dash and not high.isdigit()):
+        return ()
+    codes = range(int(low), int(high or low) + 1)
+    return tuple(code for code in codes if 400 <= code <= 599 and (len(codes) == 1 or code in _SERVER_ERRORS or code < 430))
+
+
+def _whole(item: Filter, match: RouteMatch) -> Filter:
+    """A replaced prefix for an exact path: the whole path."""
+    old, new = match.path, item.part("prefix")
+    if item.kind != "rewrite" or old is None or new is None:
+        return item
+    return Filter("rewrite", tuple(("path", fact) if name == "prefix" else (name, fact) for name, fact in item.parts))
