@@ -1,13 +1,26 @@
-"""How Cilium says routing: Gateway API routes whose parent is a Service (docs.cilium.io, network/servicemesh/gateway-api/gamma)."""
+"""How Cilium says routing: Gateway API routes whose parent is a Service, and Gateways that Cilium itself serves.
+
+https://docs.cilium.io/en/stable/network/servicemesh/gateway-api/gateway-api/
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.routes import Ingress, Lowering
 from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.output import Output
-from meshport.ir.model import IR
+from meshport.findings import Affected
+from meshport.ir.base import Src
+from meshport.ir.model import IR, Gateway
+from meshport.ir.routing import gather
 from meshport.ir.world import World
 from meshport.mapping.bound import Bound
+
+CLASS = "cilium"
+WAYPOINT = "istio-waypoint"
 
 
 def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR) -> None:
@@ -16,4 +29,51 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Routes as HTTPRoutes on Services."""
+    """Routes as HTTPRoutes on Services, and the source mesh's own Gateways as Gateways of Cilium."""
+    before = len(out.objects)
+    served = [gateway for gateway in ir.gateways if _of_the_mesh(gateway)]
+    wanted = replace(options, gateway_class=options.gateway_class or CLASS)
+    for gateway in ir.gateways:
+        if gateway not in served:
+            out.imply("stays as it is: another implementation serves it", gather(gateway))
+    shared.lower(replace(ir, gateways=served), out, wanted, inside=Lowering, ingress=Ingress)
+    _without_ports(ir, out)
+    _installed(ir, out, len(out.objects) > before, served)
+
+
+def _of_the_mesh(gateway: Gateway) -> bool:
+    """Whether the source mesh serves a Gateway, so that it ends with it."""
+    return gateway.kind == "networking.istio.io" or gateway.implementation.value.startswith("istio")
+
+
+def _without_ports(ir: IR, out: Output) -> None:
+    """Routes on Services that stay lose the port of their parent, which Cilium does not read; one Service port is what it is for anyway."""
+    for item in ir.routes:
+        if item.kind not in ("HTTPRoute", "GRPCRoute") or item.gateways or item.problem or item.service is None or item.family == "linkerd":
+            continue
+        parents = out.bundle.documents[item.document].value["spec"].get("parentRefs") or ()
+        for position, parent in enumerate(parents):
+            if parent.get("kind") == "Service" and parent.get("port") is not None:
+                obj = out.change(item.document, group=f"service {item.service.value.name}", rank=30)
+                if "port" in obj.value["spec"]["parentRefs"][position]:
+                    obj.drop(("spec", "parentRefs", position, "port"), item.port or item.service)
+                service = ir.world.services.get(item.service.value)
+                if service is not None and len([port for port in service.ports if port.protocol == "TCP"]) > 1:
+                    out.finding(
+                        "MP373", document=item.document, affects=(Affected(service.ref.namespace, service.ref.name, None),),
+                        object=f"{item.kind} {item.ref.value}", subject=item.subject_name,
+                        ports=", ".join(str(port.number) for port in service.ports if port.protocol == "TCP" and port.number != parent.get("port")),
+                    )  # fmt: skip
+
+
+def _installed(ir: IR, out: Output, written: bool, served: list[Gateway]) -> None:
+    """What the Gateway API needs of the installation (Helm values of the chart `cilium`)."""
+    src: Src = frozenset()
+    for obj in out.objects.values():
+        if obj.kind in ("HTTPRoute", "GRPCRoute", "Gateway"):
+            src |= frozenset(leaf for leaves in obj.sources.values() for leaf in leaves)
+    stay = [item.ref for item in ir.routes if item.kind in ("HTTPRoute", "GRPCRoute") and not item.problem]
+    src |= gather(stay)
+    if src and (written or served or stay):
+        out.install("cilium", "gatewayAPI.enabled", True, src)
+        out.install("cilium", "kubeProxyReplacement", "true", src)

@@ -175,16 +175,17 @@ def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     headers, query, method = counts(match)
     if family != "linkerd":
         text = len(match.path.value.text) if match.path else 1
-        return ({"exact": 0, "prefix": 1, "regex": 2}[kind], -text, -method, -headers, -query, place)
+        return (_order(family)[kind], -text, -method, -headers, -query, place)
     return (1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
 
 
-def ranked_by_specificity(rules: Sequence[RouteRule]) -> tuple[list[list[RouteMatch]], list[tuple[int, int]]]:
+def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple[list[list[RouteMatch]], list[tuple[int, int]]]:
     """For each rule of a first-match list the matches that make the Gateway API choose the same rules, and the pairs of rules (earlier, later) for which
     that cannot be had.
 
     Exact goes before the longest prefix, then method, headers, query (gateway-api.sigs.k8s.io, HTTPRouteRule). Where a regular expression stands is up to the
-    implementation: Istio puts it last, Cilium before prefixes, both longest first. So a prefix that must yield to one is written as one.
+    implementation: Istio puts it last, Cilium before prefixes, both longest first. So a prefix that must yield to one is written as one, unless `family`
+    says who reads the routes.
     """
     out: list[list[RouteMatch]] = []
     closed = False
@@ -193,7 +194,7 @@ def ranked_by_specificity(rules: Sequence[RouteRule]) -> tuple[list[list[RouteMa
         closed = closed or rule.everything
     for number, earlier in enumerate(out):
         expressions = [match for match in earlier if form(match)[0] == "regex"]
-        for later in out[number + 1 :] if expressions else ():
+        for later in out[number + 1 :] if expressions and family != "cilium" else ():
             for place, other in enumerate(later):
                 if form(other)[0] == "prefix" and any(overlap(match, other) for match in expressions):
                     path = other.path.value if other.path is not None else Pattern("segments", "/")
@@ -205,10 +206,10 @@ def ranked_by_specificity(rules: Sequence[RouteRule]) -> tuple[list[list[RouteMa
         for after in range(number + 1, len(out)):
             for match in list(out[number]):
                 for other in out[after]:
-                    if not _beats(other, match) or not overlap(match, other):
+                    if not _beats(other, match, family) or not overlap(match, other):
                         continue
                     both = conjunction(match, other)
-                    if _beats(other, both):
+                    if _beats(other, both, family):
                         unkept.append((number, after))
                     elif all(_same(both, known) is False for known in (*out[number], *added)):
                         added.append(both)
@@ -216,14 +217,19 @@ def ranked_by_specificity(rules: Sequence[RouteRule]) -> tuple[list[list[RouteMa
     return out, sorted(set(unkept))
 
 
-def _beats(later: RouteMatch, earlier: RouteMatch) -> bool:
+def _beats(later: RouteMatch, earlier: RouteMatch, family: str) -> bool:
     """Whether a route of the Gateway API prefers `later`, wherever the two stand."""
-    return _specificity(later) < _specificity(earlier)
+    return _specificity(later, family) < _specificity(earlier, family)
 
 
-def _specificity(match: RouteMatch) -> tuple[int, int, int, int, int]:
+def _specificity(match: RouteMatch, family: str) -> tuple[int, int, int, int, int]:
     kind, length = form(match)
     headers, query, method = counts(match)
     if kind == "regex" and match.path is not None:
         length = len(full_regex(match.path.value))
-    return {"exact": 0, "prefix": 1, "regex": 2}[kind], -length, -method, -headers, -query
+    return _order(family)[kind], -length, -method, -headers, -query
+
+
+def _order(family: str) -> dict[str, int]:
+    """Which kind of path goes first (Cilium: operator/pkg/model/translation, the order of an Envoy virtual host's routes)."""
+    return {"exact": 0, "regex": 1, "prefix": 2} if family == "cilium" else {"exact": 0, "prefix": 1, "regex": 2}

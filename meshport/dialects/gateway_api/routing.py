@@ -28,8 +28,13 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     routes.lift(bound, numbers, world, options, ir, family="gateway-api")
 
 
-def lower(ir: IR, out: Output, options: Options) -> None:
-    """Routes of other words as HTTPRoutes; routes that are of the Gateway API already stay as they are."""
+def lower(
+    ir: IR, out: Output, options: Options, *, inside: type[Lowering] = Lowering, ingress: type[IngressLowering] = IngressLowering
+) -> None:
+    """Routes of other words as HTTPRoutes; routes that are of the Gateway API already stay as they are.
+
+    An implementation that reads routes in its own way brings its own lowering, for routes on Services (`inside`) and on Gateways (`ingress`).
+    """
     entries = gateways.lower(ir, out, options)
     seen: dict[tuple[Ref, str], ServiceRoutes] = {}
     outside: dict[int, list[ServiceRoutes]] = {}
@@ -41,12 +46,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if item.kind == "VirtualService" and item.protocol == "http" and any(gateway.value != "mesh" for gateway in item.gateways):
             outside.setdefault(item.document, []).append(item)
         before = len(out.objects)
-        _one(item, seen, ir, out, options)
+        _one(item, seen, ir, out, options, inside)
         if len(out.objects) > before:
             written.update(item.documents or (item.document,))
     for listed in outside.values():
         before = len(out.objects)
-        IngressLowering.of(listed, entries, ir, out, options).write()
+        ingress.of(listed, entries, ir, out, options).write()
         if len(out.objects) > before:
             written.update(listed[0].documents)
     for number in sorted(written):
@@ -60,7 +65,9 @@ def _ref(out: Output, number: int, options: Options) -> Ref:
     return Ref(document.namespace or options.default_namespace, document.name)
 
 
-def _one(item: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
+def _one(
+    item: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options, inside: type[Lowering]
+) -> None:
     say = speaker(item, ir, out)
     ours = item.kind in ("HTTPRoute", "GRPCRoute")
     if item.problem:
@@ -74,7 +81,7 @@ def _one(item: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR
             say("MP306", protocol=item.protocol.upper())
     elif (service := attachable(item, seen, ir, say)) is not None:
         of_the_mesh(item, out)
-        Lowering(ir, out, options, item, service).write()
+        inside(ir, out, options, item, service).write()
 
 
 def _regrouped(item: ServiceRoutes, out: Output) -> None:

@@ -51,16 +51,20 @@ class Lowering(RouteLowering):
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         matches, unkept = ranked_by_specificity(rules)
         if unkept:
-            names = [rule.name or f"number {number + 1}" for number, rule in enumerate(rules)]
-            pairs = ", ".join(f"{names[later]} before {names[earlier]}" for earlier, later in unkept)
-            self.say("MP327", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, pairs=pairs)
-            return [[] for _ in rules]
+            return self.unordered(rules, unkept)
         shown = [
             rule.name or f"number {number + 1}" for number, rule in enumerate(rules) if any(form(m)[0] == "regex" for m in matches[number])
         ]
         if shown:
             self.say("MP328", aspects=(), disposition=None, rules=", ".join(dict.fromkeys(shown)))
         return matches
+
+    def unordered(self, rules: Sequence[RouteRule], unkept: list[tuple[int, int]]) -> list[list[RouteMatch]]:
+        """Say which rules would change places, and write none."""
+        names = [rule.name or f"number {number + 1}" for number, rule in enumerate(rules)]
+        pairs = ", ".join(f"{names[later]} before {names[earlier]}" for earlier, later in unkept)
+        self.say("MP327", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, pairs=pairs)
+        return [[] for _ in rules]
 
     def parted(self, entry: Entry) -> list[Entry]:
         """The entry as one rule for each match where a prefix is replaced, and in parts where it has more matches than a release admits."""

@@ -1,0 +1,86 @@
+"""Routes as Cilium reads them: GAMMA routes on a Service, without the port of the parent, for clients of every namespace.
+
+https://docs.cilium.io/en/stable/network/servicemesh/gateway-api/gamma/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from meshport.dialects.gateway_api.ingress import IngressLowering
+from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY
+from meshport.dialects.gateway_api.ranking import ranked_by_specificity
+from meshport.dialects.gateway_api.service_ports import speaks_http
+from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowering
+from meshport.ir.routing import RouteMatch, RouteRule, gather
+from meshport.mapping.table import version_key
+
+_RELEASES = {(1, 15): (1, 0), (1, 16): (1, 1), (1, 17): (1, 2), (1, 18): (1, 3), (1, 19): (1, 4), (1, 20): (1, 6)}
+"""The Gateway API that each release of Cilium is conformant with (kubernetes-sigs/gateway-api, conformance/reports)."""
+GAMMA = (1, 16)
+
+
+def gateway_release(version: str) -> tuple[int, ...]:
+    """The release of the Gateway API that a release of Cilium reads."""
+    wanted = version_key(version)
+    return max((known for release, known in _RELEASES.items() if release <= wanted), default=(0, 7))
+
+
+class Lowering(ServiceLowering):
+    """One set of rules on its way into routes that Cilium follows between workloads."""
+
+    __slots__ = ()
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        return gateway_release(self.options.target_version)
+
+    @property
+    def api(self) -> str | None:
+        return f"{GATEWAY}/v1" if version_key(self.options.target_version) >= GAMMA else None
+
+    def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+        matches, unkept = ranked_by_specificity(rules, "cilium")
+        return self.unordered(rules, unkept) if unkept else matches
+
+    def names_port(self, port: int) -> bool:
+        """Cilium reports a parent with a port as not supported since 1.17."""
+        return False
+
+    def write(self) -> None:
+        """Write the routes where Cilium follows them as they are meant, or say why not."""
+        src = self.routes.src | gather(self.routes.rules)
+        if self.api is None:
+            self.say("MP370", src, aspects=ASPECTS, version=self.options.target_version)
+            return
+        if self.routes.consumer is not None:
+            self.say("MP371", src, aspects=ASPECTS, namespace=self.routes.consumer.value)
+            return
+        tcp = [port for port in self.service.ports if port.protocol == "TCP"]
+        http = [port for port in tcp if speaks_http(port)]
+        asked = self.routes.port
+        if len(http) > 1 or (asked is not None and len(tcp) > 1):
+            self.say("MP372", src, aspects=ASPECTS, ports=", ".join(str(port.number) for port in tcp))
+            return
+        if len(tcp) > len(http):
+            self.say("MP373", aspects=(), disposition=None, ports=", ".join(str(port.number) for port in tcp if port not in http))
+        super().write()
+
+
+class Ingress(IngressLowering):
+    """Rules for requests from outside, on Gateways that Cilium serves."""
+
+    __slots__ = ()
+    second: ClassVar[str] = "ingress"
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        return gateway_release(self.options.target_version)
+
+    def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+        matches, unkept = ranked_by_specificity(rules, "cilium")
+        return self.unordered(rules, unkept) if unkept else matches
+
+
+__all__ = ["Ingress", "Lowering", "gateway_release"]

@@ -1,0 +1,165 @@
+"""Routes between workloads on Cilium: what a GAMMA route says, and what Cilium does not follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+CANARY = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: shop}
+spec: {host: users, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec:
+  hosts: [users]
+  http:
+  - timeout: 3s
+    route:
+    - {destination: {host: users, subset: v1}, weight: 95}
+    - {destination: {host: users, subset: v2}, weight: 5}
+"""
+PATHS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec:
+  hosts: [users]
+  http:
+  - match: [{uri: {regex: "/api/[^/]+"}}]
+    timeout: 1s
+    route: [{destination: {host: users}}]
+  - route: [{destination: {host: users}}]
+"""
+
+
+def convert(text: str, source: str = "istio", **options: Any) -> Any:
+    return meshport.convert(meshport.load_text(text), source=source, target="cilium", **options)
+
+
+def routes(result: Any) -> list[dict[str, Any]]:
+    return [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+
+
+def codes(result: Any) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def test_a_canary_is_a_route_on_the_service_without_a_port_of_the_parent() -> None:
+    result = convert(SERVICE + CANARY)
+    (route,) = routes(result)
+    assert route["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "users"}]
+    assert route["spec"]["rules"] == [
+        {
+            "backendRefs": [{"name": "users-v1", "port": 80, "weight": 19}, {"name": "users-v2", "port": 80, "weight": 1}],
+            "timeouts": {"request": "3s"},
+        }
+    ]
+    made = {
+        item.object["metadata"]["name"]: item.object["spec"]["selector"] for item in result.manifests if item.object["kind"] == "Service"
+    }
+    assert made == {"users-v1": {"app": "users", "version": "v1"}, "users-v2": {"app": "users", "version": "v2"}}
+    assert result.install["helm_values"]["cilium"]["gatewayAPI"] == {"enabled": True}
+    assert "MP900" not in codes(result)
+
+
+def test_an_expression_goes_before_a_prefix_in_cilium_so_the_rest_stays_plain() -> None:
+    (route,) = routes(convert(SERVICE + PATHS))
+    assert [rule.get("matches") for rule in route["spec"]["rules"]] == [
+        [{"path": {"type": "RegularExpression", "value": "/api/[^/]+"}}],
+        None,
+    ]
+
+
+def test_a_prefix_before_an_expression_keeps_its_place() -> None:
+    text = SERVICE + PATHS.replace('{regex: "/api/[^/]+"}', "{prefix: /api/}").replace(
+        "  - route:",
+        '  - match: [{uri: {regex: "/api/v[0-9]/.*"}}]\n    timeout: 9s\n    route: [{destination: {host: users}}]\n  - route:',
+    )
+    result = convert(text)
+    waits = [rule.get("timeouts", {}).get("request") for rule in routes(result)[0]["spec"]["rules"]]
+    assert "9s" not in waits  # no request reaches the second rule
+    assert "MP900" not in codes(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code"),
+    [
+        (SERVICE + CANARY, {"target_version": "1.15"}, "MP370"),
+        (
+            SERVICE
+            + CANARY.replace(
+                "namespace: shop}\nspec:\n  hosts: [users]",
+                "namespace: web}\nspec:\n  exportTo: [.]\n  hosts: [users.shop.svc.cluster.local]",
+            ).replace("host: users,", "host: users.shop.svc.cluster.local,"),
+            {},
+            "MP371",
+        ),
+        (SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: http-admin, port: 81}") + CANARY, {}, "MP372"),
+    ],
+    ids=["release", "consumer", "ports"],
+)
+def test_routes_that_cilium_would_not_follow_as_meant_are_left_out(text: str, options: dict[str, Any], code: str) -> None:
+    result = convert(text, **options)
+    assert routes(result) == []
+    assert [finding.severity for finding in result.findings if finding.code == code] == ["error"]
+    assert "MP900" not in codes(result)
+
+
+def test_other_ports_of_the_service_reach_the_proxy_too() -> None:
+    result = convert(SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-metrics, port: 9090}") + CANARY)
+    assert len(routes(result)) == 1
+    (finding,) = [finding for finding in result.findings if finding.code == "MP373"]
+    assert "9090" in finding.message
+
+
+def test_linkerds_routes_lose_the_port_and_the_group_of_their_parent() -> None:
+    text = (
+        SERVICE
+        + """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop, annotations: {retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "3"}}
+spec:
+  parentRefs: [{group: core, kind: Service, name: users, port: 80}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /api}}]
+    timeouts: {request: 2s}
+    backendRefs: [{name: users, port: 80}]
+"""
+    )
+    result = convert(text, "linkerd")
+    (route,) = routes(result)
+    assert route["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "users"}]
+    (rule,) = route["spec"]["rules"]
+    assert rule["timeouts"] == {"request": "2s"}
+    assert rule["retry"]["attempts"] == 3
+    assert "annotations" not in route["metadata"]
+    assert "MP900" not in codes(result)
+
+
+def test_a_gateway_of_istio_becomes_one_of_cilium() -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+    (gateway,) = [item.object for item in convert(text).manifests]
+    assert gateway["spec"]["gatewayClassName"] == "cilium"
+    (other,) = [item.object for item in convert(text, gateway_class="nginx").manifests]
+    assert other["spec"]["gatewayClassName"] == "nginx"
+    assert convert(text.replace("gatewayClassName: istio", "gatewayClassName: envoy-gateway")).manifests == []
