@@ -7,10 +7,10 @@ pod; allows and denies by what they select. Regions are workloads for which all 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from meshport.ir.authorization import IDENTITY, SOURCE_IP, Admission, Condition, Network, Policy
+from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import TransportRule
@@ -117,6 +117,8 @@ class Access:
         self.world: World = ir.world
         self.default_admission = default_admission
         self.default_mode = Fact(default_mode)
+        self._names: dict[int, tuple[str, ...]] = {}
+        self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
         self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
@@ -125,7 +127,7 @@ class Access:
 
     def of(self, workload: Workload) -> Effective:
         namespace, labels = workload.ref.namespace, workload.labels
-        found = [policy for policy in _in(self._policies, namespace) if policy.subject.value.selector.accepts(labels)]
+        found = [self._numbered(item, workload) for item in _in(self._policies, namespace) if item.subject.value.selector.accepts(labels)]
         chosen = {
             action: tuple(
                 sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port)))
@@ -149,6 +151,23 @@ class Access:
             tuple(other.of(workload) for other in self._beside),
             opened,
         )
+
+    def _numbered(self, policy: Policy, workload: Workload) -> Policy:
+        """The policy with the ports that its rules name as the numbers they have in this workload; equal numbers give the same object."""
+        if id(policy) not in self._names:
+            conditions = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]
+            facts = [fact for item in conditions for fact in (*(item.any_of or ()), *item.none_of)]
+            self._names[id(policy)] = tuple(sorted({fact.value for fact in facts if isinstance(fact.value, str)}))
+        names = self._names[id(policy)]
+        if not names:
+            return policy
+        numbers = tuple(
+            tuple(sorted({port.number for port in workload.ports if port.name == name and port.protocol == "TCP"})) for name in names
+        )
+        known = self._numbers.get((id(policy), numbers))
+        if known is None:
+            known = self._numbers[id(policy), numbers] = _with_numbers(policy, dict(zip(names, numbers, strict=True)))
+        return known
 
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
         rules = [rule for rule in _in(self._transport, workload.ref.namespace) if rule.subject.value.selector.accepts(workload.labels)]
@@ -238,6 +257,25 @@ def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src
     if value.startswith("cluster-"):
         found.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), src) for cidr in cluster_networks)))
     return tuple(found)
+
+
+def _with_numbers(policy: Policy, numbers: dict[str, tuple[int, ...]]) -> Policy:
+    """A policy whose port conditions have numbers for names; a name that the workload has not takes no port."""
+
+    def spread(facts: tuple[Fact[Any], ...]) -> tuple[Fact[Any], ...]:
+        found = [
+            fact.holding((number, number)) if isinstance(fact.value, str) else fact
+            for fact in facts
+            for number in (numbers[fact.value] or (-1,) if isinstance(fact.value, str) else (0,))
+        ]
+        return tuple(found)
+
+    def numbered(item: Condition) -> Condition:
+        if item.attribute != PORT:
+            return item
+        return replace(item, any_of=None if item.any_of is None else spread(item.any_of), none_of=spread(item.none_of))
+
+    return replace(policy, rules=tuple(replace(rule, conditions=tuple(map(numbered, rule.conditions))) for rule in policy.rules))
 
 
 def _deciding(mode: Fact[str], rule: TransportRule, inherited: Fact[str]) -> Fact[str]:

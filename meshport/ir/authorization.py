@@ -88,7 +88,8 @@ class Entity:
 class Condition:
     """`attribute` is one of `any_of` (None: no such demand) and none of `none_of`.
 
-    Values by attribute: identities for IDENTITY (values.identities, Labelled, Entity), Network for addresses, (low, high) pairs for PORT, Pattern for the rest.
+    Values by attribute: identities for IDENTITY (values.identities, Labelled, Entity), Network for addresses, (low, high) pairs for PORT, or the name
+    of a container port, which each workload resolves; Pattern for the rest.
     """
 
     attribute: str
@@ -159,6 +160,17 @@ class Policy:
         for rule in self.rules:
             found |= rule.sources
         return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """What pods may reach: rules that only network policy enforces, kept as they were written. `section` is egress or egressDeny."""
+
+    ref: Fact[Ref]
+    subject: Fact[PodSet]
+    rules: Fact[Any]
+    section: str
+    document: int
 
 
 ADMISSIONS = ("all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit")

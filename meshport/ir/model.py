@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.ir.authorization import Admission, Policy
+from meshport.ir.authorization import Admission, Egress, Policy
 from meshport.ir.base import Fact, Ref
 from meshport.ir.install import Setting
 from meshport.ir.resilience import ServicePolicy
@@ -63,6 +63,7 @@ class IR:
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
     admissions: list[Admission] = field(default_factory=list)
+    egress: list[Egress] = field(default_factory=list)
     ports: list[PortSetting] = field(default_factory=list)
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)

@@ -1,15 +1,199 @@
-"""CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, read (docs.cilium.io, security/policy). Lowering is in `cilium/allowing.py`."""
+"""CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, read (docs.cilium.io, security/policy). Lowering is in `cilium/allowing.py`.
+
+A rule with an ingress section closes every port of the pods that it selects, unless it says otherwise; rules are alternatives, what stands in one rule is
+demanded together, and a deny goes before every allow. TCP is judged; what a rule says of other protocols stays beside it in words.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.allowing import lower
-from meshport.ir.model import IR
+from meshport.dialects.cilium.peers import Alternative, Peers, matches, take_apart
+from meshport.dialects.cilium.refusals import refused
+from meshport.dialects.cilium.requests import of_ports, of_rules
+from meshport.dialects.cursor import Cursor
+from meshport.ir.authorization import IDENTITY, Condition, Egress, Entity, Policy, Rule, is_http
+from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
+from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
+from meshport.mapping.table import in_range
+from meshport.values.identities import EVERYONE
+
+__all__ = ["lift", "lower"]
+
+GROUP = "cilium.io"
+KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
-    """The ingress rules of every policy, as allows and denies."""
+    """The ingress rules of every policy, as allows and denies; egress rules as facts."""
+    peers = Peers(ir.world, options.cluster_networks, _cluster_name(bound, ir), _groups(bound, by_kind), _since("1.16", bound))
+    for kind in KINDS:
+        for number in by_kind.get((GROUP, kind), ()):
+            _object(bound, number, kind == KINDS[1], peers, options, ir)
 
 
-__all__ = ["lift", "lower"]
+def _since(release: str, bound: Bound) -> bool:
+    """Whether the cluster runs this release or a later one; of a bundle read without a release, that it does."""
+    known = bound.releases.get("cilium")
+    return known is None or in_range(known, release, None)
+
+
+def _cluster_name(bound: Bound, ir: IR) -> str:
+    found = installation.settings(bound, ir.world, "cilium", {"cluster.name": "identity.cluster"})
+    known = installation.setting(found, "cluster.name")
+    return str(known.value) if known is not None else "default"
+
+
+def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> dict[str, tuple[tuple[str, ...], Src]]:
+    """The CiliumCIDRGroups of the bundle: addresses by name."""
+    found = {}
+    for number in by_kind.get((GROUP, "CiliumCIDRGroup"), ()):
+        root = Cursor.root(bound, number)
+        members = root.at("spec").strings("externalCIDRs")
+        found[root.document.name] = (tuple(fact.value for fact in members), root.at("spec").src)
+    return found
+
+
+def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, options: Options, ir: IR) -> None:
+    root = Cursor.root(bound, number)
+    specs = [place for place in (root.at("spec"), *root.each("specs")) if place]
+    whole = tuple(Fact(None, place.src, "authorization.rule") for place in specs)
+    reasons = [reason for place in specs if (reason := refused(place.value, clusterwide=clusterwide))]
+    if reasons or not specs:
+        what = reasons[0] if reasons else "it has neither spec nor specs"
+        ir.losses.append(Loss("MP015", whole or (root.ref(),), number, {"what": what}))
+        return
+    home = None if clusterwide else root.document.namespace or options.default_namespace
+    for place in specs:
+        if place.at("nodeSelector"):
+            ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
+            continue
+        subjects = _subjects(place, root, home, peers)
+        if subjects is None:
+            ir.losses.append(Loss("MP121", (Fact(place.at("endpointSelector").value, place.src),), number))
+            continue
+        for subject in subjects:
+            _rule_set(place, root, subject, home, peers, ir, _since("1.18", bound))
+
+
+def _subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> list[Fact[PodSet]] | None:
+    """The pods that a rule selects, as sets by namespace and labels; None where no labels of their own tell them from others."""
+    selector = spec.selector("endpointSelector")
+    src = selector.src | root.at("metadata", "namespace").src
+    chosen = take_apart(selector.value)
+    if chosen.reserved or chosen.foreign:
+        return []
+    spaces = [home] if home is not None else peers.namespaces(chosen, None)
+    own = Selector.of({}, chosen.pod)
+    if not chosen.account:
+        return [Fact(PodSet(space, own), src, "authorization.subject") for space in ([""] if spaces is None else spaces)]
+    found: list[Fact[PodSet]] = []
+    for workload in peers.world.workloads:
+        if (spaces is not None and workload.ref.namespace not in spaces) or not matches(chosen, workload):
+            continue
+        pods = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+        if not workload.labels or any(not matches(chosen, other) for other in peers.world.selected(pods)):
+            return None
+        if all(fact.value != pods for fact in found):
+            found.append(Fact(pods, src | workload.labels_src(workload.labels) | workload.account.src, "authorization.subject"))
+    return found or None
+
+
+def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, ir: IR, wide: bool) -> None:
+    """One rule of an object, for one set of pods, as an allow and a deny."""
+    ref, kind, number = root.ref(), root.document.kind, root.number
+    allows, denies = spec.each("ingress"), spec.each("ingressDeny")
+    default = spec.at("enableDefaultDeny", "ingress").fact(bool)
+    if allows or denies:
+        closing = default is None or default.value
+        rules, beyond, required = _rules(allows, home, peers)
+        if not closing and wide:
+            rules = [_unread(rule) for rule in rules]
+        why = spec.at("ingress").src if not rules else NOWHERE
+        why |= default.src if default is not None else NOWHERE
+        why |= root.at("kind").src if not closing or rules else NOWHERE
+        if closing or rules:
+            action = Fact("allow", why, "l4.ingress-default-deny")
+            ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, beyond=beyond))
+        refusing, besides, _ = _rules(denies, home, peers)
+        refusing += required
+        if refusing or besides:
+            action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
+            ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
+    for section in ("egress", "egressDeny"):
+        if spec.each(section):
+            ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))
+
+
+def _rules(places: Iterable[Cursor], home: str | None, peers: Peers) -> tuple[list[Rule], tuple[Fact[str], ...], list[Rule]]:
+    """The rules of a section, what they say of other protocols, and the denies that requirements come to."""
+    found: list[Rule] = []
+    beyond: list[Fact[str]] = []
+    required: list[Rule] = []
+    for position, place in enumerate(places):
+        who = peers.of_rule(place, home)
+        required += _requirements(place, position, home, peers)
+        if place.each("icmps"):
+            beyond.append(Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp"))
+            continue
+        entries = place.each("toPorts")
+        if who is None and not entries:
+            continue  # a rule of nothing grants nothing
+        who = _authenticated(place, [()] if who is None else who)
+        if not entries:
+            beyond.append(Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol"))
+            found += [_rule(conditions, position, NOWHERE) for conditions in who]
+        for entry in entries:
+            ports, others = of_ports(entry)
+            beyond += others
+            if ports is None:
+                continue
+            on, src = ports
+            for demands, more, http in of_rules(entry):
+                found += [_rule((*conditions, *on, *demands), position, src | more, http) for conditions in who]
+    return found, tuple(beyond), required
+
+
+def _rule(conditions: Alternative, position: int, src: Src, http: bool = False) -> Rule:
+    """A rule of what is demanded; what demands nothing stays as a reason."""
+    kept = tuple(item for item in conditions if item.any_of is not None or item.none_of)
+    said = frozenset(leaf for item in conditions if item not in kept for leaf in item.sources)
+    return Rule(kept, (), position, "", src | said, http=http)
+
+
+def _authenticated(place: Cursor, who: list[Alternative]) -> list[Alternative]:
+    """The peers of a rule that asks for a handshake: those that can give one. Entities have no identity to show, and a test mode fails always."""
+    mode = place.text("authentication", "mode")
+    if mode is None or mode.value == "disabled":
+        return who if mode is None else [(Condition(IDENTITY, None, (), mode.src), *item) for item in who]
+    if mode.value != "required":
+        return []
+    demanded = Condition(IDENTITY, (mode.holding(EVERYONE),))
+    found = []
+    for conditions in who:
+        named = [fact for item in conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
+        if named and all(isinstance(fact.value, Entity) and fact.value.name != "cluster" for fact in named):
+            continue
+        found.append((*conditions, demanded))
+    return found
+
+
+def _unread(rule: Rule) -> Rule:
+    """The same peers and ports for every request: beside `enableDefaultDeny: false` HTTP rules refuse nothing (since 1.18)."""
+    kept = tuple(item for item in rule.conditions if not is_http(item.attribute))
+    return replace(rule, conditions=kept, src=rule.sources, http=False)
+
+
+def _requirements(place: Cursor, position: int, home: str | None, peers: Peers) -> list[Rule]:
+    """`fromRequires` as a deny: pods that do not meet it stay out, whatever another rule admits (before 1.19)."""
+    found = []
+    for item in place.each("fromRequires"):
+        selector = item.selector()
+        spared = tuple(Fact(peer, selector.src, selector.feature) for peer in peers.of_selector(selector.value, home))
+        found.append(Rule((Condition(IDENTITY, (Fact(EVERYONE, selector.src),), spared),), (), position, "", item.src))
+    return found

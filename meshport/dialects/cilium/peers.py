@@ -1,0 +1,283 @@
+"""Whom a Cilium rule lets in: label selectors, entities and addresses as peers of the IR (docs.cilium.io, security/policy/layer3).
+
+Cilium knows a pod by its labels, among them its namespace and service account; the other meshes know service accounts alone. So labels are resolved to
+the accounts of the bundle's workloads, where exactly the pods with these labels run under them; elsewhere the labels stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.effective.sets import disjoint, normal_cidr
+from meshport.ir.authorization import IDENTITY, OTHER, SOURCE_IP, Condition, Entity, Labelled, Network, Pattern
+from meshport.ir.base import NOWHERE, Fact, Requirement, Selector, Src
+from meshport.ir.world import Workload, World
+from meshport.values.identities import EVERYONE, Identity
+
+NAMESPACE = "io.kubernetes.pod.namespace"
+ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+CLUSTER = "io.cilium.k8s.policy.cluster"
+NAMESPACE_LABEL = "io.cilium.k8s.namespace.labels."
+NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"
+ENTITIES = (
+    "all",
+    "world",
+    "cluster",
+    "host",
+    "init",
+    "ingress",
+    "unmanaged",
+    "remote-node",
+    "health",
+    "none",
+    "kube-apiserver",
+    "cluster-mesh",
+)
+PEERS = ("fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromNodes", "fromGroups")
+WORLD = Entity("world")
+
+Alternative = tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A label selector taken apart: demands on the namespace, on its labels, on the service account, on the cluster, and on the pod's own labels."""
+
+    namespace: tuple[Requirement, ...] = ()
+    namespace_labels: tuple[Requirement, ...] = ()
+    account: tuple[Requirement, ...] = ()
+    cluster: tuple[Requirement, ...] = ()
+    pod: tuple[Requirement, ...] = ()
+    reserved: tuple[str, ...] = ()
+    foreign: bool = False  # names labels of a source that pods have none of
+
+    @property
+    def names_namespace(self) -> bool:
+        return bool(self.namespace or self.namespace_labels)
+
+
+def take_apart(selector: Selector) -> Chosen:
+    """The demands of a selector by what they are about; keys lose the prefixes `k8s:` and `any:`."""
+    found: dict[str, list[Requirement]] = {"namespace": [], "namespace_labels": [], "account": [], "cluster": [], "pod": []}
+    reserved: list[str] = []
+    foreign = False
+    demands = [Requirement(key, "In", (value,)) for key, value in selector.labels]
+    for item in (*demands, *selector.expressions):
+        source, colon, bare = item.key.partition(":")
+        key = bare if colon and source in ("k8s", "any") else item.key
+        if source == "reserved" and colon:
+            reserved.append(bare)
+            continue
+        if colon and source not in ("k8s", "any"):
+            foreign = True
+            continue
+        if key == NAMESPACE:
+            found["namespace"].append(Requirement(key, item.operator, item.values))
+        elif key == NAMESPACE_LABEL + NAME_OF_NAMESPACE:
+            found["namespace"].append(Requirement(NAMESPACE, item.operator, item.values))
+        elif key.startswith(NAMESPACE_LABEL):
+            found["namespace_labels"].append(Requirement(key.removeprefix(NAMESPACE_LABEL), item.operator, item.values))
+        elif key == ACCOUNT:
+            found["account"].append(Requirement(key, item.operator, item.values))
+        elif key == CLUSTER:
+            found["cluster"].append(Requirement(key, item.operator, item.values))
+        else:
+            found["pod"].append(Requirement(key, item.operator, item.values))
+    return Chosen(**{name: tuple(items) for name, items in found.items()}, reserved=tuple(reserved), foreign=foreign)
+
+
+@dataclass(slots=True)
+class Peers:
+    """Resolves the peers of one bundle's policies. `cluster` is the name of the local cluster."""
+
+    world: World
+    cluster_networks: tuple[str, ...] = ()
+    cluster: str = "default"
+    groups: dict[str, tuple[tuple[str, ...], Src]] = field(default_factory=dict)  # CiliumCIDRGroups by name
+    empty_is_nobody: bool = True  # since 1.16; before, an empty list of peers was as good as none
+
+    # -- one rule
+
+    def of_rule(self, rule: Cursor, home: str | None) -> list[Alternative] | None:
+        """The alternatives whom a rule admits; [()] for everyone, [] for nobody. None where the rule speaks of no peer at all.
+
+        `home` is the namespace of a CiliumNetworkPolicy, None for a clusterwide one.
+        """
+        said = [key for key in PEERS if isinstance(rule.at(key).value, list) and (rule.each(key) or self.empty_is_nobody)]
+        if not said:
+            return None
+        found: list[Alternative] = []
+        src = frozenset(leaf for key in said if not rule.each(key) for leaf in rule.at(key).src)
+        for key in said:
+            found += getattr(self, _READERS[key])(rule, home)
+        if src:
+            found = [(Condition(IDENTITY, None, (), src), *item) for item in found]
+        return found
+
+    def _endpoints(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        facts: list[Fact[Any]] = []
+        for place in rule.each("fromEndpoints"):
+            selector = place.selector()
+            facts += [Fact(peer, selector.src | place.src, selector.feature) for peer in self.of_selector(selector.value, home)]
+        return [(Condition(IDENTITY, tuple(facts)),)] if facts else []
+
+    def _entities(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        facts = rule.strings("fromEntities")
+        for fact in facts:
+            if fact.value == "all":
+                return [(Condition(IDENTITY, None, (), fact.src),)]
+        peers = tuple(
+            fact.map(lambda name: Entity("cluster" if name == "cluster-mesh" else name)) for fact in facts if fact.value != "none"
+        )
+        return [(Condition(IDENTITY, peers),)] if peers else []
+
+    def _cidrs(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        return self._addresses([(fact.map(lambda text: Network(normal_cidr(text)))) for fact in rule.strings("fromCIDR")])
+
+    def _cidr_sets(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        networks: list[Fact[Network]] = []
+        unknown: list[Alternative] = []
+        for place in rule.each("fromCIDRSet"):
+            cidr, group = place.text("cidr"), place.text("cidrGroupRef")
+            if cidr is not None:
+                excluded = tuple(sorted(normal_cidr(fact.value) for fact in place.strings("except")))
+                networks.append(Fact(Network(normal_cidr(cidr.value), excluded), place.src, cidr.feature))
+            elif group is not None and group.value in self.groups:
+                members, src = self.groups[group.value]
+                networks += [Fact(Network(normal_cidr(member)), place.src | src, group.feature) for member in members]
+            else:
+                unknown.append(_unsayable("a CIDR group that the bundle does not hold", place))
+        return [*self._addresses(networks), *unknown]
+
+    def _addresses(self, networks: list[Fact[Network]]) -> list[Alternative]:
+        """Addresses outside the cluster: a CIDR never takes a pod, whatever address it has. Where no pod has one it takes all it says."""
+        outside = [
+            fact for fact in networks if self.cluster_networks and all(disjoint(fact.value.cidr, own) for own in self.cluster_networks)
+        ]
+        inside = [fact for fact in networks if fact not in outside]
+        found: list[Alternative] = []
+        if outside:
+            found.append((Condition(SOURCE_IP, tuple(outside)),))
+        if inside:
+            src = frozenset(leaf for fact in inside for leaf in fact.src)
+            found.append((Condition(IDENTITY, (Fact(WORLD, src, inside[0].feature),)), Condition(SOURCE_IP, tuple(inside))))
+        return found
+
+    def _nodes(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        return [_unsayable("nodes by their labels", rule.at("fromNodes"))] if rule.each("fromNodes") else []
+
+    def _groups(self, rule: Cursor, home: str | None) -> list[Alternative]:
+        return [_unsayable("addresses of a cloud provider's groups", rule.at("fromGroups"))] if rule.each("fromGroups") else []
+
+    # -- one selector
+
+    def of_selector(self, selector: Selector, home: str | None) -> list[Any]:
+        """The peers that a selector takes: identities, an entity, or labels; [] for nobody."""
+        chosen = take_apart(selector)
+        if chosen.reserved:
+            alone = len(chosen.reserved) == 1 and not (chosen.pod or chosen.account or chosen.names_namespace or chosen.foreign)
+            return [Entity(chosen.reserved[0])] if alone and chosen.reserved[0] in ENTITIES else []
+        if chosen.foreign or not self._local(chosen):
+            return [] if chosen.foreign else [Labelled(home or "", selector)]
+        accounts = _listed(chosen.account)
+        spaces = self.namespaces(chosen, home)
+        if spaces is None and not chosen.pod and accounts is not None:
+            return [Identity(None, None, name) for name in accounts]
+        if spaces is None and not chosen.pod and not chosen.account:
+            return [EVERYONE]
+        if not chosen.pod and accounts is not None:
+            return [Identity(None, space, name) for space in spaces or () for name in accounts]
+        if not chosen.pod and not chosen.account:
+            return [Identity(None, space) for space in spaces or ()]
+        return self._labelled(chosen, spaces)
+
+    def namespaces(self, chosen: Chosen, home: str | None) -> list[str] | None:
+        """The namespaces that a selector means; None for every namespace there is."""
+        if not chosen.names_namespace:
+            return [home] if home is not None else None
+        known = sorted({*self.world.namespaces, *(workload.ref.namespace for workload in self.world.workloads)})
+        listed = _listed(chosen.namespace)
+        if listed is None and not chosen.namespace_labels and all(item.operator == "Exists" for item in chosen.namespace):
+            return None
+        found = []
+        for name in known if listed is None else listed:
+            if not all(item.accepts({NAMESPACE: name}) for item in chosen.namespace):
+                continue
+            space = self.world.namespaces.get(name)
+            labels = {NAME_OF_NAMESPACE: name, **(space.labels if space is not None else {})}
+            if all(item.accepts(labels) for item in chosen.namespace_labels):
+                found.append(name)
+        return found
+
+    def _local(self, chosen: Chosen) -> bool:
+        return all(item.operator == "Exists" or item.accepts({CLUSTER: self.cluster}) for item in chosen.cluster)
+
+    def _labelled(self, chosen: Chosen, spaces: list[str] | None) -> list[Any]:
+        """Pods by their own labels, as the accounts that just these pods run under; else as labels."""
+        found: list[Any] = []
+        rest = Selector.of({}, (*chosen.pod, *chosen.account))
+        everywhere = sorted({workload.ref.namespace for workload in self.world.workloads})
+        # in namespaces that the bundle does not hold, nearly every pod lacks a label
+        exact = spaces is not None or any(item.operator in ("In", "Exists") for item in (*chosen.pod, *chosen.account))
+        for space in everywhere if spaces is None else spaces:
+            accounts = self._accounts(space, chosen)
+            if accounts is None:
+                if spaces is None:
+                    exact = False
+                    break
+                found.append(Labelled(space, rest))
+            else:
+                found += [Identity(None, space, name) for name in accounts]
+        if spaces is None and (not exact or not found):
+            return [Labelled("", rest)]
+        return found
+
+    def _accounts(self, namespace: str, chosen: Chosen) -> list[str] | None:
+        """The accounts of the workloads that match, where no other workload of the namespace shares one; None where that is not so."""
+        inside: set[str] = set()
+        outside: set[str] = set()
+        pods = [workload for workload in self.world.of_namespace(namespace) if not workload.host_network]
+        for workload in pods:
+            (inside if matches(chosen, workload) else outside).add(workload.account.value)
+        if not inside or inside & outside:
+            return None
+        return sorted(inside)
+
+
+def matches(chosen: Chosen, workload: Workload) -> bool:
+    """Whether the pods of a workload meet what is asked of their own labels and of their account."""
+    return all(item.accepts(workload.labels) for item in chosen.pod) and all(
+        item.accepts({ACCOUNT: workload.account.value}) for item in chosen.account
+    )
+
+
+def _listed(demands: Iterable[Requirement]) -> list[str] | None:
+    """The values that are left where something is demanded by name; None where it is not."""
+    found: set[str] | None = None
+    rest = []
+    for item in demands:
+        if item.operator == "In":
+            found = set(item.values) if found is None else found & set(item.values)
+        else:
+            rest.append(item)
+    if found is None:
+        return None
+    return sorted(value for value in found if all(item.accepts({item.key: value}) for item in rest))
+
+
+def _unsayable(what: str, place: Cursor) -> Alternative:
+    """A peer that only Cilium knows."""
+    return (Condition(OTHER + "peer", (Fact(Pattern("exact", f"{what}: {place.value}"), place.src),), (), NOWHERE),)
+
+
+_READERS = {
+    "fromEndpoints": "_endpoints",
+    "fromEntities": "_entities",
+    "fromCIDR": "_cidrs",
+    "fromCIDRSet": "_cidr_sets",
+    "fromNodes": "_nodes",
+    "fromGroups": "_groups",
+}
