@@ -270,7 +270,7 @@ def _removals(bound: Bound, out: Output, options: Options, target: Dialect) -> N
     if options.source == options.target or not governs(target):
         return
     for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number]:
+        if not bound.mesh[number] or number in out.staying:
             continue
         ref = Ref(document.namespace or "", document.name)
         if (document.group, document.kind, ref) in out.objects:

@@ -112,6 +112,7 @@ class Output:
     commands: dict[str, Src] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)  # the documents of the removals
+    staying: set[int] = field(default_factory=set)  # documents that the target reads as they are
     findings: list[Finding] = field(default_factory=list)
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason

@@ -163,3 +163,17 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
     (other,) = [item.object for item in convert(text, gateway_class="nginx").manifests]
     assert other["spec"]["gatewayClassName"] == "nginx"
     assert convert(text.replace("gatewayClassName: istio", "gatewayClassName: envoy-gateway")).manifests == []
+
+
+def test_a_route_that_cilium_reads_as_it_is_stays_and_is_no_removal() -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: users}]
+  rules: [{backendRefs: [{name: users-v1, port: 80, weight: 9}, {name: users-v2, port: 80, weight: 1}]}]
+"""
+    result = convert(text, "gateway-api")
+    assert (result.manifests, result.removals) == ([], [])
+    assert "MP900" not in codes(result)

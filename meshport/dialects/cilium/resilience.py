@@ -184,6 +184,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     """A CiliumEnvoyConfig for each Service that has a breaker or limits; what it cannot hold is named in findings."""
     wanted: dict[Ref, Wanted] = {}
     routed = _routed(ir, out)
+    referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):
@@ -193,6 +194,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is", policy.src)
             continue
         _rest(policy, out)
+        if policy.subset and not policy.src & (referred - gather(policy.host)):
+            out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if not _weighty(policy):
             out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
             continue
@@ -250,9 +253,9 @@ def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]
 
 def _say(policy: ServicePolicy, out: Output, code: str, **values: Any) -> None:
     """What is left out: the breaker and the limits of a policy."""
-    limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL)
+    limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL or path == "loadBalancer.simple")
     out.finding(
-        code, gather(policy.breaker, limits, policy.port), document=policy.document, disposition="dropped", affects=_affects(policy),
+        code, gather(policy.breaker, limits, policy.port, policy.host), document=policy.document, disposition="dropped", affects=_affects(policy),
         explains=_explained(policy), feature="breaker.consecutive-errors", **{"subject": policy.subject_name, **values},
     )  # fmt: skip
 

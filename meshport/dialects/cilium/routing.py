@@ -11,11 +11,12 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium.routes import Ingress, Lowering
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
+from meshport.dialects.gateway_api.lowering import speaker
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Src
 from meshport.ir.model import IR, Gateway
-from meshport.ir.routing import gather
+from meshport.ir.routing import gather, routes_subject
 from meshport.ir.world import World
 from meshport.mapping.bound import Bound
 
@@ -36,7 +37,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for gateway in ir.gateways:
         if gateway not in served:
             out.imply("stays as it is: another implementation serves it", gather(gateway))
-    shared.lower(replace(ir, gateways=served), out, wanted, inside=Lowering, ingress=Ingress)
+    outside = [item for item in ir.routes if item.kind in ("HTTPRoute", "GRPCRoute") and item.service is None and not item.gateways]
+    for item in outside:  # whose parent is a resource of the source mesh
+        speaker(item, ir, out)(item.problem or "MP310", "invalid" if item.problem else "dropped", host=item.host.value)
+    routes = [item for item in ir.routes if item not in outside]
+    shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
     _without_ports(ir, out)
     _installed(ir, out, len(out.objects) > before, served)
 
@@ -58,7 +63,15 @@ def _without_ports(ir: IR, out: Output) -> None:
                 if "port" in obj.value["spec"]["parentRefs"][position]:
                     obj.drop(("spec", "parentRefs", position, "port"), item.port or item.service)
                 service = ir.world.services.get(item.service.value)
-                if service is not None and len([port for port in service.ports if port.protocol == "TCP"]) > 1:
+                if service is None:
+                    subjects = (routes_subject(item.subject_name, parent["port"]), routes_subject(item.subject_name))
+                    out.finding(
+                        "MP374", document=item.document, explains=frozenset((subject, "*") for subject in subjects),
+                        affects=(Affected(item.service.value.namespace, item.service.value.name, None),), port=parent["port"],
+                        object=f"{item.kind} {item.ref.value}", subject=item.subject_name, name=item.service.value.name,
+                        namespace=item.service.value.namespace,
+                    )  # fmt: skip
+                elif len([port for port in service.ports if port.protocol == "TCP"]) > 1:
                     out.finding(
                         "MP373", document=item.document, affects=(Affected(service.ref.namespace, service.ref.name, None),),
                         object=f"{item.kind} {item.ref.value}", subject=item.subject_name,

@@ -74,6 +74,7 @@ def _one(
         say(item.problem, "invalid")
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
+        out.staying.update(item.documents or (item.document,))
     elif item.kind == "GRPCRoute":
         _regrouped(item, out)
     elif not item.mesh:
