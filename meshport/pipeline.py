@@ -13,6 +13,7 @@ from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
+from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Loss
 from meshport.layout import Layout
@@ -89,10 +90,16 @@ def convert(
     out = Output(whole, table, options.target, options.target_version, options.source)
     _losses(have.losses, out, options.source == options.target)
     target.lower(have, out, options)
+    places = misfits(out, options)
+    unfitted = target.lift(Bound(overlay(whole, out), table, target.reads), options) if places else None
+    fitted = fit(out, options, places)
     _rest(bound, out, options)
     _removals(bound, out, options, target)
+    name_channels(out)
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
+    if unfitted is not None:
+        answer(fitted, changes(*sides(unfitted, back, options, options)))
     if not governs(target):
         _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
     before, after = sides(have, back, options, options)

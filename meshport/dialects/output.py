@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.mapping.bound import leaves_below
-from meshport.mapping.table import Cell, Table
+from meshport.mapping.releases import gap
+from meshport.mapping.table import Cell, Node, Table, split_path
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
@@ -302,6 +303,14 @@ class Output:
     def supports(self, feature: str) -> bool:
         """Whether the target says a feature exactly."""
         return self.table.support(feature, self.target, self.target_version).support == "native"
+
+    def knows(self, group: str, kind: str, path: str) -> bool:
+        """Whether the target's release has a field, written as in the binding rows: `spec.trafficPolicy.retryBudget.percent`."""
+        rows = self.table.kind(group, kind)
+        node: Node | None = rows.root if rows is not None else None
+        for step in split_path(path):
+            node = None if node is None else node.item if step == "[]" else node.child(step)
+        return node is not None and node.binding is not None and gap(node.binding, None, self.target_version) is None
 
     # -- order
 

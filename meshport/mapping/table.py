@@ -200,6 +200,7 @@ class Table:
         self._metadata: Node | None = None
         self._keys: dict[str, dict[str, dict[str, Binding]]] | None = None
         self._versions: dict[str, tuple[str, ...]] | None = None
+        self._gateways: dict[str, dict[str, str]] = {}
 
     @property
     def own_rows(self) -> Any:
@@ -312,8 +313,17 @@ class Table:
     def versions(self, dialect: str) -> tuple[str, ...]:
         """The releases that the table knows, oldest first."""
         if self._versions is None:
-            self._versions = {name: tuple(str(item) for item in listed) for name, listed in _load("versions.yaml").items()}
+            rows = _load("versions.yaml")
+            self._gateways = rows.pop("gateway-api-of")
+            self._versions = {name: tuple(str(item) for item in listed) for name, listed in rows.items()}
         return self._versions.get(dialect, ())
+
+    def gateway_release(self, mesh: str, version: str) -> str | None:
+        """The release of Gateway API that a release of a mesh is made for; None where the mesh reads no routes of it."""
+        self.versions(mesh)
+        known = self._gateways.get(mesh, {})
+        fitting = [release for release in known if in_range(version, release, None)]
+        return str(known[max(fitting, key=version_key)]) if fitting else None
 
 
 def _load(path: str) -> dict[str, Any]:

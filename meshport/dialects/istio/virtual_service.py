@@ -24,7 +24,6 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of
-from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -366,7 +365,7 @@ class _VirtualService:
         names = {"path": "uri", "hostname": "authority", "scheme": "scheme", "port": "port", "code": "redirectCode"}
         for what, fact in item.parts:
             if what == "prefix":
-                if version_key(self.options.target_version) >= (1, 31):
+                if self.out.knows("networking.istio.io", "VirtualService", "spec.http[].redirect.prefixRewrite"):
                     obj.set((*place, "prefixRewrite"), fact.value, fact)
                 else:
                     self.say("MP325", fact, aspects=("filters",), rule=shown, value=fact.value)
@@ -418,7 +417,8 @@ class _VirtualService:
         if retry.attempts.src not in self.reported:
             self.reported.add(retry.attempts.src)
             self.say("MP403", retry.attempts, aspects=("retries",), disposition="approximated", rule=shown, attempts=retry.attempts.value)
-        has_budget = version_key(self.options.target_version) >= (1, 27)
+        has_budget = self.out.knows("networking.istio.io", "DestinationRule", "spec.trafficPolicy.retryBudget.percent")
+        has_interval = self.out.knows("networking.istio.io", "DestinationRule", "spec.trafficPolicy.retryBudget.budgetInterval")
         known = dict(retry.extras)
         if not known and has_budget:
             rule = destination_rule(self.service, self.out, self.options, gather(routes.service), document=routes.document)
@@ -430,7 +430,7 @@ class _VirtualService:
                     rule.set(("spec", "trafficPolicy", "retryBudget", "percent"), min(float(fact.value) * 100, 100.0), fact)
                 else:
                     rule.set(("spec", "trafficPolicy", "retryBudget", "minRetryConcurrency"), int(fact.value), fact)
-            elif name == "ttl" and version_key(self.options.target_version) >= (1, 31):
+            elif name == "ttl" and has_interval:
                 rule = destination_rule(self.service, self.out, self.options, gather(routes.service), document=routes.document)
                 rule.set(("spec", "trafficPolicy", "retryBudget", "budgetInterval"), one_unit(milliseconds(fact.value)), fact)
             if all(not set(fact.src) <= set(item.leaves) or item.feature != fact.feature for item in self.out.findings):
