@@ -166,6 +166,18 @@ def test_overlapping_rules_get_a_route_with_both_policies() -> None:
     assert not any(item.change == "allowed" for item in result.verification.differences)
 
 
+def test_callers_of_a_header_keep_it_on_a_path_that_another_callers_route_takes() -> None:
+    """Linkerd takes the route for the path before the one for the header; so the path with the header needs a route that both may use."""
+    gold = 'when: [{key: "request.headers[x-tier]", values: [gold]}]'
+    web = "from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]"
+    batch = "from: [{source: {principals: [cluster.local/ns/shop/sa/batch]}}]"
+    rules = f"[{{{web}, {gold}}}, {{{batch}, to: [{{operation: {{paths: [/report]}}}}]}}, {{{batch}, {gold}}}]"
+    result = convert(WORLD + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}"))
+    matches = [match for route in objects(result, "HTTPRoute").values() for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert any(match.get("headers") and match.get("path", {}).get("value") == "/report" for match in matches)
+    assert "MP900" not in codes(result)
+
+
 def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
     text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: ['/api/*']}}]}]}", "allow")
     text += policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/api/admin]}}]}]}", "deny")

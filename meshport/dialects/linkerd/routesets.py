@@ -44,8 +44,12 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
         after: list[RouteSet] = []
         for known in sets:
             both = _meet(known.request, request)
-            if both is None or grant in known.grants:
+            if both is None or known.grants == {grant}:
                 after.append(known)
+                continue
+            if grant in known.grants:  # of what both take the others of `known` are admitted too
+                after += [known, RouteSet(both, known.grants)]
+                rest = [left for one in rest for left in _without(one, known.request, both)]
                 continue
             after.append(RouteSet(both, known.grants | {grant}))
             after.extend(RouteSet(left, known.grants) for left in _without(known.request, request, both))
@@ -58,10 +62,19 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
 
 
 def _distinct(sets: list[RouteSet]) -> list[RouteSet]:
+    """Each set once. One that a broader set of the same grants covers stays where a third set, of other grants, would take requests of it."""
+
+    def needed(item: RouteSet) -> bool:
+        return any(other.grants != item.grants and _meet(other.request, item.request) is not None for other in sets)
+
     out: list[RouteSet] = []
     for item in sets:
-        if not any(kept.grants == item.grants and kept.request.covers_request(item.request) for kept in out):
-            out = [kept for kept in out if not (kept.grants == item.grants and item.request.covers_request(kept.request))] + [item]
+        if not any(kept.grants == item.grants and kept.request.covers_request(item.request) for kept in out) or (
+            needed(item) and all(kept.grants != item.grants or not item.request.covers_request(kept.request) for kept in out)
+        ):
+            out = [kept for kept in out if kept.grants != item.grants or not item.request.covers_request(kept.request) or needed(kept)] + [
+                item
+            ]
     return out
 
 
