@@ -184,7 +184,9 @@ def _losses(losses: list[Loss], out: Output, own: bool) -> None:
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         affects = (Affected(document.namespace),) if document.namespace else ()
-        disposition = {"MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated"}.get(loss.code, "dropped")
+        disposition = {"MP212": None, "MP336": None, "MP337": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated"}.get(
+            loss.code, "dropped"
+        )
         values: dict[str, Any] = {
             "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
             "value": loss.facts[0].value if loss.facts else "",
@@ -263,7 +265,7 @@ def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output
 
 _LATER = {
     "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
-    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TrafficTarget", "HTTPRouteGroup", "TCPRoute", "TLSRoute",
+    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TCPRoute", "TLSRoute",
     "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
 }  # fmt: skip
 """Kinds that no lift reads yet: what the target has of them is named, not written."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "istio": "meshport.dialects.istio",
     "linkerd": "meshport.dialects.linkerd",
+    "smi": "meshport.dialects.smi",
     "cilium": "meshport.dialects.cilium",
     "gateway-api": "meshport.dialects.gateway_api",
 }

@@ -19,7 +19,7 @@ from meshport.mapping.table import builtin
 from meshport.options import resolve
 
 PathOf = tuple[str | int, ...]
-READS = {"istio": ("istio", "gateway-api"), "linkerd": ("linkerd", "gateway-api", "smi")}
+READS = {"istio": ("istio", "gateway-api"), "linkerd": ("linkerd", "gateway-api", "smi"), "smi": ("smi",)}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h)")
 _BY_KEY: dict[str, tuple[Any, ...]] = {
     "retryOn": ("gateway-error", "5xx", "503", "connect-failure"),

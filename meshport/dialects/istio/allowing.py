@@ -10,6 +10,7 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
+from meshport.dialects.istio import direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.istio.strict import write_transport
@@ -30,7 +31,10 @@ _INBOUND = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuth
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Policies for every region, then the transport that they rest on."""
+    """Policies for every region, then the transport that they rest on; of SMI, whose policies are like Istio's, one for each."""
+    if ir.mesh == "smi":
+        direct.lower(ir, out)
+        return
     access = Access(ir, Fact("all-unauthenticated"))
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd import allowing, inbound, membership, modern, ports, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 
 
@@ -37,6 +38,9 @@ class Linkerd:
             for number in numbers
         ]
         routing.lift(bound, sorted(routed), ir.world, options, ir)
+        for (group, _), numbers in sorted(by_kind.items()):
+            if group in ("access.smi-spec.io", "specs.smi-spec.io"):
+                ir.losses.extend(_unread(bound, number) for number in numbers)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -52,6 +56,15 @@ class Linkerd:
         resilience.lower(ir, out, options)
         ports.lower(ir, out, options)
         installation.lower(ir, out)
+
+
+def _unread(bound: Bound, number: int) -> Loss:
+    """An SMI resource that Linkerd never read: its extension reads splits alone."""
+    root = Cursor.root(bound, number)
+    facts = tuple(
+        fact for key, place in root.items() if key not in ("apiVersion", "kind", "metadata", "status") for _, fact in place.leaves()
+    )
+    return Loss("MP336", facts, number, {"why": "Linkerd reads TrafficSplit alone of SMI"})
 
 
 DIALECT = Linkerd()

@@ -1,0 +1,92 @@
+"""SMI's splits, in every version, in the words of the meshes: source YAML, target YAML, findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+import meshport
+from meshport.pipeline import Result
+
+WORLD = "".join(
+    f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{selector: {{app: api, v: {name}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+"""
+    for name in ("api", "api-old", "api-new")
+)
+GROUP = """---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {name: testers, namespace: shop}
+spec:
+  matches:
+  - {name: firefox, headers: {user-agent: ".*Firefox.*"}}
+  - {name: previews, pathRegex: /preview, methods: [GET]}
+"""
+
+
+def split(version: str, old: object, new: object, name: str = "canary", matches: str = "[]") -> str:
+    return f"""---
+apiVersion: split.smi-spec.io/{version}
+kind: TrafficSplit
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  service: api
+  backends: [{{service: api-old, weight: {old}}}, {{service: api-new, weight: {new}}}]
+""" + (f"  matches: {matches}\n" if matches != "[]" else "")
+
+
+def rules(result: Result) -> Any:
+    return next(item.object["spec"]["rules"] for item in result.manifests if item.object["kind"] == "HTTPRoute")
+
+
+def convert(text: str, to: str = "linkerd") -> Result:
+    return meshport.convert(meshport.load_text(text), source="smi", target=to)
+
+
+@pytest.mark.parametrize(
+    ("version", "old", "new"),
+    [("v1alpha1", "900m", "100m"), ("v1alpha1", 900, 100), ("v1alpha2", 90, 10), ("v1alpha3", 90, 10), ("v1alpha4", 9, 1)],
+)
+def test_weights_are_ratios_in_every_version(version: str, old: object, new: object) -> None:
+    result = convert(WORLD + split(version, old, new))
+    assert rules(result) == yaml.safe_load("[{backendRefs: [{name: api-old, port: 80, weight: 9}, {name: api-new, port: 80, weight: 1}]}]")
+    assert result.diff == []
+    assert [item["kind"] for item in result.removals] == ["TrafficSplit"]
+
+
+def test_matches_take_what_the_group_describes_and_the_service_gets_the_rest() -> None:
+    result = convert(WORLD + GROUP + split("v1alpha4", 0, 1, matches="[{kind: HTTPRouteGroup, name: testers}]"))
+    assert rules(result) == yaml.safe_load("""
+- matches:
+  - headers: [{name: user-agent, type: RegularExpression, value: ^.*Firefox.*$}]
+  - {path: {type: Exact, value: /preview}, method: GET}
+  backendRefs: [{name: api-old, port: 80, weight: 0}, {name: api-new, port: 80, weight: 1}]
+- matches: [{path: {type: PathPrefix, value: /}}]
+""")
+    assert result.diff == []
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_split_with_matches_goes_before_one_without() -> None:
+    text = (
+        WORLD + GROUP + split("v1alpha4", 1, 1, name="all") + split("v1alpha4", 0, 1, "testers", "[{kind: HTTPRouteGroup, name: testers}]")
+    )
+    result = convert(text, "istio")
+    service = next(item.object for item in result.manifests if item.object["kind"] == "VirtualService")
+    assert [(rule["name"], [entry["weight"] for entry in rule["route"]]) for rule in service["spec"]["http"]] == [
+        ("testers", [0, 100]),
+        ("all", [50, 50]),
+    ]
+
+
+def test_a_group_that_is_not_there_makes_no_rule() -> None:
+    result = convert(WORLD + split("v1alpha4", 0, 1, matches="[{kind: HTTPRouteGroup, name: gone}]"))
+    assert [item.object["kind"] for item in result.manifests] == []
+    assert "MP014" in {finding.code for finding in result.findings}
+    assert result.ledger.counts["unaccounted"] == 0
