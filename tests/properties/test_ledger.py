@@ -27,7 +27,12 @@ BY_VALUE = (
     "case is ignored",
 )
 # Reasons that speak of a rule or a match as a whole: without it the output is the same.
-OF_THE_RULE = ("nothing that the policies allow is refused by it", "another alternative of the rule", "no request reaches")
+OF_THE_RULE = (
+    "nothing that the policies allow is refused by it",
+    "another alternative of the rule",
+    "no request reaches",
+    "without this class",
+)
 VALUES_DECIDE = ("action", "istio.io/dry-run", "proxyProtocol", "accessPolicy")
 
 
@@ -64,7 +69,9 @@ def _unit(leaf: Leaf) -> Leaf:
     """The rule or the match that the reason of a leaf speaks of; all rules of the object for a leaf beside them."""
     if len(leaf.path) < 3 or leaf.path[1] not in ("rules", "http", "routes"):
         return replace(leaf, path=("spec", "rules"))
-    return replace(leaf, path=leaf.path[:5] if "this match" in leaf.reason or "alternative" in leaf.reason else leaf.path[:3])
+    return replace(
+        leaf, path=leaf.path[:5] if any(word in leaf.reason for word in ("this match", "alternative", "this class")) else leaf.path[:3]
+    )
 
 
 def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> str:

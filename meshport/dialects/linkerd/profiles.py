@@ -247,11 +247,11 @@ def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, sile
     elif retryable is not None and budget is None:
         silenced.append(("a budget outside its bounds (ttl 1s to 60s, ratio to 1000) stops all retries", retryable.src))
     elif retryable is not None:
-        failures = _failures(place, retryable)
-        attempts = Fact(1, retryable.src, retryable.feature)
-        if not failures:
-            attempts = Fact(0, retryable.src | place.at("responseClasses").src, retryable.feature)
+        failures, deciding, rest = _failures(place, retryable)
+        attempts = Fact(1 if failures else 0, retryable.src | (NOWHERE if failures else deciding), retryable.feature)
         retry = Retry(attempts, None, failures, (budget or ()) if failures else (), src=attempts.src)
+        if rest:
+            silenced.append(("the same statuses are failures without this class: of those that no class takes, 5xx are", rest))
     if retry is None or (retry.none and not retry.src & place.at("responseClasses").src):
         silenced.append(("response classes decide about retries and metrics; nothing is retried here", place.at("responseClasses").src))
     label = Fact(name.value if name else "", name.src if name else NOWHERE, "metrics.route-label")
@@ -271,17 +271,26 @@ def _budget(place: Cursor) -> tuple[tuple[str, Fact[Any]], ...] | None:
     return tuple(place.leaves())
 
 
-def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
-    """The status codes that count as failures: those of the response classes, or every 5xx."""
-    classes: list[tuple[Any, bool, Src]] = []
+Class = tuple[set[int], bool, Src]
+
+
+def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[tuple[Fact[str], ...], Src, Src]:
+    """The status codes that count as failures; the leaves of the response classes that decide it, and of those that do not.
+
+    The first class that takes a status decides, and of a status that none takes 5xx is a failure (Linkerd reference 1.2).
+    """
+    classes: list[Class] = []
     for item in place.each("responseClasses"):
         failure = item.get("isFailure", bool)
         classes.append((_codes(item.at("condition")), failure is not None and failure.value, item.src))
-    if not classes:
-        return (Fact("5xx", retryable.src, "retry.conditions"),)
-    src = frozenset().union(*(leaves for _, _, leaves in classes))
-    usual = any(not failure for _, failure, _ in classes)  # the classes take codes out of the 5xx; else they are the list
-    failed = [code for code in range(100, 600) if next((failure for codes, failure, _ in classes if code in codes), usual and code >= 500)]
+    failed = _failed(classes)
+    deciding: set[int] = set()
+    for number, (_, _, leaves) in enumerate(classes):
+        if _failed(classes[:number] + classes[number + 1 :]) != failed:
+            deciding |= leaves
+    rest = frozenset(leaf for _, _, leaves in classes for leaf in leaves) - deciding
+    if failed == list(range(500, 600)):
+        return (Fact("5xx", retryable.src | deciding, "retry.conditions"),), frozenset(deciding), rest
     runs: list[list[int]] = []
     for code in failed:
         if runs and runs[-1][1] == code - 1:
@@ -289,7 +298,12 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[Fact[str], ...]:
         else:
             runs.append([code, code])
     words = [f"{low}-{high}" if low != high else str(low) for low, high in runs]
-    return tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words)
+    src = frozenset(deciding) or retryable.src
+    return tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words), frozenset(deciding), rest
+
+
+def _failed(classes: list[Class]) -> list[int]:
+    return [code for code in range(100, 600) if next((failure for codes, failure, _ in classes if code in codes), code >= 500)]
 
 
 def _codes(condition: Cursor) -> set[int]:

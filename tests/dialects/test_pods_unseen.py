@@ -1,0 +1,81 @@
+"""Mutual TLS of pods that the bundle does not show, and ports that only a pod calls opaque."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template: {metadata: {labels: {app: cart}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}}
+"""
+GHOST = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: ghost, namespace: shop}
+spec: {selector: {matchLabels: {app: ghost}}, mtls: {mode: %s}}
+"""
+DEFAULT = "config.linkerd.io/default-inbound-policy"
+
+
+def convert(text: str, source: str, target: str) -> meshport.Result:
+    return meshport.convert(meshport.load_text(text), source=source, target=target)
+
+
+def one(result: meshport.Result, kind: str) -> dict[str, Any]:
+    return next(item.object for item in result.manifests if item.object["kind"] == kind)
+
+
+def test_strict_for_unknown_pods_is_the_default_of_their_namespace() -> None:
+    result = convert(WORLD + GHOST % "STRICT", "istio", "linkerd")
+    assert one(result, "Namespace")["metadata"]["annotations"][DEFAULT] == "all-authenticated"
+    assert one(result, "Deployment")["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "all-unauthenticated"}
+    said = [(item.code, item.severity, item.effect) for item in result.findings if item.severity == "error"]
+    assert said == [("MP106", "error", "narrows")]
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"  # for the pods that are known
+
+
+@pytest.mark.parametrize("mode", ["PERMISSIVE", "UNSET"])
+def test_what_the_namespace_says_anyway_needs_no_word(mode: str) -> None:
+    result = convert(WORLD + GHOST % mode, "istio", "linkerd")
+    assert "MP106" not in {item.code for item in result.findings}
+
+
+def test_a_port_that_the_pod_calls_opaque_is_tcp_for_its_service() -> None:
+    result = convert(
+        """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: web, port: 80, targetPort: 8080}, {name: bin, port: 81, targetPort: 9999}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}, annotations: {config.linkerd.io/opaque-ports: "9999"}}
+    spec: {containers: [{name: app, ports: [{containerPort: 8080}, {containerPort: 9999}]}]}
+""",
+        "linkerd",
+        "istio",
+    )
+    assert [port.get("appProtocol") for port in one(result, "Service")["spec"]["ports"]] == [None, "tcp"]
+    assert not any(item.code == "MP900" for item in result.findings)
