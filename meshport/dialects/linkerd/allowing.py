@@ -224,7 +224,7 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
     api = f"policy.linkerd.io/{server_version(options.target_version)}"
     obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
     obj.set(("spec", "podSelector"), selector.manifest(), selector_src | because)
-    obj.set(("spec", "port"), item.port, because)
+    obj.set(("spec", "port"), item.port, because, _naming(item, policies))
     protocol = _PROTOCOLS.get(item.protocol, "unknown")
     if protocol == "HTTP/2" and probes:
         protocol = "unknown"
@@ -255,6 +255,12 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
         write_probes(context, item, ref, owner, group, because, written)
         if not any(ties_with_refusal(match) for found in written.values() for match in found):
             write_refusal(context, ref, owner, group, because)
+
+
+def _naming(item: PortPlan, policies: tuple[Policy, ...]) -> Src:
+    """The leaves that name the port in the rules that grant something there."""
+    granted = {leaf for grant in item.grants for _, piece in (*grant.server, *grant.routed) for leaf in piece.src}
+    return frozenset(leaf for policy in policies for leaf in _mentioned(policy).get(item.port, ()) if leaf in granted)
 
 
 def server_version(version: str) -> str:
