@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ON_LOSS = ("stricter", "looser", "stop")
 _DATA_PLANES = {"istio": ("sidecar", "ambient"), "cilium": ("wireguard", "ipsec", "ztunnel")}
-_WRITTEN = {"sidecar", "wireguard", "ipsec", "ztunnel"}  # the data planes that this release writes for
+_WRITTEN = {"sidecar", "ambient", "wireguard", "ipsec", "ztunnel"}  # the data planes that this release writes for
 _ROUTES = ("native", "gateway-api")
 _LISTS = {"probe_networks", "allow_scrape_from", "namespaces", "select"}
 

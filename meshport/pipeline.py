@@ -184,9 +184,7 @@ def _losses(losses: list[Loss], out: Output, own: bool) -> None:
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         affects = (Affected(document.namespace),) if document.namespace else ()
-        disposition = {"MP212": None, "MP336": None, "MP337": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated"}.get(
-            loss.code, "dropped"
-        )
+        disposition = _BECOMES.get(loss.code, "dropped")
         values: dict[str, Any] = {
             "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
             "value": loss.facts[0].value if loss.facts else "",
@@ -200,7 +198,13 @@ def _losses(losses: list[Loss], out: Output, own: bool) -> None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
 
-_ABROAD = {"MP212", "MP221", "MP225", "MP235"}
+_BECOMES: dict[str, str | None] = {
+    "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP336": None,
+    "MP337": None,
+}  # fmt: skip
+"""What becomes of the leaves of a loss, by its code, where they are not dropped."""
+
+_ABROAD = {"MP212", "MP221", "MP225", "MP235", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 
@@ -286,8 +290,14 @@ def _removals(bound: Bound, out: Output, options: Options, target: Dialect) -> N
             continue
         if dialect_of_group(document.group) != "gateway-api":
             out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")
-        elif _parented(document, options.source):
+        elif _parented(document, options.source) or _serves_mesh(document):
             out.remove(number, "its meaning is in the converted objects; delete it once the namespace is signed off")
+
+
+def _serves_mesh(document: Document) -> bool:
+    """Whether a Gateway is a proxy inside Istio's mesh and no way in: a waypoint."""
+    spec = document.value.get("spec")
+    return document.kind == "Gateway" and isinstance(spec, dict) and str(spec.get("gatewayClassName", "")).startswith("istio-waypoint")
 
 
 def _parented(document: Document, source: str) -> bool:

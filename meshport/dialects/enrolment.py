@@ -56,6 +56,14 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
+    for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
+        marks = [
+            key for key in service.labels if (found := mark(out, "labels", key)) is not None and found.feature == "membership.waypoint"
+        ]
+        if marks:
+            obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
+            for key in marks:
+                obj.drop(("metadata", "labels", key), _leaf(out, service.document, ("metadata", "labels", key)))
     for name, src in sorted(_unseen(ir).items()):
         out.command(enrolment.command.format(namespace=name), src)
         out.finding(

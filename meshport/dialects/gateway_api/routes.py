@@ -43,6 +43,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         if number in bound.broken:
             continue
         root = Cursor.root(bound, number)
+        if family == "istio" and _waypoint(root):
+            continue
         if kind == "Gateway" and document.group in (GROUP, "networking.istio.io"):
             ir.gateways.append(_gateway(root, options))
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
@@ -53,6 +55,12 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 def _named(root: Cursor, options: Options) -> Fact[Ref]:
     fact = root.ref()
     return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
+
+
+def _waypoint(root: Cursor) -> bool:
+    """Whether a Gateway is no way in but a proxy inside Istio's mesh, which Istio's own lift reads."""
+    name = root.text("spec", "gatewayClassName")
+    return root.document.kind == "Gateway" and name is not None and name.value.startswith("istio-waypoint")
 
 
 def _gateway(root: Cursor, options: Options) -> Gateway:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import authorization, membership, ports, resilience, routing, transport
+from meshport.dialects.istio import ambient, authorization, membership, modern, ports, resilience, routing, transport, waypoints
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -24,18 +24,24 @@ class Istio:
         membership.lift(bound, ir)
         ports.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
-        authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir)
+        stood = waypoints.lift(bound, ir, options.default_namespace)
+        authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
-        """The IR in Istio's words."""
+        """The IR in Istio's words; what is Istio's already, in those of the release and the data plane that are wanted."""
+        if options.source == self.name:
+            modern.lower(ir, out, options, self.reads)
+            return
         membership.lower(ir, out, options)
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         ports.lower(ir, out, options)
+        if options.data_plane == "ambient":
+            ambient.lower(ir, out, options, None)
         installation.lower(ir, out)
 
 

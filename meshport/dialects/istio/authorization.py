@@ -12,6 +12,8 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
+from meshport.dialects.istio.enforcement import Read, settle, targets_of
+from meshport.dialects.istio.waypoints import Waypoints
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import (
     DESTINATION_IP,
@@ -64,8 +66,9 @@ _WHEN = {
 _MOST = 4096  # alternatives of one rule
 
 
-def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
+def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: Waypoints) -> None:
     """Each enforced AuthorizationPolicy as a policy of the IR."""
+    read: list[Read] = []
     for number in numbers:
         root = Cursor.root(bound, number)
         namespace = root.document.namespace or options.default_namespace
@@ -83,9 +86,6 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         if refused:
             ir.losses.append(Loss("MP015", facts, number, {"what": refused}))
             continue
-        if spec.each("targetRefs") or spec.at("targetRef"):
-            ir.losses.append(Loss("MP217", facts, number))
-            continue
         everywhere = namespace == options.root_namespace
         selector = spec.selector("selector")
         home = root.at("metadata", "namespace").src
@@ -98,16 +98,16 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
             why |= spec.at("rules").src
         if spec and not spec.items():
             why |= spec.src  # `spec: {}`
-        ir.policies.append(
-            Policy(
-                root.ref(),
-                Fact(action.lower(), why, "authorization.action" if said is not None else "authorization.posture"),
-                subject,
-                tuple(rules),
-                number,
-                "AuthorizationPolicy",
-            )
+        policy = Policy(
+            root.ref(),
+            Fact(action.lower(), why, "authorization.action" if said is not None else "authorization.posture"),
+            subject,
+            tuple(rules),
+            number,
+            "AuthorizationPolicy",
         )
+        read.append(Read(policy, facts, targets_of(spec)))
+    settle(read, waypoints, ir, options.trust_domain, options.root_namespace)
 
 
 def _refused(spec: Any) -> str:

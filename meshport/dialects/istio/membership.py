@@ -42,13 +42,30 @@ def lift(bound: Bound, ir: IR) -> None:
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """`istio-injection: enabled` on enrolled namespaces; `sidecar.istio.io/inject` on pods that differ from theirs."""
+    """`istio-injection: enabled` on enrolled namespaces and `sidecar.istio.io/inject` on pods that differ from theirs; in ambient
+    `istio.io/dataplane-mode` on both."""
+    ambient = options.data_plane == "ambient"
+    on_namespace, mark = ("istio.io/dataplane-mode", "ambient") if ambient else ("istio-injection", "enabled")
+    on_pod, words = ("istio.io/dataplane-mode", ("ambient", "none")) if ambient else ("sidecar.istio.io/inject", ("true", "false"))
 
     def namespace(obj: Obj, meshed: bool, *because: Fact[bool]) -> None:
         if meshed:
-            obj.set(("metadata", "labels", "istio-injection"), "enabled", *because)
+            obj.set(("metadata", "labels", on_namespace), mark, *because)
 
     def pod(obj: Obj, path: tuple[str, ...], meshed: bool, *because: Fact[bool]) -> None:
-        obj.set((*path, "metadata", "labels", "sidecar.istio.io/inject"), "true" if meshed else "false", *because)
+        obj.set((*path, "metadata", "labels", on_pod), words[0] if meshed else words[1], *because)
 
-    enrol(ir, out, Enrolment(namespace, pod, "kubectl label namespace {namespace} istio-injection=enabled --overwrite"))
+    enrol(ir, out, Enrolment(namespace, pod, f"kubectl label namespace {{namespace}} {on_namespace}={mark} --overwrite"))
+    if ambient:
+        install(ir, out)
+
+
+def install(ir: IR, out: Output) -> None:
+    """What ambient needs of the installation: its profile in istiod and the CNI plugin, and ztunnel on every node
+    (istio.io/latest/docs/ambient/install/helm)."""
+    because = [namespace.meshed for namespace in ir.world.namespaces.values() if namespace.meshed is not None]
+    because += [workload.meshed for workload in ir.world.workloads if workload.meshed is not None]
+    if because:
+        for chart in ("istiod", "istio-cni"):
+            out.install(chart, "profile", "ambient", *because)
+        out.command("helm upgrade --install ztunnel istio/ztunnel -n istio-system --wait", *because)

@@ -1,0 +1,511 @@
+"""AuthorizationPolicies for the ambient data plane: what ztunnel can hold stays with the pods, the rest goes to a waypoint (mapping decisions 3, "Ambient").
+
+It starts from policies with selectors, those of the input or those just written. Where a rule asks for HTTP, or the Service has routes or limits, the
+Service gets the namespace's waypoint and the whole policy hangs on the Service. Beside it a policy of the pods admits the waypoint's account, and whoever
+may come without a word about HTTP: pod addresses, headless Services and clients with a sidecar do not pass a waypoint.
+https://istio.io/latest/docs/ambient/migrate/migrate-policies/
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.dialects import naming
+from meshport.dialects.base import Options
+from meshport.dialects.enrolment import STAGE_SERVICES
+from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_waypoint, targets
+from meshport.dialects.output import Obj, Output, leaves_below
+from meshport.effective import subjects
+from meshport.effective.access import Access, ports_of
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.model import IR
+from meshport.ir.world import Service, Workload
+
+SECURITY = "security.istio.io/v1"
+_OPERATION = ("hosts", "methods", "paths")
+_SOURCE = ("requestPrincipals", "remoteIpBlocks")
+_CONNECTION = ("source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port")
+
+
+@dataclass(slots=True)
+class Entry:
+    """A policy that goes by selector: of the input (`document`) or just written (`obj`)."""
+
+    ref: Ref
+    spec: dict[str, Any]
+    src: Src
+    members: list[Workload]
+    document: int | None = None
+    obj: Obj | None = None
+    services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
+
+    @property
+    def action(self) -> str:
+        return str(self.spec.get("action") or "ALLOW")
+
+    @property
+    def rules(self) -> list[dict[str, Any]]:
+        return [rule if isinstance(rule, dict) else {} for rule in self.spec.get("rules") or ()]
+
+    @property
+    def named(self) -> str:
+        return f"AuthorizationPolicy {self.ref}"
+
+
+def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> None:
+    """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
+    entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
+    behind = _behind(ir, out, entries, stood)
+    gates = _gateways(ir, out, behind, stood)
+    for entry in entries:
+        entry.services = sorted(
+            {
+                id(service): service for workload in entry.members for service in ir.world.services_of(workload) if service.ref in behind
+            }.values(),
+            key=lambda item: item.ref,
+        )
+    closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
+    denied = {id(workload) for entry in entries if entry.action == "DENY" and any(map(deep, entry.rules)) for workload in entry.members}
+    writer = _Writer(ir, out, options, gates, closed, denied)
+    for entry in entries:
+        writer.write(entry)
+
+
+# -- what there is
+
+
+def _written(ir: IR, out: Output) -> list[Entry]:
+    found = []
+    for (group, kind, ref), obj in sorted(out.objects.items(), key=lambda item: item[0][2]):
+        if (group, kind) == ("security.istio.io", "AuthorizationPolicy"):
+            spec = obj.value.get("spec") or {}
+            found.append(Entry(ref, spec, sources(*obj.sources.values()), _members(ir, ref.namespace, spec), obj=obj))
+    return found
+
+
+def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[Entry]:
+    """The policies of pods that have a sidecar now; those of others are what they are."""
+    found = []
+    enforced = {policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"}
+    for number in sorted(enforced):
+        document = out.bundle.documents[number]
+        spec = document.value.get("spec") or {}
+        if not spec.get("targetRefs") and not spec.get("targetRef"):
+            home = document.namespace or options.default_namespace
+            selected = _members(ir, "" if home == options.root_namespace else home, spec)
+            members = [workload for workload in selected if workload.ref not in stood.ambient]
+            if selected and not members:
+                continue
+            src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec"), ()))
+            found.append(Entry(Ref(home, document.name), spec, src, members, document=number))
+    return sorted(found, key=lambda item: item.ref)
+
+
+def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
+    labels = (spec.get("selector") or {}).get("matchLabels") or {}
+    pods = PodSet(namespace, Selector.of({str(key): str(value) for key, value in labels.items()}))
+    return [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
+
+
+def deep(rule: dict[str, Any]) -> bool:
+    """Whether a rule asks for what only a proxy for HTTP sees."""
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+        for item in rule.get(part) or ():
+            entry = item.get(inner) or {}
+            if any(entry.get(key) or entry.get("not" + key[0].upper() + key[1:]) for key in fields):
+                return True
+    return any(item.get("key") not in _CONNECTION for item in rule.get("when") or ())
+
+
+def _behind(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
+    """The Services that a waypoint has to stand before, with the reason: rules that ask for HTTP, routes, breakers and limits."""
+    found: dict[Ref, Src] = {}
+    for entry in entries:
+        if not any(map(deep, entry.rules)):
+            continue
+        for workload in entry.members:
+            for service in ir.world.services_of(workload):
+                if not service.headless and not service.external_name:
+                    found[service.ref] = found.get(service.ref, NOWHERE) | entry.src
+    asking = [(routes.service, routes.ref.src) for routes in ir.routes if routes.mesh and not routes.problem and routes.rules]
+    asking += [
+        (policy.service, policy.ref.src)
+        for policy in ir.service_policies
+        if policy.breaker is not None or any(not name.startswith("transport.") for name, _ in policy.extras)
+    ]
+    for service_ref, src in asking:
+        known = ir.world.services.get(service_ref.value) if service_ref is not None else None
+        if known is not None and not known.headless and not known.external_name and _meshed(ir, known):
+            found[known.ref] = found.get(known.ref, NOWHERE) | src
+    for ref, (_, src) in (stood.behind if stood is not None else {}).items():
+        found.setdefault(ref, src)
+    return found
+
+
+def _meshed(ir: IR, service: Service) -> bool:
+    home = ir.world.namespaces.get(service.ref.namespace)
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    if members:
+        return any(ir.world.meshed(workload) is not False for workload in members)
+    return home is None or home.meshed is None or home.meshed.value
+
+
+def _gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | None) -> dict[str, str]:
+    """The waypoint of each namespace that needs one, and the Services labelled with it; its name by namespace."""
+    names: dict[str, str] = {}
+    by_namespace: dict[str, list[Ref]] = {}
+    for ref in sorted(behind):
+        by_namespace.setdefault(ref.namespace, []).append(ref)
+    for namespace, services in by_namespace.items():
+        there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
+        src = sources(*(behind[ref] for ref in services))
+        fresh = [ref for ref in services if stood is None or ref not in stood.behind]
+        name = there[0] if there else naming.unique("waypoint", lambda text, home=namespace: _taken(ir, out, Ref(home, text)))  # type: ignore[misc]
+        names[namespace] = name
+        if not there:
+            obj = out.object("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name), owner=None, rank=15, because=src)
+            for ref in services:
+                obj.add_origin(ir.world.services[ref].document)
+            obj.set(("metadata", "labels", FOR), "service", src)
+            obj.set(("spec", "gatewayClassName"), CLASS, src)
+            obj.set(("spec", "listeners"), [{"name": "mesh", "port": 15008, "protocol": "HBONE"}], src)
+            obj.note("the proxy for what asks for HTTP: " + ", ".join(ref.name for ref in services))
+        for ref in fresh:
+            changed = out.change(ir.world.services[ref].document, group=f"service {ref.name}", rank=STAGE_SERVICES)
+            changed.set(("metadata", "labels", USE), name, behind[ref])
+        if fresh:
+            out.finding(
+                "MP114", document=None, affects=tuple(Affected(ref.namespace, ref.name) for ref in fresh), feature="membership.waypoint",
+                services=", ".join(map(str, fresh)), waypoint=f"{namespace}/{name}",
+            )  # fmt: skip
+    return names
+
+
+def _taken(ir: IR, out: Output, ref: Ref) -> bool:
+    """Whether a waypoint of this name would meet something: its controller makes a Deployment, a Service and an account of the same name."""
+    others = {workload.ref for workload in ir.world.workloads} | {
+        Ref(item.ref.namespace, item.account.value) for item in ir.world.workloads
+    }
+    return (
+        out.taken("gateway.networking.k8s.io/v1", "Gateway", ref) or ref in others or ref in ir.world.services or ref in ir.world.accounts
+    )
+
+
+# -- what is written
+
+
+class _Writer:
+    def __init__(self, ir: IR, out: Output, options: Options, gates: dict[str, str], closed: set[int], denied: set[int]) -> None:
+        self.ir, self.out, self.options, self.gates, self.closed, self.denied = ir, out, options, gates, closed, denied
+        self.access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+
+    def write(self, entry: Entry) -> None:
+        """A policy at its place, or at both."""
+        asks = any(map(deep, entry.rules))
+        if entry.action == "CUSTOM":
+            self._without_effect(entry, "ztunnel asks no external authorizer", "Attach it to the Services with targetRefs.")
+            return
+        if not entry.services:
+            if asks:
+                self._at_pods(entry, "no Service stands before its pods that a waypoint could serve")
+            return
+        rest = [
+            workload for workload in entry.members if not any(service in entry.services for service in self.ir.world.services_of(workload))
+        ]
+        if asks and rest:
+            self._say(entry, rest, f"{_named(rest)} have no Service that a waypoint could stand before", _outcome(entry))
+        if entry.action == "DENY":
+            self._deny(entry, asks)
+        elif entry.rules:
+            self._allow(entry)
+
+    # -- an allow
+
+    def _allow(self, entry: Entry) -> None:
+        """The rules on the Services; for the pods the waypoint, and the rules that ask for no HTTP."""
+        evaded = any(id(workload) in self.denied for workload in entry.members)
+        shallow = [rule for rule in entry.rules if not deep(rule) and not evaded]
+        principal = sorted({self._principal(service.ref.namespace) for service in entry.services})
+        guard = [{"from": [{"source": {"principals": principal}}]}, *copy.deepcopy(shallow)]
+        open_to_all = [rule for rule in entry.rules if (deep(rule) or evaded) and _anybody(rule)]
+        if open_to_all and any(self.access[id(workload)].mode(None).value != "strict" for workload in entry.members):
+            self._finding("MP113", entry, entry.members, policy=entry.named)
+        self._beside(entry)
+        self._attach(entry, entry.rules, replace=True)
+        self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), guard)
+
+    def _beside(self, entry: Entry) -> None:
+        """Ports that no Service sends to are ztunnel's alone: what asks for HTTP does not hold there, so it admits nobody."""
+        if not any(deep(rule) for rule in entry.rules):
+            return
+        for workload in entry.members:
+            served = {
+                port
+                for service in self.ir.world.services_of(workload)
+                for numbers, _ in targets(service, self.ir.world).values()
+                for port in numbers
+            }
+            own = self.access[id(workload)]
+            known = set(ports_of([own], self.ir.world)) | {port.number for port in workload.ports if port.protocol == "TCP"}
+            bare = sorted(port for port in known - served if any(deep(rule) and _speaks_of(rule, port) for rule in entry.rules))
+            rest = any(deep(rule) and _speaks_of(rule, None) for rule in entry.rules)
+            if not bare and not rest:
+                continue
+            numbers: list[int | None] = [*bare, *([None] if rest else [])]
+            self.out.finding(
+                "MP116", document=entry.document, severity="warning" if bare else "info", feature="authorization.rule",
+                affects=tuple(Affected(workload.ref.namespace, workload.ref.name, port) for port in numbers),
+                explains=frozenset((subjects.access(workload.ref, port), "allow") for port in numbers),
+                object=entry.named, workload=str(workload.ref), ports="ports " + ", ".join(map(str, bare)) if bare else "other ports",
+            )  # fmt: skip
+
+    # -- a deny
+
+    def _deny(self, entry: Entry, asks: bool) -> None:
+        """At the waypoint in the callers' names; at the pods as well where ztunnel can hold it, and else by closing the way past the waypoint."""
+        self._attach(entry, entry.rules, replace=asks)
+        if not asks:
+            return
+        loose = [workload for workload in entry.members if id(workload) not in self.closed]
+        if not loose:
+            return
+        ports: set[int] = {int(port) for rule in entry.rules for port in _ports(rule) if port.isdigit()}
+        for service in entry.services:
+            for numbers, _ in targets(service, self.ir.world).values():
+                ports |= numbers
+        principal = sorted({self._principal(service.ref.namespace) for service in entry.services})
+        rules: list[dict[str, Any]] = [{"from": [{"source": {"principals": principal}}]}]
+        if ports and not any(
+            deep(rule) and _speaks_of(rule, None) for rule in entry.rules
+        ):  # else nothing holds the deny on the other ports
+            rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
+        self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
+        self._finding("MP245", entry, loose, object=entry.named, workloads=_named(loose))
+
+    # -- objects
+
+    def _attach(self, entry: Entry, rules: list[dict[str, Any]], *, replace: bool) -> None:
+        """The rules on the Services, one object for those that need the same ones. The first takes the place of the policy where it is replaced."""
+        groups: list[tuple[list[dict[str, Any]], list[Service]]] = []
+        for service in entry.services:
+            said = [made for rule in rules if (made := self._for_service(entry, rule, service)) is not None]
+            if entry.action == "DENY" and not said:
+                continue
+            known = next((services for other, services in groups if other == said), None)
+            if known is not None:
+                known.append(service)
+            else:
+                groups.append((said, [service]))
+        first = replace
+        for said, services in groups:
+            name = entry.ref.name if first else naming.name(entry.ref.name, "waypoint" if len(groups) == 1 else services[0].ref.name)
+            refs = [{"group": "", "kind": "Service", "name": service.ref.name} for service in services]
+            spec: dict[str, Any] = {"targetRefs": refs}
+            if entry.spec.get("action"):
+                spec["action"] = entry.action
+            if said:
+                spec["rules"] = said
+            self._put(entry, name, spec, instead=first)
+            first = False
+        if replace and not groups and entry.document is not None:
+            self.out.remove(entry.document, "no Service that it could hang on has its ports")
+
+    def _pods(self, entry: Entry, name: str, rules: list[dict[str, Any]]) -> None:
+        """An allow of the pods that ztunnel holds."""
+        spec: dict[str, Any] = {}
+        if entry.spec.get("selector"):
+            spec["selector"] = copy.deepcopy(entry.spec["selector"])
+        spec.update({"action": "ALLOW", "rules": rules})
+        self._put(entry, name, spec, instead=False)
+
+    def _put(self, entry: Entry, name: str, spec: dict[str, Any], *, instead: bool) -> None:
+        because = entry.src
+        self._trust(spec)
+        if instead and entry.document is not None:
+            obj = self.out.change(entry.document, rank=41)
+            obj.set(("apiVersion",), SECURITY, because)
+            for key in ("selector", "rules", "action"):
+                if key in obj.value["spec"]:
+                    obj.drop(("spec", key), because)
+            for key, value in spec.items():
+                obj.set(("spec", key), value, because)
+            return
+        if instead and entry.obj is not None:
+            entry.obj.value["spec"] = {}
+            for path in [path for path in entry.obj.sources if path[0] == "spec"]:
+                del entry.obj.sources[path]
+            for key, value in spec.items():
+                entry.obj.set(("spec", key), value, because)
+            return
+        owner = (
+            entry.document if entry.document is not None else entry.obj.origins[0] if entry.obj is not None and entry.obj.origins else None
+        )
+        free = naming.unique(name, lambda text: self.out.taken(SECURITY, "AuthorizationPolicy", Ref(entry.ref.namespace, text)))
+        group = entry.obj.group if entry.obj is not None else ""
+        made = self.out.object(
+            SECURITY, "AuthorizationPolicy", Ref(entry.ref.namespace, free), owner=owner, group=group, rank=42, because=because
+        )
+        for key, value in spec.items():
+            made.set(("spec", key), value, because)
+        made.note(f"beside AuthorizationPolicy {entry.ref}" if "targetRefs" not in spec else f"what {entry.named} says, at the waypoint")
+
+    def _principal(self, namespace: str) -> str:
+        return f"{self.options.trust_domain}/ns/{namespace}/sa/{self.gates[namespace]}"
+
+    def _trust(self, spec: dict[str, Any]) -> None:
+        """ztunnel knows no aliases: the trust domain of the cluster stands in every principal."""
+        domain = self.options.trust_domain
+        if domain == "cluster.local":
+            return
+        for rule in spec.get("rules") or ():
+            for item in rule.get("from") or ():
+                for key in ("principals", "notPrincipals"):
+                    if key in item.get("source", {}):
+                        item["source"][key] = [
+                            f"{domain}/{text[len('cluster.local/') :]}" if text.startswith("cluster.local/") else text
+                            for text in item["source"][key]
+                        ]
+
+    # -- ports of a Service
+
+    def _for_service(self, entry: Entry, rule: dict[str, Any], service: Service) -> dict[str, Any] | None:
+        """A rule about container ports as one about the Service's; None where it speaks of no port of the Service."""
+        said = copy.deepcopy(rule)
+        if any(item.get("key") in ("destination.port", "destination.ip") for item in rule.get("when") or ()):
+            self._say(
+                entry, entry.members, "a waypoint sees the Service's address and port, and `when` asks for the pod's", _outcome(entry)
+            )
+            return None if entry.action == "ALLOW" else {key: value for key, value in said.items() if key != "when"}
+        if not any((item.get("operation") or {}).get(key) for item in rule.get("to") or () for key in ("ports", "notPorts")):
+            return said
+        known = targets(service, self.ir.world)
+        entries = []
+        for item in said["to"]:
+            operation = item["operation"]
+            inside, outside = operation.pop("ports", None), operation.pop("notPorts", None) or []
+            chosen = {
+                number
+                for number, (reached, _) in known.items()
+                if all((inside is None or str(target) in inside) and str(target) not in outside for target in reached)
+            }
+            if not chosen:
+                continue
+            every = chosen == {port.number for port in service.ports if port.protocol == "TCP"}
+            if not every:
+                others = {target for number, (reached, _) in known.items() if number not in chosen for target in reached}
+                if chosen & others and entry.action == "ALLOW":
+                    self._say(
+                        entry,
+                        entry.members,
+                        f"ports of Service {service.ref} are the targets of others, so a port may mean either",
+                        _outcome(entry),
+                    )
+                    continue
+                operation["ports"] = [str(number) for number in sorted(chosen)]
+            entries.append(item if operation else None)
+        if not entries:
+            return None
+        if any(item is None for item in entries):
+            said.pop("to")
+        else:
+            said["to"] = entries
+        return said
+
+    # -- what ztunnel holds alone
+
+    def _at_pods(self, entry: Entry, reason: str) -> None:
+        """Nothing but ztunnel can hold the policy: an allow loses the rules that ask for HTTP, a deny the questions about HTTP."""
+        self._say(entry, entry.members, reason, _outcome(entry))
+        kept = [rule for rule in entry.rules if not deep(rule)]
+        rules = kept if entry.action == "ALLOW" else [_widened(rule) for rule in entry.rules]
+        src = entry.src
+        obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
+        if obj is None:
+            return
+        obj.drop(("spec", "rules"), src)
+        for path in [path for path in obj.sources if path[:2] == ("spec", "rules") and len(path) > 2]:
+            del obj.sources[path]
+        if rules:
+            obj.set(("spec", "rules"), rules, src)
+
+    # -- findings
+
+    def _without_effect(self, entry: Entry, reason: str, remedy: str) -> None:
+        self.out.finding(
+            "MP112", entry.src, document=entry.document, disposition="manual", affects=_affects(entry.members), severity="error",
+            object=entry.named, reason=reason, remedy=remedy, feature="authorization.action", explains=self._explains(entry.members),
+        )  # fmt: skip
+
+    def _say(self, entry: Entry, members: list[Workload], reason: str, outcome: str) -> None:
+        self._finding("MP244", entry, members, disposition="approximated", object=entry.named, reason=reason, outcome=outcome)
+
+    def _finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> None:
+        because = (entry.src,) if disposition is not None else ()
+        self.out.finding(
+            code, *because, document=entry.document, disposition=disposition, affects=_affects(members), explains=self._explains(members),
+            feature="authorization.rule", **values,
+        )  # fmt: skip
+
+    def _explains(self, members: Iterable[Workload]) -> frozenset[tuple[str, str]]:
+        found = set()
+        for workload in members:
+            own = self.access.get(id(workload))
+            numbers: set[int | None] = {None, *(ports_of([own], self.ir.world) if own is not None else ())}
+            found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
+        return frozenset(found)
+
+
+def _affects(members: Iterable[Workload]) -> tuple[Affected, ...]:
+    return tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members)
+
+
+def _named(members: Iterable[Workload]) -> str:
+    return ", ".join(str(workload.ref) for workload in members)
+
+
+def _outcome(entry: Entry) -> str:
+    return (
+        "the rules that ask for it are left out"
+        if entry.action == "ALLOW"
+        else "it refuses whatever else the rule says, by any method and path"
+    )
+
+
+def _anybody(rule: dict[str, Any]) -> bool:
+    """Whether a rule admits callers without an identity."""
+    entries = [item.get("source") or {} for item in rule.get("from") or ()]
+    return not entries or any(not any(entry.get(key) for key in ("principals", "namespaces", "serviceAccounts")) for entry in entries)
+
+
+def _ports(rule: dict[str, Any]) -> list[str]:
+    return [str(port) for item in rule.get("to") or () for port in (item.get("operation") or {}).get("ports") or ()]
+
+
+def _speaks_of(rule: dict[str, Any], port: int | None) -> bool:
+    """Whether a rule may match on a port; None is any that nothing names."""
+    entries = [item.get("operation") or {} for item in rule.get("to") or ()]
+    if not entries:
+        return True
+    for entry in entries:
+        inside, outside = entry.get("ports"), entry.get("notPorts") or ()
+        if (inside is None or (port is not None and str(port) in inside)) and str(port) not in outside:
+            return True
+    return False
+
+
+def _widened(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule of a deny without its questions about HTTP."""
+    said = copy.deepcopy(rule)
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+        for item in said.get(part) or ():
+            for key in fields:
+                item[inner].pop(key, None)
+                item[inner].pop("not" + key[0].upper() + key[1:], None)
+        if any(not item[inner] for item in said.get(part) or ()):
+            said.pop(part)
+    when = [item for item in said.pop("when", ()) if item.get("key") in _CONNECTION]
+    return {**said, "when": when} if when else said

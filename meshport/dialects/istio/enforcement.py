@@ -1,0 +1,141 @@
+"""Where each AuthorizationPolicy is enforced, and what it comes to for the pods (Istio reference 6.2, 6.3).
+
+With a sidecar that is the pod's own proxy, and nothing is to be done. In ambient, policies with a selector are ztunnel's, which knows connections alone, and
+policies with targetRefs are a waypoint's. Both together are said here as policies of the pods, in the callers' names.
+https://istio.io/latest/docs/ambient/usage/l4-policy/ and /l7-features/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio.waypoints import Waypoints, at_ztunnel, attached, in_ambient, subject_of, targets, without_waypoint
+from meshport.effective.access import opens
+from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.model import IR, Loss
+from meshport.values.identities import EVERYONE
+
+
+@dataclass(slots=True)
+class Target:
+    """One entry of targetRefs."""
+
+    group: str
+    kind: str
+    name: str
+    src: Src
+
+
+@dataclass(slots=True)
+class Read:
+    """A policy as its document says it; `targets` None where it goes by selector."""
+
+    policy: Policy
+    facts: tuple[Fact[object], ...]
+    targets: list[Target] | None = None
+
+
+@dataclass(slots=True)
+class _Doors:
+    """What ztunnel does for each workload: who has an ALLOW there, and who lets the waypoint in, with the leaves that say so."""
+
+    closed: set[Ref] = field(default_factory=set)
+    admitted: dict[Ref, Src] = field(default_factory=dict)
+
+
+def targets_of(spec: Cursor) -> list[Target] | None:
+    """The entries of targetRefs, or of the older targetRef; None where there are none."""
+    places = spec.each("targetRefs") or ([spec.at("targetRef")] if spec.at("targetRef") else [])
+    found = []
+    for place in places:
+        group, kind, name = (place.text(key) for key in ("group", "kind", "name"))
+        found.append(Target(group.value if group else "", kind.value if kind else "", name.value if name else "", place.src))
+    return found or None
+
+
+def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> None:
+    """All policies into the IR."""
+    plain = [item for item in read if item.targets is None]
+    hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
+    closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
+    doors = _Doors()
+    for item in plain:
+        ir.policies.append(_by_selector(item, found, ir, trust_domain, closed, doors))
+    for item, (target, src) in hung:
+        made = attached(found, ir, item.policy, target, src)
+        if made is None:
+            ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
+            continue
+        ir.policies.append(_through(made, target, found, ir, doors, item))
+
+
+def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
+    """The Services that a policy with targetRefs is enforced for; of other targets it is said that they are not converted."""
+    namespace = item.policy.ref.value.namespace
+    out: list[tuple[Ref, Src]] = []
+    for target in item.targets or ():
+        if (target.group, target.kind) in (("", "Service"), ("core", "Service")):
+            out.append((Ref(namespace, target.name), target.src))
+        elif target.kind == "Gateway" and (waypoint := found.known.get(Ref(namespace, target.name))) is not None and waypoint.of_services:
+            out += [(ref, target.src) for ref in found.using(waypoint.ref)]
+        elif target.kind == "GatewayClass" and target.name == "istio-waypoint" and namespace == root_namespace:
+            out += [(ref, target.src) for ref in sorted(found.behind)]
+        else:
+            ir.losses.append(Loss("MP217", item.facts, item.policy.document))
+            return []
+    if not out:
+        ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": "any Service"}))
+    return out
+
+
+def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> Policy:
+    """A policy with a selector, as its pods' proxies enforce it."""
+    policy = item.policy
+    with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
+    home = ir.world.namespaces.get(policy.subject.value.namespace)
+    if not with_ztunnel and not (not with_sidecar and home is not None and in_ambient(home)):
+        return policy
+    allows = policy.action.value == "allow"
+    if policy.action.value == "custom":
+        ir.losses.append(Loss("MP242", item.facts, policy.document, {"what": "asks an external authorizer"}))
+        return policy
+    rules, lost = at_ztunnel(policy)
+    if lost and (allows or not with_sidecar):
+        ir.losses.append(Loss("MP241" if allows else "MP242", tuple(lost), policy.document, {"what": "asks for HTTP"}))
+        policy = replace(policy, rules=rules)
+    if not allows:
+        return policy
+    made, src = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
+    for workload in with_ztunnel:
+        if not opens(policy):
+            doors.closed.add(workload.ref)
+        if src or opens(policy):
+            doors.admitted[workload.ref] = doors.admitted.get(workload.ref, NOWHERE) | src
+    return replace(made, action=made.action.also(src)) if src else made
+
+
+def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Policy:
+    """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself."""
+    service = ir.world.services[target]
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    if policy.action.value != "allow":
+        return policy
+    guarded = [workload for workload in members if workload.ref in doors.closed]
+    if not guarded:  # nothing keeps anybody from the pods' addresses: said, and the ports beside the Service stay as open as they were
+        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
+        beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
+        rest = Rule((Condition(PORT, None, beside),), src=policy.subject.src) if beside else None
+        return replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy
+    if any(workload.ref not in doors.admitted for workload in guarded):
+        ir.losses.append(Loss("MP243", item.facts, policy.document, {"service": str(target)}))
+        return replace(policy, rules=())
+    return replace(policy, rules=tuple(_identified(rule, policy.subject.src) for rule in policy.rules))
+
+
+def _identified(rule: Rule, src: Src) -> Rule:
+    """Whoever comes through a waypoint has an identity: others reach the pods without it, where ztunnel refuses them."""
+    if any(condition.attribute == IDENTITY and condition.any_of is not None for condition in rule.conditions):
+        return rule
+    return replace(rule, conditions=(Condition(IDENTITY, (Fact(EVERYONE, src),)), *rule.conditions))

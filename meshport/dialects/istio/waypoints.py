@@ -1,0 +1,302 @@
+"""Istio's ambient data plane, read: which pods have ztunnel instead of a sidecar, and which Services stand behind a waypoint (Istio reference 6).
+
+Two proxies judge a request there. The waypoint of a Service judges by HTTP what the caller may do, and hands on under its own account; ztunnel in front of
+the pod judges connections alone. So a policy attached to the Service speaks of its pods, and a rule for ztunnel that admits the waypoint is how the
+waypoint's callers come in. Whoever knows the pod's address reaches it past the waypoint: there ztunnel's policy is all there is.
+https://istio.io/latest/docs/ambient/usage/waypoint/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from meshport.dialects.cursor import Cursor
+from meshport.ir.authorization import (
+    DESTINATION_IP,
+    IDENTITY,
+    PORT,
+    SOURCE_IP,
+    Condition,
+    Policy,
+    Rule,
+)
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
+from meshport.ir.model import IR, Loss
+from meshport.ir.world import Namespace, Service, Workload, World
+from meshport.mapping.bound import Bound
+from meshport.values.identities import EVERYONE, Identity
+
+CLASS = "istio-waypoint"
+MODE = "istio.io/dataplane-mode"
+USE = "istio.io/use-waypoint"
+USE_NAMESPACE = "istio.io/use-waypoint-namespace"
+FOR = "istio.io/waypoint-for"
+_L4 = (IDENTITY, SOURCE_IP, DESTINATION_IP, PORT)
+_OPERATION = ("destination.port", "request.method", "request.path", "request.host")
+
+
+@dataclass(frozen=True, slots=True)
+class Waypoint:
+    """A waypoint. `serves` is service, workload, all or none; `document` is None where the bundle has no Gateway of that name."""
+
+    ref: Ref
+    serves: str
+    document: int | None
+    src: Src = NOWHERE  # what says that there is one, and what it is for
+
+    def identity(self, trust_domain: str) -> Identity:
+        """The account that it hands requests on under: the controller names it as the Gateway."""
+        return Identity(trust_domain, self.ref.namespace, self.ref.name)
+
+    @property
+    def of_services(self) -> bool:
+        return self.serves in ("service", "all")
+
+
+@dataclass(slots=True)
+class Waypoints:
+    """The waypoints of a bundle, the Services behind them with the leaves that put them there, and the pods that ztunnel stands in front of."""
+
+    known: dict[Ref, Waypoint] = field(default_factory=dict)
+    behind: dict[Ref, tuple[Waypoint, Src]] = field(default_factory=dict)
+    ambient: set[Ref] = field(default_factory=set)  # the workloads, by name
+
+    def of(self, workload: Workload, world: World) -> list[tuple[Service, Waypoint, Src]]:
+        """The Services in front of a workload that requests reach through a waypoint."""
+        return [
+            (service, *self.behind[service.ref])
+            for service in world.services_of(workload)
+            if service.ref in self.behind and not service.headless
+        ]
+
+    def using(self, gateway: Ref) -> list[Ref]:
+        """The Services behind one waypoint."""
+        return sorted(ref for ref, (waypoint, _) in self.behind.items() if waypoint.ref == gateway)
+
+
+def is_waypoint(value: object) -> bool:
+    """Whether a manifest is the Gateway of a waypoint."""
+    spec = value.get("spec") if isinstance(value, dict) and value.get("kind") == "Gateway" else None
+    return isinstance(spec, dict) and str(spec.get("gatewayClassName", "")).startswith(CLASS)
+
+
+def ambient(world: World, workload: Workload) -> bool:
+    """Whether ztunnel stands in front of a workload's pods: a sidecar and the host's network come first, and the pod's word before the namespace's."""
+    namespace = world.namespaces.get(workload.ref.namespace)
+    asked = workload.labels.get("sidecar.istio.io/inject", workload.annotations.get("sidecar.istio.io/inject", ""))
+    if workload.host_network or asked.lower() == "true":
+        return False
+    if MODE in workload.labels:
+        return workload.labels[MODE] == "ambient"
+    return namespace is not None and in_ambient(namespace)
+
+
+def in_ambient(namespace: Namespace) -> bool:
+    """Whether a namespace enrols its pods without a sidecar."""
+    injected = namespace.labels.get("istio-injection") == "enabled" or "istio.io/rev" in namespace.labels
+    return namespace.labels.get(MODE) == "ambient" and not injected
+
+
+def lift(bound: Bound, ir: IR, default_namespace: str) -> Waypoints:
+    """The waypoints and who is behind them. What the Gateways say of themselves is told once: another data plane needs none."""
+    found = read(bound, ir.world, default_namespace)
+    for ref, waypoint in sorted(found.known.items()):
+        if waypoint.document is not None:
+            whole = Cursor.root(bound, waypoint.document).src
+            ir.losses.append(Loss("MP705", (Fact(ref.name, whole, "membership.waypoint"),), waypoint.document, {"waypoint": str(ref)}))
+    _modes(ir, found)
+    return found
+
+
+def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
+    """The waypoints of a bundle and who is behind them."""
+    found = Waypoints()
+    for number, document in enumerate(bound.bundle.documents):
+        if number in bound.broken or not is_waypoint(document.value):
+            continue
+        root = Cursor.root(bound, number)
+        serves = root.at("metadata", "labels").text(FOR)
+        ref = Ref(document.namespace or default_namespace, document.name)
+        found.known[ref] = Waypoint(ref, serves.value if serves is not None else "service", number, root.at("metadata", "name").src)
+    found.ambient = {workload.ref for workload in world.workloads if ambient(world, workload)}
+    for service in world.services.values():
+        used = _used(bound, world, service)
+        if used is None:
+            continue
+        ref, src = used
+        waypoint = found.known.get(ref) or Waypoint(ref, "service", None)
+        if waypoint.of_services:
+            found.behind[service.ref] = (waypoint, src | waypoint.src)
+    return found
+
+
+def _used(bound: Bound, world: World, service: Service) -> tuple[Ref, Src] | None:
+    """The waypoint that a Service names, or its namespace for it; `none` is a word against the namespace's."""
+    places = [Cursor.root(bound, service.document).at("metadata", "labels")]
+    namespace = world.namespaces.get(service.ref.namespace)
+    if namespace is not None:
+        places.append(Cursor.root(bound, namespace.document).at("metadata", "labels"))
+    for labels in places:
+        name = labels.text(USE)
+        if name is None:
+            continue
+        home = labels.text(USE_NAMESPACE)
+        if name.value == "none":
+            return None
+        return Ref(home.value if home is not None else service.ref.namespace, name.value), name.src | sources(home)
+    return None
+
+
+def _modes(ir: IR, found: Waypoints) -> None:
+    """ztunnel takes encrypted traffic whatever PeerAuthentication says: DISABLE is PERMISSIVE there."""
+    for number, rule in enumerate(ir.transport):
+        members = ir.world.selected(rule.subject.value)
+        said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
+        if not said or not members or not all(workload.ref in found.ambient for workload in members):
+            continue
+        ir.transport[number] = replace(
+            rule,
+            mode=_permissive(rule.mode) if rule.mode is not None else None,
+            ports={port: _permissive(fact) for port, fact in rule.ports.items()},
+        )
+        ir.losses.append(Loss("MP111", tuple(said), rule.document))
+
+
+def _permissive(mode: Fact[str]) -> Fact[str]:
+    return mode.holding("permissive") if mode.value == "disable" else mode
+
+
+# -- policies at a waypoint
+
+
+def attached(found: Waypoints, ir: IR, policy: Policy, target: Ref, named: Src) -> Policy | None:
+    """A policy that hangs on a Service, as one of the pods behind it; None where no waypoint enforces it or nothing is known of the pods."""
+    service = ir.world.services.get(target)
+    if service is None or service.pods is None or target not in found.behind:
+        return None
+    _, src = found.behind[target]
+    rules = tuple(made for rule in policy.rules if (made := _on_pods(rule, service, ir.world)) is not None)
+    subject = Fact(service.pods, named | src | service.src, "authorization.subject")
+    return replace(policy, subject=subject, rules=rules)
+
+
+def targets(service: Service, world: World) -> dict[int, tuple[set[int], Src]]:
+    """Container ports by the port of a Service, with the leaves that decide it; without ports whose name no pod declares."""
+    found: dict[int, tuple[set[int], Src]] = {}
+    members = world.selected(service.pods) if service.pods is not None else []
+    for port in service.ports:
+        if port.protocol != "TCP":
+            continue
+        numbers = {port.target} if isinstance(port.target, int) else {world.target_number(workload, port) for workload in members}
+        known = {number for number in numbers if number is not None}
+        if known:
+            found[port.number] = (known, port.target_src | port.number_src)
+    return found
+
+
+def _on_pods(rule: Rule, service: Service, world: World) -> Rule | None:
+    """A rule about ports of the Service as one about ports of its pods: those that the Service sends to, and no others."""
+    ports = targets(service, world)
+    if not ports:
+        return rule
+    asked = [condition for condition in rule.conditions if condition.attribute == PORT]
+    chosen = {number for number in ports if all(_takes(condition, number) for condition in asked)}
+    if not chosen:
+        return None
+    src = sources(*(condition.sources for condition in asked))
+    reached = sorted({(target, ports[number][1]) for number in chosen for target in ports[number][0]}, key=lambda item: item[0])
+    condition = Condition(PORT, tuple(Fact((target, target), origin | src) for target, origin in reached))
+    return replace(rule, conditions=(*(item for item in rule.conditions if item.attribute != PORT), condition))
+
+
+def _takes(condition: Condition, number: int) -> bool:
+    inside = condition.any_of is None or any(low <= number <= high for low, high in (fact.value for fact in condition.any_of))
+    return inside and not any(low <= number <= high for low, high in (fact.value for fact in condition.none_of))
+
+
+# -- policies at ztunnel
+
+
+def at_ztunnel(policy: Policy) -> tuple[tuple[Rule, ...], list[Fact[object]]]:
+    """(the rules that ztunnel enforces, the facts of those that it does not): it drops an ALLOW that asks for HTTP, and of a DENY what asks for HTTP,
+    so that a part of which nothing is left never matches."""
+    kept: list[Rule] = []
+    lost: list[Fact[object]] = []
+    for rule in policy.rules:
+        deep = [condition for condition in rule.conditions if condition.attribute not in _L4]
+        if policy.action.value != "deny":
+            if deep:
+                lost += _facts(rule.conditions)
+            else:
+                kept.append(rule)
+            continue
+        lost += _facts(deep)
+        if not deep:
+            kept.append(rule)
+        elif all(_remains(condition, rule) for condition in deep):
+            kept.append(replace(rule, conditions=tuple(condition for condition in rule.conditions if condition not in deep), http=False))
+        else:
+            lost += _facts(condition for condition in rule.conditions if condition not in deep)
+    return tuple(kept), lost
+
+
+def _remains(condition: Condition, rule: Rule) -> bool:
+    """Whether something that ztunnel knows stands beside a condition in the same part of its rule (a `when` is a part of its own)."""
+    if condition.src:
+        return False
+    operation = condition.attribute in _OPERATION
+    return any(
+        other.attribute in _L4 and not other.src and (other.attribute in _OPERATION) == operation
+        for other in rule.conditions
+        if other is not condition
+    )
+
+
+def _facts(conditions: Iterable[Condition]) -> list[Fact[object]]:
+    found: list[Fact[object]] = []
+    for condition in conditions:
+        found += [*(condition.any_of or ()), *condition.none_of]
+        if condition.src:
+            found.append(Fact(condition.attribute, condition.src))
+    return found
+
+
+def without_waypoint(
+    policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref]
+) -> tuple[Policy, Src]:
+    """(the policy as one for callers, the leaves that admit a waypoint). Rules that admit the waypoint stand for what the waypoint lets through: the rules
+    attached to the Services in `closed`, and every identity where nothing is attached."""
+    behind = {service.ref: (service, waypoint) for workload in members for service, waypoint, _ in found.of(workload, ir.world)}
+    accounts = {waypoint.identity(trust_domain) for _, waypoint in behind.values()}
+    if not accounts:
+        return policy, NOWHERE
+    rules: list[Rule] = []
+    admitted: set[int] = set()
+    for rule in policy.rules:
+        asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
+        inside = [fact for fact in asked.any_of if fact.value in accounts] if asked is not None and asked.any_of is not None else []
+        if asked is None or not inside:
+            rules.append(rule)
+            continue
+        src = sources(*inside)
+        admitted |= src | rule.src
+        rest = tuple(fact for fact in asked.any_of or () if fact.value not in accounts)
+        others = tuple(condition for condition in rule.conditions if condition is not asked)
+        if rest:
+            rules.append(replace(rule, conditions=(Condition(IDENTITY, rest, asked.none_of, asked.src), *others)))
+        for ref, (service, _) in sorted(behind.items()):
+            if ref in closed:
+                continue
+            through = _on_pods(Rule((), number=rule.number, src=rule.src), service, ir.world)
+            if through is not None:
+                everyone = Condition(IDENTITY, (Fact(EVERYONE, src),), asked.none_of)
+                rules.append(replace(rule, conditions=(everyone, *others, *through.conditions)))
+    return replace(policy, rules=tuple(rules)), frozenset(admitted)
+
+
+def subject_of(pods: PodSet, found: Waypoints, ir: IR) -> tuple[list[Workload], list[Workload]]:
+    """(the selected workloads with ztunnel, those with a sidecar), those outside the mesh left out."""
+    members = [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
+    with_ztunnel = [workload for workload in members if workload.ref in found.ambient]
+    return with_ztunnel, [workload for workload in members if workload.ref not in found.ambient]

@@ -1,0 +1,184 @@
+"""Istio ambient as the source: waypoint and ztunnel together are what the pods admit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+"""
+WAYPOINT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: service}}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+"""
+ONLY_BY_WAYPOINT = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: payment-only-by-waypoint, namespace: shop}
+spec:
+  selector: {matchLabels: {app: payment}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}]
+---
+"""
+
+
+def workload(
+    name: str, label: str = "istio.io/use-waypoint: waypoint", ports: str = "{name: http, port: 80, targetPort: 8080}", pod: str = ""
+) -> str:
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop, labels: {{{label}}}}}
+spec: {{selector: {{app: {name}}}, ports: [{ports}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}{pod}}}}}
+    spec:
+      serviceAccountName: {name}
+      containers: [{{name: app, image: {name}, ports: [{{containerPort: 8080}}, {{containerPort: 9090}}]}}]
+---
+"""
+
+
+def policy(name: str, rules: str, where: str = 'targetRefs: [{group: "", kind: Service, name: payment}]', action: str = "ALLOW") -> str:
+    return f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: shop}}
+spec: {{{where}, action: {action}, rules: [{rules}]}}
+---
+"""
+
+
+SELECTOR = "selector: {matchLabels: {app: payment}}"
+CHARGE = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {methods: [POST], paths: [/charge]}}]}"
+
+
+def converted(text: str, **options: Any) -> tuple[dict[tuple[str, str], dict[str, Any]], Any]:
+    result = meshport.convert(meshport.load_text(text), source="istio", target=options.pop("target", "linkerd"), **options)
+    assert not [finding for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")]
+    return {(item.object["kind"], item.object["metadata"]["name"]): item.object for item in result.manifests}, result
+
+
+def codes(result: Any) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def test_the_namespace_label_is_membership() -> None:
+    out, _ = converted(NAMESPACE + workload("payment", "team: a"))
+    assert out["Namespace", "shop"]["metadata"] == {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}
+
+
+def test_a_pod_that_opts_out_stays_out() -> None:
+    out, _ = converted(NAMESPACE + workload("payment", "team: a", pod=", istio.io/dataplane-mode: none"))
+    template = out["Deployment", "payment"]["spec"]["template"]["metadata"]
+    assert template == {"labels": {"app": "payment"}, "annotations": {"linkerd.io/inject": "disabled"}}
+
+
+def test_a_policy_of_the_service_is_one_of_its_pods() -> None:
+    out, result = converted(
+        NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + policy("l7", CHARGE) + ONLY_BY_WAYPOINT
+    )
+    assert out["Server", "payment-8080"]["spec"]["accessPolicy"] == "deny"
+    assert out["HTTPRoute", "payment-8080-l7"]["spec"]["rules"][0]["matches"] == [
+        {"method": "POST", "path": {"type": "Exact", "value": "/charge"}}
+    ]
+    refs = out["AuthorizationPolicy", "payment-8080-l7"]["spec"]["requiredAuthenticationRefs"]
+    assert refs == [{"kind": "ServiceAccount", "name": "checkout", "namespace": "shop"}]
+    assert "labels" not in out["Service", "payment"]["metadata"]  # use-waypoint leaves
+    assert ("Gateway", "waypoint") in {(item["kind"], item["name"]) for item in result.removals}
+    assert codes(result) >= {"MP705"} and result.verification.verdict == "equivalent"
+    assert not [finding for finding in result.findings if finding.severity in ("error", "warning")]
+
+
+def test_ports_of_the_service_become_those_of_the_pods() -> None:
+    rules = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {ports: ['81']}}]}"
+    ports = "{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 9090}"
+    out, _ = converted(
+        NAMESPACE + WAYPOINT + workload("payment", ports=ports) + workload("checkout", "a: b") + policy("l7", rules) + ONLY_BY_WAYPOINT
+    )
+    assert ("Server", "payment-9090") in out and ("Server", "payment-8080") not in out
+
+
+def test_a_waypoint_without_policy_admits_every_identity() -> None:
+    out, _ = converted(NAMESPACE + WAYPOINT + workload("payment") + ONLY_BY_WAYPOINT)
+    refs = out["AuthorizationPolicy", next(name for kind, name in out if kind == "AuthorizationPolicy")]["spec"][
+        "requiredAuthenticationRefs"
+    ]
+    authentication = out["MeshTLSAuthentication", refs[0]["name"]]
+    assert authentication["spec"] == {"identities": ["*"]}
+
+
+def test_a_service_without_waypoint_has_a_policy_that_nothing_enforces() -> None:
+    out, result = converted(NAMESPACE + WAYPOINT + workload("payment", "a: b") + policy("l7", CHARGE))
+    assert not [kind for kind, _ in out if kind == "Server"]
+    assert [finding.severity for finding in result.findings if finding.code == "MP240"] == ["error"]
+
+
+def test_without_a_guard_the_pods_can_be_reached_past_the_waypoint() -> None:
+    out, result = converted(NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + policy("l7", CHARGE))
+    assert ("Server", "payment-8080") in out  # as it is meant, which is narrower
+    assert "MP239" in codes(result)
+
+
+def test_a_guard_that_does_not_admit_the_waypoint_closes_everything() -> None:
+    guard = policy("direct", "{from: [{source: {principals: [cluster.local/ns/shop/sa/other]}}]}", SELECTOR)
+    out, result = converted(NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + policy("l7", CHARGE) + guard)
+    assert "MP243" in codes(result)
+    assert not [name for kind, name in out if kind == "HTTPRoute" and "l7" in name]
+
+
+def test_ztunnel_leaves_out_an_allow_that_asks_for_http() -> None:
+    out, result = converted(NAMESPACE + workload("payment", "a: b") + workload("checkout", "a: b") + policy("l7", CHARGE, SELECTOR))
+    assert "MP241" in codes(result)
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {
+        "config.linkerd.io/default-inbound-policy": "deny"
+    }
+    assert not [kind for kind, _ in out if kind == "HTTPRoute"]
+
+
+def test_a_deny_that_asks_for_http_alone_never_fires_at_ztunnel() -> None:
+    deny = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", SELECTOR, "DENY")
+    out, result = converted(NAMESPACE + workload("payment", "a: b") + deny)
+    assert "MP242" in codes(result)
+    assert not [kind for kind, _ in out if kind == "Server"]
+
+
+def test_a_deny_with_a_port_beside_the_method_refuses_the_whole_port() -> None:
+    deny = policy("no-delete", "{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}", SELECTOR, "DENY")
+    ir = meshport.convert(
+        meshport.load_text(NAMESPACE + workload("payment", "a: b") + deny), source="istio", target="istio", data_plane="ambient"
+    )
+    assert "MP242" in codes(ir)
+
+
+def test_a_sidecar_keeps_its_http_rules() -> None:
+    pod = ', sidecar.istio.io/inject: "true"'
+    out, result = converted(
+        NAMESPACE + workload("payment", "a: b", pod=pod) + workload("checkout", "a: b") + policy("l7", CHARGE, SELECTOR)
+    )
+    assert "MP241" not in codes(result) and ("HTTPRoute", "payment-8080-l7") in out
+
+
+def test_disable_is_permissive() -> None:
+    mode = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: payment, namespace: shop}
+spec: {selector: {matchLabels: {app: payment}}, mtls: {mode: DISABLE}}
+"""
+    _, result = converted(NAMESPACE + workload("payment", "a: b") + mode)
+    assert "MP111" in codes(result) and "MP105" not in codes(result)

@@ -1,0 +1,174 @@
+"""Istio ambient as the target: what ztunnel holds stays with the pods, the rest goes to a waypoint; from Linkerd and from sidecars."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from test_access_to_istio import grant, route, server, world
+from test_ambient_read import CHARGE, SELECTOR, codes, policy, workload
+
+import meshport
+
+SIDECARS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+"""
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+---
+"""
+
+
+def ambient(text: str, source: str = "istio", **options: Any) -> tuple[dict[tuple[str, str], dict[str, Any]], Any]:
+    result = meshport.convert(meshport.load_text(text), source=source, target="istio", data_plane="ambient", **options)
+    assert not [finding for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")]
+    assert result.verification is not None and result.verification.verdict in ("equivalent", "narrowed")
+    return {(item.object["kind"], item.object["metadata"]["name"]): item.object for item in result.manifests}, result
+
+
+def shop(payment: str = "", **more: str) -> str:
+    return SIDECARS + workload("payment", "a: b", pod=payment, **more) + workload("checkout", "a: b")
+
+
+def test_labels_of_ambient_for_those_of_sidecars() -> None:
+    out, result = ambient(shop(', sidecar.istio.io/inject: "false"'))
+    assert out["Namespace", "shop"]["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["labels"] == {"app": "payment", "istio.io/dataplane-mode": "none"}
+    assert (
+        result.install["helm_values"]["istiod"]["profile"] == "ambient"
+        and result.install["helm_values"]["istio-cni"]["profile"] == "ambient"
+    )
+
+
+def test_what_ztunnel_can_hold_is_not_touched() -> None:
+    rules = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {ports: ['8080']}}]}"
+    out, _ = ambient(shop() + STRICT + policy("l4", rules, SELECTOR))
+    assert {kind for kind, _ in out} == {"Namespace"}
+
+
+def test_what_asks_for_http_hangs_on_the_service_and_the_pods_admit_the_waypoint() -> None:
+    out, result = ambient(shop() + STRICT + policy("l7", CHARGE, SELECTOR))
+    gateway = out["Gateway", "waypoint"]
+    assert gateway["spec"] == {"gatewayClassName": "istio-waypoint", "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]}
+    assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint"
+    assert ("Service", "checkout") not in out  # only what needs it
+    assert out["AuthorizationPolicy", "l7"]["spec"]["targetRefs"] == [{"group": "", "kind": "Service", "name": "payment"}]
+    assert "selector" not in out["AuthorizationPolicy", "l7"]["spec"]
+    assert out["AuthorizationPolicy", "l7-only-by-waypoint"]["spec"] == {
+        "selector": {"matchLabels": {"app": "payment"}},
+        "action": "ALLOW",
+        "rules": [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}],
+    }
+    assert codes(result) >= {"MP101", "MP114"}
+
+
+def test_rules_without_http_admit_their_callers_past_the_waypoint_too() -> None:
+    scrape = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {ports: ['9090']}}]}"
+    out, _ = ambient(shop() + STRICT + policy("l7", CHARGE + ", " + scrape, SELECTOR))
+    assert out["AuthorizationPolicy", "l7-only-by-waypoint"]["spec"]["rules"][1]["to"] == [{"operation": {"ports": ["9090"]}}]
+
+
+def test_container_ports_become_those_of_the_service() -> None:
+    ports = "{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 9090}"
+    rules = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {methods: [GET], ports: ['9090']}}]}"
+    out, _ = ambient(shop(ports=ports) + STRICT + policy("l7", rules, SELECTOR))
+    assert out["AuthorizationPolicy", "l7"]["spec"]["rules"][0]["to"] == [{"operation": {"methods": ["GET"], "ports": ["81"]}}]
+
+
+def test_a_port_that_may_mean_either_is_not_guessed() -> None:
+    ports = "{name: http, port: 8080, targetPort: 9090}, {name: http-admin, port: 9090, targetPort: 8080}"
+    rules = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {methods: [GET], ports: ['9090']}}]}"
+    out, result = ambient(shop(ports=ports) + STRICT + policy("l7", rules, SELECTOR))
+    assert "rules" not in out["AuthorizationPolicy", "l7"]["spec"]
+    assert "MP244" in codes(result)
+
+
+def test_a_deny_that_asks_for_http_closes_the_way_past_the_waypoint() -> None:
+    rule = "{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}"
+    out, result = ambient(shop() + STRICT + policy("no-delete", rule, SELECTOR, "DENY"))
+    hung = out["AuthorizationPolicy", "no-delete"]["spec"]
+    assert hung["targetRefs"][0]["name"] == "payment" and hung["rules"] == [{"to": [{"operation": {"methods": ["DELETE"]}}]}]
+    assert out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"][1] == {"to": [{"operation": {"notPorts": ["8080"]}}]}
+    assert "MP245" in codes(result)
+
+
+def test_a_deny_on_every_port_leaves_none_open_that_no_service_sends_to() -> None:
+    out, _ = ambient(shop() + STRICT + policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", SELECTOR, "DENY"))
+    assert len(out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"]) == 1
+
+
+def test_without_a_service_an_allow_that_asks_for_http_is_left_out() -> None:
+    text = SIDECARS + "---".join(part for part in workload("payment", "a: b").split("---") if "kind: Service\n" not in part)
+    out, result = ambient(text + "---" + policy("l7", CHARGE, SELECTOR))
+    assert "rules" not in out["AuthorizationPolicy", "l7"]["spec"] and out["AuthorizationPolicy", "l7"]["spec"]["selector"]
+    assert "MP244" in codes(result)
+
+
+def test_without_a_service_a_deny_refuses_more() -> None:
+    text = SIDECARS + "---".join(part for part in workload("payment", "a: b").split("---") if "kind: Service\n" not in part)
+    rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/batch]}}], to: [{operation: {methods: [DELETE]}}]}"
+    out, _ = ambient(text + "---" + policy("no-delete", rule, SELECTOR, "DENY"))
+    assert out["AuthorizationPolicy", "no-delete"]["spec"]["rules"] == [
+        {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/batch"]}}]}
+    ]
+
+
+def test_ztunnel_gets_the_real_trust_domain() -> None:
+    out, _ = ambient(shop() + STRICT + policy("l7", CHARGE, SELECTOR), trust_domain="prod.example.com")
+    said = [
+        item["source"]["principals"]
+        for (kind, _), one in out.items()
+        if kind == "AuthorizationPolicy"
+        for item in one["spec"]["rules"][0]["from"]
+    ]
+    assert sorted(said) == [["prod.example.com/ns/shop/sa/checkout"], ["prod.example.com/ns/shop/sa/waypoint"]]
+
+
+def test_what_nothing_reads_in_ambient_is_said() -> None:
+    filters = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: lua, namespace: shop}
+spec: {configPatches: [{applyTo: HTTP_FILTER, match: {context: SIDECAR_INBOUND}, patch: {operation: REMOVE}}]}
+---
+"""
+    _, result = ambient(shop() + filters)
+    assert [(finding.code, finding.severity) for finding in result.findings if finding.code == "MP112"] == [("MP112", "error")]
+
+
+def test_what_is_ambient_already_stays_as_it_is() -> None:
+    once, first = ambient(shop() + STRICT + policy("l7", CHARGE, SELECTOR))
+    again = first.text() + "---" + workload("checkout", "a: b") + STRICT
+    deployment = "---".join(part for part in workload("payment").split("---") if "kind: Service\n" not in part)
+    out, result = ambient(again + "---" + deployment)
+    assert once and out == {} and result.verification.verdict == "equivalent"
+
+
+def test_linkerd_rules_on_a_route_go_to_the_waypoint() -> None:
+    text = (
+        world()
+        + server()
+        + route("{method: GET, path: {type: Exact, value: /x}}")
+        + grant("{kind: ServiceAccount, name: web, namespace: shop}", "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}")
+    )
+    out, _ = ambient(text, "linkerd")
+    hung = [one for (kind, _), one in out.items() if kind == "AuthorizationPolicy" and "targetRefs" in one["spec"]]
+    held = [one for (kind, _), one in out.items() if kind == "AuthorizationPolicy" and "targetRefs" not in one["spec"]]
+    assert [one["spec"]["targetRefs"][0]["name"] for one in hung] == ["users"]
+    assert {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]} in held[0]["spec"]["rules"]
+    assert {"to": [{"operation": {"notPorts": ["8080"]}}]} in held[0]["spec"]["rules"]  # ports without a Server stay open
+    assert out["Namespace", "shop"]["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
+
+
+def test_old_versions_are_written_anew_and_nothing_else() -> None:
+    old = policy("l4", "{}", SELECTOR).replace("security.istio.io/v1", "security.istio.io/v1beta1")
+    result = meshport.convert(meshport.load_text(shop() + old), source="istio", target="istio")
+    assert [(item.object["kind"], item.object["apiVersion"]) for item in result.manifests] == [
+        ("AuthorizationPolicy", "security.istio.io/v1")
+    ]
+    assert not [finding for finding in result.findings if finding.severity != "info"] and result.removals == []
