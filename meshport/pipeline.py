@@ -268,8 +268,8 @@ def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output
 
 
 _LATER = {
-    "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
-    "HTTPLocalRateLimitPolicy", "EgressNetwork", "ExternalWorkload", "Link", "TCPRoute", "TLSRoute",
+    "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
+    "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TCPRoute", "TLSRoute",
     "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
 }  # fmt: skip
 """Kinds that no lift reads yet: what the target has of them is named, not written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import access, routing
+from meshport.compare import access, exposure, routing
 from meshport.dialects.base import Options
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
@@ -28,7 +28,7 @@ def canonical(
     ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
 ) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir)}
+    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir), **exposure.canonical(ir)}
 
 
 MEMBERSHIP = "mesh membership of namespace"

@@ -16,9 +16,10 @@ from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
+from meshport.ir.exposure import LOCALITY, inert
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, ports_named, ports_of, routes_subject
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather, ports_named, ports_of, routes_subject
 from meshport.ir.world import World
 
 EVERYTHING = "every request"
@@ -261,9 +262,10 @@ def _breaker(policy: ServicePolicy, breaker: Breaker, mesh: str) -> dict[str, An
 
 def _settings(policy: ServicePolicy) -> dict[str, Any]:
     out = {}
+    dead = gather(inert(policy))
     for path, fact in policy.extras:
         if (path == "tls.mode" and fact.value == "ISTIO_MUTUAL") or (
-            path == "loadBalancer.localityLbSetting.enabled" and fact.value is False
+            path.startswith(LOCALITY) and (fact.src <= dead or fact.value is False)
         ):
             continue
         if path.startswith("retryBudget"):

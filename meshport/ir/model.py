@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.ir.authorization import Admission, Egress, Policy
 from meshport.ir.base import Fact, Ref
+from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
@@ -68,6 +69,11 @@ class IR:
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
+    outside: list[Outside] = field(default_factory=list)
+    egress: list[EgressDefault] = field(default_factory=list)
+    shared: list[SharedService] = field(default_factory=list)
+    links: list[ClusterLink] = field(default_factory=list)
+    machines: list[Machine] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from judge import generate
 
-from .common import SHARED, Obj, converted, corpus
+from .common import ROOT, SHARED, Obj, converted, corpus, documents
 from .test_worked_examples import BUNDLES, bundle_of
 
 TOOL = SHARED / "tools" / "crdcheck.py"
@@ -47,6 +47,16 @@ def test_scenarios(name: str) -> None:
 )
 def test_as_published(folder: str, source: str, target: str) -> None:
     assert violations(corpus(folder), source, target) == []
+
+
+@pytest.mark.parametrize(("source", "target"), [("istio", "linkerd"), ("linkerd", "istio")])
+def test_ways_out_of_the_cluster(source: str, target: str) -> None:
+    text = (ROOT / "tests" / "properties" / "bundles" / f"{source}-egress.yaml").read_text(encoding="utf-8")
+    assert violations(documents(text), source, target) == []
+
+
+def test_several_clusters() -> None:
+    assert violations(corpus("hybrid-cloud/istio"), "istio", "linkerd") == []
 
 
 @pytest.mark.parametrize("version", ["2.14", "2.16", "2.19"])

@@ -177,6 +177,8 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value == "Server" and family == "linkerd":
             continue  # a route that authorises; the lift of inbound policy reads it
+        elif target is not None and target.value == "EgressNetwork" and family == "linkerd":
+            continue  # a route out of the cluster; the lift of egress reads it
         found.append(
             ServiceRoutes(
                 ref,

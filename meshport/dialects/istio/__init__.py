@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import ambient, authorization, membership, modern, ports, resilience, routing, transport, waypoints
+from meshport.dialects.istio import ambient, authorization, exposure, membership, modern, ports, resilience, routing, transport, waypoints
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -28,6 +28,7 @@ class Istio:
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
+        exposure.lift(bound, by_kind, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -39,6 +40,7 @@ class Istio:
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
+        exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)

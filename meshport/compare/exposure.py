@@ -1,0 +1,57 @@
+"""What leaves the cluster, and what clusters share, as plain data by subject. Where everything may leave there is nothing to compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.effective import egress
+from meshport.effective.egress import Leaving
+from meshport.ir.base import Ref
+from meshport.ir.model import IR
+
+
+def canonical(ir: IR) -> dict[str, dict[str, Any]]:
+    """Subjects are workloads (or namespaces without known workloads) whose way out is closed, and Services that clusters share."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in egress.leaving(ir):
+        if item.refuses:
+            found[item.subject] = {"default": _default(item), "open": _open(ir, item)}
+    for shared in ir.shared:
+        if not shared.offered:
+            continue
+        entry = found.setdefault(sharing(shared.service.value), {})
+        entry["shared"] = "with other clusters"
+        if shared.prefers is not None:
+            entry["prefers"] = shared.prefers.value
+    return found
+
+
+def sharing(service: Ref) -> str:
+    """What a difference about a shared Service is about."""
+    return f"sharing of Service {service}"
+
+
+def _default(item: Leaving) -> str:
+    general = item.general
+    if general is not None and general.refuses.value:
+        return "refused"
+    networks = sorted(cidr.value for rule in item.rules if rule.refuses.value for cidr, _ in rule.networks)
+    return f"refused in {', '.join(networks)}"
+
+
+def _open(ir: IR, item: Leaving) -> dict[str, str]:
+    out: dict[str, str] = {}
+    general = item.general or item.rules[0]
+    for outside in ir.outside:
+        for host, address, port in egress.openings(ir, outside):
+            if host is not None and not egress.visible(outside, host, general, item.namespace):
+                continue
+            if host is None and outside.seen_by is not None and item.namespace not in outside.seen_by:
+                continue
+            conditions = ", ".join(sorted(str(fact.value) for fact in outside.conditions))
+            out[egress.key(outside, host, address, port)] = f"with conditions: {conditions}" if conditions else "allowed"
+    for rule in item.rules:
+        if not rule.refuses.value:
+            for cidr, holes in rule.networks:
+                out[f"any {cidr.value}"] = "except " + ", ".join(hole.value for hole in holes) if holes else "allowed"
+    return {name: value for name, value in out.items() if " in " not in name or name.partition(" in ")[0] not in out}

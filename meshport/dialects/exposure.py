@@ -1,0 +1,132 @@
+"""What every dialect says of destinations outside, machines and links in the same way: by findings, and by taking the source's marks off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.losses import report
+from meshport.effective.egress import enrolled, leaving
+from meshport.findings import Affected
+from meshport.ir.base import Fact, Ref
+from meshport.ir.routing import gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Output
+    from meshport.ir.exposure import EgressDefault, Outside, SharedService
+    from meshport.ir.model import IR
+
+LINKING = {
+    "linkerd": "Link the clusters (linkerd multicluster install, then link-gen; link before 2.18)",
+    "cilium": "Connect the clusters (cilium clustermesh enable, then connect)",
+    "istio": "Exchange remote secrets between the clusters (istioctl create-remote-secret)",
+}
+SHARING = {
+    "linkerd": 'label the Service mirror.linkerd.io/exported: "true" in the cluster that runs it, and call it, or split to it with an HTTPRoute, by the '
+    "name that its mirror gets: {name}-CLUSTER",
+    "cilium": 'annotate the Service of the same name and namespace in each of them with service.cilium.io/global: "true"',
+    "istio": "keep the Service under the same name and namespace in each of them",
+}
+"""What a person does to link clusters, and to share one Service between them."""
+MARKS = ("multi-cluster.export", "multi-cluster.federate")
+
+
+def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:
+    """The place that a finding speaks of: the workloads behind a Service, the Service where none is known, or a namespace (name "")."""
+    if not ref.name:
+        return tuple(Affected(name) for name in ([ref.namespace] if ref.namespace else sorted(enrolled(ir))))
+    service = ir.world.services.get(ref)
+    found = [
+        workload.ref
+        for workload in ir.world.of_namespace(ref.namespace)
+        if service is not None and service in ir.world.services_of(workload)
+    ]
+    return tuple(Affected(item.namespace, item.name) for item in found) or (Affected(ref.namespace, ref.name),)
+
+
+def explains_leaving(ir: IR, rule: EgressDefault, *aspects: str) -> frozenset[tuple[str, str]]:
+    """The differences in what may leave that a finding about a rule answers for."""
+    return frozenset((item.subject, aspect) for item in leaving(ir) if rule in item.rules for aspect in aspects)
+
+
+def in_namespaces(ir: IR, names: set[str], *aspects: str) -> frozenset[tuple[str, str]]:
+    """The same for whole namespaces."""
+    return frozenset((item.subject, aspect) for item in leaving(ir) if item.namespace in names for aspect in aspects)
+
+
+def beyond(ir: IR, out: Output) -> None:
+    """Machines and links to other clusters: the target's own tools make them, so each is named with what it was made of."""
+    for machine in ir.machines:
+        if out.source == out.target:
+            out.imply("stays as it is", *machine.parts)
+            continue
+        shown = machine.address.value if machine.address is not None else str(machine.ref.value)
+        out.finding(
+            "MP715", *machine.parts, document=machine.document, disposition="manual", affects=(Affected(machine.ref.value.namespace),),
+            object=f"{machine.kind} {machine.ref.value}", address=shown,
+        )  # fmt: skip
+    for link in ir.links:
+        if out.source == out.target:
+            out.imply("stays as it is", link.cluster, *link.parts)
+            continue
+        out.finding(
+            "MP716", link.cluster, *link.parts, document=link.document, disposition="manual", object=f"{link.kind} {link.ref.value}",
+            cluster=link.cluster.value, steps=LINKING[out.target],
+        )  # fmt: skip
+
+
+def decorated(outside: Outside, ir: IR, out: Output) -> None:
+    """Say that an entry for a Service of the cluster sends nothing anywhere, and what does; what it decides is named by itself."""
+    for fact in outside.services:
+        known = fact.value in ir.world.services
+        facts: list[Any] = [fact, *(item.src for item in outside.endpoints)]
+        if not outside.hosts:
+            facts += [gather(outside.ports), outside.inert, outside.resolution, outside.inside, *outside.addresses, *outside.exports]
+        endpoints = ", ".join(item.address.value for item in outside.endpoints if item.address is not None)
+        out.finding(
+            "MP710" if known else "MP711", *facts, document=outside.document, disposition="dropped", affects=affected(ir, fact.value),
+            object=outside.subject_name, service=str(fact.value), endpoints=f" ({endpoints})" if endpoints else "", name=fact.value.name,
+            namespace=fact.value.namespace, steps=f"{LINKING[out.target]}, {SHARING[out.target].format(name=fact.value.name)}",
+        )  # fmt: skip
+
+
+def said_by_endpoints(outside: Outside, out: Output) -> None:
+    """Endpoints, addresses and the rest of a destination that the target does not direct traffic by, from the table's rows."""
+    place = (Affected(outside.ref.value.namespace),)
+    for item in outside.endpoints:
+        for fact in (item.address, item.network, item.locality, *item.rest):
+            if fact is not None:
+                report(
+                    out, fact, "MP540", outside.document, place, frozenset(), subject=outside.subject_name, setting="account of an endpoint"
+                )
+    for fact in outside.extras:
+        out.lost(fact, document=outside.document, affects=place)
+    for port in outside.ports:
+        if port.target is not None and port.target.value != port.number.value:
+            out.finding(
+                "MP727", port.target, document=outside.document, disposition="dropped", affects=place, object=outside.subject_name,
+                port=port.number.value, target=port.target.value,
+            )  # fmt: skip
+        elif port.target is not None:
+            out.ignore("the port of the endpoints is the same", port.target)
+    if outside.inside is not None:
+        if outside.inside.value:
+            out.lost(Fact("MESH_INTERNAL", outside.inside.src, outside.inside.feature), document=outside.document, affects=place)
+        else:
+            out.ignore("outside the mesh is the default", outside.inside)
+    out.ignore("a port's name decides nothing where its protocol is said", outside.inert)
+
+
+def drop_marks(out: Output, shared: SharedService) -> None:
+    """Take the source's marks of a shared Service off."""
+    from meshport.dialects.enrolment import mark
+
+    document = out.bundle.documents[shared.document]
+    if document.kind != "Service":
+        return
+    metadata = document.value.get("metadata")
+    for what in ("labels", "annotations"):
+        for key in (metadata.get(what) or {}) if isinstance(metadata, dict) else ():
+            binding = mark(out, what, key)
+            if binding is not None and binding.feature in MARKS:
+                obj = out.change(shared.document, group=f"service {document.name}", rank=20)
+                obj.drop(("metadata", what, key), shared.mode)

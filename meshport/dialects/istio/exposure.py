@@ -1,0 +1,303 @@
+"""How Istio says what lies beyond the cluster: ServiceEntry, Sidecar, WorkloadEntry; both directions.
+
+A ServiceEntry that bears the name of a Kubernetes Service only adds names to look for in certificates: its endpoints are not used. `outboundTrafficPolicy: {}`
+is REGISTRY_ONLY, the first value of the enumeration. https://istio.io/latest/docs/reference/config/networking/service-entry/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects import naming
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.exposure import affected, beyond, drop_marks, explains_leaving
+from meshport.dialects.istio.resilience import API, own_ref
+from meshport.effective.egress import leaving, passes_any
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector
+from meshport.ir.exposure import EgressDefault, Endpoint, Machine, Outside, OutsidePort, SharedService, locality_of
+from meshport.ir.routing import gather
+from meshport.values.hosts import kubernetes_service
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.mapping.bound import Bound
+
+PROTOCOLS = {"HTTP": "http", "HTTP2": "http", "GRPC": "grpc", "GRPC-WEB": "http", "HTTPS": "tls", "TLS": "tls", "UDP": "udp"}
+GLOBAL = "istio.io/global"
+
+
+# -- lift
+
+
+def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """Destinations outside, defaults for what leaves the mesh, machines, and Services that clusters share."""
+    for number in by_kind.get(("networking.istio.io", "ServiceEntry"), []):
+        ir.outside.append(_entry(Cursor.root(bound, number), options))
+    for number in by_kind.get(("networking.istio.io", "Sidecar"), []):
+        ir.egress.append(_sidecar(Cursor.root(bound, number), options, ir))
+    _one_a_namespace(bound, ir)
+    for number in by_kind.get(("networking.istio.io", "WorkloadEntry"), []):
+        root = Cursor.root(bound, number)
+        parts = tuple(fact for _, fact in root.leaves("spec"))
+        ir.machines.append(Machine(own_ref(root, options), "WorkloadEntry", number, root.text("spec", "address"), parts))
+    _shared(bound, ir)
+
+
+def _entry(root: Cursor, options: Options) -> Outside:
+    spec = root.at("spec")
+    ref = own_ref(root, options)
+    ports: list[OutsidePort] = []
+    inert = NOWHERE
+    for item in spec.each("ports"):
+        number = item.number_at("number")
+        if number is None:
+            continue
+        word = item.text("protocol")
+        spoken = (
+            word.map(lambda text: PROTOCOLS.get(text.upper(), "tcp"))
+            if word is not None
+            else Fact("tcp", item.at("name").src, "egress.port")
+        )
+        inert |= item.at("name").src if word is not None else NOWHERE
+        ports.append(OutsidePort(number, spoken, item.number_at("targetPort"), item.src))
+    location = spec.text("location")
+    hosts = spec.strings("hosts")
+    named = [(host, kubernetes_service(host.value, options.cluster_domain)) for host in hosts]
+    exports = spec.strings("exportTo")
+    return Outside(
+        ref,
+        "ServiceEntry",
+        root.number,
+        tuple(host for host, service in named if service is None),
+        spec.strings("addresses"),
+        tuple(ports),
+        location.map(lambda word: word == "MESH_INTERNAL") if location is not None else None,
+        spec.text("resolution"),
+        tuple(_endpoint(item) for item in spec.each("endpoints")),
+        _seen_by(exports, ref.value.namespace),
+        exports,
+        tuple(fact for key in ("subjectAltNames", "workloadSelector") for _, fact in spec.leaves(key)),
+        tuple(host.holding(Ref(service[1], service[0])) for host, service in named if service is not None),
+        inert,
+    )
+
+
+def _endpoint(item: Cursor) -> Endpoint:
+    address, network, locality = item.text("address"), item.text("network"), item.text("locality")
+    known = gather(address, network, locality)
+    return Endpoint(address, network, locality, tuple(fact for _, fact in item.leaves() if not fact.src <= known), item.src)
+
+
+def _seen_by(exports: tuple[Fact[str], ...], own: str) -> tuple[str, ...] | None:
+    """The namespaces that `exportTo` names; None for all."""
+    words = {fact.value for fact in exports}
+    if not words or "*" in words:
+        return None
+    return tuple(sorted({own if word == "." else word for word in words if word != "~"}))
+
+
+def _sidecar(root: Cursor, options: Options, ir: IR) -> EgressDefault:
+    spec = root.at("spec")
+    ref = own_ref(root, options)
+    place = spec.at("outboundTrafficPolicy")
+    mode = place.text("mode")
+    refuses = Fact(False, NOWHERE, "egress.mode")
+    if mode is not None:
+        refuses = mode.map(lambda word: word != "ALLOW_ANY")
+    elif place:
+        refuses = Fact(True, place.src, "egress.mode")
+    labels = spec.at("workloadSelector", "labels")
+    selector = Fact(
+        Selector.of({key: str(item.value) for key, item in labels.items() if not isinstance(item.value, dict | list)}),
+        labels.src,
+        "sidecar.subject",
+    )
+    catching = [item for item in spec.each("egress") if item.at("hosts")]
+    hosts = tuple(fact for item in catching for fact in item.strings("hosts"))
+    root_level = ref.value.namespace == options.root_namespace and selector.value.everything
+    return EgressDefault(
+        ref,
+        "Sidecar",
+        root.number,
+        "" if root_level else ref.value.namespace,
+        selector,
+        refuses,
+        visible=hosts if catching else None,
+        silenced=_ambient(ir, ref.value.namespace),
+        src=place.src or (spec.src if spec.value == {} else NOWHERE),
+        place=root.at("metadata", "namespace").src,
+    )
+
+
+def _ambient(ir: IR, namespace: str) -> str:
+    home = ir.world.namespaces.get(namespace)
+    ambient = home is not None and home.meshed is not None and home.meshed.feature == "membership.ambient"
+    return "the ambient data plane does not read Sidecars" if ambient else ""
+
+
+def _one_a_namespace(bound: Bound, ir: IR) -> None:
+    """Of the Sidecars without a selector in one namespace the oldest counts."""
+
+    def age(rule: EgressDefault) -> tuple[str, str]:
+        made = Cursor.root(bound, rule.document).at("metadata", "creationTimestamp")
+        return (str(made.value) if made else "9"), rule.ref.value.name
+
+    first: dict[str, EgressDefault] = {}
+    for rule in sorted((rule for rule in ir.egress if rule.selector.value.everything), key=age):
+        first.setdefault(rule.ref.value.namespace, rule)
+    for number, rule in enumerate(ir.egress):
+        if rule.selector.value.everything and first[rule.ref.value.namespace] is not rule:
+            ir.egress[number] = replace(
+                rule, silenced=f"Sidecar {first[rule.ref.value.namespace].ref.value} is the one that counts in its namespace"
+            )
+
+
+def _shared(bound: Bound, ir: IR) -> None:
+    """Services that are global, and those of which a ServiceEntry says that they have endpoints in another network."""
+    near = {
+        policy.service.value: locality
+        for policy in ir.service_policies
+        if policy.service is not None
+        and policy.breaker is not None
+        and (locality := locality_of(policy)) is not None
+        and (locality.failover or locality.priority)
+    }
+    found: dict[Ref, SharedService] = {}
+    for ref, service in sorted(ir.world.services.items()):
+        root = Cursor.root(bound, service.document)
+        mark = root.at("metadata", "labels").text(GLOBAL)
+        if mark is not None and mark.value == "true":
+            known = root.ref().holding(ref)
+            found[ref] = SharedService(known.also(mark), mark.holding("gateway"), service.document)
+    for outside in ir.outside:
+        for fact in outside.services:
+            elsewhere = any(item.network is not None for item in outside.endpoints)
+            here = ir.world.services.get(fact.value)
+            if elsewhere and fact.value not in found:
+                offered = here is not None and any(
+                    here in ir.world.services_of(workload) for workload in ir.world.of_namespace(fact.value.namespace)
+                )
+                mode = Fact("gateway", fact.src, "multi-cluster.export")
+                found[fact.value] = SharedService(fact, mode, outside.document, because=outside.subject_name, offered=offered)
+    for ref, shared in sorted(found.items()):
+        if ref in near:
+            far = near[ref]
+            facts = far.failover or far.priority
+            shared = replace(shared, prefers=Fact("local", gather(*facts), facts[0].feature))
+        ir.shared.append(shared)
+
+
+# -- lower
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """The same as ServiceEntries and Sidecars; links between clusters are named."""
+    beyond(ir, out)
+    for outside in ir.outside:
+        out.ignore("a route of an egress network sends to that network by default", outside.inert)
+    for rule in ir.egress:
+        if rule.kind == "Sidecar":
+            out.imply("stays as it is", rule.src, rule.selector)
+        else:
+            _default(rule, ir, out, options)
+    for outside in ir.outside:
+        if outside.kind == "ServiceEntry":
+            out.imply("stays as it is", gather(outside))
+        else:
+            _destination(outside, ir, out, options)
+    for shared in ir.shared:
+        if out.source == "istio":
+            out.imply("stays as it is", shared.mode)
+            continue
+        ref = shared.service.value
+        drop_marks(out, shared)
+        out.finding(
+            "MP722", shared.mode, document=shared.document, disposition="approximated", affects=affected(ir, ref),
+                explains={("sharing of Service " + str(ref), "shared"): None}, service=str(ref),
+            )  # fmt: skip
+
+
+def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None:
+    """A Sidecar; networks of their own, which Istio has not for a default, are named."""
+    explained = explains_leaving(ir, rule, "default", "open")
+    where = affected(ir, Ref(rule.namespace, ""))
+    if rule.networks:
+        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
+        general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress)
+        if rule.refuses.value and general:
+            out.imply("what no ServiceEntry names is refused in every network", rule.refuses, *facts)
+            return
+        if rule.refuses.value or general:
+            out.finding(
+                "MP721", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=where, explains=explained,
+                effect="narrows", object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks),
+                outcome="all that no ServiceEntry names is refused" if rule.refuses.value else "it is refused like the rest",
+            )  # fmt: skip
+            if not rule.refuses.value:
+                return
+        else:
+            out.imply("Istio lets everything leave unless told otherwise", rule.refuses, *facts)
+            return
+    name = Ref(rule.namespace or options.root_namespace, "default")
+    obj = out.object(API, "Sidecar", name, owner=rule.document, group="egress", rank=50, because=rule.ref)
+    if obj.value.get("spec", {}).get("outboundTrafficPolicy", {}).get("mode") != "REGISTRY_ONLY":
+        obj.set(("spec", "outboundTrafficPolicy", "mode"), "REGISTRY_ONLY" if rule.refuses.value else "ALLOW_ANY", rule.refuses)
+    else:
+        out.imply("another network of the namespace refuses already", rule.refuses)
+    obj.note(f"from {rule.subject_name}")
+
+
+def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> None:
+    """A route of an egress network as a ServiceEntry."""
+    refused = any(item.refuses for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
+    explained = frozenset((item.subject, "open") for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
+    where = affected(ir, Ref(outside.seen_by[0] if outside.seen_by else "", ""))
+
+    def left_out(reason: str, *facts: Any) -> None:
+        out.finding(
+            "MP720", *facts, document=outside.document, disposition="dropped", affects=where, explains=explained,
+            severity="error" if refused else "warning", effect="narrows" if refused else "changes", object=outside.subject_name, reason=reason,
+        )  # fmt: skip
+
+    every = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
+    if outside.problem:
+        out.finding(outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name)
+        return
+    if outside.conditions:
+        left_out("it asks for more of a request than its host", every)
+        return
+    if not outside.hosts and any(port.protocol.value != "tcp" for port in outside.ports):
+        left_out("it names no host, and a ServiceEntry has to", every)
+        return
+    by_address = all(port.protocol.value == "tcp" for port in outside.ports)
+    namespace = outside.ref.value.namespace if outside.seen_by else options.root_namespace
+    ref = Ref(
+        namespace,
+        naming.unique(outside.ref.value.name, lambda name: ("networking.istio.io", "ServiceEntry", Ref(namespace, name)) in out.objects),
+    )
+    obj = out.object(API, "ServiceEntry", ref, owner=outside.document, group="egress", rank=51, because=outside.ref)
+    hosts: list[tuple[str, Fact[Any]]] = [(host.value, host) for host in outside.hosts] or [
+        (f"{outside.ref.value.name}.egress", outside.ref)
+    ]
+    for number, (value, because) in enumerate(hosts):
+        obj.set(("spec", "hosts", number), value, because)
+    if outside.seen_by is not None:
+        obj.set(("spec", "exportTo", 0), ".", outside.ref)
+    for number, address in enumerate(outside.addresses if by_address else ()):
+        obj.set(("spec", "addresses", number), address.value, address)
+    obj.set(("spec", "location"), "MESH_EXTERNAL", *outside.hosts, outside.ref)
+    wild = any(value.startswith("*") for value, _ in hosts)
+    obj.set(("spec", "resolution"), "NONE" if wild or by_address else "DNS", *(fact for _, fact in hosts))
+    for number, port in enumerate(outside.ports):
+        word = {"http": "HTTP", "grpc": "GRPC", "tls": "TLS"}.get(port.protocol.value, "TCP")
+        place = ("spec", "ports", number)
+        obj.set((*place, "number"), port.number.value, port.number)
+        obj.set((*place, "name"), f"{word.lower()}-{port.number.value}", port.number, port.protocol)
+        obj.set((*place, "protocol"), word, port.protocol)
+    obj.note(f"from {outside.subject_name}")
+
+
+__all__ = ["lift", "lower", "passes_any"]

@@ -1,0 +1,503 @@
+"""How Linkerd says what lies beyond the cluster: EgressNetworks with routes, Links, labels on Services; both directions.
+
+An EgressNetwork is for the clients of its own namespace, or from the global one for those of namespaces without any; the smallest network that holds an
+address decides, and without one traffic leaves untouched. https://linkerd.io/2-edge/reference/egress-network/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects import naming
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.exposure import affected, beyond, decorated, drop_marks, in_namespaces, said_by_endpoints
+from meshport.effective import egress
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.exposure import ClusterLink, EgressDefault, Outside, OutsidePort, SharedService
+from meshport.ir.routing import gather
+from meshport.values.cidrs import overlaps, parse_network
+from meshport.values.problems import ValueProblem
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.findings import Affected
+    from meshport.ir.model import IR
+    from meshport.ir.world import Service
+    from meshport.mapping.bound import Bound
+
+API = "policy.linkerd.io/v1alpha1"
+GLOBAL_NAMESPACE = "linkerd-egress"  # egress.globalEgressNetworkNamespace of the control plane's chart
+ROUTES = {"HTTPRoute": "http", "GRPCRoute": "grpc", "TLSRoute": "tls", "TCPRoute": "tcp"}
+APIS = {"http": "gateway.networking.k8s.io/v1", "grpc": "gateway.networking.k8s.io/v1", "tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}  # fmt: skip
+KINDS = {protocol: kind for kind, protocol in ROUTES.items()}
+RANK = ("grpc", "http", "tls", "tcp")
+EXPORTED, FEDERATED = "mirror.linkerd.io/exported", "mirror.linkerd.io/federated"
+
+
+# -- lift
+
+
+def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """Egress networks with the routes on them, Services that other clusters may use, and links."""
+    networks: dict[Ref, EgressDefault] = {}
+    for number in by_kind.get(("policy.linkerd.io", "EgressNetwork"), []):
+        rule = _network(Cursor.root(bound, number), options)
+        if rule is not None:
+            networks[rule.ref.value] = rule
+            ir.egress.append(rule)
+    for (group, kind), numbers in sorted(by_kind.items()):
+        if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
+            for number in numbers:
+                ir.outside.extend(_route(Cursor.root(bound, number), kind, networks, options))
+    for ref, service in sorted(ir.world.services.items()):
+        root = Cursor.root(bound, service.document)
+        labels = root.at("metadata", "labels")
+        exported, federated = labels.text(EXPORTED), labels.text(FEDERATED)
+        known = root.ref().holding(ref)
+        if federated is not None:
+            ir.shared.append(SharedService(known, federated.holding("merged"), service.document))
+        if exported is not None:
+            mode = exported.map(lambda word: "gateway" if word == "true" else "flat")
+            ir.shared.append(SharedService(known, mode, service.document))
+    for number in by_kind.get(("multicluster.linkerd.io", "Link"), []):
+        root = Cursor.root(bound, number)
+        name = root.text("spec", "targetClusterName")
+        if name is not None:
+            parts = tuple(fact for path, fact in root.leaves("spec") if path != "targetClusterName")
+            ir.links.append(ClusterLink(_named(root, options), "Link", name, number, parts))
+
+
+def _named(root: Cursor, options: Options) -> Fact[Ref]:
+    fact = root.ref()
+    return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
+
+
+def _network(root: Cursor, options: Options) -> EgressDefault | None:
+    spec = root.at("spec")
+    ref = _named(root, options)
+    policy = spec.text("trafficPolicy")
+    if policy is None:
+        return None
+    networks = []
+    for item in spec.each("networks"):
+        cidr = item.text("cidr")
+        if cidr is not None:
+            networks.append((cidr, item.strings("except")))
+    namespace = "" if ref.value.namespace == GLOBAL_NAMESPACE else ref.value.namespace
+    return EgressDefault(
+        ref,
+        "EgressNetwork",
+        root.number,
+        namespace,
+        Fact(Selector()),
+        policy.map(lambda word: word == "Deny"),
+        tuple(networks),
+        src=spec.src,
+    )
+
+
+def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options: Options) -> list[Outside]:
+    """What a route opens on each egress network that it is on."""
+    protocol = ROUTES[kind]
+    spec = root.at("spec")
+    ref = _named(root, options)
+    found: list[Outside] = []
+    rules = spec.each("rules")
+    own, inert = NOWHERE, NOWHERE
+    parents = {item.at("name").value for item in spec.each("parentRefs") if item.at("kind").value == "EgressNetwork"}
+    conditions: list[Fact[Any]] = []
+    for rule in rules:
+        own |= rule.src if rule.value == {} else NOWHERE
+        for backend in rule.each("backendRefs"):
+            if backend.at("kind").value == "EgressNetwork" and (not backend.at("name") or backend.at("name").value in parents):
+                own |= backend.at("kind").src | backend.at("group").src
+                inert |= backend.src - own
+            elif (other := backend.whole()) is not None:
+                conditions.append(other.holding(f"sent to {backend.at('kind').value or 'Service'} {backend.at('name').value}"))
+        for key in rule.keys():  # noqa: SIM118  a Cursor is no mapping
+            if key not in ("backendRefs", "name") and (said := rule.whole(key)) is not None and not _everything(key, said.value):
+                conditions.append(said.holding(f"{key} {said.value}"))
+            elif key != "backendRefs":
+                own |= rule.at(key).src
+    hosts = spec.strings("hostnames") if protocol != "tcp" else ()
+    for parent in spec.each("parentRefs"):
+        name, number = parent.text("name"), parent.number_at("port")
+        if parent.at("kind").value != "EgressNetwork" or name is None:
+            continue
+        place = parent.text("namespace")
+        network = networks.get(Ref(place.value if place else ref.value.namespace, name.value))
+        spoken = Fact(protocol, root.at("kind").src, "egress.port")
+        addresses: tuple[Fact[str], ...] = ()
+        problem = "MP728" if network is None or number is None else ""
+        if network is not None and network.networks:
+            addresses = tuple(cidr for cidr, _ in network.networks)
+        seen = (network.namespace or None) if network is not None else ref.value.namespace
+        found.append(
+            Outside(
+                ref.also(parent.src, own, network.ref if network is not None else None),
+                kind,
+                root.number,
+                hosts,
+                addresses,
+                (OutsidePort(number or Fact(0, name.src, "egress.port"), spoken, None, parent.src),),
+                seen_by=(seen,) if seen else None,
+                inert=inert,
+                problem=problem,
+                conditions=tuple(conditions),
+            )
+        )
+    return found
+
+
+def _everything(key: str, value: Any) -> bool:
+    """Whether matches take every request."""
+    if key != "matches":
+        return value in ({}, [])
+    return not value or value == [{}] or value == [{"path": {"type": "PathPrefix", "value": "/"}}]
+
+
+# -- lower
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Egress networks for the namespaces that have something to say, labels on shared Services; what Linkerd has not is named."""
+    beyond(ir, out)
+    _shared(ir, out, options)
+    if out.source == "istio":
+        _networks(ir, out)
+    if out.source == "linkerd":
+        for kept in (*ir.egress, *ir.outside):
+            out.imply("stays as it is", gather(kept) | (kept.src if isinstance(kept, EgressDefault) else NOWHERE))
+        return
+    for rule in ir.egress:
+        if rule.silenced:
+            out.ignore(rule.silenced, rule.src, rule.selector, *(rule.visible or ()))
+        elif not rule.said:
+            out.ignore("an object that says nothing of what leaves", rule.src, rule.selector)
+    for outside in ir.outside:
+        decorated(outside, ir, out)
+        if outside.hosts:
+            said_by_endpoints(outside, out)
+    if not out.supports("egress.mode"):
+        _too_old(ir, out)
+        return
+    closed = {item.namespace for item in egress.leaving(ir) if item.refuses}
+    ruled = {rule.namespace for rule in ir.egress if rule.namespace and rule.said and not rule.silenced} | closed
+    homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)}
+    for namespace in sorted(ruled | homes):
+        _namespace(namespace, ir, out, options)
+    for outside in ir.outside:
+        _leftovers(outside, ruled, out)
+    for rule in ir.egress:
+        if rule.silenced:
+            continue
+        if not rule.namespace and rule.refuses.value and not any(item.namespace and rule in item.rules for item in egress.leaving(ir)):
+            out.finding("MP724", rule.refuses, document=rule.document, disposition="dropped", object=rule.subject_name, namespaces="none")
+        elif not rule.namespace and rule.refuses.value:
+            names = sorted({item.namespace for item in egress.leaving(ir) if rule in item.rules})
+            out.finding("MP724", rule.refuses, document=rule.document, object=rule.subject_name, namespaces=", ".join(names))
+        elif not rule.namespace:
+            out.imply("Linkerd lets everything leave that no EgressNetwork refuses", rule.refuses)
+        if rule.refuses.value and rule.visible is not None and any(fact.value != "*/*" for fact in rule.visible):
+            out.finding(
+                "MP719", *rule.visible, document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
+                explains=frozenset(), object=rule.subject_name, hosts=", ".join(fact.value for fact in rule.visible),
+            )  # fmt: skip
+
+
+def _routable(outside: Outside) -> bool:
+    """Whether a route can say some of the destination: HTTP and TLS by name, TCP by address."""
+    words = {port.protocol.value for port in outside.ports}
+    return bool(outside.hosts) and (
+        bool(words & set(egress.BY_NAME)) or ("tcp" in words and (bool(outside.addresses) or egress.passes_any(outside)))
+    )
+
+
+def _homes(outside: Outside, ir: IR) -> tuple[str, ...]:
+    """The namespaces in which a destination is worth a network of its own: where it stands, or those that it is shown to."""
+    if outside.seen_by is None:
+        return (outside.ref.value.namespace,)
+    known = {*ir.world.namespaces, *(workload.ref.namespace for workload in ir.world.workloads), outside.ref.value.namespace}
+    return tuple(name for name in outside.seen_by if name in known)
+
+
+def _too_old(ir: IR, out: Output) -> None:
+    for rule in ir.egress:
+        if not rule.silenced and rule.refuses.value:
+            shown = rule.refuses.holding("REGISTRY_ONLY")
+            out.lost(
+                shown, document=rule.document, affects=affected(ir, Ref(rule.namespace, "")),
+                explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open")),
+            )  # fmt: skip
+            out.ignore("says whose traffic the setting is for", rule.selector)
+        elif not rule.silenced:
+            out.imply("Linkerd lets everything leave", rule.refuses, rule.selector)
+    for outside in ir.outside:
+        for fact in (*outside.hosts, *outside.addresses, *(outside.exports if outside.hosts else ())):
+            out.lost(fact, document=outside.document)
+        if outside.hosts:
+            for port in outside.ports:
+                out.lost(Fact(port.number.value, gather(port.number, port.protocol), port.number.feature), document=outside.document)
+            if outside.resolution is not None:
+                out.lost(outside.resolution, document=outside.document)
+
+
+@dataclass(slots=True)
+class _Home:
+    """What is written for one namespace: its general egress network, the rules behind it, and what its findings are about."""
+
+    namespace: str
+    network: str
+    rules: list[EgressDefault]
+    denies: bool
+    explained: frozenset[tuple[str, str]]
+    affects: tuple[Affected, ...]
+    out: Output
+    options: Options
+    own: dict[int, str] = field(default_factory=dict)  # the networks of single destinations, by document
+
+    @property
+    def refusing(self) -> list[EgressDefault]:
+        return [rule for rule in self.rules if rule.refuses.value]
+
+    @property
+    def told(self) -> Src:
+        """The leaves that say which hosts the proxies are told about, where that decides."""
+        return gather(*(rule.visible for rule in self.refusing if rule.visible is not None))
+
+
+def _namespace(namespace: str, ir: IR, out: Output, options: Options) -> None:
+    """The egress network of one namespace with its routes."""
+    here = [item for item in egress.leaving(ir) if item.namespace == namespace]
+    rules = list(dict.fromkeys(rule for item in here for rule in item.rules if rule.said))
+    rules += [rule for rule in ir.egress if rule.namespace == namespace and rule not in rules and rule.said and not rule.silenced]
+    refusing = [rule for rule in rules if rule.refuses.value]
+    everybody = bool(here) and all(item.refuses for item in here)
+    denies = bool(refusing) and (options.on_loss != "looser" or everybody)
+    deciding = refusing or rules
+    seen = [outside for outside in ir.outside if outside.hosts and _seen(outside, namespace, deciding)]
+    if not rules and not any(_routable(outside) for outside in seen):
+        return
+    name = naming.unique("egress", lambda wanted: out.taken(API, "EgressNetwork", Ref(namespace, wanted)))
+    owner = deciding[0].document if deciding else seen[0].document
+    network = out.object(API, "EgressNetwork", Ref(namespace, name), owner=owner, group="egress", rank=50)
+    because = gather(*((rule.refuses, rule.place) for rule in deciding)) or gather(seen[0].hosts, seen[0].ref)
+    network.set(("spec", "trafficPolicy"), "Deny" if denies else "Allow", because)
+    for rule in deciding:
+        network.add_origin(rule.document)
+    if denies:
+        network.note(f"what leaves {namespace} is refused unless a route names it ({refusing[0].subject_name})")
+    else:
+        network.note(f"names what leaves {namespace}; the rest may leave too")
+    home = _Home(
+        namespace, name, deciding, denies, in_namespaces(ir, {namespace}, "default", "open"), affected(ir, Ref(namespace, "")), out, options
+    )
+    for rule in rules:
+        if rule.selector.value.everything:
+            continue
+        if refusing and not everybody:
+            out.finding(
+                "MP718", rule.selector, document=rule.document, disposition="approximated", affects=home.affects, explains=home.explained,
+                effect="narrows" if denies else "widens", object=rule.subject_name, selector=str(rule.selector.value), namespace=namespace,
+                outcome="refuses for every workload of it" if denies else "was not set to refuse",
+            )  # fmt: skip
+        else:
+            out.imply("the workloads are all that the namespace has, or nothing is refused", rule.selector)
+    if denies:
+        out.finding("MP712", document=refusing[0].document, affects=home.affects, namespace=namespace)
+    _routes(home, seen)
+
+
+def _seen(outside: Outside, namespace: str, rules: list[EgressDefault]) -> bool:
+    """Whether a destination is one of a namespace's: its clients are told about it where they need to be, or it stands there."""
+    if outside.seen_by is not None and namespace not in outside.seen_by:
+        return False
+    if not rules and outside.seen_by is None and outside.ref.value.namespace != namespace:
+        return False
+    refusing = [rule for rule in rules if rule.refuses.value]
+    return not refusing or any(egress.visible(outside, host, rule, namespace) for host in outside.hosts for rule in refusing)
+
+
+def _routes(home: _Home, seen: list[Outside]) -> None:
+    """A route for each destination and port; a port that one protocol has cannot have another beside it."""
+    out = home.out
+    kinds: dict[int, set[str]] = {}
+    for outside in seen:
+        for port in outside.ports:
+            kinds.setdefault(port.number.value, set()).add(port.protocol.value)
+    by_name: list[tuple[Outside, OutsidePort, str]] = []
+    for outside in seen:
+        if outside.resolution is not None and outside.resolution.value == "NONE":
+            out.imply("Linkerd, too, forwards to the address that the client chose", outside.resolution)
+        elif outside.resolution is not None:
+            out.lost(outside.resolution, document=outside.document, affects=home.affects)
+        for port in outside.ports:
+            protocol, beside = port.protocol.value, kinds[port.number.value]
+            if protocol == "udp":
+                out.ignore("Istio's proxies carry TCP alone", port.number, port.protocol)
+            elif protocol == "tls" and beside & {"http", "grpc"}:
+                _refused("MP714", home, outside, port)
+            elif protocol in egress.BY_NAME:
+                by_name.append((outside, port, "http" if protocol == "grpc" and "http" in beside else protocol))
+            else:
+                _tcp(home, outside, port, beside)
+    for outside, port, protocol in by_name:
+        hosts = [host for host in outside.hosts if all(egress.visible(outside, host, rule, home.namespace) for rule in home.refusing)]
+        left = [host for host in outside.hosts if host not in hosts]
+        for network in (home.network, home.own.get(outside.document)):  # the smaller network goes before, so a name has to stand in both
+            if hosts and network is not None:
+                _route_object(home, replace(outside, hosts=tuple(hosts)), port, protocol, network)
+        out.ignore("the proxies of the namespace are not told about it, so what goes there is refused", *left)
+
+
+def _refused(code: str, home: _Home, outside: Outside, port: OutsidePort) -> None:
+    """A destination that gets no route: refused where the rest is, else merely without a name."""
+    home.out.finding(
+        code, port.number, port.protocol, *outside.hosts, document=outside.document, disposition="dropped", affects=home.affects,
+        explains=home.explained, severity="error" if home.denies else "info", effect="narrows" if home.denies else "none",
+        object=outside.subject_name, port=port.number.value, hosts=", ".join(host.value for host in outside.hosts),
+    )  # fmt: skip
+
+
+def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> None:
+    """Plain TCP has no name to be told by: by its addresses, in an egress network of their own that goes before the general one; or any address at all."""
+    out = home.out
+    if outside.addresses:
+        if not any(item.protocol.value in egress.BY_NAME for item in outside.ports):
+            out.ignore("plain TCP is told by its address in both meshes", *outside.hosts)
+        inside = [item for item in outside.addresses if _within(item.value, home.options.cluster_networks)]
+        if inside:
+            out.finding(
+                "MP729", *inside, port.number, port.protocol, document=outside.document, disposition="dropped", affects=home.affects,
+                explains=home.explained, object=outside.subject_name, addresses=", ".join(item.value for item in inside),
+            )  # fmt: skip
+            return
+        if outside.document not in home.own:
+            name = home.own[outside.document] = naming.unique(
+                naming.name(outside.ref.value.name), lambda wanted: out.taken(API, "EgressNetwork", Ref(home.namespace, wanted))
+            )
+            obj = out.object(
+                API, "EgressNetwork", Ref(home.namespace, name), owner=outside.document, group="egress", rank=52, because=outside.ref
+            )
+            obj.set(
+                ("spec", "trafficPolicy"), "Deny" if home.denies else "Allow", *(rule.refuses for rule in home.rules), *outside.addresses
+            )
+            for number, item in enumerate(outside.addresses):
+                obj.set(("spec", "networks", number, "cidr"), egress.network(item.value), item)
+            obj.note(f"from {outside.subject_name}: TCP is told by its address")
+        _route_object(home, outside, port, "tcp", home.own[outside.document])
+    elif egress.passes_any(outside) and not beside & set(egress.BY_NAME):
+        out.ignore("plain TCP is told by its port where it has no address", *outside.hosts)
+        _route_object(home, outside, port, "tcp", home.network)
+    elif home.denies:
+        _refused("MP713", home, outside, port)
+    else:
+        out.imply("everything may leave, and TCP has no name to tell it by", port.number, port.protocol, *outside.hosts)
+
+
+def _within(text: str, networks: tuple[str, ...]) -> bool:
+    try:
+        return overlaps([parse_network(text)], [parse_network(item) for item in networks])
+    except ValueProblem:
+        return False
+
+
+def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: str, network: str) -> None:
+    kind, api, namespace = KINDS[protocol], APIS[protocol], home.namespace
+    own = outside.ref.value
+    parts = (own.name, str(port.number.value)) if own.namespace == namespace else (own.namespace, own.name, str(port.number.value))
+    name = naming.unique(naming.name(*parts), lambda wanted: home.out.taken(api, kind, Ref(namespace, wanted)))
+    obj = home.out.object(api, kind, Ref(namespace, name), owner=outside.document, group="egress", rank=53, because=outside.ref)
+    parent = ("spec", "parentRefs", 0)
+    obj.set((*parent, "group"), "policy.linkerd.io", port.protocol, outside.ref)
+    obj.set((*parent, "kind"), "EgressNetwork", port.protocol, outside.ref)
+    obj.set((*parent, "name"), network, port.number, outside.ref)
+    obj.set((*parent, "port"), port.number.value, port.number, home.told)
+    for number, host in enumerate(outside.hosts if protocol != "tcp" else ()):
+        obj.set(("spec", "hostnames", number), host.value, host)
+    backend = {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": network, "port": port.number.value}
+    obj.set(("spec", "rules", 0, "backendRefs", 0), backend, port.number)
+    obj.note(f"from {outside.subject_name}")
+
+
+def _leftovers(outside: Outside, ruled: set[str], out: Output) -> None:
+    """Leaves of a destination that no route was written because of: addresses beside names, who may see it, what nobody here can see."""
+    if not outside.hosts:
+        return
+    if any(port.protocol.value in egress.BY_NAME for port in outside.ports) and not any(
+        port.protocol.value == "tcp" for port in outside.ports
+    ):
+        for fact in outside.addresses:
+            out.ignore("HTTP and TLS are told by name in both meshes", fact)
+    every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution)
+    reached = set(out.implied) | set(out.irrelevant)
+    for obj in out.objects.values():
+        for src in obj.sources.values():
+            reached |= src
+    for finding in out.findings:
+        reached.update(finding.leaves)
+    left = frozenset(every - reached)
+    if left:
+        out.ignore("no namespace of the bundle has a client that is told about it", left)
+    reason = "who is shown a destination decides only where the rest is refused"
+    if outside.seen_by is not None and ruled - set(outside.seen_by):
+        out.finding("MP726", *outside.exports, document=outside.document, disposition="approximated", object=outside.subject_name)
+    else:
+        out.ignore(reason, *outside.exports)
+
+
+# -- Services that clusters share
+
+
+def _networks(ir: IR, out: Output) -> None:
+    """The names of networks on namespaces, pods and Services: a Link names the other cluster's instead."""
+    holders: list[tuple[int, tuple[str, ...]]] = [(item.document, ("metadata", "labels")) for item in ir.world.namespaces.values()]
+    holders += [(item.document, ("metadata", "labels")) for item in ir.world.services.values()]
+    holders += [(item.document, (*item.template, "metadata", "labels")) for item in ir.world.workloads]
+    for number, path in holders:
+        found: Any = out.bundle.documents[number].leaves
+        for step in (*path, "topology.istio.io/network"):
+            found = found.get(step) if isinstance(found, dict) else None
+        if isinstance(found, int):
+            out.lost(Fact(out.bundle.value(found), frozenset((found,)), "multi-cluster.network"), document=number)
+
+
+def _shared(ir: IR, out: Output, options: Options) -> None:
+    """The label on Services whose endpoints are in this cluster, and what the other clusters then see."""
+    for shared in ir.shared:
+        ref = shared.service.value
+        subject = f"sharing of Service {ref}"
+        if out.source == "linkerd":
+            out.imply("stays as it is", shared.mode)
+            continue
+        drop_marks(out, shared)
+        if shared.prefers is not None and out.source != "istio":  # of Istio's, the finding of the DestinationRule speaks
+            out.finding(
+                "MP511", shared.prefers, document=shared.document, disposition="dropped", affects=affected(ir, ref),
+                explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first",
+            )  # fmt: skip
+        if not shared.offered:
+            continue  # the entry's own finding says what is to be done in the other cluster
+        service = ir.world.services[ref]
+        merged = shared.mode.value == "merged" and out.supports("multi-cluster.federate")
+        obj = out.change(service.document, group=f"service {ref.name}", rank=20)
+        obj.add_origin(shared.document)
+        if merged:
+            obj.set(("metadata", "labels", FEDERATED), "member", shared.mode)
+        else:
+            obj.set(("metadata", "labels", EXPORTED), "true" if shared.mode.value == "gateway" else "remote-discovery", shared.mode)
+        if shared.because:
+            obj.note(f"used by other clusters, as {shared.because} says")
+        suffix = "federated" if merged else "CLUSTER"
+        out.finding("MP725", document=shared.document, affects=affected(ir, ref), service=str(ref), name=f"{ref.name}-{suffix}")
+        if shared.mode.value == "gateway" and _guarded(service, ir):
+            out.finding("MP717", document=shared.document, affects=affected(ir, ref), service=str(ref), trust_domain=options.trust_domain)
+        out.command("linkerd multicluster install | kubectl apply -f -", shared.mode)
+
+
+def _guarded(service: Service, ir: IR) -> bool:
+    """Whether a policy says who may call the workloads behind a Service."""
+    behind = [workload for workload in ir.world.of_namespace(service.ref.namespace) if service in ir.world.services_of(workload)]
+    return any(policy.subject.value.contains(item.ref.namespace, item.labels) for policy in ir.policies for item in behind)
