@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.compare import access, exposure, routing
 from meshport.dialects.base import Options
+from meshport.effective.proxies import amounts
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
 
@@ -28,10 +29,15 @@ def canonical(
     ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
 ) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir), **exposure.canonical(ir)}
+    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir), **exposure.canonical(ir), **_proxies(ir)}
+
+
+def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
+    return {f"{PROXY} {workload.ref}": {what: fact.value for what, fact in found.items()} for workload, found in amounts(ir)}
 
 
 MEMBERSHIP = "mesh membership of namespace"
+PROXY = "proxy of"
 Canonical = dict[str, dict[str, Any]]
 
 
@@ -43,13 +49,13 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
             ports.setdefault(workload, set()).update(numbers)
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
-    if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare
-        return _without_membership(sided[0]), _without_membership(sided[1])
+    if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare, nor a proxy in each pod
+        return _of_any_mesh(sided[0]), _of_any_mesh(sided[1])
     return sided
 
 
-def _without_membership(side: Canonical) -> Canonical:
-    return {subject: data for subject, data in side.items() if not subject.startswith(MEMBERSHIP)}
+def _of_any_mesh(side: Canonical) -> Canonical:
+    return {subject: data for subject, data in side.items() if not subject.startswith((MEMBERSHIP, PROXY))}
 
 
 def changes(before: Canonical, after: Canonical) -> list[Change]:

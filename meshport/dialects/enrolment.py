@@ -101,8 +101,8 @@ def _unseen(ir: IR) -> dict[str, Src]:
     return found
 
 
-def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any]) -> None:
-    """Remove the membership marks of the source mesh from a changed object's metadata at `holder`."""
+def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str = "membership.") -> None:
+    """Remove the source mesh's labels and annotations for `features` (how their names begin) from a changed object's metadata at `holder`."""
     found: Any = obj.value
     for step in holder:
         found = found.get(step) if isinstance(found, dict) else None
@@ -111,7 +111,7 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
     for what in ("labels", "annotations"):
         for key in list(found.get(what) or {}):
             binding = mark(out, what, key)
-            if binding is not None and binding.feature.startswith("membership."):
+            if binding is not None and binding.feature.startswith(features):
                 obj.drop((*holder, what, key), because, _leaf(out, number, (*holder, what, key)))
 
 

@@ -9,6 +9,7 @@ from meshport.ir.authorization import Admission, Egress, Policy
 from meshport.ir.base import Fact, Ref
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
+from meshport.ir.proxies import ProxyAmount
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.transport import PortSetting, TransportRule
@@ -75,6 +76,7 @@ class IR:
     links: list[ClusterLink] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    proxies: list[ProxyAmount] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

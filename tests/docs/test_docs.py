@@ -42,6 +42,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_excerpts_are_the_code_as_it_stands() -> None:
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 4
+    for name, block in blocks:
+        assert block in (ROOT / name).read_text(encoding="utf-8"), f"CONTRIBUTING.md: an excerpt is not in {name} any more"
+
+
 @pytest.mark.parametrize("page", HAND_WRITTEN, ids=lambda page: page.name)
 def test_codes_named_are_published(page: Path) -> None:
     for code in re.findall(r"\bMP\d{3}\b", page.read_text(encoding="utf-8")):

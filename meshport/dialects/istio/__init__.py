@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import ambient, authorization, exposure, membership, modern, ports, resilience, routing, transport, waypoints
+from meshport.dialects.istio import ambient, authorization, exposure, membership, modern, ports, proxies, resilience, routing, transport, waypoints
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -23,6 +23,7 @@ class Istio:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
         ports.lift(bound, ir)
+        proxies.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
@@ -44,6 +45,7 @@ class Istio:
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)
+        proxies.lower(ir, out)
         installation.lower(ir, out)
 
 

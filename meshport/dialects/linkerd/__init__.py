@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.linkerd import allowing, exposure, inbound, membership, modern, ports, resilience, routing, transport
+from meshport.dialects.linkerd import allowing, exposure, inbound, membership, modern, ports, proxies, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
@@ -29,6 +29,7 @@ class Linkerd:
             numbers.sort(key=lambda number: (documents[number].namespace or options.default_namespace, documents[number].name))
         membership.lift(bound, ir)
         ports.lift(bound, ir)
+        proxies.lift(bound, ir)
         inbound.admissions(bound, ir)
         inbound.servers(bound, by_kind, options, ir)
         routed = [
@@ -57,6 +58,7 @@ class Linkerd:
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
+        proxies.lower(ir, out)
         installation.lower(ir, out)
 
 
