@@ -15,7 +15,8 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for item in egress.leaving(ir):
         if item.refuses:
-            found[item.subject] = {"default": _default(item), "open": _open(ir, item)}
+            opened, spoken = _open(ir, item)
+            found[item.subject] = {"default": _default(item), "open": opened, **({"spoken": spoken} if spoken else {})}
     for shared in ir.shared:
         if not shared.offered:
             continue
@@ -39,8 +40,10 @@ def _default(item: Leaving) -> str:
     return f"refused in {', '.join(networks)}"
 
 
-def _open(ir: IR, item: Leaving) -> dict[str, str]:
+def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
+    """What is open, and what the mesh takes it for; Cilium judges addresses and takes it for nothing."""
     out: dict[str, str] = {}
+    spoken: dict[str, str] = {}
     general = item.general or item.rules[0]
     for outside in ir.outside:
         for host, address, port in egress.openings(ir, outside):
@@ -49,9 +52,15 @@ def _open(ir: IR, item: Leaving) -> dict[str, str]:
             if host is None and outside.seen_by is not None and item.namespace not in outside.seen_by:
                 continue
             conditions = ", ".join(sorted(str(fact.value) for fact in outside.conditions))
-            out[egress.key(outside, host, address, port)] = f"with conditions: {conditions}" if conditions else "allowed"
+            key = egress.key(outside, host, address, port)
+            out[key] = f"with conditions: {conditions}" if conditions else "allowed"
+            if ir.mesh != "cilium" and port.protocol.value in egress.BY_NAME:
+                spoken[key] = egress.spoken(port)
     for rule in item.rules:
         if not rule.refuses.value:
             for cidr, holes in rule.networks:
                 out[f"any {cidr.value}"] = "except " + ", ".join(hole.value for hole in holes) if holes else "allowed"
-    return {name: value for name, value in out.items() if " in " not in name or name.partition(" in ")[0] not in out}
+    twice = {name for name in out if " in " in name and name.partition(" in ")[0] in out}
+    return {name: value for name, value in out.items() if name not in twice}, {
+        name: value for name, value in spoken.items() if name not in twice
+    }

@@ -8,6 +8,8 @@ from meshport.dialects.losses import report
 from meshport.effective.egress import enrolled, leaving
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref
+from meshport.ir.exposure import inert, locality_of
+from meshport.ir.resilience import ServicePolicy, explains_policy
 from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 LINKING = {
     "linkerd": "Link the clusters (linkerd multicluster install, then link-gen; link before 2.18)",
-    "cilium": "Connect the clusters (cilium clustermesh enable, then connect)",
+    "cilium": "Give each cluster a name and an id (Helm cluster.name, cluster.id) and connect them (cilium clustermesh connect)",
     "istio": "Exchange remote secrets between the clusters (istioctl create-remote-secret)",
 }
 SHARING = {
@@ -27,7 +29,8 @@ SHARING = {
     "istio": "keep the Service under the same name and namespace in each of them",
 }
 """What a person does to link clusters, and to share one Service between them."""
-MARKS = ("multi-cluster.export", "multi-cluster.federate")
+JOINS = {"istio": "Istio", "cilium": "Cilium"}
+MARKS = ("multi-cluster.export", "multi-cluster.federate", "locality.failover")
 
 
 def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:
@@ -116,6 +119,53 @@ def said_by_endpoints(outside: Outside, out: Output) -> None:
     out.ignore("a port's name decides nothing where its protocol is said", outside.inert)
 
 
+BALANCES = {
+    "istio": "Istio prefers near endpoints only beside an outlierDetection of the Service",
+    "linkerd": "Linkerd balances over all endpoints of the Service and fails over to nothing by itself",
+    "cilium": "Cilium balances over all endpoints of the Service and knows no regions",
+}
+
+
+def locality(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output, shared: frozenset[Ref] = frozenset()) -> None:
+    """Preference for near endpoints: lost, or, for the Services that `shared` has, one for the own cluster. What decides nothing is ignored."""
+    found = locality_of(policy)
+    if found is None:
+        return
+    dead = inert(policy)
+    out.ignore("decides nothing: it is switched off, or there is no outlierDetection that it acts by", *dead)
+    subjects = (f"sharing of Service {policy.service.value}",) if policy.service is not None else ()
+    explained = explains_policy(policy, *found.paths) | {(subject, "prefers") for subject in subjects}
+    order = [fact for fact in (*found.failover, *found.priority) if fact not in dead]
+    if order or (found.enabled is not None and found.enabled not in dead and not found.distribute):
+        setting = f"failover goes from {' and '.join(fact.value for fact in order)}" if found.failover else "near endpoints go first"
+        because = [fact for fact in (found.enabled, *order) if fact is not None]
+        kept = policy.service is not None and policy.service.value in shared and bool(order)
+        out.finding(
+            "MP514" if kept else "MP511", *because, document=policy.document, disposition="approximated" if kept else "dropped",
+            affects=affects, explains=explained, feature="locality.failover", subject=policy.subject_name, setting=setting,
+            instead=BALANCES.get(out.target, "the target balances over all endpoints of the Service"),
+        )  # fmt: skip
+    if found.distribute and found.distribute[0] not in dead:
+        because = [*found.distribute, *((found.enabled,) if found.enabled is not None and not order else ())]
+        out.finding(
+            "MP513", *because, document=policy.document, disposition="dropped", affects=affects, explains=explained,
+            subject=policy.subject_name, setting="; ".join(fact.value for fact in found.distribute),
+        )  # fmt: skip
+
+
+def guarded(ref: Ref, ir: IR) -> bool:
+    """Whether a policy says who may call the workloads behind a Service."""
+    service = ir.world.services.get(ref)
+    behind = [item for item in ir.world.of_namespace(ref.namespace) if service is not None and service in ir.world.services_of(item)]
+    return any(policy.subject.value.contains(item.ref.namespace, item.labels) for policy in ir.policies for item in behind)
+
+
+def offered(ref: Ref, ir: IR) -> bool:
+    """Whether a workload of the bundle stands behind a Service."""
+    service = ir.world.services.get(ref)
+    return service is not None and any(service in ir.world.services_of(item) for item in ir.world.of_namespace(ref.namespace))
+
+
 def drop_marks(out: Output, shared: SharedService) -> None:
     """Take the source's marks of a shared Service off."""
     from meshport.dialects.enrolment import mark
@@ -129,4 +179,4 @@ def drop_marks(out: Output, shared: SharedService) -> None:
             binding = mark(out, what, key)
             if binding is not None and binding.feature in MARKS:
                 obj = out.change(shared.document, group=f"service {document.name}", rank=20)
-                obj.drop(("metadata", what, key), shared.mode)
+                obj.drop(("metadata", what, key), shared.mode, shared.prefers)

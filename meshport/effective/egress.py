@@ -100,19 +100,19 @@ def openings(ir: IR, outside: Outside) -> Iterator[tuple[Fact[str] | None, Fact[
 def key(outside: Outside, host: Fact[str] | None, address: Fact[str] | None, port: OutsidePort) -> str:
     """One opening in words, equal where the same connections may be made."""
     number = port.number.value or "*"
-    if port.protocol.value in BY_NAME:
-        name = "tls" if port.protocol.value == "tls" else "http"
-        where = (
-            f" in {', '.join(sorted(item.value for item in outside.addresses))}"
-            if outside.kind != "ServiceEntry" and outside.addresses
-            else ""
-        )
-        return f"{name} {host.value.lower() if host is not None else '*'}:{number}{where}"
     if address is not None:
-        return f"tcp {network(address.value)}:{number}"
-    if passes_any(outside):
-        return f"tcp *:{number}"
-    return f"tcp host {host.value if host is not None else '*'}:{number}"
+        return f"{network(address.value)}:{number}"
+    if port.protocol.value not in BY_NAME and passes_any(outside):
+        return f"*:{number}"
+    where = (
+        f" in {', '.join(sorted(item.value for item in outside.addresses))}" if outside.kind.endswith("Route") and outside.addresses else ""
+    )
+    return f"{host.value.lower() if host is not None else '*'}:{number}{where}"
+
+
+def spoken(port: OutsidePort) -> str:
+    """What a port is taken for where a destination is told by name: tls, http, or tcp."""
+    return {"grpc": "http"}.get(port.protocol.value, port.protocol.value)
 
 
 def network(text: str) -> str:

@@ -49,14 +49,15 @@ def test_as_published(folder: str, source: str, target: str) -> None:
     assert violations(corpus(folder), source, target) == []
 
 
-@pytest.mark.parametrize(("source", "target"), [("istio", "linkerd"), ("linkerd", "istio")])
+@pytest.mark.parametrize(("source", "target"), [("istio", "linkerd"), ("linkerd", "istio"), ("istio", "cilium"), ("linkerd", "cilium")])
 def test_ways_out_of_the_cluster(source: str, target: str) -> None:
     text = (ROOT / "tests" / "properties" / "bundles" / f"{source}-egress.yaml").read_text(encoding="utf-8")
     assert violations(documents(text), source, target) == []
 
 
-def test_several_clusters() -> None:
-    assert violations(corpus("hybrid-cloud/istio"), "istio", "linkerd") == []
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_several_clusters(target: str) -> None:
+    assert violations(corpus("hybrid-cloud/istio"), "istio", target) == []
 
 
 @pytest.mark.parametrize("version", ["2.14", "2.16", "2.19"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshport.dialects import protocols
+from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy
 from meshport.dialects.cursor import Cursor
@@ -19,6 +19,7 @@ from meshport.dialects.naming import unique
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.exposure import LOCALITY
 from meshport.ir.model import IR
 from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, policy_subjects
 from meshport.ir.routing import gather
@@ -185,6 +186,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     wanted: dict[Ref, Wanted] = {}
     routed = _routed(ir, out)
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
+    shared = frozenset(item.service.value for item in ir.shared if item.prefers is not None and item.service.value in ir.world.services)
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):
@@ -193,7 +195,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.kind == KIND:
             out.imply("stays as it is", policy.src)
             continue
-        _rest(policy, out)
+        _rest(policy, out, shared)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if not _weighty(policy):
@@ -269,11 +271,12 @@ def _affects(policy: ServicePolicy) -> tuple[Affected, ...]:
     return tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
 
 
-def _rest(policy: ServicePolicy, out: Output) -> None:
+def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref]) -> None:
     """Settings that no Envoy cluster of ours holds."""
     weighty = _weighty(policy)
+    exposure.locality(policy, _affects(policy), out, shared)
     for path, fact in policy.extras:
-        if path in envoy.POOL:
+        if path in envoy.POOL or path.startswith(LOCALITY):
             continue
         if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
             out.ignore("what every mesh does by itself between two of its workloads", fact)

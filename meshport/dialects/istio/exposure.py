@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import affected, beyond, drop_marks, explains_leaving
+from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, offered
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective.egress import leaving, passes_any
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector
@@ -175,13 +175,11 @@ def _shared(bound: Bound, ir: IR) -> None:
     for outside in ir.outside:
         for fact in outside.services:
             elsewhere = any(item.network is not None for item in outside.endpoints)
-            here = ir.world.services.get(fact.value)
             if elsewhere and fact.value not in found:
-                offered = here is not None and any(
-                    here in ir.world.services_of(workload) for workload in ir.world.of_namespace(fact.value.namespace)
-                )
                 mode = Fact("gateway", fact.src, "multi-cluster.export")
-                found[fact.value] = SharedService(fact, mode, outside.document, because=outside.subject_name, offered=offered)
+                found[fact.value] = SharedService(
+                    fact, mode, outside.document, because=outside.subject_name, offered=offered(fact.value, ir)
+                )
     for ref, shared in sorted(found.items()):
         if ref in near:
             far = near[ref]
@@ -214,15 +212,27 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         ref = shared.service.value
         drop_marks(out, shared)
-        out.finding(
-            "MP722", shared.mode, document=shared.document, disposition="approximated", affects=affected(ir, ref),
-                explains={("sharing of Service " + str(ref), "shared"): None}, service=str(ref),
+        subject = f"sharing of Service {ref}"
+        if out.source == "linkerd":
+            out.finding(
+                "MP722", shared.mode, document=shared.document, disposition="approximated", affects=affected(ir, ref),
+                explains={(subject, "shared"): None}, service=str(ref), joins="Istio", steps=LINKING["istio"],
+            )  # fmt: skip
+        else:
+            out.lost(
+                shared.mode, document=shared.document, affects=affected(ir, ref), explains=frozenset({(subject, "shared")}), value=str(ref)
+            )
+        if shared.prefers is not None:
+            out.finding(
+                "MP511", shared.prefers, document=shared.document, disposition="dropped", affects=affected(ir, ref),
+                explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first",
+                instead=BALANCES["istio"],
             )  # fmt: skip
 
 
 def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None:
     """A Sidecar; networks of their own, which Istio has not for a default, are named."""
-    explained = explains_leaving(ir, rule, "default", "open")
+    explained = explains_leaving(ir, rule, "default", "open", "spoken")
     where = affected(ir, Ref(rule.namespace, ""))
     if rule.networks:
         facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
@@ -253,7 +263,12 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
 def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """A route of an egress network as a ServiceEntry."""
     refused = any(item.refuses for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
-    explained = frozenset((item.subject, "open") for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
+    explained = frozenset(
+        (item.subject, aspect)
+        for item in leaving(ir)
+        for aspect in ("open", "spoken")
+        if outside.seen_by is None or item.namespace in outside.seen_by
+    )
     where = affected(ir, Ref(outside.seen_by[0] if outside.seen_by else "", ""))
 
     def left_out(reason: str, *facts: Any) -> None:
@@ -267,10 +282,10 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
         out.finding(outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name)
         return
     if outside.conditions:
-        left_out("it asks for more of a request than its host", every)
+        left_out("left out, for it asks for more of a request than its host", every)
         return
     if not outside.hosts and any(port.protocol.value != "tcp" for port in outside.ports):
-        left_out("it names no host, and a ServiceEntry has to", every)
+        left_out("left out, for it names no host, and a ServiceEntry has to", every)
         return
     by_address = all(port.protocol.value == "tcp" for port in outside.ports)
     namespace = outside.ref.value.namespace if outside.seen_by else options.root_namespace

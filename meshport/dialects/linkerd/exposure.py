@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import affected, beyond, decorated, drop_marks, in_namespaces, said_by_endpoints
+from meshport.dialects.exposure import BALANCES, affected, beyond, decorated, drop_marks, guarded, in_namespaces, said_by_endpoints
 from meshport.effective import egress
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.exposure import ClusterLink, EgressDefault, Outside, OutsidePort, SharedService
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from meshport.dialects.output import Output
     from meshport.findings import Affected
     from meshport.ir.model import IR
-    from meshport.ir.world import Service
     from meshport.mapping.bound import Bound
 
 API = "policy.linkerd.io/v1alpha1"
+WHOLE_MESH = "Put the same EgressNetwork into the namespace linkerd-egress, which is for every namespace without one of its own"
 GLOBAL_NAMESPACE = "linkerd-egress"  # egress.globalEgressNetworkNamespace of the control plane's chart
 ROUTES = {"HTTPRoute": "http", "GRPCRoute": "grpc", "TLSRoute": "tls", "TCPRoute": "tcp"}
 APIS = {"http": "gateway.networking.k8s.io/v1", "grpc": "gateway.networking.k8s.io/v1", "tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}  # fmt: skip
@@ -187,17 +187,27 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     ruled = {rule.namespace for rule in ir.egress if rule.namespace and rule.said and not rule.silenced} | closed
     homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)}
     for namespace in sorted(ruled | homes):
-        _namespace(namespace, ir, out, options)
+        _namespace(namespace, ir, out, options, frozenset(ruled))
     for outside in ir.outside:
         _leftovers(outside, ruled, out)
     for rule in ir.egress:
         if rule.silenced:
             continue
         if not rule.namespace and rule.refuses.value and not any(item.namespace and rule in item.rules for item in egress.leaving(ir)):
-            out.finding("MP724", rule.refuses, document=rule.document, disposition="dropped", object=rule.subject_name, namespaces="none")
+            out.finding(
+                "MP724",
+                rule.refuses,
+                document=rule.document,
+                disposition="dropped",
+                object=rule.subject_name,
+                namespaces="none",
+                steps=WHOLE_MESH,
+            )
         elif not rule.namespace and rule.refuses.value:
             names = sorted({item.namespace for item in egress.leaving(ir) if rule in item.rules})
-            out.finding("MP724", rule.refuses, document=rule.document, object=rule.subject_name, namespaces=", ".join(names))
+            out.finding(
+                "MP724", rule.refuses, document=rule.document, object=rule.subject_name, namespaces=", ".join(names), steps=WHOLE_MESH
+            )
         elif not rule.namespace:
             out.imply("Linkerd lets everything leave that no EgressNetwork refuses", rule.refuses)
         if rule.refuses.value and rule.visible is not None and any(fact.value != "*/*" for fact in rule.visible):
@@ -229,7 +239,7 @@ def _too_old(ir: IR, out: Output) -> None:
             shown = rule.refuses.holding("REGISTRY_ONLY")
             out.lost(
                 shown, document=rule.document, affects=affected(ir, Ref(rule.namespace, "")),
-                explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open")),
+                explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open", "spoken")),
             )  # fmt: skip
             out.ignore("says whose traffic the setting is for", rule.selector)
         elif not rule.silenced:
@@ -256,6 +266,7 @@ class _Home:
     affects: tuple[Affected, ...]
     out: Output
     options: Options
+    elsewhere: frozenset[str]  # the namespaces that have rules
     own: dict[int, str] = field(default_factory=dict)  # the networks of single destinations, by document
 
     @property
@@ -268,7 +279,7 @@ class _Home:
         return gather(*(rule.visible for rule in self.refusing if rule.visible is not None))
 
 
-def _namespace(namespace: str, ir: IR, out: Output, options: Options) -> None:
+def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: frozenset[str]) -> None:
     """The egress network of one namespace with its routes."""
     here = [item for item in egress.leaving(ir) if item.namespace == namespace]
     rules = list(dict.fromkeys(rule for item in here for rule in item.rules if rule.said))
@@ -292,7 +303,15 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options) -> None:
     else:
         network.note(f"names what leaves {namespace}; the rest may leave too")
     home = _Home(
-        namespace, name, deciding, denies, in_namespaces(ir, {namespace}, "default", "open"), affected(ir, Ref(namespace, "")), out, options
+        namespace,
+        name,
+        deciding,
+        denies,
+        in_namespaces(ir, {namespace}, "default", "open", "spoken"),
+        affected(ir, Ref(namespace, "")),
+        out,
+        options,
+        ruled,
     )
     for rule in rules:
         if rule.selector.value.everything:
@@ -414,7 +433,8 @@ def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: st
     obj.set((*parent, "group"), "policy.linkerd.io", port.protocol, outside.ref)
     obj.set((*parent, "kind"), "EgressNetwork", port.protocol, outside.ref)
     obj.set((*parent, "name"), network, port.number, outside.ref)
-    obj.set((*parent, "port"), port.number.value, port.number, home.told)
+    shown = outside.seen_by is not None and home.elsewhere - set(outside.seen_by)
+    obj.set((*parent, "port"), port.number.value, port.number, home.told, *(outside.exports if shown else ()))
     for number, host in enumerate(outside.hosts if protocol != "tcp" else ()):
         obj.set(("spec", "hostnames", number), host.value, host)
     backend = {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": network, "port": port.number.value}
@@ -442,9 +462,7 @@ def _leftovers(outside: Outside, ruled: set[str], out: Output) -> None:
     if left:
         out.ignore("no namespace of the bundle has a client that is told about it", left)
     reason = "who is shown a destination decides only where the rest is refused"
-    if outside.seen_by is not None and ruled - set(outside.seen_by):
-        out.finding("MP726", *outside.exports, document=outside.document, disposition="approximated", object=outside.subject_name)
-    else:
+    if outside.seen_by is None or not ruled - set(outside.seen_by):
         out.ignore(reason, *outside.exports)
 
 
@@ -476,7 +494,7 @@ def _shared(ir: IR, out: Output, options: Options) -> None:
         if shared.prefers is not None and out.source != "istio":  # of Istio's, the finding of the DestinationRule speaks
             out.finding(
                 "MP511", shared.prefers, document=shared.document, disposition="dropped", affects=affected(ir, ref),
-                explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first",
+                explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first", instead=BALANCES["linkerd"],
             )  # fmt: skip
         if not shared.offered:
             continue  # the entry's own finding says what is to be done in the other cluster
@@ -492,12 +510,6 @@ def _shared(ir: IR, out: Output, options: Options) -> None:
             obj.note(f"used by other clusters, as {shared.because} says")
         suffix = "federated" if merged else "CLUSTER"
         out.finding("MP725", document=shared.document, affects=affected(ir, ref), service=str(ref), name=f"{ref.name}-{suffix}")
-        if shared.mode.value == "gateway" and _guarded(service, ir):
+        if shared.mode.value == "gateway" and guarded(ref, ir):
             out.finding("MP717", document=shared.document, affects=affected(ir, ref), service=str(ref), trust_domain=options.trust_domain)
         out.command("linkerd multicluster install | kubectl apply -f -", shared.mode)
-
-
-def _guarded(service: Service, ir: IR) -> bool:
-    """Whether a policy says who may call the workloads behind a Service."""
-    behind = [workload for workload in ir.world.of_namespace(service.ref.namespace) if service in ir.world.services_of(workload)]
-    return any(policy.subject.value.contains(item.ref.namespace, item.labels) for policy in ir.policies for item in behind)

@@ -11,13 +11,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import exposure
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.exposure import Locality, inert, locality_of
+from meshport.ir.exposure import LOCALITY
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather
 
@@ -192,33 +193,10 @@ def _defaults(policy: ServicePolicy, breaker: Breaker, affects: tuple[Affected, 
         )  # fmt: skip
 
 
-def _locality_out(policy: ServicePolicy, locality: Locality, affects: tuple[Affected, ...], out: Output) -> None:
-    """Preference for near endpoints, which Linkerd has not; what is switched off, or has no breaker that it acts by, decides nothing."""
-    dead = inert(policy)
-    out.ignore("decides nothing: it is switched off, or there is no outlierDetection that it acts by", *dead)
-    subjects = (f"sharing of Service {policy.service.value}",) if policy.service is not None else ()
-    explained = explains_policy(policy, *locality.paths) | {(subject, "prefers") for subject in subjects}
-    order = [fact for fact in (*locality.failover, *locality.priority) if fact not in dead]
-    if order or (locality.enabled is not None and locality.enabled not in dead):
-        setting = f"failover goes from {' and '.join(fact.value for fact in order)}" if locality.failover else "near endpoints go first"
-        because = [fact for fact in (locality.enabled, *order) if fact is not None]
-        out.finding(
-            "MP511", *because, document=policy.document, disposition="dropped", affects=affects, explains=explained, feature="locality.failover",
-            subject=policy.subject_name, setting=setting,
-        )  # fmt: skip
-    if locality.distribute and locality.distribute[0] not in dead:
-        out.finding(
-            "MP513", *locality.distribute, document=policy.document, disposition="dropped", affects=affects, explains=explained,
-            subject=policy.subject_name, setting="; ".join(fact.value for fact in locality.distribute),
-        )  # fmt: skip
-
-
 def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> None:
-    locality = locality_of(policy)
-    if locality is not None:
-        _locality_out(policy, locality, affects, out)
+    exposure.locality(policy, affects, out)
     for path, fact in policy.extras:
-        if locality is not None and path in locality.paths:
+        if path.startswith(LOCALITY):
             continue
         if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
             out.ignore("what every mesh does by itself between two of its workloads", fact)

@@ -1,0 +1,280 @@
+"""How Cilium says what lies beyond the cluster: egress rules by DNS name and address, global Services of a Cluster Mesh.
+
+One egress rule closes the whole direction, and names are known only from DNS answers that a rule lets through the DNS proxy
+(docs.cilium.io, security/policy/layer3 and network/clustermesh/services).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects import naming
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.exposure import LINKING, affected, beyond, decorated, drop_marks, guarded, in_namespaces, offered, said_by_endpoints
+from meshport.dialects.output import Obj, Output
+from meshport.effective import egress
+from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
+from meshport.ir.model import IR
+from meshport.ir.routing import gather
+from meshport.mapping.bound import Bound
+
+API, KIND = "cilium.io/v2", "CiliumNetworkPolicy"
+GLOBAL, AFFINITY = "service.cilium.io/global", "service.cilium.io/affinity"
+DNS: dict[str, Any] = {
+    "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}],
+    "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}],
+}
+OTHER_PROTOCOLS: tuple[dict[str, Any], ...] = (
+    {"toPorts": [{"ports": [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]}]},
+    {"icmps": [{"fields": [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]}]},
+)
+WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespaces that the bundle does not show"
+
+
+# -- lift
+
+
+def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """Services that clusters share; of an output that is read back, what leaves too.
+
+    As a source, Cilium's egress rules stay in force beside the mesh, so they are not said again in its words.
+    """
+    for ref, service in sorted(ir.world.services.items()):
+        root = Cursor.root(bound, service.document)
+        notes = root.at("metadata", "annotations")
+        mark = notes.text(GLOBAL)
+        if mark is None or mark.value.lower() != "true":
+            continue
+        prefers = notes.text(AFFINITY)
+        known = root.ref().holding(ref)
+        near = prefers if prefers is not None and prefers.value in ("local", "remote") else None
+        ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=offered(ref, ir)))
+    if options.source == "cilium":
+        return
+    for number in by_kind.get(("cilium.io", KIND), []):
+        _policy(Cursor.root(bound, number), options, ir)
+
+
+def _policy(root: Cursor, options: Options, ir: IR) -> None:
+    spec = root.at("spec")
+    rules = spec.each("egress")
+    if not rules:
+        return
+    ref = root.ref()
+    namespace = ref.value.namespace or options.default_namespace
+    subject = spec.selector("endpointSelector")
+    ir.egress.append(
+        EgressDefault(ref, KIND, root.number, namespace, subject, Fact(True, spec.at("egress").src, "egress.mode"), src=spec.src)
+    )
+    for rule in rules:
+        hosts = tuple(
+            fact.map(lambda text: text.replace("**.", "*.", 1))
+            for item in rule.each("toFQDNs")
+            if (fact := item.text("matchName") or item.text("matchPattern")) is not None
+        )
+        addresses = rule.strings("toCIDR")
+        world = any(fact.value == "world" for fact in rule.strings("toEntities"))
+        ports = tuple(
+            OutsidePort(number.map(int), Fact("tcp", number.src, "egress.port"), None, number.src)
+            for group in rule.each("toPorts")
+            for item in group.each("ports")
+            if (number := item.text("port")) is not None and number.value.isdigit()
+        )
+        if ports and (hosts or addresses or world):
+            resolution = Fact("DNS", NOWHERE, "egress.resolution") if hosts else None
+            ir.outside.append(Outside(ref, KIND, root.number, hosts, addresses, ports, resolution=resolution, seen_by=(namespace,)))
+
+
+# -- lower
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Egress policies for the workloads whose way out is closed, annotations on shared Services; where everything may leave, nothing is needed."""
+    beyond(ir, out)
+    _shared(ir, out, options)
+    for rule in ir.egress:
+        if rule.silenced or not rule.said:
+            out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
+    for outside in ir.outside:
+        out.ignore("a name of a port, or of the network that a route is on, decides nothing by itself", outside.inert)
+        decorated(outside, ir, out)
+        if outside.hosts or outside.addresses:
+            said_by_endpoints(outside, out)
+    closed: dict[tuple[str, EgressDefault], list[str]] = {}
+    for item in egress.leaving(ir):
+        for rule in item.rules:
+            if rule.refuses.value and not rule.networks:
+                closed.setdefault((item.namespace, rule), []).append(item.subject)
+    for (namespace, rule), _ in sorted(closed.items(), key=lambda entry: (entry[0][0], entry[0][1].ref.value)):
+        _write(namespace, rule, ir, out, options)
+    for rule in ir.egress:
+        if not rule.silenced and rule.said:
+            _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out)
+    _leftovers(ir, out)
+
+
+def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Options) -> None:
+    """The policy of one rule in one namespace."""
+    name = "egress" if rule.selector.value.everything else naming.name("egress", rule.ref.value.name)
+    name = naming.unique(name, lambda wanted: out.taken(API, KIND, Ref(namespace, wanted)))
+    obj = out.object(API, KIND, Ref(namespace, name), owner=rule.document, group="egress", rank=50)
+    because = gather(rule.refuses, rule.place)
+    _subject(obj, namespace, rule, ir, out)
+    found: list[dict[str, Any]] = [DNS, {"toEntities": ["cluster"]}]
+    for entry in found:
+        _add(obj, entry, because)
+    for outside in ir.outside:
+        _opening(obj, namespace, rule, outside, ir, out, options)
+    for entry in OTHER_PROTOCOLS:
+        _add(obj, entry, because)
+    obj.note(
+        f"what leaves is refused unless a rule names it ({rule.subject_name}); names come from the cluster's DNS, and the mesh governed TCP alone"
+    )
+    explained = in_namespaces(ir, {namespace}, "spoken")
+    out.finding("MP726", document=rule.document, affects=affected(ir, Ref(namespace, "")), explains=explained, namespace=namespace)
+
+
+def _add(obj: Obj, entry: dict[str, Any], *because: Any) -> None:
+    number = len(obj.value.get("spec", {}).get("egress", []))
+    obj.set(("spec", "egress", number), entry, *because)
+
+
+def _subject(obj: Obj, namespace: str, rule: EgressDefault, ir: IR, out: Output) -> None:
+    """The pods of the rule, without those that a narrower rule of the source has: Cilium's policies add up, the source's do not."""
+    selector: dict[str, Any] = rule.selector.value.manifest()
+    narrower = [
+        other for other in ir.egress if other.namespace == rule.namespace and not other.selector.value.everything and not other.silenced
+    ]
+    because: list[Any] = [rule.refuses, rule.selector]
+    for other in narrower if rule.selector.value.everything else ():
+        because.append(other.selector)
+        if len(other.selector.value.labels) == 1:
+            key, value = other.selector.value.labels[0]
+            selector.setdefault("matchExpressions", []).append({"key": key, "operator": "NotIn", "values": [value]})
+        else:
+            out.finding(
+                "MP720", other.selector, document=other.document, disposition="approximated", affects=affected(ir, Ref(namespace, "")),
+                explains=in_namespaces(ir, {namespace}, "default", "open", "spoken"), object=rule.subject_name,
+                reason=f"the workloads {other.selector.value} have a rule of their own, and no selector takes exactly these out",
+            )  # fmt: skip
+    obj.set(("spec", "endpointSelector"), selector, *because)
+
+
+def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
+    """Rules for one destination: by name, by address, or for a port of any address outside."""
+    told = gather(rule.visible or (), outside.exports, outside.ref if outside.kind.endswith("Route") else ())
+    hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
+    named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]
+    plain = [port for port in outside.ports if port.protocol.value == "tcp"]
+    if hosts and not outside.addresses and not egress.passes_any(outside):
+        named, plain = [*named, *plain], []
+    if hosts and named:
+        entries = [_fqdn(host, outside, namespace, ir, out, options) for host in hosts]
+        _add(obj, {"toFQDNs": entries, "toPorts": _ports(named)}, *hosts, *_spoken(named), told)
+    if outside.addresses and plain and (hosts or not outside.hosts):
+        cidrs = [egress.network(item.value) for item in outside.addresses]
+        _add(obj, {"toCIDR": cidrs, "toPorts": _ports(plain)}, *outside.addresses, *_spoken(plain), told)
+    elif plain and (hosts or not outside.hosts):
+        _add(obj, {"toEntities": ["world"], "toPorts": _ports(plain)}, *_spoken(plain), told)
+    if hosts or not outside.hosts:
+        obj.add_origin(outside.document)
+
+
+def _ports(ports: list[OutsidePort]) -> list[dict[str, Any]]:
+    return [{"ports": [{"port": str(port.number.value), "protocol": "TCP"} for port in ports]}]
+
+
+def _spoken(ports: list[OutsidePort]) -> list[Fact[Any]]:
+    return [fact for port in ports for fact in (port.number, port.protocol)]
+
+
+def _fqdn(host: Fact[str], outside: Outside, namespace: str, ir: IR, out: Output, options: Options) -> dict[str, str]:
+    """A name, or a pattern for every name below one: `**.` since 1.19, before it `*.` for one level."""
+    if not host.value.startswith("*"):
+        return {"matchName": host.value.lower()}
+    if _since(options, (1, 19)):
+        return {"matchPattern": "**" + host.value[1:].lower()}
+    out.finding(
+        "MP720", host, document=outside.document, disposition="approximated", affects=affected(ir, Ref(namespace, "")), severity="warning",
+        object=outside.subject_name, reason=f"{host.value} opens names one level below alone, as patterns did before Cilium 1.19",
+    )  # fmt: skip
+    return {"matchPattern": host.value.lower()}
+
+
+def _since(options: Options, release: tuple[int, int]) -> bool:
+    return tuple(int(part) for part in options.target_version.split(".")[:2]) >= release
+
+
+def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output) -> None:
+    """What is to be said of a rule beside the policies that it became."""
+    if not rule.refuses.value:
+        out.imply("Cilium lets everything leave that no egress rule is for", rule.refuses, rule.selector, rule.src)
+        return
+    if rule.networks:
+        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
+        out.finding(
+            "MP721", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
+            explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open")),
+            effect="widens", object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks),
+            outcome="they are not refused unless the rest is",
+        )  # fmt: skip
+    if not rule.namespace:
+        out.finding(
+            "MP724", *(() if namespaces else (rule.refuses,)), document=rule.document, disposition=None if namespaces else "dropped",
+            object=rule.subject_name, namespaces=", ".join(sorted(namespaces)) or "none", steps=WHOLE_MESH,
+        )  # fmt: skip
+    elif not namespaces:
+        out.imply("the bundle has no workload that it is for", rule.refuses, rule.selector)
+    if rule.visible is not None and any(fact.value != "*/*" for fact in rule.visible):
+        out.finding(
+            "MP719", *rule.visible, document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
+            object=rule.subject_name, hosts=", ".join(fact.value for fact in rule.visible),
+        )  # fmt: skip
+
+
+def _leftovers(ir: IR, out: Output) -> None:
+    """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
+    reached = set(out.implied) | set(out.irrelevant)
+    for obj in out.objects.values():
+        for src in obj.sources.values():
+            reached |= src
+    for finding in out.findings:
+        if finding.disposition is not None:
+            reached.update(finding.leaves)
+    for outside in ir.outside:
+        if not outside.hosts and outside.services:
+            continue
+        if outside.resolution is not None:
+            out.imply("the client resolves names by itself", outside.resolution)
+        src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
+        out.imply("everything may leave, or the rest of the destination says it", src)
+
+
+# -- Services that clusters share
+
+
+def _shared(ir: IR, out: Output, options: Options) -> None:
+    """`service.cilium.io/global` on every Service that clusters share, also where the own cluster has no pod for it."""
+    for shared in ir.shared:
+        ref = shared.service.value
+        drop_marks(out, shared)
+        service = ir.world.services.get(ref)
+        if service is None:
+            continue  # the finding of the entry asks for it
+        obj = out.change(service.document, group=f"service {ref.name}", rank=20)
+        obj.add_origin(shared.document)
+        obj.set(("metadata", "annotations", GLOBAL), "true", shared.mode)
+        if shared.prefers is not None:
+            obj.set(("metadata", "annotations", AFFINITY), shared.prefers.value, shared.prefers, shared.mode)
+        if shared.because:
+            obj.note(f"shared by clusters, as {shared.because} says")
+        out.install("cilium", "clustermesh.useAPIServer", True, shared.mode)
+        out.command("cilium clustermesh enable", shared.mode)
+        if ir.mesh == "linkerd":
+            out.finding(
+                "MP722", document=shared.document, affects=affected(ir, ref), service=str(ref), joins="Cilium", steps=LINKING["cilium"]
+            )
+        if guarded(ref, ir) and _since(options, (1, 19)):
+            out.finding("MP723", document=shared.document, affects=affected(ir, ref), service=str(ref))
