@@ -179,4 +179,4 @@ def drop_marks(out: Output, shared: SharedService) -> None:
             binding = mark(out, what, key)
             if binding is not None and binding.feature in MARKS:
                 obj = out.change(shared.document, group=f"service {document.name}", rank=20)
-                obj.drop(("metadata", what, key), shared.mode, shared.prefers)
+                obj.drop(("metadata", what, key), shared.prefers if binding.feature == "locality.failover" else shared.mode)
