@@ -164,6 +164,7 @@ def _in_force(beside: IR, back: IR) -> None:
     back.world, back.raw_paths, back.enrols, back.open_probes = beside.world, beside.raw_paths, beside.enrols, beside.open_probes
     back.transport, back.policies, back.admissions = beside.transport, beside.policies, beside.admissions
     back.ports, back.beside, back.trust_domain = beside.ports, beside.beside, beside.trust_domain
+    back.outside, back.egress_defaults, back.shared = beside.outside, beside.egress_defaults, beside.shared
 
 
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:

@@ -41,7 +41,7 @@ class Leaving:
 
 def leaving(ir: IR) -> list[Leaving]:
     """Every workload of the mesh in a namespace that a rule is for, and such namespaces in which no workload is known."""
-    acting = [rule for rule in ir.egress if not rule.silenced]
+    acting = [rule for rule in ir.egress_defaults if not rule.silenced]
     names = {rule.namespace for rule in acting if rule.namespace}
     if any(not rule.namespace for rule in acting):
         names |= enrolled(ir)

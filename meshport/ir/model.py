@@ -71,7 +71,7 @@ class IR:
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     outside: list[Outside] = field(default_factory=list)
-    egress: list[EgressDefault] = field(default_factory=list)
+    egress_defaults: list[EgressDefault] = field(default_factory=list)
     shared: list[SharedService] = field(default_factory=list)
     links: list[ClusterLink] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)

@@ -65,7 +65,7 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
     ref = root.ref()
     namespace = ref.value.namespace or options.default_namespace
     subject = spec.selector("endpointSelector")
-    ir.egress.append(
+    ir.egress_defaults.append(
         EgressDefault(ref, KIND, root.number, namespace, subject, Fact(True, spec.at("egress").src, "egress.mode"), src=spec.src)
     )
     for rule in rules:
@@ -94,7 +94,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     """Egress policies for the workloads whose way out is closed, annotations on shared Services; where everything may leave, nothing is needed."""
     beyond(ir, out)
     _shared(ir, out, options)
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if rule.silenced or not rule.said:
             out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
     for outside in ir.outside:
@@ -109,7 +109,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 closed.setdefault((item.namespace, rule), []).append(item.subject)
     for (namespace, rule), _ in sorted(closed.items(), key=lambda entry: (entry[0][0], entry[0][1].ref.value)):
         _write(namespace, rule, ir, out, options)
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if not rule.silenced and rule.said:
             _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out)
     _leftovers(ir, out)
@@ -145,7 +145,9 @@ def _subject(obj: Obj, namespace: str, rule: EgressDefault, ir: IR, out: Output)
     """The pods of the rule, without those that a narrower rule of the source has: Cilium's policies add up, the source's do not."""
     selector: dict[str, Any] = rule.selector.value.manifest()
     narrower = [
-        other for other in ir.egress if other.namespace == rule.namespace and not other.selector.value.everything and not other.silenced
+        other
+        for other in ir.egress_defaults
+        if other.namespace == rule.namespace and not other.selector.value.everything and not other.silenced
     ]
     because: list[Any] = [rule.refuses, rule.selector]
     for other in narrower if rule.selector.value.everything else ():

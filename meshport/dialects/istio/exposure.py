@@ -37,7 +37,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for number in by_kind.get(("networking.istio.io", "ServiceEntry"), []):
         ir.outside.append(_entry(Cursor.root(bound, number), options))
     for number in by_kind.get(("networking.istio.io", "Sidecar"), []):
-        ir.egress.append(_sidecar(Cursor.root(bound, number), options, ir))
+        ir.egress_defaults.append(_sidecar(Cursor.root(bound, number), options, ir))
     _one_a_namespace(bound, ir)
     for number in by_kind.get(("networking.istio.io", "WorkloadEntry"), []):
         root = Cursor.root(bound, number)
@@ -146,11 +146,11 @@ def _one_a_namespace(bound: Bound, ir: IR) -> None:
         return (str(made.value) if made else "9"), rule.ref.value.name
 
     first: dict[str, EgressDefault] = {}
-    for rule in sorted((rule for rule in ir.egress if rule.selector.value.everything), key=age):
+    for rule in sorted((rule for rule in ir.egress_defaults if rule.selector.value.everything), key=age):
         first.setdefault(rule.ref.value.namespace, rule)
-    for number, rule in enumerate(ir.egress):
+    for number, rule in enumerate(ir.egress_defaults):
         if rule.selector.value.everything and first[rule.ref.value.namespace] is not rule:
-            ir.egress[number] = replace(
+            ir.egress_defaults[number] = replace(
                 rule, silenced=f"Sidecar {first[rule.ref.value.namespace].ref.value} is the one that counts in its namespace"
             )
 
@@ -196,7 +196,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     beyond(ir, out)
     for outside in ir.outside:
         out.ignore("a route of an egress network sends to that network by default", outside.inert)
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if rule.kind == "Sidecar":
             out.imply("stays as it is", rule.src, rule.selector)
         else:
@@ -236,7 +236,7 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     where = affected(ir, Ref(rule.namespace, ""))
     if rule.networks:
         facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
-        general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress)
+        general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress_defaults)
         if rule.refuses.value and general:
             out.imply("what no ServiceEntry names is refused in every network", rule.refuses, *facts)
             return

@@ -46,7 +46,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         rule = _network(Cursor.root(bound, number), options)
         if rule is not None:
             networks[rule.ref.value] = rule
-            ir.egress.append(rule)
+            ir.egress_defaults.append(rule)
     for (group, kind), numbers in sorted(by_kind.items()):
         if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
             for number in numbers:
@@ -168,10 +168,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     if out.source == "istio":
         _networks(ir, out)
     if out.source == "linkerd":
-        for kept in (*ir.egress, *ir.outside):
+        for kept in (*ir.egress_defaults, *ir.outside):
             out.imply("stays as it is", gather(kept) | (kept.src if isinstance(kept, EgressDefault) else NOWHERE))
         return
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if rule.silenced:
             out.ignore(rule.silenced, rule.src, rule.selector, *(rule.visible or ()))
         elif not rule.said:
@@ -184,13 +184,13 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         _too_old(ir, out)
         return
     closed = {item.namespace for item in egress.leaving(ir) if item.refuses}
-    ruled = {rule.namespace for rule in ir.egress if rule.namespace and rule.said and not rule.silenced} | closed
+    ruled = {rule.namespace for rule in ir.egress_defaults if rule.namespace and rule.said and not rule.silenced} | closed
     homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)}
     for namespace in sorted(ruled | homes):
         _namespace(namespace, ir, out, options, frozenset(ruled))
     for outside in ir.outside:
         _leftovers(outside, ruled, out)
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if rule.silenced:
             continue
         if not rule.namespace and rule.refuses.value and not any(item.namespace and rule in item.rules for item in egress.leaving(ir)):
@@ -234,7 +234,7 @@ def _homes(outside: Outside, ir: IR) -> tuple[str, ...]:
 
 
 def _too_old(ir: IR, out: Output) -> None:
-    for rule in ir.egress:
+    for rule in ir.egress_defaults:
         if not rule.silenced and rule.refuses.value:
             shown = rule.refuses.holding("REGISTRY_ONLY")
             out.lost(
@@ -283,7 +283,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
     """The egress network of one namespace with its routes."""
     here = [item for item in egress.leaving(ir) if item.namespace == namespace]
     rules = list(dict.fromkeys(rule for item in here for rule in item.rules if rule.said))
-    rules += [rule for rule in ir.egress if rule.namespace == namespace and rule not in rules and rule.said and not rule.silenced]
+    rules += [rule for rule in ir.egress_defaults if rule.namespace == namespace and rule not in rules and rule.said and not rule.silenced]
     refusing = [rule for rule in rules if rule.refuses.value]
     everybody = bool(here) and all(item.refuses for item in here)
     denies = bool(refusing) and (options.on_loss != "looser" or everybody)
