@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.istio import ambient, authorization, exposure, membership, modern, ports, proxies, resilience, routing, transport, waypoints
+from meshport.dialects.istio import (
+    ambient,
+    authorization,
+    exposure,
+    membership,
+    modern,
+    ports,
+    proxies,
+    resilience,
+    routing,
+    transport,
+    waypoints,
+)
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
