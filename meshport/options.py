@@ -61,7 +61,7 @@ def detect(bundle: Bundle, table: Table) -> str:
     if len(meshes) > 1:
         raise UsageError(f"the documents are of {' and '.join(meshes)}; say which to read with --from {meshes[0]} or --from {meshes[1]}")
     if "smi" in counts:
-        return "linkerd"
+        return "smi"
     if "gateway-api" in counts:
         return "gateway-api"
     raise UsageError("no document of a mesh was found; name the mesh with --from, and check the paths")

@@ -90,3 +90,38 @@ def test_a_group_that_is_not_there_makes_no_rule() -> None:
     assert [item.object["kind"] for item in result.manifests] == []
     assert "MP014" in {finding.code for finding in result.findings}
     assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_documents_of_smi_alone_are_read_as_smi_and_beside_a_mesh_as_its_own() -> None:
+    alone = meshport.convert(meshport.load_text(WORLD + split("v1alpha4", 9, 1)), target="istio")
+    assert alone.options.source == "smi"
+    profile = """---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: api.shop.svc.cluster.local, namespace: shop}
+spec: {routes: [{name: all, condition: {pathRegex: /.*}, timeout: 5s}]}
+"""
+    beside = meshport.convert(meshport.load_text(WORLD + split("v1alpha2", 9, 1) + profile), target="istio")
+    assert beside.options.source == "linkerd"
+
+
+def test_the_gateway_api_has_splits_and_no_access_control() -> None:
+    target = """---
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: callers, namespace: shop}
+spec:
+  destination: {kind: ServiceAccount, name: api, namespace: shop}
+  rules: [{kind: HTTPRouteGroup, name: testers}]
+  sources: [{kind: ServiceAccount, name: web, namespace: shop}]
+"""
+    pods = """---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec: {template: {metadata: {labels: {app: api}}, spec: {serviceAccountName: api, containers: [{name: app, image: api}]}}}
+"""
+    result = convert(WORLD + pods + GROUP + target + split("v1alpha4", 9, 1), "gateway-api")
+    assert [item.object["kind"] for item in result.manifests] == ["HTTPRoute"]
+    assert [item["kind"] for item in result.removals] == ["TrafficSplit"]
+    assert "TrafficTarget shop/callers stays with SMI" in " ".join(finding.message for finding in result.findings)

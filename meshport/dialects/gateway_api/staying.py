@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Affected, Finding
 from meshport.ir.base import Fact, Ref, Src
+from meshport.mapping.bound import MESH_NAMES
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -62,7 +63,7 @@ def stays(
     feature = next(name for name in (fact.feature for fact in facts) if _same(out, name, worst))
     values = {
         "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
-        "source": out.source.capitalize(),
+        "source": MESH_NAMES.get(out.source, out.source),
         "what": listed,
     }
     finding = out.finding(
