@@ -88,18 +88,15 @@ def _closes(review: Review, server: Manifest) -> None:
 
 def _clients(grant: Manifest) -> list[str]:
     """The callers that a ServerAuthorization admits, in words."""
-    client = grant.mapping("spec", "client")
-    mesh: Any = client.get("meshTLS")
-    mesh = mesh if isinstance(mesh, dict) else {}
     found = [
         f"ServiceAccount {item.get('namespace') or grant.namespace}/{item.get('name')}"
-        for item in mesh.get("serviceAccounts") or ()
+        for _, item in grant.each("spec", "client", "meshTLS", "serviceAccounts")
         if isinstance(item, dict)
     ]
-    found += [str(item) for item in mesh.get("identities") or ()]
-    if client.get("unauthenticated") is True:
+    found += [str(item) for _, item in grant.each("spec", "client", "meshTLS", "identities")]
+    if grant.get("spec", "client", "unauthenticated") is True:
         found.append("callers without identity")
-    if found and not client.get("networks"):
+    if found and not grant.get("spec", "client", "networks"):
         found[-1] += " (from the cluster's networks)"
     return found
 

@@ -5,9 +5,12 @@ The first part reads the examples themselves, where they are at hand; the rest s
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -529,3 +532,32 @@ def test_what_is_right_is_left_alone() -> None:
         'rules: {http: [{method: GET, path: "/api/.*"}]}}]}]}'
     )
     assert lint(text, "cilium") == []
+
+
+# -- hostile shapes
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_any_shape_is_read_without_a_traceback(number: int) -> None:
+    """Each value of the examples in turn is something else entirely."""
+    source = {2: "linkerd", 3: "cilium"}.get(number, "istio")
+    documents = [document.value for document in meshport.load_text(_example(number)).documents]
+    for path in list(_paths(documents, ())):
+        for odd in (None, 7, "x", [], {}, [1], {"a": 1}, [{}]):
+            mangled = copy.deepcopy(documents)
+            holder: Any = mangled
+            for step in path[:-1]:
+                holder = holder[step]
+            holder[path[-1]] = odd
+            meshport.lint(meshport.load_objects([item for item in mangled if isinstance(item, dict)]), source=source)
+
+
+def _paths(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    if path and path[1:2] not in (("apiVersion",), ("kind",)) and len(path) > 1:
+        yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from _paths(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index in range(len(value)):
+            yield from _paths(value[index], (*path, index))
