@@ -307,7 +307,13 @@ def _parented(document: Document, source: str) -> bool:
     parents = spec.get("parentRefs") if isinstance(spec, dict) else None
     if not isinstance(parents, list) or not parents:
         return False
+    if document.kind in ("TCPRoute", "TLSRoute") and source != "linkerd" and all(_of_a_service(item) for item in parents):
+        return False  # every mesh reads it alike, so that it stays
     return all(isinstance(item, dict) and (item.get("kind") in ("Service", "Server", "ServiceEntry", "EgressNetwork")) for item in parents)
+
+
+def _of_a_service(parent: Any) -> bool:
+    return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") == ""
 
 
 def _differs(obj: Obj, bundle: Bundle) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
+from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.exposure import LOCALITY, inert
@@ -75,6 +76,12 @@ def _places(world: World, routes: ServiceRoutes, named: set[int]) -> list[tuple[
     if routes.port is not None:
         return [(routes_subject(name, routes.port.value), routes.port.value)]
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
+    if (
+        known and routes.service is not None and routes.kind == "VirtualService"
+    ):  # its rules for HTTP do nothing where Istio takes a port for TCP
+        spoken = {port.number for port in world.services[routes.service.value].ports if speaks_http(port)}
+        known = tuple(port for port in known if port in spoken)
+        return [(routes_subject(name, port), port) for port in known]
     if known:
         return [(routes_subject(name, port), port) for port in known]
     return [(routes_subject(name), None), *((routes_subject(name, port), port) for port in sorted(named))]
@@ -173,14 +180,14 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
     shown.update({name: str(fact.value) for name, fact in rule.extras if name != "name"})
-    filters = _filters(rule.filters)
+    filters = _filters(rule.filters, world)
     for backend in rule.backends:
         if backend.filters:
-            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters)
+            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world)
     return {**out, "timeout": shown, "filters": filters}
 
 
-def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:
+def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for item in filters:
         if item.parts:
@@ -188,8 +195,17 @@ def _filters(filters: tuple[Filter, ...]) -> dict[str, Any]:
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = {
                 name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
                 for name, fact in sorted(item.parts, key=lambda part: part[0])
+                if not (item.kind == "mirror" and name == "port" and _only_port(item, world) == fact.value)
             }
     return out
+
+
+def _only_port(mirror: Filter, world: World) -> int | None:
+    """The port that copies go to where none is named: the only one of the Service."""
+    host = mirror.part("host")
+    labels = str(host.value).split(".") if host is not None else []
+    known = ports_of(world, Ref(labels[1], labels[0])) if len(labels) > 2 and labels[2] == "svc" else ()
+    return known[0] if len(known) == 1 else None
 
 
 def _shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:

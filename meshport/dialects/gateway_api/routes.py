@@ -175,10 +175,8 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             service = Fact(Ref(wanted, name.value), src, name.feature)
         elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
-        elif target is not None and target.value == "Server" and family == "linkerd":
-            continue  # a route that authorises; the lift of inbound policy reads it
-        elif target is not None and target.value == "EgressNetwork" and family == "linkerd":
-            continue  # a route out of the cluster; the lift of egress reads it
+        elif target is not None and target.value in ("Server", "EgressNetwork"):
+            continue  # a route that authorises, or one out of the cluster: Linkerd's lifts of those read it; no other mesh looks at it
         found.append(
             ServiceRoutes(
                 ref,

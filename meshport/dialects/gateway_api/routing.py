@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from meshport.dialects.gateway_api import gateways, routes
 from meshport.dialects.gateway_api.ingress import IngressLowering
 from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
-from meshport.dialects.gateway_api.service_routes import Lowering
+from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.writing import warn
+from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.ir.routing import ServiceRoutes
+from meshport.ir.routing import ServiceRoutes, explains
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -49,6 +50,7 @@ def lower(
         _one(item, seen, ir, out, options, inside)
         if len(out.objects) > before:
             written.update(item.documents or (item.document,))
+    _regrouped(out)
     for listed in outside.values():
         before = len(out.objects)
         ingress.of(listed, entries, ir, out, options).write()
@@ -75,8 +77,13 @@ def _one(
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))
+        if not item.gateways and any(rule.retry is None and not rule.answers for rule in item.rules):
+            place = item.service.value if item.service is not None else item.ref.value
+            affects = (Affected(place.namespace, place.name),)
+            default_retries(item, out, affects, explains(ir.world, item, "retries"))
     elif item.kind == "GRPCRoute":
-        _regrouped(item, out)
+        out.imply("stays as it is: a GRPCRoute ranks alike everywhere", item.src)
+        out.staying.update(item.documents or (item.document,))
     elif not item.mesh:
         if item.protocol != "http":
             say("MP306", protocol=item.protocol.upper())
@@ -85,11 +92,15 @@ def _one(
         inside(ir, out, options, item, service).write()
 
 
-def _regrouped(item: ServiceRoutes, out: Output) -> None:
-    """A GRPCRoute ranks alike everywhere; only the group of its parents is written `core` by some and is the empty one."""
-    for number in item.documents:
-        obj = out.change(number, group=f"service {item.service.value.name}" if item.service is not None else "", rank=30)
-        for index, parent in enumerate(obj.value["spec"].get("parentRefs") or ()):
-            if parent.get("group") == "core":
-                obj.set(("spec", "parentRefs", index, "group"), "", item.service)
-    out.imply("stays as it is", item.src)
+def _regrouped(out: Output) -> None:
+    """The group of a Service is empty; Linkerd also takes `core`, which is no group that an implementation has to know."""
+    for number, document in enumerate(out.bundle.documents):
+        if document.group != routes.GROUP or document.kind not in ("GRPCRoute", "TCPRoute", "TLSRoute"):
+            continue
+        spec = document.value.get("spec")
+        parents = spec.get("parentRefs") if isinstance(spec, dict) else None
+        for index, parent in enumerate(parents if isinstance(parents, list) else ()):
+            if isinstance(parent, dict) and parent.get("group") == "core":
+                leaf = document.leaves["spec"]["parentRefs"][index]["group"]
+                obj = out.change(number, group=f"service {parent.get('name')}", rank=30)
+                obj.set(("spec", "parentRefs", index, "group"), "", frozenset((leaf,)))

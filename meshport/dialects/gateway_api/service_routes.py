@@ -15,11 +15,12 @@ from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, 
 from meshport.dialects.gateway_api.patterns import simplest
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
 from meshport.dialects.gateway_api.writing import CODES
-from meshport.dialects.output import Obj
+from meshport.dialects.output import Obj, Output
+from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import Retry
-from meshport.ir.routing import Filter, RouteMatch, RouteRule, gather
+from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.mapping.table import version_key
 
 _SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511)
@@ -249,18 +250,22 @@ class Lowering(RouteLowering):
         obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src)
 
     def silent(self) -> None:
-        """Istio's own two retries: the rule of the table, once for a Service."""
-        if self.routes.family != "istio":
-            return
-        cell = self.out.table.support("retry.default-policy", self.out.target, self.out.target_version)
-        already = [item for item in self.out.findings if item.feature == "retry.default-policy" and item.affects == self.affects]
-        if already:
-            already[0].explains |= self.explained("retries")
-            return
-        fact = Fact("attempts: 2", NOWHERE, "retry.default-policy")
-        found = self.out.from_cell(cell, fact, document=self.routes.document, affects=self.affects, explains=self.explained("retries"))
-        if found is not None:
-            found.disposition = None
+        default_retries(self.routes, self.out, self.affects, self.explained("retries"))
+
+
+def default_retries(routes: ServiceRoutes, out: Output, affects: tuple[Affected, ...], explained: frozenset[tuple[str, str]]) -> None:
+    """Istio's own two retries, which a route does not speak of: by the row of the table, once for a Service."""
+    if routes.family != "istio":
+        return
+    already = [item for item in out.findings if item.feature == "retry.default-policy" and item.affects == affects]
+    if already:
+        already[0].explains |= explained
+        return
+    cell = out.table.support("retry.default-policy", out.target, out.target_version)
+    fact = Fact("attempts: 2", NOWHERE, "retry.default-policy")
+    found = out.from_cell(cell, fact, document=routes.document, affects=affects, explains=explained)
+    if found is not None:
+        found.disposition = None
 
 
 def rankable(rules: Sequence[RouteRule]) -> bool:

@@ -1,0 +1,138 @@
+"""Routes of the Gateway API as what a mesh has for them."""
+
+from __future__ import annotations
+
+from gateway_api_helper import WORLD, codes, convert, http_route, objects, plain, service, spec
+
+RULES = """
+  - matches: [{path: {type: PathPrefix, value: /api}}]
+    filters:
+    - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /v2}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: b1, port: 80}, percent: 5}}
+    backendRefs: [{name: b0, port: 80}]
+    timeouts: {request: 5s, backendRequest: 2s}
+    retry: {attempts: 2, codes: [503], backoff: 100ms}
+  - filters: [{type: CORS, cors: {allowOrigins: ["https://a.example"], maxAge: 60}}]
+    backendRefs: [{name: app, port: 80, weight: 9}, {name: b1, port: 80, weight: 1}]
+"""
+
+
+def test_to_istio_a_virtual_service() -> None:
+    result = convert(WORLD + http_route(RULES), "gateway-api", "istio")
+    assert spec(result, "VirtualService/app") == plain("""
+hosts: [app.shop.svc.cluster.local]
+http:
+- name: app
+  match: [{uri: {regex: "/api(?:/.*)?"}}]
+  timeout: 5s
+  retries: {attempts: 2, perTryTimeout: 2s, backoff: 100ms, retryOn: "503"}
+  route: [{destination: {host: b0.shop.svc.cluster.local, port: {number: 80}}}]
+  rewrite: {uriRegexRewrite: {match: ^/api, rewrite: /v2}}
+  mirrors: [{destination: {host: b1.shop.svc.cluster.local, port: {number: 80}}, percentage: {value: 5}}]
+- name: app-2
+  retries: {attempts: 0}
+  route:
+  - {destination: {host: app.shop.svc.cluster.local, port: {number: 80}}, weight: 90}
+  - {destination: {host: b1.shop.svc.cluster.local, port: {number: 80}}, weight: 10}
+  corsPolicy: {allowOrigins: [{exact: "https://a.example"}], maxAge: 60s}
+""")
+    assert result.install["helm_values"]["istiod"]["meshConfig"]["defaultHttpRetryPolicy"] == {"attempts": 0}
+    assert [(item["kind"], item["name"]) for item in result.removals] == [("HTTPRoute", "app")]
+
+
+def test_to_istio_the_route_itself_where_that_is_asked_for() -> None:
+    result = convert(WORLD + http_route(RULES), "gateway-api", "istio", routes="gateway-api")
+    assert (result.manifests, result.removals) == ([], [])
+    assert "MP406" in codes(result)
+    assert result.install["helm_values"]["istiod"]["meshConfig"]["defaultHttpRetryPolicy"] == {"attempts": 0}
+
+
+def test_to_linkerd_a_route_whose_parent_is_of_the_group_core() -> None:
+    rules = "[{matches: [{path: {type: Exact, value: /a}}], backendRefs: [{name: b0, port: 80}], timeouts: {request: 1m30s}}]"
+    result = convert(WORLD + http_route(rules), "gateway-api", "linkerd")
+    assert spec(result, "HTTPRoute/app") == plain("""
+parentRefs: [{group: core, kind: Service, name: app, port: 80}]
+rules: [{matches: [{path: {type: Exact, value: /a}}], backendRefs: [{name: b0, port: 80}], timeouts: {request: 90s}}]
+""")
+    assert codes(result) == ["MP367"]  # nobody is enrolled by a route
+
+
+def test_to_linkerd_a_rewrite_leaves_its_rule_out() -> None:
+    result = convert(WORLD + http_route(RULES), "gateway-api", "linkerd")
+    assert [rule.get("matches") for rule in spec(result, "HTTPRoute/app")["rules"]] == [None]
+    assert [finding.severity for finding in result.findings if finding.code == "MP351"] == ["error"]
+
+
+def test_onto_itself_nothing_changes() -> None:
+    result = convert(WORLD + http_route(RULES), "gateway-api", "gateway-api")
+    assert (result.manifests, result.findings, result.removals) == ([], [], [])
+
+
+def test_ingress_stays_as_it_is() -> None:
+    ingress = (
+        http_route("[{backendRefs: [{name: app, port: 80}]}]", "[{name: public}]")
+        + """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+    )
+    for target in ("istio", "linkerd"):
+        result = convert(WORLD + ingress, "gateway-api", target)
+        assert (result.manifests, result.removals) == ([], [])
+
+
+def test_a_rule_without_backends_answers_500() -> None:
+    result = convert(WORLD + http_route("[{matches: [{path: {type: Exact, value: /a}}]}]"), "gateway-api", "istio")
+    assert spec(result, "VirtualService/app")["http"][0]["directResponse"] == {"status": 500}
+
+
+def test_exact_goes_before_the_longest_prefix() -> None:
+    rules = """
+  - {matches: [{path: {type: PathPrefix, value: /}}], backendRefs: [{name: app, port: 80}]}
+  - {matches: [{path: {type: PathPrefix, value: /a/b}}], backendRefs: [{name: b0, port: 80}]}
+  - {matches: [{path: {type: Exact, value: /a}}], backendRefs: [{name: b1, port: 80}]}
+"""
+    result = convert(WORLD + http_route(rules), "gateway-api", "istio")
+    hosts = [rule["route"][0]["destination"]["host"].partition(".")[0] for rule in spec(result, "VirtualService/app")["http"]]
+    assert hosts == ["b1", "b0", "app"]
+
+
+def test_a_route_on_tcp_stays() -> None:
+    route = """---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: db, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: db, port: 5432}], rules: [{backendRefs: [{name: db-2, port: 5432}]}]}
+"""
+    result = convert(service("db", ports="[{name: tcp, port: 5432}]") + route, "gateway-api", "istio")
+    assert (objects(result), result.removals) == ({}, [])
+
+
+PROFILE = """---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: app.shop.svc.cluster.local, namespace: shop}
+spec:
+  routes:
+  - {name: one, condition: {method: GET, pathRegex: "/users/[^/]+"}, timeout: 5s}
+  - {name: all, condition: {method: POST, pathRegex: /users}, timeout: 10s}
+---
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: app, namespace: shop}
+spec: {service: app, backends: [{service: b0, weight: 900}, {service: b1, weight: 100}]}
+"""
+
+
+def test_from_linkerd_to_istio_as_routes_of_the_gateway_api() -> None:
+    result = convert(WORLD + PROFILE, "linkerd", "istio", routes="gateway-api")
+    assert list(objects(result)) == ["HTTPRoute/app"]
+    rules = spec(result, "HTTPRoute/app")["rules"]
+    assert [(rule["matches"][0]["path"], rule.get("timeouts", {}).get("request")) for rule in rules] == [
+        ({"type": "RegularExpression", "value": "/users/[^/]+"}, "5s"),
+        ({"type": "Exact", "value": "/users"}, "10s"),
+        ({"type": "RegularExpression", "value": "/.*"}, None),
+    ]
+    assert all([item["weight"] for item in rule["backendRefs"]] == [9, 1] for rule in rules)
