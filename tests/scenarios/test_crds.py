@@ -60,6 +60,12 @@ def test_several_clusters(target: str) -> None:
     assert violations(corpus("hybrid-cloud/istio"), "istio", target) == []
 
 
+@pytest.mark.parametrize(("folder", "source"), [("ecommerce/istio", "istio"), ("saas-api/linkerd", "linkerd")])
+@pytest.mark.parametrize("version", ["1.1", "1.3", "1.4", "1.6"])
+def test_the_gateway_api(folder: str, source: str, version: str) -> None:
+    assert violations(corpus(folder), source, "gateway-api", target_version=version) == []
+
+
 @pytest.mark.parametrize("version", ["2.14", "2.16", "2.19"])
 def test_older_linkerds(version: str) -> None:
     assert violations(corpus("ecommerce/istio"), "istio", "linkerd", target_version=version) == []

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 def lower(ir: IR, out: Output) -> None:
     """Account for every policy of a Service: a DestinationRule that only defines subsets is done with, any other one stays."""
     documents: dict[int, list[ServicePolicy]] = {}
+    standing = [routes for routes in ir.routes if routes.document not in out.removed]
+    asked = {
+        backend.host.value
+        for routes in standing for rule in routes.rules for backend in rule.backends if backend.subset is not None
+    }  # fmt: skip
     for policy in ir.service_policies:
         for reason, src in policy.silenced:
             out.ignore(reason, src)
@@ -28,11 +33,15 @@ def lower(ir: IR, out: Output) -> None:
         hosts = [policy.host for policy in listed]
         if not facts:
             if document.group:
-                out.imply(
-                    "says nothing that the routes and their Services do not say", gather(hosts, *(policy.exports for policy in listed))
-                )
-                out.imply("an empty policy does nothing", *(policy.src for policy in listed))
-                out.remove(number, "it says nothing that the routes, their Services and the mesh do not say without it")
+                said = gather(hosts, *(policy.exports for policy in listed)) | frozenset().union(*(policy.src for policy in listed))
+                hosts_of_subsets = {policy.host.value for policy in listed if policy.subset}
+                if not hosts_of_subsets:
+                    out.imply("stays as it is: it says what the mesh does by itself", said)
+                elif hosts_of_subsets & asked:
+                    out.imply("stays as it is: rules that could not be converted send to its subsets", said)
+                else:
+                    out.imply("says nothing that the routes and their Services do not say", said)
+                    out.remove(number, "the subsets that it defines are Services now, and it says nothing else")
             continue
         explained = frozenset(pair for policy in listed for pair in (*explains_breaker(policy, "*"), *explains_policy(policy, "*")))
         affects = tuple(
