@@ -74,8 +74,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is", routes.src)
         elif options.routes == "gateway-api" and routes.kind in ("HTTPRoute", "GRPCRoute") and routes.family in ("cilium", "gateway-api"):
             out.imply("stays as it is: Istio reads it too", routes.src)
-            for number in routes.documents:
-                out.change(number)
+            out.staying.update(routes.documents)
             out.finding(
                 "MP406", document=routes.document, subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 explains=explains(ir.world, routes, "retries"),
