@@ -163,7 +163,7 @@ def _in_force(beside: IR, back: IR) -> None:
     """Give what was read back the policies that are left in the cluster, where the target has none of its own: the source mesh still acts on them."""
     back.world, back.raw_paths, back.enrols, back.open_probes = beside.world, beside.raw_paths, beside.enrols, beside.open_probes
     back.transport, back.policies, back.admissions = beside.transport, beside.policies, beside.admissions
-    back.ports, back.beside, back.trust_domain = beside.ports, beside.beside, beside.trust_domain
+    back.ports, back.proxies, back.beside, back.trust_domain = beside.ports, beside.proxies, beside.beside, beside.trust_domain
     back.outside, back.egress_defaults, back.shared = beside.outside, beside.egress_defaults, beside.shared
 
 

@@ -60,7 +60,7 @@ class IR:
     mesh: str
     world: World
     raw_paths: bool = False  # whether paths are matched as sent, with dot segments unresolved
-    enrols: bool = True  # whether pods take part one by one; False where the mesh governs every pod of the cluster, or nobody
+    enrols: bool = True  # whether pods take part one by one; False where the mesh governs every pod of the cluster
     open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)

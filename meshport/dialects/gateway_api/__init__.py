@@ -25,7 +25,7 @@ class GatewayAPI:
         from meshport.dialects.gateway_api import routing
         from meshport.ir.model import IR
 
-        ir = IR("gateway-api", kubernetes.lift(bound, options.default_namespace), enrols=False)
+        ir = IR("gateway-api", kubernetes.lift(bound, options.default_namespace))
         numbers = [number for number, mine in enumerate(bound.mesh) if mine and number not in bound.broken]
         routing.lift(bound, numbers, ir.world, options, ir)
         return ir
