@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,20 @@ def test_linkerds_egress_network_is_the_same_policy() -> None:
     result = convert(text, "linkerd")
     assert opened(result) == [{"toFQDNs": [{"matchName": "api.example.com"}], "toPorts": ports(443)}]
     assert whole(result)
+
+
+def test_a_route_that_asks_for_more_than_a_host_opens_nothing() -> None:
+    text = namespace(mesh="linkerd") + workload("web") + network("Deny")
+    result = convert(text + route("HTTPRoute", 80, "api.example.com", rules="[{matches: [{method: GET}]}]"), "linkerd")
+    assert opened(result) == []
+    assert codes(result, "error") == ["MP720"]
+    assert whole(result)
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_every_leaf_of_what_leaves_is_accounted_for(mesh: str) -> None:
+    bundle = Path(__file__).parents[1] / "properties" / "bundles" / f"{mesh}-egress.yaml"
+    assert whole(convert(bundle.read_text(encoding="utf-8"), mesh))
 
 
 def test_a_shared_service_is_global_even_where_only_other_clusters_run_it() -> None:

@@ -102,6 +102,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         decorated(outside, ir, out)
         if outside.hosts or outside.addresses:
             said_by_endpoints(outside, out)
+        if outside.conditions or outside.problem:
+            _unsaid(outside, ir, out)
     closed: dict[tuple[str, EgressDefault], list[str]] = {}
     for item in egress.leaving(ir):
         for rule in item.rules:
@@ -113,6 +115,21 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if not rule.silenced and rule.said:
             _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out)
     _leftovers(ir, out)
+
+
+def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
+    """A route that is not accepted, or that asks for more than a host and a port: nothing is opened because of it."""
+    src = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
+    if outside.problem:
+        out.finding(outside.problem, src, document=outside.document, disposition="invalid", object=outside.subject_name)
+        return
+    names = {item.namespace for item in egress.leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by}
+    closed = any(item.refuses for item in egress.leaving(ir) if item.namespace in names)
+    out.finding(
+        "MP720", src, document=outside.document, disposition="dropped", affects=affected(ir, Ref(next(iter(outside.seen_by or ("",)), ""), "")),
+        explains=in_namespaces(ir, names, "open", "spoken"), severity="error" if closed else "warning",
+        effect="narrows" if closed else "changes", object=outside.subject_name, reason="left out, for it asks for more of a request than its host",
+    )  # fmt: skip
 
 
 def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Options) -> None:
@@ -166,6 +183,8 @@ def _subject(obj: Obj, namespace: str, rule: EgressDefault, ir: IR, out: Output)
 
 def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """Rules for one destination: by name, by address, or for a port of any address outside."""
+    if outside.conditions or outside.problem:
+        return  # named once, by `_unsaid`
     told = gather(rule.visible or (), outside.exports, outside.ref if outside.kind.endswith("Route") else ())
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
     named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]
@@ -250,7 +269,8 @@ def _leftovers(ir: IR, out: Output) -> None:
             continue
         if outside.resolution is not None:
             out.imply("the client resolves names by itself", outside.resolution)
-        src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
+        own = outside.ref if outside.kind.endswith("Route") else None
+        src = gather(own, outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
         out.imply("everything may leave, or the rest of the destination says it", src)
 
 
