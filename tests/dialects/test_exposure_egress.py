@@ -281,6 +281,14 @@ def test_the_global_network_is_the_default_of_the_mesh() -> None:
     assert whole(result)
 
 
+def test_ambient_restricts_nothing_that_leaves() -> None:
+    result = convert(namespace(mesh="linkerd") + network("Deny"), "linkerd", data_plane="ambient")
+    assert [name for name in specs(result) if name.startswith("Sidecar")] == []
+    found = next(item for item in result.findings if item.code == "MP760")
+    assert (found.severity, found.effect) == ("error", "widens")
+    assert whole(result)
+
+
 def test_a_route_with_conditions_is_left_out_and_stays_refused() -> None:
     text = namespace(mesh="linkerd") + network("Deny") + route("HTTPRoute", 80, "api.example.com", rules="[{matches: [{method: GET}]}]")
     result = convert(text, "linkerd")

@@ -234,6 +234,16 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     """A Sidecar; networks of their own, which Istio has not for a default, are named."""
     explained = explains_leaving(ir, rule, "default", "open", "spoken")
     where = affected(ir, Ref(rule.namespace, ""))
+    if options.data_plane == "ambient":
+        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
+        if not rule.refuses.value:
+            out.imply("Istio lets everything leave unless told otherwise", rule.refuses, *facts)
+            return
+        found = out.finding(
+            "MP760", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=where, explains=explained, effect="widens"
+        )
+        found.message = f"{rule.subject_name}: the ambient data plane reads no Sidecar, so what it refuses may leave"
+        return
     if rule.networks:
         facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
         general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress_defaults)
