@@ -110,7 +110,6 @@ def test_two_meshes_need_a_choice(meshport: Run) -> None:
         (["--to", "linkerd", "--on-loss", "ignore"], "--on-loss ignore"),
         (["--to", "linkerd", "--data-plane", "sidecar"], "has no choice of data plane"),
         (["--to", "istio", "--data-plane", "mesh"], "with --to istio: sidecar, ambient"),
-        (["--to", "istio", "--data-plane", "ambient"], "comes in a later release"),
         (["--to", "linkerd", "--routes", "tcp"], "one of native, gateway-api"),
         (["--to", "linkerd", "--fail-on", "errors"], "did you mean error?"),
         (["--to", "linkerd", "--format", "xml"], "choose text, json, github"),
