@@ -90,6 +90,8 @@ def convert(
     out = Output(whole, table, options.target, options.target_version, options.source)
     _losses(have.losses, out, options.source == options.target)
     target.lower(have, out, options)
+    for fact in have.idle:
+        out.ignore(fact.value, fact)
     places = misfits(out, options)
     unfitted = target.lift(Bound(overlay(whole, out), table, target.reads), options) if places else None
     fitted = fit(out, options, places)

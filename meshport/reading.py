@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 _QUIET = {"MP002"}  # files beside manifests (values, kustomizations) are no mistake
 
+_CLUSTERWIDE = {
+    "GatewayClass", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideEnvoyConfig", "CiliumCIDRGroup", "CiliumEgressGatewayPolicy",
+    "CiliumLoadBalancerIPPool", "CiliumNode", "CiliumIdentity", "CiliumClusterWideNetworkPolicy",
+}  # fmt: skip
+"""Kinds that have no namespace to name, and one that people write for such a kind."""
+
 
 def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     """What is wrong with the text, and which documents name no namespace."""
@@ -41,7 +47,7 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     homeless = [
         number
         for number, document in enumerate(bundle.documents)
-        if bound.mesh[number] and number not in bound.broken and document.namespace is None and document.kind != "GatewayClass"
+        if bound.mesh[number] and number not in bound.broken and document.namespace is None and document.kind not in _CLUSTERWIDE
     ]
     if homeless:
         first = bundle.documents[homeless[0]]

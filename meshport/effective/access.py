@@ -127,7 +127,7 @@ class Access:
 
     def of(self, workload: Workload) -> Effective:
         namespace, labels = workload.ref.namespace, workload.labels
-        found = [self._numbered(item, workload) for item in _in(self._policies, namespace) if item.subject.value.selector.accepts(labels)]
+        found = [self.numbered(item, workload) for item in _in(self._policies, namespace) if item.subject.value.selector.accepts(labels)]
         chosen = {
             action: tuple(
                 sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port)))
@@ -152,7 +152,7 @@ class Access:
             opened,
         )
 
-    def _numbered(self, policy: Policy, workload: Workload) -> Policy:
+    def numbered(self, policy: Policy, workload: Workload) -> Policy:
         """The policy with the ports that its rules name as the numbers they have in this workload; equal numbers give the same object."""
         if id(policy) not in self._names:
             conditions = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from judge import Undecided, istio, linkerd, smi
+from judge import Undecided, cilium, istio, linkerd, smi
 
 import meshport
 from meshport.pipeline import Result
@@ -20,7 +20,7 @@ Obj = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 CORPUS = ROOT / "corpus"
-DECIDE: dict[str, Any] = {"istio": istio.decide, "linkerd": linkerd.decide, "smi": smi.decide}
+DECIDE: dict[str, Any] = {"istio": istio.decide, "linkerd": linkerd.decide, "cilium": cilium.decide, "smi": smi.decide}
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the shared test data at {SHARED}, which is absent")
 

@@ -26,6 +26,7 @@ from meshport.values.identities import EVERYONE
 __all__ = ["lift", "lower"]
 
 GROUP = "cilium.io"
+READ = ("authorization.", "l4.ingress-default-deny", "l4.cidr", "l4.deny", "l4.entities", "l4.port-range", "l4.protocol")
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 
 
@@ -125,6 +126,17 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
             ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
+        told = {leaf for item in ir.policies if item.document == number for leaf in item.sources}
+        idle = (
+            frozenset(
+                leaf
+                for place in (*allows, *denies, spec.at("enableDefaultDeny", "ingress"))
+                for leaf in place.src
+                if place.bound.feature(leaf).startswith(READ)
+            )
+            - told
+        )
+        ir.idle.append(Fact("the rule takes nobody, or another of the same object takes as much", idle))
     for section in ("egress", "egressDeny"):
         if spec.each(section):
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))

@@ -132,7 +132,8 @@ class Peers:
         peers = tuple(
             fact.map(lambda name: Entity("cluster" if name == "cluster-mesh" else name)) for fact in facts if fact.value != "none"
         )
-        return [(Condition(IDENTITY, peers),)] if peers else []
+        nobody = frozenset(leaf for fact in facts if fact.value == "none" for leaf in fact.src)
+        return [(Condition(IDENTITY, peers, (), nobody),)] if peers else []
 
     def _cidrs(self, rule: Cursor, home: str | None) -> list[Alternative]:
         return self._addresses([(fact.map(lambda text: Network(normal_cidr(text)))) for fact in rule.strings("fromCIDR")])

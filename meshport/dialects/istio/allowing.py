@@ -10,7 +10,7 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.istio import direct
+from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.istio.strict import write_transport
@@ -36,6 +36,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         direct.lower(ir, out)
         return
     access = Access(ir, Fact("all-unauthenticated"))
+    if ir.mesh == "cilium":  # whose policies are like Istio's as well: each closes every port
+        closing.lower(ir, out, options, access)
+        return
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access)
     drafts: list[Draft] = []

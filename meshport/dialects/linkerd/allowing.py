@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from meshport.dialects import protocols
+from meshport.dialects import other_protocols, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
@@ -46,7 +46,12 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
     _unknown(ir, out, access)
     _open_probes(ir, out, access, options)
+    other_protocols.report(ir, out)
     _without_effect(out, access)
+    for policy in ir.policies:
+        if not policy.rules and policy.subject.value.selector.everything and not access.world.selected(policy.subject.value):
+            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+            out.ignore("there is no pod in the mesh that it could close", policy.sources - reached)
 
 
 def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:

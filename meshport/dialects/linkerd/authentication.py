@@ -14,7 +14,7 @@ from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import glob_accepts, label
-from meshport.ir.authorization import Network
+from meshport.ir.authorization import Entity, Labelled, Network
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
@@ -77,6 +77,8 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
             reason = f"the gateway {label(passed[0])} is not part of Linkerd; name its successor with --gateway-identity NS/SA"
         elif foreign:
             reason = f"{label(foreign[0])} belongs to no trust domain of this mesh"
+        elif include is not None and all(isinstance(item, Labelled | Entity) for item in include):
+            reason = f"{listed}: Linkerd knows a caller by its service account, and these have none that no other caller has"
         raise NoPeers(reason)
     if EVERYONE in members:
         members = {EVERYONE}

@@ -1,0 +1,468 @@
+"""Policies that close every port of the pods they select, written for Istio: an AuthorizationPolicy for each, for Istio combines them as Cilium does.
+
+Denies first, then the union of the allows; a workload without an allow is open (istio.io/latest/docs/concepts/security, implicit enablement). What Istio
+lacks: peers by labels or without a service account, ranges of ports, and rules for what is not TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from meshport.dialects import other_protocols
+from meshport.dialects.base import Options
+from meshport.dialects.istio.drafts import distinguishing
+from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.naming import unique
+from meshport.dialects.output import Output
+from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.sets import Identities, label
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected, Finding
+from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
+from meshport.ir.base import NOWHERE, Ref, Selector, Src
+from meshport.ir.model import IR
+from meshport.ir.world import Workload
+from meshport.values.identities import EVERYONE, Identity
+
+API = "security.istio.io/v1"
+KIND = "AuthorizationPolicy"
+MOST = 64  # ports of a range that are written one by one
+WORLD, CLUSTER = Entity("world"), Entity("cluster")
+Range = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Work:
+    """What the writing of one policy looks at."""
+
+    ir: IR
+    out: Output
+    options: Options
+    access: Access
+    policy: Policy
+    said: dict[Any, Finding]
+    members: list[Effective] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The ports that are known of the pods: declared ones, and those that policies name."""
+        found = set(ports_of(self.members, self.ir.world))
+        for member in self.members:
+            for policy in (*member.allows, *member.denies, *member.opened):
+                for rule in policy.rules:
+                    for low, high in _ranges(rule) or ():
+                        found |= {port for port in (low, high, high + 1) if 0 < port < 65536}
+        return sorted(found)
+
+    @property
+    def affects(self) -> tuple[Affected, ...]:
+        found = tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in self.members)
+        return found or (Affected(self.policy.subject.value.namespace or self.options.root_namespace),)
+
+    @property
+    def explains(self) -> frozenset[tuple[str, str]]:
+        ports = (*self.numbers, None)
+        return frozenset(
+            (access_subject(item.workload.ref, port), part) for item in self.members for port in ports for part in ("allow", "undecided")
+        )
+
+    def say(self, code: str, src: Src, disposition: str | None, **values: Any) -> None:
+        """A finding about the policy that answers for what its pods are refused."""
+        key = (code, self.policy.document, tuple(sorted((name, str(value)) for name, value in values.items())))
+        known = self.said.get(key)
+        if known is not None:  # said of another alternative of the same rule
+            known.leaves = tuple(sorted({*known.leaves, *src}))
+            known.affects = tuple(dict.fromkeys((*known.affects, *self.affects)))
+            known.explains |= self.explains
+            return
+        self.said[key] = self.out.finding(
+            code, src, document=self.policy.document, disposition=disposition, affects=self.affects, explains=self.explains,
+            feature=values.pop("feature", "authorization.rule"), policy=f"{self.policy.kind} {self.policy.ref.value}", **values,
+        )  # fmt: skip
+
+
+def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
+    """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
+    taken: dict[str, set[str]] = {}
+    said: dict[Any, Finding] = {}
+    for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
+        work = Work(ir, out, options, access, policy, said)
+        selected = [item for item in access.workloads if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]
+        work.members = [item for item in selected if item.meshed is not False]
+        outside = [item for item in selected if item.meshed is False and not item.workload.host_network]
+        if outside:
+            names = ", ".join(str(item.workload.ref) for item in outside)
+            work.say("MP272", policy.sources if not work.members else NOWHERE, "dropped" if not work.members else None, workloads=names)
+            if not work.members:
+                continue
+        for selector, numbered, members in _parts(work):
+            part = replace(work, policy=numbered, members=members)
+            _write(part, selector, taken)
+    other_protocols.report(ir, out)
+    _without_effect(ir, out)
+
+
+def _without_effect(ir: IR, out: Output) -> None:
+    """Parts of policies that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
+    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    for policy in ir.policies:
+        out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
+
+
+def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
+    """What the policy is written for: its own selector where that does, else each workload by its labels."""
+    policy, access = work.policy, work.access
+    selector = policy.subject.value.selector
+    members = work.members
+    if policy.action.value == "allow" and not policy.closing:
+        closed = [item for item in members if item.allows]
+        if not closed:
+            work.out.ignore("nothing else closes these pods, so that they admit everything already", policy.sources)
+            return
+        whole = len(closed) == len(members)
+        members = closed
+    else:
+        whole = True
+    numbered = [access.numbered(policy, item.workload) for item in members]
+    if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1:
+        yield selector, numbered[0] if numbered else policy, members
+        return
+    if not members:
+        work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
+        return
+    seen: list[tuple[str, Selector]] = []
+    for item, one in zip(members, numbered, strict=True):
+        labels = distinguishing(item, access)
+        own = Selector.of(labels)
+        if (item.workload.ref.namespace, own) in seen:
+            continue
+        seen.append((item.workload.ref.namespace, own))
+        same = [
+            other for other in members if own.accepts(other.workload.labels) and other.workload.ref.namespace == item.workload.ref.namespace
+        ]
+        strangers = [
+            other
+            for other in access.workloads
+            if other.workload.ref.namespace == item.workload.ref.namespace
+            and own.accepts(other.workload.labels)
+            and (all(other is not known for known in same) or access.numbered(policy, other.workload) is not one)
+        ]
+        if strangers:
+            wide = replace(work, members=[*same, *strangers])
+            wide.say(
+                "MP230", policy.sources, "dropped", feature="authorization.subject", workloads=str(item.workload.ref),
+                others=", ".join(str(other.workload.ref) for other in strangers),
+            )  # fmt: skip
+            one = replace(one, rules=())
+        yield own, one, same
+
+
+def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
+    policy, out = work.policy, work.out
+    deny = policy.action.value == "deny"
+    rules = [written for rule in policy.rules for written in (_deny(work, rule) if deny else _allow(work, rule))]
+    if deny and not rules:
+        return
+    namespace = policy.subject.value.namespace or (work.options.root_namespace if not _homes(work) else "")
+    spaces = [namespace] if namespace else _homes(work)
+    for space in spaces:
+        names = taken.setdefault(space, set())
+        label_ = policy.ref.value.name + (
+            "-deny" if deny and any(item.document == policy.document and item.action.value == "allow" for item in work.ir.policies) else ""
+        )
+        spelled = unique(label_, lambda name, known=names: name in known)  # type: ignore[misc]
+        names.add(spelled)
+        because = policy.ref.src | policy.subject.src
+        obj = out.object(API, KIND, Ref(space, spelled), owner=policy.document, group=f"policy {spelled}", rank=41, because=because)
+        obj.note(f"from {policy.kind} {policy.ref.value}")
+        src = policy.action.src | policy.subject.src
+        if selector.labels:
+            own = frozenset(leaf for item in work.members for leaf in item.workload.labels_src(dict(selector.labels)))
+            obj.set(
+                ("spec", "selector", "matchLabels"),
+                dict(selector.labels),
+                policy.subject.src or own,
+                own if selector != policy.subject.value.selector else None,
+            )
+        if rules:
+            obj.set(("spec", "action"), "DENY" if deny else "ALLOW", src)
+        elif not selector.labels:
+            obj.set(("spec",), {}, src)
+        else:
+            out.imply("a policy without rules closes what it selects", policy.action.src)
+        for position, (entry, leaves) in enumerate(_once(rules)):
+            obj.set(("spec", "rules", position), entry, leaves | (policy.action.src if not leaves else NOWHERE))
+
+
+def _homes(work: Work) -> list[str]:
+    """The namespaces of the pods, where a policy for every namespace takes only some of the bundle's (the cluster's own are not in the mesh)."""
+    return (
+        sorted({item.workload.ref.namespace for item in work.members}) if work.policy.subject.value.namespace == "" and work.members else []
+    )
+
+
+def _once(rules: list[tuple[dict[str, Any], Src]]) -> list[tuple[dict[str, Any], Src]]:
+    found: list[tuple[dict[str, Any], Src]] = []
+    for entry, src in rules:
+        known = next((number for number, (other, _) in enumerate(found) if other == entry), None)
+        if known is None:
+            found.append((entry, src))
+        else:
+            found[known] = (entry, found[known][1] | src)
+    return found
+
+
+# -- rules
+
+
+def _ranges(rule: Rule) -> list[Range] | None:
+    """The ports of a rule; None where it names none, for then it holds on every port."""
+    found = [fact.value for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
+    named = any(item.attribute == PORT and item.any_of is not None for item in rule.conditions)
+    return [item for item in found if isinstance(item, tuple)] if named else None
+
+
+def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
+    ports = _ports(work, rule, deny=False)
+    if ports is None and work.members:
+        work.out.ignore("none of the pods has a port of this name", rule.sources)
+        return
+    if ports is None:
+        work.say(
+            "MP201",
+            rule.sources,
+            "dropped",
+            port=_spoken(rule),
+            reason="a port by its name, which only the workloads tell, and the input has none of them",
+        )
+        return
+    try:
+        pieces = of_rule(replace(rule, conditions=_without_ports(rule)))
+    except (Unsayable, ValueError) as error:
+        work.say("MP201", rule.sources, "dropped", port=_spoken(rule), reason=str(error))
+        return
+    for piece in pieces:
+        if piece.literals:
+            what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
+            work.say("MP269", piece.src | rule.sources, "dropped", port=_spoken(rule), what=what)
+            continue
+        for part in _sayable(work, rule, piece):
+            try:
+                operation, when = operations(part, None)
+                peers = say_source(_local(part.who, work.options), part.where.networks())
+            except (Unsaid, Unsayable, ValueError) as error:
+                work.say("MP201", part.src | rule.sources, "dropped", port=_spoken(rule), reason=str(error))
+                continue
+            operation = {**ports, **operation}
+            if rule.http and part.any_request:
+                operation["methods"] = ["*"]  # HTTP and nothing else
+            if peers:
+                yield _entry(peers, operation, when), part.src | rule.sources
+
+
+def _entry(peers: list[dict[str, Any]], operation: dict[str, Any], when: list[dict[str, Any]]) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    named = [peer for peer in peers if peer]
+    if named and len(named) == len(peers):
+        entry["from"] = [{"source": peer} for peer in named]
+    if operation:
+        entry["to"] = [{"operation": operation}]
+    if when:
+        entry["when"] = when
+    return entry
+
+
+def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
+    """The part of a piece whose peers Istio can name; of the rest it is said why it is left out."""
+    include = piece.who.include
+    if include is None:
+        yield piece
+        return
+    kept = set()
+    for peer in sorted(include, key=label):
+        if isinstance(peer, Labelled):
+            pods = _pods(work.access, peer)
+            shared = _sharing(work.access, pods)
+            work.say(
+                "MP267" if pods else "MP275", piece.src | rule.sources, "dropped", port=_spoken(rule), peers=str(peer), feature="authorization.source.labels",
+                accounts=", ".join(shared),
+            )  # fmt: skip
+        elif peer == CLUSTER:
+            kept.add(EVERYONE)
+            work.say("MP270", piece.src, "approximated", port=_spoken(rule), feature="l4.entities")
+        elif isinstance(peer, Entity):
+            work.say("MP268", piece.src | rule.sources, "dropped", port=_spoken(rule), peers=str(peer), feature="l4.entities")
+        else:
+            kept.add(peer)
+    if kept:
+        yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))
+
+
+def _pods(access: Access, peer: Labelled) -> list[Workload]:
+    return [
+        item.workload
+        for item in access.workloads
+        if peer.namespace in ("", item.workload.ref.namespace) and peer.selector.accepts(item.workload.labels)
+    ]
+
+
+def _sharing(access: Access, pods: list[Workload]) -> list[str]:
+    """The workloads that run under the same accounts and are not meant."""
+    accounts = {Ref(pod.ref.namespace, pod.account.value) for pod in pods}
+    rest = [item.workload for item in access.workloads if all(item.workload is not pod for pod in pods)]
+    return [f"{pod.kind} {pod.ref}" for pod in rest if Ref(pod.ref.namespace, pod.account.value) in accounts]
+
+
+def _local(who: Identities, options: Options) -> Identities:
+    """Accounts of any trust domain as those of the mesh's own: no other is known to Cilium."""
+
+    def own(peer: Any) -> Any:
+        if isinstance(peer, Identity) and peer.trust_domain is None and peer.namespace and peer.service_account:
+            return Identity(options.trust_domain, peer.namespace, peer.service_account)
+        return peer
+
+    return Identities(None if who.include is None else frozenset(map(own, who.include)), frozenset(map(own, who.exclude)))
+
+
+def _deny(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
+    """A deny, as wide as it has to be where Istio cannot name its peers."""
+    ports = _ports(work, rule, deny=True)
+    if ports is None:
+        return
+    operation = dict(ports)
+    try:
+        pieces = of_rule(replace(rule, conditions=_without_ports(rule)), deny=True)
+    except (Unsayable, ValueError):
+        pieces = [Piece(src=rule.sources)]
+    for piece in pieces:
+        src = piece.src | rule.sources
+        entries: list[dict[str, Any]] = []
+        wide = ""
+        if piece.literals or not piece.any_request:
+            wide, entries = "what it demands", [{}]
+        elif piece.who.include is None and not piece.who.exclude:
+            entries = _networks(piece, {})
+        else:
+            for peer in sorted(piece.who.include if piece.who.include is not None else (EVERYONE,), key=label):
+                said, exact = _denied(work, peer, piece)
+                entries += said
+                wide = wide or ("" if exact else str(label(peer)))
+        if wide:
+            work.say("MP271", src, "approximated", port=_spoken(rule), peers=wide)
+        yield _entry(entries, operation, []), src
+
+
+def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], bool]:
+    """The `source` entries that hold a peer, and whether they hold no other."""
+    spared = {"notPrincipals": _principals(work, piece.who.exclude)} if piece.who.exclude else {}
+    if isinstance(peer, Labelled):
+        pods = _pods(work.access, peer)
+        accounts = {(pod.ref.namespace, pod.account.value) for pod in pods}
+        if accounts and (peer.selector.labels or any(item.operator in ("In", "Exists") for item in peer.selector.expressions)):
+            return [{"principals": _accounts(work, accounts)}], False
+        others = [item.workload for item in work.access.workloads if all(item.workload is not pod for pod in pods)]
+        rest = {(pod.ref.namespace, pod.account.value) for pod in others if peer.namespace in ("", pod.ref.namespace)} - accounts
+        return [_everyone(peer, _accounts(work, rest))], False
+    if peer == CLUSTER:
+        return [{"principals": ["*"]}, {"ipBlocks": list(work.options.cluster_networks)}], False
+    if isinstance(peer, Entity):
+        return _networks(piece, {"notPrincipals": ["*"]}), False
+    try:
+        said = say_source(_local(Identities(frozenset((peer,))), work.options), piece.where.networks())
+    except (Unsaid, ValueError):
+        return [{}], False
+    if spared and not spared["notPrincipals"]:
+        return said, False
+    return [{**entry, **spared} for entry in said], True
+
+
+def _accounts(work: Work, accounts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{work.options.trust_domain}/ns/{space}/sa/{name}" for space, name in sorted(accounts)]
+
+
+def _everyone(peer: Labelled, but: list[str]) -> dict[str, Any]:
+    """The pods of a namespace, or of all, but those of some accounts."""
+    found: dict[str, Any] = {"namespaces": [peer.namespace]} if peer.namespace else {"principals": ["*"]}
+    return {**found, "notPrincipals": but} if but else found
+
+
+def _principals(work: Work, peers: Iterable[Any]) -> list[str]:
+    """Principals to spare from a deny; one that cannot be named is not spared."""
+    found = []
+    for peer in sorted(_local(Identities(frozenset(peers)), work.options).include or (), key=label):
+        text = peer.istio() if isinstance(peer, Identity) else None
+        if text is not None:
+            found.append(text)
+        elif isinstance(peer, Identity) and peer.namespace is not None:
+            found.append(f"{work.options.trust_domain}/ns/{peer.namespace}/*")
+    return found
+
+
+def _networks(piece: Piece, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    networks = piece.where.networks()
+    if networks is None:
+        return [entry]
+    return [
+        {**entry, "ipBlocks": [network.cidr], **({"notIpBlocks": list(network.excluded)} if network.excluded else {})}
+        for network in networks
+    ]
+
+
+def _without_ports(rule: Rule) -> tuple[Condition, ...]:
+    return tuple(item for item in rule.conditions if item.attribute != PORT)
+
+
+def _spoken(rule: Rule) -> str:
+    ranges = _ranges(rule)
+    if ranges is None:
+        return "any"
+    names = [fact.value for item in rule.conditions if item.attribute == PORT for fact in item.any_of or () if isinstance(fact.value, str)]
+    listed = [str(low) if low == high else f"{low}-{high}" for low, high in ranges if high > 0]
+    return ", ".join(dict.fromkeys((*listed, *names))) or "none"
+
+
+def _ports(work: Work, rule: Rule, *, deny: bool) -> dict[str, list[str]] | None:
+    """`ports` or `notPorts` of a rule, {} for every port, None where it has none. Istio has no ranges: a long one is the ports that are known in it."""
+    ranges = _ranges(rule)
+    if ranges is None:
+        return {}
+    ranges = [(low, high) for low, high in ranges if high > 0]
+    if not ranges:
+        return None
+    count = sum(high - low + 1 for low, high in ranges)
+    if count <= MOST:
+        return {"ports": [str(port) for port in sorted({port for low, high in ranges for port in range(low, high + 1)})]}
+    missing = _outside(ranges)
+    if sum(high - low + 1 for low, high in missing) <= MOST:
+        listed = [str(port) for low, high in missing for port in range(low, high + 1)]
+        return {"notPorts": listed} if listed else {}
+    known = [port for port in work.numbers if any(low <= port <= high for low, high in ranges)]
+    src = frozenset(leaf for item in rule.conditions if item.attribute == PORT for leaf in item.sources)
+    if deny:
+        outside = [port for port in work.numbers if port not in known]
+        work.say(
+            "MP273",
+            src,
+            "approximated",
+            port=_spoken(rule),
+            ports=f"every port but {', '.join(map(str, outside))}",
+            feature="l4.port-range",
+        )
+        return {"notPorts": [str(port) for port in outside]} if outside else {}
+    work.say("MP273", src, "approximated", port=_spoken(rule), ports=", ".join(map(str, known)) or "none", feature="l4.port-range")
+    return {"ports": [str(port) for port in known]} if known else None
+
+
+def _outside(ranges: list[Range]) -> list[Range]:
+    """The ports from 1 to 65535 that are in none of the ranges."""
+    found: list[Range] = []
+    after = 1
+    for low, high in sorted(ranges):
+        if low > after:
+            found.append((after, low - 1))
+        after = max(after, high + 1)
+    return [*found, (after, 65535)] if after <= 65535 else found

@@ -1,0 +1,24 @@
+"""What policies say of UDP, SCTP and ICMP: no mesh governs them, so it is said once an object."""
+
+from __future__ import annotations
+
+from meshport.dialects.output import Output
+from meshport.findings import Affected
+from meshport.ir.authorization import Policy
+from meshport.ir.base import sources
+from meshport.ir.model import IR
+
+
+def report(ir: IR, out: Output) -> None:
+    """A finding for each object that speaks of other protocols than TCP."""
+    by_document: dict[int, list[Policy]] = {}
+    for policy in ir.policies:
+        if policy.beyond:
+            by_document.setdefault(policy.document, []).append(policy)
+    for number, policies in sorted(by_document.items()):
+        facts = tuple(fact for policy in policies for fact in policy.beyond)
+        affects = dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in policies)
+        out.finding(
+            "MP274", sources(*facts), document=number, disposition="dropped", affects=tuple(affects), feature="l4.protocol",
+            policy=f"{policies[0].kind} {policies[0].ref.value}", what="; ".join(dict.fromkeys(fact.value for fact in facts)),
+        )  # fmt: skip

@@ -1,0 +1,19 @@
+"""Random Cilium policies written for another mesh, the network policies taken away: nothing is newly allowed, and what is newly denied is said."""
+
+from __future__ import annotations
+
+import pytest
+from judge.generate_cilium import cilium_requests, random_cilium_bundle
+
+from .common import accounted, converted, problems
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_random_cilium_bundle(target: str, seed: int) -> None:
+    bundle = random_cilium_bundle(seed)
+    result = converted(bundle, "cilium", target, verify=False, keep_network_policy=False)
+    wrong, seen = problems(bundle, result, cilium_requests(bundle, seed, 40))
+    assert wrong == []
+    assert sum(seen.values()) > 20
+    assert accounted(result) == []
