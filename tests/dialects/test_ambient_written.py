@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from test_access_to_istio import grant, route, server, world
 from test_ambient_read import CHARGE, SELECTOR, codes, policy, workload
 
@@ -163,6 +164,18 @@ def test_linkerd_rules_on_a_route_go_to_the_waypoint() -> None:
     assert {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]} in held[0]["spec"]["rules"]
     assert {"to": [{"operation": {"notPorts": ["8080"]}}]} in held[0]["spec"]["rules"]  # ports without a Server stay open
     assert out["Namespace", "shop"]["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
+
+
+def test_from_ambient_back_to_sidecars_is_refused_in_one_line() -> None:
+    text = shop().replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
+    with pytest.raises(meshport.MeshportError, match="not back"):
+        meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="sidecar")
+
+
+def test_an_ambient_bundle_onto_itself_stays_as_it_is() -> None:
+    text = shop().replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio")
+    assert result.manifests == [] and result.findings == [] and result.removals == []
 
 
 def test_old_versions_are_written_anew_and_nothing_else() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.istio import (
@@ -49,6 +51,8 @@ class Istio:
         if options.source == self.name:
             modern.lower(ir, out, options, self.reads)
             return
+        if options.data_plane == "ambient" and options.routes is None:
+            options = replace(options, routes="gateway-api")  # what waypoints read without reserve
         membership.lower(ir, out, options)
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)

@@ -13,6 +13,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import ambient, membership, waypoints
 from meshport.dialects.output import Obj, Output
+from meshport.errors import UsageError
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR
@@ -25,8 +26,10 @@ _SIDECAR_MARKS = ("sidecar.istio.io/inject", "istio-injection", "istio.io/rev")
 def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None:
     """What is old in the bundle, in the words of the release and the data plane that are wanted."""
     bound = Bound(out.bundle, out.table, reads, {options.source: options.source_version})
+    stood = waypoints.read(bound, ir.world, options.default_namespace)
+    if options.data_plane == "sidecar" and (stood.ambient or any(map(waypoints.in_ambient, ir.world.namespaces.values()))):
+        raise UsageError("--data-plane sidecar: Istio is taken from sidecars to ambient, not back; leave it out to keep ambient as it is")
     if options.data_plane == "ambient":
-        stood = waypoints.read(bound, ir.world, options.default_namespace)
         _enrol(bound, ir, out)
         ambient.lower(ir, out, options, stood)
         _without_effect(bound, ir, out, options)
