@@ -93,7 +93,9 @@ def test_a_deny_that_asks_for_http_closes_the_way_past_the_waypoint() -> None:
     rule = "{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}"
     out, result = ambient(shop() + STRICT + policy("no-delete", rule, SELECTOR, "DENY"))
     hung = out["AuthorizationPolicy", "no-delete"]["spec"]
-    assert hung["targetRefs"][0]["name"] == "payment" and hung["rules"] == [{"to": [{"operation": {"methods": ["DELETE"]}}]}]
+    assert hung["targetRefs"][0]["name"] == "payment" and hung["rules"] == [
+        {"to": [{"operation": {"methods": ["DELETE"], "ports": ["80"]}}]}
+    ]
     assert out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"][1] == {"to": [{"operation": {"notPorts": ["8080"]}}]}
     assert "MP245" in codes(result)
 

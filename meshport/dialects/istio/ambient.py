@@ -70,7 +70,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
     denied = {id(workload) for entry in entries if entry.action == "DENY" and any(map(deep, entry.rules)) for workload in entry.members}
-    writer = _Writer(ir, out, options, gates, closed, denied)
+    named = {int(port) for entry in entries for rule in entry.rules for port in _ports(rule) if port.isdigit()}
+    writer = _Writer(ir, out, options, gates, closed, denied, named)
     for entry in entries:
         writer.write(entry)
 
@@ -124,8 +125,10 @@ def deep(rule: dict[str, Any]) -> bool:
 def _behind(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
     """The Services that a waypoint has to stand before, with the reason: rules that ask for HTTP, routes, breakers and limits."""
     found: dict[Ref, Src] = {}
+    denied = {id(workload) for entry in entries if entry.action == "DENY" and any(map(deep, entry.rules)) for workload in entry.members}
     for entry in entries:
-        if not any(map(deep, entry.rules)):
+        evaded = entry.action == "ALLOW" and entry.rules and any(id(workload) in denied for workload in entry.members)
+        if not any(map(deep, entry.rules)) and not evaded:
             continue
         for workload in entry.members:
             for service in ir.world.services_of(workload):
@@ -199,9 +202,13 @@ def _taken(ir: IR, out: Output, ref: Ref) -> bool:
 
 
 class _Writer:
-    def __init__(self, ir: IR, out: Output, options: Options, gates: dict[str, str], closed: set[int], denied: set[int]) -> None:
+    def __init__(
+        self, ir: IR, out: Output, options: Options, gates: dict[str, str], closed: set[int], denied: set[int], named: set[int]
+    ) -> None:
         self.ir, self.out, self.options, self.gates, self.closed, self.denied = ir, out, options, gates, closed, denied
+        self.named = named  # the ports that any policy speaks of
         self.access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+        self.named |= {port for item in self.access.values() for port in item.transport if port is not None}
 
     def write(self, entry: Entry) -> None:
         """A policy at its place, or at both."""
@@ -222,6 +229,8 @@ class _Writer:
             self._deny(entry, asks)
         elif entry.rules:
             self._allow(entry)
+        elif any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
+            self._attach(entry, [], replace=False)
 
     # -- an allow
 
@@ -229,18 +238,19 @@ class _Writer:
         """The rules on the Services; for the pods the waypoint, and the rules that ask for no HTTP."""
         evaded = any(id(workload) in self.denied for workload in entry.members)
         shallow = [rule for rule in entry.rules if not deep(rule) and not evaded]
-        principal = sorted({self._principal(service.ref.namespace) for service in entry.services})
-        guard = [{"from": [{"source": {"principals": principal}}]}, *copy.deepcopy(shallow)]
         open_to_all = [rule for rule in entry.rules if (deep(rule) or evaded) and _anybody(rule)]
-        if open_to_all and any(self.access[id(workload)].mode(None).value != "strict" for workload in entry.members):
+        if open_to_all and any(
+            any(mode.value != "strict" for mode in self.access[id(workload)].transport.values()) for workload in entry.members
+        ):
             self._finding("MP113", entry, entry.members, policy=entry.named)
-        self._beside(entry)
+        self._beside(entry, evaded)
         self._attach(entry, entry.rules, replace=True)
-        self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), guard)
+        self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), shallow)
 
-    def _beside(self, entry: Entry) -> None:
+    def _beside(self, entry: Entry, evaded: bool) -> None:
         """Ports that no Service sends to are ztunnel's alone: what asks for HTTP does not hold there, so it admits nobody."""
-        if not any(deep(rule) for rule in entry.rules):
+        asking = [rule for rule in entry.rules if evaded or deep(rule)]
+        if not asking:
             return
         for workload in entry.members:
             served = {
@@ -251,11 +261,12 @@ class _Writer:
             }
             own = self.access[id(workload)]
             known = set(ports_of([own], self.ir.world)) | {port.number for port in workload.ports if port.protocol == "TCP"}
-            bare = sorted(port for port in known - served if any(deep(rule) and _speaks_of(rule, port) for rule in entry.rules))
-            rest = any(deep(rule) and _speaks_of(rule, None) for rule in entry.rules)
-            if not bare and not rest:
+            bare = [port for port in sorted(known - served) if any(_speaks_of(rule, port) for rule in asking)]
+            rest = any(_speaks_of(rule, None) for rule in asking)
+            spoken = [port for port in sorted(self.named - served - known) if any(_speaks_of(rule, port) for rule in asking)]
+            if not bare and not rest and not spoken:
                 continue
-            numbers: list[int | None] = [*bare, *([None] if rest else [])]
+            numbers: list[int | None] = [*bare, *spoken, *([None] if rest else [])]
             self.out.finding(
                 "MP116", document=entry.document, severity="warning" if bare else "info", feature="authorization.rule",
                 affects=tuple(Affected(workload.ref.namespace, workload.ref.name, port) for port in numbers),
@@ -277,11 +288,9 @@ class _Writer:
         for service in entry.services:
             for numbers, _ in targets(service, self.ir.world).values():
                 ports |= numbers
-        principal = sorted({self._principal(service.ref.namespace) for service in entry.services})
-        rules: list[dict[str, Any]] = [{"from": [{"source": {"principals": principal}}]}]
-        if ports and not any(
-            deep(rule) and _speaks_of(rule, None) for rule in entry.rules
-        ):  # else nothing holds the deny on the other ports
+        rules: list[dict[str, Any]] = []
+        elsewhere = any(deep(rule) and _speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
+        if ports and not elsewhere and len(loose) == len(entry.members):  # others are closed on these ports by their own policies
             rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
         self._finding("MP245", entry, loose, object=entry.named, workloads=_named(loose))
@@ -289,40 +298,60 @@ class _Writer:
     # -- objects
 
     def _attach(self, entry: Entry, rules: list[dict[str, Any]], *, replace: bool) -> None:
-        """The rules on the Services, one object for those that need the same ones. The first takes the place of the policy where it is replaced."""
-        groups: list[tuple[list[dict[str, Any]], list[Service]]] = []
+        """The rules on the Services, one object for those that need the same ones. The first takes the place of the policy where it is replaced.
+
+        What hangs on a Service stands in its namespace, so a policy of the root namespace keeps what ztunnel can hold of it."""
+        groups: list[tuple[str, list[dict[str, Any]], list[Service]]] = []
         for service in entry.services:
             said = [made for rule in rules if (made := self._for_service(entry, rule, service)) is not None]
             if entry.action == "DENY" and not said:
                 continue
-            known = next((services for other, services in groups if other == said), None)
+            home = service.ref.namespace
+            known = next((services for where, other, services in groups if (where, other) == (home, said)), None)
             if known is not None:
                 known.append(service)
             else:
-                groups.append((said, [service]))
-        first = replace
-        for said, services in groups:
-            name = entry.ref.name if first else naming.name(entry.ref.name, "waypoint" if len(groups) == 1 else services[0].ref.name)
+                groups.append((home, said, [service]))
+        instead = replace and bool(groups) and all(home == entry.ref.namespace for home, _, _ in groups)
+        if replace and not instead:
+            self._remainder(entry)
+        for home, said, services in groups:
+            alone = sum(where == home for where, _, _ in groups) == 1
+            name = entry.ref.name if instead else naming.name(entry.ref.name, "waypoint" if alone else services[0].ref.name)
             refs = [{"group": "", "kind": "Service", "name": service.ref.name} for service in services]
             spec: dict[str, Any] = {"targetRefs": refs}
             if entry.spec.get("action"):
                 spec["action"] = entry.action
             if said:
                 spec["rules"] = said
-            self._put(entry, name, spec, instead=first)
-            first = False
-        if replace and not groups and entry.document is not None:
-            self.out.remove(entry.document, "no Service that it could hang on has its ports")
+            self._put(entry, name, spec, home, instead=instead)
+            instead = False
+
+    def _remainder(self, entry: Entry) -> None:
+        """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
+        if entry.document is None:
+            return
+        if entry.action == "DENY":
+            self.out.remove(entry.document, "it hangs on the Services behind waypoints now")
+            return
+        evaded = any(id(workload) in self.denied for workload in entry.members)
+        rules = [rule for rule in entry.rules if not deep(rule) and not evaded]
+        obj = self.out.change(entry.document, rank=41)
+        obj.drop(("spec", "rules"), entry.src)
+        if rules:
+            obj.set(("spec", "rules"), rules, entry.src)
 
     def _pods(self, entry: Entry, name: str, rules: list[dict[str, Any]]) -> None:
-        """An allow of the pods that ztunnel holds."""
-        spec: dict[str, Any] = {}
-        if entry.spec.get("selector"):
-            spec["selector"] = copy.deepcopy(entry.spec["selector"])
-        spec.update({"action": "ALLOW", "rules": rules})
-        self._put(entry, name, spec, instead=False)
+        """An allow of the pods that ztunnel holds, which begins with the waypoint of their namespace."""
+        for home in sorted({service.ref.namespace for service in entry.services}):
+            spec: dict[str, Any] = {}
+            if entry.spec.get("selector"):
+                spec["selector"] = copy.deepcopy(entry.spec["selector"])
+            waypoint = {"from": [{"source": {"principals": [self._principal(home)]}}]}
+            spec.update({"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]})
+            self._put(entry, name, spec, home, instead=False)
 
-    def _put(self, entry: Entry, name: str, spec: dict[str, Any], *, instead: bool) -> None:
+    def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, *, instead: bool) -> None:
         because = entry.src
         self._trust(spec)
         if instead and entry.document is not None:
@@ -344,11 +373,9 @@ class _Writer:
         owner = (
             entry.document if entry.document is not None else entry.obj.origins[0] if entry.obj is not None and entry.obj.origins else None
         )
-        free = naming.unique(name, lambda text: self.out.taken(SECURITY, "AuthorizationPolicy", Ref(entry.ref.namespace, text)))
+        free = naming.unique(name, lambda text: self.out.taken(SECURITY, "AuthorizationPolicy", Ref(home, text)))
         group = entry.obj.group if entry.obj is not None else ""
-        made = self.out.object(
-            SECURITY, "AuthorizationPolicy", Ref(entry.ref.namespace, free), owner=owner, group=group, rank=42, because=because
-        )
+        made = self.out.object(SECURITY, "AuthorizationPolicy", Ref(home, free), owner=owner, group=group, rank=42, because=because)
         for key, value in spec.items():
             made.set(("spec", key), value, because)
         made.note(f"beside AuthorizationPolicy {entry.ref}" if "targetRefs" not in spec else f"what {entry.named} says, at the waypoint")
@@ -395,7 +422,7 @@ class _Writer:
             if not chosen:
                 continue
             every = chosen == {port.number for port in service.ports if port.protocol == "TCP"}
-            if not every:
+            if not every or deep(rule):  # on ports for TCP a rule that asks for HTTP in any part is void, and stays so
                 others = {target for number, (reached, _) in known.items() if number not in chosen for target in reached}
                 if chosen & others and entry.action == "ALLOW":
                     self._say(
@@ -454,7 +481,7 @@ class _Writer:
         found = set()
         for workload in members:
             own = self.access.get(id(workload))
-            numbers: set[int | None] = {None, *(ports_of([own], self.ir.world) if own is not None else ())}
+            numbers: set[int | None] = {None, *self.named, *(ports_of([own], self.ir.world) if own is not None else ())}
             found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
         return frozenset(found)
 
@@ -482,7 +509,9 @@ def _anybody(rule: dict[str, Any]) -> bool:
 
 
 def _ports(rule: dict[str, Any]) -> list[str]:
-    return [str(port) for item in rule.get("to") or () for port in (item.get("operation") or {}).get("ports") or ()]
+    return [
+        str(port) for item in rule.get("to") or () for key in ("ports", "notPorts") for port in (item.get("operation") or {}).get(key) or ()
+    ]
 
 
 def _speaks_of(rule: dict[str, Any], port: int | None) -> bool:

@@ -62,7 +62,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
     doors = _Doors()
     for item in plain:
-        ir.policies.append(_by_selector(item, found, ir, trust_domain, closed, doors))
+        ir.policies.extend(_by_selector(item, found, ir, trust_domain, closed, doors))
     for item, (target, src) in hung:
         made = attached(found, ir, item.policy, target, src)
         if made is None:
@@ -90,30 +90,30 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
     return out
 
 
-def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> Policy:
-    """A policy with a selector, as its pods' proxies enforce it."""
+def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> list[Policy]:
+    """A policy with a selector, as its pods' proxies enforce it, and what it lets through waypoints."""
     policy = item.policy
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
     home = ir.world.namespaces.get(policy.subject.value.namespace)
     if not with_ztunnel and not (not with_sidecar and home is not None and in_ambient(home)):
-        return policy
+        return [policy]
     allows = policy.action.value == "allow"
     if policy.action.value == "custom":
         ir.losses.append(Loss("MP242", item.facts, policy.document, {"what": "asks an external authorizer"}))
-        return policy
+        return [policy]
     rules, lost = at_ztunnel(policy)
     if lost and (allows or not with_sidecar):
         ir.losses.append(Loss("MP241" if allows else "MP242", tuple(lost), policy.document, {"what": "asks for HTTP"}))
         policy = replace(policy, rules=rules)
     if not allows:
-        return policy
-    made, src = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
+        return [policy]
+    made, through, src = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
             doors.closed.add(workload.ref)
         if src or opens(policy):
             doors.admitted[workload.ref] = doors.admitted.get(workload.ref, NOWHERE) | src
-    return replace(made, action=made.action.also(src)) if src else made
+    return [replace(made, action=made.action.also(src)) if src else made, *through]
 
 
 def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Policy:

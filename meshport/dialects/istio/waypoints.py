@@ -264,14 +264,17 @@ def _facts(conditions: Iterable[Condition]) -> list[Fact[object]]:
 
 def without_waypoint(
     policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref]
-) -> tuple[Policy, Src]:
-    """(the policy as one for callers, the leaves that admit a waypoint). Rules that admit the waypoint stand for what the waypoint lets through: the rules
-    attached to the Services in `closed`, and every identity where nothing is attached."""
+) -> tuple[Policy, list[Policy], Src]:
+    """(the policy as one for callers, what comes in through waypoints, the leaves that admit a waypoint).
+
+    A rule that admits the waypoint stands for what the waypoint lets through: that is said by what hangs on the Services in `closed`, and it is every
+    identity for the pods of those on which nothing hangs."""
     behind = {service.ref: (service, waypoint) for workload in members for service, waypoint, _ in found.of(workload, ir.world)}
+    if not behind:
+        return policy, [], NOWHERE
     accounts = {waypoint.identity(trust_domain) for _, waypoint in behind.values()}
-    if not accounts:
-        return policy, NOWHERE
     rules: list[Rule] = []
+    through: list[Policy] = []
     admitted: set[int] = set()
     for rule in policy.rules:
         asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
@@ -285,14 +288,16 @@ def without_waypoint(
         others = tuple(condition for condition in rule.conditions if condition is not asked)
         if rest:
             rules.append(replace(rule, conditions=(Condition(IDENTITY, rest, asked.none_of, asked.src), *others)))
-        for ref, (service, _) in sorted(behind.items()):
-            if ref in closed:
+        for ref, (service, waypoint) in sorted(behind.items()):
+            if ref in closed or service.pods is None or all(fact.value != waypoint.identity(trust_domain) for fact in inside):
                 continue
-            through = _on_pods(Rule((), number=rule.number, src=rule.src), service, ir.world)
-            if through is not None:
+            ports = _on_pods(Rule((), number=rule.number, src=rule.src), service, ir.world)
+            if ports is not None:
                 everyone = Condition(IDENTITY, (Fact(EVERYONE, src),), asked.none_of)
-                rules.append(replace(rule, conditions=(everyone, *others, *through.conditions)))
-    return replace(policy, rules=tuple(rules)), frozenset(admitted)
+                subject = Fact(service.pods, policy.subject.src | service.src, policy.subject.feature)
+                made = replace(rule, conditions=(everyone, *others, *ports.conditions))
+                through.append(replace(policy, subject=subject, rules=(made,)))
+    return replace(policy, rules=tuple(rules)), through, frozenset(admitted)
 
 
 def subject_of(pods: PodSet, found: Waypoints, ir: IR) -> tuple[list[Workload], list[Workload]]:
