@@ -10,7 +10,7 @@ import meshport
 from .test_crds import TOOL, violations
 
 
-@pytest.mark.parametrize("seed", [0, 1, 5, 10, 21, 25, 31, 39, 60])
+@pytest.mark.parametrize("seed", [0, 1, 5, 10, 21, 25, 31, 39, 60, 82])
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_random_bundles_to_ambient(source: str, seed: int) -> None:
     make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle

@@ -331,8 +331,13 @@ class _Writer:
         """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
         if entry.document is None:
             return
-        if entry.action == "DENY":
+        homes = {service.ref.namespace for service in entry.services}
+        if entry.action == "DENY" and all(workload.ref.namespace in homes for workload in entry.members):
             self.out.remove(entry.document, "it hangs on the Services behind waypoints now")
+            return
+        if entry.action == "DENY":  # elsewhere no waypoint holds it and nothing closes the pods, so it refuses more
+            obj = self.out.change(entry.document, rank=41)
+            obj.set(("spec", "rules"), [_widened(rule) for rule in entry.rules], entry.src)
             return
         evaded = any(id(workload) in self.denied for workload in entry.members)
         rules = [rule for rule in entry.rules if not deep(rule) and not evaded]
