@@ -4,7 +4,7 @@ compared with what was meant."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Canonical, Change, changes, sides
@@ -163,10 +163,9 @@ def convert(
 
 def _in_force(beside: IR, back: IR) -> None:
     """Give what was read back the policies that are left in the cluster, where the target has none of its own: the source mesh still acts on them."""
-    back.world, back.raw_paths, back.enrols, back.open_probes = beside.world, beside.raw_paths, beside.enrols, beside.open_probes
-    back.transport, back.policies, back.admissions = beside.transport, beside.policies, beside.admissions
-    back.ports, back.proxies, back.beside, back.trust_domain = beside.ports, beside.proxies, beside.beside, beside.trust_domain
-    back.outside, back.egress_defaults, back.shared = beside.outside, beside.egress_defaults, beside.shared
+    for part in fields(IR):
+        if part.name not in ("mesh", "routes", "gateways", "service_policies", "losses"):
+            setattr(back, part.name, getattr(beside, part.name))
 
 
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:

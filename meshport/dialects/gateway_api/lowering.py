@@ -428,6 +428,8 @@ class RouteLowering:
             if ref is None:
                 return None
             refs.append(ref)
+        if any(backend.port is None and self.port_at(ref, port) is None for ref, backend in zip(refs, backends, strict=True)):
+            return None
         weights: list[int | None] = [None]
         if len(backends) > 1:
             weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
