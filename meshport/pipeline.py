@@ -15,7 +15,7 @@ from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
-from meshport.ir.model import IR, Loss
+from meshport.ir.model import IR, ByLabel, Loss
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account
 from meshport.lints import lints, mistakes
@@ -104,6 +104,7 @@ def convert(
         answer(fitted, changes(*sides(unfitted, back, options, options)))
     if not governs(target):
         _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
+    back.by_label = have.by_label
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
@@ -579,4 +580,6 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     before, _ = lift(old, table, one)
     after, _ = lift(over, table, other)
+    if not (before.enrols and after.enrols):
+        before.by_label = after.by_label = ByLabel(frozenset((None, "cluster.local", one.trust_domain, other.trust_domain)))
     return before, after, one, other

@@ -56,15 +56,8 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
-    for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
-        marks = [
-            key for key in service.labels if (found := mark(out, "labels", key)) is not None and found.feature == "membership.waypoint"
-        ]
-        if marks:
-            obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
-            for key in marks:
-                obj.drop(("metadata", "labels", key), _leaf(out, service.document, ("metadata", "labels", key)))
-    for name, src in sorted(_unseen(ir).items()):
+    services(ir, out)
+    for name, src in sorted(unseen(ir).items()):
         out.command(enrolment.command.format(namespace=name), src)
         out.finding(
             "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
@@ -89,7 +82,19 @@ def _unsaid(ir: IR, out: Output) -> None:
         out.finding("MP367", document=None, affects=tuple(Affected(name) for name in names), namespaces=", ".join(names))
 
 
-def _unseen(ir: IR) -> dict[str, Src]:
+def services(ir: IR, out: Output) -> None:
+    """Take the source's marks off the Services."""
+    for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
+        marks = [
+            key for key in service.labels if (found := mark(out, "labels", key)) is not None and found.feature == "membership.waypoint"
+        ]
+        if marks:
+            obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
+            for key in marks:
+                obj.drop(("metadata", "labels", key), _leaf(out, service.document, ("metadata", "labels", key)))
+
+
+def unseen(ir: IR) -> dict[str, Src]:
     """Namespaces that policies and routes speak of and the bundle has no object for."""
     found: dict[str, Src] = {}
     spoken = [(policy.subject.value.namespace, policy.subject.src) for policy in ir.policies]

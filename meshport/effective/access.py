@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Src
-from meshport.ir.model import IR
+from meshport.ir.model import IR, ByLabel
 from meshport.ir.transport import TransportRule
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE
@@ -36,6 +36,7 @@ class Effective:
     open_probes: bool = False
     beside: tuple[Effective, ...] = ()  # what stays in force next to the mesh: a request has to pass it too
     opened: tuple[Policy, ...] = ()  # allows that let everything through, and those that they make void
+    by_label: ByLabel | None = None  # judge peers by their labels
 
     def mode(self, port: int | None) -> Fact[str]:
         """`strict`, `permissive` or `disable` of a port."""
@@ -150,6 +151,7 @@ class Access:
             self.ir.open_probes,
             tuple(other.of(workload) for other in self._beside),
             opened,
+            self.ir.by_label,
         )
 
     def numbered(self, policy: Policy, workload: Workload) -> Policy:

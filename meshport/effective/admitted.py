@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.seen import by_label
 from meshport.effective.sets import Methods
 from meshport.ir.authorization import Rule
 from meshport.values.language import Language, LanguageTooLarge
@@ -40,6 +41,7 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
         return [Piece()]
     found: list[Piece] = []
     strict = item.mode(port).value == "strict"
+    seen = _seen(item, networks)
     policies = item.at(port)
     if policies:
         for policy in policies:
@@ -53,7 +55,13 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
         for rule in policy.rules
         for piece in of_rule(rule, http=http, deny=True, port=port)
     ]
-    return subtract(found, denies)
+    return subtract(map(seen, found), map(seen, denies))
+
+
+def _seen(item: Effective, networks: tuple[str, ...]) -> Callable[[Piece], Piece]:
+    """How the peers of a piece are judged."""
+    way = item.by_label
+    return (lambda piece: piece) if way is None else (lambda piece: by_label(piece, networks, way))
 
 
 def probes(paths: Iterable[str]) -> list[Piece]:

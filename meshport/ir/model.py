@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +56,21 @@ class Loss:
     values: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ByLabel:
+    """How a mesh that goes by labels sees peers: without the trust domains `domains`, and some as what `stands_for` them there."""
+
+    domains: frozenset[str | None] = frozenset((None, "cluster.local"))
+    stands_for: Mapping[Any, Any] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class IR:
     mesh: str
     world: World
     raw_paths: bool = False  # whether paths are matched as sent, with dot segments unresolved
     enrols: bool = True  # whether pods take part one by one; False where the mesh governs every pod of the cluster
+    by_label: ByLabel | None = None  # judge peers as a mesh sees them that goes by labels
     open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)

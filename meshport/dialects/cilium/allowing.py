@@ -1,11 +1,435 @@
-"""Authorization written for Cilium: a CiliumNetworkPolicy for each set of pods and each policy of the source (mapping decisions 3)."""
+"""Authorization written for Cilium: a CiliumNetworkPolicy for each set of pods and each policy of the source (mapping decisions 2, 3).
+
+Where policies of the source close every port (Istio) each becomes one of its own, for they add up in both. Where they close single ports (Linkerd) a
+CiliumNetworkPolicy still closes the whole direction, so one for each set of pods opens the other ports again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.callers import Known
+from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, direct, mentioned, plan
+from meshport.dialects.cilium.subjects import choose
+from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
-from meshport.ir.model import IR
+from meshport.effective.access import Access, Effective, Region, opens, ports_of
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import Entity, Policy
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
+from meshport.ir.model import IR, ByLabel
+from meshport.mapping.table import in_range
+from meshport.values.identities import Identity
+
+CILIUM = "cilium.io/v2"
+KIND = "CiliumNetworkPolicy"
+MOST = 40  # ports of one rule
+ECHO = [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]
+OTHERS = [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]
+
+
+@dataclass(slots=True)
+class Draft:
+    """A policy in the making: parts that hold for the same pods."""
+
+    namespace: str
+    wanted: str
+    members: list[Effective]
+    parts: list[Part]
+    ports: list[int]
+    strict: bool
+    selectors: list[tuple[Selector, Src]] = field(default_factory=list)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Policies for every region."""
+    """Policies for every region, denies as denies where Cilium has them, and what is closed for pods that the bundle does not show."""
+    access = Access(ir, Fact("all-unauthenticated"))
+    accounts = gateway_accounts(ir)
+    entries = [gateway for gateway in ir.gateways if gateway.kind]
+    known = Known(ir.world, options, frozenset(accounts), len(entries) == 1)
+    stands_for: dict[Any, Any] = {}
+    if len(entries) == 1:
+        for ref in accounts:
+            stands_for[Identity(None, ref.namespace, ref.name)] = Entity("ingress")
+    way = ir.by_label = ByLabel(frozenset((None, "cluster.local", options.trust_domain)), stands_for)
+    denies = _directs(ir, access, known)
+    plans = []
+    for region in access.regions(lambda item: tuple(sorted(ports_of([item], ir.world)))):
+        if region.first.workload.host_network:
+            _on_host(out, region)
+        elif region.first.meshed is False:
+            _outside(out, region)
+        else:
+            plans.append(plan(Context(out, ir.world, options, known, way, region, {key: set(found) for key, found in denies.items()})))
+    taken: dict[str, set[str]] = {}
+    for draft in _drafts(ir, access, plans):
+        _write(out, options, access, draft, taken.setdefault(draft.namespace, set()))
+    _unseen(ir, out, options, access, known, taken)
+    _denying(ir, out, options, access, denies, taken)
+    _without_effect(out, access)
+
+
+def gateway_accounts(ir: IR) -> list[Ref]:
+    """The service accounts that the source mesh's gateways run under."""
+    found = [
+        Ref(gateway.ref.value.namespace, f"{gateway.ref.value.name}-istio")
+        for gateway in ir.gateways
+        if gateway.kind.startswith("gateway.networking") and gateway.implementation.value in ("istio", "")
+    ]
+    for namespace in ("istio-system", "istio-ingress"):
+        found.append(Ref(namespace, "istio-ingressgateway-service-account"))
+    return found
+
+
+# -- from plans to policies
+
+
+def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
+    """The parts of all regions, put together where they say the same."""
+    by_policy: dict[tuple[str, str, tuple[Any, ...]], Draft] = {}
+    found: list[Draft] = []
+    for item in plans:
+        if not item.closed:
+            continue
+        if not item.broad:
+            key = (item.region.namespace, "", (tuple((part.label, part.key()) for part in item.parts), tuple(item.ports)))
+            parts = [part for part in item.parts if part.entries or part.policy is not None]
+            draft = by_policy.get(key)
+            if draft is None:
+                draft = by_policy[key] = Draft(item.region.namespace, _named(ir, item, parts), [], parts, item.ports, item.strict)
+                found.append(draft)
+            draft.members += item.region.members
+            draft.selectors += [(policy.subject.value.selector, policy.subject.src) for policy in item.region.first.allows]
+            continue
+        for part in item.parts:
+            key = (item.region.namespace, part.label, (part.key(), tuple(item.ports) if part.entries else ()))
+            draft = by_policy.get(key)
+            if draft is None:
+                wanted = part.policy.ref.value.name if part.policy is not None else f"{item.region.first.workload.ref.name}-{part.label}"
+                draft = by_policy[key] = Draft(item.region.namespace, wanted, [], [part], item.ports, item.strict)
+                if part.policy is not None:
+                    draft.selectors = [(part.policy.subject.value.selector, part.policy.subject.src)]
+                found.append(draft)
+            else:
+                for mine, its in zip(draft.parts[0].entries, part.entries, strict=True):
+                    mine.src |= its.src
+                draft.parts[0].src |= part.src
+            draft.members += item.region.members
+    return found
+
+
+def _named(ir: IR, item: Plan, parts: list[Part]) -> str:
+    """The one object that grants, else the first policy, else what the default is."""
+    policies = [part.policy for part in parts if part.policy is not None]
+    granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
+    if len(granting) == 1:
+        return granting[0]
+    if policies:
+        return sorted(policy.ref.value.name for policy in policies)[0]
+    value = item.region.first.admission.value
+    return "strict-mtls" if value == "all-unauthenticated" else f"default-{value}"
+
+
+def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str]) -> None:
+    mine = {id(item.workload) for item in draft.members}
+    home = [item for item in access.workloads if item.workload.ref.namespace == draft.namespace and not item.workload.host_network]
+    strangers = [item for item in home if id(item.workload) not in mine]
+    wanted = list(dict.fromkeys(draft.selectors))
+    if not any(part.policy is not None for part in draft.parts) and not any(
+        not policy.subject.value.selector.everything and policy.subject.value.namespace in ("", draft.namespace) for policy in access.unselected()
+    ):
+        wanted.append((Selector(), NOWHERE))
+    found = choose(draft.members, strangers, wanted)
+    policies = [part.policy for part in draft.parts if part.policy is not None]
+    entries = [entry for part in draft.parts for entry in part.entries]
+    if found is None:
+        found = next(((selector, src) for selector, src in wanted if all(selector.accepts(item.workload.labels) for item in draft.members)), (Selector(), NOWHERE))
+        intruders = [item for item in strangers if found[0].accepts(item.workload.labels)]
+        governed = [item for item in intruders if item.meshed is not False]
+        if governed:
+            entries = []
+        places = [*draft.members, *intruders]
+        out.finding(
+            "MP282" if governed else "MP285", sources(*(policy.sources for policy in policies)) if governed else NOWHERE, document=draft.parts[0].document,
+            disposition="dropped" if governed else None, affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in places),
+            explains=frozenset((access_subject(item.workload.ref, port), "allow") for item in places for port in (*ports_of([item], access.world), *draft.ports, None)),
+            feature="authorization.subject", policy=str(policies[0].ref.value) if policies else draft.wanted,
+            workloads=", ".join(str(item.workload.ref) for item in draft.members), others=", ".join(str(item.workload.ref) for item in intruders),
+        )  # fmt: skip
+    selector, selector_src = found
+    label = unique(draft.wanted, taken.__contains__)
+    taken.add(label)
+    because = selector_src | sources(*(part.src for part in draft.parts))
+    if not because:
+        because = sources(*(item.workload.src for item in draft.members))
+    only_default = not policies
+    rules = _rules(options, draft, entries, only_default)
+    _policy(out, Ref(draft.namespace, label), selector, selector_src, rules, because, [part.document for part in draft.parts], draft.parts, whole=not entries)
+
+
+Ruled = tuple[dict[str, Any], Src]
+
+
+def _rules(options: Options, draft: Draft, entries: list[Entry], residual: bool) -> list[Ruled]:
+    """The ingress rules of a policy. With Linkerd's single ports, or a default alone, the protocols that no mesh governs stay open."""
+    every: set[Where] = {*draft.ports, None}
+    found: list[Ruled] = []
+    free: list[dict[str, Any]] = []
+    free_src: Src = NOWHERE
+    opens_rest = any(part.label == DEFAULT and part.entries for part in draft.parts)
+    for entry in entries:
+        ports = _ports(options, entry, draft.ports, every)
+        if ports is None:
+            continue
+        rule: dict[str, Any] = {entry.kind: entry.shown} if entry.kind else {}
+        if not ports and not entry.requests and (opens_rest or not entry.kind):
+            ports = [{"port": "0", "protocol": "TCP"}]
+        if not entry.kind and not entry.requests and opens_rest:
+            free, free_src = [*free, *ports], free_src | entry.src
+            continue
+        if not entry.kind and not entry.requests and ports == [{"port": "0", "protocol": "TCP"}]:
+            found.append(({"fromEntities": ["all"]}, entry.src))
+            continue
+        if not ports:
+            found.append((rule, entry.src))
+            continue
+        for start in range(0, len(ports), MOST):
+            item: dict[str, Any] = {"ports": ports[start : start + MOST]}
+            if entry.requests:
+                item["rules"] = {"http": entry.requests}
+            found.append(({**rule, "toPorts": [item]}, entry.src))
+    if opens_rest:
+        src = free_src or sources(*(part.src for part in draft.parts if part.label == DEFAULT)) or sources(*(part.src for part in draft.parts))
+        free += OTHERS
+        for start in range(0, len(free), MOST):
+            found.append(({"toPorts": [{"ports": free[start : start + MOST]}]}, src))
+        found.append(({"icmps": [{"fields": ECHO}]}, src))
+    return _joined(found)
+
+
+def _joined(rules: list[Ruled]) -> list[Ruled]:
+    """Rules for the same peers and ports as one, with the requests of all; one that admits every request makes the others void."""
+    out: list[Ruled] = []
+    for rule, src in rules:
+        for position, (known, its) in enumerate(out):
+            if not _alike(known, rule):
+                continue
+            if "rules" in rule["toPorts"][0] and "rules" in known["toPorts"][0]:
+                requests = known["toPorts"][0]["rules"]["http"]
+                more = [item for item in rule["toPorts"][0]["rules"]["http"] if item not in requests]
+                entry = {**known["toPorts"][0], "rules": {"http": [*requests, *more]}}
+            else:
+                entry = {"ports": known["toPorts"][0]["ports"]}
+            out[position] = ({**known, "toPorts": [entry]}, its | src)
+            break
+        else:
+            out.append((rule, src))
+    return out
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if "toPorts" not in one or "toPorts" not in other:
+        return False
+    peers = [{key: value for key, value in rule.items() if key != "toPorts"} for rule in (one, other)]
+    return peers[0] == peers[1] and one["toPorts"][0]["ports"] == other["toPorts"][0]["ports"]
+
+
+def _ports(options: Options, entry: Entry, known: list[int], every: set[Where]) -> list[dict[str, Any]] | None:
+    """The ports of a rule; [] for all of them, None where none can be written."""
+    if entry.ports == every and not entry.requests:
+        return []
+    numbers = sorted(port for port in entry.ports if port is not None)
+    if None not in entry.ports:
+        return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
+    if not in_range(options.target_version, "1.16", None):  # ranges came with endPort
+        return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
+    return ranges(sorted(set(known) - set(numbers)))
+
+
+def ranges(closed: list[int]) -> list[dict[str, Any]]:
+    """Every TCP port but those that are closed."""
+    found: list[dict[str, Any]] = []
+    low = 1
+    for port in [*closed, 65536]:
+        if low < port:
+            found.append({"port": str(low), **({"endPort": port - 1} if port - 1 > low else {}), "protocol": "TCP"})
+        low = port + 1
+    return found
+
+
+def _policy(
+    out: Output, ref: Ref, selector: Selector, selector_src: Src, rules: list[Ruled], because: Src, documents: list[int], parts: Iterable[Part], *, whole: bool
+) -> None:
+    rank, group = (40, "") if selector.everything and whole else (41, f"policy {ref.name}")
+    obj = out.object(CILIUM, KIND, ref, owner=documents[0], group=group, rank=rank, because=because)
+    for part in parts:
+        obj.add_origin(part.document)
+        if part.policy is not None:
+            obj.note(f"from {part.policy.kind} {part.policy.ref.value}")
+    obj.set(("spec", "endpointSelector"), selector.manifest(), selector_src | because)
+    if not rules:
+        obj.set(("spec", "ingress"), [{}], because)
+    for position, (rule, src) in enumerate(rules):
+        obj.set(("spec", "ingress", position), rule, src | because)
+
+
+# -- denies
+
+
+def _directs(ir: IR, access: Access, known: Known) -> dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]]:
+    """The rules of denies that are written as denies, by policy (its id)."""
+    ports: dict[int, set[int]] = {}
+    for item in access.workloads:
+        for policy in item.denies:
+            ports.setdefault(id(policy), set()).update(ports_of([item], access.world), mentioned(item))
+    found = {}
+    for policy in ir.policies:
+        if policy.action.value == "deny":
+            written = direct(policy, known, sorted(ports.get(id(policy), set())))
+            if written:
+                found[id(policy)] = written
+    return found
+
+
+def _denying(
+    ir: IR, out: Output, options: Options, access: Access, denies: dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]], taken: dict[str, set[str]]
+) -> None:
+    for policy in sorted(ir.policies, key=lambda item: item.ref.value):
+        written = denies.get(id(policy))
+        if not written:
+            continue
+        for namespace in _homes(ir, policy.subject.value.namespace):
+            members = [item for item in access.workloads if policy in item.denies and item.workload.ref.namespace == namespace and item.meshed is not False]
+            outside = [
+                item for item in access.workloads if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
+            ]
+            found = choose(members, outside, [(policy.subject.value.selector, policy.subject.src)]) if members else (policy.subject.value.selector, policy.subject.src)
+            selector, src = found if found is not None else (policy.subject.value.selector, policy.subject.src)
+            names = taken.setdefault(namespace, set())
+            label = unique(policy.ref.value.name, names.__contains__)
+            names.add(label)
+            because = policy.ref.src | policy.action.src | policy.subject.src | src
+            obj = out.object(CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because)
+            obj.note(f"from {policy.kind} {policy.ref.value}")
+            obj.set(("spec", "endpointSelector"), selector.manifest(), because)
+            if in_range(options.target_version, "1.16", None):
+                obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
+            elif not any(closing(item).allows for item in members):
+                obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
+            for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
+                rule: dict[str, Any] = {"fromEndpoints": peers}
+                if ports is not None:
+                    rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
+                obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+# -- pods that the bundle does not show
+
+
+def _homes(ir: IR, namespace: str) -> list[str]:
+    """The namespaces that a policy holds for: its own, or every enrolled one of the bundle."""
+    if namespace:
+        home = ir.world.namespaces.get(namespace)
+        outside = home is not None and (home.meshed is None or not home.meshed.value)
+        return [] if outside and not any(ir.world.meshed(item) for item in ir.world.of_namespace(namespace)) else [namespace]
+    found = {name for name, item in ir.world.namespaces.items() if item.meshed is not None and item.meshed.value}
+    return sorted(found | {item.ref.namespace for item in ir.world.workloads if ir.world.meshed(item) is not False})
+
+
+def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, taken: dict[str, set[str]]) -> None:
+    """Policies and defaults for pods that the bundle does not show: what closes them is written, what needs their ports is left out."""
+    for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
+        selector = policy.subject.value.selector
+        if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
+            if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
+                _unknown(out, policy)
+            continue
+        if policy.rules:
+            _unknown(out, policy)
+        for namespace in _homes(ir, policy.subject.value.namespace):
+            elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
+            if (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
+                continue
+            names = taken.setdefault(namespace, set())
+            label = unique(policy.ref.value.name, names.__contains__)
+            names.add(label)
+            src = policy.ref.src | policy.subject.src | policy.action.src
+            part = Part(label, policy, policy.document, src)
+            _policy(out, Ref(namespace, label), selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
+    for admission in ir.admissions:
+        namespace = admission.subject.namespace
+        if admission.level != "namespace" or admission.value.value != "deny" or not _homes(ir, namespace):
+            continue
+        outside = [item for item in access.workloads if item.workload.ref.namespace == namespace and not item.workload.host_network]
+        closed = [item for item in outside if item.meshed is not False and item.admission.value == "deny"]
+        others = [item for item in outside if all(item is not one for one in closed) and item.meshed is False or item.admission.value != "deny"]
+        found = choose(closed, others, [(Selector(), NOWHERE)]) if closed or others else (Selector(), NOWHERE)
+        if found is None:
+            continue
+        names = taken.setdefault(namespace, set())
+        if "default-deny" in names:
+            continue
+        names.add("default-deny")
+        document = admission.document if admission.document is not None else 0
+        part = Part("default-deny", None, document, admission.value.src)
+        _policy(out, Ref(namespace, "default-deny"), found[0], found[1], [], admission.value.src, [document], [part], whole=True)
+
+
+def _default_of(ir: IR, namespace: str) -> str:
+    return next((item.value.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), "")
+
+
+def _unknown(out: Output, policy: Policy) -> None:
+    subject = policy.subject.value
+    out.finding(
+        "MP286", policy.sources, document=policy.document, disposition="dropped", affects=(Affected(subject.namespace or None),), feature="authorization.subject",
+        policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
+    )  # fmt: skip
+
+
+# -- what is not written
+
+
+def _on_host(out: Output, region: Region) -> None:
+    for item in (region.first, closing(region.first)):
+        for policy in (*item.allows, *item.denies):
+            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+            out.ignore("selects only pods of the host's network, where neither mesh reads it", policy.sources - reached)
+
+
+def _outside(out: Output, region: Region) -> None:
+    """Policies on pods outside the mesh do nothing; that they select them is what keeps the written ones away."""
+    for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
+        reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
+
+
+def _without_effect(out: Output, access: Access) -> None:
+    """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
+    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    for item in access.workloads:
+        for policy in (*item.allows, *item.opened):
+            out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
+        for policy in (*item.denies, *item.customs):
+            out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
+    if out.source == "linkerd":
+        inbound = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
+        for document in out.bundle.documents:
+            routes = document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)
+            if routes or (document.group == "policy.linkerd.io" and document.kind in inbound):
+                rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
+                out.ignore("what the other objects for these pods come to is the same without it", rest)
+
+
+def _on_server(value: dict[str, Any]) -> bool:
+    spec = value.get("spec")
+    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
+    return isinstance(parents, list) and bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
+
+
+__all__ = ["BYPASS", "lower", "name", "ranges"]

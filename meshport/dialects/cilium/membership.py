@@ -6,7 +6,9 @@ As a source, each namespace of the bundle that has workloads is taken in, those 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
+from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, services, strip, unseen
 from meshport.dialects.output import Output
+from meshport.findings import Affected
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -31,5 +33,40 @@ def lift(bound: Bound, ir: IR) -> None:
             namespace.meshed = Fact(True, namespace.src, "membership.inject")
 
 
+UNMARK = {
+    "istio": "kubectl label namespace {namespace} istio-injection- istio.io/rev- istio.io/dataplane-mode-",
+    "linkerd": "kubectl annotate namespace {namespace} linkerd.io/inject-",
+}
+
+
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Take the source mesh's marks off; nothing replaces them."""
+    if options.source == "cilium":
+        return
+    left: list[str] = []
+    for name, namespace in sorted(ir.world.namespaces.items()):
+        if namespace.meshed is None:
+            continue
+        obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
+        strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
+        if namespace.meshed.value:
+            left.append(name)
+    for workload in ir.world.workloads:
+        if workload.meshed is None:
+            continue
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+        strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
+        out.imply("every pod is governed, and none has a sidecar", workload.meshed)
+        if workload.meshed.value and workload.ref.namespace not in left:
+            left.append(workload.ref.namespace)
+    services(ir, out)
+    for name, src in sorted(unseen(ir).items()):
+        if options.source in UNMARK:
+            out.command(UNMARK[options.source].format(namespace=name), src)
+        out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name)
+    if left:
+        homes = [ir.world.namespaces[name] for name in left if name in ir.world.namespaces]
+        out.finding(
+            "MP132", *(home.meshed for home in homes), document=homes[0].document if homes else None, affects=tuple(Affected(name) for name in left),
+            feature="membership.inject", namespaces=", ".join(left),
+        )  # fmt: skip

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshport.dialects import installation
 from meshport.dialects.base import Options
+from meshport.dialects.enrolment import STAGE_NAMESPACES
 from meshport.dialects.output import Output
 from meshport.ir.authorization import Policy
-from meshport.ir.base import PodSet, Ref
+from meshport.ir.base import Fact, PodSet, Ref
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
+from meshport.mapping.table import in_range
 
+CHART = "cilium"
 SETTINGS = {
     "encryption.enabled": "transport.node-encryption",
     "encryption.type": "transport.node-encryption",
@@ -39,5 +44,55 @@ def lift(bound: Bound, ir: IR) -> None:
             ir.policies.append(Policy(ref, closed.holding("allow"), subject, (), found[-1].document, "Helm value policyEnforcementMode"))
 
 
+_BY_ITSELF = "plaintext is accepted where no policy refuses it"
+_KEPT = "who may call is said by policies; what is between the nodes is encrypted by the installation's setting"
+
+
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Encryption as install settings."""
+    """Encryption between the nodes, or of workloads, as install settings. Both source meshes encrypt between their pods by themselves, so it is
+    switched on wherever a namespace was in the mesh. Which peers are admitted is written with the policies."""
+    if options.source == "cilium":
+        return
+    enrolled = [namespace.meshed for _, namespace in sorted(ir.world.namespaces.items()) if namespace.meshed is not None and namespace.meshed.value]
+    demanded: list[Fact[str]] = []
+    for rule in ir.transport:
+        for mode in (rule.mode, *rule.ports.values()):
+            if mode is None:
+                continue
+            if mode.value == "strict":
+                demanded.append(mode)
+            out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
+        out.imply("decides which pods the mode holds for", rule.subject)
+    for admission in ir.admissions:
+        if admission.value.value.endswith("-authenticated"):
+            demanded.append(admission.value)
+        out.imply("what the port admits is in the policies for these pods, or open as without any", admission.value)
+    for workload in ir.world.workloads:
+        out.imply("what the port asks for is in the policies for these pods", workload.demanding)
+    because: list[Fact[Any]] = [*enrolled, *demanded]
+    if not because:
+        return
+    plane = options.data_plane or "wireguard"
+    out.install(CHART, "encryption.enabled", True, *because)
+    out.install(CHART, "encryption.type", plane, *because)
+    document = ir.transport[0].document if ir.transport else None
+    if plane == "ztunnel":
+        for name, namespace in sorted(ir.world.namespaces.items()):
+            if namespace.meshed is not None and namespace.meshed.value:
+                obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
+                obj.set(("metadata", "labels", "io.cilium/mtls-enabled"), "true", namespace.meshed)
+        out.finding("MP131", document=document, feature="transport.workload-mtls", release=options.target_version)
+        if not in_range(options.target_version, "1.19", None):
+            out.finding("MP134", *demanded, document=document, disposition="dropped", feature="transport.workload-mtls", release=options.target_version)
+        return
+    if options.pod_cidr is not None:
+        if in_range(options.target_version, "1.19", None):
+            out.install(CHART, "encryption.strictMode.egress.enabled", True, *because)
+            out.install(CHART, "encryption.strictMode.egress.cidr", options.pod_cidr, *because)
+        else:
+            out.install(CHART, "encryption.strictMode.enabled", True, *because)
+            out.install(CHART, "encryption.strictMode.cidr", options.pod_cidr, *because)
+    out.finding(
+        "MP130", *demanded, document=document, disposition="installed" if demanded else None, feature="transport.mode", plane=plane,
+        what="STRICT mutual TLS" if demanded and ir.transport else "mutual TLS",
+    )  # fmt: skip

@@ -1,0 +1,202 @@
+"""Peers in the words of a CiliumNetworkPolicy: labels of pods for service accounts and namespaces, entities, CIDRs (docs.cilium.io, security/policy/layer3).
+
+A label is no certificate. A caller that the source refuses because it is outside the mesh would get in by its account's name: peers are said only so far as
+no known pod outside the mesh is among them. A CIDR never matches a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import glob_accepts, label
+from meshport.ir.authorization import Entity
+from meshport.ir.base import Ref
+from meshport.ir.world import World
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+
+NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
+
+
+@dataclass(slots=True)
+class Callers:
+    """Who a rule admits. `anyone`: no peer is named. Each of the lists is a rule of its own: one kind of peer fits in one."""
+
+    anyone: bool = False
+    endpoints: list[dict[str, Any]] = field(default_factory=list)
+    entities: list[str] = field(default_factory=list)
+    networks: list[dict[str, Any]] = field(default_factory=list)
+    listed: str = ""  # what was said by naming the accounts that the bundle knows
+    meshed: bool = False  # whether "any mesh identity" was said by the namespaces that the bundle shows
+    foreign: tuple[Any, ...] = ()  # identities of another trust domain
+    gateways: tuple[Any, ...] = ()  # gateways of the source without one successor
+    outside: tuple[tuple[Any, str], ...] = ()  # identities that a pod outside the mesh carries by name, and that workload
+    addresses: bool = False  # whether it admits by addresses, which never match a pod
+
+    @property
+    def nobody(self) -> bool:
+        return not (self.anyone or self.endpoints or self.entities or self.networks)
+
+    def kinds(self) -> list[tuple[str, list[Any]]]:
+        """The members of a rule, one kind of peer each; ("", []) names none."""
+        if self.anyone:
+            return [("", [])]
+        said = (("fromEndpoints", self.endpoints), ("fromEntities", self.entities), ("fromCIDRSet", self.networks))
+        return [(key, list(value)) for key, value in said if value]
+
+
+class Known:
+    """What the bundle shows of callers: who is in the mesh by which account, and who is not."""
+
+    def __init__(self, world: World, options: Options, gateways: frozenset[Ref], successor: bool) -> None:
+        self.world = world
+        self.options = options
+        self.gateways = gateways
+        self.successor = successor
+        self.outside: dict[Ref, str] = {}  # accounts that pods outside the mesh run under
+        self.inside: set[Ref] = set()
+        for workload in world.workloads:
+            account = Ref(workload.ref.namespace, workload.account.value)
+            if world.meshed(workload) is not False:
+                self.inside.add(account)
+            elif not workload.host_network:  # a pod of the host's network has no labels that a rule could match
+                self.outside.setdefault(account, str(workload.ref))
+
+    def namespaces(self) -> list[str]:
+        """The namespaces with something in the mesh."""
+        found = {ref.namespace for ref in self.inside}
+        return sorted(found | {name for name, item in self.world.namespaces.items() if item.meshed is not None and item.meshed.value})
+
+    def enrolled(self, namespace: str) -> bool:
+        """Whether every pod of a namespace is in the mesh, so that its name alone is the mesh identity."""
+        home = self.world.namespaces.get(namespace)
+        if any(ref.namespace == namespace for ref in self.outside):
+            return False
+        return home is None or (home.meshed is not None and home.meshed.value)
+
+    def accounts(self, namespace: str | None = None) -> list[Ref]:
+        """The accounts of a namespace, or of all, that pods of the mesh run under and no pod outside it does."""
+        return sorted(ref for ref in self.inside if namespace in (None, ref.namespace) and ref not in self.outside)
+
+    def identity(self, ref: Ref) -> Identity:
+        return Identity(self.options.trust_domain, ref.namespace, ref.name)
+
+
+def callers(piece: Piece, known: Known) -> Callers:
+    """The peers of a piece."""
+    found = Callers()
+    networks = piece.where.networks()
+    who = piece.who
+    if networks is not None:
+        if who.include is None and not who.exclude:
+            found.networks = [
+                {"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks
+            ]
+        found.addresses = True
+        return found
+    if who.everyone:
+        found.anyone = True
+        return found
+    whole: set[str] = set()
+    accounts: set[Ref] = set()
+    if who.exclude or who.include is None:
+        found.listed = ("every caller" if who.include is None else " or ".join(sorted(map(label, who.include)))) + " but "
+        found.listed += " and ".join(sorted(map(label, who.exclude)))
+        _all_but(piece, known, whole, accounts)
+    else:
+        for item in sorted(who.include, key=label):
+            _one(item, known, found, whole, accounts)
+    found.endpoints = endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
+    return found
+
+
+def endpoints(whole: Iterable[str], accounts: Iterable[Ref]) -> list[dict[str, Any]]:
+    """Selectors of whole namespaces and of single accounts."""
+    names = sorted(set(whole))
+    found: list[dict[str, Any]] = []
+    if len(names) == 1:
+        found.append({"matchLabels": {NAMESPACE: names[0]}})
+    elif names:
+        found.append({"matchExpressions": [{"key": NAMESPACE, "operator": "In", "values": names}]})
+    return found + [{"matchLabels": {NAMESPACE: ref.namespace, ACCOUNT: ref.name}} for ref in sorted(set(accounts))]
+
+
+def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set[Ref]) -> None:
+    if isinstance(item, Entity):
+        found.entities.append(item.name)
+        return
+    if isinstance(item, Identity) and item.trust_domain not in (None, known.options.trust_domain, "cluster.local"):
+        found.foreign += (item,)
+        return
+    if isinstance(item, Identity) and item.namespace is not None and item.service_account is not None:
+        ref = Ref(item.namespace, item.service_account)
+        if ref in known.gateways:
+            if known.successor:
+                found.entities.append("ingress")
+            else:
+                found.gateways += (item,)
+        elif ref in known.outside:
+            found.outside += ((item, known.outside[ref]),)
+        else:
+            accounts.add(ref)
+        return
+    if isinstance(item, Identity) and item.namespace is None and item.service_account is None:
+        found.meshed = True
+        for name in known.namespaces():
+            _namespace(name, known, found, whole, accounts, EVERYONE)
+        return
+    if isinstance(item, Identity) and item.service_account is None and item.namespace is not None:
+        _namespace(item.namespace, known, found, whole, accounts, item)
+        return
+    found.listed = label(item)
+    accounts |= {ref for ref in known.accounts() if _takes(item, known.identity(ref), known)}
+
+
+def _namespace(name: str, known: Known, found: Callers, whole: set[str], accounts: set[Ref], item: Any) -> None:
+    if known.enrolled(name):
+        whole.add(name)
+        return
+    accounts |= set(known.accounts(name))
+    if item != EVERYONE:
+        found.listed = label(item)
+    for ref, workload in sorted(known.outside.items()):
+        if ref.namespace == name and (ref in known.inside or not known.accounts(name)) and item != EVERYONE:
+            found.outside += ((item, workload),)
+
+
+def _takes(item: Any, one: Identity, known: Known) -> bool:
+    if isinstance(item, IdentityGlob):
+        return glob_accepts(item, one)
+    if not isinstance(item, Identity):
+        return False
+    if item.trust_domain not in (None, known.options.trust_domain, "cluster.local"):
+        return False
+    return item.namespace in (None, one.namespace) and item.service_account in (None, one.service_account)
+
+
+def _all_but(piece: Piece, known: Known, whole: set[str], accounts: set[Ref]) -> None:
+    """Every known peer but some; a namespace that nothing is taken out of stands whole."""
+    include, exclude = piece.who.include, piece.who.exclude
+    for name in known.namespaces():
+        everybody = include is None or any(
+            isinstance(item, Identity) and item.service_account is None and item.namespace in (None, name) and _local(item, known)
+            for item in include
+        )
+        touched = any(not isinstance(item, Identity) or (_local(item, known) and item.namespace in (None, name)) for item in exclude)
+        if everybody and not touched and known.enrolled(name):
+            whole.add(name)
+            continue
+        for ref in known.accounts(name):
+            one = known.identity(ref)
+            if (include is None or any(_takes(item, one, known) for item in include)) and not any(
+                _takes(item, one, known) for item in exclude
+            ):
+                accounts.add(ref)
+
+
+def _local(item: Identity, known: Known) -> bool:
+    return item.trust_domain in (None, known.options.trust_domain, "cluster.local")

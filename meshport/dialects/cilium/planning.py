@@ -1,0 +1,365 @@
+"""What one region of workloads admits, by policy of the source and by port, in rules that a CiliumNetworkPolicy can hold; what cannot be said is left out
+and told.
+
+A CiliumNetworkPolicy closes every port and every protocol of the pods that it selects. So each port that stays open has to be named: those that a policy
+or a Server speaks of, and the rest by ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from meshport.dialects import protocols
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.callers import Callers, Known, callers
+from meshport.dialects.cilium.saying import Unsaid, requests
+from meshport.dialects.output import Output
+from meshport.effective.access import Effective, Region, admission_conditions, ports_of
+from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.seen import by_label
+from meshport.effective.sets import Identities, label
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import PORT, Policy, Rule
+from meshport.ir.base import NOWHERE, Src, sources
+from meshport.ir.model import ByLabel
+from meshport.ir.world import World
+from meshport.values.identities import EVERYONE, Identity
+from meshport.values.language import Language, LanguageTooLarge
+
+HTTP = Language.prefix("/")
+DEFAULT = "default"
+BYPASS = "bypass"
+Where = int | None  # a container port; None is every port that nothing names
+
+
+@dataclass(slots=True)
+class Entry:
+    """One rule in the making: one kind of peers, the requests that they may send (None: any), and the ports where that holds."""
+
+    kind: str  # fromEndpoints, fromEntities, fromCIDRSet, or "" for anybody
+    peers: tuple[str, ...]  # as canonical text
+    shown: list[Any]
+    requests: list[dict[str, Any]]
+    ports: set[Where]
+    src: Src
+
+
+@dataclass(slots=True)
+class Part:
+    """What one policy of the source (or a default) comes to for a region."""
+
+    label: str
+    policy: Policy | None
+    document: int
+    src: Src
+    entries: list[Entry] = field(default_factory=list)
+
+    def key(self) -> tuple[Any, ...]:
+        return tuple((item.kind, item.peers, repr(item.requests), tuple(sorted(item.ports, key=lambda port: (port is None, port or 0)))) for item in self.entries)
+
+
+@dataclass(slots=True)
+class Plan:
+    """A region with all that has to be written for it. `closed`: whether anything is closed there at all."""
+
+    region: Region
+    ports: list[int]
+    parts: list[Part]
+    closed: bool
+    broad: bool  # whether policies close every port, and not only those that they name
+    strict: bool
+
+
+@dataclass(slots=True)
+class Context:
+    out: Output
+    world: World
+    options: Options
+    known: Known
+    way: ByLabel
+    region: Region
+    direct: dict[int, set[int]]  # rules of denies that are written as denies: by id of the policy, their numbers
+
+    def affects(self, port: Where) -> tuple[Affected, ...]:
+        return tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item in self.region.members)
+
+    def explains(self, port: Where) -> frozenset[tuple[str, str]]:
+        return frozenset(
+            (access_subject(item.workload.ref, port), aspect) for item in self.region.members for aspect in ("allow", "deny", "default")
+        )
+
+
+def plan(context: Context) -> Plan:
+    """The parts of a region. Findings are made for what is left out."""
+    region, out = context.region, context.out
+    first = closing(region.first)
+    known_ports = sorted({*ports_of(region.members, context.world), *mentioned(first)})
+    folded = [policy for policy in (*first.denies, *first.customs) if _folds(context, policy)]
+    broad = any(policy.port is None for policy in first.allows)
+    narrow = any(port is not None and first.closes(port) for port in known_ports)
+    demanded = any(first.mode(port).value == "strict" or first.default(port) not in ("all-unauthenticated", "audit") for port in (*known_ports, None))
+    result = Plan(region, known_ports, [], bool(broad or narrow or folded or demanded), broad, any(first.mode(port).value == "strict" for port in (*known_ports, None)))
+    if not result.closed:
+        return result
+    parts: dict[str, Part] = {}
+    for port in (*known_ports, None):
+        if first.workload.bypasses(port):
+            part = parts.setdefault(BYPASS, Part(BYPASS, None, first.workload.document, sources(first.workload.bypassed)))
+            _add(part, "", [], [], port, sources(first.workload.bypassed))
+            continue
+        _port(context, first, port, parts, folded)
+    for policy in first.allows:  # a policy that lets nobody in still closes
+        if policy.port is None:
+            parts.setdefault(str(policy.ref.value), _part(policy))
+    result.parts = list(parts.values())
+    if first.admission.value == "audit" and not broad:
+        out.finding("MP213", first.admission, document=None, disposition="approximated", affects=context.affects(None), feature="inbound.default-policy")
+    return result
+
+
+def closing(item: Effective) -> Effective:
+    """The workload with the allows that an allow of everything made void: side by side they say the same, for each pod that they select."""
+    return replace(item, allows=item.opened) if item.opened and not item.allows else item
+
+
+def mentioned(item: Effective) -> set[int]:
+    """The single ports that policies, modes and demands of a workload name."""
+    found = {port for port in item.transport if port is not None}
+    ranges = [
+        fact.value
+        for policy in (*item.allows, *item.denies, *item.customs)
+        for rule in policy.rules
+        for condition in rule.conditions
+        if condition.attribute == PORT
+        for fact in (*(condition.any_of or ()), *condition.none_of)
+    ]
+    for fact in (item.workload.bypassed, item.workload.demanding):
+        ranges += list(fact.value) if fact is not None else []
+    for low, high in ranges:
+        if 0 < low <= high and high - low < 64:
+            found |= set(range(low, high + 1))
+    for policy in item.allows:
+        if policy.port is not None:
+            value = policy.port.value
+            number = value if isinstance(value, int) else next((port.number for port in item.workload.ports if port.name == value), None)
+            if number is not None:
+                found.add(number)
+    return {port for port in found if 0 < port < 65536}
+
+
+def _folds(context: Context, policy: Policy) -> bool:
+    written = context.direct.get(id(policy), set())
+    return any(number not in written for number in range(len(policy.rules)))
+
+
+def _part(policy: Policy) -> Part:
+    return Part(str(policy.ref.value), policy, policy.document, policy.ref.src | policy.subject.src | policy.action.src)
+
+
+def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part], folded: list[Policy]) -> None:
+    protocol, protocol_src = ("", NOWHERE) if port is None else protocols.together([item.workload for item in context.region.members], port, context.world)
+    for policy in first.at(port):
+        if policy.protocol is not None:
+            protocol, protocol_src = policy.protocol.value, policy.protocol.src
+    http = protocols.is_http(protocol)
+    strict = first.mode(port).value == "strict"
+    denies = _denies(context, first, port, http, folded)
+    for part, rule in _rules(context, first, port, parts):
+        try:
+            pieces = of_rule(rule, http=http, port=port, strict=strict)
+            other = of_rule(rule, http=http, port=port, strict=not strict)
+        except (Unsayable, ValueError) as error:
+            _left_out(context, "MP201", part, port, rule.sources, str(error))
+            continue
+        by_mode = first.mode(port).src if [piece.who for piece in pieces] != [piece.who for piece in other] else NOWHERE
+        if not http and rule.needs_http:
+            by_mode |= protocol_src
+        cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
+        for piece in _cut(context, part, port, pieces, cutting):
+            if piece.any_request and rule.http and not protocol:
+                piece = replace(piece, path=HTTP)  # void for what turns out not to be HTTP
+            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode)
+
+
+def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:
+    policies = first.at(port)
+    for policy in policies:
+        part = parts.setdefault(str(policy.ref.value), _part(policy))
+        if policy.port is not None:
+            part.src |= policy.port.src
+        for rule in policy.rules:
+            yield part, rule
+    if not policies and first.default(port) != "deny":
+        src = first.admission.src
+        if first.default(port) != first.admission.value:
+            src |= sources(first.workload.demanding)
+        part = parts.setdefault(DEFAULT, Part(DEFAULT, None, context.region.first.workload.document, src))
+        yield part, Rule(admission_conditions(first.default(port), context.options.cluster_networks, src), src=src)
+
+
+def _denies(context: Context, first: Effective, port: Where, http: bool, folded: list[Policy]) -> list[Piece]:
+    found: list[Piece] = []
+    for policy in folded:
+        written = context.direct.get(id(policy), set())
+        for number, rule in enumerate(policy.rules):
+            if number in written:
+                continue
+            try:
+                pieces = of_rule(rule, http=http, deny=True, port=port)
+            except (Unsayable, ValueError):
+                pieces = [Piece(src=rule.sources)]
+            if pieces and policy.action.value == "custom":
+                context.out.finding(
+                    "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port), explains=context.explains(port),
+                    policy=str(policy.ref.value), port=port if port is not None else "any other",
+                )  # fmt: skip
+            found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
+    return found
+
+
+def _touches(deny: Piece, piece: Piece) -> bool:
+    try:
+        return piece.minus(deny) != [piece]
+    except (Unsayable, ValueError):
+        return True
+
+
+def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
+    if not denies:
+        return pieces
+    left: list[Piece] = []
+    for piece in pieces:
+        try:
+            left.extend(subtract([piece], denies))
+        except (Unsayable, ValueError) as error:
+            src = piece.src | frozenset(leaf for deny in denies for leaf in deny.src)
+            if context.options.on_loss == "looser":
+                left.append(piece)
+                _widened(context, "MP219", part, port, src, str(error))
+                continue
+            _left_out(context, "MP202", part, port, src, str(error))
+    return left
+
+
+def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src) -> None:
+    try:
+        said = requests(piece)
+    except (Unsaid, Unsayable, LanguageTooLarge) as error:
+        if context.options.on_loss == "looser":
+            _widened(context, "MP218", part, port, piece.src, str(error))
+            _say(context, part, port, Piece(piece.who, piece.where, src=piece.src), more)
+            return
+        _left_out(context, "MP201", part, port, piece.src, str(error))
+        return
+    who = callers(piece, context.known)
+    _tell(context, part, port, piece, who)
+    if who.nobody:
+        return
+    if said and port is None:
+        context.out.finding(
+            "MP280", document=part.document, affects=context.affects(None), explains=context.explains(None), feature="authorization.posture",
+            policy=part.label, ports=", ".join(map(str, sorted(ports_of(context.region.members, context.world)))) or "none",
+        )  # fmt: skip
+        return
+    for kind, peers in who.kinds():
+        _add(part, kind, peers, said, port, piece.src | part.src | more)
+
+
+def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], port: Where, src: Src) -> None:
+    text = tuple(map(repr, peers))
+    for item in part.entries:
+        if (item.kind, item.peers, item.requests) == (kind, text, said):
+            item.ports.add(port)
+            item.src |= src
+            return
+    part.entries.append(Entry(kind, text, peers, said, {port}, src))
+
+
+def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers) -> None:
+    """What of the peers could not be said, or is said otherwise."""
+    named = part.policy is not None
+    shown: dict[str, Any] = {"policy": _label(part), "port": port if port is not None else "any other"}
+    if who.foreign:
+        _left_out(context, "MP208", part, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", who.nobody)
+    if who.gateways:
+        reason = f"the gateway {label(who.gateways[0])} is not part of Cilium, and the bundle does not have one gateway that takes its place"
+        _left_out(context, "MP216", part, port, piece.src, reason, who.nobody)
+    for item, workload in who.outside:
+        context.out.finding(
+            "MP283", piece.src, document=part.document, disposition="dropped" if who.nobody else "approximated", affects=context.affects(port),
+            explains=context.explains(port), feature="authorization.source.principals", peer=label(item), workload=workload, **shown,
+        )  # fmt: skip
+    if who.meshed:
+        context.out.finding(
+            "MP281", *([piece.src] if named else []), document=part.document, affects=context.affects(port), explains=context.explains(port),
+            feature="authorization.source.principals", namespaces=", ".join(context.known.namespaces()),
+        )  # fmt: skip
+    if who.listed:
+        context.out.finding(
+            "MP203", piece.src, document=part.document, disposition="approximated", affects=context.affects(port), explains=context.explains(port),
+            peers=who.listed, **shown,
+        )  # fmt: skip
+    if who.addresses:
+        context.out.finding(
+            "MP284", piece.src, document=part.document, disposition="dropped" if who.nobody else "approximated", affects=context.affects(port),
+            explains=context.explains(port), feature="authorization.source.ip-blocks",
+            networks=", ".join(map(str, piece.where.networks() or ())), **shown,
+        )  # fmt: skip
+
+
+def _label(part: Part) -> str:
+    return f"{part.policy.kind} {part.policy.ref.value}" if part.policy is not None else "the default of open ports"
+
+
+def _left_out(context: Context, code: str, part: Part, port: Where, src: Src, reason: str, whole: bool = True) -> None:
+    context.out.finding(
+        code, src, document=part.document, disposition="dropped" if whole else "approximated", affects=context.affects(port),
+        explains=context.explains(port), feature="authorization.rule", policy=_label(part), port=port if port is not None else "any other", reason=reason,
+    )  # fmt: skip
+
+
+def _widened(context: Context, code: str, part: Part, port: Where, src: Src, reason: str) -> None:
+    context.out.finding(
+        code, src, document=part.document, disposition="approximated", affects=context.affects(port), effect="widens", severity="error",
+        explains=context.explains(port), feature="authorization.rule", policy=_label(part), port=port if port is not None else "any other", reason=reason,
+    )  # fmt: skip
+
+
+# -- denies that are written as denies
+
+
+def direct(policy: Policy, known: Known, ports: list[int]) -> dict[int, tuple[list[Any], list[int] | None, Src]]:
+    """The rules of a deny that Cilium can say as they are: named accounts and namespaces, on ports or on all; by position in the policy."""
+    found: dict[int, tuple[list[Any], list[int] | None, Src]] = {}
+    if policy.action.value != "deny":
+        return found
+    for number, rule in enumerate(policy.rules):
+        if rule.http or rule.unless or rule.needs_http:
+            continue
+        try:
+            inside = of_rule(rule, deny=True, port=None)
+            on = [port for port in ports if of_rule(rule, deny=True, port=port)]
+        except (Unsayable, ValueError):
+            continue
+        condition = rule.condition(PORT)
+        if condition is not None and (condition.any_of is None or condition.none_of or any(low != high or low <= 0 for low, high in (fact.value for fact in condition.any_of))):
+            continue
+        shown = inside or [piece for port in on[:1] for piece in of_rule(rule, deny=True, port=port)]
+        if len(shown) != 1 or not shown[0].any_request or not shown[0].where.everywhere or not _named(shown[0].who):
+            continue
+        who = callers(shown[0], known)
+        if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
+            continue
+        found[number] = (who.endpoints, None if condition is None else on, shown[0].src)
+    return found
+
+
+def _named(who: Identities) -> bool:
+    return (
+        who.include is not None
+        and not who.exclude
+        and all(isinstance(item, Identity) and item != EVERYONE and item.namespace is not None for item in who.include)
+    )

@@ -1,0 +1,166 @@
+"""Conditions on HTTP requests in the words of a CiliumNetworkPolicy: regular expressions (RE2) that match a whole value, headers by presence or value.
+
+A path there is what was sent after normalising, with the query; every other mesh compares it without. So what a pattern leaves open must not reach into the
+query, and the query itself is let through (docs.cilium.io, security/policy/layer7; Cilium reference 2.6).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from meshport.effective.pieces import Piece, language_of
+from meshport.effective.sets import Methods, Value
+from meshport.ir.authorization import Pattern
+from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+
+QUERY = r"(\?.*)?"
+_ASKED = Language.regex(r"(?s).*\?.*")
+_PRESENT = Language.present()
+
+
+class Unsaid(ValueError):
+    """Something that no rule can demand; its text says what."""
+
+
+def escaped(text: str) -> str:
+    """A text as the RE2 expression that matches just it."""
+    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
+
+
+def requests(piece: Piece) -> list[dict[str, Any]]:
+    """The `http` rules that together take the requests of a piece; [] where it takes every request. Raises Unsaid."""
+    if piece.any_request:
+        return []
+    if piece.literals:
+        raise Unsaid(", ".join(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in sorted(piece.literals)))
+    if piece.query.by_name:
+        raise Unsaid(f"the query parameter {piece.query.by_name[0][0]}")
+    headers = [_header(name, value) for name, value in piece.headers.by_name]
+    found = []
+    for method in _methods(piece.methods):
+        for path in _paths(piece):
+            for host in _hosts(piece.host):
+                entry: dict[str, Any] = {}
+                if method is not None:
+                    entry["method"] = method
+                if path is not None:
+                    entry["path"] = path
+                if host is not None:
+                    entry["host"] = host
+                if headers:
+                    entry["headerMatches"] = headers
+                found.append(entry)
+    return found
+
+
+def _methods(methods: Methods) -> list[str | None]:
+    if methods.every:
+        return [None]
+    return ["|".join(methods.listed())] if methods.inverted else list(methods.listed())
+
+
+def _header(name: str, value: Value) -> dict[str, str]:
+    if value.outside is not None:
+        raise Unsaid(f"the header {name} without certain values")
+    if value.inside is None or value.inside.same(_PRESENT):
+        return {"name": name}
+    text = value.inside.is_finite_exact()
+    if text is None:
+        raise Unsaid(f"the header {name} by anything but one exact value")
+    if not text:
+        raise Unsaid(f"the header {name} with an empty value")
+    return {"name": name, "value": text}
+
+
+def _hosts(host: Language | None) -> list[str | None]:
+    if host is None:
+        return [None]
+    try:
+        forms = host.as_patterns(Language.any())
+    except LanguageTooLarge:
+        forms = None
+    if not forms:
+        raise Unsaid("the host by anything but exact names, prefixes and suffixes")
+    made: dict[str, Callable[[str], str]] = {  # `:authority` as it was sent, with its port, as Istio compares it
+        "exact": escaped,
+        "prefix": lambda text: escaped(text) + ".*",
+        "suffix": lambda text: ".*" + escaped(text),
+    }
+    if any(kind not in made for kind, _ in forms):
+        raise Unsaid("the host by anything but exact names, prefixes and suffixes")
+    return ["(?i)" + made[kind](text) for kind, text in forms]
+
+
+def _paths(piece: Piece) -> list[str | None]:
+    if piece.path is None:
+        return [None]
+    if piece.patterns is not None:
+        patterns: Iterable[Pattern] = [fact.value for fact in piece.patterns]
+        if any(pattern.kind == "any" for pattern in patterns):
+            return ["/.*"]
+        return list(dict.fromkeys(path(pattern) for pattern in patterns))
+    try:
+        forms = piece.path.as_patterns(BARE_PATHS)
+    except LanguageTooLarge:
+        forms = None
+    if forms:
+        return [path(Pattern(kind, text)) for kind, text in forms]
+    return [_spelt(piece.path)]
+
+
+def path(pattern: Pattern) -> str:
+    """The expression that takes a path of this pattern, whatever its query. Raises Unsaid."""
+    kind, text = pattern.kind, pattern.text
+    if kind == "any":
+        return "/.*"
+    if kind == "exact":
+        return escaped(text) + QUERY
+    if kind == "prefix":
+        return escaped(text) + ".*"
+    if kind == "suffix":
+        return "[^?]*" + escaped(text) + QUERY
+    if kind == "segments":
+        stem = text.rstrip("/")
+        return escaped(stem) + "([/?].*)?" if stem else "/.*"
+    if kind == "template":
+        return _template(text)
+    language = language_of(pattern)
+    try:
+        forms = language.as_patterns(BARE_PATHS)
+        if forms and len(forms) == 1:
+            return path(Pattern(*forms[0]))
+        plain = language.pattern
+        if plain is not None and not language.overlaps(_ASKED):
+            return (f"(?:{plain})" if "|" in plain else plain) + QUERY
+    except LanguageTooLarge:
+        raise Unsaid(f"the path {text!r}") from None
+    return _spelt(language)
+
+
+def _template(text: str) -> str:
+    parts = re.split(r"(\{\*\*?\})", text)
+    while parts and not parts[-1]:
+        parts.pop()
+    out = ""
+    for position, part in enumerate(parts):
+        if part == "{**}":
+            out += ".*" if position == len(parts) - 1 else "[^?]*"
+        else:
+            out += "[^/?]+" if part == "{*}" else escaped(part)
+    return out if out.endswith(".*") else out + QUERY
+
+
+def _spelt(language: Language) -> str:
+    """Any language of paths as an expression that stays in front of the query."""
+    try:
+        text = (language & BARE_PATHS).to_regex()
+    except LanguageTooLarge:
+        text = None
+    if text is None:
+        raise Unsaid("the paths that are left in a regular expression of readable length")
+    return f"(?:{text}){QUERY}"
+
+
+__all__ = ["Unsaid", "escaped", "path", "requests"]

@@ -1,0 +1,50 @@
+"""The pods that a CiliumNetworkPolicy selects: all those that it is meant for, and no others that the bundle shows.
+
+Policies add up, and one that selects a pod closes it. So a selector that takes a pod under other policies would open or close that pod too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshport.effective.access import Effective
+from meshport.ir.base import NOWHERE, Requirement, Selector, Src
+
+_NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
+
+
+def choose(members: list[Effective], others: list[Effective], wanted: Iterable[tuple[Selector, Src]]) -> tuple[Selector, Src] | None:
+    """The first of the selectors wanted that takes the members and none of the others; else one with more demands; None where no label helps."""
+    fitting = [(selector, src) for selector, src in wanted if all(selector.accepts(item.workload.labels) for item in members)]
+    for selector, src in fitting:
+        if not any(selector.accepts(item.workload.labels) for item in others):
+            return selector, src
+    for selector, src in [*fitting, (Selector(), NOWHERE)]:
+        intruders = [item for item in others if selector.accepts(item.workload.labels)]
+        more = apart(members, intruders)
+        if more is None:
+            continue
+        keys = [item.key for item in more]
+        src |= frozenset(leaf for item in (*members, *intruders) for leaf in item.workload.labels_src(keys))
+        return Selector.of(dict(selector.labels), [*selector.expressions, *more]), src
+    return None
+
+
+def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
+    """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
+    keys = sorted({key for item in (*group, *others) for key in item.workload.labels}, key=lambda key: (key not in _NAMING, key))
+    wanted: list[Requirement] = []
+    left = others
+    for key in keys:
+        if not left:
+            break
+        values = {item.workload.labels.get(key) for item in group}
+        named = tuple(sorted(value for value in values if value is not None))
+        if None in values and named:
+            continue
+        demand = Requirement(key, "In", named) if named else Requirement(key, "DoesNotExist")
+        after = [item for item in left if demand.accepts(item.workload.labels)]
+        if len(after) < len(left):
+            wanted.append(demand)
+            left = after
+    return wanted if not left else None
