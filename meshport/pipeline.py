@@ -581,5 +581,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     before, _ = lift(old, table, one)
     after, _ = lift(over, table, other)
     if not (before.enrols and after.enrols):
-        before.by_label = after.by_label = ByLabel(frozenset((None, "cluster.local", one.trust_domain, other.trust_domain)))
+        before.by_label = after.by_label = ByLabel(
+            one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain))
+        )
     return before, after, one, other

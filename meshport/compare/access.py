@@ -145,7 +145,7 @@ def _added(row: Row, broader: list[Row]) -> dict[str, Language | None]:
     out: dict[str, Language | None] = {}
     for method, language in row.paths.items():
         covers = [other.paths[method] for other in broader if method in other.paths]
-        if any(cover is None for cover in covers):
+        if any(cover is None or cover.is_any(NORMALISED) for cover in covers):
             continue
         whole = union(*[cover for cover in covers if cover is not None])
         if language is not None and covers and language.issubset(whole, NORMALISED):

@@ -13,7 +13,7 @@ from typing import Any
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import CLUSTER, Identities, Networks, covers
 from meshport.ir.model import ByLabel
-from meshport.values.identities import Identity
+from meshport.values.identities import EVERYONE, Identity
 
 
 def by_label(piece: Piece, networks: Iterable[str], way: ByLabel) -> Piece:
@@ -22,7 +22,7 @@ def by_label(piece: Piece, networks: Iterable[str], way: ByLabel) -> Piece:
     if who.include is not None or who.exclude:
 
         def seen(item: Any) -> Any:
-            known = local(item, way.domains)
+            known = local(item, way)
             return way.stands_for.get(known, known)
 
         include = None if who.include is None else frozenset(map(seen, who.include))
@@ -34,11 +34,11 @@ def by_label(piece: Piece, networks: Iterable[str], way: ByLabel) -> Piece:
     return replace(piece, who=who, where=where) if (who, where) != (piece.who, piece.where) else piece
 
 
-def local(item: Any, domains: Iterable[str | None]) -> Any:
-    """An account of this mesh without its trust domain, which no label tells; any other peer as it is."""
-    if isinstance(item, Identity) and item.trust_domain in domains:
-        return Identity(None, item.namespace, item.service_account)
-    return item
+def local(item: Any, way: ByLabel) -> Any:
+    """A peer of this mesh as one of its trust domain, which no label tells; any other as it is."""
+    if not isinstance(item, Identity) or item.trust_domain not in way.domains:
+        return item
+    return Identity(way.domain, item.namespace, item.service_account) if item.namespace or item.service_account else EVERYONE
 
 
 def whole(where: Networks, networks: Iterable[str]) -> bool:

@@ -58,8 +58,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """How a mesh that goes by labels sees peers: without the trust domains `domains`, and some as what `stands_for` them there."""
+    """How a mesh that goes by labels sees peers: all of the trust domain `domain`, whichever of `domains` they were said to be of, and some as what
+    `stands_for` them there."""
 
+    domain: str = "cluster.local"
     domains: frozenset[str | None] = frozenset((None, "cluster.local"))
     stands_for: Mapping[Any, Any] = field(default_factory=dict)
 

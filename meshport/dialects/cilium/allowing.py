@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium import denying
 from meshport.dialects.cilium.callers import Known
-from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, direct, mentioned, plan
-from meshport.dialects.cilium.subjects import choose
+from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, mentioned, plan
+from meshport.dialects.cilium.subjects import choose, homes
+from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
+from meshport.effective.admitted import only_by_exemption
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Entity, Policy
@@ -54,9 +57,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     stands_for: dict[Any, Any] = {}
     if len(entries) == 1:
         for ref in accounts:
-            stands_for[Identity(None, ref.namespace, ref.name)] = Entity("ingress")
-    way = ir.by_label = ByLabel(frozenset((None, "cluster.local", options.trust_domain)), stands_for)
-    denies = _directs(ir, access, known)
+            stands_for[Identity(options.trust_domain, ref.namespace, ref.name)] = Entity("ingress")
+    way = ir.by_label = ByLabel(options.trust_domain, frozenset((None, "cluster.local", options.trust_domain)), stands_for)
+    denies = denying.directs(ir, access, known)
+    told: Told = {}
+    shared: dict[int, set[int]] = {}
+    for item in access.workloads:
+        for policy in closing(item).allows if item.meshed is not False else ():
+            shared.setdefault(id(policy), set()).update(ports_of([item], ir.world), mentioned(item))
     plans = []
     for region in access.regions(lambda item: tuple(sorted(ports_of([item], ir.world)))):
         if region.first.workload.host_network:
@@ -64,13 +72,49 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         elif region.first.meshed is False:
             _outside(out, region)
         else:
-            plans.append(plan(Context(out, ir.world, options, known, way, region, {key: set(found) for key, found in denies.items()})))
+            plans.append(
+                plan(
+                    Context(
+                        out,
+                        ir.world,
+                        options,
+                        known,
+                        way,
+                        region,
+                        ir.raw_paths,
+                        {key: set(found) for key, found in denies.items()},
+                        told,
+                        shared,
+                    )
+                )
+            )
+    tell(out, told)
     taken: dict[str, set[str]] = {}
     for draft in _drafts(ir, access, plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()))
     _unseen(ir, out, options, access, known, taken)
-    _denying(ir, out, options, access, denies, taken)
+    denying.lower(ir, out, options, access, denies, taken)
+    _probes(out, options, access)
     _without_effect(out, access)
+
+
+def _probes(out: Output, options: Options, access: Access) -> None:
+    """Linkerd opens the probe paths of a port to everybody until a route hangs on its Server; Cilium lets the node's own kubelet in, so that is closed."""
+    for item in access.workloads:
+        if item.meshed is False or not item.open_probes:
+            continue
+        for port in sorted({probe.port for probe in item.workload.probes if probe.kind == "http"}):
+            if not only_by_exemption(item, port, options.cluster_networks):
+                continue
+            hung = sources(*(policy.hung for policy in item.at(port)))
+            if any(policy.routed for policy in item.at(port)):
+                out.imply("a route on the port ends Linkerd's exemption for probes there, and Cilium has none", hung)
+                continue
+            src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
+            out.finding(
+                "MP287", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
+                explains=frozenset(((access_subject(item.workload.ref, port), "allow"),)), feature="authorization.probe", workload=str(item.workload.ref), port=port,
+            )  # fmt: skip
 
 
 def gateway_accounts(ir: IR) -> list[Ref]:
@@ -80,9 +124,7 @@ def gateway_accounts(ir: IR) -> list[Ref]:
         for gateway in ir.gateways
         if gateway.kind.startswith("gateway.networking") and gateway.implementation.value in ("istio", "")
     ]
-    for namespace in ("istio-system", "istio-ingress"):
-        found.append(Ref(namespace, "istio-ingressgateway-service-account"))
-    return found
+    return [*found, *(Ref(namespace, "istio-ingressgateway-service-account") for namespace in ("istio-system", "istio-ingress"))]
 
 
 # -- from plans to policies
@@ -96,8 +138,8 @@ def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
         if not item.closed:
             continue
         if not item.broad:
-            key = (item.region.namespace, "", (tuple((part.label, part.key()) for part in item.parts), tuple(item.ports)))
-            parts = [part for part in item.parts if part.entries or part.policy is not None]
+            key = (item.region.namespace, "", tuple((part.label, part.key(item.ports)) for part in item.parts))
+            parts = item.parts or [Part(DEFAULT, None, item.region.first.workload.document, item.region.first.admission.src)]
             draft = by_policy.get(key)
             if draft is None:
                 draft = by_policy[key] = Draft(item.region.namespace, _named(ir, item, parts), [], parts, item.ports, item.strict)
@@ -106,7 +148,7 @@ def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
             draft.selectors += [(policy.subject.value.selector, policy.subject.src) for policy in item.region.first.allows]
             continue
         for part in item.parts:
-            key = (item.region.namespace, part.label, (part.key(), tuple(item.ports) if part.entries else ()))
+            key = (item.region.namespace, part.label, part.key(item.ports))
             draft = by_policy.get(key)
             if draft is None:
                 wanted = part.policy.ref.value.name if part.policy is not None else f"{item.region.first.workload.ref.name}-{part.label}"
@@ -140,14 +182,18 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
     if not any(part.policy is not None for part in draft.parts) and not any(
-        not policy.subject.value.selector.everything and policy.subject.value.namespace in ("", draft.namespace) for policy in access.unselected()
+        not policy.subject.value.selector.everything and policy.subject.value.namespace in ("", draft.namespace)
+        for policy in access.unselected()
     ):
         wanted.append((Selector(), NOWHERE))
     found = choose(draft.members, strangers, wanted)
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
     if found is None:
-        found = next(((selector, src) for selector, src in wanted if all(selector.accepts(item.workload.labels) for item in draft.members)), (Selector(), NOWHERE))
+        found = next(
+            ((selector, src) for selector, src in wanted if all(selector.accepts(item.workload.labels) for item in draft.members)),
+            (Selector(), NOWHERE),
+        )
         intruders = [item for item in strangers if found[0].accepts(item.workload.labels)]
         governed = [item for item in intruders if item.meshed is not False]
         if governed:
@@ -166,15 +212,25 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     because = selector_src | sources(*(part.src for part in draft.parts))
     if not because:
         because = sources(*(item.workload.src for item in draft.members))
-    only_default = not policies
-    rules = _rules(options, draft, entries, only_default)
-    _policy(out, Ref(draft.namespace, label), selector, selector_src, rules, because, [part.document for part in draft.parts], draft.parts, whole=not entries)
+    rules = _rules(options, draft, entries)
+    _unranged(out, options, draft, entries)
+    _policy(
+        out,
+        Ref(draft.namespace, label),
+        selector,
+        selector_src,
+        rules,
+        because,
+        [part.document for part in draft.parts],
+        draft.parts,
+        whole=not entries,
+    )
 
 
 Ruled = tuple[dict[str, Any], Src]
 
 
-def _rules(options: Options, draft: Draft, entries: list[Entry], residual: bool) -> list[Ruled]:
+def _rules(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:
     """The ingress rules of a policy. With Linkerd's single ports, or a default alone, the protocols that no mesh governs stay open."""
     every: set[Where] = {*draft.ports, None}
     found: list[Ruled] = []
@@ -203,12 +259,27 @@ def _rules(options: Options, draft: Draft, entries: list[Entry], residual: bool)
                 item["rules"] = {"http": entry.requests}
             found.append(({**rule, "toPorts": [item]}, entry.src))
     if opens_rest:
-        src = free_src or sources(*(part.src for part in draft.parts if part.label == DEFAULT)) or sources(*(part.src for part in draft.parts))
+        src = (
+            free_src
+            or sources(*(part.src for part in draft.parts if part.label == DEFAULT))
+            or sources(*(part.src for part in draft.parts))
+        )
         free += OTHERS
-        for start in range(0, len(free), MOST):
-            found.append(({"toPorts": [{"ports": free[start : start + MOST]}]}, src))
+        found += [({"toPorts": [{"ports": free[start : start + MOST]}]}, src) for start in range(0, len(free), MOST)]
         found.append(({"icmps": [{"fields": ECHO}]}, src))
     return _joined(found)
+
+
+def _unranged(out: Output, options: Options, draft: Draft, entries: list[Entry]) -> None:
+    """Ranges of ports came with Cilium 1.16: before it, the ports that nothing names stay closed where others are."""
+    every = {*draft.ports, None}
+    if in_range(options.target_version, "1.16", None) or not any(None in entry.ports and entry.ports != every for entry in entries):
+        return
+    out.finding(
+        "MP290", document=draft.parts[0].document, feature="server.port", policy=draft.wanted, release=options.target_version,
+        affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in draft.members),
+        explains=frozenset((access_subject(item.workload.ref, None), "allow") for item in draft.members),
+    )  # fmt: skip
 
 
 def _joined(rules: list[Ruled]) -> list[Ruled]:
@@ -262,7 +333,16 @@ def ranges(closed: list[int]) -> list[dict[str, Any]]:
 
 
 def _policy(
-    out: Output, ref: Ref, selector: Selector, selector_src: Src, rules: list[Ruled], because: Src, documents: list[int], parts: Iterable[Part], *, whole: bool
+    out: Output,
+    ref: Ref,
+    selector: Selector,
+    selector_src: Src,
+    rules: list[Ruled],
+    because: Src,
+    documents: list[int],
+    parts: Iterable[Part],
+    *,
+    whole: bool,
 ) -> None:
     rank, group = (40, "") if selector.everything and whole else (41, f"policy {ref.name}")
     obj = out.object(CILIUM, KIND, ref, owner=documents[0], group=group, rank=rank, because=because)
@@ -277,80 +357,22 @@ def _policy(
         obj.set(("spec", "ingress", position), rule, src | because)
 
 
-# -- denies
-
-
-def _directs(ir: IR, access: Access, known: Known) -> dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]]:
-    """The rules of denies that are written as denies, by policy (its id)."""
-    ports: dict[int, set[int]] = {}
-    for item in access.workloads:
-        for policy in item.denies:
-            ports.setdefault(id(policy), set()).update(ports_of([item], access.world), mentioned(item))
-    found = {}
-    for policy in ir.policies:
-        if policy.action.value == "deny":
-            written = direct(policy, known, sorted(ports.get(id(policy), set())))
-            if written:
-                found[id(policy)] = written
-    return found
-
-
-def _denying(
-    ir: IR, out: Output, options: Options, access: Access, denies: dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]], taken: dict[str, set[str]]
-) -> None:
-    for policy in sorted(ir.policies, key=lambda item: item.ref.value):
-        written = denies.get(id(policy))
-        if not written:
-            continue
-        for namespace in _homes(ir, policy.subject.value.namespace):
-            members = [item for item in access.workloads if policy in item.denies and item.workload.ref.namespace == namespace and item.meshed is not False]
-            outside = [
-                item for item in access.workloads if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
-            ]
-            found = choose(members, outside, [(policy.subject.value.selector, policy.subject.src)]) if members else (policy.subject.value.selector, policy.subject.src)
-            selector, src = found if found is not None else (policy.subject.value.selector, policy.subject.src)
-            names = taken.setdefault(namespace, set())
-            label = unique(policy.ref.value.name, names.__contains__)
-            names.add(label)
-            because = policy.ref.src | policy.action.src | policy.subject.src | src
-            obj = out.object(CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because)
-            obj.note(f"from {policy.kind} {policy.ref.value}")
-            obj.set(("spec", "endpointSelector"), selector.manifest(), because)
-            if in_range(options.target_version, "1.16", None):
-                obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
-            elif not any(closing(item).allows for item in members):
-                obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
-            for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
-                rule: dict[str, Any] = {"fromEndpoints": peers}
-                if ports is not None:
-                    rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
-                obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
-
-
 # -- pods that the bundle does not show
-
-
-def _homes(ir: IR, namespace: str) -> list[str]:
-    """The namespaces that a policy holds for: its own, or every enrolled one of the bundle."""
-    if namespace:
-        home = ir.world.namespaces.get(namespace)
-        outside = home is not None and (home.meshed is None or not home.meshed.value)
-        return [] if outside and not any(ir.world.meshed(item) for item in ir.world.of_namespace(namespace)) else [namespace]
-    found = {name for name, item in ir.world.namespaces.items() if item.meshed is not None and item.meshed.value}
-    return sorted(found | {item.ref.namespace for item in ir.world.workloads if ir.world.meshed(item) is not False})
 
 
 def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, taken: dict[str, set[str]]) -> None:
     """Policies and defaults for pods that the bundle does not show: what closes them is written, what needs their ports is left out."""
     for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
         selector = policy.subject.value.selector
+        if opens(policy) and not access.world.selected(policy.subject.value):
+            out.imply("pods that the bundle does not show are as open as they were", policy.sources)
         if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
             if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
                 _unknown(out, policy)
             continue
         if policy.rules:
             _unknown(out, policy)
-        for namespace in _homes(ir, policy.subject.value.namespace):
+        for namespace in homes(ir, policy.subject.value.namespace):
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
             if (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
                 continue
@@ -362,11 +384,13 @@ def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known,
             _policy(out, Ref(namespace, label), selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
     for admission in ir.admissions:
         namespace = admission.subject.namespace
-        if admission.level != "namespace" or admission.value.value != "deny" or not _homes(ir, namespace):
+        if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
             continue
         outside = [item for item in access.workloads if item.workload.ref.namespace == namespace and not item.workload.host_network]
         closed = [item for item in outside if item.meshed is not False and item.admission.value == "deny"]
-        others = [item for item in outside if all(item is not one for one in closed) and item.meshed is False or item.admission.value != "deny"]
+        others = [
+            item for item in outside if (all(item is not one for one in closed) and item.meshed is False) or item.admission.value != "deny"
+        ]
         found = choose(closed, others, [(Selector(), NOWHERE)]) if closed or others else (Selector(), NOWHERE)
         if found is None:
             continue

@@ -93,9 +93,7 @@ def callers(piece: Piece, known: Known) -> Callers:
     who = piece.who
     if networks is not None:
         if who.include is None and not who.exclude:
-            found.networks = [
-                {"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks
-            ]
+            found.networks = [{"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks]
         found.addresses = True
         return found
     if who.everyone:

@@ -15,21 +15,20 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Callers, Known, callers
 from meshport.dialects.cilium.saying import Unsaid, requests
+from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.seen import by_label
-from meshport.effective.sets import Identities, label
+from meshport.effective.sets import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Policy, Rule
+from meshport.ir.authorization import PATH, PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Src, sources
 from meshport.ir.model import ByLabel
 from meshport.ir.world import World
-from meshport.values.identities import EVERYONE, Identity
-from meshport.values.language import Language, LanguageTooLarge
+from meshport.values.language import LanguageTooLarge
 
-HTTP = Language.prefix("/")
 DEFAULT = "default"
 BYPASS = "bypass"
 Where = int | None  # a container port; None is every port that nothing names
@@ -57,8 +56,16 @@ class Part:
     src: Src
     entries: list[Entry] = field(default_factory=list)
 
-    def key(self) -> tuple[Any, ...]:
-        return tuple((item.kind, item.peers, repr(item.requests), tuple(sorted(item.ports, key=lambda port: (port is None, port or 0)))) for item in self.entries)
+    def key(self, known: list[int]) -> tuple[Any, ...]:
+        """Equal for parts that are written alike: what holds on every port does so whatever ports are known."""
+        every: set[Where] = {*known, None}
+        ranged = any(None in item.ports and item.ports != every for item in self.entries)
+        places = [
+            tuple(sorted(item.ports, key=lambda port: (port is None, port or 0))) if item.ports != every else "every"
+            for item in self.entries
+        ]
+        said = [(item.kind, item.peers, repr(item.requests), place) for item, place in zip(self.entries, places, strict=True)]
+        return (tuple(said), tuple(known) if ranged else ())
 
 
 @dataclass(slots=True)
@@ -81,10 +88,22 @@ class Context:
     known: Known
     way: ByLabel
     region: Region
+    raw: bool  # whether the source compares paths as sent
     direct: dict[int, set[int]]  # rules of denies that are written as denies: by id of the policy, their numbers
+    told: Told
+    shared: dict[int, set[int]]  # the ports of all the workloads that an allow holds for, by its id: so that it reads the same for all
 
     def affects(self, port: Where) -> tuple[Affected, ...]:
         return tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item in self.region.members)
+
+    def note(self, code: str, document: int, port: Where, src: Src, said: dict[str, Any], **values: Any) -> None:
+        """Something to be told, together with the same of other ports and workloads."""
+        key = (code, document, repr(sorted(said.items())), repr(sorted(values.items())))
+        found = self.told.setdefault(key, Note(said, values, document))
+        found.src |= src
+        found.ports.add(port)
+        found.affects.update(dict.fromkeys(self.affects(port)))
+        found.explains |= self.explains(port)
 
     def explains(self, port: Where) -> frozenset[tuple[str, str]]:
         return frozenset(
@@ -96,12 +115,22 @@ def plan(context: Context) -> Plan:
     """The parts of a region. Findings are made for what is left out."""
     region, out = context.region, context.out
     first = closing(region.first)
-    known_ports = sorted({*ports_of(region.members, context.world), *mentioned(first)})
+    shared = {port for policy in first.allows if policy.port is None for port in context.shared.get(id(policy), ())}
+    known_ports = sorted({*ports_of(region.members, context.world), *mentioned(first), *shared})
     folded = [policy for policy in (*first.denies, *first.customs) if _folds(context, policy)]
     broad = any(policy.port is None for policy in first.allows)
     narrow = any(port is not None and first.closes(port) for port in known_ports)
-    demanded = any(first.mode(port).value == "strict" or first.default(port) not in ("all-unauthenticated", "audit") for port in (*known_ports, None))
-    result = Plan(region, known_ports, [], bool(broad or narrow or folded or demanded), broad, any(first.mode(port).value == "strict" for port in (*known_ports, None)))
+    demanded = any(
+        first.mode(port).value == "strict" or first.default(port) not in ("all-unauthenticated", "audit") for port in (*known_ports, None)
+    )
+    result = Plan(
+        region,
+        known_ports,
+        [],
+        bool(broad or narrow or folded or demanded),
+        broad,
+        any(first.mode(port).value == "strict" for port in (*known_ports, None)),
+    )
     if not result.closed:
         return result
     parts: dict[str, Part] = {}
@@ -111,12 +140,25 @@ def plan(context: Context) -> Plan:
             _add(part, "", [], [], port, sources(first.workload.bypassed))
             continue
         _port(context, first, port, parts, folded)
+    if BYPASS in parts:
+        gone = [port for port in known_ports if first.workload.bypasses(port)]
+        out.finding(
+            "MP289", document=first.workload.document, affects=tuple(one for port in gone for one in context.affects(port)), feature="authorization.posture",
+            workloads=", ".join(str(item.workload.ref) for item in region.members), ports=", ".join(map(str, gone)),
+        )  # fmt: skip
     for policy in first.allows:  # a policy that lets nobody in still closes
         if policy.port is None:
             parts.setdefault(str(policy.ref.value), _part(policy))
     result.parts = list(parts.values())
     if first.admission.value == "audit" and not broad:
-        out.finding("MP213", first.admission, document=None, disposition="approximated", affects=context.affects(None), feature="inbound.default-policy")
+        out.finding(
+            "MP213",
+            first.admission,
+            document=None,
+            disposition="approximated",
+            affects=context.affects(None),
+            feature="inbound.default-policy",
+        )
     return result
 
 
@@ -160,8 +202,13 @@ def _part(policy: Policy) -> Part:
 
 
 def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part], folded: list[Policy]) -> None:
-    protocol, protocol_src = ("", NOWHERE) if port is None else protocols.together([item.workload for item in context.region.members], port, context.world)
+    protocol, protocol_src = (
+        ("", NOWHERE) if port is None else protocols.together([item.workload for item in context.region.members], port, context.world)
+    )
     for policy in first.at(port):
+        if context.raw and any(rule.condition(PATH) is not None for rule in policy.rules):
+            said = {"feature": "authorization.operation.paths"}
+            context.note("MP288", policy.document, port, NOWHERE, said, policy=f"{policy.kind} {policy.ref.value}")
         if policy.protocol is not None:
             protocol, protocol_src = policy.protocol.value, policy.protocol.src
     http = protocols.is_http(protocol)
@@ -179,9 +226,8 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
             by_mode |= protocol_src
         cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
         for piece in _cut(context, part, port, pieces, cutting):
-            if piece.any_request and rule.http and not protocol:
-                piece = replace(piece, path=HTTP)  # void for what turns out not to be HTTP
-            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode)
+            only_http = piece.any_request and rule.http and not protocol  # void for what turns out not to be HTTP
+            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, only_http)
 
 
 def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:
@@ -212,10 +258,7 @@ def _denies(context: Context, first: Effective, port: Where, http: bool, folded:
             except (Unsayable, ValueError):
                 pieces = [Piece(src=rule.sources)]
             if pieces and policy.action.value == "custom":
-                context.out.finding(
-                    "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port), explains=context.explains(port),
-                    policy=str(policy.ref.value), port=port if port is not None else "any other",
-                )  # fmt: skip
+                context.note("MP211", policy.document, port, policy.sources, {"disposition": "dropped"}, policy=str(policy.ref.value))
             found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
     return found
 
@@ -244,9 +287,9 @@ def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies:
     return left
 
 
-def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src) -> None:
+def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, only_http: bool = False) -> None:
     try:
-        said = requests(piece)
+        said = requests(piece) or ([{}] if only_http else [])
     except (Unsaid, Unsayable, LanguageTooLarge) as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", part, port, piece.src, str(error))
@@ -280,34 +323,35 @@ def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], po
 
 def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers) -> None:
     """What of the peers could not be said, or is said otherwise."""
-    named = part.policy is not None
-    shown: dict[str, Any] = {"policy": _label(part), "port": port if port is not None else "any other"}
+    policy, said = _label(part), {"disposition": "dropped" if who.nobody else "approximated"}
     if who.foreign:
         _left_out(context, "MP208", part, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", who.nobody)
     if who.gateways:
-        reason = f"the gateway {label(who.gateways[0])} is not part of Cilium, and the bundle does not have one gateway that takes its place"
+        reason = (
+            f"the gateway {label(who.gateways[0])} is not part of Cilium, and the bundle does not have one gateway that takes its place"
+        )
         _left_out(context, "MP216", part, port, piece.src, reason, who.nobody)
     for item, workload in who.outside:
-        context.out.finding(
-            "MP283", piece.src, document=part.document, disposition="dropped" if who.nobody else "approximated", affects=context.affects(port),
-            explains=context.explains(port), feature="authorization.source.principals", peer=label(item), workload=workload, **shown,
-        )  # fmt: skip
+        context.note(
+            "MP283",
+            part.document,
+            port,
+            piece.src,
+            {**said, "feature": "authorization.source.principals"},
+            policy=policy,
+            peer=label(item),
+            workload=workload,
+        )
     if who.meshed:
-        context.out.finding(
-            "MP281", *([piece.src] if named else []), document=part.document, affects=context.affects(port), explains=context.explains(port),
-            feature="authorization.source.principals", namespaces=", ".join(context.known.namespaces()),
-        )  # fmt: skip
+        spaces = ", ".join(context.known.namespaces())
+        context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
     if who.listed:
-        context.out.finding(
-            "MP203", piece.src, document=part.document, disposition="approximated", affects=context.affects(port), explains=context.explains(port),
-            peers=who.listed, **shown,
-        )  # fmt: skip
+        context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
     if who.addresses:
-        context.out.finding(
-            "MP284", piece.src, document=part.document, disposition="dropped" if who.nobody else "approximated", affects=context.affects(port),
-            explains=context.explains(port), feature="authorization.source.ip-blocks",
-            networks=", ".join(map(str, piece.where.networks() or ())), **shown,
-        )  # fmt: skip
+        networks = ", ".join(map(str, piece.where.networks() or ()))
+        context.note(
+            "MP284", part.document, port, piece.src, {**said, "feature": "authorization.source.ip-blocks"}, policy=policy, networks=networks
+        )
 
 
 def _label(part: Part) -> str:
@@ -315,51 +359,10 @@ def _label(part: Part) -> str:
 
 
 def _left_out(context: Context, code: str, part: Part, port: Where, src: Src, reason: str, whole: bool = True) -> None:
-    context.out.finding(
-        code, src, document=part.document, disposition="dropped" if whole else "approximated", affects=context.affects(port),
-        explains=context.explains(port), feature="authorization.rule", policy=_label(part), port=port if port is not None else "any other", reason=reason,
-    )  # fmt: skip
+    said = {"disposition": "dropped" if whole else "approximated", "feature": "authorization.rule"}
+    context.note(code, part.document, port, src, said, policy=_label(part), reason=reason)
 
 
 def _widened(context: Context, code: str, part: Part, port: Where, src: Src, reason: str) -> None:
-    context.out.finding(
-        code, src, document=part.document, disposition="approximated", affects=context.affects(port), effect="widens", severity="error",
-        explains=context.explains(port), feature="authorization.rule", policy=_label(part), port=port if port is not None else "any other", reason=reason,
-    )  # fmt: skip
-
-
-# -- denies that are written as denies
-
-
-def direct(policy: Policy, known: Known, ports: list[int]) -> dict[int, tuple[list[Any], list[int] | None, Src]]:
-    """The rules of a deny that Cilium can say as they are: named accounts and namespaces, on ports or on all; by position in the policy."""
-    found: dict[int, tuple[list[Any], list[int] | None, Src]] = {}
-    if policy.action.value != "deny":
-        return found
-    for number, rule in enumerate(policy.rules):
-        if rule.http or rule.unless or rule.needs_http:
-            continue
-        try:
-            inside = of_rule(rule, deny=True, port=None)
-            on = [port for port in ports if of_rule(rule, deny=True, port=port)]
-        except (Unsayable, ValueError):
-            continue
-        condition = rule.condition(PORT)
-        if condition is not None and (condition.any_of is None or condition.none_of or any(low != high or low <= 0 for low, high in (fact.value for fact in condition.any_of))):
-            continue
-        shown = inside or [piece for port in on[:1] for piece in of_rule(rule, deny=True, port=port)]
-        if len(shown) != 1 or not shown[0].any_request or not shown[0].where.everywhere or not _named(shown[0].who):
-            continue
-        who = callers(shown[0], known)
-        if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
-            continue
-        found[number] = (who.endpoints, None if condition is None else on, shown[0].src)
-    return found
-
-
-def _named(who: Identities) -> bool:
-    return (
-        who.include is not None
-        and not who.exclude
-        and all(isinstance(item, Identity) and item != EVERYONE and item.namespace is not None for item in who.include)
-    )
+    said = {"disposition": "approximated", "effect": "widens", "severity": "error", "feature": "authorization.rule"}
+    context.note(code, part.document, port, src, said, policy=_label(part), reason=reason)

@@ -17,7 +17,8 @@ from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, Language
 from meshport.values.problems import ValueProblem
 
 TARGET = HEADER + ":path"
-LOWER = r"[^A-Z]*"
+MOST_LEFT_OUT = 64  # ports that ranges may leave out and still mean "all but these"
+LOWER = r"[\x00-@\[-\x7f]*"  # and ASCII: hosts are
 Conditions = tuple[Condition, ...]
 
 
@@ -41,7 +42,23 @@ def of_ports(entry: Cursor) -> tuple[tuple[Conditions, Src] | None, tuple[Fact[s
             ranges.append(Fact(value, place.src, port.feature if port is not None else ""))
     if every is not None:
         return ((), every | frozenset(leaf for fact in ranges for leaf in fact.src)), tuple(beyond)
-    return (((Condition(PORT, tuple(ranges)),), NOWHERE) if ranges else None), tuple(beyond)
+    return (((_condition(ranges),), NOWHERE) if ranges else None), tuple(beyond)
+
+
+def _condition(ranges: list[Fact[Any]]) -> Condition:
+    """Ranges as a condition; those that leave out a few ports only mean every port but these."""
+    pairs = sorted(fact.value for fact in ranges if not isinstance(fact.value, str))
+    if len(pairs) < len(ranges) or sum(high - low + 1 for low, high in pairs) < 65535 - MOST_LEFT_OUT:
+        return Condition(PORT, tuple(ranges))
+    left: list[int] = []
+    following = 1
+    for low, high in [*pairs, (65536, 65536)]:
+        if low - following > MOST_LEFT_OUT:
+            return Condition(PORT, tuple(ranges))
+        left += range(following, low)
+        following = max(following, high + 1)
+    src = frozenset(leaf for fact in ranges for leaf in fact.src)
+    return Condition(PORT, None, tuple(Fact((port, port), src, ranges[0].feature) for port in left), src)
 
 
 def _range(text: str, end: Fact[int] | None) -> Any:
@@ -141,6 +158,9 @@ def _spread(fact: Fact[str], language: Language, within: Language) -> tuple[Fact
 def _host(fact: Fact[str]) -> tuple[Fact[Pattern], ...]:
     """Hosts are compared in lower case, as clients send them."""
     try:
+        forms = Language.regex(fact.value.removeprefix("(?i)"), "re2").as_patterns(TEXT)
+        if forms and len(forms) <= 32:
+            return tuple(fact.holding(Pattern(kind, text.lower())) for kind, text in forms)
         lower = Language.regex(fact.value, "re2") & Language.regex(LOWER, "re2")
         forms = lower.as_patterns(TEXT)
         if forms and len(forms) <= 32:

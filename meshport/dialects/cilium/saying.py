@@ -90,7 +90,8 @@ def _hosts(host: Language | None) -> list[str | None]:
     }
     if any(kind not in made for kind, _ in forms):
         raise Unsaid("the host by anything but exact names, prefixes and suffixes")
-    return ["(?i)" + made[kind](text) for kind, text in forms]
+    texts = [made[kind](text) for kind, text in forms]
+    return ["(?i)" + (texts[0] if len(texts) == 1 else "(?:" + "|".join(texts) + ")")]
 
 
 def _paths(piece: Piece) -> list[str | None]:
@@ -99,7 +100,7 @@ def _paths(piece: Piece) -> list[str | None]:
     if piece.patterns is not None:
         patterns: Iterable[Pattern] = [fact.value for fact in piece.patterns]
         if any(pattern.kind == "any" for pattern in patterns):
-            return ["/.*"]
+            return [None]
         return list(dict.fromkeys(path(pattern) for pattern in patterns))
     try:
         forms = piece.path.as_patterns(BARE_PATHS)

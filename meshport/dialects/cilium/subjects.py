@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from meshport.effective.access import Effective
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src
+from meshport.ir.model import IR
 
 _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
@@ -48,3 +49,13 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
             wanted.append(demand)
             left = after
     return wanted if not left else None
+
+
+def homes(ir: IR, namespace: str) -> list[str]:
+    """The namespaces that a policy holds for: its own, or every enrolled one of the bundle."""
+    if namespace:
+        home = ir.world.namespaces.get(namespace)
+        outside = home is not None and (home.meshed is None or not home.meshed.value)
+        return [] if outside and not any(ir.world.meshed(item) for item in ir.world.of_namespace(namespace)) else [namespace]
+    found = {name for name, item in ir.world.namespaces.items() if item.meshed is not None and item.meshed.value}
+    return sorted(found | {item.ref.namespace for item in ir.world.workloads if ir.world.meshed(item) is not False})

@@ -53,7 +53,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     switched on wherever a namespace was in the mesh. Which peers are admitted is written with the policies."""
     if options.source == "cilium":
         return
-    enrolled = [namespace.meshed for _, namespace in sorted(ir.world.namespaces.items()) if namespace.meshed is not None and namespace.meshed.value]
+    enrolled = [
+        namespace.meshed for _, namespace in sorted(ir.world.namespaces.items()) if namespace.meshed is not None and namespace.meshed.value
+    ]
     demanded: list[Fact[str]] = []
     for rule in ir.transport:
         for mode in (rule.mode, *rule.ports.values()):
@@ -77,13 +79,20 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     out.install(CHART, "encryption.type", plane, *because)
     document = ir.transport[0].document if ir.transport else None
     if plane == "ztunnel":
-        for name, namespace in sorted(ir.world.namespaces.items()):
+        for _, namespace in sorted(ir.world.namespaces.items()):
             if namespace.meshed is not None and namespace.meshed.value:
                 obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
                 obj.set(("metadata", "labels", "io.cilium/mtls-enabled"), "true", namespace.meshed)
         out.finding("MP131", document=document, feature="transport.workload-mtls", release=options.target_version)
         if not in_range(options.target_version, "1.19", None):
-            out.finding("MP134", *demanded, document=document, disposition="dropped", feature="transport.workload-mtls", release=options.target_version)
+            out.finding(
+                "MP134",
+                *demanded,
+                document=document,
+                disposition="dropped",
+                feature="transport.workload-mtls",
+                release=options.target_version,
+            )
         return
     if options.pod_cidr is not None:
         if in_range(options.target_version, "1.19", None):

@@ -1,0 +1,131 @@
+"""Denies that Cilium has as such: of named accounts and namespaces, on ports or on all of them (docs.cilium.io, security/policy/deny).
+
+A deny of Cilium stops at ports, and goes before every allow. Every other deny is taken out of the allows that it cuts (cilium/planning.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.callers import Known, callers
+from meshport.dialects.cilium.planning import closing, mentioned
+from meshport.dialects.cilium.subjects import choose, homes
+from meshport.dialects.naming import unique
+from meshport.dialects.output import Output
+from meshport.effective.access import Access, ports_of
+from meshport.effective.pieces import Unsayable, of_rule
+from meshport.effective.sets import Identities
+from meshport.ir.authorization import PORT, Policy
+from meshport.ir.base import Ref, Src
+from meshport.ir.model import IR
+from meshport.mapping.table import in_range
+from meshport.values.identities import EVERYONE, Identity
+
+CILIUM = "cilium.io/v2"
+KIND = "CiliumNetworkPolicy"
+Directs = dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]]
+"""By policy (its id) and rule: whom it denies, on which ports (None: all), and the leaves."""
+
+
+def directs(ir: IR, access: Access, known: Known) -> Directs:
+    """The rules of denies that are written as denies, by policy (its id)."""
+    ports: dict[int, set[int]] = {}
+    bypassed: set[int] = set()
+    for item in access.workloads:
+        for policy in item.denies:
+            ports.setdefault(id(policy), set()).update(ports_of([item], access.world), mentioned(item))
+            if item.workload.bypassed is not None and item.workload.bypassed.value:  # a deny would hold where no proxy of the source looks
+                bypassed.add(id(policy))
+    found = {}
+    for policy in ir.policies:
+        if policy.action.value == "deny":
+            written = _direct(policy, known, sorted(ports.get(id(policy), set())), id(policy) in bypassed)
+            if written:
+                found[id(policy)] = written
+    return found
+
+
+def lower(
+    ir: IR,
+    out: Output,
+    options: Options,
+    access: Access,
+    denies: Directs,
+    taken: dict[str, set[str]],
+) -> None:
+    for policy in sorted(ir.policies, key=lambda item: item.ref.value):
+        written = denies.get(id(policy))
+        if not written:
+            continue
+        for namespace in homes(ir, policy.subject.value.namespace):
+            members = [
+                item
+                for item in access.workloads
+                if policy in item.denies and item.workload.ref.namespace == namespace and item.meshed is not False
+            ]
+            outside = [
+                item
+                for item in access.workloads
+                if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
+            ]
+            found = (
+                choose(members, outside, [(policy.subject.value.selector, policy.subject.src)])
+                if members
+                else (policy.subject.value.selector, policy.subject.src)
+            )
+            selector, src = found if found is not None else (policy.subject.value.selector, policy.subject.src)
+            names = taken.setdefault(namespace, set())
+            label = unique(policy.ref.value.name, names.__contains__)
+            names.add(label)
+            because = policy.ref.src | policy.action.src | policy.subject.src | src
+            obj = out.object(CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because)
+            obj.note(f"from {policy.kind} {policy.ref.value}")
+            obj.set(("spec", "endpointSelector"), selector.manifest(), because)
+            if in_range(options.target_version, "1.16", None):
+                obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
+            elif not any(closing(item).allows for item in members):
+                obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
+            for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
+                rule: dict[str, Any] = {"fromEndpoints": peers}
+                if ports is not None:
+                    rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
+                obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> dict[int, tuple[list[Any], list[int] | None, Src]]:
+    """The rules of a deny that Cilium can say as they are: named accounts and namespaces, on ports or on all; by position in the policy."""
+    found: dict[int, tuple[list[Any], list[int] | None, Src]] = {}
+    if policy.action.value != "deny":
+        return found
+    for number, rule in enumerate(policy.rules):
+        if bypassed or rule.http or rule.unless or rule.needs_http:
+            continue
+        try:
+            inside = of_rule(rule, deny=True, port=None)
+            on = [port for port in ports if of_rule(rule, deny=True, port=port)]
+        except (Unsayable, ValueError):
+            continue
+        condition = rule.condition(PORT)
+        if condition is not None and (
+            condition.any_of is None
+            or condition.none_of
+            or any(low != high or low <= 0 for low, high in (fact.value for fact in condition.any_of))
+        ):
+            continue
+        shown = inside or [piece for port in on[:1] for piece in of_rule(rule, deny=True, port=port)]
+        if len(shown) != 1 or not shown[0].any_request or not shown[0].where.everywhere or not _named(shown[0].who):
+            continue
+        who = callers(shown[0], known)
+        if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
+            continue
+        found[number] = (who.endpoints, None if condition is None else on, shown[0].src)
+    return found
+
+
+def _named(who: Identities) -> bool:
+    return (
+        who.include is not None
+        and not who.exclude
+        and all(isinstance(item, Identity) and item != EVERYONE and item.namespace is not None for item in who.include)
+    )
