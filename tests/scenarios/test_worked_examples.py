@@ -83,6 +83,21 @@ def test_the_objects_are_those_of_the_answer(make: Any, source: str, target: str
     assert {key: obj for key, obj in have.items() if obj != want[key]} == {}
 
 
+@needs_shared
+@pytest.mark.parametrize(
+    ("make", "source", "answer"),
+    [(shop, "istio", "1c-ecommerce-to-cilium.yaml"), (saas, "linkerd", "2c-saas-to-cilium.yaml")],
+    ids=["shop", "saas"],
+)
+def test_the_policies_for_cilium_are_those_of_the_answer(make: Any, source: str, answer: str) -> None:
+    def policies(objects: list[Obj]) -> dict[tuple[str, str, str, str], Obj]:
+        return by_identity([obj for obj in objects if obj["kind"] in ("CiliumNetworkPolicy", "Namespace")])
+
+    have = policies([item.object for item in converted(make(), source, "cilium").manifests])
+    assert have == {key: obj for key, obj in policies(example(answer)).items() if key in have}
+    assert [key for key in policies(example(answer)) if key not in have and key[1] != "Namespace"] == []
+
+
 # -- request by request
 
 

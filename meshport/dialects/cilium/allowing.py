@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying
-from meshport.dialects.cilium.callers import Known
+from meshport.dialects.cilium.callers import Known, callers
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, mentioned, plan
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.telling import Told, tell
@@ -20,6 +20,8 @@ from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.admitted import only_by_exemption
+from meshport.effective.pieces import Unsayable, of_rule
+from meshport.effective.seen import by_label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Entity, Policy
@@ -92,7 +94,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     taken: dict[str, set[str]] = {}
     for draft in _drafts(ir, access, plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()))
-    _unseen(ir, out, options, access, known, taken)
+    _unseen(ir, out, options, access, known, way, taken)
     denying.lower(ir, out, options, access, denies, taken)
     _probes(out, options, access)
     _without_effect(out, access)
@@ -360,7 +362,7 @@ def _policy(
 # -- pods that the bundle does not show
 
 
-def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, taken: dict[str, set[str]]) -> None:
+def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> None:
     """Policies and defaults for pods that the bundle does not show: what closes them is written, what needs their ports is left out."""
     for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
         selector = policy.subject.value.selector
@@ -370,18 +372,25 @@ def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known,
             if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
                 _unknown(out, policy)
             continue
-        if policy.rules:
+        rules = _on_port(policy, options, known, way) if policy.port is not None else []
+        if rules and policy.port is not None:
+            out.finding(
+                "MP291", document=policy.document, affects=(Affected(policy.subject.value.namespace or None),), feature="server.port", policy=str(policy.ref.value),
+                selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
+            )  # fmt: skip
+        elif policy.rules:
             _unknown(out, policy)
         for namespace in homes(ir, policy.subject.value.namespace):
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
-            if (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
+            if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
                 continue
             names = taken.setdefault(namespace, set())
-            label = unique(policy.ref.value.name, names.__contains__)
+            granting = sorted({rule.granted_by.name for rule in policy.rules if rule.granted_by is not None})
+            label = unique(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names.__contains__)
             names.add(label)
             src = policy.ref.src | policy.subject.src | policy.action.src
             part = Part(label, policy, policy.document, src)
-            _policy(out, Ref(namespace, label), selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
+            _policy(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
     for admission in ir.admissions:
         namespace = admission.subject.namespace
         if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
@@ -401,6 +410,32 @@ def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known,
         document = admission.document if admission.document is not None else 0
         part = Part("default-deny", None, document, admission.value.src)
         _policy(out, Ref(namespace, "default-deny"), found[0], found[1], [], admission.value.src, [document], [part], whole=True)
+
+
+def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
+    """What a Server admits whole, on its port by number or by name; [] where something of it needs more than that."""
+    found: list[Ruled] = []
+    for rule in policy.rules:
+        try:
+            pieces = [by_label(piece, options.cluster_networks, way) for piece in of_rule(rule)]
+        except (Unsayable, ValueError):
+            return []
+        for piece in pieces:
+            who = callers(piece, known)
+            if (
+                not piece.any_request
+                or who.nobody
+                or who.listed
+                or who.foreign
+                or who.gateways
+                or who.outside
+                or who.addresses
+                or policy.port is None
+            ):
+                return []
+            ports = [{"ports": [{"port": str(policy.port.value), "protocol": "TCP"}]}]
+            found += [({**({kind: peers} if kind else {}), "toPorts": ports}, piece.src | policy.port.src) for kind, peers in who.kinds()]
+    return found
 
 
 def _default_of(ir: IR, namespace: str) -> str:
