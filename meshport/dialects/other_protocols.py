@@ -10,7 +10,14 @@ from meshport.ir.model import IR
 
 
 def report(ir: IR, out: Output) -> None:
-    """A finding for each object that speaks of other protocols than TCP."""
+    """A finding for each object that speaks of other protocols than TCP, and one for all that close them."""
+    closing = [policy for policy in ir.policies if policy.closing and policy.kind.startswith("Cilium")]
+    if closing:
+        named = dict.fromkeys(f"{policy.kind} {policy.ref.value}" for policy in sorted(closing, key=lambda item: item.ref.value))
+        out.finding(
+            "MP276", document=closing[0].document, feature="l4.protocol", policies=", ".join(named),
+            affects=tuple(dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in closing)),
+        )  # fmt: skip
     by_document: dict[int, list[Policy]] = {}
     for policy in ir.policies:
         if policy.beyond:

@@ -39,6 +39,10 @@ LIMIT = 96
 """Pieces of one rule beyond which subtraction gives up."""
 
 
+NEARLY = 64
+"""Ports that may be missing from what is still nearly every port."""
+
+
 class Unsayable(ValueError):
     """A condition, or a difference, that cannot be computed; its text says which."""
 
@@ -196,7 +200,7 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
                 continue
             return []
         if condition.attribute == PORT:
-            if not port_fits(condition, port):
+            if not port_fits(condition, port, deny=deny):
                 return []
             continue
         piece = piece.meet(_of_condition(condition))
@@ -209,10 +213,13 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     return pieces
 
 
-def port_fits(condition: Condition, port: int | None) -> bool:
-    """Whether a port condition takes this port; a port of unknown number fits only where no number is demanded."""
+def port_fits(condition: Condition, port: int | None, *, deny: bool = False) -> bool:
+    """Whether a port condition takes this port; a port of unknown number fits where none is demanded, or nearly every one is taken.
+
+    For a deny it is enough that many are: what may be denied is not let through."""
     if port is None:
-        return condition.any_of is None
+        count = sum(fact.value[1] - fact.value[0] + 1 for fact in condition.any_of or () if isinstance(fact.value, tuple))
+        return condition.any_of is None or count > (NEARLY if deny else 65535 - NEARLY)
     if any(low <= port <= high for low, high in (fact.value for fact in condition.none_of)):
         return False
     return condition.any_of is None or any(low <= port <= high for low, high in (fact.value for fact in condition.any_of))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
-from meshport.ir.authorization import Entity, Labelled, Network
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Selector
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import TEXT
@@ -46,7 +46,7 @@ def _fits(pattern: Any, identity: Any) -> bool:
 def _labels_fit(pattern: Any, pods: Labelled) -> bool:
     """Whether a peer holds all pods of a label selector, as far as the selectors alone tell."""
     if isinstance(pattern, Identity):
-        return pattern.service_account is None and pattern.namespace in (None, pods.namespace)
+        return pattern.service_account in (None, pods.account) and pattern.namespace in (None, pods.namespace)
     if not isinstance(pattern, Labelled) or pattern.namespace not in ("", pods.namespace):
         return False
     mine, its = pattern.selector, pods.selector
@@ -108,6 +108,14 @@ def _meet_labels(one: Any, other: Any) -> Any | None:
         if any(labels.get(key, value) != value for key, value in its.items()):
             return None
         return Labelled(next(iter(homes), ""), Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions)))
+    pods, peer = (one, other) if isinstance(one, Labelled) else (other, one)
+    if isinstance(peer, Identity) and peer.service_account is not None:
+        if pods.account not in (None, peer.service_account):
+            return None
+        labels = {**dict(pods.selector.labels), ACCOUNT_LABEL: peer.service_account}
+        return Labelled(next(iter(homes), ""), Selector.of(labels, pods.selector.expressions))
+    if isinstance(peer, Identity):
+        return Labelled(next(iter(homes), ""), pods.selector)
     raise ValueError("which service accounts the pods with these labels run under cannot be told")
 
 

@@ -59,6 +59,9 @@ class Network:
         return self.cidr + (" except " + ", ".join(self.excluded) if self.excluded else "")
 
 
+ACCOUNT_LABEL = "io.cilium.k8s.policy.serviceaccount"  # a service account as a label
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """Peers by their labels: pods of `namespace` ("" for any of the cluster) that `selector` takes, whatever account they run under.
@@ -69,8 +72,16 @@ class Labelled:
     namespace: str
     selector: Selector
 
+    @property
+    def account(self) -> str | None:
+        """The service account that the pods run under, where the selector says it."""
+        return dict(self.selector.labels).get(ACCOUNT_LABEL)
+
     def __str__(self) -> str:
-        return f"pods {self.namespace or '*'}/{self.selector}"
+        if self.account is None:
+            return f"pods {self.namespace or '*'}/{self.selector}"
+        own = Selector(tuple(pair for pair in self.selector.labels if pair[0] != ACCOUNT_LABEL), self.selector.expressions)
+        return f"pods {self.namespace or '*'}/{own} of service account {self.account}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

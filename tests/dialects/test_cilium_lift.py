@@ -81,7 +81,7 @@ def test_labels_become_the_account_that_just_these_pods_run_under() -> None:
 
 def test_labels_stay_where_another_workload_shares_the_account() -> None:
     rows = access(policy({"fromEndpoints": [{"matchLabels": {"app": "cart"}}]}))
-    assert list(rows) == ["pods shop/app=cart"]
+    assert list(rows) == ["pods shop/app=cart of service account shared"]
 
 
 def test_labels_that_take_all_workloads_of_an_account_become_that_account() -> None:

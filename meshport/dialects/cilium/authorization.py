@@ -130,7 +130,7 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
         idle = (
             frozenset(
                 leaf
-                for place in (*allows, *denies, spec.at("enableDefaultDeny", "ingress"))
+                for place in (*allows, *denies, spec.at("enableDefaultDeny", "ingress"), spec.at("endpointSelector"))
                 for leaf in place.src
                 if place.bound.feature(leaf).startswith(READ)
             )

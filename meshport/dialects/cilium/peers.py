@@ -12,13 +12,13 @@ from typing import Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.effective.sets import disjoint, normal_cidr
-from meshport.ir.authorization import IDENTITY, OTHER, SOURCE_IP, Condition, Entity, Labelled, Network, Pattern
+from meshport.ir.authorization import ACCOUNT_LABEL, IDENTITY, OTHER, SOURCE_IP, Condition, Entity, Labelled, Network, Pattern
 from meshport.ir.base import NOWHERE, Fact, Requirement, Selector, Src
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE, Identity
 
 NAMESPACE = "io.kubernetes.pod.namespace"
-ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+ACCOUNT = ACCOUNT_LABEL
 CLUSTER = "io.cilium.k8s.policy.cluster"
 NAMESPACE_LABEL = "io.cilium.k8s.namespace.labels."
 NAME_OF_NAMESPACE = "kubernetes.io/metadata.name"
@@ -229,7 +229,9 @@ class Peers:
                 if spaces is None:
                     exact = False
                     break
-                found.append(Labelled(space, rest))
+                named = {workload.account.value for workload in self._pods(space) if matches(chosen, workload)}
+                own = [Selector.of({ACCOUNT: name, **dict(rest.labels)}, rest.expressions) for name in sorted(named)]
+                found += [Labelled(space, one) for one in own or [rest]]
             else:
                 found += [Identity(None, space, name) for name in accounts]
         if spaces is None and (not exact or not found):
@@ -240,12 +242,15 @@ class Peers:
         """The accounts of the workloads that match, where no other workload of the namespace shares one; None where that is not so."""
         inside: set[str] = set()
         outside: set[str] = set()
-        pods = [workload for workload in self.world.of_namespace(namespace) if not workload.host_network]
-        for workload in pods:
+        for workload in self._pods(namespace):
             (inside if matches(chosen, workload) else outside).add(workload.account.value)
         if not inside or inside & outside:
             return None
         return sorted(inside)
+
+    def _pods(self, namespace: str) -> list[Workload]:
+        """The workloads whose pods Cilium knows by their labels: those of the host network it does not."""
+        return [workload for workload in self.world.of_namespace(namespace) if not workload.host_network]
 
 
 def matches(chosen: Chosen, workload: Workload) -> bool:

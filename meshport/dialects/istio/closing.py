@@ -21,7 +21,7 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.sets import Identities, label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected, Finding
-from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
+from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
@@ -306,7 +306,8 @@ def _pods(access: Access, peer: Labelled) -> list[Workload]:
     return [
         item.workload
         for item in access.workloads
-        if peer.namespace in ("", item.workload.ref.namespace) and peer.selector.accepts(item.workload.labels)
+        if peer.namespace in ("", item.workload.ref.namespace)
+        and peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
     ]
 
 

@@ -22,7 +22,7 @@ from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.admitted import only_by_exemption
-from meshport.effective.pieces import Piece
+from meshport.effective.pieces import NEARLY, Piece
 from meshport.effective.sets import Identities
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -182,8 +182,9 @@ def _mentioned(policy: Policy) -> dict[int, Src]:
                 continue
             for fact in (*(condition.any_of or ()), *condition.none_of):
                 low, high = fact.value
-                if 0 < low == high:
-                    found[low] = found.get(low, NOWHERE) | fact.src
+                most = NEARLY if policy.action.value == "deny" else 0  # a denied port is one of its own, whether anybody declares it or not
+                for port in range(low, high + 1) if 0 < low <= high <= low + most else ():
+                    found[port] = found.get(port, NOWHERE) | fact.src
     return found
 
 

@@ -14,7 +14,7 @@ from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import glob_accepts, label
-from meshport.ir.authorization import Entity, Labelled, Network
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
@@ -120,19 +120,31 @@ def known(world: World, wanted: Any, options: Options) -> set[Identity]:
     return found
 
 
+def _may_be(item: Any, one: Identity, world: World) -> bool:
+    """Whether some pods of a peer that is no account run under this one: to take them out, the whole account goes."""
+    if isinstance(item, Entity):
+        return item.name == "cluster"
+    return isinstance(item, Labelled) and any(
+        (pod.ref.namespace, pod.account.value) == (one.namespace, one.service_account)
+        and item.namespace in ("", pod.ref.namespace)
+        and item.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value})
+        for pod in world.workloads
+    )
+
+
 def _known_but(world: World, include: frozenset[Any] | None, exclude: Iterable[Any], options: Options) -> set[Any]:
     """Every known peer but some; a namespace none of whose accounts is taken out stands for all of its accounts."""
 
     def wanted(one: Identity) -> bool:
         return (include is None or any(_takes(item, one, options) for item in include)) and not any(
-            _takes(item, one, options) for item in exclude
+            _takes(item, one, options) or _may_be(item, one, world) for item in exclude
         )
 
     accounts = known(world, wanted, options)
     out: set[Any] = set()
     for namespace in sorted({one.namespace or "" for one in accounts}):
         whole = Identity(options.trust_domain, namespace, None)
-        untouched = not any(_touches(item, namespace, options) for item in exclude)
+        untouched = not any(_touches(item, namespace, options) or isinstance(item, Labelled | Entity) for item in exclude)
         included = include is None or any(
             isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace) for item in include
         )

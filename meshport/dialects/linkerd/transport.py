@@ -11,7 +11,7 @@ from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens
-from meshport.effective.pieces import Unsayable, of_rule
+from meshport.effective.pieces import Unsayable, of_rule, port_fits
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
@@ -125,8 +125,10 @@ def _posture(policy: Policy) -> Src:
 
 
 def _any_port(policy: Policy) -> bool:
-    """Whether a policy has a rule that names no port, so that it holds on ports that nobody knows."""
-    return any(all(condition.any_of is None for condition in rule.conditions if condition.attribute == PORT) for rule in policy.rules)
+    """Whether a policy has a rule that holds on ports that nobody knows: it names none, or very many."""
+    return any(
+        all(port_fits(condition, None, deny=True) for condition in rule.conditions if condition.attribute == PORT) for rule in policy.rules
+    )
 
 
 def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:

@@ -1,0 +1,152 @@
+"""Cilium policies written for Istio and Linkerd, with the network policies taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+import meshport
+
+SHOP = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: api}}
+    spec: {serviceAccountName: api, containers: [{name: a, image: "a:1", ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: a, image: "a:1"}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {serviceAccountName: shared, containers: [{name: a, image: "a:1"}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pay, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: pay}}
+    spec: {serviceAccountName: shared, containers: [{name: a, image: "a:1"}]}
+"""
+
+
+def converted(rules: str, target: str = "istio") -> tuple[dict[str, Any], list[Any]]:
+    """The specs of what is written by name, and the findings."""
+    policy = yaml.safe_load(
+        "{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: api, namespace: shop}, "
+        "spec: {endpointSelector: {matchLabels: {app: api}}}}"
+    )
+    policy["spec"].update(yaml.safe_load(rules))
+    objects = [*yaml.safe_load_all(SHOP), policy]
+    result = meshport.convert(meshport.load_objects(objects), source="cilium", target=target, keep_network_policy=False)
+    assert not [finding for finding in result.findings if finding.code in ("MP900", "MP901", "MP904")]
+    return {item.object["metadata"]["name"]: item.object.get("spec") for item in result.manifests}, result.findings
+
+
+def codes(findings: list[Any], severity: str) -> list[str]:
+    return sorted({finding.code for finding in findings if finding.severity == severity})
+
+
+def test_labels_port_name_and_path_become_a_principal_a_number_and_a_pattern() -> None:
+    specs, findings = converted("""
+ingress:
+- fromEndpoints: [{matchLabels: {app: web}}]
+  toPorts: [{ports: [{port: http, protocol: TCP}], rules: {http: [{method: GET, path: "/api/.*"}]}}]
+""")
+    assert specs["api"] == yaml.safe_load("""
+selector: {matchLabels: {app: api}}
+action: ALLOW
+rules:
+- from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+  to: [{operation: {ports: ["8080"], methods: [GET], paths: ["/api/*"]}}]
+""")
+    assert codes(findings, "error") == []
+
+
+def test_a_path_that_refuses_a_query_is_also_a_demand_on_the_target() -> None:
+    specs, _ = converted('ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: /charge}]}}]}]')
+    (rule,) = specs["api"]["rules"]
+    assert rule["to"] == [{"operation": {"ports": ["8080"], "paths": ["/charge"]}}]
+    assert rule["when"] == [{"key": "request.headers[:path]", "values": ["/charge"]}]
+
+
+def test_linkerd_cannot_refuse_a_query_so_the_rule_is_left_out() -> None:
+    specs, findings = converted(
+        'ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: /charge}]}}]}]', "linkerd"
+    )
+    assert not any(
+        isinstance(spec, dict) and "rules" in spec and "api" in name for name, spec in specs.items() if name != "api-8080-refuse"
+    )
+    assert "MP201" in codes(findings, "error")
+
+
+@pytest.mark.parametrize(
+    ("peer", "code"),
+    [
+        ("fromEndpoints: [{matchLabels: {app: cart}}]", "MP267"),
+        ("fromEndpoints: [{matchLabels: {app: ghost}}]", "MP275"),
+        ("fromEntities: [world]", "MP268"),
+        ("fromCIDR: [10.0.0.0/8]", "MP268"),
+    ],
+)
+def test_peers_without_an_account_of_their_own_are_left_out_and_the_port_stays_closed(peer: str, code: str) -> None:
+    specs, findings = converted("ingress: [{" + peer + "}]")
+    assert specs["api"] == {"selector": {"matchLabels": {"app": "api"}}}
+    assert codes(findings, "error") == [code]
+
+
+def test_addresses_that_no_pod_has_are_ip_blocks() -> None:
+    specs, findings = converted("ingress: [{fromCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.64/26]}]}]")
+    source = {"ipBlocks": ["203.0.113.0/24"], "notIpBlocks": ["203.0.113.64/26"]}
+    assert specs["api"]["rules"] == [{"from": [{"source": source}]}]
+    assert codes(findings, "error") == []
+
+
+def test_a_deny_that_does_not_close_is_a_deny_alone() -> None:
+    specs, _ = converted("""
+ingressDeny: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]
+enableDefaultDeny: {ingress: false}
+""")
+    assert specs["api"]["action"] == "DENY"
+    source = {"principals": ["cluster.local/ns/shop/sa/web"]}
+    assert specs["api"]["rules"] == [{"from": [{"source": source}], "to": [{"operation": {"ports": ["8080"]}}]}]
+
+
+def test_a_deny_of_peers_that_share_an_account_takes_the_account_and_says_so() -> None:
+    specs, findings = converted("ingressDeny: [{fromEndpoints: [{matchLabels: {app: cart}}]}]\nenableDefaultDeny: {ingress: false}")
+    assert specs["api"]["rules"] == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/shared"]}}]}]
+    assert "MP271" in codes(findings, "warning")
+
+
+def test_kafka_rules_leave_the_port_closed() -> None:
+    specs, findings = converted('ingress: [{toPorts: [{ports: [{port: "9092", protocol: TCP}], rules: {kafka: [{role: produce}]}}]}]')
+    assert "rules" not in specs["api"]
+    assert "MP269" in codes(findings, "error")
+
+
+def test_all_but_one_port_is_written_as_that_port_and_udp_is_said() -> None:
+    specs, findings = converted("""
+ingress:
+- toPorts: [{ports: [{port: "1", endPort: 8079, protocol: TCP}, {port: "8081", endPort: 65535, protocol: TCP}]}]
+- toPorts: [{ports: [{port: "53", protocol: UDP}]}]
+""")
+    assert specs["api"]["rules"] == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
+    assert codes(findings, "warning") == ["MP274", "MP276"]
