@@ -220,10 +220,28 @@ def _once(rules: list[tuple[dict[str, Any], Src]]) -> list[tuple[dict[str, Any],
 
 
 def _ranges(rule: Rule) -> list[Range] | None:
-    """The ports of a rule; None where it names none, for then it holds on every port."""
-    found = [fact.value for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
-    named = any(item.attribute == PORT and item.any_of is not None for item in rule.conditions)
-    return [item for item in found if isinstance(item, tuple)] if named else None
+    """The ports of a rule; None where it names none, for then it holds on every port. Names that no pod gives a port to are no range."""
+    found: list[Range] | None = None
+    for item in rule.conditions:
+        if item.attribute != PORT:
+            continue
+        left = [fact.value for fact in item.none_of if isinstance(fact.value, tuple)]
+        listed = [fact.value for fact in item.any_of if isinstance(fact.value, tuple)] if item.any_of is not None else [(1, 65535)]
+        own = _without(listed, left)
+        found = own if found is None else _without(found, _outside(own))
+    return found
+
+
+def _without(ranges: list[Range], taken: list[Range]) -> list[Range]:
+    """Ranges less other ranges."""
+    for low, high in taken:
+        ranges = [
+            part
+            for start, end in ranges
+            for part in ([(start, min(end, low - 1)), (max(start, high + 1), end)] if start <= high and low <= end else [(start, end)])
+            if part[0] <= part[1]
+        ]
+    return ranges
 
 
 def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
