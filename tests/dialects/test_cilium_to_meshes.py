@@ -150,3 +150,17 @@ ingress:
 """)
     assert specs["api"]["rules"] == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
     assert codes(findings, "warning") == ["MP274", "MP276"]
+
+
+def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
+    kept = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "spec": {"podSelector": {}},
+    }
+    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), kept]), source="cilium", target="istio")
+    assert [finding.message for finding in result.findings if finding.code == "MP122"] == [
+        "NetworkPolicy shop/api stays in force and was not read; check the pods that it selects before policies of Cilium are deleted"
+    ]
+    assert not result.removals

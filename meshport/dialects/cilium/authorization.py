@@ -36,6 +36,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for kind in KINDS:
         for number in by_kind.get((GROUP, kind), ()):
             _object(bound, number, kind == KINDS[1], peers, options, ir)
+    for number, document in enumerate(bound.bundle.documents):
+        if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
+            ir.losses.append(Loss("MP122", (), number))
 
 
 def _since(release: str, bound: Bound) -> bool:
