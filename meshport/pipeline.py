@@ -311,7 +311,8 @@ def _parented(document: Document, source: str) -> bool:
         return False
     if document.kind in ("TCPRoute", "TLSRoute") and source != "linkerd" and all(_of_a_service(item) for item in parents):
         return False  # every mesh reads it alike, so that it stays
-    return all(isinstance(item, dict) and (item.get("kind") in ("Service", "Server", "ServiceEntry", "EgressNetwork")) for item in parents)
+    kinds = ("Service", *{"linkerd": ("Server", "EgressNetwork"), "istio": ("ServiceEntry",)}.get(source, ()))
+    return all(isinstance(item, dict) and item.get("kind") in kinds for item in parents)
 
 
 def _of_a_service(parent: Any) -> bool:

@@ -177,3 +177,30 @@ spec:
     result = convert(text, "gateway-api")
     assert (result.manifests, result.removals) == ([], [])
     assert "MP900" not in codes(result)
+
+
+def test_hosts_of_rules_that_were_left_out_are_named() -> None:
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: edge, namespace: shop}
+spec:
+  gateways: [istio-system/edge]
+  hosts: ["*"]
+  http: [{match: [{uri: {prefix: /cart}}], delegate: {name: cart}}]
+"""
+    result = convert(text)
+    assert {"MP358", "MP376"} <= codes(result)
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_route_on_a_resource_of_another_mesh_is_left_alone() -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: out, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all}], rules: [{matches: [{path: {value: /get}}]}]}
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    assert (result.manifests, result.removals) == ([], [])
+    assert codes(result) == {"MP375"}

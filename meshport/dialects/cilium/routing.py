@@ -18,7 +18,7 @@ from meshport.ir.base import Src
 from meshport.ir.model import IR, Gateway
 from meshport.ir.routing import gather, routes_subject
 from meshport.ir.world import World
-from meshport.mapping.bound import Bound
+from meshport.mapping.bound import Bound, leaves_below
 
 CLASS = "cilium"
 WAYPOINT = "istio-waypoint"
@@ -42,8 +42,32 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         speaker(item, ir, out)(item.problem or "MP310", "invalid" if item.problem else "dropped", host=item.host.value)
     routes = [item for item in ir.routes if item not in outside]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
+    _left_over(ir, out)
     _without_ports(ir, out)
     _installed(ir, out, len(out.objects) > before, served)
+
+
+def _left_over(ir: IR, out: Output) -> None:
+    """What the source's own gateways and routes say that nothing written says: their hosts and workloads where no rule or listener was left."""
+    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
+    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    reached |= {*out.implied, *out.irrelevant}
+    parts: dict[int, Src] = {}
+    for gateway in ir.gateways:
+        if gateway.kind == "networking.istio.io":
+            shadow = out.bundle.documents[gateway.document].leaves.get("spec", {})
+            parts[gateway.document] = frozenset(leaf for leaf, _ in leaves_below(shadow, ()))
+    for item in ir.routes:
+        if item.kind == "VirtualService" and not item.mesh:
+            parts[item.document] = parts.get(item.document, frozenset()) | gather(item.gateways, item.host, item.service)
+    for number, src in sorted(parts.items()):
+        document = out.bundle.documents[number]
+        left = src - reached
+        if left:
+            out.finding(
+                "MP376", left, document=number, disposition="dropped", affects=(Affected(document.namespace),) if document.namespace else (),
+                feature="routing.parent", object=f"{document.kind} {document.namespace or ''}/{document.name}".replace(" /", " "),
+            )  # fmt: skip
 
 
 def _of_the_mesh(gateway: Gateway) -> bool:

@@ -176,7 +176,9 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value in ("Server", "EgressNetwork"):
-            continue  # a route that authorises, or one out of the cluster: Linkerd's lifts of those read it; no other mesh looks at it
+            if family == "linkerd":
+                continue  # a route that authorises, or one out of the cluster: the lifts of those read it
+            problem = "MP375"
         found.append(
             ServiceRoutes(
                 ref,
