@@ -352,6 +352,8 @@ def _policy(
         obj.add_origin(part.document)
         if part.policy is not None:
             obj.note(f"from {part.policy.kind} {part.policy.ref.value}")
+        elif (home := out.bundle.documents[part.document]).kind in ("PeerAuthentication", "Namespace"):
+            obj.note(f"from {home.kind} {Ref(home.namespace or '', home.name)}")
     obj.set(("spec", "endpointSelector"), selector.manifest(), selector_src | because)
     if not rules:
         obj.set(("spec", "ingress"), [{}], because)
