@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 
 NAMESPACE = """
@@ -182,3 +184,49 @@ spec: {selector: {matchLabels: {app: payment}}, mtls: {mode: DISABLE}}
 """
     _, result = converted(NAMESPACE + workload("payment", "a: b") + mode)
     assert "MP111" in codes(result) and "MP105" not in codes(result)
+
+
+CHECKOUT = "{source: {principals: [cluster.local/ns/shop/sa/checkout]}}"
+PAYMENT = workload("payment", "a: b") + workload("checkout", "a: b")
+DEFAULT = "config.linkerd.io/default-inbound-policy"
+
+
+@pytest.mark.parametrize("key", ["source.serviceAccount", "source.trustDomain", "connection.sni"])
+def test_ztunnel_knows_only_five_keys_of_when(key: str) -> None:
+    rule = f"{{from: [{CHECKOUT}], when: [{{key: {key}, values: [checkout]}}]}}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("l4", rule, SELECTOR))
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "deny"}
+    assert "MP241" in codes(result) and not [kind for kind, _ in out if kind == "Server"]
+
+
+def test_a_deny_of_an_account_in_when_never_fires_at_ztunnel() -> None:
+    rule = "{to: [{operation: {ports: ['8080']}}], when: [{key: source.serviceAccount, values: [checkout]}]}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("no-checkout", rule, SELECTOR, "DENY"))
+    assert "MP242" in codes(result) and not [kind for kind, _ in out if kind == "Server"]
+
+
+def test_ztunnel_leaves_out_a_rule_with_all_its_alternatives() -> None:
+    rule = "{to: [{operation: {methods: [GET]}}, {operation: {ports: ['9090']}}]}"
+    out, _ = converted(NAMESPACE + PAYMENT + policy("l7", rule, SELECTOR))
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "deny"}
+
+
+def test_ztunnel_passes_over_trust_domains() -> None:
+    alone = "{from: [{source: {trustDomains: [partner.example.com]}}]}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("l4", alone, SELECTOR))
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "deny"}
+    assert codes(result) & {"MP117", "MP241"}
+    beside = "{from: [{source: {trustDomains: [partner.example.com], ipBlocks: [10.0.0.0/8]}}], to: [{operation: {ports: ['8080']}}]}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("l4", beside, SELECTOR))
+    networks = [one["spec"]["networks"] for (kind, _), one in out.items() if kind == "NetworkAuthentication"]
+    assert [{"cidr": "10.0.0.0/8"}] in networks and "MP117" in codes(result)
+
+
+def test_ztunnel_compares_namespaces_and_trust_domains_literally() -> None:
+    starred = "{from: [{source: {namespaces: ['sh*p']}}]}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("l4", starred, SELECTOR))
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "deny"}
+    assert "MP117" in codes(result)
+    rule = f"{{from: [{CHECKOUT}], to: [{{operation: {{ports: ['8080']}}}}]}}"
+    out, result = converted(NAMESPACE + PAYMENT + policy("l4", rule, SELECTOR), trust_domain="prod.example.com")
+    assert "MP117" in codes(result) and not [kind for kind, _ in out if kind == "MeshTLSAuthentication"]

@@ -187,3 +187,51 @@ def test_old_versions_are_written_anew_and_nothing_else() -> None:
         ("AuthorizationPolicy", "security.istio.io/v1")
     ]
     assert not [finding for finding in result.findings if finding.severity != "info"] and result.removals == []
+
+
+ROOT = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: everywhere, namespace: istio-system}
+spec: {action: DENY, rules: [{from: [{source: {serviceAccounts: [batch]}}], to: [{operation: {methods: [GET]}}]}]}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{when: [{key: source.serviceAccount, values: [checkout]}]}",
+        "{from: [{source: {trustDomains: [cluster.local]}}]}",
+        "{from: [{source: {namespaces: ['sh*p']}}]}",
+        "{when: [{key: source.namespace, values: ['sh*p']}]}",
+    ],
+)
+def test_what_ztunnel_reads_otherwise_goes_to_the_waypoint(rule: str) -> None:
+    out, _ = ambient(shop() + STRICT + policy("l7", rule, SELECTOR), target_version="1.30")
+    assert "targetRefs" in out["AuthorizationPolicy", "l7"]["spec"]
+    guard = {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}
+    assert out["AuthorizationPolicy", "l7-only-by-waypoint"]["spec"]["rules"] == [guard]
+
+
+def test_an_account_without_a_namespace_keeps_it_in_another_one() -> None:
+    out, _ = ambient(shop() + STRICT + ROOT)
+    hung = [one for (kind, _), one in out.items() if kind == "AuthorizationPolicy" and "targetRefs" in one["spec"]]
+    assert hung and all(one["spec"]["rules"][0]["from"] == [{"source": {"serviceAccounts": ["istio-system/batch"]}}] for one in hung)
+
+
+def test_ztunnel_gets_the_real_trust_domain_in_when_too() -> None:
+    rule = (
+        "{to: [{operation: {methods: [GET]}}]}, {to: [{operation: {ports: ['9090']}}], "
+        "when: [{key: source.principal, values: [cluster.local/ns/shop/sa/checkout]}]}"
+    )
+    out, _ = ambient(shop() + STRICT + policy("l7", rule, SELECTOR), trust_domain="prod.example.com")
+    when = out["AuthorizationPolicy", "l7-only-by-waypoint"]["spec"]["rules"][1]["when"]
+    assert when == [{"key": "source.principal", "values": ["prod.example.com/ns/shop/sa/checkout"]}]
+
+
+def test_a_policy_that_stays_at_ztunnel_gets_the_real_trust_domain() -> None:
+    rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
+    out, _ = ambient(shop() + STRICT + policy("l4", rule, SELECTOR), trust_domain="prod.example.com")
+    source = out["AuthorizationPolicy", "l4"]["spec"]["rules"][0]["from"][0]["source"]
+    assert source == {"principals": ["prod.example.com/ns/shop/sa/checkout"]}

@@ -17,6 +17,7 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_waypoint, targets
+from meshport.dialects.istio.ztunnel import KEYS, inner_star
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.effective import subjects
 from meshport.effective.access import Access, ports_of
@@ -27,8 +28,7 @@ from meshport.ir.world import Service, Workload
 
 SECURITY = "security.istio.io/v1"
 _OPERATION = ("hosts", "methods", "paths")
-_SOURCE = ("requestPrincipals", "remoteIpBlocks")
-_CONNECTION = ("source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port")
+_SOURCE = ("requestPrincipals", "remoteIpBlocks", "trustDomains")
 
 
 @dataclass(slots=True)
@@ -113,13 +113,21 @@ def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
 
 
 def deep(rule: dict[str, Any]) -> bool:
-    """Whether a rule asks for what only a proxy for HTTP sees."""
+    """Whether a rule asks for what ztunnel does not see, or sees otherwise than a proxy for HTTP."""
     for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
         for item in rule.get(part) or ():
             entry = item.get(inner) or {}
             if any(entry.get(key) or entry.get("not" + key[0].upper() + key[1:]) for key in fields):
                 return True
-    return any(item.get("key") not in _CONNECTION for item in rule.get("when") or ())
+            if any(inner_star(str(text)) for key in ("namespaces", "notNamespaces") for text in entry.get(key) or ()):
+                return True
+    when = rule.get("when") or ()
+    return any(item.get("key") not in KEYS or _patterned(item) for item in when)
+
+
+def _patterned(item: dict[str, Any]) -> bool:
+    texts = [str(text) for key in ("values", "notValues") for text in item.get(key) or ()]
+    return item.get("key") == "source.namespace" and any(map(inner_star, texts))
 
 
 def _behind(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
@@ -212,6 +220,9 @@ class _Writer:
 
     def write(self, entry: Entry) -> None:
         """A policy at its place, or at both."""
+        stood = entry.spec
+        entry.spec = copy.deepcopy(stood)
+        self._trust(entry.spec)
         asks = any(map(deep, entry.rules))
         if entry.action == "CUSTOM":
             self._without_effect(entry, "ztunnel asks no external authorizer", "Attach it to the Services with targetRefs.")
@@ -219,6 +230,8 @@ class _Writer:
         if not entry.services:
             if asks:
                 self._at_pods(entry, "no Service stands before its pods that a waypoint could serve")
+            else:
+                self._stay(entry, stood)
             return
         rest = [
             workload for workload in entry.members if not any(service in entry.services for service in self.ir.world.services_of(workload))
@@ -227,10 +240,20 @@ class _Writer:
             self._say(entry, rest, f"{_named(rest)} have no Service that a waypoint could stand before", _outcome(entry))
         if entry.action == "DENY":
             self._deny(entry, asks)
+            if not asks:
+                self._stay(entry, stood)
         elif entry.rules:
             self._allow(entry)
         elif any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
             self._attach(entry, [], replace=False)
+
+    def _stay(self, entry: Entry, stood: dict[str, Any]) -> None:
+        """A policy that ztunnel holds as it is, but for the trust domain."""
+        if entry.spec == stood:
+            return
+        obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
+        if obj is not None:
+            obj.set(("spec", "rules"), entry.rules, entry.src)
 
     # -- an allow
 
@@ -358,6 +381,8 @@ class _Writer:
 
     def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, *, instead: bool) -> None:
         because = entry.src
+        if home != entry.ref.namespace and spec.get("rules"):
+            spec["rules"] = [qualified(rule, entry.ref.namespace) for rule in spec["rules"]]
         self._trust(spec)
         if instead and entry.document is not None:
             obj = self.out.change(entry.document, rank=41)
@@ -394,12 +419,14 @@ class _Writer:
         if domain == "cluster.local":
             return
         for rule in spec.get("rules") or ():
-            for item in rule.get("from") or ():
-                for key in ("principals", "notPrincipals"):
-                    if key in item.get("source", {}):
-                        item["source"][key] = [
+            lists = [(item.get("source", {}), ("principals", "notPrincipals")) for item in rule.get("from") or ()]
+            lists += [(item, ("values", "notValues")) for item in rule.get("when") or () if item.get("key") == "source.principal"]
+            for holder, keys in lists:
+                for key in keys:
+                    if key in holder:
+                        holder[key] = [
                             f"{domain}/{text[len('cluster.local/') :]}" if text.startswith("cluster.local/") else text
-                            for text in item["source"][key]
+                            for text in holder[key]
                         ]
 
     # -- ports of a Service
@@ -510,7 +537,9 @@ def _outcome(entry: Entry) -> str:
 def _anybody(rule: dict[str, Any]) -> bool:
     """Whether a rule admits callers without an identity."""
     entries = [item.get("source") or {} for item in rule.get("from") or ()]
-    return not entries or any(not any(entry.get(key) for key in ("principals", "namespaces", "serviceAccounts")) for entry in entries)
+    return not entries or any(
+        not any(entry.get(key) for key in ("principals", "namespaces", "serviceAccounts", "trustDomains")) for entry in entries
+    )
 
 
 def _ports(rule: dict[str, Any]) -> list[str]:
@@ -531,6 +560,18 @@ def _speaks_of(rule: dict[str, Any], port: int | None) -> bool:
     return False
 
 
+def qualified(rule: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """A rule whose accounts name their namespace, which is the policy's where they name none: so that it can stand in another one."""
+    said = copy.deepcopy(rule)
+    lists = [(item.get("source") or {}, ("serviceAccounts", "notServiceAccounts")) for item in said.get("from") or ()]
+    lists += [(item, ("values", "notValues")) for item in said.get("when") or () if item.get("key") == "source.serviceAccount"]
+    for holder, keys in lists:
+        for key in keys:
+            if key in holder:
+                holder[key] = [text if "/" in text else f"{namespace}/{text}" for text in holder[key]]
+    return said
+
+
 def _widened(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule of a deny without its questions about HTTP."""
     said = copy.deepcopy(rule)
@@ -539,7 +580,10 @@ def _widened(rule: dict[str, Any]) -> dict[str, Any]:
             for key in fields:
                 item[inner].pop(key, None)
                 item[inner].pop("not" + key[0].upper() + key[1:], None)
+            for key in ("namespaces", "notNamespaces"):
+                if any(inner_star(str(text)) for text in item[inner].get(key) or ()):
+                    item[inner].pop(key)
         if any(not item[inner] for item in said.get(part) or ()):
             said.pop(part)
-    when = [item for item in said.pop("when", ()) if item.get("key") in _CONNECTION]
+    when = [item for item in said.pop("when", ()) if item.get("key") in KEYS and not _patterned(item)]
     return {**said, "when": when} if when else said

@@ -14,6 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
 from meshport.dialects.istio.enforcement import Read, settle, targets_of
 from meshport.dialects.istio.waypoints import Waypoints
+from meshport.dialects.istio.ztunnel import unseen
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import (
     DESTINATION_IP,
@@ -106,7 +107,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
             number,
             "AuthorizationPolicy",
         )
-        read.append(Read(policy, facts, targets_of(spec)))
+        read.append(Read(policy, facts, targets_of(spec), unseen(spec, options.trust_domain)))
     settle(read, waypoints, ir, options.trust_domain, options.root_namespace)
 
 
@@ -180,7 +181,10 @@ def _merged(entries: list[tuple[Condition, ...]]) -> list[tuple[Condition, ...]]
     together: dict[str, list[Condition]] = {}
     rest: list[tuple[Condition, ...]] = []
     for entry in entries:
-        if len(entry) == 1 and entry[0].any_of is not None and not entry[0].none_of:
+        alone = len(entry) == 1 and entry[0].any_of is not None and not entry[0].none_of
+        if alone and all(
+            fact.feature != "authorization.source.trust-domains" for fact in entry[0].any_of or ()
+        ):  # ztunnel passes those over
             together.setdefault(entry[0].attribute, []).append(entry[0])
         else:
             rest.append(entry)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio.waypoints import Waypoints, at_ztunnel, attached, in_ambient, subject_of, targets, without_waypoint
+from meshport.dialects.istio.waypoints import Waypoints, attached, in_ambient, subject_of, targets, without_waypoint
+from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
 from meshport.effective.access import opens
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -35,6 +36,7 @@ class Read:
     policy: Policy
     facts: tuple[Fact[object], ...]
     targets: list[Target] | None = None
+    unseen: Unseen = field(default_factory=Unseen)
 
 
 @dataclass(slots=True)
@@ -101,10 +103,11 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
     if policy.action.value == "custom":
         ir.losses.append(Loss("MP242", item.facts, policy.document, {"what": "asks an external authorizer"}))
         return [policy]
-    rules, lost = at_ztunnel(policy)
-    if lost and (allows or not with_sidecar):
-        ir.losses.append(Loss("MP241" if allows else "MP242", tuple(lost), policy.document, {"what": "asks for HTTP"}))
-        policy = replace(policy, rules=rules)
+    enforced = at_ztunnel(policy, item.unseen)
+    if allows or not with_sidecar:
+        _say(item, enforced, ir)
+        if enforced.lost or enforced.otherwise:
+            policy = replace(policy, rules=enforced.rules)
     if not allows:
         return [policy]
     made, through, src = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
@@ -114,6 +117,21 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         if src or opens(policy):
             doors.admitted[workload.ref] = doors.admitted.get(workload.ref, NOWHERE) | src
     return [replace(made, action=made.action.also(src)) if src else made, *through]
+
+
+def _say(item: Read, enforced: Enforced, ir: IR) -> None:
+    """What ztunnel does otherwise than a sidecar."""
+    policy, allows = item.policy, item.policy.action.value == "allow"
+    if enforced.lost:
+        what = "asks for HTTP" if enforced.http else "asks for source.serviceAccount or a trust domain"
+        ir.losses.append(Loss("MP241" if allows else "MP242", tuple(enforced.lost), policy.document, {"what": what}))
+    if enforced.otherwise:
+        words = {
+            "it passes over trustDomains": item.unseen.passed_over,
+            "it compares literally, so that cluster.local is no alias and a * inside a namespace is a letter": item.unseen.literal,
+        }
+        said = [text for text, leaves in words.items() if any(fact.src & leaves for fact in enforced.otherwise)]
+        ir.losses.append(Loss("MP117", tuple(enforced.otherwise), policy.document, {"what": " and ".join(said)}))
 
 
 def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Policy:

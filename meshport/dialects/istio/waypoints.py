@@ -8,15 +8,12 @@ https://istio.io/latest/docs/ambient/usage/waypoint/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
 from meshport.ir.authorization import (
-    DESTINATION_IP,
     IDENTITY,
     PORT,
-    SOURCE_IP,
     Condition,
     Policy,
     Rule,
@@ -32,8 +29,6 @@ MODE = "istio.io/dataplane-mode"
 USE = "istio.io/use-waypoint"
 USE_NAMESPACE = "istio.io/use-waypoint-namespace"
 FOR = "istio.io/waypoint-for"
-_L4 = (IDENTITY, SOURCE_IP, DESTINATION_IP, PORT)
-_OPERATION = ("destination.port", "request.method", "request.path", "request.host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,50 +211,6 @@ def _takes(condition: Condition, number: int) -> bool:
 
 
 # -- policies at ztunnel
-
-
-def at_ztunnel(policy: Policy) -> tuple[tuple[Rule, ...], list[Fact[object]]]:
-    """(the rules that ztunnel enforces, the facts of those that it does not): it drops an ALLOW that asks for HTTP, and of a DENY what asks for HTTP,
-    so that a part of which nothing is left never matches."""
-    kept: list[Rule] = []
-    lost: list[Fact[object]] = []
-    for rule in policy.rules:
-        deep = [condition for condition in rule.conditions if condition.attribute not in _L4]
-        if policy.action.value != "deny":
-            if deep:
-                lost += _facts(rule.conditions)
-            else:
-                kept.append(rule)
-            continue
-        lost += _facts(deep)
-        if not deep:
-            kept.append(rule)
-        elif all(_remains(condition, rule) for condition in deep):
-            kept.append(replace(rule, conditions=tuple(condition for condition in rule.conditions if condition not in deep), http=False))
-        else:
-            lost += _facts(condition for condition in rule.conditions if condition not in deep)
-    return tuple(kept), lost
-
-
-def _remains(condition: Condition, rule: Rule) -> bool:
-    """Whether something that ztunnel knows stands beside a condition in the same part of its rule (a `when` is a part of its own)."""
-    if condition.src:
-        return False
-    operation = condition.attribute in _OPERATION
-    return any(
-        other.attribute in _L4 and not other.src and (other.attribute in _OPERATION) == operation
-        for other in rule.conditions
-        if other is not condition
-    )
-
-
-def _facts(conditions: Iterable[Condition]) -> list[Fact[object]]:
-    found: list[Fact[object]] = []
-    for condition in conditions:
-        found += [*(condition.any_of or ()), *condition.none_of]
-        if condition.src:
-            found.append(Fact(condition.attribute, condition.src))
-    return found
 
 
 def without_waypoint(
