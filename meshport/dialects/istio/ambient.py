@@ -16,7 +16,9 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
-from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_waypoint, targets
+from meshport.dialects.istio import waypoints
+from meshport.dialects.istio.membership import POD_KEYS
+from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.effective import subjects
@@ -27,6 +29,7 @@ from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
 
 SECURITY = "security.istio.io/v1"
+REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
 _OPERATION = ("hosts", "methods", "paths")
 _SOURCE = ("requestPrincipals", "remoteIpBlocks", "trustDomains")
 
@@ -41,6 +44,7 @@ class Entry:
     members: list[Workload]
     document: int | None = None
     obj: Obj | None = None
+    gateways: list[Workload] = field(default_factory=list)  # selected too, and no pods of ambient: their proxies read it as before
     services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
 
     @property
@@ -55,11 +59,15 @@ class Entry:
     def named(self) -> str:
         return f"AuthorizationPolicy {self.ref}"
 
+    def deep(self, rule: dict[str, Any]) -> bool:
+        """Whether ztunnel cannot hold a rule: it asks for HTTP, or another who decides."""
+        return self.action == "CUSTOM" or deep(rule)
+
 
 def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> None:
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
-    behind = _behind(ir, out, entries, stood)
+    behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
     for entry in entries:
         entry.services = sorted(
@@ -69,11 +77,16 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
             key=lambda item: item.ref,
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
-    denied = {id(workload) for entry in entries if entry.action == "DENY" and any(map(deep, entry.rules)) for workload in entry.members}
+    denied = _refused(entries)
     named = {int(port) for entry in entries for rule in entry.rules for port in _ports(rule) if port.isdigit()}
     writer = _Writer(ir, out, options, gates, closed, denied, named)
     for entry in entries:
         writer.write(entry)
+
+
+def _refused(entries: list[Entry]) -> set[int]:
+    """The workloads of denies that ztunnel cannot hold."""
+    return {id(workload) for entry in entries if entry.action in REFUSE and any(map(entry.deep, entry.rules)) for workload in entry.members}
 
 
 # -- what there is
@@ -98,11 +111,12 @@ def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[E
         if not spec.get("targetRefs") and not spec.get("targetRef"):
             home = document.namespace or options.default_namespace
             selected = _members(ir, "" if home == options.root_namespace else home, spec)
-            members = [workload for workload in selected if workload.ref not in stood.ambient]
+            gateways = [workload for workload in selected if is_gateway(workload)]
+            members = [workload for workload in selected if workload.ref not in stood.ambient and not is_gateway(workload)]
             if selected and not members:
                 continue
             src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec"), ()))
-            found.append(Entry(Ref(home, document.name), spec, src, members, document=number))
+            found.append(Entry(Ref(home, document.name), spec, src, members, document=number, gateways=gateways))
     return sorted(found, key=lambda item: item.ref)
 
 
@@ -130,22 +144,27 @@ def _patterned(item: dict[str, Any]) -> bool:
     return item.get("key") == "source.namespace" and any(map(inner_star, texts))
 
 
-def _behind(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
+def _behind(ir: IR, options: Options, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
     """The Services that a waypoint has to stand before, with the reason: rules that ask for HTTP, routes, breakers and limits."""
     found: dict[Ref, Src] = {}
-    denied = {id(workload) for entry in entries if entry.action == "DENY" and any(map(deep, entry.rules)) for workload in entry.members}
+    denied = _refused(entries)
     for entry in entries:
         evaded = entry.action == "ALLOW" and entry.rules and any(id(workload) in denied for workload in entry.members)
-        if not any(map(deep, entry.rules)) and not evaded:
+        if not any(map(entry.deep, entry.rules)) and not evaded:
             continue
         for workload in entry.members:
             for service in ir.world.services_of(workload):
                 if not service.headless and not service.external_name:
                     found[service.ref] = found.get(service.ref, NOWHERE) | entry.src
-    asking = [(routes.service, routes.ref.src) for routes in ir.routes if routes.mesh and not routes.problem and routes.rules]
+    asking = [
+        (routes.service, routes.ref.src)
+        for routes in ir.routes
+        if routes.mesh and not routes.problem and routes.rules and (stood is None or not waypoints.unread(routes.ref.value, routes.service))
+    ]
     asking += [
         (policy.service, policy.ref.src)
         for policy in ir.service_policies
+        if (stood is None or not waypoints.unread(policy.ref.value, policy.service, options.root_namespace))
         if policy.breaker is not None or any(not name.startswith("transport.") for name, _ in policy.extras)
     ]
     for service_ref, src in asking:
@@ -223,10 +242,7 @@ class _Writer:
         stood = entry.spec
         entry.spec = copy.deepcopy(stood)
         self._trust(entry.spec)
-        asks = any(map(deep, entry.rules))
-        if entry.action == "CUSTOM":
-            self._without_effect(entry, "ztunnel asks no external authorizer", "Attach it to the Services with targetRefs.")
-            return
+        asks = any(map(entry.deep, entry.rules))
         if not entry.services:
             if asks:
                 self._at_pods(entry, "no Service stands before its pods that a waypoint could serve")
@@ -238,7 +254,7 @@ class _Writer:
         ]
         if asks and rest:
             self._say(entry, rest, f"{_named(rest)} have no Service that a waypoint could stand before", _outcome(entry))
-        if entry.action == "DENY":
+        if entry.action in REFUSE:
             self._deny(entry, asks)
             if not asks:
                 self._stay(entry, stood)
@@ -304,7 +320,8 @@ class _Writer:
         self._attach(entry, entry.rules, replace=asks)
         if not asks:
             return
-        loose = [workload for workload in entry.members if id(workload) not in self.closed]
+        homes = {service.ref.namespace for service in entry.services}
+        loose = [workload for workload in entry.members if id(workload) not in self.closed and workload.ref.namespace in homes]
         if not loose:
             return
         ports: set[int] = {int(port) for rule in entry.rules for port in _ports(rule) if port.isdigit()}
@@ -312,8 +329,9 @@ class _Writer:
             for numbers, _ in targets(service, self.ir.world).values():
                 ports |= numbers
         rules: list[dict[str, Any]] = []
-        elsewhere = any(deep(rule) and _speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
-        if ports and not elsewhere and len(loose) == len(entry.members):  # others are closed on these ports by their own policies
+        elsewhere = any(entry.deep(rule) and _speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
+        # members that are closed are so on these ports by their own policies, which a rule for the rest would open
+        if ports and not elsewhere and not any(id(workload) in self.closed for workload in entry.members):
             rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
         self._finding("MP245", entry, loose, object=entry.named, workloads=_named(loose))
@@ -327,7 +345,7 @@ class _Writer:
         groups: list[tuple[str, list[dict[str, Any]], list[Service]]] = []
         for service in entry.services:
             said = [made for rule in rules if (made := self._for_service(entry, rule, service)) is not None]
-            if entry.action == "DENY" and not said:
+            if entry.action in REFUSE and not said:
                 continue
             home = service.ref.namespace
             known = next((services for where, other, services in groups if (where, other) == (home, said)), None)
@@ -345,6 +363,8 @@ class _Writer:
             spec: dict[str, Any] = {"targetRefs": refs}
             if entry.spec.get("action"):
                 spec["action"] = entry.action
+            if "provider" in entry.spec:
+                spec["provider"] = copy.deepcopy(entry.spec["provider"])
             if said:
                 spec["rules"] = said
             self._put(entry, name, spec, home, instead=instead)
@@ -354,15 +374,22 @@ class _Writer:
         """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
         if entry.document is None:
             return
-        homes = {service.ref.namespace for service in entry.services}
-        if entry.action == "DENY" and all(workload.ref.namespace in homes for workload in entry.members):
-            self.out.remove(entry.document, "it hangs on the Services behind waypoints now")
-            return
-        if entry.action == "DENY":  # elsewhere no waypoint holds it and nothing closes the pods, so it refuses more
-            obj = self.out.change(entry.document, rank=41)
-            obj.set(("spec", "rules"), [_widened(rule) for rule in entry.rules], entry.src)
+        literal = entry.spec == self.out.bundle.documents[entry.document].value.get("spec")  # no alias of the trust domain in it
+        if entry.action in REFUSE:
+            self._close(entry)
+            if literal and entry.action == "DENY" and all(_inert(rule) or not deep(rule) for rule in entry.rules):
+                self.out.imply("holds for gateways as before; ztunnel takes from it what asks for no HTTP", entry.src)
+                return
+            self.out.remove(
+                entry.document, "it hangs on the Services behind waypoints now; a gateway that the bundle does not have needs a copy first"
+            )
+            self._for_gateways(entry)
             return
         evaded = any(id(workload) in self.denied for workload in entry.members)
+        if literal and not evaded and not any(map(_trusting, entry.rules)):
+            self.out.imply("ztunnel leaves out of it what asks for HTTP, and gateways read it as before", entry.src)
+            return
+        self._for_gateways(entry)
         rules = [rule for rule in entry.rules if not deep(rule) and not evaded]
         obj = self.out.change(entry.document, rank=41)
         obj.drop(("spec", "rules"), entry.src)
@@ -372,12 +399,33 @@ class _Writer:
     def _pods(self, entry: Entry, name: str, rules: list[dict[str, Any]]) -> None:
         """An allow of the pods that ztunnel holds, which begins with the waypoint of their namespace."""
         for home in sorted({service.ref.namespace for service in entry.services}):
-            spec: dict[str, Any] = {}
-            if entry.spec.get("selector"):
-                spec["selector"] = copy.deepcopy(entry.spec["selector"])
             waypoint = {"from": [{"source": {"principals": [self._principal(home)]}}]}
-            spec.update({"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]})
-            self._put(entry, name, spec, home, instead=False)
+            said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
+            if not any(gateway.ref.namespace == home for gateway in entry.gateways):
+                selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
+                self._put(entry, name, {**selector, **said}, home, instead=False)
+                continue
+            for workload in entry.members:  # beside a gateway, which it would close, one for each
+                if workload.ref.namespace == home:
+                    selector = {"selector": {"matchLabels": _labels(workload)}}
+                    self._put(entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, instead=False)
+
+    def _close(self, entry: Entry) -> None:
+        """A deny of the root namespace in each namespace where no waypoint holds it: it refuses more there, and nowhere else."""
+        for home in sorted({workload.ref.namespace for workload in entry.members} - {service.ref.namespace for service in entry.services}):
+            self._put(entry, entry.ref.name, self._closed(entry), home, instead=False)
+
+    def _for_gateways(self, entry: Entry) -> None:
+        """The policy as it was, for the gateways that it selected: they have a proxy of their own."""
+        for gateway in entry.gateways:
+            spec = {"selector": {"matchLabels": _labels(gateway)}, **{k: v for k, v in entry.spec.items() if k != "selector"}}
+            self._put(entry, naming.name(entry.ref.name, gateway.ref.name), copy.deepcopy(spec), gateway.ref.namespace, instead=False)
+
+    @staticmethod
+    def _closed(entry: Entry) -> dict[str, Any]:
+        """What ztunnel can hold of a deny, which refuses more; what another would have decided is refused."""
+        selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
+        return {**selector, "action": "DENY", "rules": [_widened(rule) for rule in entry.rules]}
 
     def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, *, instead: bool) -> None:
         because = entry.src
@@ -385,9 +433,10 @@ class _Writer:
             spec["rules"] = [qualified(rule, entry.ref.namespace) for rule in spec["rules"]]
         self._trust(spec)
         if instead and entry.document is not None:
+            self._for_gateways(entry)
             obj = self.out.change(entry.document, rank=41)
             obj.set(("apiVersion",), SECURITY, because)
-            for key in ("selector", "rules", "action"):
+            for key in ("selector", "rules", "action", "provider"):
                 if key in obj.value["spec"]:
                     obj.drop(("spec", key), because)
             for key, value in spec.items():
@@ -479,12 +528,19 @@ class _Writer:
     def _at_pods(self, entry: Entry, reason: str) -> None:
         """Nothing but ztunnel can hold the policy: an allow loses the rules that ask for HTTP, a deny the questions about HTTP."""
         self._say(entry, entry.members, reason, _outcome(entry))
+        if entry.document is not None and entry.members and entry.ref.namespace == self.options.root_namespace:
+            self._remainder(entry)
+            return
+        self._for_gateways(entry)
         kept = [rule for rule in entry.rules if not deep(rule)]
         rules = kept if entry.action == "ALLOW" else [_widened(rule) for rule in entry.rules]
         src = entry.src
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
         if obj is None:
             return
+        if entry.action == "CUSTOM":
+            obj.set(("spec", "action"), "DENY", src)
+            obj.drop(("spec", "provider"), src)
         obj.drop(("spec", "rules"), src)
         for path in [path for path in obj.sources if path[:2] == ("spec", "rules") and len(path) > 2]:
             del obj.sources[path]
@@ -492,12 +548,6 @@ class _Writer:
             obj.set(("spec", "rules"), rules, src)
 
     # -- findings
-
-    def _without_effect(self, entry: Entry, reason: str, remedy: str) -> None:
-        self.out.finding(
-            "MP112", entry.src, document=entry.document, disposition="manual", affects=_affects(entry.members), severity="error",
-            object=entry.named, reason=reason, remedy=remedy, feature="authorization.action", explains=self._explains(entry.members),
-        )  # fmt: skip
 
     def _say(self, entry: Entry, members: list[Workload], reason: str, outcome: str) -> None:
         self._finding("MP244", entry, members, disposition="approximated", object=entry.named, reason=reason, outcome=outcome)
@@ -520,6 +570,11 @@ class _Writer:
 
 def _affects(members: Iterable[Workload]) -> tuple[Affected, ...]:
     return tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members)
+
+
+def _labels(workload: Workload) -> dict[str, str]:
+    """The labels that name the pods, without those that enrol them, which come and go."""
+    return {key: value for key, value in workload.labels.items() if key not in POD_KEYS}
 
 
 def _named(members: Iterable[Workload]) -> str:
@@ -570,6 +625,22 @@ def qualified(rule: dict[str, Any], namespace: str) -> dict[str, Any]:
             if key in holder:
                 holder[key] = [text if "/" in text else f"{namespace}/{text}" for text in holder[key]]
     return said
+
+
+def _trusting(rule: dict[str, Any]) -> bool:
+    """Whether a rule names trust domains, which ztunnel passes over, so that more callers match."""
+    return any((item.get("source") or {}).get(key) for item in rule.get("from") or () for key in ("trustDomains", "notTrustDomains"))
+
+
+def _inert(rule: dict[str, Any]) -> bool:
+    """Whether ztunnel never applies a rule of a deny: of one part of it nothing is left but what asks for HTTP."""
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+        entries = [item.get(inner) or {} for item in rule.get(part) or ()]
+        if entries and all(
+            {key.removeprefix("not").lower() for key, value in entry.items() if value} <= {f.lower() for f in fields} for entry in entries
+        ):
+            return True
+    return any(item.get("key") not in KEYS for item in rule.get("when") or ())
 
 
 def _widened(rule: dict[str, Any]) -> dict[str, Any]:

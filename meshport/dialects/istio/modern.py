@@ -11,12 +11,15 @@ from typing import Any
 from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.exposure import affected, explains_leaving
 from meshport.dialects.istio import ambient, membership, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.errors import UsageError
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
+from meshport.ir.world import Namespace, Workload
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
 
@@ -66,9 +69,12 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         _drop(bound, obj, namespace.document, ("metadata",), namespace.meshed)
         obj.set(("metadata", "labels", waypoints.MODE), "ambient", namespace.meshed)
     for workload in ir.world.workloads:
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        if waypoints.is_gateway(workload):
+            _keep_proxy(out, workload, home)
+            continue
         if workload.meshed is None or waypoints.ambient(ir.world, workload):
             continue
-        home = ir.world.namespaces.get(workload.ref.namespace)
         inherited = home.meshed.value if home is not None and home.meshed is not None else False
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
         _drop(bound, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
@@ -83,6 +89,15 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             "MP101", *(ir.world.namespaces[name].meshed for name in changed), document=ir.world.namespaces[changed[0]].document,
             affects=tuple(Affected(name) for name in changed), feature="membership.inject", namespaces=", ".join(changed),
         )  # fmt: skip
+
+
+def _keep_proxy(out: Output, workload: Workload, home: Namespace | None) -> None:
+    """A gateway's pods are nothing but their proxy: it is injected as before, by a label of theirs where the namespace's leaves."""
+    if workload.meshed is not None:
+        out.imply("a gateway keeps its proxy, and its pods their label", workload.meshed)
+    elif home is not None and home.meshed is not None and home.meshed.value and not waypoints.in_ambient(home):
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+        obj.set((*workload.template, "metadata", "labels", "sidecar.istio.io/inject"), "true", home.meshed)
 
 
 def _drop(bound: Bound, obj: Obj, number: int, place: tuple[str, ...], because: Fact[bool]) -> None:
@@ -113,6 +128,11 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
         spec: Any = document.value.get("spec")
         spec = spec if isinstance(spec, dict) else {}
         named = f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}"
+        if document.kind == "Sidecar" and (rule := next((one for one in ir.egress_defaults if one.document == number), None)) is not None:
+            _sidecar(bound, ir, out, rule)
+            continue
+        if document.kind == "VirtualService":
+            _clients(bound, out, number, named)
         if document.kind in _REASONS and not spec.get("targetRefs") and not spec.get("targetRef"):
             reason, remedy = _REASONS[document.kind]
         elif document.kind == "DestinationRule" and spec.get("workloadSelector"):
@@ -127,8 +147,13 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
             "MP112", _spec(bound, number), document=number, disposition="dropped", severity=severity, object=named, reason=reason, remedy=remedy,
             affects=(Affected(document.namespace),) if document.namespace else (), feature="membership.ambient",
         )  # fmt: skip
+    far = _elsewhere(bound, ir, out, options)
     for routes in sorted(
-        {(item.document, item.ref.value) for item in ir.routes if item.kind == "VirtualService" and item.mesh and item.rules}
+        {
+            (item.document, item.ref.value)
+            for item in ir.routes
+            if item.kind == "VirtualService" and item.mesh and item.rules and item.document not in far
+        }
     ):
         out.finding(
             "MP115",
@@ -137,6 +162,52 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
             object=f"VirtualService {routes[1]}",
             feature="routing.host",
         )
+
+
+def _sidecar(bound: Bound, ir: IR, out: Output, rule: EgressDefault) -> None:
+    """What proxies were told is nothing to ztunnel, so that what they refused to send leaves."""
+    if not rule.refuses.value or rule.silenced:
+        reason, remedy = _REASONS["Sidecar"]
+        out.finding(
+            "MP112", _spec(bound, rule.document), document=rule.document, disposition="dropped", object=rule.subject_name, reason=reason,
+            remedy=remedy, affects=affected(ir, Ref(rule.namespace, "")), feature="membership.ambient",
+        )  # fmt: skip
+        return
+    found = out.finding(
+        "MP760", _spec(bound, rule.document), document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
+        explains=explains_leaving(ir, rule, "default", "open", "spoken"), effect="widens",
+    )  # fmt: skip
+    found.message = f"{rule.subject_name}: the ambient data plane reads no Sidecar, so what it refuses may leave"
+
+
+def _clients(bound: Bound, out: Output, number: int, named: str) -> None:
+    """Questions about the client's pods, which a waypoint leaves out of a match: the rule then holds for every client."""
+    matches = [match for rule in Cursor.root(bound, number).at("spec").each("http") for match in rule.each("match")]
+    asked = sources(*(match.at(key).src for match in matches for key in ("sourceLabels", "sourceNamespace")))
+    if asked:
+        out.finding(
+            "MP730", asked, document=number, disposition="dropped", object=named, feature="routing.match.source",
+            affects=(Affected(bound.bundle.documents[number].namespace or ""),),
+        )  # fmt: skip
+
+
+def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
+    """Rules that stand in their clients' namespace, where the Service's waypoint does not look; said, by document."""
+    found = {item.document: item.service for item in ir.routes if item.mesh and waypoints.unread(item.ref.value, item.service)}
+    for policy in ir.service_policies:
+        if waypoints.unread(policy.ref.value, policy.service, options.root_namespace):
+            found[policy.document] = policy.service
+    kinds = ("VirtualService", "DestinationRule")
+    far = {number for number in found if out.bundle.documents[number].kind in kinds and number not in out.removed}
+    for number in sorted(far):
+        document, service = out.bundle.documents[number], found[number]
+        assert service is not None
+        out.finding(
+            "MP731", _spec(bound, number), document=number, disposition="dropped", affects=(Affected(document.namespace or ""),),
+            object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}", service=str(service.value),
+            feature="routing.host" if document.kind == "VirtualService" else "destination.host",
+        )  # fmt: skip
+    return far
 
 
 def _spec(bound: Bound, number: int) -> Src:

@@ -76,6 +76,17 @@ def is_waypoint(value: object) -> bool:
     return isinstance(spec, dict) and str(spec.get("gatewayClassName", "")).startswith(CLASS)
 
 
+def is_gateway(workload: Workload) -> bool:
+    """Whether injection makes the pods a gateway: they have a proxy and nothing else, and ztunnel does not take its place
+    (istio.io/latest/docs/setup/additional-setup/gateway)."""
+    return "gateway" in [word.strip() for word in workload.annotations.get("inject.istio.io/templates", "").split(",")]
+
+
+def unread(rules: Ref, service: Fact[Ref] | None, *more: str) -> bool:
+    """Whether rules for a Service stand in a namespace that its waypoint does not look into: another than the Service's own, and `more`."""
+    return service is not None and rules.namespace not in (service.value.namespace, *more)
+
+
 def ambient(world: World, workload: Workload) -> bool:
     """Whether ztunnel stands in front of a workload's pods: a sidecar and the host's network come first, and the pod's word before the namespace's."""
     namespace = world.namespaces.get(workload.ref.namespace)

@@ -1,0 +1,132 @@
+"""From sidecars to ambient: what stands beside the pods that move. Gateways keep their proxy, and policies, routes and tokens that ztunnel and waypoints
+do not read as sidecars did are moved or said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from test_ambient_read import SELECTOR, policy, workload
+from test_ambient_written import ambient, shop
+
+import meshport
+
+EDGE = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: edge, namespace: HOME}
+spec:
+  selector: {matchLabels: {istio: edge}}
+  template:
+    metadata: {labels: {istio: edgeMARK}, annotations: {inject.istio.io/templates: gateway}}
+    spec: {serviceAccountName: edge, containers: [{name: istio-proxy, image: auto, ports: [{containerPort: 8443}]}]}
+---
+"""
+TRACE = "{to: [{operation: {methods: [TRACE]}}]}"
+
+
+def edge(home: str, mark: str = ', sidecar.istio.io/inject: "true"') -> str:
+    return EDGE.replace("HOME", home).replace("MARK", mark)
+
+
+def root(name: str, rules: str) -> str:
+    return policy(name, rules, "selector: {}", "DENY").replace("namespace: shop", "namespace: istio-system")
+
+
+def test_a_gateway_keeps_its_proxy_and_its_policies() -> None:
+    own = policy("public", "{to: [{operation: {paths: ['/public*']}}]}", "selector: {matchLabels: {istio: edge}}")
+    out, result = ambient(shop() + edge("istio-system") + own.replace("namespace: shop", "namespace: istio-system"))
+    assert ("Deployment", "edge") not in out and ("AuthorizationPolicy", "public") not in out and not result.removals
+
+
+def test_a_gateway_that_the_namespace_injected_is_injected_by_a_label_of_its_own() -> None:
+    out, _ = ambient(shop() + edge("shop", ""))
+    assert out["Deployment", "edge"]["spec"]["template"]["metadata"]["labels"] == {"istio": "edge", "sidecar.istio.io/inject": "true"}
+
+
+def test_a_deny_of_the_namespace_still_holds_at_its_gateway_which_no_guard_closes() -> None:
+    out, _ = ambient(shop() + edge("shop") + policy("no-trace", TRACE, "selector: {}", "DENY"))
+    assert out["AuthorizationPolicy", "no-trace"]["spec"]["targetRefs"]
+    assert out["AuthorizationPolicy", "no-trace-edge"]["spec"]["selector"] == {"matchLabels": {"istio": "edge"}}
+    guards = [one["spec"] for (_, name), one in out.items() if "only-by-waypoint" in name]
+    assert sorted(guard["selector"]["matchLabels"]["app"] for guard in guards) == ["checkout", "payment"]
+
+
+def test_a_deny_of_the_mesh_stays_for_gateways_and_closes_no_namespace_but_those_without_a_waypoint() -> None:
+    batch = shop().split("---")[0] + "---" + workload("job").split("---")[1] + "---"
+    out, result = ambient(shop() + batch.replace("shop", "batch") + root("no-trace", TRACE))
+    assert not result.removals
+    denies = {
+        (one["metadata"]["namespace"], name): one["spec"]
+        for (kind, name), one in out.items()
+        if kind == "AuthorizationPolicy" and one["spec"].get("action") == "DENY"
+    }
+    assert denies["batch", "no-trace"]["rules"] == [{}]
+    assert denies["shop", "no-trace-waypoint"]["rules"] == [{"to": [{"operation": {"methods": ["TRACE"]}}]}]
+    assert len(denies) == 2
+
+
+def test_an_external_authorizer_is_asked_at_the_waypoint_and_nobody_goes_past_it() -> None:
+    asks = policy("ext", "{to: [{operation: {paths: [/secret]}}]}", SELECTOR + ", provider: {name: opa}", "CUSTOM")
+    out, _ = ambient(shop() + asks)
+    spec = out["AuthorizationPolicy", "ext"]["spec"]
+    assert (spec["action"], spec["provider"], spec["targetRefs"][0]["name"]) == ("CUSTOM", {"name": "opa"}, "payment")
+    assert out["AuthorizationPolicy", "ext-only-by-waypoint"]["spec"]["action"] == "ALLOW"
+
+
+def test_an_external_authorizer_that_nothing_can_ask_is_a_deny() -> None:
+    asks = policy("ext", "{to: [{operation: {paths: [/secret]}}]}", SELECTOR + ", provider: {name: opa}", "CUSTOM")
+    alone = "---".join(part for part in shop().split("---") if "kind: Service\n" not in part)
+    out, _ = ambient(alone + asks)
+    assert out["AuthorizationPolicy", "ext"]["spec"] == {"selector": {"matchLabels": {"app": "payment"}}, "action": "DENY", "rules": [{}]}
+
+
+def of(result: Any, code: str) -> list[tuple[str, str]]:
+    return [(finding.message.split()[0], finding.severity) for finding in result.findings if finding.code == code]
+
+
+def test_a_match_by_the_clients_pods_is_said_for_it_would_hold_for_all() -> None:
+    routes = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: payment, namespace: shop}
+spec:
+  hosts: [payment]
+  http:
+  - match: [{sourceLabels: {app: checkout}}]
+    fault: {abort: {httpStatus: 503, percentage: {value: 100}}}
+    route: [{destination: {host: payment}}]
+  - route: [{destination: {host: payment}}]
+"""
+    _, result = ambient(shop() + routes)
+    assert of(result, "MP730") == [("VirtualService", "error")]
+    lines = {line.path: line.disposition for line in result.ledger}
+    assert lines["spec.http[0].match[0].sourceLabels.app"] == "dropped"
+
+
+def test_rules_in_the_clients_namespace_are_said_and_need_no_waypoint() -> None:
+    rules = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: payment, namespace: front}
+spec: {hosts: [payment.shop.svc.cluster.local], http: [{timeout: 2s, route: [{destination: {host: payment.shop.svc.cluster.local}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: payment, namespace: front}
+spec: {host: payment.shop.svc.cluster.local, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}
+"""
+    out, result = ambient(shop() + rules)
+    assert of(result, "MP731") == [("DestinationRule", "warning"), ("VirtualService", "warning")]
+    assert not of(result, "MP115") and ("Gateway", "waypoint") not in out
+
+
+def test_what_a_sidecar_refused_to_send_may_leave_and_that_is_an_error() -> None:
+    sidecar = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+"""
+    result = meshport.convert(meshport.load_text(shop() + sidecar), source="istio", target="istio", data_plane="ambient")
+    found = {finding.code: finding for finding in result.findings}
+    assert "MP900" not in found and (found["MP760"].severity, found["MP760"].effect) == ("error", "widens")
