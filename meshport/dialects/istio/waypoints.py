@@ -197,7 +197,7 @@ def targets(service: Service, world: World) -> dict[int, tuple[set[int], Src]]:
         numbers = {port.target} if isinstance(port.target, int) else {world.target_number(workload, port) for workload in members}
         known = {number for number in numbers if number is not None}
         if known:
-            found[port.number] = (known, port.target_src | port.number_src)
+            found[port.number] = (known, port.target_src)
     return found
 
 
@@ -211,6 +211,8 @@ def _on_pods(rule: Rule, service: Service, world: World) -> Rule | None:
     if not chosen:
         return None
     src = sources(*(condition.sources for condition in asked))
+    if asked:  # the numbers of the Service decide only where a rule names them
+        src |= frozenset(leaf for port in service.ports if port.number in chosen for leaf in port.number_src)
     reached = sorted({(target, ports[number][1]) for number in chosen for target in ports[number][0]}, key=lambda item: item[0])
     condition = Condition(PORT, tuple(Fact((target, target), origin | src) for target, origin in reached))
     return replace(rule, conditions=(*(item for item in rule.conditions if item.attribute != PORT), condition))
