@@ -121,8 +121,11 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
 
 
 def mark(out: Output, what: str, key: str) -> Binding | None:
-    """The binding of a label or annotation that belongs to the source mesh."""
-    return out.table.key_bindings(what, key).get(out.source)
+    """The binding of a label or annotation that belongs to the source mesh; SMI's marks are those of the mesh that implements it."""
+    found = out.table.key_bindings(what, key)
+    if out.source != "smi":
+        return found.get(out.source)
+    return next((binding for mesh, binding in sorted(found.items()) if mesh != out.target), None)
 
 
 def _leaf(out: Output, number: int, path: tuple[str, ...]) -> Src:

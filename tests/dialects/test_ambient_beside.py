@@ -130,3 +130,16 @@ spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
     result = meshport.convert(meshport.load_text(shop() + sidecar), source="istio", target="istio", data_plane="ambient")
     found = {finding.code: finding for finding in result.findings}
     assert "MP900" not in found and (found["MP760"].severity, found["MP760"].effect) == ("error", "widens")
+
+
+def test_ports_that_went_past_the_sidecar_do_not_go_past_ztunnel() -> None:
+    note = "metadata: {labels: {app: payment}"
+    text = shop().replace(note, note + ', annotations: {traffic.sidecar.istio.io/excludeInboundPorts: "9090"}')
+    strict = policy("x", "{}").replace("AuthorizationPolicy", "PeerAuthentication").split("spec:")[0] + "spec: {mtls: {mode: STRICT}}\n"
+    out, result = ambient(text + strict)
+    assert "annotations" not in out["Deployment", "payment"]["spec"]["template"]["metadata"]
+    assert [(finding.code, finding.effect) for finding in result.findings if finding.code == "MP732"] == [("MP732", "narrows")]
+    moved = text.replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
+    there = meshport.convert(meshport.load_text(moved), source="istio", target="linkerd")
+    assert "MP733" in {finding.code for finding in there.findings}
+    assert "skip-inbound-ports" not in there.text()

@@ -125,3 +125,32 @@ spec: {template: {metadata: {labels: {app: api}}, spec: {serviceAccountName: api
     assert [item.object["kind"] for item in result.manifests] == ["HTTPRoute"]
     assert [item["kind"] for item in result.removals] == ["TrafficSplit"]
     assert "TrafficTarget shop/callers stays with SMI" in " ".join(finding.message for finding in result.findings)
+
+
+def test_the_marks_of_the_mesh_behind_smi_leave_with_it() -> None:
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: batch, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: batch}, annotations: {linkerd.io/inject: disabled}}
+    spec: {containers: [{name: app, image: batch}]}
+---
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {name: web, namespace: shop}
+spec: {service: web, backends: [{service: web-v1, weight: 1}]}
+"""
+    result = meshport.convert(meshport.load_text(text), source="smi", target="istio")
+    out = {item.object["kind"]: item.object for item in result.manifests}
+    assert out["Namespace"]["metadata"] == {"name": "shop", "labels": {"istio-injection": "enabled"}}
+    assert out["Deployment"]["spec"]["template"]["metadata"] == {"labels": {"app": "batch", "sidecar.istio.io/inject": "false"}}
+    kept = {
+        item.object["kind"]: item.object for item in meshport.convert(meshport.load_text(text), source="smi", target="linkerd").manifests
+    }
+    assert "Namespace" not in kept and "Deployment" not in kept

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from judge import generate
+from judge import Undecided, ambient, generate
 
 import meshport
 
+from .common import DECIDE, afterwards, dotted, owners
 from .test_crds import TOOL, violations
 
 
@@ -16,6 +17,38 @@ def test_random_bundles_to_ambient(source: str, seed: int) -> None:
     make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle
     result = meshport.convert(meshport.load_objects(make(seed)), source=source, target="istio", data_plane="ambient")
     assert [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")] == []
+
+
+@pytest.mark.parametrize("seed", [2, 3, 7, 60, 67, 149, 185, 215, 253])
+@pytest.mark.parametrize("source", ["istio", "linkerd"])
+def test_nobody_gets_in_by_the_waypoint_or_past_it_who_did_not_before(source: str, seed: int) -> None:
+    make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle
+    bundle = make(seed)
+    result = meshport.convert(meshport.load_objects(bundle), source=source, target="istio", data_plane="ambient", verify=False)
+    after, wrong = afterwards(bundle, result), []
+    for request in generate.requests_for(bundle, seed, 60):
+        try:
+            before, ways = DECIDE[source](bundle, request) == "allow", ambient.ways(after, request)
+        except Undecided:
+            continue
+        if ways and not before and not (source == "linkerd" and dotted(request["path"])):
+            wrong.append(f"newly allowed by {ways}: {request}")
+        if before and not ways and not owners(result, request):
+            wrong.append(f"denied, and no finding says so: {request}")
+    assert wrong == []
+
+
+def test_most_of_what_was_allowed_is_allowed_in_ambient() -> None:
+    kept = lost = 0
+    for seed in range(8):
+        bundle = generate.random_istio_bundle(seed)
+        result = meshport.convert(meshport.load_objects(bundle), source="istio", target="istio", data_plane="ambient", verify=False)
+        after = afterwards(bundle, result)
+        for request in generate.requests_for(bundle, seed, 30):
+            if DECIDE["istio"](bundle, request) == "allow":
+                through = bool(ambient.ways(after, request))
+                kept, lost = kept + through, lost + (not through)
+    assert kept > 3 * lost
 
 
 @pytest.mark.skipif(not TOOL.is_file(), reason=f"needs the CRD checker at {TOOL}, which is absent")

@@ -293,16 +293,22 @@ class _Writer:
             return
         for workload in entry.members:
             served = {
-                port
+                number
+                for service in self.ir.world.services_of(workload)
+                for port in service.ports
+                if port.protocol == "TCP" and (number := self.ir.world.target_number(workload, port)) is not None
+            }
+            others = {
+                number
                 for service in self.ir.world.services_of(workload)
                 for numbers, _ in targets(service, self.ir.world).values()
-                for port in numbers
+                for number in numbers - served
             }
             own = self.access[id(workload)]
             known = set(ports_of([own], self.ir.world)) | {port.number for port in workload.ports if port.protocol == "TCP"}
             bare = [port for port in sorted(known - served) if any(_speaks_of(rule, port) for rule in asking)]
             rest = any(_speaks_of(rule, None) for rule in asking)
-            spoken = [port for port in sorted(self.named - served - known) if any(_speaks_of(rule, port) for rule in asking)]
+            spoken = [port for port in sorted((self.named | others) - served - known) if any(_speaks_of(rule, port) for rule in asking)]
             if not bare and not rest and not spoken:
                 continue
             numbers: list[int | None] = [*bare, *spoken, *([None] if rest else [])]

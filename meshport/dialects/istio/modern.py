@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, membership, waypoints
+from meshport.dialects.istio import ambient, membership, ports, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.errors import UsageError
 from meshport.findings import Affected
@@ -34,6 +34,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         raise UsageError("--data-plane sidecar: Istio is taken from sidecars to ambient, not back; leave it out to keep ambient as it is")
     if options.data_plane == "ambient":
         _enrol(bound, ir, out)
+        _ports(ir, out)
         ambient.lower(ir, out, options, stood)
         _without_effect(bound, ir, out, options)
     _versions(bound, out, options)
@@ -89,6 +90,19 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             "MP101", *(ir.world.namespaces[name].meshed for name in changed), document=ir.world.namespaces[changed[0]].document,
             affects=tuple(Affected(name) for name in changed), feature="membership.inject", namespaces=", ".join(changed),
         )  # fmt: skip
+
+
+def _ports(ir: IR, out: Output) -> None:
+    """Ports of pods that went past their sidecars, which go past ztunnel no longer."""
+    own = {workload.document: workload for workload in ir.world.workloads}
+    for setting in ir.ports:
+        workload = own.get(setting.document)
+        if setting.kind != "skip-inbound" or workload is None or waypoints.is_gateway(workload):
+            continue
+        if ir.world.meshed(workload) is not False:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+            obj.drop((*workload.template, "metadata", "annotations", ports.EXCLUDE_IN), setting.ranges)
+            ports.closed(ir, out, setting)
 
 
 def _keep_proxy(out: Output, workload: Workload, home: Namespace | None) -> None:

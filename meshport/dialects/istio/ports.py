@@ -9,11 +9,13 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
+from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Output
+from meshport.effective import subjects
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, PodSet, Selector, Src
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
@@ -34,6 +36,9 @@ def lift(bound: Bound, ir: IR) -> None:
             if said is None or not said.value.strip():
                 continue
             ranges = said.map(lambda text: parse_ports(text, lenient=True))
+            if kind == "skip-inbound" and waypoints.ambient(ir.world, workload):
+                ir.losses.append(Loss("MP733", (said,), workload.document))
+                continue
             ir.ports.append(
                 PortSetting(PodSet(workload.ref.namespace, Selector.of(workload.labels)), kind, ranges, "workload", workload.document)
             )
@@ -59,8 +64,26 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             if setting.on == "workload":
                 out.ignore("the Services in front of these ports say so themselves, or there is none", setting.ranges.src - reached)
             out.imply("the Service ports are said to be opaque anyway", setting.ranges)
+        elif setting.kind == "skip-inbound" and options.data_plane == "ambient":
+            closed(ir, out, setting)
         elif setting.on != "service":
             _skip(ir, out, setting)
+
+
+def closed(ir: IR, out: Output, setting: PortSetting) -> None:
+    """Ports that went past the proxy, in ambient: ztunnel takes them like all others, so that mode and policies hold there too."""
+    found = [
+        workload
+        for workload in ir.world.selected(setting.subject)
+        if (workload.document == setting.document or setting.on == "namespace") and ir.world.meshed(workload) is not False
+    ]
+    numbers = [number for low, high in setting.ranges.value for number in range(low, min(high, low + 1000) + 1)]
+    out.finding(
+        "MP732", setting.ranges, document=setting.document, disposition="dropped", feature="ports.skip-inbound",
+        affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload in found for number in numbers),
+        explains=frozenset((subjects.access(workload.ref, number), "allow") for workload in found for number in numbers),
+        workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, numbers[:8])) + (" and more" if numbers[8:] else ""),
+    )  # fmt: skip
 
 
 def _skip(ir: IR, out: Output, setting: PortSetting) -> None:

@@ -1,4 +1,4 @@
-"""Who is in the mesh: SMI has no word for it, so a namespace that its resources speak of is taken to be in."""
+"""Who is in the mesh: SMI has no word for it. The marks of the mesh that implements it say so, and else a namespace that its resources speak of is in."""
 
 from __future__ import annotations
 
@@ -34,9 +34,27 @@ def spoken(bound: Bound, options: Options) -> dict[str, Src]:
     return found
 
 
+WORDS = {"enabled": True, "ingress": True, "true": True, "disabled": False, "false": False}
+
+
+def _marked(bound: Bound, number: int, *place: str) -> Fact[bool] | None:
+    """What the label or annotation of a mesh says about injection."""
+    metadata = Cursor.root(bound, number).at(*place, "metadata")
+    for what in ("labels", "annotations"):
+        for key, said in metadata.items(what):
+            meanings = {binding.feature for binding in bound.table.key_bindings(what, key).values()}
+            if meanings == {"membership.inject"} and str(said.value).lower() in WORDS:
+                return Fact(WORDS[str(said.value).lower()], said.src, "membership.inject")
+    return None
+
+
 def lift(bound: Bound, options: Options, ir: IR) -> None:
-    """Set `meshed` of the namespaces that SMI resources speak of."""
+    """Set `meshed` of namespaces and workloads."""
+    for namespace in ir.world.namespaces.values():
+        namespace.meshed = _marked(bound, namespace.document)
+    for workload in ir.world.workloads:
+        workload.meshed = _marked(bound, workload.document, *workload.template)
     for called, src in spoken(bound, options).items():
-        namespace = ir.world.namespaces.get(called)
-        if namespace is not None:
-            namespace.meshed = Fact(True, src, "membership.inject")
+        home = ir.world.namespaces.get(called)
+        if home is not None and home.meshed is None:
+            home.meshed = Fact(True, src, "membership.inject")

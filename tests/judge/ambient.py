@@ -1,0 +1,114 @@
+"""Istio's verdict in ambient: what ztunnel lets into a pod, straight or through the waypoint of a Service.
+
+https://github.com/istio/ztunnel `src/rbac.rs`, https://github.com/istio/istio `pilot/pkg/serviceregistry/ambient/authorization.go`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from . import istio
+from .http import normalized, split_path
+from .world import Obj, Request, Service, Workload, World, annotations_of, meta, name_of, namespace_of, spec_of
+
+_KNOWN = {"principals", "namespaces", "serviceAccounts", "ipBlocks", "ports"}
+_KEYS = {"source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port"}
+_CLASS = "istio-waypoint"
+
+
+def ways(
+    manifests: Iterable[Obj], request: Request, *, trust_domain: str = "cluster.local", root_namespace: str = "istio-system"
+) -> list[str]:
+    """How the request gets in: `pod` for straight to its address, `NAMESPACE/SERVICE` through that Service's waypoint; none where it is refused."""
+    world = World(manifests)
+    workload, port = world.destination(request), int(request["destination"]["port"])
+    identity = istio._identity(request["source"], trust_domain)
+    raw, _ = split_path(request)
+    http = raw.startswith("/")
+    found = []
+    if _ztunnel(world, workload, _peer(request, port, identity, raw, trust_domain), root_namespace):
+        found.append("pod")
+    for service in world.services:
+        waypoint = _waypoint(world, service) if service.selects(workload) and service.routable and identity else None
+        for entry in service.ports if waypoint else ():
+            if entry.get("protocol", "TCP") != "TCP" or port not in workload.numbers(entry.get("targetPort", entry["port"])):
+                continue
+            tcp = istio.is_tcp(world, workload, port, request)
+            if not tcp and not http:
+                continue
+            peer = _peer(request, int(entry["port"]), identity, raw, trust_domain, tcp=tcp)
+            assert waypoint is not None
+            own = _peer(
+                {**request, "source": {"meshed": True}}, port, f"{trust_domain}/ns/{waypoint[0]}/sa/{waypoint[1]}", raw, trust_domain
+            )
+            if _allows(_hung(world, service, waypoint, root_namespace), peer) and _ztunnel(world, workload, own, root_namespace):
+                found.append(f"{service.namespace}/{service.name}")
+    return found
+
+
+def _peer(request: Request, port: int, identity: str | None, raw: str, trust_domain: str, *, tcp: bool = True) -> istio._Peer:
+    return istio._Peer(request, port, identity, normalized(raw) if raw.startswith("/") else raw, tcp, trust_domain)
+
+
+def _waypoint(world: World, service: Service) -> tuple[str, str] | None:
+    """(namespace, name) of the waypoint that a Service's clients go through."""
+    home = next((o for o in world.of("Namespace", "") if name_of(o) == service.namespace), {})
+    for labels in (meta(service.obj).get("labels") or {}, meta(home).get("labels") or {}):
+        if name := labels.get("istio.io/use-waypoint"):
+            where = labels.get("istio.io/use-waypoint-namespace", service.namespace)
+            known = world.get("Gateway", "gateway.networking.k8s.io", where, name)
+            return (where, name) if known is not None and spec_of(known).get("gatewayClassName") == _CLASS else None
+    return None
+
+
+def _hung(world: World, service: Service, waypoint: tuple[str, str], root_namespace: str) -> list[Obj]:
+    found = []
+    for policy in world.of("AuthorizationPolicy", istio.GROUP):
+        for target in spec_of(policy).get("targetRefs") or ():
+            named = (namespace_of(policy), target["kind"], target["name"])
+            if named in (
+                (service.namespace, "Service", service.name),
+                (waypoint[0], "Gateway", waypoint[1]),
+                (root_namespace, "GatewayClass", _CLASS),
+            ):
+                found.append(policy)
+    return [one for one in found if annotations_of(one).get("istio.io/dry-run") != "true"]
+
+
+def _allows(policies: list[Obj], peer: istio._Peer) -> bool:
+    def match(action: str) -> bool:
+        return any(istio._policy_matches(p, peer) for p in policies if spec_of(p).get("action", "ALLOW") == action)
+
+    closed = any(spec_of(p).get("action", "ALLOW") == "ALLOW" for p in policies)
+    return not match("DENY") and (not closed or match("ALLOW"))
+
+
+def _ztunnel(world: World, workload: Workload, peer: istio._Peer, root_namespace: str) -> bool:
+    if istio.mtls_mode(world, workload, peer.port, root_namespace) == "STRICT" and peer.identity is None:
+        return False
+    said = []
+    for policy in istio.authorization_policies(world, workload, root_namespace):
+        action = spec_of(policy).get("action", "ALLOW")
+        if action in ("ALLOW", "DENY"):
+            rules = [made for rule in spec_of(policy).get("rules") or () for made in _enforced(rule or {}, action)]
+            said.append({**policy, "spec": {"action": action, "rules": rules}})
+    return _allows(said, peer)
+
+
+def _enforced(rule: Obj, action: str) -> Iterator[Obj]:
+    """A rule as ztunnel has it; nothing where it has none."""
+    made: dict[str, Any] = {}
+    for part, inner in (("from", "source"), ("to", "operation")):
+        entries = [entry.get(inner) or {} for entry in rule.get(part) or ()]
+        kept = [{key: value for key, value in entry.items() if istio._positive(key)[0] in _KNOWN} for entry in entries]
+        if action == "ALLOW" and kept != entries:
+            return
+        if entries and not any(kept):
+            return
+        if entries:
+            made[part] = [{inner: entry} for entry in kept if entry]
+    when = rule.get("when") or []
+    if any(item["key"] not in _KEYS for item in when):
+        return
+    yield {**made, "when": when}
