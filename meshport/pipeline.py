@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Canonical, Change, changes, sides
-from meshport.dialects.base import Dialect, Options, dialect, governs
+from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
@@ -89,7 +89,9 @@ def convert(
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
     _losses(have.losses, out, options.source == options.target)
-    target.lower(have, out, options)
+    keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
+    keeper = keeper if governs(target) else None
+    target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
     for fact in have.idle:
         out.ignore(fact.value, fact)
     places = misfits(out, options)
@@ -104,6 +106,9 @@ def convert(
         answer(fitted, changes(*sides(unfitted, back, options, options)))
     if not governs(target):
         _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
+    if keeper is not None and out.kept:
+        beside = source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options)
+        back.beside.append(keeper.in_force(beside, options))
     back.by_label = have.by_label
     before, after = sides(have, back, options, options)
     found = changes(before, after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from meshport.errors import UsageError
 
@@ -82,3 +82,14 @@ def dialect(name: str) -> Dialect:
         if entry.name == name:
             return cast("Dialect", entry.load())
     raise UsageError(f"no dialect {name!r}; there are {', '.join(sorted(BUILT_IN))}")
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A dialect whose policies can stay in force beside another mesh."""
+
+    def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
+        """Keep them in `out`; what the other mesh still has to say."""
+
+    def in_force(self, ir: IR, options: Options) -> IR:
+        """What is kept, lifted again, as a request in the other mesh meets it."""

@@ -11,7 +11,7 @@ from meshport.ir.model import IR
 
 def report(ir: IR, out: Output) -> None:
     """A finding for each object that speaks of other protocols than TCP, and one for all that close them."""
-    closing = [policy for policy in ir.policies if policy.closing and policy.kind.startswith("Cilium")]
+    closing = [policy for policy in ir.policies if policy.closing and policy.kind.startswith("Cilium") and policy.document not in out.kept]
     if closing:
         named = dict.fromkeys(f"{policy.kind} {policy.ref.value}" for policy in sorted(closing, key=lambda item: item.ref.value))
         out.finding(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import authorization, exposure, membership, modern, resilience, routing, transport
+from meshport.dialects.cilium import authorization, exposure, kept, membership, modern, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -32,6 +32,14 @@ class Cilium:
         resilience.lift(bound, by_kind, options, ir)
         exposure.lift(bound, by_kind, options, ir)
         return ir
+
+    def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
+        """Keep the network policies beside another mesh; what that mesh still has to say."""
+        return kept.keep(bound, ir, out, options)
+
+    def in_force(self, ir: IR, options: Options) -> IR:
+        """What is kept, as a request in the other mesh meets it."""
+        return kept.in_force(ir, options)
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
         """The IR in Cilium's words; what is Cilium's already, in the words of the release that is wanted."""

@@ -1,0 +1,261 @@
+"""Network policy that stays beside another mesh: Cilium goes on as the network, and every request has to pass both (mapping decisions 3).
+
+A proxy hides HTTP and its caller's port from the network. So where a peer may be in the mesh, the kept half loses its HTTP rules and handshakes, which the
+mesh's half then says, and lets the mesh's own port through, which carries every other port; what the network alone can see (egress, other protocols,
+addresses, the world) stays as it was. Kafka rules would let a meshed peer send anything, so that their ports are closed in both halves.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.membership import SYSTEM
+from meshport.dialects.cilium.peers import NAMESPACE
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.output import Output, Path
+from meshport.findings import Affected
+from meshport.ir.authorization import HEADER, IDENTITY, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import version_key
+from meshport.values.identities import EVERYONE
+
+KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+IN_MESH = ("all", "cluster")  # entities that hold pods
+STAYS = "stays in the network policy that is kept beside the mesh"
+_PROTOCOLS = ("kafka", "l7proto", "l7")
+_PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs", "Services")
+
+
+def mesh_port(options: Options) -> int | None:
+    """The port on which a proxy takes what its peers' proxies send, whatever port the application has; None where it keeps the application's."""
+    if options.target == "linkerd" and version_key(options.target_version) >= (2, 18):
+        return 4143
+    return 15008 if options.target == "istio" and options.data_plane == "ambient" else None
+
+
+def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
+    """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
+    lifted = {policy.document for policy in ir.policies} | {item.document for item in ir.egress}
+    kept = [
+        number
+        for number, document in enumerate(bound.bundle.documents)
+        if bound.mesh[number] and number in lifted and bound.kinds.get(number, document.kind) in KINDS
+    ]
+    for number in kept:
+        Kept(bound, ir, out, options, number).write()
+        out.kept.add(number)
+    _control_plane(ir, out, options, kept)
+    policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
+    return replace(ir, policies=policies, egress=[])
+
+
+def in_force(ir: IR, options: Options) -> IR:
+    """The kept half as a meshed request meets it: a rule with the mesh's port holds for every port that the port carries."""
+    number = mesh_port(options)
+    if number is None:
+        return ir
+    return replace(ir, policies=[replace(policy, rules=tuple(_carrying(rule, number) for rule in policy.rules)) for policy in ir.policies])
+
+
+def _carrying(rule: Rule, number: int) -> Rule:
+    condition = rule.condition(PORT)
+    if condition is None or not any(fact.value == (number, number) for fact in condition.any_of or ()):
+        return rule
+    return replace(rule, conditions=tuple(item for item in rule.conditions if item is not condition))
+
+
+# -- the kept half
+
+
+@dataclass(slots=True)
+class Kept:
+    """One network policy on its way to standing beside a mesh."""
+
+    bound: Bound
+    ir: IR
+    out: Output
+    options: Options
+    number: int
+
+    def write(self) -> None:
+        root = Cursor.root(self.bound, self.number)
+        document = self.bound.bundle.documents[self.number]
+        gone: set[int] = set()
+        changed = False
+        for base, spec in (
+            *([(("spec",), root.at("spec"))] if root.at("spec") else []),
+            *((("specs", position), place) for position, place in enumerate(root.each("specs"))),
+        ):
+            for direction in ("ingress", "egress"):
+                rules = spec.each(direction)
+                made = [part for rule in rules for part in self._rule(rule, direction, gone)]
+                if rules and made != [rule.value for rule in rules]:
+                    obj = self.out.change(self.number, group=f"policy {document.name}", rank=45)
+                    path: Path = (*base, direction)
+                    obj.set(path, made or [{}], spec.at(direction).src - gone)
+                    changed = True
+        whole = frozenset(range(document.first, document.first + document.count))
+        stripped = self._stripped(root)
+        if changed:
+            self.out.change(self.number).note("kept beside the mesh, which says its HTTP rules and its peers' identities")
+        else:
+            self.out.staying.add(self.number)
+        self.out.imply(STAYS, whole - gone - stripped)
+
+    def _stripped(self, root: Cursor) -> Src:
+        """The leaves of HTTP rules that the kept copy does not have any more."""
+        if (obj := self.out.objects.get(self._key())) is None:
+            return NOWHERE
+        return self._http(root) if obj.changed == self.number else NOWHERE
+
+    def _key(self) -> tuple[str, str, Ref]:
+        document = self.bound.bundle.documents[self.number]
+        return document.group, document.kind, Ref(document.namespace or "", document.name)
+
+    def _http(self, root: Cursor) -> Src:
+        src: set[int] = set()
+        for spec in (root.at("spec"), *root.each("specs")):
+            for direction in ("ingress", "egress"):
+                for rule in spec.each(direction):
+                    if self._meshed(rule, direction):
+                        src |= rule.at("authentication").src
+                        for entry in rule.each("toPorts"):
+                            src |= entry.at("rules", "http").src
+        return frozenset(src)
+
+    def _rule(self, place: Cursor, direction: str, gone: set[int]) -> list[Any]:
+        """What a rule becomes: itself where no peer can be in the mesh, else without what the network cannot see any more."""
+        if not isinstance(place.value, dict) or not self._meshed(place, direction) or not place.value:
+            return [copy.deepcopy(place.value)]
+        value = copy.deepcopy(place.value)
+        value.pop("authentication", None)
+        entries = place.each("toPorts")
+        if not entries:
+            return [value]
+        made, http = [], False
+        for entry, item in zip(entries, value["toPorts"], strict=True):
+            rules = item.get("rules") if isinstance(item, dict) else None
+            if isinstance(rules, dict) and any(word in rules for word in _PROTOCOLS):
+                gone |= entry.src
+                continue
+            if isinstance(rules, dict) and "http" in rules:
+                item.pop("rules")
+                http = True
+            self._through(item)
+            made.append(item)
+        if not made:
+            gone |= place.src
+            return []
+        value["toPorts"] = made
+        return [value] if not http else [value, *self._world(place, direction)]
+
+    def _world(self, place: Cursor, direction: str) -> list[Any]:
+        """The rule once more for those outside the cluster, with its HTTP rules: the network goes on seeing them."""
+        word = ("from" if direction == "ingress" else "to") + "Entities"
+        named = place.at(word).value
+        anybody = not any(place.at(("from" if direction == "ingress" else "to") + peers) for peers in _PEERS)
+        if not anybody and not (isinstance(named, list) and {"all", "world"} & {str(item) for item in named}):
+            return []
+        return [{word: ["world"], **{key: copy.deepcopy(item) for key, item in place.value.items() if key != word}}]
+
+    def _through(self, entry: Any) -> None:
+        """Let the mesh's port through beside TCP ports."""
+        number = mesh_port(self.options)
+        ports = entry.get("ports") if isinstance(entry, dict) else None
+        if number is None or not isinstance(ports, list) or not ports:
+            return
+        if any(isinstance(item, dict) and str(item.get("port", "0")) == "0" for item in ports):
+            return
+        if any(isinstance(item, dict) and item.get("protocol", "ANY") in ("TCP", "ANY") for item in ports):
+            ports.append({"port": str(number), "protocol": "TCP"})
+
+    def _meshed(self, place: Cursor, direction: str) -> bool:
+        """Whether a peer of the rule can be a pod of the mesh."""
+        way = "from" if direction == "ingress" else "to"
+        if not any(place.at(way + peers) for peers in _PEERS):
+            return True
+        entities = place.at(f"{way}Entities").value
+        if isinstance(entities, list) and any(item in IN_MESH for item in entities):
+            return True
+        return any(self._joins(selector.value) for selector in place.each(f"{way}Endpoints")) or bool(place.at(f"{way}Services"))
+
+    def _joins(self, selector: Any) -> bool:
+        """Whether a selector may take pods of a namespace that joins the mesh."""
+        labels = selector.get("matchLabels") if isinstance(selector, dict) else None
+        named = next((value for key, value in (labels or {}).items() if str(key).rpartition(":")[2] == NAMESPACE), None)
+        if named is None:
+            return True
+        known = self.ir.world.namespaces.get(str(named))
+        return named not in SYSTEM and (known is None or known.meshed is not None)
+
+
+def _control_plane(ir: IR, out: Output, options: Options, kept: list[int]) -> None:
+    """Egress rules name what a pod may reach, and its proxy has to reach the control plane."""
+    closing = [item for item in ir.egress if item.document in kept and item.section == "egress"]
+    if closing:
+        home = "istiod in istio-system (15012)" if options.target == "istio" else "the control plane in linkerd (8080, 8086, 8090)"
+        spaces = dict.fromkeys(item.subject.value.namespace or "every namespace" for item in closing)
+        out.finding(
+            "MP143", document=closing[0].document, feature="l4.egress", what=home, namespaces=", ".join(spaces),
+            policies=", ".join(dict.fromkeys(str(item.ref.value) for item in closing)),
+            affects=tuple(Affected(item.subject.value.namespace or None) for item in closing),
+        )  # fmt: skip
+
+
+# -- what is left for the mesh to say
+
+
+def _beside(policy: Policy, ir: IR, options: Options) -> Policy:
+    """The policy as the mesh has to say it: the network goes on telling apart whom labels and addresses tell apart."""
+    return replace(policy, rules=tuple(_spoken(rule, policy, ir, options) for rule in policy.rules), beyond=())
+
+
+def _spoken(rule: Rule, policy: Policy, ir: IR, options: Options) -> Rule:
+    condition = rule.condition(IDENTITY)
+    if policy.action.value != "allow" or condition is None or not condition.any_of:
+        return rule
+    peers = [fact.value for fact in condition.any_of]
+    if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
+        # the network lets in nobody else on this port; such a peer shows the mesh no identity
+        rest = tuple(item for item in rule.conditions if item is not condition)
+        if options.target == "linkerd":
+            rest = tuple(item for item in rest if item.attribute != HEADER + ":path")
+            return replace(rule, conditions=rest, src=rule.sources)
+        outside = Condition(IDENTITY, None, (Fact(EVERYONE, sources(*condition.any_of)),), condition.src)
+        return replace(rule, conditions=(outside, *rest))
+    told_by_labels = any(isinstance(peer, Labelled | Entity) for peer in peers)
+    if told_by_labels and mesh_port(options) is None and not rule.http and not _http_there(rule, policy, ir):
+        return replace(rule, conditions=tuple(item for item in rule.conditions if item is not condition), src=rule.sources)
+    return rule
+
+
+def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
+    """Whether another rule for the same pods and ports asks for HTTP: then a peer let in here could send what that one refuses."""
+    if rule.needs_http or any(not item.attribute.startswith((IDENTITY, "source.ip", PORT)) for item in rule.conditions):
+        return True
+    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
+    for other in ir.policies:
+        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+            continue
+        for one in other.rules:
+            asks = any(is_http(item.attribute) or item.attribute.startswith("other:") for item in one.conditions)
+            if (asks or one.http) and _overlap(rule.condition(PORT), one.condition(PORT)):
+                return True
+    return False
+
+
+def _overlap(one: Condition | None, other: Condition | None) -> bool:
+    if one is None or other is None or one.any_of is None or other.any_of is None:
+        return True
+    for mine in one.any_of:
+        for its in other.any_of:
+            if not (isinstance(mine.value, tuple) and isinstance(its.value, tuple)):
+                return True
+            if mine.value[0] <= its.value[1] and its.value[0] <= mine.value[1]:
+                return True
+    return False
