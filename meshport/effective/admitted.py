@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.seen import by_label
-from meshport.effective.sets import Methods
+from meshport.effective.sets import CLUSTER, WORLD, Identities, Methods
 from meshport.ir.authorization import Rule
+from meshport.ir.base import NOWHERE
 from meshport.values.language import Language, LanguageTooLarge
 
 
@@ -16,8 +18,25 @@ def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, 
     """Everything that a port admits, as pieces; what stays in force beside the mesh has to admit it as well."""
     found = [*ruled(item, port, http, networks), *probes(item.probe_paths(port))]
     for other in item.beside:
-        found = meet(found, allowed(other, port, http, networks))
+        found = together(meet(found, allowed(other, port, http, networks)))
     return found
+
+
+def together(pieces: list[Piece]) -> list[Piece]:
+    """The pieces, with what both the cluster and the world may send as what anybody may."""
+    inside, outside = Identities(frozenset((CLUSTER,))), Identities(frozenset((WORLD,)))
+    found = list(pieces)
+    for piece in [one for one in pieces if one.who == inside]:
+        wanted = _bare(replace(piece, who=outside))
+        other = next((one for one in found if one.who == outside and _bare(one) == wanted), None)
+        if other is not None:
+            found = [one for one in found if one is not piece and one is not other]
+            found.append(replace(piece, who=Identities(), src=piece.src | other.src))
+    return found
+
+
+def _bare(piece: Piece) -> Piece:
+    return replace(piece, src=NOWHERE, patterns=None, base=None)
 
 
 def meet(one: Iterable[Piece], other: Iterable[Piece]) -> list[Piece]:

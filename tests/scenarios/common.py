@@ -163,9 +163,22 @@ def verdicts(bundle: list[Obj], result: Result, requests: Iterable[Obj]) -> Iter
     new, settings = afterwards(bundle, result), judged_with(result)
     for request in requests:
         try:
-            yield request, before(bundle, request) == "allow", after(new, request, **settings) == "allow"
+            let_through = after(new, request, **settings) == "allow" and _by_the_network(new, result, request)
+            yield request, before(bundle, request) == "allow", let_through
         except Undecided:
             continue
+
+
+def _by_the_network(new: list[Obj], result: Result, request: Obj) -> bool:
+    """Whether network policy that was kept lets a request through: one inside the mesh comes at the proxies' port where they have one."""
+    if result.options.source != "cilium" or not any(obj["kind"].startswith("Cilium") for obj in new):
+        return True
+    if cilium.decide(new, request) == "allow":
+        return True
+    release = tuple(int(part) for part in result.options.target_version.split(".")[:2])
+    if result.options.target != "linkerd" or release < (2, 18) or not request["source"].get("meshed"):
+        return False
+    return cilium.decide(new, {**request, "destination": {**request["destination"], "port": 4143}}) == "allow"
 
 
 def problems(bundle: list[Obj], result: Result, requests: Iterable[Obj]) -> tuple[list[str], Counter[tuple[bool, bool]]]:

@@ -1,4 +1,4 @@
-"""Random Cilium policies written for another mesh, the network policies taken away: nothing is newly allowed, and what is newly denied is said."""
+"""Random Cilium policies written for another mesh, the network policies taken away or kept: nothing is newly allowed, and what is newly denied is said."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from .common import accounted, converted, problems
 def test_a_random_cilium_bundle(target: str, seed: int) -> None:
     bundle = random_cilium_bundle(seed)
     result = converted(bundle, "cilium", target, verify=False, keep_network_policy=False)
+    wrong, seen = problems(bundle, result, cilium_requests(bundle, seed, 40))
+    assert wrong == []
+    assert sum(seen.values()) > 20
+    assert accounted(result) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("target", "release"), [("istio", "1.31"), ("linkerd", "2.17"), ("linkerd", "2.20")])
+def test_a_random_cilium_bundle_that_is_kept(target: str, release: str, seed: int) -> None:
+    bundle = random_cilium_bundle(seed)
+    result = converted(bundle, "cilium", target, verify=False, target_version=release)
+    assert not any(item["kind"] == "CiliumNetworkPolicy" for item in result.removals)
     wrong, seen = problems(bundle, result, cilium_requests(bundle, seed, 40))
     assert wrong == []
     assert sum(seen.values()) > 20

@@ -17,7 +17,7 @@ from meshport.dialects.cilium.peers import NAMESPACE
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
-from meshport.ir.authorization import HEADER, IDENTITY, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
+from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -152,16 +152,19 @@ class Kept:
             gone |= place.src
             return []
         value["toPorts"] = made
-        return [value] if not http else [value, *self._world(place, direction)]
+        return [value] if not http else self._parted(place, value, direction)
 
-    def _world(self, place: Cursor, direction: str) -> list[Any]:
-        """The rule once more for those outside the cluster, with its HTTP rules: the network goes on seeing them."""
+    def _parted(self, place: Cursor, value: dict[str, Any], direction: str) -> list[Any]:
+        """The rule for peers in the cluster, and once more, with its HTTP rules, for those outside: the network goes on seeing those."""
         word = ("from" if direction == "ingress" else "to") + "Entities"
         named = place.at(word).value
+        listed = [str(item) for item in named] if isinstance(named, list) else []
         anybody = not any(place.at(("from" if direction == "ingress" else "to") + peers) for peers in _PEERS)
-        if not anybody and not (isinstance(named, list) and {"all", "world"} & {str(item) for item in named}):
-            return []
-        return [{word: ["world"], **{key: copy.deepcopy(item) for key, item in place.value.items() if key != word}}]
+        if not anybody and not {"all", "world"} & set(listed):
+            return [value]
+        rest = {key: copy.deepcopy(item) for key, item in place.value.items() if key != word}
+        inside = ["cluster"] if anybody or "all" in listed else [item for item in listed if item != "world"]
+        return [{word: inside, **{key: item for key, item in value.items() if key != word}}, {word: ["world"], **rest}]
 
     def _through(self, entry: Any) -> None:
         """Let the mesh's port through beside TCP ports."""
@@ -222,6 +225,8 @@ def _spoken(rule: Rule, policy: Policy, ir: IR, options: Options) -> Rule:
     peers = [fact.value for fact in condition.any_of]
     if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
         # the network lets in nobody else on this port; such a peer shows the mesh no identity
+        if _meshed_peers(policy, ir, rule if mesh_port(options) is None else None):
+            return rule  # peers in the cluster come to the same ports with less asked of them by the network, so that the mesh has to tell them apart
         rest = tuple(item for item in rule.conditions if item is not condition)
         if options.target == "linkerd":
             rest = tuple(item for item in rest if item.attribute != HEADER + ":path")
@@ -242,9 +247,29 @@ def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
     for other in ir.policies:
         if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
             continue
-        for one in other.rules:
-            asks = any(is_http(item.attribute) or item.attribute.startswith("other:") for item in one.conditions)
-            if (asks or one.http) and _overlap(rule.condition(PORT), one.condition(PORT)):
+        if any(_asks(one) and _overlap(rule.condition(PORT), one.condition(PORT)) for one in other.rules):
+            return True
+    return False
+
+
+def _asks(rule: Rule) -> bool:
+    """Whether a rule asks for more than the network sees of a peer in the mesh."""
+    return rule.http or any(is_http(item.attribute) or item.attribute.startswith(OTHER) for item in rule.conditions)
+
+
+def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None) -> bool:
+    """Whether some rule for the same pods admits peers that may be in the mesh: any rule, or with `mine` one that asks them for HTTP on its ports."""
+    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
+    for other in ir.policies:
+        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+            continue
+        for rule in other.rules:
+            if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT))):
+                continue
+            named = rule.condition(IDENTITY)
+            if named is None or named.any_of is None:
+                return True
+            if any(not isinstance(fact.value, Entity) or fact.value.name in IN_MESH for fact in named.any_of):
                 return True
     return False
 
