@@ -194,3 +194,24 @@ def test_requests_go_where_they_went(name: str) -> None:
         assert "MP401" in {finding.code for finding in result.findings}
     else:
         assert result.install["helm_values"]["istiod"]["meshConfig"]["defaultHttpRetryPolicy"] == {"attempts": 0}
+
+
+@needs_shared
+@pytest.mark.parametrize(("target", "answer"), [("istio", "3b-analytics-to-istio.yaml"), ("linkerd", "3c-analytics-to-linkerd.yaml")])
+def test_analytics_with_its_network_policy_kept(target: str, answer: str) -> None:
+    """Both halves are those of the worked example; the namespace, which the seed leaves out, is a command, and protocols are told from workloads."""
+    bundle = seed_blocks()["3"]
+    result = converted(bundle, "cilium", target, source_version="1.19")
+    stands = {identity(obj): obj for obj in [*bundle, *(item.object for item in result.manifests)]}
+    for wanted in [*example("3a-analytics-kept.yaml"), *example(answer)]:
+        if wanted["kind"] == "Namespace":
+            assert any("namespace analytics" in command for command in result.install["commands"])
+            continue
+        found = stands[identity(wanted)]["spec"]
+        if wanted["kind"] == "Server":
+            found, wanted["spec"] = ({key: item for key, item in one.items() if key != "proxyProtocol"} for one in (found, wanted["spec"]))
+        for rule in (*found.get("rules", ()), *wanted["spec"].get("rules", ())):
+            if "when" in rule:
+                rule["when"].sort(key=str)
+        assert found == wanted["spec"]
+    assert not [item for item in result.removals if item["kind"] == "CiliumNetworkPolicy"]

@@ -176,6 +176,7 @@ class Kept:
             return
         if any(isinstance(item, dict) and item.get("protocol", "ANY") in ("TCP", "ANY") for item in ports):
             ports.append({"port": str(number), "protocol": "TCP"})
+            self.out.carrying.add(self.number)
 
     def _meshed(self, place: Cursor, direction: str) -> bool:
         """Whether a peer of the rule can be a pod of the mesh."""
@@ -235,7 +236,9 @@ def _spoken(rule: Rule, policy: Policy, ir: IR, options: Options) -> Rule:
         return replace(rule, conditions=(outside, *rest))
     told_by_labels = any(isinstance(peer, Labelled | Entity) for peer in peers)
     if told_by_labels and mesh_port(options) is None and not rule.http and not _http_there(rule, policy, ir):
-        return replace(rule, conditions=tuple(item for item in rule.conditions if item is not condition), src=rule.sources)
+        rest = tuple(item for item in rule.conditions if item is not condition)
+        every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))  # closes what it selects, unlike a rule without a demand
+        return replace(rule, conditions=rest or (every,), src=rule.sources)
     return rule
 
 

@@ -16,7 +16,7 @@ from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.serverroutes import grpc_probe, http_probes, ties_with_refusal, write_probes, write_refusal, write_routes
-from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, closed_beside, named_ports
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -27,8 +27,9 @@ from meshport.effective.sets import Identities
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.world import ContainerPort, Workload, World
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
 
@@ -44,7 +45,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             _outside(region, out)
             continue
         _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
-    _unknown(ir, out, access)
+    _unknown(ir, out, access, _by_port(ir, out, options, access, gateways, taken))
     _open_probes(ir, out, access, options)
     other_protocols.report(ir, out)
     _without_effect(out, access)
@@ -103,12 +104,14 @@ def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:
     return tuple((port, protocols.of_port(item.workload, port, ir.world)[0]) for port in ports_of([item], ir.world))
 
 
-def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str]) -> None:
+def _region(
+    ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str], default: str = ""
+) -> None:
     first = region.first
     context = Context(out, ir.world, options, gateways, region)
     ports = _ports(first, ports_of(region.members, ir.world))
     plans = [plan(context, port, src) for port, src in sorted(ports.items()) if not first.workload.bypasses(port)]
-    default = wanted_default(first, options.cluster_networks)[0]
+    default = default or wanted_default(first, options.cluster_networks)[0]
     wanted = [item for item in plans if _needs_server(item, region, default)]
     _explain(context, plans, wanted)
     if not wanted:
@@ -341,7 +344,29 @@ def _outside(region: Region, out: Output) -> None:
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
-def _unknown(ir: IR, out: Output, access: Access) -> None:
+def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: frozenset[Ref], taken: dict[str, set[str]]) -> list[Policy]:
+    """Servers for pods that the bundle does not show, where kept network policy closes the ports that its rules do not name; the policies so written."""
+    groups: dict[PodSet, list[Policy]] = {}
+    for policy in access.unselected():
+        if policy.action.value == "allow" and closed_beside(policy, out) and policy.subject.value.selector.labels:
+            groups.setdefault(policy.subject.value, []).append(policy)
+    written: list[Policy] = []
+    for subject, policies in sorted(groups.items()):
+        ports = [ContainerPort(number, "", "TCP") for policy in policies for number in named_ports(policy)]
+        place = Ref(subject.namespace, policies[0].ref.value.name)
+        src = sources(*(policy.subject for policy in policies))
+        stand_in = Workload(place, "Pod", dict(subject.selector.labels), {}, Fact("default"), ports, [], policies[0].document, (), src=src)
+        world = World(ir.world.namespaces, [*ir.world.workloads, stand_in], ir.world.services, ir.world.accounts)
+        shown = replace(ir, world=world)
+        seen = Access(shown, access.default_admission)
+        for region in seen.regions(lambda item: _spoken(item, ir)):
+            if any(member.workload is stand_in for member in region.members):
+                _region(shown, out, options, seen, region, gateways, taken.setdefault(region.namespace, set()), OPEN)
+        written += policies
+    return written
+
+
+def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None:
     """Policies whose pods the bundle does not show: by selector, or because a whole namespace has no workload in it."""
     empty = [
         policy
@@ -355,7 +380,7 @@ def _unknown(ir: IR, out: Output, access: Access) -> None:
         if opens(policy) and not access.world.selected(policy.subject.value):
             out.imply("pods that the bundle does not show are as open as they were", policy.sources)
     for policy in (*access.unselected(), *empty):
-        if opens(policy):
+        if opens(policy) or any(policy is one for one in written):
             continue
         subject = policy.subject.value
         out.finding(

@@ -34,7 +34,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         home = ir.world.namespaces.get(name)
         if home is not None and (home.meshed is None or not home.meshed.value) and not _meshed_pods(access, name):
             continue
-        value, src = _namespace(name, access, ir)
+        value, src = _namespace(name, access, ir, out)
         chosen[name] = (value, src)
         if value == OPEN and mesh == OPEN:
             continue
@@ -159,7 +159,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
     return OPEN, frozenset()
 
 
-def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
+def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src]:
     broad = [policy for policy in access.namespace_allows(name) if policy.subject.value.namespace]
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
     if broad or shared:
@@ -167,7 +167,11 @@ def _namespace(name: str, access: Access, ir: IR) -> tuple[str, Src]:
     denies = [policy for policy in access.namespace_denies(name) if _any_port(policy)]
     if denies:
         return "deny", sources(*(_posture(policy) for policy in denies))
-    unknown = [policy for policy in access.unselected() if policy.subject.value.namespace in ("", name) and _closes(policy)]
+    unknown = [
+        policy
+        for policy in access.unselected()
+        if policy.subject.value.namespace in ("", name) and _closes(policy) and not closed_beside(policy, out)
+    ]
     if unknown:
         return "deny", sources(*(_posture(policy) for policy in unknown))
     mode = access.namespace_mode(name)
@@ -199,6 +203,25 @@ def _unseen(name: str, value: str, access: Access, out: Output) -> None:
             outcome="the default of the namespace refuses plaintext for every pod without one of its own"
             if refused else "plaintext stays refused there",
         )  # fmt: skip
+
+
+def closed_beside(policy: Policy, out: Output) -> bool:
+    """Whether network policy that is kept closes what this one closes, on every port, and the policy names each port that it opens by number."""
+    return policy.document in out.kept - out.carrying and bool(named_ports(policy))
+
+
+def named_ports(policy: Policy) -> list[int]:
+    """The ports that the rules of a policy open, where all of them are single numbers; [] where they are not."""
+    found: set[int] = set()
+    for rule in policy.rules:
+        condition = rule.condition(PORT)
+        if condition is None or condition.any_of is None:
+            return []
+        for fact in condition.any_of:
+            if not isinstance(fact.value, tuple) or fact.value[0] != fact.value[1]:
+                return []
+            found.add(fact.value[0])
+    return sorted(found)
 
 
 def _closes(policy: Policy) -> bool:

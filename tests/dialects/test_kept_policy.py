@@ -1,0 +1,150 @@
+"""Network policy that is kept beside another mesh: what the network still sees stays with it, the rest moves to the mesh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pay, namespace: shop}
+spec:
+  selector: {matchLabels: {app: pay}}
+  template:
+    metadata: {labels: {app: pay}}
+    spec: {serviceAccountName: pay, containers: [{name: app, image: pay:1, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: batch, namespace: shop}
+spec:
+  selector: {matchLabels: {app: batch}}
+  template:
+    metadata: {labels: {app: batch}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: batch:1}]}
+---
+"""
+HEAD = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: pay, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: pay}}
+"""
+HTTP = '    toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: POST, path: "/charge"}]}}]\n'
+
+
+def convert(rules: str, target: str = "istio", **options: Any) -> Any:
+    return meshport.convert(meshport.load_text(WORLD + HEAD + rules), source="cilium", target=target, **options)
+
+
+def kept(result: Any) -> Any:
+    """The network policy's ingress after the conversion; None where it stays as it is."""
+    assert not any(item["kind"] == "CiliumNetworkPolicy" for item in result.removals)
+    found = [item.object["spec"]["ingress"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    return found[0] if found else None
+
+
+def policy(result: Any) -> Any:
+    (found,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    return found
+
+
+def sound(result: Any) -> bool:
+    return result.verification.verdict in ("equivalent", "narrowed") and not {"MP900", "MP901", "MP904"} & {f.code for f in result.findings}
+
+
+def test_http_of_a_meshed_peer_moves_to_the_mesh() -> None:
+    result = convert("  ingress:\n  - fromEndpoints: [{matchLabels: {k8s:io.cilium.k8s.policy.serviceaccount: pay}}]\n" + HTTP)
+    (rule,) = kept(result)
+    assert rule["toPorts"] == [{"ports": [{"port": "8080", "protocol": "TCP"}]}]  # the proxies' TLS hides HTTP from the network
+    (said,) = policy(result)["rules"]
+    assert said["from"][0]["source"]["principals"] == ["cluster.local/ns/shop/sa/pay"]
+    assert said["to"][0]["operation"] == {"ports": ["8080"], "methods": ["POST"], "paths": ["/charge"]}
+    assert sound(result)
+
+
+def test_peers_that_no_mesh_has_keep_their_rule_whole() -> None:
+    result = convert("  ingress:\n  - fromEntities: [world]\n" + HTTP)
+    assert kept(result) is None
+    assert policy(result)["rules"][0]["from"] == [{"source": {"notPrincipals": ["*"]}}]
+    assert sound(result)
+
+
+def test_a_rule_for_everybody_is_parted() -> None:
+    result = convert("  ingress:\n  -" + HTTP.removeprefix("   "))
+    inside, outside = kept(result)
+    assert inside["fromEntities"] == ["cluster"]
+    assert "rules" not in inside["toPorts"][0]
+    assert outside["fromEntities"] == ["world"]
+    assert outside["toPorts"][0]["rules"] == {"http": [{"method": "POST", "path": "/charge"}]}
+    assert sound(result)
+
+
+def test_labels_that_no_account_tells_apart_are_left_to_the_network() -> None:
+    rules = '  ingress:\n  - fromEndpoints: [{matchLabels: {app: web}}]\n    toPorts: [{ports: [{port: "8080", protocol: TCP}]}]\n'
+    result = convert(rules)  # batch runs under the account of web
+    assert kept(result) is None
+    assert policy(result)["rules"] == [{"to": [{"operation": {"ports": ["8080"]}}]}]
+    assert result.verification.verdict == "equivalent"
+    alone = convert(rules, keep_network_policy=False)
+    assert "rules" not in policy(alone)
+
+
+def test_linkerds_own_port_is_let_through_and_linkerd_tells_ports_apart() -> None:
+    rules = '  ingress:\n  - fromEndpoints: [{matchLabels: {app: pay}}]\n    toPorts: [{ports: [{port: "8080", protocol: TCP}]}]\n'
+    result = convert(rules, "linkerd", target_version="2.18")
+    assert kept(result)[0]["toPorts"][0]["ports"] == [{"port": "8080", "protocol": "TCP"}, {"port": "4143", "protocol": "TCP"}]
+    assert any(item.object["kind"] == "Server" and item.object["spec"]["port"] == 8080 for item in result.manifests)
+    assert sound(result)
+    assert kept(convert(rules, "linkerd", target_version="2.17")) is None
+
+
+def test_ambients_port_is_let_through() -> None:
+    rules = '  ingress:\n  - fromEndpoints: [{matchLabels: {app: pay}}]\n    toPorts: [{ports: [{port: "8080", protocol: TCP}]}]\n'
+    ports = kept(convert(rules, data_plane="ambient"))[0]["toPorts"][0]["ports"]
+    assert {"port": "15008", "protocol": "TCP"} in ports
+
+
+def test_kafka_is_closed_in_both_halves() -> None:
+    rules = """  ingress:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+    toPorts: [{ports: [{port: "9092", protocol: TCP}], rules: {kafka: [{role: produce, topic: events}]}}]
+"""
+    result = convert(rules, source_version="1.19")
+    assert kept(result) == [{}]
+    assert "rules" not in policy(result)
+    assert any(finding.severity == "error" and "kafka" in finding.message for finding in result.findings)
+
+
+def test_egress_stays_and_the_control_plane_is_named() -> None:
+    rules = "  egress:\n  - toEndpoints: [{matchLabels: {app: web}}]\n"
+    result = convert(rules)
+    assert not any(item["kind"] == "CiliumNetworkPolicy" for item in result.removals)
+    (finding,) = [finding for finding in result.findings if finding.code == "MP143"]
+    assert "15012" in finding.message
+
+
+def test_handshakes_of_agents_are_the_meshs_now() -> None:
+    rules = """  ingress:
+  - fromEndpoints: [{matchLabels: {app: pay}}]
+    authentication: {mode: required}
+"""
+    result = convert(rules)
+    assert kept(result) == [{"fromEndpoints": [{"matchLabels": {"app": "pay"}}]}]
+    assert policy(result)["rules"] == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/pay"]}}]}]
