@@ -55,7 +55,11 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
 
 
 def _of_any_mesh(side: Canonical) -> Canonical:
-    return {subject: data for subject, data in side.items() if not subject.startswith((MEMBERSHIP, PROXY))}
+    kept = {subject: data for subject, data in side.items() if not subject.startswith((MEMBERSHIP, PROXY))}
+    for subject, data in kept.items():
+        if data.get("tls.mode") == "DISABLE":  # below the connection everything is encrypted alike, whether a proxy starts TLS or not
+            kept[subject] = {key: value for key, value in data.items() if key != "tls.mode"}
+    return kept
 
 
 def changes(before: Canonical, after: Canonical) -> list[Change]:

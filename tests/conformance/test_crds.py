@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not (TOOLS / "crdcheck.py").is_file(), reason="n
 SOURCES = {source.name: source for source in sources()}
 LINKERD = ("2.14", "2.16", "2.18", "2.20")
 ISTIO = ("1.24", "1.26", "1.27", "1.31")
+RELEASES = {"linkerd": LINKERD, "istio": ISTIO, "cilium": ("1.16", "1.18", "1.20")}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,10 @@ def checkers() -> Iterator[dict[str, Any]]:
         sys.path.remove(str(TOOLS))
 
 
-def _problems(checkers: dict[str, Any], objects: list[dict[str, Any]], source: str, release: str | None = None) -> list[str]:
-    result = converted(objects, source, target_version=release)
+def _problems(
+    checkers: dict[str, Any], objects: list[dict[str, Any]], source: str, target: str = "", release: str | None = None
+) -> list[str]:
+    result = converted(objects, source, target, target_version=release)
     checker = checkers.get(release or "", checkers[ISTIO[-1]])
     return [
         f"{item.object['kind']} {item.object['metadata']['name']}: {problem}"
@@ -42,8 +45,8 @@ def _problems(checkers: dict[str, Any], objects: list[dict[str, Any]], source: s
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_bundles_at_every_release(checkers: dict[str, Any], name: str) -> None:
     source = SOURCES[name]
-    for release in LINKERD if source.target == "linkerd" else ISTIO:
-        assert (release, _problems(checkers, source.objects, source.mesh, release)) == (release, [])
+    for release in RELEASES[source.target]:
+        assert (release, _problems(checkers, source.objects, source.mesh, source.target, release)) == (release, [])
 
 
 @pytest.mark.parametrize("seed", range(60))

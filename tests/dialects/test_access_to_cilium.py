@@ -310,6 +310,18 @@ def test_strict_is_encryption_between_nodes_and_access_for_the_meshed_namespaces
     assert said.severity == "error" and "not workload mTLS" in said.message and "ztunnel" in said.remedy
 
 
+def test_what_strict_admits_does_not_open_pods_of_a_policy_that_the_bundle_does_not_show() -> None:
+    result = convert(
+        ISTIO
+        + STRICT
+        + policy("{selector: {matchLabels: {app: hidden}}, rules: [{from: [{source: {principals: [x/ns/web/sa/front]}}]}]}", "hidden")
+    )
+    written = policies(result)
+    assert written["hidden"]["ingress"] == [{}]
+    spared = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["hidden"]}]}
+    assert written["strict-mtls"]["endpointSelector"] == spared  # policies add up
+
+
 def test_a_narrower_policy_needs_no_other_for_strict() -> None:
     assert set(policies(convert(ISTIO + STRICT + policy("{}", "deny-all")))) == {"deny-all"}
 

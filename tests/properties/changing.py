@@ -7,11 +7,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from meshport import pipeline
+from meshport.dialects.base import Options
 from meshport.documents import Bundle, load, load_objects
 from meshport.findings import Finding
 from meshport.mapping.bound import Bound, leaves_below
@@ -19,7 +20,25 @@ from meshport.mapping.table import builtin
 from meshport.options import resolve
 
 PathOf = tuple[str | int, ...]
-READS = {"istio": ("istio", "gateway-api"), "linkerd": ("linkerd", "gateway-api", "smi"), "smi": ("smi",)}
+READS = {
+    "istio": ("istio", "gateway-api"),
+    "linkerd": ("linkerd", "gateway-api", "smi"),
+    "smi": ("smi",),
+    "cilium": ("cilium", "gateway-api"),
+}
+OPPOSITE = {"istio": "linkerd", "linkerd": "istio", "smi": "istio", "cilium": "istio"}
+ALSO = {
+    "istio-access": ("cilium",),
+    "istio-canary": ("cilium",),
+    "istio-strict": ("cilium",),
+    "istio-resilience": ("cilium",),
+    "linkerd-access": ("cilium",),
+    "linkerd-inbound": ("cilium",),
+    "cilium-access": ("linkerd",),
+    "minimal-mtls/istio": ("cilium",),
+}
+"""Further targets of a bundle."""
+CHOICES: dict[str, dict[str, Any]] = {"cilium": {"keep_network_policy": False}}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h)")
 _BY_KEY: dict[str, tuple[Any, ...]] = {
     "retryOn": ("gateway-error", "5xx", "503", "connect-failure"),
@@ -86,30 +105,41 @@ class Source:
     name: str
     mesh: str
     objects: list[dict[str, Any]]
+    target: str
 
-    @property
-    def target(self) -> str:
-        return "linkerd" if self.mesh == "istio" else "istio"
+    def convert(self, objects: list[dict[str, Any]] | None = None, **choices: Any) -> pipeline.Result:
+        """The conversion of the bundle, or of a changed copy of it, to its target."""
+        return converted(self.objects if objects is None else objects, self.mesh, self.target, **choices)
 
 
 def sources() -> list[Source]:
-    """The corpus, and the bundles of this folder."""
+    """The corpus, and the bundles of this folder: `<mesh>-<what>.yaml`, each for the other mesh and for what `ALSO` names."""
     root = Path(__file__).parents[2]
-    folders = [path for path in sorted((root / "corpus").glob("*/*")) if path.is_dir() and path.name.split("-")[0] in READS]
+    folders = [path for path in sorted((root / "corpus").glob("*/*")) if path.is_dir() and path.name.split("-")[0] in ("istio", "linkerd")]
     files = sorted((Path(__file__).parent / "bundles").glob("*.yaml"))
     named = [(f"{path.parent.name}/{path.name}", path) for path in folders] + [(path.stem, path) for path in files]
-    return [Source(name, path.stem.split("-")[0], _objects(load(str(path)))) for name, path in named]
+    found = [_source(name, path) for name, path in named]
+    return found + [replace(item, name=f"{item.name} to {target}", target=target) for item in found for target in ALSO.get(item.name, ())]
+
+
+def _source(name: str, path: Path) -> Source:
+    mesh = path.stem.split("-")[0]
+    return Source(name, mesh, _objects(load(str(path))), OPPOSITE[mesh])
 
 
 def _objects(bundle: Bundle) -> list[dict[str, Any]]:
     return [document.value for document in bundle.documents]
 
 
-def converted(objects: list[dict[str, Any]], source: str, **choices: Any) -> pipeline.Result:
-    """The conversion to the other mesh."""
+def converted(objects: list[dict[str, Any]], source: str, target: str = "", **choices: Any) -> pipeline.Result:
+    """The conversion to the target, or to the other mesh."""
     bundle, table = load_objects(objects), builtin()
-    target = "linkerd" if source == "istio" else "istio"
-    return pipeline.convert(bundle, table, resolve(bundle, table, source=source, target=target, **choices), verify=False)
+    return pipeline.convert(bundle, table, chosen(bundle, source, target, **choices), verify=False)
+
+
+def chosen(bundle: Bundle, source: str, target: str = "", **choices: Any) -> Options:
+    """The choices of such a conversion. Network policies of Cilium are translated here, not kept."""
+    return resolve(bundle, builtin(), source=source, target=target or OPPOSITE[source], **{**CHOICES.get(source, {}), **choices})
 
 
 def outcome(result: pipeline.Result) -> Outcome:
@@ -190,10 +220,17 @@ class Changes:
             return [other for other in _BY_KEY[key] if other != value]
         if document.kind == "Service" and key == "name" and "ports" in leaf.path:
             return [other for other in ("tcp-plain", "http-plain") if other.partition("-")[0] != str(value).partition("-")[0]]
+        if key == "targetPort" and isinstance(value, str):
+            return [f"{value}z", 9999]
         if key == "type" and "path" in leaf.path and "requestRedirect" in leaf.path:
             return []  # the key beside it belongs to this type alone
         if "matchLabels" in leaf.path or leaf.path[:2] == ("spec", "selector"):
             return [*_others(value, leaf, ""), *self._values_of(key, value)]
+        if key in ("port", "endPort") and "endPort" in (holder := _holder(document.value, leaf.path)):
+            return [
+                *_others(value, leaf, ""),
+                str(holder["endPort"]) if key == "port" else int(holder["port"]),
+            ]  # the end of a range may cross nothing
         if binding is not None and binding.values:
             return [other for other in binding.values if other != str(value) and other not in ("", "UNDEFINED")]
         return list(_others(value, leaf, binding.type if binding else ""))
@@ -207,6 +244,12 @@ class Changes:
                 if key in (metadata.get("labels") or {}):
                     found.add(str(metadata["labels"][key]))
         return sorted(found - {value})
+
+
+def _holder(value: Any, path: PathOf) -> Any:
+    for step in path[:-1]:
+        value = value[step]
+    return value
 
 
 def _others(value: Any, leaf: Leaf, kind: str) -> Iterator[Any]:

@@ -15,9 +15,8 @@ from judge.generate import random_istio_bundle, random_linkerd_bundle
 from meshport import pipeline
 from meshport.documents import dump, load
 from meshport.mapping.table import Table, builtin
-from meshport.options import resolve
 
-from .changing import converted, sources
+from .changing import chosen, converted, sources
 
 SOURCES = {source.name: source for source in sources()}
 FEW = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -45,9 +44,9 @@ def _manifests(result: pipeline.Result) -> list[str]:
 @pytest.mark.parametrize("name", SOURCES)
 def test_same_input_same_bytes(name: str) -> None:
     source = SOURCES[name]
-    first = converted(source.objects, source.mesh)
+    first = source.convert()
     table = Table()  # nothing shared with the first run
-    other = pipeline.convert(first.bundle, table, resolve(first.bundle, table, source=source.mesh, target=source.target), verify=False)
+    other = pipeline.convert(first.bundle, table, chosen(first.bundle, source.mesh, source.target), verify=False)
     assert first.text() == other.text()
     assert _everything(first) == _everything(other)
 
@@ -58,7 +57,7 @@ def test_order_of_documents_does_not_count(name: str, seed: int) -> None:
     source = SOURCES[name]
     shuffled = list(source.objects)
     Random(seed).shuffle(shuffled)
-    one, other = converted(source.objects, source.mesh), converted(shuffled, source.mesh)
+    one, other = source.convert(), source.convert(shuffled)
     assert _manifests(one) == _manifests(other)
     assert one.ledger.counts == other.ledger.counts
     assert [(item.code, item.message) for item in one.findings] == [(item.code, item.message) for item in other.findings]
@@ -72,8 +71,8 @@ def test_files_do_not_count(name: str, tmp_path: Path) -> None:
         with (tmp_path / f"{number % 3}" / f"{99 - number // 2}.yaml").open("a", encoding="utf-8") as file:
             file.write("---\n" + dump([item]))
     bundle, table = load(str(tmp_path)), builtin()
-    apart = pipeline.convert(bundle, table, resolve(bundle, table, source=source.mesh, target=source.target), verify=False)
-    assert _manifests(apart) == _manifests(converted(source.objects, source.mesh))
+    apart = pipeline.convert(bundle, table, chosen(bundle, source.mesh, source.target), verify=False)
+    assert _manifests(apart) == _manifests(source.convert())
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("istio-rest",)])
@@ -82,12 +81,12 @@ def test_a_namespace_by_another_name(name: str) -> None:
     own = next(item["metadata"]["namespace"] for item in source.objects if item["metadata"].get("namespace") not in (None, "istio-system"))
     new = own + "-x"  # sorts where the old name did, so that even the order of lists stays
     renamed = json.loads(_renamed(json.dumps(source.objects), own, new))
-    expected = [_renamed(text, own, new) for text in _manifests(converted(source.objects, source.mesh))]
-    assert _manifests(converted(renamed, source.mesh)) == sorted(json.dumps(json.loads(text), sort_keys=True) for text in expected)
+    expected = [_renamed(text, own, new) for text in _manifests(source.convert())]
+    assert _manifests(source.convert(renamed)) == sorted(json.dumps(json.loads(text), sort_keys=True) for text in expected)
 
 
 def _renamed(text: str, old: str, new: str) -> str:
-    for before, after in (('"', '"'), ("/ns/", "/sa"), (".", ".svc"), (".", ".serviceaccount"), ("*.", ".serviceaccount")):
+    for before, after in (('"', '"'), ("/ns/", "/sa"), (".", ".svc"), (".", ".serviceaccount"), ("*.", ".serviceaccount"), ('"', "/")):
         text = text.replace(f"{before}{old}{after}", f"{before}{new}{after}")
     return text
 

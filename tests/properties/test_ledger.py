@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .changing import Changes, Leaf, Outcome, Source, converted, leaves, outcome, sources, with_value
+from .changing import Changes, Leaf, Outcome, Source, leaves, outcome, sources, with_value
 
 SOURCES = {source.name: source for source in sources()}
 LOST = ("dropped", "manual", "invalid")
@@ -25,6 +25,7 @@ BY_VALUE = (
     "holds in the mesh",
     "mesh is what",
     "case is ignored",
+    "whether a client speaks TLS",
 )
 # Reasons that speak of a rule or a match as a whole: without it the output is the same.
 OF_THE_RULE = (
@@ -39,7 +40,7 @@ VALUES_DECIDE = ("action", "istio.io/dry-run", "proxyProtocol", "accessPolicy")
 @lru_cache(maxsize=32)
 def _base(name: str) -> tuple[Source, Outcome, list[Leaf], Changes]:
     source = SOURCES[name]
-    result = converted(source.objects, source.mesh)
+    result = source.convert()
     return source, outcome(result), leaves(source, result), Changes(source)
 
 
@@ -84,7 +85,7 @@ def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> st
         if any(words in leaf.reason for words in OF_THE_RULE):
             leaf, others = _unit(leaf), [...]
         for other in others:
-            after = outcome(converted(with_value(source.objects, leaf, other), source.mesh))
+            after = outcome(source.convert(with_value(source.objects, leaf, other)))
             if after.manifests != base.manifests:
                 return f"{what}: {other!r} changes the output, although: {leaf.reason}"
             if _codes(after) != _codes(base):
@@ -95,7 +96,7 @@ def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> st
     if {"labels", "annotations"} & set(leaf.path[:-1]):
         others = [*others, ...]  # that it is there may be all that counts
     for other in others:
-        after = outcome(converted(with_value(source.objects, leaf, other), source.mesh))
+        after = outcome(source.convert(with_value(source.objects, leaf, other)))
         if after.output != base.output or (not leaf.outputs and after.findings != base.findings):
             return ""
     return f"{what}: {others!r} change nothing; outputs {leaf.outputs}; {leaf.reason}"

@@ -14,7 +14,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying
 from meshport.dialects.cilium.callers import Known, callers
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, mentioned, plan
-from meshport.dialects.cilium.subjects import choose, homes
+from meshport.dialects.cilium.subjects import beside, choose, homes
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
@@ -183,12 +183,16 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     home = [item for item in access.workloads if item.workload.ref.namespace == draft.namespace and not item.workload.host_network]
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
-    if not any(part.policy is not None for part in draft.parts) and not any(
-        not policy.subject.value.selector.everything and policy.subject.value.namespace in ("", draft.namespace)
-        for policy in access.unselected()
-    ):
+    by_default = not any(part.policy is not None for part in draft.parts)
+    hidden = [
+        item for item in access.unselected() if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
+    ]
+    if by_default and not hidden:
         wanted.append((Selector(), NOWHERE))
     found = choose(draft.members, strangers, wanted)
+    if by_default and hidden and found is not None:  # a policy of their own takes the default's place, and here they would add up
+        apart = beside(found[0], [item.subject.value.selector for item in hidden], draft.members)
+        found = (apart, found[1] | sources(*(item.subject for item in hidden))) if apart != found[0] else found
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
     if found is None:
@@ -212,6 +216,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     label = unique(draft.wanted, taken.__contains__)
     taken.add(label)
     because = selector_src | sources(*(part.src for part in draft.parts))
+    because = because or sources(*(entry.src for entry in entries))
     if not because:
         because = sources(*(item.workload.src for item in draft.members))
     rules = _rules(options, draft, entries)

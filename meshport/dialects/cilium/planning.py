@@ -225,6 +225,7 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         if not http and rule.needs_http:
             by_mode |= protocol_src
         cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
+        cutting = _felt(context, part, port, pieces, cutting)
         for piece in _cut(context, part, port, pieces, cutting):
             only_http = piece.any_request and rule.http and not protocol  # void for what turns out not to be HTTP
             _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, only_http)
@@ -268,6 +269,31 @@ def _touches(deny: Piece, piece: Piece) -> bool:
         return piece.minus(deny) != [piece]
     except (Unsayable, ValueError):
         return True
+
+
+def _felt(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
+    """The denies without which something else would be written: who is refused may be nobody that labels name."""
+    left = list(denies)
+    whole = _written(context, pieces, left)
+    if whole is None:
+        return left
+    for deny in denies:
+        others = [item for item in left if item is not deny]
+        if _written(context, pieces, others) == whole:
+            left = others
+    return left
+
+
+def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Any:
+    """What the pieces less the denies come to, as text; None where something of it cannot be said."""
+    try:
+        found = []
+        for piece in subtract(pieces, denies) if denies else pieces:
+            seen = by_label(piece, context.options.cluster_networks, context.way)
+            found.append((repr(callers(seen, context.known).kinds()), repr(requests(seen))))
+    except (Unsaid, Unsayable, ValueError, LanguageTooLarge):
+        return None
+    return sorted(found)
 
 
 def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:

@@ -11,6 +11,7 @@ from meshport.effective.access import Effective
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src
 from meshport.ir.model import IR
 
+_OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
 _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
 
@@ -49,6 +50,21 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
             wanted.append(demand)
             left = after
     return wanted if not left else None
+
+
+def beside(selector: Selector, others: Iterable[Selector], members: list[Effective]) -> Selector:
+    """The selector without the pods of others that the bundle does not show, as far as one label keeps them apart and takes no member."""
+    more: list[Requirement] = []
+    for other in others:
+        demands = [*(Requirement(key, "In", (value,)) for key, value in other.labels), *other.expressions]
+        if any(dict(selector.labels).get(key, value) != value for key, value in other.labels):
+            continue
+        for item in demands:
+            opposite = Requirement(item.key, _OPPOSITE[item.operator], item.values)
+            if all(opposite.accepts(member.workload.labels) for member in members):
+                more.append(opposite)
+                break
+    return Selector.of(dict(selector.labels), [*selector.expressions, *more]) if more else selector
 
 
 def homes(ir: IR, namespace: str) -> list[str]:

@@ -71,7 +71,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         out.imply("what the port admits is in the policies for these pods, or open as without any", admission.value)
     for workload in ir.world.workloads:
         out.imply("what the port asks for is in the policies for these pods", workload.demanding)
-    because: list[Fact[Any]] = [*enrolled, *demanded]
+    because: list[Fact[Any]] = enrolled or demanded
     if not because:
         return
     plane = options.data_plane or "wireguard"
