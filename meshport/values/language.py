@@ -193,16 +193,36 @@ class Language:
             return self.pattern
         return self._once(("to_regex", limit, within), lambda: self._spelt(limit, within))
 
+    def to_regexes(self, fits: Callable[[str], bool], most: int, within: Language | None = None) -> list[str] | None:
+        """Patterns like that of `to_regex`, whose union is this language, and of which each fits; None where `most` are not enough."""
+        solved = self._solved(2000, within)
+        writer = spelling.Writer(within._world if within else charset.ALL)
+        left = [solved] if solved is not None else []
+        found: list[str] = []
+        while left and len(left) + len(found) <= most:
+            seq = left.pop(0)
+            text = writer.top(seq)
+            if fits(text):
+                found.append(text)
+                continue
+            parts = spelling.parted(seq)
+            if len(parts) == 1:
+                return None
+            left = [*parts, *left]
+        return None if left or not found else found
+
     def _spelt(self, limit: int, within: Language | None) -> str | None:
-        try:
-            automaton = self._dfa(within)
-        except LanguageTooLarge:
-            return None
-        solved = spelling.solve(automaton, limit)
+        solved = self._solved(limit, within)
         if solved is None:
             return None
         text = spelling.Writer(within._world if within else charset.ALL).top(solved)
         return text if len(text) <= limit else None
+
+    def _solved(self, limit: int, within: Language | None) -> spelling.Seq | None:
+        try:
+            return spelling.solve(self._dfa(within), limit)
+        except LanguageTooLarge:
+            return None
 
     def as_patterns(self, within: Language | None = None) -> list[Form] | None:
         """The simple patterns, sorted, whose union is this language inside `within` (default PATHS): ("exact", s), ("prefix", s),

@@ -118,6 +118,19 @@ def _factored(choices: list[Seq]) -> Seq:
     return (Or(tuple(choices)),)
 
 
+def parted(seq: Seq) -> list[Seq]:
+    """Expressions that together say the same, taken apart at the first choice; the expression alone where it has none."""
+    for place, unit in enumerate(seq):
+        if isinstance(unit, Or) and unit.options:
+            choices = unit.options
+        elif isinstance(unit, Many) and unit.sign == "?":
+            choices = ((), unit.body)
+        else:
+            continue
+        return [cat(seq[:place], choice, seq[place + 1 :]) for choice in choices]
+    return [seq]
+
+
 def weight(seq: Seq) -> int:
     """A rough length in characters."""
     total = 0

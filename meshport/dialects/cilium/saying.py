@@ -13,9 +13,12 @@ from typing import Any
 from meshport.effective.pieces import Piece, language_of
 from meshport.effective.sets import Methods, Value
 from meshport.ir.authorization import Pattern
-from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+from meshport.values import programs
+from meshport.values.language import BARE_PATHS, PATHS, Language, LanguageTooLarge
+from meshport.values.problems import ValueProblem
 
 QUERY = r"(\?.*)?"
+MOST_PATHS = 16  # expressions for the paths of one rule, where one would be too large
 _ASKED = Language.regex(r"(?s).*\?.*")
 _PRESENT = Language.present()
 
@@ -91,7 +94,11 @@ def _hosts(host: Language | None) -> list[str | None]:
     if any(kind not in made for kind, _ in forms):
         raise Unsaid("the host by anything but exact names, prefixes and suffixes")
     texts = [made[kind](text) for kind, text in forms]
-    return ["(?i)" + (texts[0] if len(texts) == 1 else "(?:" + "|".join(texts) + ")")]
+    together = "(?i)" + (texts[0] if len(texts) == 1 else "(?:" + "|".join(texts) + ")")
+    apart = [together] if fits(together) else ["(?i)" + text for text in texts]
+    if not all(map(fits, apart)):
+        raise Unsaid(f"a host in an expression of at most {programs.LARGEST} RE2 instructions, which is all that Cilium's Envoy takes")
+    return list(apart)
 
 
 def _paths(piece: Piece) -> list[str | None]:
@@ -101,40 +108,66 @@ def _paths(piece: Piece) -> list[str | None]:
         patterns: Iterable[Pattern] = [fact.value for fact in piece.patterns]
         if any(pattern.kind == "any" for pattern in patterns):
             return [None]
-        return list(dict.fromkeys(path(pattern) for pattern in patterns))
+        return list(dict.fromkeys(text for pattern in patterns for text in paths(pattern)))
     try:
         forms = piece.path.as_patterns(BARE_PATHS)
     except LanguageTooLarge:
         forms = None
     if forms:
-        return [path(Pattern(kind, text)) for kind, text in forms]
-    return [_spelt(piece.path)]
+        return [text for form in forms for text in paths(Pattern(*form))]
+    return list(_spelt(piece.path))
 
 
-def path(pattern: Pattern) -> str:
-    """The expression that takes a path of this pattern, whatever its query. Raises Unsaid."""
+def fits(text: str) -> bool:
+    """Whether Cilium's Envoy takes an expression: it keeps Envoy's limit on the size of RE2's program, and where one rule is over it, the
+    policies of the endpoint are not applied (github.com/cilium/cilium/issues/41314)."""
+    try:
+        return programs.size(text) <= programs.LARGEST
+    except (ValueProblem, LanguageTooLarge):
+        return False
+
+
+def paths(pattern: Pattern) -> list[str]:
+    """The expressions that together take a path of this pattern, whatever its query. Raises Unsaid."""
+    found = _written(pattern)
+    if all(map(fits, found)):
+        return found
+    try:
+        return _spelt(language_of(pattern))
+    except LanguageTooLarge:
+        raise Unsaid(_too_large(pattern.text)) from None
+    except Unsaid:
+        raise Unsaid(_too_large(pattern.text)) from None
+
+
+def _too_large(text: str) -> str:
+    shown = text if len(text) <= 40 else text[:37] + "..."
+    return f"the path {shown!r} in an expression of at most {programs.LARGEST} RE2 instructions, which is all that Cilium's Envoy takes"
+
+
+def _written(pattern: Pattern) -> list[str]:
     kind, text = pattern.kind, pattern.text
     if kind == "any":
-        return "/.*"
+        return ["/.*"]
     if kind == "exact":
-        return escaped(text) + QUERY
+        return [escaped(text) + QUERY]
     if kind == "prefix":
-        return escaped(text) + ".*"
+        return [escaped(text) + ".*"]
     if kind == "suffix":
-        return "[^?]*" + escaped(text) + QUERY
+        return ["[^?]*" + escaped(text) + QUERY]
     if kind == "segments":
         stem = text.rstrip("/")
-        return escaped(stem) + "([/?].*)?" if stem else "/.*"
+        return [escaped(stem) + "([/?].*)?" if stem else "/.*"]
     if kind == "template":
-        return _template(text)
+        return [_template(text)]
     language = language_of(pattern)
     try:
         forms = language.as_patterns(BARE_PATHS)
         if forms and len(forms) == 1:
-            return path(Pattern(*forms[0]))
+            return _written(Pattern(*forms[0]))
         plain = language.pattern
         if plain is not None and not language.overlaps(_ASKED):
-            return (f"(?:{plain})" if "|" in plain else plain) + QUERY
+            return [_asked(plain)]
     except LanguageTooLarge:
         raise Unsaid(f"the path {text!r}") from None
     return _spelt(language)
@@ -153,15 +186,30 @@ def _template(text: str) -> str:
     return out if out.endswith(".*") else out + QUERY
 
 
-def _spelt(language: Language) -> str:
-    """Any language of paths as an expression that stays in front of the query."""
+def _spelt(language: Language) -> list[str]:
+    """Any language of paths as expressions that stay in front of the query, none too large for the proxy."""
     try:
-        text = (language & BARE_PATHS).to_regex()
+        found = (language & BARE_PATHS).to_regexes(lambda text: fits(_asked(text)), MOST_PATHS, PATHS)
     except LanguageTooLarge:
-        text = None
-    if text is None:
-        raise Unsaid("the paths that are left in a regular expression of readable length")
-    return f"(?:{text}){QUERY}"
+        found = None
+    if found is None:
+        raise Unsaid("the paths that are left in regular expressions that are few and small enough for Cilium's Envoy")
+    return [_asked(text) for text in found]
 
 
-__all__ = ["Unsaid", "escaped", "path", "requests"]
+def _asked(text: str) -> str:
+    """An expression of paths with any query behind it."""
+    return (f"(?:{text})" if _has_choices(text) else text) + QUERY
+
+
+def _has_choices(text: str) -> bool:
+    """Whether an expression is a choice as a whole, which the query would only follow in its last part."""
+    depth = 0
+    for token in re.findall(r"\\.|\[(?:\\.|[^\]\\])*\]|.", text, re.DOTALL):
+        depth += (token == "(") - (token == ")")
+        if token == "|" and not depth:
+            return True
+    return False
+
+
+__all__ = ["Unsaid", "escaped", "fits", "paths", "requests"]
