@@ -342,7 +342,7 @@ def overlay(bundle: Bundle, out: Output) -> Bundle:
 def _unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
     there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
-    answered = {pair for finding in findings for pair in finding.explains}
+    answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
     groups: dict[str, list[Change]] = {}
     for change in found:
         if not _answers(answered, change):

@@ -119,6 +119,7 @@ class Output:
     findings: list[Finding] = field(default_factory=list)
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
+    indifferent: set[tuple[str, str]] = field(default_factory=set)  # (subject, aspect) of differences that leaves like these make
     assumed: list[dict[str, Any]] = field(default_factory=list)  # what the commands bring about, for the read-back alone
 
     # -- objects
@@ -279,6 +280,7 @@ class Output:
             return None
         if cell.support == "irrelevant":
             self.ignore(cell.reason or "decides nothing in the target", fact)
+            self.indifferent |= explains
             return None
         known = self.table.feature(fact.feature)
         code = cell.code or "MP949"

@@ -396,3 +396,73 @@ def test_all_authenticated_admits_the_meshed_namespaces() -> None:
     rules = policies(convert(text, "linkerd"))["default-all-authenticated"]["ingress"]
     assert rules[0] == {"fromEndpoints": [{"matchLabels": {NAMESPACE: "shop"}}], "toPorts": [{"ports": [{"port": "0", "protocol": "TCP"}]}]}
     assert rules[1:] == [{"toPorts": [{"ports": REST[2:]}]}, ECHO]
+
+
+ALLOW_ALL = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: front, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/web/sa/front]}}]}]
+---
+"""
+WITHOUT_A_PATH = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: internal, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  action: DENY
+  rules: [{to: [{operation: {paths: ["PATH"]}}]}]
+"""
+
+
+def test_what_a_denied_path_leaves_is_said_in_expressions_that_the_proxy_takes() -> None:
+    result = convert(ISTIO + ALLOW_ALL + WITHOUT_A_PATH.replace("PATH", "/internal*"))
+    (policy,) = (
+        item.object
+        for item in result.manifests
+        if item.object["kind"] == "CiliumNetworkPolicy" and item.object["metadata"]["name"] == "front"
+    )
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["toPorts"][0]["rules"]["http"] == [
+        {"path": r"\*(\?.*)?"},
+        {"path": r"/(?:i(?:n(?:t(?:e(?:r(?:na?)?)?)?)?)?)?(\?.*)?"},
+        {"path": r"/[^?i][^?]*(\?.*)?"},
+        {"path": r"/i[^?n][^?]*(\?.*)?"},
+        {"path": r"/in[^?t][^?]*(\?.*)?"},
+        {"path": r"/int(?:[^?e]|e(?:[^?r]|r(?:[^?n]|n(?:[^?a]|a[^?l]))))[^?]*(\?.*)?"},
+    ]
+
+
+def test_a_path_too_long_for_the_proxy_is_left_out() -> None:
+    rule = 'rules: [{to: [{operation: {paths: ["/' + "long/" * 20 + 'x"]}}]}]'
+    result = convert(ISTIO + ALLOW_ALL.replace("rules: [{from: [{source: {principals: [cluster.local/ns/web/sa/front]}}]}]", rule))
+    (policy,) = (
+        item.object
+        for item in result.manifests
+        if item.object["kind"] == "CiliumNetworkPolicy" and item.object["metadata"]["name"] == "front"
+    )
+    assert policy["spec"]["ingress"] == [{}]
+    (finding,) = (item for item in result.findings if item.code == "MP201")
+    assert "at most 100 RE2 instructions" in finding.message
+
+
+def test_a_deny_of_addresses_that_no_pod_has_is_a_deny() -> None:
+    rules = 'rules: [{from: [{source: {ipBlocks: ["203.0.113.0/24"], notIpBlocks: ["203.0.113.7"]}}]}]'
+    result = convert(ISTIO + WITHOUT_A_PATH.replace('rules: [{to: [{operation: {paths: ["PATH"]}}]}]', rules))
+    assert policies(result)["internal"] == {
+        "endpointSelector": {"matchLabels": {"app": "users"}},
+        "enableDefaultDeny": {"ingress": False},
+        "ingressDeny": [{"fromCIDRSet": [{"cidr": "203.0.113.0/24", "except": ["203.0.113.7/32"]}]}],
+    }
+    assert list(policies(result)) == ["internal"]  # pods get in as before
+    assert "MP284" not in codes(result)
+
+
+def test_a_deny_of_addresses_that_pods_may_have_leaves_the_allows() -> None:
+    rules = 'rules: [{from: [{source: {ipBlocks: ["10.1.0.0/16"]}}]}]'
+    result = convert(ISTIO + WITHOUT_A_PATH.replace('rules: [{to: [{operation: {paths: ["PATH"]}}]}]', rules))
+    assert "ingressDeny" not in repr(policies(result))
+    assert "MP284" in codes(result)

@@ -196,3 +196,40 @@ def test_envoy_takes_what_is_written(text: str, tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(bootstrap))
     ran = subprocess.run([str(ENVOY), "--mode", "validate", "-c", str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+TWO_PORTS = SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-admin, port: 9000}")
+
+
+@pytest.mark.parametrize("service", [SERVICE, TWO_PORTS])
+@pytest.mark.parametrize("whole", ["", "outlierDetection: {consecutive5xxErrors: 9}"])
+def test_settings_of_one_port_stay_settings_of_that_port(service: str, whole: str) -> None:
+    rule = f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: users, namespace: shop}}
+spec:
+  host: users
+  trafficPolicy:
+    {whole}
+    portLevelSettings: [{{port: {{number: 80}}, outlierDetection: {{consecutive5xxErrors: 2}}}}]
+"""
+    result = convert(service + rule, "istio")
+    assert "MP900" not in codes(result)
+    clusters = {
+        item["name"]: item["outlier_detection"]["consecutive_5xx"]
+        for item in config(result)["spec"]["resources"]
+        if item["@type"].endswith("Cluster")
+    }
+    other = {"shop/users:9000": 9} if whole and service is TWO_PORTS else {}
+    assert clusters == {"shop/users:80": 2, **other}
+
+
+def test_that_clients_start_no_tls_is_nothing_to_cilium() -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: shop}
+spec: {host: users, trafficPolicy: {tls: {mode: DISABLE}}}
+"""
+    assert "MP900" not in codes(convert(SERVICE + rule, "istio"))

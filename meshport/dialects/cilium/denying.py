@@ -1,4 +1,5 @@
-"""Denies that Cilium has as such: of named accounts and namespaces, on ports or on all of them (docs.cilium.io, security/policy/deny).
+"""Denies that Cilium has as such: of named accounts and namespaces, or of addresses outside the cluster, on ports or on all of them
+(docs.cilium.io, security/policy/deny).
 
 A deny of Cilium stops at ports, and goes before every allow. Every other deny is taken out of the allows that it cuts (cilium/planning.py).
 """
@@ -14,8 +15,8 @@ from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, ports_of
-from meshport.effective.pieces import Unsayable, of_rule
-from meshport.effective.sets import Identities
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.sets import Identities, disjoint
 from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import Ref, Src
 from meshport.ir.model import IR
@@ -24,8 +25,10 @@ from meshport.values.identities import EVERYONE, Identity
 
 CILIUM = "cilium.io/v2"
 KIND = "CiliumNetworkPolicy"
-Directs = dict[int, dict[int, tuple[list[Any], list[int] | None, Src]]]
-"""By policy (its id) and rule: whom it denies, on which ports (None: all), and the leaves."""
+Direct = tuple[dict[str, list[Any]], list[int] | None, Src]
+"""Whom a rule denies, on which ports (None: all), and the leaves."""
+Directs = dict[int, dict[int, Direct]]
+"""By policy (its id) and rule."""
 
 
 def directs(ir: IR, access: Access, known: Known) -> Directs:
@@ -87,15 +90,16 @@ def lower(
             elif not any(closing(item).allows for item in members):
                 obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
             for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
-                rule: dict[str, Any] = {"fromEndpoints": peers}
+                rule: dict[str, Any] = dict(peers)
                 if ports is not None:
                     rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
                 obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
 
 
-def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> dict[int, tuple[list[Any], list[int] | None, Src]]:
-    """The rules of a deny that Cilium can say as they are: named accounts and namespaces, on ports or on all; by position in the policy."""
-    found: dict[int, tuple[list[Any], list[int] | None, Src]] = {}
+def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> dict[int, Direct]:
+    """The rules of a deny that Cilium can say as they are: named accounts and namespaces, or addresses that no pod has, on ports or on all; by
+    position in the policy."""
+    found: dict[int, Direct] = {}
     if policy.action.value != "deny":
         return found
     for number, rule in enumerate(policy.rules):
@@ -114,13 +118,30 @@ def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> d
         ):
             continue
         shown = inside or [piece for port in on[:1] for piece in of_rule(rule, deny=True, port=port)]
-        if len(shown) != 1 or not shown[0].any_request or not shown[0].where.everywhere or not _named(shown[0].who):
+        if len(shown) != 1 or not shown[0].any_request:
             continue
-        who = callers(shown[0], known)
-        if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
-            continue
-        found[number] = (who.endpoints, None if condition is None else on, shown[0].src)
+        peers = _outside(shown[0], known) or _inside(shown[0], known)
+        if peers:
+            found[number] = (peers, None if condition is None else on, shown[0].src)
     return found
+
+
+def _inside(piece: Piece, known: Known) -> dict[str, list[Any]]:
+    if not piece.where.everywhere or not _named(piece.who):
+        return {}
+    who = callers(piece, known)
+    if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
+        return {}
+    return {"fromEndpoints": who.endpoints}
+
+
+def _outside(piece: Piece, known: Known) -> dict[str, list[Any]]:
+    """Addresses alone, none of which a pod has: a CIDR would not take the pod (Cilium reference 2.3)."""
+    networks = piece.where.networks()
+    own = known.options.cluster_networks
+    if not networks or not piece.who.everyone or not all(disjoint(item.cidr, cidr) for item in networks for cidr in own):
+        return {}
+    return {"fromCIDRSet": [{"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks]}
 
 
 def _named(who: Identities) -> bool:

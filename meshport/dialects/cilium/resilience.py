@@ -71,7 +71,10 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 found.setdefault(policy.service.value, []).append(policy)
         for policies in found.values():
             first = policies[0]
-            alike = all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
+            home = ir.world.services.get(first.service.value) if first.service is not None else None
+            spoken = {one.port.value for one in policies if one.port is not None}
+            rest = {port.number for port in home.ports if port.protocol == "TCP"} - spoken if home is not None else set()
+            alike = len(policies) > 1 and not rest and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
             ir.service_policies.extend([replace(first, port=None, src=gather(*(one.src for one in policies)))] if alike else policies)
 
 
@@ -326,6 +329,9 @@ def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, exp
 
 def _write(wanted: Wanted, out: Output) -> None:
     service = wanted.service
+    if wanted.whole is not None and wanted.ports.keys() >= {port.number for port in service.ports if port.protocol == "TCP"}:
+        out.ignore("each port of the Service has settings of its own", wanted.whole.src)
+        wanted.whole = None
     policies = [policy for policy in (wanted.whole, *wanted.ports.values()) if policy is not None]
     ports = [port for port in service.ports if port.protocol == "TCP" and wanted.of(port) is not None]
     because = [policy.host for policy in policies]
@@ -337,7 +343,7 @@ def _write(wanted: Wanted, out: Output) -> None:
         obj.add_origin(policy.document)
         obj.note(f"from {policy.kind} {policy.ref.value}")
     obj.set(("metadata", "annotations", "cec.cilium.io/use-original-source-address"), "true", *because)
-    single = len(ports) == 1
+    single = len(ports) == 1 and not wanted.ports
     resources: list[tuple[str, ServicePolicy, ServicePort]] = []
     for index, port in enumerate(ports):
         chosen = wanted.of(port)
