@@ -143,3 +143,18 @@ def test_ports_that_went_past_the_sidecar_do_not_go_past_ztunnel() -> None:
     there = meshport.convert(meshport.load_text(moved), source="istio", target="linkerd")
     assert "MP733" in {finding.code for finding in there.findings}
     assert "skip-inbound-ports" not in there.text()
+
+
+def test_a_gateway_of_the_gateway_api_keeps_what_its_namespace_refuses_and_is_not_closed() -> None:
+    gateway = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+"""
+    out, _ = ambient(shop() + gateway + policy("no-trace", TRACE, "selector: {}", "DENY"))
+    held = out["AuthorizationPolicy", "no-trace-edge"]["spec"]
+    assert held["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}]
+    assert (held["action"], held["rules"]) == ("DENY", [{"to": [{"operation": {"methods": ["TRACE"]}}]}])
+    assert all("selector" in one["spec"] for (_, name), one in out.items() if "only-by-waypoint" in name)

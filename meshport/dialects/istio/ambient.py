@@ -45,6 +45,7 @@ class Entry:
     document: int | None = None
     obj: Obj | None = None
     gateways: list[Workload] = field(default_factory=list)  # selected too, and no pods of ambient: their proxies read it as before
+    entrances: list[Ref] = field(default_factory=list)  # Gateways of the Gateway API, selected too: their pods are no ambient ones either
     services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
 
     @property
@@ -117,7 +118,20 @@ def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[E
                 continue
             src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec"), ()))
             found.append(Entry(Ref(home, document.name), spec, src, members, document=number, gateways=gateways))
+            if not spec.get("selector"):
+                found[-1].entrances = _entrances(out, "" if home == options.root_namespace else home)
     return sorted(found, key=lambda item: item.ref)
+
+
+def _entrances(out: Output, namespace: str) -> list[Ref]:
+    """The Gateways of a namespace, of all where it is empty, that are no waypoints and have pods of Istio's making."""
+    return sorted(
+        Ref(document.namespace or "", document.name)
+        for document in out.bundle.documents
+        if (document.group, document.kind) == ("gateway.networking.k8s.io", "Gateway")
+        and namespace in ("", document.namespace)
+        and (document.value.get("spec") or {}).get("gatewayClassName") == "istio"
+    )
 
 
 def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
@@ -407,7 +421,7 @@ class _Writer:
         for home in sorted({service.ref.namespace for service in entry.services}):
             waypoint = {"from": [{"source": {"principals": [self._principal(home)]}}]}
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
-            if not any(gateway.ref.namespace == home for gateway in entry.gateways):
+            if home not in {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}:
                 selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
                 self._put(entry, name, {**selector, **said}, home, instead=False)
                 continue
@@ -426,6 +440,10 @@ class _Writer:
         for gateway in entry.gateways:
             spec = {"selector": {"matchLabels": _labels(gateway)}, **{k: v for k, v in entry.spec.items() if k != "selector"}}
             self._put(entry, naming.name(entry.ref.name, gateway.ref.name), copy.deepcopy(spec), gateway.ref.namespace, instead=False)
+        for ref in entry.entrances:
+            target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": ref.name}
+            spec = {"targetRefs": [target], **{k: v for k, v in entry.spec.items() if k != "selector"}}
+            self._put(entry, naming.name(entry.ref.name, ref.name), copy.deepcopy(spec), ref.namespace, instead=False)
 
     @staticmethod
     def _closed(entry: Entry) -> dict[str, Any]:
