@@ -168,12 +168,6 @@ def test_linkerd_rules_on_a_route_go_to_the_waypoint() -> None:
     assert out["Namespace", "shop"]["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
 
 
-def test_from_ambient_back_to_sidecars_is_refused_in_one_line() -> None:
-    text = shop().replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
-    with pytest.raises(meshport.MeshportError, match="not back"):
-        meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="sidecar")
-
-
 def test_an_ambient_bundle_onto_itself_stays_as_it_is() -> None:
     text = shop().replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
     result = meshport.convert(meshport.load_text(text), source="istio", target="istio")

@@ -12,7 +12,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
-from meshport.dialects.istio.enforcement import Read, settle, targets_of
+from meshport.dialects.istio.enforcement import Read, Settled, settle, targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.istio.ztunnel import unseen
 from meshport.effective.sets import normal_cidr
@@ -67,8 +67,8 @@ _WHEN = {
 _MOST = 4096  # alternatives of one rule
 
 
-def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: Waypoints) -> None:
-    """Each enforced AuthorizationPolicy as a policy of the IR."""
+def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: Waypoints) -> list[Settled]:
+    """Each enforced AuthorizationPolicy as a policy of the IR; what became of each."""
     read: list[Read] = []
     for number in numbers:
         root = Cursor.root(bound, number)
@@ -108,7 +108,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
             "AuthorizationPolicy",
         )
         read.append(Read(policy, facts, targets_of(spec), unseen(spec, options.trust_domain)))
-    settle(read, waypoints, ir, options.trust_domain, options.root_namespace)
+    return settle(read, waypoints, ir, options.trust_domain, options.root_namespace)
 
 
 def _refused(spec: Any) -> str:

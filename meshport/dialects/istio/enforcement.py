@@ -40,6 +40,16 @@ class Read:
 
 
 @dataclass(slots=True)
+class Settled:
+    """What became of a policy in the IR. `service` is the one that it hangs on, None for a policy that goes by selector."""
+
+    read: Read
+    made: list[Policy]
+    service: Ref | None = None
+    guarded: bool = False  # the pods refuse whoever does not come through the waypoint
+
+
+@dataclass(slots=True)
 class _Doors:
     """What ztunnel does for each workload: who has an ALLOW there, and who lets the waypoint in, with the leaves that say so."""
 
@@ -57,20 +67,22 @@ def targets_of(spec: Cursor) -> list[Target] | None:
     return found or None
 
 
-def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> None:
-    """All policies into the IR."""
+def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> list[Settled]:
+    """All policies into the IR; what became of each."""
     plain = [item for item in read if item.targets is None]
     hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
     doors = _Doors()
-    for item in plain:
-        ir.policies.extend(_by_selector(item, found, ir, trust_domain, closed, doors))
+    out = [Settled(item, _by_selector(item, found, ir, trust_domain, closed, doors)) for item in plain]
     for item, (target, src) in hung:
         made = attached(found, ir, item.policy, target, src)
         if made is None:
             ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
             continue
-        ir.policies.append(_through(made, target, found, ir, doors, item))
+        through, guarded = _through(made, target, found, ir, doors, item)
+        out.append(Settled(item, [through], target, guarded))
+    ir.policies.extend(policy for entry in out for policy in entry.made)
+    return out
 
 
 def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
@@ -134,22 +146,22 @@ def _say(item: Read, enforced: Enforced, ir: IR) -> None:
         ir.losses.append(Loss("MP117", tuple(enforced.otherwise), policy.document, {"what": " and ".join(said)}))
 
 
-def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Policy:
-    """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself."""
+def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> tuple[Policy, bool]:
+    """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself; whether ztunnel keeps others out."""
     service = ir.world.services[target]
     members = ir.world.selected(service.pods) if service.pods is not None else []
     if policy.action.value != "allow":
-        return policy
+        return policy, False
     guarded = [workload for workload in members if workload.ref in doors.closed]
     if not guarded:  # nothing keeps anybody from the pods' addresses: said, and the ports beside the Service stay as open as they were
         ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
         beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
         rest = Rule((Condition(PORT, None, beside),), src=policy.subject.src) if beside else None
-        return replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy
+        return (replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy), False
     if any(workload.ref not in doors.admitted for workload in guarded):
         ir.losses.append(Loss("MP243", item.facts, policy.document, {"service": str(target)}))
-        return replace(policy, rules=())
-    return replace(policy, rules=tuple(_identified(rule, policy.subject.src) for rule in policy.rules))
+        return replace(policy, rules=()), True
+    return replace(policy, rules=tuple(_identified(rule, policy.subject.src) for rule in policy.rules)), True
 
 
 def _identified(rule: Rule, src: Src) -> Rule:

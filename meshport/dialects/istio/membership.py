@@ -9,6 +9,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import Enrolment
 from meshport.dialects.enrolment import lower as enrol
+from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
@@ -35,7 +36,10 @@ def lift(bound: Bound, ir: IR) -> None:
         blocked = namespace_of is not None and namespace_of.labels.get("istio-injection") == "disabled"
         said = metadata.at("labels", "sidecar.istio.io/inject") or metadata.at("annotations", "sidecar.istio.io/inject")
         mode = metadata.at("labels", "istio.io/dataplane-mode")
-        if said and str(said.value).lower() in ("true", "false"):
+        captured = mode.value == "ambient" if mode else namespace_of is not None and waypoints.in_ambient(namespace_of)
+        if said and str(said.value).lower() == "false" and captured:  # without a sidecar, so that ztunnel takes it
+            workload.meshed = Fact(True, said.src | mode.src, "membership.inject")
+        elif said and str(said.value).lower() in ("true", "false"):
             workload.meshed = Fact(str(said.value).lower() == "true" and not blocked, said.src, "membership.inject")
         elif mode:
             workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")

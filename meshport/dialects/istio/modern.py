@@ -12,9 +12,8 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, membership, ports, waypoints
+from meshport.dialects.istio import ambient, membership, ports, sidecars, waypoints
 from meshport.dialects.output import Obj, Output
-from meshport.errors import UsageError
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.exposure import EgressDefault
@@ -31,7 +30,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
     bound = Bound(out.bundle, out.table, reads, {options.source: options.source_version})
     stood = waypoints.read(bound, ir.world, options.default_namespace)
     if options.data_plane == "sidecar" and (stood.ambient or any(map(waypoints.in_ambient, ir.world.namespaces.values()))):
-        raise UsageError("--data-plane sidecar: Istio is taken from sidecars to ambient, not back; leave it out to keep ambient as it is")
+        sidecars.lower(bound, ir, out, options, stood)
     if options.data_plane == "ambient":
         _enrol(bound, ir, out)
         _ports(ir, out)

@@ -44,6 +44,14 @@ class Waypoint:
         """The account that it hands requests on under: the controller names it as the Gateway."""
         return Identity(trust_domain, self.ref.namespace, self.ref.name)
 
+    def named_by(self, value: object, trust_domain: str) -> bool:
+        """Whether a value of a rule is this account and no other, in any trust domain or in the mesh's."""
+        return value in (self.identity(trust_domain), Identity(None, self.ref.namespace, self.ref.name))
+
+    def covered_by(self, value: object, trust_domain: str) -> bool:
+        """Whether this account is among those that a value of a rule stands for."""
+        return isinstance(value, Identity) and value.covers(self.identity(trust_domain))
+
     @property
     def of_services(self) -> bool:
         return self.serves in ("service", "all")
@@ -236,24 +244,25 @@ def without_waypoint(
     behind = {service.ref: (service, waypoint) for workload in members for service, waypoint, _ in found.of(workload, ir.world)}
     if not behind:
         return policy, [], NOWHERE
-    accounts = {waypoint.identity(trust_domain) for _, waypoint in behind.values()}
+    gates = [waypoint for _, waypoint in behind.values()]
     rules: list[Rule] = []
     through: list[Policy] = []
     admitted: set[int] = set()
     for rule in policy.rules:
         asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
-        inside = [fact for fact in asked.any_of if fact.value in accounts] if asked is not None and asked.any_of is not None else []
-        if asked is None or not inside:
+        peers = asked.any_of or () if asked is not None else ()
+        inside = [fact for fact in peers if any(gate.covered_by(fact.value, trust_domain) for gate in gates)]
+        if asked is None or not inside or any(gate.covered_by(fact.value, trust_domain) for fact in asked.none_of for gate in gates):
             rules.append(rule)
             continue
         src = sources(*inside)
         admitted |= src | rule.src
-        rest = tuple(fact for fact in asked.any_of or () if fact.value not in accounts)
+        rest = tuple(fact for fact in peers if not any(gate.named_by(fact.value, trust_domain) for gate in gates))
         others = tuple(condition for condition in rule.conditions if condition is not asked)
         if rest:
             rules.append(replace(rule, conditions=(Condition(IDENTITY, rest, asked.none_of, asked.src), *others)))
         for ref, (service, waypoint) in sorted(behind.items()):
-            if ref in closed or service.pods is None or all(fact.value != waypoint.identity(trust_domain) for fact in inside):
+            if ref in closed or service.pods is None or not any(waypoint.covered_by(fact.value, trust_domain) for fact in inside):
                 continue
             ports = _on_pods(Rule((), number=rule.number, src=rule.src), service, ir.world)
             if ports is not None:

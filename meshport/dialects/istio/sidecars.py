@@ -1,0 +1,508 @@
+"""Istio's ambient data plane written anew for sidecars: the labels, the waypoints, and the policies, each where the pods' own proxies enforce it.
+
+What hangs on a Service becomes a policy of the pods behind it, on the container ports that the Service sends to. A rule for ztunnel that admits the waypoint
+stood for what the waypoint lets through: it leaves, and with it the policy that held nothing else. Routes on Services stay, for a client's sidecar reads
+them. https://istio.io/latest/docs/ambient/usage/waypoint/ and /setup/additional-setup/sidecar-injection/
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.dialects import enrolment, naming
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio import authorization, waypoints
+from meshport.dialects.istio.ambient import SECURITY, qualified
+from meshport.dialects.istio.enforcement import Settled, targets_of
+from meshport.dialects.istio.waypoints import Waypoints, targets
+from meshport.dialects.istio.ztunnel import KEYS, inner_star
+from meshport.dialects.output import Output
+from meshport.effective import subjects
+from meshport.effective.access import Access, ports_of
+from meshport.findings import Affected
+from meshport.ir.base import Fact, PodSet, Ref, Src
+from meshport.ir.model import IR
+from meshport.ir.world import Service
+from meshport.mapping.bound import Bound
+
+_WAYPOINT = "membership.waypoint"
+_OPERATION = ("hosts", "methods", "paths")
+_SOURCE = ("requestPrincipals", "remoteIpBlocks")
+_IDENTIFYING = ("principals", "namespaces", "serviceAccounts", "trustDomains")
+
+
+@dataclass(slots=True)
+class Placed:
+    """A policy of pods to be: where it stands, which pods it takes, and its rules."""
+
+    pods: PodSet
+    rules: list[dict[str, Any]]
+    service: Ref | None
+
+
+def lower(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
+    """Sidecars for ztunnel and the waypoints of a bundle."""
+    _enrol(bound, ir, out)
+    _modes(bound, ir, out)
+    writer = _Policies(bound, ir, out, options, stood)
+    writer.write()
+    _gates(bound, ir, out, options, stood)
+    _taking_effect(bound, ir, out, options, stood)
+
+
+# -- membership
+
+
+def _enrol(bound: Bound, ir: IR, out: Output) -> None:
+    """Labels of sidecars for those of ambient; never both on one pod."""
+    changed: list[str] = []
+    for name, namespace in sorted(ir.world.namespaces.items()):
+        if not waypoints.in_ambient(namespace) or namespace.meshed is None:
+            continue
+        changed.append(name)
+        obj = out.change(namespace.document, rank=enrolment.STAGE_NAMESPACES)
+        enrolment.strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
+        obj.set(("metadata", "labels", "istio-injection"), "enabled", namespace.meshed)
+    pods: list[str] = []
+    for workload in ir.world.workloads:
+        if workload.meshed is None or not ({waypoints.MODE} & workload.labels.keys() or waypoints.ambient(ir.world, workload)):
+            continue
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        inherited = home.meshed.value if home is not None and home.meshed is not None else False
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+        enrolment.strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
+        if workload.meshed.value != inherited:
+            said = "true" if workload.meshed.value else "false"
+            obj.set((*workload.template, "metadata", "labels", "sidecar.istio.io/inject"), said, workload.meshed)
+        else:
+            out.imply("the namespace says the same", workload.meshed)
+        if workload.meshed.value and workload.ref.namespace not in changed:
+            pods.append(workload.ref.namespace)
+    joined = [*changed, *sorted(set(pods))]
+    if joined:
+        because = [ir.world.namespaces[name].meshed for name in changed]
+        out.finding(
+            "MP118", *because, document=ir.world.namespaces[joined[0]].document if joined[0] in ir.world.namespaces else None,
+            affects=tuple(Affected(name) for name in joined), feature="membership.inject", namespaces=", ".join(joined),
+        )  # fmt: skip
+
+
+def _gates(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
+    """Waypoints leave, and with them the labels that send requests there."""
+    for number, document in enumerate(bound.bundle.documents):
+        metadata = document.value.get("metadata") if isinstance(document.value, dict) else None
+        if number in bound.broken or waypoints.is_waypoint(document.value) or not isinstance(metadata, dict):
+            continue
+        keys = [key for key in metadata.get("labels") or () if (found := enrolment.mark(out, "labels", key)) and found.feature == _WAYPOINT]
+        if keys and document.kind != "Namespace":
+            enrolment.strip(out, out.change(number, rank=enrolment.STAGE_SERVICES), number, ("metadata",), None, _WAYPOINT)
+        elif keys:
+            enrolment.strip(out, out.change(number, rank=enrolment.STAGE_NAMESPACES), number, ("metadata",), None, _WAYPOINT)
+    for ref, waypoint in sorted(stood.known.items()):
+        if waypoint.document is None:
+            continue
+        out.remove(waypoint.document, "no Service needs it once the pods have sidecars; delete it when the last of its clients has one")
+        src = Cursor.root(bound, waypoint.document).src
+        out.finding("MP705", src, document=waypoint.document, disposition="dropped", feature=_WAYPOINT, waypoint=str(ref))
+        using = [one for one in stood.using(ref) if _judged(ir, ir.world.services[one])]
+        if using:
+            out.finding(
+                "MP119", document=waypoint.document, feature=_WAYPOINT, affects=tuple(Affected(one.namespace, one.name) for one in using),
+                services=", ".join(map(str, using)), waypoint=str(ref),
+            )  # fmt: skip
+
+
+def _judged(ir: IR, service: Service) -> bool:
+    """Whether a policy speaks of pods behind a Service."""
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    return any(policy.subject.value.contains(one.ref.namespace, one.labels) for policy in ir.policies for one in members)
+
+
+def _modes(bound: Bound, ir: IR, out: Output) -> None:
+    """DISABLE was PERMISSIVE at ztunnel; a sidecar would take it at its word."""
+    for rule in ir.transport:
+        spec = Cursor.root(bound, rule.document).at("spec")
+        facts: dict[tuple[str, ...], Fact[str] | None] = {("mtls", "mode"): rule.mode}
+        facts.update({("portLevelMtls", str(port), "mode"): fact for port, fact in rule.ports.items()})
+        for path, fact in facts.items():
+            if fact is not None and fact.value == "permissive" and spec.at(*path).value == "DISABLE":
+                out.change(rule.document, rank=39).set(("spec", *path), "PERMISSIVE", fact)
+
+
+# -- policies
+
+
+class _Policies:
+    def __init__(self, bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
+        self.bound, self.ir, self.out, self.options, self.stood = bound, ir, out, options, stood
+        scratch = IR("istio", ir.world)
+        numbers = [
+            number
+            for number, document in enumerate(bound.bundle.documents)
+            if bound.mesh[number]
+            and number not in bound.broken
+            and (document.group, bound.kinds.get(number, document.kind)) == ("security.istio.io", "AuthorizationPolicy")
+        ]
+        self.settled = authorization.lift(bound, numbers, options, scratch, stood)
+        self.unenforced = {loss.document for loss in scratch.losses if loss.code == "MP240"}
+        self.hung: dict[int, list[Settled]] = {}
+        for item in self.settled:
+            if item.service is not None:
+                self.hung.setdefault(item.read.policy.document, []).append(item)
+
+    def write(self) -> None:
+        """Every policy where sidecars enforce it."""
+        closed = {
+            workload.ref
+            for item in self.settled
+            for policy in (item.made if item.service is not None else item.made[1:])
+            if policy.action.value == "allow"
+            for workload in self.ir.world.selected(policy.subject.value)
+        }
+        for number, items in sorted(self.hung.items()):
+            self._place(number, [self._on_pods(item) for item in items])
+        for number in sorted(self.unenforced - self.hung.keys()):
+            self.out.remove(number, "no waypoint enforces it, and no sidecar will")
+            self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
+        for item in self.settled:
+            if item.service is None and item.made != [item.read.policy]:
+                self._by_selector(item, closed)
+
+    def _spec(self, number: int) -> dict[str, Any]:
+        spec = self.bound.bundle.documents[number].value.get("spec")
+        return spec if isinstance(spec, dict) else {}
+
+    def _src(self, number: int) -> Src:
+        return Cursor.root(self.bound, number).at("spec").src
+
+    def _rules(self, number: int) -> list[dict[str, Any]]:
+        return [rule if isinstance(rule, dict) else {} for rule in self._spec(number).get("rules") or ()]
+
+    # -- what hangs on a Service
+
+    def _on_pods(self, item: Settled) -> Placed:
+        """A policy of a waypoint as one of the pods behind one of its Services."""
+        assert item.service is not None
+        service, policy = self.ir.world.services[item.service], item.made[0]
+        said = self._rules(policy.document)
+        numbers = sorted({rule.number for rule in policy.rules if rule.number < len(said)}) if policy.rules else []
+        known = targets(service, self.ir.world)
+        rules = []
+        for number in numbers:
+            made = _ported(said[number], known) if known else copy.deepcopy(said[number])
+            if made is None:
+                continue
+            if item.guarded:
+                made = _identified(made)
+            rules.append(made)
+        if policy.action.value == "allow" and not item.guarded and known:
+            beside = sorted({number for reached, _ in known.values() for number in reached})
+            rules.append({"to": [{"operation": {"notPorts": [str(number) for number in beside]}}]})
+        self._addressed(item, rules)
+        assert service.pods is not None
+        return Placed(service.pods, rules, item.service)
+
+    def _addressed(self, item: Settled, rules: list[dict[str, Any]]) -> None:
+        """A waypoint compares `destination.ip` with the Service's address, a sidecar with the pod's: of an allow the rule leaves, of a deny the question."""
+        asking = [rule for rule in rules if any(entry.get("key") == "destination.ip" for entry in rule.get("when") or ())]
+        if not asking:
+            return
+        deny = item.made[0].action.value == "deny"
+        for rule in asking:
+            if not deny:
+                rules.remove(rule)
+                continue
+            rule["when"] = [entry for entry in rule["when"] if entry.get("key") != "destination.ip"]
+            if not rule["when"]:
+                del rule["when"]
+        members = self.ir.world.selected(item.made[0].subject.value)
+        access = {id(one.workload): one for one in Access(self.ir, Fact("all-unauthenticated")).workloads}
+        explains = {
+            (subjects.access(workload.ref, port), aspect)
+            for workload in members
+            for port in (None, *ports_of([access[id(workload)]], self.ir.world))
+            for aspect in ("allow", "deny")
+        }
+        self.out.finding(
+            "MP739", document=item.read.policy.document, feature="authorization.condition", explains=frozenset(explains),
+            affects=tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members),
+            object=f"AuthorizationPolicy {item.read.policy.ref.value}", service=str(item.service),
+            outcome="it refuses whatever the address is" if deny else "the rules that ask for it are left out",
+        )  # fmt: skip
+
+    def _place(self, number: int, wanted: list[Placed]) -> None:
+        """The policies of pods that take the place of one document: the first of its namespace keeps its name."""
+        document = self.bound.bundle.documents[number]
+        home = document.namespace or self.options.default_namespace
+        src = self._src(number)
+        distinct: list[Placed] = []
+        for one in wanted:
+            if all((one.pods, one.rules) != (other.pods, other.rules) for other in distinct):
+                distinct.append(one)
+        instead = next((one for one in distinct if one.pods.namespace == home), None)
+        for one in distinct:
+            labels = dict(one.pods.selector.labels)
+            because = src | self.ir.world.services[one.service].src if one.service is not None else src
+            if one is instead:
+                obj = self.out.change(number, rank=41)
+                for key in ("targetRefs", "targetRef", "selector"):
+                    if key in obj.value["spec"]:
+                        obj.drop(("spec", key), because)
+                obj.set(("spec", "selector", "matchLabels"), labels, because)
+                spec = obj.value["spec"]
+                obj.value["spec"] = {"selector": spec.pop("selector"), **spec}
+                if one.rules != self._rules(number):
+                    if "rules" in obj.value["spec"]:
+                        obj.drop(("spec", "rules"), because)
+                    if one.rules:
+                        obj.set(("spec", "rules"), one.rules, because)
+                continue
+            if one.service is None:
+                continue
+            name = naming.name(document.name, one.service.name)
+            space = one.pods.namespace
+            free = naming.unique(name, lambda text, space=space: self.out.taken(SECURITY, document.kind, Ref(space, text)))  # type: ignore[misc]
+            made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=41, because=because)
+            made.set(("spec", "selector", "matchLabels"), labels, because)
+            for key in ("action", "provider"):
+                if key in self._spec(number):
+                    made.set(("spec", key), copy.deepcopy(self._spec(number)[key]), because)
+            rules = [qualified(rule, home) for rule in one.rules] if space != home else one.rules
+            if rules:
+                made.set(("spec", "rules"), rules, because)
+            made.note(f"what {document.kind} {Ref(home, document.name)} says, for the pods of Service {one.service}")
+        if instead is None and distinct:
+            self.out.remove(number, "the pods behind its waypoint have policies of their own now")
+
+    # -- what goes by selector
+
+    def _by_selector(self, item: Settled, closed: set[Ref]) -> None:
+        """A policy of ztunnel: without the waypoint's account, and without what ztunnel does not enforce."""
+        policy = item.read.policy
+        number, held = policy.document, item.made[0]
+        said = self._rules(number)
+        kept = {rule.number for rule in held.rules}
+        accounts = self._waypoints(item)
+        rules = [made for position in sorted(kept) if (made := self._held(said[position], accounts)) is not None]
+        own = policy.subject.value
+        beside: list[Placed] = []
+        for through in item.made[1:]:
+            for rule in through.rules:
+                made_rule = self._through(said[rule.number], through.subject.value, accounts)
+                same = next((one for one in beside if one.pods == through.subject.value), None)
+                if through.subject.value == own:
+                    rules.append(made_rule)
+                elif same is not None:
+                    same.rules.append(made_rule)
+                else:
+                    beside.append(Placed(through.subject.value, [made_rule], self._service(through.subject.value)))
+        src = self._src(number)
+        members = [workload for workload in self.ir.world.selected(own) if self.ir.world.meshed(workload) is not False]
+        if beside:
+            self._place_beside(number, beside)
+        if not rules and members and all(workload.ref in closed for workload in members):
+            self.out.remove(number, "it admitted the waypoint, which is gone; other policies close these pods")
+            self.out.imply("what comes through the waypoint is what the policies of the pods say", src)
+            return
+        if not rules and policy.action.value == "deny":
+            self.out.remove(number, "ztunnel enforces none of it, and a DENY needs rules")
+            self.out.imply("ztunnel refuses nothing by it", src)
+            return
+        obj = self.out.change(number, rank=41)
+        if "rules" in obj.value["spec"]:
+            obj.drop(("spec", "rules"), src)
+        if rules:
+            obj.set(("spec", "rules"), rules, src)
+
+    def _place_beside(self, number: int, beside: list[Placed]) -> None:
+        document = self.bound.bundle.documents[number]
+        for one in beside:
+            assert one.service is not None
+            src = self._src(number) | self.ir.world.services[one.service].src
+            name = naming.name(document.name, one.service.name)
+            space = one.pods.namespace
+            free = naming.unique(name, lambda text, space=space: self.out.taken(SECURITY, document.kind, Ref(space, text)))  # type: ignore[misc]
+            made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=42, because=src)
+            made.set(("spec", "selector", "matchLabels"), dict(one.pods.selector.labels), src)
+            made.set(("spec", "action"), "ALLOW", src)
+            made.set(("spec", "rules"), one.rules, src)
+            made.note(f"whoever the waypoint of Service {one.service} let through")
+
+    def _service(self, pods: PodSet) -> Ref | None:
+        return next((ref for ref, service in sorted(self.ir.world.services.items()) if service.pods == pods), None)
+
+    def _waypoints(self, item: Settled) -> list[waypoints.Waypoint]:
+        members = self.ir.world.selected(item.read.policy.subject.value)
+        return [waypoint for workload in members for _, waypoint, _ in self.stood.of(workload, self.ir.world)]
+
+    def _is_gate(self, text: str, home: str, gates: list[waypoints.Waypoint]) -> bool:
+        domain = self.options.trust_domain
+        for gate in gates:
+            ref = gate.ref
+            named = (f"{domain}/ns/{ref.namespace}/sa/{ref.name}", f"*/ns/{ref.namespace}/sa/{ref.name}", f"{ref.namespace}/{ref.name}")
+            if text in named or (text == ref.name and home == ref.namespace):
+                return True
+        return False
+
+    def _held(self, rule: dict[str, Any], gates: list[waypoints.Waypoint]) -> dict[str, Any] | None:
+        """A rule as ztunnel enforces it, without the accounts of waypoints; None where nothing of it is left."""
+        said = copy.deepcopy(rule)
+        for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+            if not said.get(part):
+                continue
+            kept, anything = [], False
+            for entry in said[part]:
+                holder = entry.get(inner) or {}
+                for key in (*fields, "trustDomains"):
+                    holder.pop(key, None)
+                    holder.pop("not" + key[0].upper() + key[1:], None)
+                if not holder:
+                    continue
+                if self._lists(holder, gates):
+                    kept.append(entry)
+                    anything = anything or not holder
+            if not kept:
+                return None
+            said[part] = kept
+            if anything:
+                del said[part]
+        for entry in said.get("when") or ():
+            if entry.get("key") not in KEYS:
+                return None
+            if entry["key"] == "source.principal" and not self._values(entry, "values", gates, "principals"):
+                return None
+            if entry["key"] == "source.namespace" and not self._values(entry, "values", gates, "namespaces"):
+                return None
+        return said
+
+    def _lists(self, holder: dict[str, Any], gates: list[waypoints.Waypoint]) -> bool:
+        """Take out of the lists of a source what matches nobody; False where a list that demands has nothing left."""
+        for key in ("principals", "namespaces", "serviceAccounts"):
+            if not self._values(holder, key, gates, key):
+                return False
+            negative = "not" + key[0].upper() + key[1:]
+            if negative in holder:
+                holder[negative] = [text for text in holder[negative] if not self._literal(text, key)]
+                if not holder[negative]:
+                    del holder[negative]
+        return True
+
+    def _values(self, holder: dict[str, Any], key: str, gates: list[waypoints.Waypoint], field: str) -> bool:
+        if not holder.get(key):
+            return True
+        holder[key] = [
+            text
+            for text in holder[key]
+            if not self._literal(text, field) and not (field in ("principals", "serviceAccounts") and self._is_gate(text, "", gates))
+        ]
+        return bool(holder[key])
+
+    def _literal(self, text: str, field: str) -> bool:
+        alias = field == "principals" and self.options.trust_domain != "cluster.local" and text.startswith("cluster.local/")
+        return alias or (field == "namespaces" and inner_star(text))
+
+    def _through(self, rule: dict[str, Any], pods: PodSet, gates: list[waypoints.Waypoint]) -> dict[str, Any]:
+        """What a rule that admits the waypoint lets in where nothing hangs on the Service: every identity, on the Service's ports."""
+        said = copy.deepcopy(rule)
+        service = self._service(pods)
+        known = targets(self.ir.world.services[service], self.ir.world) if service is not None else {}
+        reached = sorted({number for numbers, _ in known.values() for number in numbers})
+        ports = [str(number) for number in reached if _speaks_of(rule, number)]
+        said["from"] = [{"source": {"principals": ["*"]}}]
+        said.pop("when", None)
+        if ports:
+            said["to"] = [{"operation": {"ports": ports}}]
+        return said
+
+
+def _speaks_of(rule: dict[str, Any], port: int) -> bool:
+    entries = [item.get("operation") or {} for item in rule.get("to") or ()]
+    return not entries or any(
+        (not entry.get("ports") or str(port) in entry["ports"]) and str(port) not in (entry.get("notPorts") or ()) for entry in entries
+    )
+
+
+def _ported(rule: dict[str, Any], known: dict[int, tuple[set[int], Src]]) -> dict[str, Any] | None:
+    """A rule about the ports of a Service as one about those of its pods; None where it speaks of no port of the Service."""
+    said = copy.deepcopy(rule)
+    asked = [entry for entry in said.get("when") or () if entry.get("key") == "destination.port"]
+    entries = []
+    items: list[dict[str, Any]] = said.get("to") or [{"operation": {}}]
+    for item in items:
+        operation = item["operation"]
+        inside, outside = operation.pop("ports", None), operation.pop("notPorts", None) or []
+        conditions = [(inside, outside), *((entry.get("values") or None, entry.get("notValues") or []) for entry in asked)]
+        reached = {
+            target
+            for number, (numbers, _) in known.items()
+            if all((wanted is None or str(number) in wanted) and str(number) not in refused for wanted, refused in conditions)
+            for target in numbers
+        }
+        if reached:
+            operation["ports"] = [str(number) for number in sorted(reached)]
+            entries.append(item)
+    if not entries:
+        return None
+    said["to"] = entries
+    rest = [entry for entry in said.get("when") or () if entry not in asked]
+    if rest:
+        said["when"] = rest
+    else:
+        said.pop("when", None)
+    return said
+
+
+def _identified(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule that demands an identity, as ztunnel did of whoever did not come through the waypoint."""
+    said = copy.deepcopy(rule)
+    keys = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
+    if any(entry.get("key") in keys and entry.get("values") for entry in said.get("when") or ()):
+        return said
+    for item in said.get("from") or ():
+        source = item["source"]
+        if any(source.get(key) for key in _IDENTIFYING):
+            continue
+        if source.get("notServiceAccounts"):  # which cannot stand beside principals
+            said.setdefault("when", []).append({"key": "source.principal", "values": ["*"]})
+            return said
+        source["principals"] = ["*"]
+    return said if said.get("from") else {"from": [{"source": {"principals": ["*"]}}], **said}
+
+
+# -- what sidecars read and ztunnel does not
+
+_REASONS = {
+    "EnvoyFilter": "sidecars apply filters that select pods",
+    "Sidecar": "sidecars know only the hosts that it names",
+    "ProxyConfig": "pods have a proxy that it configures",
+    "RequestAuthentication": "sidecars refuse requests with a token that it does not accept",
+    "WasmPlugin": "sidecars run the extension",
+}
+
+
+def _taking_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
+    """What nothing read as long as the pods had no proxy, and what hung on waypoints and is no policy."""
+    homes = {workload.namespace for workload in stood.ambient} | {
+        name for name, home in ir.world.namespaces.items() if waypoints.in_ambient(home)
+    }
+    for number, document in enumerate(bound.bundle.documents):
+        if not bound.mesh[number] or number in bound.broken or number in out.removed:
+            continue
+        home = document.namespace or options.default_namespace
+        if home not in (*homes, options.root_namespace):
+            continue
+        spec: Any = document.value.get("spec")
+        spec = spec if isinstance(spec, dict) else {}
+        named = f"{document.kind} {Ref(home, document.name)}"
+        hanging = targets_of(Cursor.root(bound, number).at("spec"))
+        custom = document.kind == "AuthorizationPolicy" and spec.get("action") == "CUSTOM"
+        if hanging is not None and document.kind in ("RequestAuthentication", "WasmPlugin", "Telemetry", "EnvoyFilter", "TrafficExtension"):
+            out.finding(
+                "MP737", document=number, affects=(Affected(home),), feature=_WAYPOINT, object=named,
+            )  # fmt: skip
+        elif hanging is None and (custom or document.kind in _REASONS):
+            reason = "sidecars ask the external authorizer" if custom else _REASONS[document.kind]
+            out.finding("MP738", document=number, affects=(Affected(home),), feature="membership.ambient", object=named, reason=reason)
