@@ -77,10 +77,25 @@ def test_a_guard_by_service_account_admits_the_waypoint_too() -> None:
 
 
 def test_a_guard_that_admits_the_waypoints_namespace_admits_both() -> None:
-    guard = policy("guard", "{from: [{source: {namespaces: [shop]}}], to: [{operation: {ports: ['9090']}}]}", SELECTOR)
+    guard = policy("guard", "{from: [{source: {namespaces: [shop]}}]}", SELECTOR)
     out, result = sidecars(SHOP + policy("l7", CHARGE) + guard)
     assert "MP243" not in codes(result)
     assert ("AuthorizationPolicy", "guard") not in out and ("AuthorizationPolicy", "guard") not in removed(result)
+
+
+def test_a_guard_that_admits_the_waypoint_on_some_ports_refuses_it_on_others() -> None:
+    ports = "{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 9090}"
+    shop = NAMESPACE + WAYPOINT + workload("payment", ports=ports) + workload("checkout", "a: b")
+    waypoint = "{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}], to: [{operation: {ports: ['9090']}}]}"
+    out, result = sidecars(shop + policy("l7", CHARGE) + policy("guard", waypoint, SELECTOR))
+    assert out["AuthorizationPolicy", "l7"]["spec"]["rules"][0]["to"][0]["operation"]["ports"] == ["9090"]
+    assert "MP243" in codes(result) and result.verification.verdict == "equivalent"
+
+
+def test_a_guard_that_admits_another_waypoint_admits_none() -> None:
+    other = policy("guard", "{from: [{source: {principals: [cluster.local/ns/shop/sa/edge]}}]}", SELECTOR)
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + other)
+    assert "rules" not in out["AuthorizationPolicy", "l7"]["spec"] and "MP243" in codes(result)
 
 
 def test_a_policy_of_the_gateway_is_one_for_each_service_behind_it() -> None:

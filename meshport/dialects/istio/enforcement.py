@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio.waypoints import Waypoints, attached, in_ambient, subject_of, targets, without_waypoint
+from meshport.dialects.istio.waypoints import Admitted, Waypoints, attached, in_ambient, subject_of, takes, targets, without_waypoint
 from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
 from meshport.effective.access import opens
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.values.identities import EVERYONE
 
@@ -47,14 +47,19 @@ class Settled:
     made: list[Policy]
     service: Ref | None = None
     guarded: bool = False  # the pods refuse whoever does not come through the waypoint
+    refused: frozenset[int] = frozenset()  # container ports on which the pods refuse the waypoint too
 
 
 @dataclass(slots=True)
 class _Doors:
-    """What ztunnel does for each workload: who has an ALLOW there, and who lets the waypoint in, with the leaves that say so."""
+    """What ztunnel does for each workload: who has an ALLOW there, and who lets which waypoint in."""
 
     closed: set[Ref] = field(default_factory=set)
-    admitted: dict[Ref, Src] = field(default_factory=dict)
+    admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
+
+    def lets_in(self, workload: Ref, gate: Ref, port: int) -> bool:
+        """Whether ztunnel before a workload takes a waypoint's requests on a port."""
+        return any(gate in one.gates and all(takes(condition, port) for condition in one.ports) for one in self.admitted.get(workload, ()))
 
 
 def targets_of(spec: Cursor) -> list[Target] | None:
@@ -79,8 +84,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
         if made is None:
             ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
             continue
-        through, guarded = _through(made, target, found, ir, doors, item)
-        out.append(Settled(item, [through], target, guarded))
+        out.append(_through(made, target, found, ir, doors, item))
     ir.policies.extend(policy for entry in out for policy in entry.made)
     return out
 
@@ -122,12 +126,12 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
             policy = replace(policy, rules=enforced.rules)
     if not allows:
         return [policy]
-    made, through, src = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
+    made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
             doors.closed.add(workload.ref)
-        if src or opens(policy):
-            doors.admitted[workload.ref] = doors.admitted.get(workload.ref, NOWHERE) | src
+        doors.admitted.setdefault(workload.ref, []).extend(admitted)
+    src = sources(*(one.src for one in admitted))
     return [replace(made, action=made.action.also(src)) if src else made, *through]
 
 
@@ -146,22 +150,28 @@ def _say(item: Read, enforced: Enforced, ir: IR) -> None:
         ir.losses.append(Loss("MP117", tuple(enforced.otherwise), policy.document, {"what": " and ".join(said)}))
 
 
-def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> tuple[Policy, bool]:
-    """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself; whether ztunnel keeps others out."""
+def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Settled:
+    """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself."""
     service = ir.world.services[target]
     members = ir.world.selected(service.pods) if service.pods is not None else []
     if policy.action.value != "allow":
-        return policy, False
+        return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
     if not guarded:  # nothing keeps anybody from the pods' addresses: said, and the ports beside the Service stay as open as they were
         ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
         beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
         rest = Rule((Condition(PORT, None, beside),), src=policy.subject.src) if beside else None
-        return (replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy), False
-    if any(workload.ref not in doors.admitted for workload in guarded):
-        ir.losses.append(Loss("MP243", item.facts, policy.document, {"service": str(target)}))
-        return replace(policy, rules=()), True
-    return replace(policy, rules=tuple(_identified(rule, policy.subject.src) for rule in policy.rules)), True
+        return Settled(item, [replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy], target)
+    gate = found.behind[target][0].ref
+    reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
+    refused = frozenset(port for port in reached or (0,) if not all(doors.lets_in(workload.ref, gate, port) for workload in guarded))
+    rules = tuple(_identified(rule, policy.subject.src) for rule in policy.rules)
+    if refused:
+        ports = "all" if refused >= reached.keys() else "those to ports " + ", ".join(map(str, sorted(refused)))
+        ir.losses.append(Loss("MP243", item.facts if ports == "all" else (), policy.document, {"service": str(target), "ports": ports}))
+        outside = Condition(PORT, None, tuple(Fact((port, port), policy.subject.src) for port in sorted(refused)))
+        rules = () if ports == "all" else tuple(replace(rule, conditions=(*rule.conditions, outside)) for rule in rules)
+    return Settled(item, [replace(policy, rules=rules)], target, True, refused)
 
 
 def _identified(rule: Rule, src: Src) -> Rule:

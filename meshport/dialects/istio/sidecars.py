@@ -189,10 +189,11 @@ class _Policies:
         service, policy = self.ir.world.services[item.service], item.made[0]
         said = self._rules(policy.document)
         numbers = sorted({rule.number for rule in policy.rules if rule.number < len(said)}) if policy.rules else []
-        known = targets(service, self.ir.world)
+        every = targets(service, self.ir.world)
+        known = {number: (reached - item.refused, src) for number, (reached, src) in every.items() if reached - item.refused}
         rules = []
         for number in numbers:
-            made = _ported(said[number], known) if known else copy.deepcopy(said[number])
+            made = _ported(said[number], known) if every else copy.deepcopy(said[number])
             if made is None:
                 continue
             if item.guarded:

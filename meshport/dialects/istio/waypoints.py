@@ -57,6 +57,15 @@ class Waypoint:
         return self.serves in ("service", "all")
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A rule for ztunnel that lets waypoints in, on ports that these conditions take."""
+
+    gates: frozenset[Ref]
+    ports: tuple[Condition, ...]
+    src: Src
+
+
 @dataclass(slots=True)
 class Waypoints:
     """The waypoints of a bundle, the Services behind them with the leaves that put them there, and the pods that ztunnel stands in front of."""
@@ -215,7 +224,7 @@ def _on_pods(rule: Rule, service: Service, world: World) -> Rule | None:
     if not ports:
         return rule
     asked = [condition for condition in rule.conditions if condition.attribute == PORT]
-    chosen = {number for number in ports if all(_takes(condition, number) for condition in asked)}
+    chosen = {number for number in ports if all(takes(condition, number) for condition in asked)}
     if not chosen:
         return None
     src = sources(*(condition.sources for condition in asked))
@@ -226,7 +235,7 @@ def _on_pods(rule: Rule, service: Service, world: World) -> Rule | None:
     return replace(rule, conditions=(*(item for item in rule.conditions if item.attribute != PORT), condition))
 
 
-def _takes(condition: Condition, number: int) -> bool:
+def takes(condition: Condition, number: int) -> bool:
     inside = condition.any_of is None or any(low <= number <= high for low, high in (fact.value for fact in condition.any_of))
     return inside and not any(low <= number <= high for low, high in (fact.value for fact in condition.none_of))
 
@@ -236,29 +245,33 @@ def _takes(condition: Condition, number: int) -> bool:
 
 def without_waypoint(
     policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref]
-) -> tuple[Policy, list[Policy], Src]:
-    """(the policy as one for callers, what comes in through waypoints, the leaves that admit a waypoint).
+) -> tuple[Policy, list[Policy], list[Admitted]]:
+    """(the policy as one for callers, what comes in through waypoints, the rules that admit a waypoint).
 
     A rule that admits the waypoint stands for what the waypoint lets through: that is said by what hangs on the Services in `closed`, and it is every
     identity for the pods of those on which nothing hangs."""
     behind = {service.ref: (service, waypoint) for workload in members for service, waypoint, _ in found.of(workload, ir.world)}
     if not behind:
-        return policy, [], NOWHERE
+        return policy, [], []
     gates = [waypoint for _, waypoint in behind.values()]
     rules: list[Rule] = []
     through: list[Policy] = []
-    admitted: set[int] = set()
+    admitted: list[Admitted] = []
     for rule in policy.rules:
         asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
         peers = asked.any_of or () if asked is not None else ()
         inside = [fact for fact in peers if any(gate.covered_by(fact.value, trust_domain) for gate in gates)]
         if asked is None or not inside or any(gate.covered_by(fact.value, trust_domain) for fact in asked.none_of for gate in gates):
             rules.append(rule)
+            if all(condition.attribute == PORT for condition in rule.conditions):  # whoever it is
+                admitted.append(Admitted(frozenset(gate.ref for gate in gates), rule.conditions, NOWHERE))
             continue
         src = sources(*inside)
-        admitted |= src | rule.src
         rest = tuple(fact for fact in peers if not any(gate.named_by(fact.value, trust_domain) for gate in gates))
         others = tuple(condition for condition in rule.conditions if condition is not asked)
+        if all(condition.attribute == PORT for condition in others):
+            let_in = frozenset(gate.ref for gate in gates if any(gate.covered_by(fact.value, trust_domain) for fact in inside))
+            admitted.append(Admitted(let_in, others, src | rule.src))
         if rest:
             rules.append(replace(rule, conditions=(Condition(IDENTITY, rest, asked.none_of, asked.src), *others)))
         for ref, (service, waypoint) in sorted(behind.items()):
@@ -270,7 +283,7 @@ def without_waypoint(
                 subject = Fact(service.pods, policy.subject.src | service.src, policy.subject.feature)
                 made = replace(rule, conditions=(everyone, *others, *ports.conditions))
                 through.append(replace(policy, subject=subject, rules=(made,)))
-    return replace(policy, rules=tuple(rules)), through, frozenset(admitted)
+    return replace(policy, rules=tuple(rules)), through, admitted
 
 
 def subject_of(pods: PodSet, found: Waypoints, ir: IR) -> tuple[list[Workload], list[Workload]]:
