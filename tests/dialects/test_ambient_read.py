@@ -230,3 +230,38 @@ def test_ztunnel_compares_namespaces_and_trust_domains_literally() -> None:
     rule = f"{{from: [{CHECKOUT}], to: [{{operation: {{ports: ['8080']}}}}]}}"
     out, result = converted(NAMESPACE + PAYMENT + policy("l4", rule, SELECTOR), trust_domain="prod.example.com")
     assert "MP117" in codes(result) and not [kind for kind, _ in out if kind == "MeshTLSAuthentication"]
+
+
+INTERNAL = """
+apiVersion: v1
+kind: Service
+metadata: {name: pay-internal, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
+spec: {selector: {app: payment}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+NO_DELETE = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", action="DENY")
+
+
+def test_another_service_without_policy_lets_every_identity_in() -> None:
+    out, _ = converted(
+        NAMESPACE + WAYPOINT + workload("payment") + INTERNAL + workload("checkout", "a: b") + policy("l7", CHARGE) + ONLY_BY_WAYPOINT
+    )
+    assert [one["spec"] for (kind, _), one in out.items() if kind == "MeshTLSAuthentication"] == [{"identities": ["*"]}]
+    assert not [name for kind, name in out if kind == "HTTPRoute"]
+
+
+def test_another_service_that_leads_past_a_deny_is_said() -> None:
+    shop = NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + ONLY_BY_WAYPOINT
+    _, result = converted(shop + INTERNAL + NO_DELETE)
+    said = [finding.message for finding in result.findings if finding.code == "MP736"]
+    assert len(said) == 1 and "shop/pay-internal" in said[0] and "MP239" not in codes(result)
+    _, result = converted(shop + NO_DELETE)
+    assert not codes(result) & {"MP736", "MP239"}
+    both = NO_DELETE.replace("name: payment}", 'name: payment}, {group: "", kind: Service, name: pay-internal}')
+    _, result = converted(shop + INTERNAL + both)
+    assert not codes(result) & {"MP736", "MP239"}
+
+
+def test_the_pods_address_leads_past_a_deny() -> None:
+    _, result = converted(NAMESPACE + WAYPOINT + workload("payment") + NO_DELETE)
+    assert "MP239" in codes(result)

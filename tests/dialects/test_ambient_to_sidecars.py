@@ -210,3 +210,11 @@ def test_there_and_back_the_pods_admit_the_same() -> None:
     assert [item.object["spec"]["rules"][0]["from"] for item in back.manifests if item.object["kind"] == "AuthorizationPolicy"] == [
         [{"source": {"principals": ["cluster.local/ns/shop/sa/checkout"]}}]
     ]
+
+
+def test_ports_that_ztunnel_took_do_not_go_past_the_sidecar() -> None:
+    note = 'annotations: {traffic.sidecar.istio.io/excludeInboundPorts: "9090"}, labels: {app: payment}'
+    shop = NAMESPACE + workload("payment", "a: b").replace("metadata: {labels: {app: payment}}", "metadata: {" + note + "}")
+    rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
+    out, _ = sidecars(shop + policy("l4", rule, SELECTOR))
+    assert "annotations" not in out["Deployment", "payment"]["spec"]["template"]["metadata"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from judge import Undecided, ambient, generate
 
@@ -56,3 +58,20 @@ def test_most_of_what_was_allowed_is_allowed_in_ambient() -> None:
 def test_what_is_written_passes_the_crds(source: str) -> None:
     make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle
     assert violations(make(1), source, "istio", data_plane="ambient") == []
+
+
+@pytest.mark.parametrize("seed", [0, 3, 10, 25, 60, 82, 185])
+def test_random_bundles_to_ambient_and_back(seed: int) -> None:
+    bundle = meshport.load_objects(generate.random_istio_bundle(seed))
+    there = meshport.convert(bundle, source="istio", target="istio", data_plane="ambient")
+    gone = {(item["kind"], item["namespace"], item["name"]) for item in there.removals}
+    written = {_key(item.object): item.object for item in there.manifests}
+    kept = [one.value for one in bundle.documents if _key(one.value) not in gone | written.keys()]
+    back = meshport.convert(meshport.load_objects([*kept, *written.values()]), source="istio", target="istio", data_plane="sidecar")
+    for result in (there, back):
+        assert [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")] == []
+    assert back.verification is not None and back.verification.verdict != "widened"
+
+
+def _key(value: dict[str, Any]) -> tuple[str, str | None, str]:
+    return value["kind"], value["metadata"].get("namespace"), value["metadata"]["name"]

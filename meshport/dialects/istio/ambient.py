@@ -588,6 +588,8 @@ class _Writer:
         for workload in members:
             own = self.access.get(id(workload))
             numbers: set[int | None] = {None, *self.named, *(ports_of([own], self.ir.world) if own is not None else ())}
+            for service in self.ir.world.services_of(workload):  # also those that only others of its pods have
+                numbers |= {number for known, _ in targets(service, self.ir.world).values() for number in known}
             found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
         return frozenset(found)
 

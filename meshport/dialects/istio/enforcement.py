@@ -85,6 +85,8 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
             ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
             continue
         out.append(_through(made, target, found, ir, doors, item))
+        if item.policy.action.value != "allow":
+            _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
     ir.policies.extend(policy for entry in out for policy in entry.made)
     return out
 
@@ -172,6 +174,26 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         outside = Condition(PORT, None, tuple(Fact((port, port), policy.subject.src) for port in sorted(refused)))
         rules = () if ports == "all" else tuple(replace(rule, conditions=(*rule.conditions, outside)) for rule in rules)
     return Settled(item, [replace(policy, rules=rules)], target, True, refused)
+
+
+def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, doors: _Doors) -> None:
+    """Say how callers come past a deny that hangs on a Service: by the pods' addresses, or by another Service before the same ports."""
+    service = ir.world.services[target]
+    members = ir.world.selected(service.pods) if service.pods is not None else []
+    document = item.policy.document
+    if any(workload.ref not in doors.closed for workload in members):
+        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}))
+    own = {number for known, _ in targets(service, ir.world).values() for number in known}
+    others: set[Ref] = set()
+    for workload in members:
+        for other, waypoint, _ in found.of(workload, ir.world):
+            reached = own & {number for known, _ in targets(other, ir.world).values() for number in known}
+            past = workload.ref not in doors.closed or any(doors.lets_in(workload.ref, waypoint.ref, port) for port in reached)
+            if other.ref not in hung and reached and past:
+                others.add(other.ref)
+    if others:
+        named = ", ".join(map(str, sorted(others)))
+        ir.losses.append(Loss("MP736", (), document, {"service": str(target), "others": named}))
 
 
 def _identified(rule: Rule, src: Src) -> Rule:

@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, waypoints
+from meshport.dialects.istio import authorization, ports, waypoints
 from meshport.dialects.istio.ambient import SECURITY, qualified
 from meshport.dialects.istio.enforcement import Settled, targets_of
 from meshport.dialects.istio.waypoints import Waypoints, targets
@@ -68,6 +68,10 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         obj.set(("metadata", "labels", "istio-injection"), "enabled", namespace.meshed)
     pods: list[str] = []
     for workload in ir.world.workloads:
+        excluded = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations", ports.EXCLUDE_IN)
+        if excluded and waypoints.ambient(ir.world, workload):  # which ztunnel took like all others
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+            obj.drop((*workload.template, "metadata", "annotations", ports.EXCLUDE_IN), excluded.src)
         if workload.meshed is None or not ({waypoints.MODE} & workload.labels.keys() or waypoints.ambient(ir.world, workload)):
             continue
         home = ir.world.namespaces.get(workload.ref.namespace)
@@ -411,11 +415,11 @@ class _Policies:
         service = self._service(pods)
         known = targets(self.ir.world.services[service], self.ir.world) if service is not None else {}
         reached = sorted({number for numbers, _ in known.values() for number in numbers})
-        ports = [str(number) for number in reached if _speaks_of(rule, number)]
+        numbers = [str(number) for number in reached if _speaks_of(rule, number)]
         said["from"] = [{"source": {"principals": ["*"]}}]
         said.pop("when", None)
-        if ports:
-            said["to"] = [{"operation": {"ports": ports}}]
+        if numbers:
+            said["to"] = [{"operation": {"ports": numbers}}]
         return said
 
 
