@@ -233,3 +233,20 @@ metadata: {name: users, namespace: shop}
 spec: {host: users, trafficPolicy: {tls: {mode: DISABLE}}}
 """
     assert "MP900" not in codes(convert(SERVICE + rule, "istio"))
+
+
+def test_a_breaker_for_a_host_outside_is_not_said_to_lack_its_service() -> None:
+    text = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: payments, namespace: shop}
+spec: {hosts: [api.payments.example.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DNS, location: MESH_EXTERNAL}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: payments, namespace: shop}
+spec: {host: api.payments.example.com, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}
+"""
+    result = convert(text, "istio", "linkerd")
+    assert "MP515" in codes(result)
+    assert not {"MP503", "MP900"} & codes(result)

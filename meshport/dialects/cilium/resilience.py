@@ -214,7 +214,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             else:
                 target.whole = policy
         if policy.service is None and not policy.covers:
-            _say(policy, out, "MP522", subject=policy.subject_name, namespace="NAMESPACE", name="NAME")
+            _say(policy, out, "MP515")
     for ref in sorted(wanted):
         _write(wanted[ref], out)
 

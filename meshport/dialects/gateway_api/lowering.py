@@ -68,6 +68,11 @@ class RouteLowering:
         return f"{GATEWAY}/v1"
 
     @property
+    def anchored(self) -> bool:
+        """Whether regular expressions are written with anchors, for a reader that searches."""
+        return self.linkerd
+
+    @property
     def redirects(self) -> tuple[int, ...]:
         """The codes that a redirect may answer with."""
         return CODES
@@ -495,7 +500,7 @@ class RouteLowering:
             obj.set(("metadata", "annotations", key), value, *facts)
         for index, (rule, targets, matches) in enumerate(run):
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
-            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.linkerd)
+            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.anchored)
             self.finish(obj, ("spec", "rules", index), rule)
         obj.note(f"from {routes.kind} {routes.ref.value}")
         for number in routes.documents:

@@ -40,6 +40,11 @@ class Lowering(RouteLowering):
         return version_key(self.options.target_version)
 
     @property
+    def anchored(self) -> bool:
+        """Routes of Linkerd's in the API alone are still read by Linkerd, which searches; for the others anchors change nothing."""
+        return self.options.source == "linkerd" and self.options.target == "gateway-api"
+
+    @property
     def redirects(self) -> tuple[int, ...]:
         return (*CODES, 303, 307, 308) if self.release >= (1, 5) else CODES
 

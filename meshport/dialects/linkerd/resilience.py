@@ -132,6 +132,11 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         out.imply(
             "no failures in a row eject an endpoint, and Linkerd ejects none by itself", breaker.consecutive, breaker.penalty, policy.host
         )
+    elif not known and any(host.value == policy.host.value for one in ir.outside for host in one.hosts):
+        out.finding(
+            "MP515", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
+            explains=every, subject=policy.subject_name,
+        )  # fmt: skip
     elif not known:
         missing = targets[0] if targets else None
         out.finding(
