@@ -64,9 +64,17 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if options.source in UNMARK:
             out.command(UNMARK[options.source].format(namespace=name), src)
         out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name)
-    if left:
-        homes = [ir.world.namespaces[name] for name in left if name in ir.world.namespaces]
-        out.finding(
-            "MP132", *(home.meshed for home in homes), document=homes[0].document if homes else None, affects=tuple(Affected(name) for name in left),
-            feature="membership.inject", namespaces=", ".join(left),
-        )  # fmt: skip
+    tunnelled = [name for name in left if _without_sidecars(ir, name)]
+    for code, names in (("MP132", [name for name in left if name not in tunnelled]), ("MP734", tunnelled)):
+        homes = [ir.world.namespaces[name] for name in names if name in ir.world.namespaces]
+        if names:
+            out.finding(
+                code, *(home.meshed for home in homes), document=homes[0].document if homes else None, affects=tuple(Affected(name) for name in names),
+                feature="membership.inject", namespaces=", ".join(names),
+            )  # fmt: skip
+
+
+def _without_sidecars(ir: IR, name: str) -> bool:
+    """Whether a namespace enrolled its pods in a data plane of the node, which a running pod leaves at once."""
+    home = ir.world.namespaces.get(name)
+    return home is not None and home.meshed is not None and home.meshed.feature == "membership.ambient"
