@@ -466,3 +466,54 @@ def test_a_deny_of_addresses_that_pods_may_have_leaves_the_allows() -> None:
     result = convert(ISTIO + WITHOUT_A_PATH.replace('rules: [{to: [{operation: {paths: ["PATH"]}}]}]', rules))
     assert "ingressDeny" not in repr(policies(result))
     assert "MP284" in codes(result)
+
+
+# -- protocols that no mesh governs
+
+DNS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec:
+      serviceAccountName: users
+      containers: [{name: app, image: users, ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}, {containerPort: 53}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: diameter, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: sctp, port: 3868, protocol: SCTP}, {name: http, port: 80, targetPort: 8080}]}
+---
+"""
+USERS = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {namespaces: [web]}}]}]}"
+
+
+def test_other_protocols_are_closed_with_tcp_and_a_declared_port_of_one_is_named() -> None:
+    world = ISTIO[: ISTIO.index("apiVersion: apps/v1")] + DNS
+    result = convert(world + policy(USERS))
+    said = sorted((one.code, one.severity, one.message) for one in result.findings if one.code in ("MP292", "MP293"))
+    assert said == [
+        ("MP292", "info", "In shop the policies close UDP, SCTP and ICMP too, which the source mesh does not govern"),
+        (
+            "MP293",
+            "warning",
+            "shop/users declares SCTP port 3868: open to everybody under the source mesh, closed by the policies that select it now",
+        ),
+        (
+            "MP293",
+            "warning",
+            "shop/users declares UDP port 53: open to everybody under the source mesh, closed by the policies that select it now",
+        ),
+    ]
+
+
+def test_strict_leaves_other_protocols_open_and_a_deny_closes_what_it_names() -> None:
+    world = ISTIO[: ISTIO.index("apiVersion: apps/v1")] + DNS
+    assert not {"MP292", "MP293"} & codes(convert(world + STRICT))
+    refusal = "{selector: {matchLabels: {app: users}}, action: DENY, rules: [{from: [{source: {namespaces: [web]}}]%s}]}"
+    on_a_port = ", to: [{operation: {ports: ['8080']}}]"
+    assert "MP292" not in codes(convert(world + policy(refusal % on_a_port)))
+    assert "MP292" in codes(convert(world + policy(refusal % "")))

@@ -6,32 +6,29 @@ CiliumNetworkPolicy still closes the whole direction, so one for each set of pod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying
-from meshport.dialects.cilium.callers import Known, callers
+from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, mentioned, plan
-from meshport.dialects.cilium.subjects import beside, choose, homes
+from meshport.dialects.cilium.subjects import beside, choose
 from meshport.dialects.cilium.telling import Told, tell
+from meshport.dialects.cilium.unseen import unseen
+from meshport.dialects.cilium.writing import Others, Ruled, write
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, Region, opens, ports_of
+from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption
-from meshport.effective.pieces import Unsayable, of_rule
-from meshport.effective.seen import by_label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import Entity, Policy
+from meshport.ir.authorization import Entity
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
 from meshport.values.identities import Identity
 
-CILIUM = "cilium.io/v2"
-KIND = "CiliumNetworkPolicy"
 MOST = 40  # ports of one rule
 ECHO = [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]
 OTHERS = [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]
@@ -92,10 +89,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             )
     tell(out, told)
     taken: dict[str, set[str]] = {}
+    others = Others()
     for draft in _drafts(ir, access, plans):
-        _write(out, options, access, draft, taken.setdefault(draft.namespace, set()))
-    _unseen(ir, out, options, access, known, way, taken)
-    denying.lower(ir, out, options, access, denies, taken)
+        _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
+    others.of_namespaces += unseen(ir, out, options, access, known, way, taken)
+    denying.lower(ir, out, options, access, denies, taken, others)
+    others.tell(out, ir.world)
     _probes(out, options, access)
     _without_effect(out, access)
 
@@ -178,7 +177,7 @@ def _named(ir: IR, item: Plan, parts: list[Part]) -> str:
     return "strict-mtls" if value == "all-unauthenticated" else f"default-{value}"
 
 
-def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str]) -> None:
+def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:
     mine = {id(item.workload) for item in draft.members}
     home = [item for item in access.workloads if item.workload.ref.namespace == draft.namespace and not item.workload.host_network]
     strangers = [item for item in home if id(item.workload) not in mine]
@@ -221,7 +220,8 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         because = sources(*(item.workload.src for item in draft.members))
     rules = _rules(options, draft, entries)
     _unranged(out, options, draft, entries)
-    _policy(
+    others.add(draft.members, [rule for rule, _ in rules])
+    write(
         out,
         Ref(draft.namespace, label),
         selector,
@@ -232,9 +232,6 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         draft.parts,
         whole=not entries,
     )
-
-
-Ruled = tuple[dict[str, Any], Src]
 
 
 def _rules(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:
@@ -337,124 +334,6 @@ def ranges(closed: list[int]) -> list[dict[str, Any]]:
             found.append({"port": str(low), **({"endPort": port - 1} if port - 1 > low else {}), "protocol": "TCP"})
         low = port + 1
     return found
-
-
-def _policy(
-    out: Output,
-    ref: Ref,
-    selector: Selector,
-    selector_src: Src,
-    rules: list[Ruled],
-    because: Src,
-    documents: list[int],
-    parts: Iterable[Part],
-    *,
-    whole: bool,
-) -> None:
-    rank, group = (40, "") if selector.everything and whole else (41, f"policy {ref.name}")
-    obj = out.object(CILIUM, KIND, ref, owner=documents[0], group=group, rank=rank, because=because)
-    for part in parts:
-        obj.add_origin(part.document)
-        if part.policy is not None:
-            obj.note(f"from {part.policy.kind} {part.policy.ref.value}")
-        elif (home := out.bundle.documents[part.document]).kind in ("PeerAuthentication", "Namespace"):
-            obj.note(f"from {home.kind} {Ref(home.namespace or '', home.name)}")
-    obj.set(("spec", "endpointSelector"), selector.manifest(), selector_src | because)
-    if not rules:
-        obj.set(("spec", "ingress"), [{}], because)
-    for position, (rule, src) in enumerate(rules):
-        obj.set(("spec", "ingress", position), rule, src | because)
-
-
-# -- pods that the bundle does not show
-
-
-def _unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> None:
-    """Policies and defaults for pods that the bundle does not show: what closes them is written, what needs their ports is left out."""
-    for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
-        selector = policy.subject.value.selector
-        if opens(policy) and not access.world.selected(policy.subject.value):
-            out.imply("pods that the bundle does not show are as open as they were", policy.sources)
-        if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
-            if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
-                _unknown(out, policy)
-            continue
-        rules = _on_port(policy, options, known, way) if policy.port is not None else []
-        if rules and policy.port is not None:
-            out.finding(
-                "MP291", document=policy.document, affects=(Affected(policy.subject.value.namespace or None),), feature="server.port", policy=str(policy.ref.value),
-                selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
-            )  # fmt: skip
-        elif policy.rules:
-            _unknown(out, policy)
-        for namespace in homes(ir, policy.subject.value.namespace):
-            elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
-            if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
-                continue
-            names = taken.setdefault(namespace, set())
-            granting = sorted({rule.granted_by.name for rule in policy.rules if rule.granted_by is not None})
-            label = unique(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names.__contains__)
-            names.add(label)
-            src = policy.ref.src | policy.subject.src | policy.action.src
-            part = Part(label, policy, policy.document, src)
-            _policy(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
-    for admission in ir.admissions:
-        namespace = admission.subject.namespace
-        if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
-            continue
-        outside = [item for item in access.workloads if item.workload.ref.namespace == namespace and not item.workload.host_network]
-        closed = [item for item in outside if item.meshed is not False and item.admission.value == "deny"]
-        others = [
-            item for item in outside if (all(item is not one for one in closed) and item.meshed is False) or item.admission.value != "deny"
-        ]
-        found = choose(closed, others, [(Selector(), NOWHERE)]) if closed or others else (Selector(), NOWHERE)
-        if found is None:
-            continue
-        names = taken.setdefault(namespace, set())
-        if "default-deny" in names:
-            continue
-        names.add("default-deny")
-        document = admission.document if admission.document is not None else 0
-        part = Part("default-deny", None, document, admission.value.src)
-        _policy(out, Ref(namespace, "default-deny"), found[0], found[1], [], admission.value.src, [document], [part], whole=True)
-
-
-def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
-    """What a Server admits whole, on its port by number or by name; [] where something of it needs more than that."""
-    found: list[Ruled] = []
-    for rule in policy.rules:
-        try:
-            pieces = [by_label(piece, options.cluster_networks, way) for piece in of_rule(rule)]
-        except (Unsayable, ValueError):
-            return []
-        for piece in pieces:
-            who = callers(piece, known)
-            if (
-                not piece.any_request
-                or who.nobody
-                or who.listed
-                or who.foreign
-                or who.gateways
-                or who.outside
-                or who.addresses
-                or policy.port is None
-            ):
-                return []
-            ports = [{"ports": [{"port": str(policy.port.value), "protocol": "TCP"}]}]
-            found += [({**({kind: peers} if kind else {}), "toPorts": ports}, piece.src | policy.port.src) for kind, peers in who.kinds()]
-    return found
-
-
-def _default_of(ir: IR, namespace: str) -> str:
-    return next((item.value.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), "")
-
-
-def _unknown(out: Output, policy: Policy) -> None:
-    subject = policy.subject.value
-    out.finding(
-        "MP286", policy.sources, document=policy.document, disposition="dropped", affects=(Affected(subject.namespace or None),), feature="authorization.subject",
-        policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
-    )  # fmt: skip
 
 
 # -- what is not written

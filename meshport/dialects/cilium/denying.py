@@ -12,6 +12,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Known, callers
 from meshport.dialects.cilium.planning import closing, mentioned
 from meshport.dialects.cilium.subjects import choose, homes
+from meshport.dialects.cilium.writing import CILIUM, KIND, Others
 from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, ports_of
@@ -23,8 +24,6 @@ from meshport.ir.model import IR
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE, Identity
 
-CILIUM = "cilium.io/v2"
-KIND = "CiliumNetworkPolicy"
 Direct = tuple[dict[str, list[Any]], list[int] | None, Src]
 """Whom a rule denies, on which ports (None: all), and the leaves."""
 Directs = dict[int, dict[int, Direct]]
@@ -56,6 +55,7 @@ def lower(
     access: Access,
     denies: Directs,
     taken: dict[str, set[str]],
+    others: Others,
 ) -> None:
     for policy in sorted(ir.policies, key=lambda item: item.ref.value):
         written = denies.get(id(policy))
@@ -89,6 +89,8 @@ def lower(
                 obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
             elif not any(closing(item).allows for item in members):
                 obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
+            if any(written[number][1] is None for number in written):
+                others.add(members, [])
             for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
                 rule: dict[str, Any] = dict(peers)
                 if ports is not None:
