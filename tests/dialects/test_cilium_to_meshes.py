@@ -164,3 +164,14 @@ def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
         "NetworkPolicy shop/api stays in force and was not read; check the pods that it selects before policies of Cilium are deleted"
     ]
     assert not result.removals
+
+
+def test_a_denied_range_closes_the_ports_that_nobody_declares_and_says_so() -> None:
+    denied = "{fromEndpoints: [{matchLabels: {app: cart}}], toPorts: [{ports: [{port: '7000', endPort: 8080, protocol: TCP}]}]}"
+    written, findings = converted("{enableDefaultDeny: {ingress: false}, ingressDeny: [%s]}" % denied, "linkerd")  # noqa: UP031
+    annotations = written["api"]["template"]["metadata"]["annotations"]
+    assert annotations["config.linkerd.io/default-inbound-policy"] == "deny"
+    (said,) = [one for one in findings if one.code == "MP277"]
+    assert (said.severity, said.effect) == ("warning", "narrows")
+    assert [(one.namespace, one.workload, one.port) for one in said.affects] == [("shop", "api", None)]
+    assert "(8080)" in said.message

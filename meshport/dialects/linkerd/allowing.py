@@ -16,7 +16,7 @@ from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.serverroutes import grpc_probe, http_probes, ties_with_refusal, write_probes, write_refusal, write_routes
-from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, closed_beside, named_ports
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -322,6 +322,12 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                     explains=context.explains(None, "allow"), feature="authorization.rule", policy=str(policy.ref.value), namespace=context.region.namespace,
                     selector=str(policy.subject.value.selector),
                 )  # fmt: skip
+    elif wide := [policy for policy in first.denies if not first.allows and any_port(policy)]:
+        context.out.finding(
+            "MP277", document=wide[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
+            feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in wide),
+            workloads=", ".join(str(item.workload.ref) for item in context.region.members), ports=", ".join(str(item.port) for item in plans) or "none",
+        )  # fmt: skip
     raw = [item for item in wanted if any(piece.path is not None for grant in item.grants for _, piece in grant.routed)]
     for item in raw:
         partial = any(

@@ -66,7 +66,7 @@ def _meshed_pods(access: Access, namespace: str) -> bool:
 def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
     """What the allows of a workload admit on a port that nobody names, where that is one of Linkerd's defaults: the default, its leaves, and whether
     it is all that they admit there. None where it is no default, or where a deny holds on such ports."""
-    if any(_any_port(policy) for policy in (*item.denies, *item.customs)):
+    if any(any_port(policy) for policy in (*item.denies, *item.customs)):
         return None
     mode = item.mode(None)
     strict = mode.value == "strict"
@@ -108,7 +108,7 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
     if broad:
         opened = admitted_anywhere(item, networks)
         return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in broad)))
-    open_denies = [policy for policy in (*item.denies, *item.customs) if _any_port(policy)]
+    open_denies = [policy for policy in (*item.denies, *item.customs) if any_port(policy)]
     if open_denies:
         return "deny", sources(*(_posture(policy) for policy in open_denies))
     mode = item.mode(None)
@@ -124,7 +124,7 @@ def _posture(policy: Policy) -> Src:
     return sources(policy.action, policy.subject) if policy.rules else policy.sources
 
 
-def _any_port(policy: Policy) -> bool:
+def any_port(policy: Policy) -> bool:
     """Whether a policy has a rule that holds on ports that nobody knows: it names none, or very many."""
     return any(
         all(port_fits(condition, None, deny=True) for condition in rule.conditions if condition.attribute == PORT) for rule in policy.rules
@@ -164,7 +164,7 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
     if broad or shared:
         return "deny", sources(*(_posture(policy) for policy in (*broad, *shared)))
-    denies = [policy for policy in access.namespace_denies(name) if _any_port(policy)]
+    denies = [policy for policy in access.namespace_denies(name) if any_port(policy)]
     if denies:
         return "deny", sources(*(_posture(policy) for policy in denies))
     unknown = [
