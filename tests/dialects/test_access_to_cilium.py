@@ -517,3 +517,76 @@ def test_strict_leaves_other_protocols_open_and_a_deny_closes_what_it_names() ->
     on_a_port = ", to: [{operation: {ports: ['8080']}}]"
     assert "MP292" not in codes(convert(world + policy(refusal % on_a_port)))
     assert "MP292" in codes(convert(world + policy(refusal % "")))
+
+
+# -- Prometheus
+
+SCRAPED = ISTIO.replace(
+    "metadata: {labels: {app: users}}",
+    'metadata: {labels: {app: users}, annotations: {prometheus.io/scrape: "true", prometheus.io/port: "9090", prometheus.io/path: /stats}}',
+).replace("ports: [{containerPort: 8080}]", "ports: [{containerPort: 8080}, {containerPort: 9090}]")
+
+
+def test_a_scrape_that_a_policy_closes_is_said_and_granted_only_where_it_is_asked_for() -> None:
+    refused = convert(SCRAPED + policy(USERS))
+    (said,) = [one for one in refused.findings if one.code == "MP232"]
+    assert said.message == "shop/users: Prometheus scrapes port 9090 at /stats, which the policies close"
+    granted = convert(SCRAPED + policy(USERS), allow_scrape_from=["monitoring/prometheus"])
+    assert "MP233" in codes(granted) and "MP232" not in codes(granted)
+    assert policies(granted)["users-scrape"] == {
+        "endpointSelector": {"matchLabels": {"app": "users"}},
+        "ingress": [
+            {
+                "fromEndpoints": [account("monitoring", "prometheus")],
+                "toPorts": [
+                    {"ports": [{"port": "9090", "protocol": "TCP"}], "rules": {"http": [{"method": "GET", "path": r"/stats(\?.*)?"}]}}
+                ],
+            }
+        ],
+    }
+    assert "MP232" not in codes(convert(SCRAPED))  # nothing closes the port
+
+
+# -- the host's network
+
+ON_HOST = ISTIO.replace("spec: {serviceAccountName: front, containers", "spec: {hostNetwork: true, serviceAccountName: front, containers")
+
+
+def test_a_caller_on_the_hosts_network_was_nobody_and_stays_so() -> None:
+    rule = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/web/sa/front]}}]}]}"
+    result = convert(ON_HOST + policy(rule))
+    (said,) = [one for one in result.findings if one.code == "MP278"]
+    assert "web/front, whose pods are on the host's network" in said.message
+    assert policies(result)["users"]["ingress"] == [{"fromEndpoints": [account("web", "front")]}]
+    assert "MP278" not in codes(convert(ISTIO + policy(rule)))
+
+
+def test_no_policy_is_written_for_pods_on_the_hosts_network() -> None:
+    rule = "{selector: {matchLabels: {app: front}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}"
+    result = convert(ON_HOST + policy(rule, "front", "web"))
+    assert policies(result) == {}
+    (said,) = [one for one in result.findings if one.code == "MP279"]
+    assert (said.severity, [one.workload for one in said.affects]) == ("info", ["front"])
+
+
+# -- looser
+
+
+def test_looser_keeps_a_rule_without_the_condition_that_cannot_be_said_and_shows_who_gets_in() -> None:
+    rule = policy("{selector: {matchLabels: {app: users}}, rules: [{when: [{key: 'request.headers[x-t]', values: ['a*']}]}]}")
+    assert policies(convert(ISTIO + rule))["users"]["ingress"] == [{}]
+    result = convert(ISTIO + rule, on_loss="looser")
+    assert policies(result)["users"]["ingress"] == [{"fromEntities": ["all"]}]
+    (said,) = [one for one in result.findings if one.code == "MP218"]
+    assert (said.severity, said.effect) == ("error", "widens")
+    assert said.witness is not None
+
+
+def test_looser_keeps_open_what_a_deny_that_cannot_be_said_would_close() -> None:
+    rule = policy(
+        "{selector: {matchLabels: {app: users}}, action: DENY, rules: [{when: [{key: 'request.headers[x-t]', values: ['a*']}]}]}", "no-a"
+    )
+    assert policies(convert(ISTIO + rule))["no-a"]["ingress"] == [{}]
+    result = convert(ISTIO + rule, on_loss="looser")
+    assert {"ports": [{"port": "0", "protocol": "TCP"}, *REST[2:]]} in policies(result)["no-a"]["ingress"][0]["toPorts"]
+    assert "widens" in {one.effect for one in result.findings if one.severity == "error"}

@@ -12,8 +12,8 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying
 from meshport.dialects.cilium.callers import Known
-from meshport.dialects.cilium.planning import BYPASS, DEFAULT, Context, Entry, Part, Plan, Where, closing, mentioned, plan
-from meshport.dialects.cilium.subjects import beside, choose
+from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
+from meshport.dialects.cilium.subjects import beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import Others, Ruled, write
@@ -171,6 +171,8 @@ def _named(ir: IR, item: Plan, parts: list[Part]) -> str:
     granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
     if len(granting) == 1:
         return granting[0]
+    if not policies and not item.strict and item.region.first.denies:
+        policies = list(item.region.first.denies)
     if policies:
         return sorted(policy.ref.value.name for policy in policies)[0]
     value = item.region.first.admission.value
@@ -183,6 +185,9 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
     by_default = not any(part.policy is not None for part in draft.parts)
+    if by_default and all(part.label in (BYPASS, SCRAPE) for part in draft.parts):  # it opens: no pods that the bundle does not show
+        by_default = False
+        wanted.append(named(draft.members))
     hidden = [
         item for item in access.unselected() if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
     ]
@@ -340,6 +345,13 @@ def ranges(closed: list[int]) -> list[dict[str, Any]]:
 
 
 def _on_host(out: Output, region: Region) -> None:
+    for policy in (*closing(region.first).allows, *region.first.denies, *region.first.customs):
+        if not policy.subject.value.selector.everything:
+            out.finding(
+                "MP279", policy.subject, document=policy.document, feature="authorization.subject", policy=f"{policy.kind} {policy.ref.value}",
+                affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in region.members),
+                workloads=", ".join(str(item.workload.ref) for item in region.members),
+            )  # fmt: skip
     for item in (region.first, closing(region.first)):
         for policy in (*item.allows, *item.denies):
             reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}

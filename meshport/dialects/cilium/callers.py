@@ -35,6 +35,7 @@ class Callers:
     foreign: tuple[Any, ...] = ()  # identities of another trust domain
     gateways: tuple[Any, ...] = ()  # gateways of the source without one successor
     outside: tuple[tuple[Any, str], ...] = ()  # identities that a pod outside the mesh carries by name, and that workload
+    on_host: tuple[tuple[Any, str], ...] = ()  # identities whose only pods run on the host's network, and that workload
     addresses: bool = False  # whether it admits by addresses, which never match a pod
 
     @property
@@ -59,11 +60,14 @@ class Known:
         self.successor = successor
         self.outside: dict[Ref, str] = {}  # accounts that pods outside the mesh run under
         self.inside: set[Ref] = set()
+        self.on_host: dict[Ref, str] = {}  # accounts that pods of the host's network run under
         for workload in world.workloads:
             account = Ref(workload.ref.namespace, workload.account.value)
             if world.meshed(workload) is not False:
                 self.inside.add(account)
-            elif not workload.host_network:  # a pod of the host's network has no labels that a rule could match
+            elif workload.host_network:  # it has no labels that a rule could match
+                self.on_host.setdefault(account, str(workload.ref))
+            else:
                 self.outside.setdefault(account, str(workload.ref))
 
     def namespaces(self) -> list[str]:
@@ -140,6 +144,8 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
         elif ref in known.outside:
             found.outside += ((item, known.outside[ref]),)
         else:
+            if ref in known.on_host and ref not in known.inside:
+                found.on_host += ((item, known.on_host[ref]),)
             accounts.add(ref)
         return
     if isinstance(item, Identity) and item.namespace is None and item.service_account is None:

@@ -13,23 +13,26 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.callers import Callers, Known, callers
+from meshport.dialects.cilium.callers import Callers, Known, callers, endpoints
 from meshport.dialects.cilium.saying import Unsaid, requests
+from meshport.dialects.cilium.saying import paths as spelled
 from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
+from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.seen import by_label
 from meshport.effective.sets import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import PATH, PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, Src, sources
+from meshport.ir.authorization import PATH, PORT, Pattern, Policy, Rule
+from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.model import ByLabel
 from meshport.ir.world import World
 from meshport.values.language import LanguageTooLarge
 
 DEFAULT = "default"
+SCRAPE = "scrape"
 BYPASS = "bypass"
 Where = int | None  # a container port; None is every port that nothing names
 
@@ -140,6 +143,8 @@ def plan(context: Context) -> Plan:
             _add(part, "", [], [], port, sources(first.workload.bypassed))
             continue
         _port(context, first, port, parts, folded)
+        if port is not None:
+            _scrape(context, port, parts)
     if BYPASS in parts:
         gone = [port for port in known_ports if first.workload.bypasses(port)]
         out.finding(
@@ -271,6 +276,32 @@ def _touches(deny: Piece, piece: Piece) -> bool:
         return True
 
 
+def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
+    """Prometheus on a port that the policies close: a rule where --allow-scrape-from asks for it, else a finding. Istio serves an application's metrics past
+    its policies; Linkerd does not."""
+    asked = [item.workload for item in context.region.members if scrapes(item.workload, port)]
+    opened = any(port in item.ports and not item.kind and not item.requests for part in parts.values() for item in part.entries)
+    accounts = sorted(Ref(*name.partition("/")[::2]) for name in context.options.allow_scrape_from)
+    if not asked or opened or (not accounts and context.options.source != "istio"):
+        return
+    path, src = scraped_at(asked[0])
+    values: dict[str, Any] = {"workload": str(asked[0].ref), "port": port, "path": path}
+    said: dict[str, Any] = {"document": asked[0].document, "affects": context.affects(port), "explains": context.explains(port)}
+    if not accounts:
+        context.out.finding("MP232", feature="authorization.scrape", **said, **values)
+        return
+    part = parts.setdefault(SCRAPE, Part(SCRAPE, None, asked[0].document, src))
+    _add(
+        part,
+        "fromEndpoints",
+        endpoints((), accounts),
+        [{"method": "GET", "path": text} for text in spelled(Pattern("exact", path))],
+        port,
+        src,
+    )
+    context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **values)
+
+
 def _felt(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
     """The denies without which something else would be written: who is refused may be nobody that labels name."""
     left = list(denies)
@@ -364,6 +395,17 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
             port,
             piece.src,
             {**said, "feature": "authorization.source.principals"},
+            policy=policy,
+            peer=label(item),
+            workload=workload,
+        )
+    for item, workload in who.on_host:
+        context.note(
+            "MP278",
+            part.document,
+            port,
+            NOWHERE,
+            {"feature": "authorization.source.principals"},
             policy=policy,
             peer=label(item),
             workload=workload,

@@ -52,6 +52,16 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
     return wanted if not left else None
 
 
+def named(members: list[Effective]) -> tuple[Selector, Src]:
+    """The members by a label that all of them have; everything where they share none."""
+    keys = {key for item in members for key in item.workload.labels if all(key in other.workload.labels for other in members)}
+    for key in sorted(keys, key=lambda key: (key not in _NAMING, key)):
+        values = tuple(sorted({item.workload.labels[key] for item in members}))
+        src = frozenset(leaf for item in members for leaf in item.workload.labels_src((key,)))
+        return Selector.of({}, [Requirement(key, "In", values)]), src
+    return Selector(), NOWHERE
+
+
 def beside(selector: Selector, others: Iterable[Selector], members: list[Effective]) -> Selector:
     """The selector without the pods of others that the bundle does not show, as far as one label keeps them apart and takes no member."""
     more: list[Requirement] = []

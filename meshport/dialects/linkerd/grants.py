@@ -11,6 +11,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.output import Output
+from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.sets import Identities, Methods, Value, Values, label
@@ -127,17 +128,16 @@ def _who(pieces: list[Piece]) -> list[Identities]:
 
 def _scrape(context: Context, result: PortPlan) -> None:
     """Prometheus on a port that the policies close: a grant where --allow-scrape-from asks for it, else a finding."""
-    scraped = [member for member in context.region.members if _scrapes(member, result.port)]
+    scraped = [member for member in context.region.members if scrapes(member.workload, result.port)]
     if not scraped or (not result.closed and not result.strict):
         return
-    path = scraped[0].workload.annotations.get("prometheus.io/path") or "/metrics"
+    path, src = scraped_at(scraped[0].workload)
     said: dict[str, Any] = {
         "document": scraped[0].workload.document,
         "affects": context.affects(result.port),
         "explains": context.explains(result.port, "allow"),
     }
     shown: dict[str, Any] = {"workload": str(scraped[0].workload.ref), "port": result.port, "path": path}
-    src = frozenset(leaf for key, leaf in scraped[0].workload.annotation_src.items() if key.startswith("prometheus.io/"))
     if not context.options.allow_scrape_from:
         context.out.finding("MP232", feature="authorization.scrape", **said, **shown)
         return
@@ -148,15 +148,6 @@ def _scrape(context: Context, result: PortPlan) -> None:
     grant.routed.append((Peers(members, None), piece))
     result.grants.append(grant)
     context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **shown)
-
-
-def _scrapes(member: Effective, port: int) -> bool:
-    notes = member.workload.annotations
-    if notes.get("prometheus.io/scrape") != "true":
-        return False
-    stated = notes.get("prometheus.io/port")
-    first = next((item.number for item in member.workload.ports if item.protocol == "TCP"), None)
-    return (int(stated) if stated and stated.isdigit() else first) == port
 
 
 def _prune(grants: list[Grant]) -> None:
