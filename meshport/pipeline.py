@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_api.staying import stays
+from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
@@ -92,6 +93,8 @@ def convert(
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
+    if keeper is None and source is not target and governs(target):
+        leaving(have.egress, out)
     for fact in have.idle:
         out.ignore(fact.value, fact)
     places = misfits(out, options)

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshport.dialects.output import Output
 from meshport.findings import Affected, Finding
+from meshport.ir.authorization import Egress
 from meshport.ir.base import Fact
 
 
@@ -26,3 +27,21 @@ def report(
     return out.finding(
         code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
     )
+
+
+def leaving(egress: list[Egress], out: Output) -> None:
+    """Say that what leaves pods is restricted no more: one finding a policy, for all its rules."""
+    by_document: dict[int, list[Egress]] = {}
+    for item in egress:
+        by_document.setdefault(item.document, []).append(item)
+    for document, items in sorted(by_document.items()):
+        affects = tuple(dict.fromkeys(Affected(item.subject.value.namespace or None) for item in items))
+        out.finding(
+            "MP124",
+            *(fact for item in items for fact in (item.rules, item.subject)),
+            document=document,
+            disposition="dropped",
+            affects=affects,
+            feature="l4.egress",
+            policy=f"{out.bundle.documents[document].kind} {items[0].ref.value}",
+        )

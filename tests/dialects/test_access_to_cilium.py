@@ -225,8 +225,8 @@ def test_a_host_is_compared_as_it_was_sent_in_any_case() -> None:
 
 
 def test_addresses_take_nobody_inside_the_cluster_and_are_said_to() -> None:
-    result = convert(ISTIO + policy('{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {ipBlocks: ["203.0.113.0/24"]}}]}]}'))
-    assert policies(result)["users"]["ingress"] == [{"fromCIDRSet": [{"cidr": "203.0.113.0/24"}]}]
+    result = convert(ISTIO + policy('{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {ipBlocks: ["10.1.0.0/16"]}}]}]}'))
+    assert policies(result)["users"]["ingress"] == [{"fromCIDRSet": [{"cidr": "10.1.0.0/16"}]}]
     assert [one.effect for one in result.findings if one.code == "MP284"] == ["narrows"]
 
 
@@ -590,3 +590,10 @@ def test_looser_keeps_open_what_a_deny_that_cannot_be_said_would_close() -> None
     result = convert(ISTIO + rule, on_loss="looser")
     assert {"ports": [{"port": "0", "protocol": "TCP"}, *REST[2:]]} in policies(result)["no-a"]["ingress"][0]["toPorts"]
     assert "widens" in {one.effect for one in result.findings if one.severity == "error"}
+
+
+def test_addresses_that_no_pod_has_are_said_whole() -> None:
+    rules = 'action: ALLOW\n  rules: [{from: [{source: {ipBlocks: ["203.0.113.0/24"]}}]}]'
+    result = convert(ISTIO + WITHOUT_A_PATH.replace('action: DENY\n  rules: [{to: [{operation: {paths: ["PATH"]}}]}]', rules))
+    assert policies(result)["internal"]["ingress"] == [{"fromCIDRSet": [{"cidr": "203.0.113.0/24"}]}]
+    assert "MP284" not in codes(result)

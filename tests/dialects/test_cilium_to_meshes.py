@@ -175,3 +175,23 @@ def test_a_denied_range_closes_the_ports_that_nobody_declares_and_says_so() -> N
     assert (said.severity, said.effect) == ("warning", "narrows")
     assert [(one.namespace, one.workload, one.port) for one in said.affects] == [("shop", "api", None)]
     assert "(8080)" in said.message
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_egress_rules_that_go_are_one_finding_of_their_own(target: str) -> None:
+    policy = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: out, namespace: shop}
+spec:
+  endpointSelector: {}
+  egress:
+  - toEntities: [cluster]
+  - toFQDNs: [{matchName: api.stripe.com}]
+    toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+"""
+    result = meshport.convert(meshport.load_text(policy), source="cilium", target=target, keep_network_policy=False)
+    (finding,) = (item for item in result.findings if item.code == "MP124")
+    assert (finding.severity, finding.effect) == ("error", "widens")
+    assert not {"MP265", "MP901"} & {item.code for item in result.findings}
+    assert result.ledger.counts["unaccounted"] == 0

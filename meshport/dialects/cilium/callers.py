@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import glob_accepts, label
+from meshport.effective.sets import disjoint, glob_accepts, label
 from meshport.ir.authorization import Entity
 from meshport.ir.base import Ref
 from meshport.ir.world import World
@@ -36,7 +36,7 @@ class Callers:
     gateways: tuple[Any, ...] = ()  # gateways of the source without one successor
     outside: tuple[tuple[Any, str], ...] = ()  # identities that a pod outside the mesh carries by name, and that workload
     on_host: tuple[tuple[Any, str], ...] = ()  # identities whose only pods run on the host's network, and that workload
-    addresses: bool = False  # whether it admits by addresses, which never match a pod
+    addresses: tuple[str, ...] = ()  # networks that pods may have addresses of, which never match a pod here, or that come with an identity
 
     @property
     def nobody(self) -> bool:
@@ -98,7 +98,8 @@ def callers(piece: Piece, known: Known) -> Callers:
     if networks is not None:
         if who.include is None and not who.exclude:
             found.networks = [{"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks]
-        found.addresses = True
+        own = known.options.cluster_networks
+        found.addresses = tuple(str(item) for item in networks if not found.networks or not all(disjoint(item.cidr, cidr) for cidr in own))
         return found
     if who.everyone:
         found.anyone = True

@@ -416,10 +416,8 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
     if who.listed:
         context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
     if who.addresses:
-        networks = ", ".join(map(str, piece.where.networks() or ()))
-        context.note(
-            "MP284", part.document, port, piece.src, {**said, "feature": "authorization.source.ip-blocks"}, policy=policy, networks=networks
-        )
+        feature = {**said, "feature": "authorization.source.ip-blocks"}
+        context.note("MP284", part.document, port, piece.src, feature, policy=policy, networks=", ".join(who.addresses))
 
 
 def _label(part: Part) -> str:
