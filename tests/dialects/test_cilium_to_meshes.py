@@ -195,3 +195,32 @@ spec:
     assert (finding.severity, finding.effect) == ("error", "widens")
     assert not {"MP265", "MP901"} & {item.code for item in result.findings}
     assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_the_cluster_is_every_mesh_identity_for_linkerd() -> None:
+    result = meshport.convert(
+        meshport.load_text(
+            """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec:
+  selector: {matchLabels: {app: api}}
+  template:
+    metadata: {labels: {app: api}}
+    spec: {serviceAccountName: api, containers: [{name: c, image: x, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEntities: [cluster]}]}
+"""
+        ),
+        source="cilium",
+        target="linkerd",
+        keep_network_policy=False,
+    )
+    (named,) = (item.object["spec"] for item in result.manifests if item.object["kind"] == "MeshTLSAuthentication")
+    assert named == {"identities": ["*"]}
+    assert {"MP270"} <= {item.code for item in result.findings}
+    assert not {"MP201", "MP900"} & {item.code for item in result.findings}

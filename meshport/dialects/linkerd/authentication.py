@@ -22,6 +22,7 @@ from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 POLICY = "policy.linkerd.io/v1alpha1"
 ANY_NETWORK = "any-network"
 ANY_IDENTITY = "any-mesh-identity"
+CLUSTER = Entity("cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Peers:
     listed: str = ""  # how "all but some" or a pattern was said by a list of known peers: what it stood for
     foreign: tuple[Any, ...] = ()  # identities of trust domains that nobody here has
     gateways: tuple[Any, ...] = ()  # identities of the source's gateways, which the target does not run
+    cluster: bool = False  # whether the whole cluster was said as every mesh identity
 
 
 class NoPeers(ValueError):
@@ -53,7 +55,7 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
     passed: list[Any] = []
     if include is not None and not who.exclude:
         for item in include:
-            said = _local(item, options)
+            said = EVERYONE if item == CLUSTER else _local(item, options)
             if said is None:
                 foreign.append(item)
             elif isinstance(said, Identity) and said.exact and Ref(said.namespace or "", said.service_account or "") in gateways:
@@ -82,7 +84,8 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
         raise NoPeers(reason)
     if EVERYONE in members:
         members = {EVERYONE}
-    return Peers(tuple(sorted(members, key=str)), networks, listed, tuple(foreign), tuple(passed))
+    whole = include is not None and CLUSTER in include and not who.exclude
+    return Peers(tuple(sorted(members, key=str)), networks, listed, tuple(foreign), tuple(passed), whole)
 
 
 def _local(item: Any, options: Options) -> Any | None:

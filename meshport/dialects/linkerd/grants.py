@@ -263,6 +263,11 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         )
     if who.gateways:
         _left_out(context, "MP216", grant, port, piece.src, f"the gateway {label(who.gateways[0])} is not part of Linkerd", "approximated")
+    if who.cluster:
+        context.out.finding(
+            "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
+            explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant), port=port,
+        )  # fmt: skip
     if who.listed:
         context.out.finding(
             "MP203", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
