@@ -16,13 +16,28 @@ Old = Annotated[str, typer.Argument(metavar="OLD", help="The bundle as it is: a 
 New = Annotated[str, typer.Argument(metavar="NEW", help="The bundle to compare with it.", show_default=False)]
 
 Version = Annotated[bool, _o("--version", "-V", help="Print the version and leave.")]
-From = Annotated[str, _o("--from", metavar="MESH", help="The mesh to read: istio, linkerd, or auto.")]
-To = Annotated[str | None, _o("--to", metavar="MESH", help="The mesh to write for: istio, linkerd.", show_default=False)]
+From = Annotated[str, _o("--from", metavar="MESH", help="The mesh to read: istio, linkerd, cilium, gateway-api, smi, or auto.")]
+To = Annotated[
+    str | None,
+    _o(
+        "--to",
+        metavar="MESH",
+        help="The mesh to write for: istio, linkerd, cilium, gateway-api; the same as --from modernises.",
+        show_default=False,
+    ),
+]
 FromOld = Annotated[str, _o("--from", metavar="MESH", help="OLD's mesh.")]
 ToNew = Annotated[str, _o("--to", metavar="MESH", help="NEW's mesh.")]
 FromVersion = Annotated[str | None, _o("--from-version", metavar="X.Y", help="Release of the mesh read; default: the newest known.")]
 ToVersion = Annotated[str | None, _o("--to-version", metavar="X.Y", help="Release of the mesh written for; default: the newest known.")]
-DataPlane = Annotated[str | None, _o("--data-plane", metavar="KIND", help="With --to istio: sidecar (default) or ambient.")]
+DataPlane = Annotated[
+    str | None,
+    _o(
+        "--data-plane",
+        metavar="KIND",
+        help="With --to istio: sidecar (default) or ambient; with --to cilium: wireguard (default), ipsec or ztunnel.",
+    ),
+]
 Routes = Annotated[str | None, _o("--routes", metavar="API", help="native or gateway-api: what to prefer where the target has both.")]
 OnLoss = Annotated[
     str,
@@ -52,7 +67,11 @@ Subsets = Annotated[bool, _o("--subsets", help="Write subsets of a Service, not 
 PreserveDefaultRetries = Annotated[bool, _o("--preserve-default-retries", help="Write out the retries that the source does by itself.")]
 KeepNetworkPolicy = Annotated[
     bool | None,
-    _o("--keep-network-policy/--no-keep-network-policy", help="Keep NetworkPolicies beside the mesh's own.", show_default=False),
+    _o(
+        "--keep-network-policy/--no-keep-network-policy",
+        help="From cilium: let network policy stay in force beside the mesh (default), or replace it.",
+        show_default=False,
+    ),
 ]
 Output = Annotated[
     str | None, _o("--output", "-o", metavar="PATH", help="A folder, or a file ending in .yaml or .json; whole or not at all.")
