@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ def run(arguments: Sequence[str]) -> int:
     """The exit code of one command line."""
     from meshport.cli.app import app
 
+    gc.set_threshold(
+        100_000, 50, 100
+    )  # one run makes millions of objects that live to its end: looking for cycles among them costs a tenth of it
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name="meshport", standalone_mode=False)
         sys.stdout.flush()
