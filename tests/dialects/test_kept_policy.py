@@ -148,3 +148,10 @@ def test_handshakes_of_agents_are_the_meshs_now() -> None:
     result = convert(rules)
     assert kept(result) == [{"fromEndpoints": [{"matchLabels": {"app": "pay"}}]}]
     assert policy(result)["rules"] == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/pay"]}}]}]
+
+
+def test_ports_of_a_range_that_nobody_declares_are_said_to_be_refused() -> None:
+    rules = '  ingress:\n  - toPorts: [{ports: [{port: "7000", endPort: 8080, protocol: TCP}]}]\n'
+    result = convert(rules, "linkerd")
+    assert [finding.effect for finding in result.findings if finding.code == "MP206"] == ["narrows"]
+    assert sound(result)

@@ -304,10 +304,20 @@ def _server_grant(
 # -- what a person has to know
 
 
+def _ranged(rule: Rule) -> bool:
+    """Whether a rule holds on a range of ports, of which only the known ones get a Server."""
+    facts = [fact for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
+    return any(isinstance(fact.value, tuple) and 0 < fact.value[0] < fact.value[1] for fact in facts)
+
+
 def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) -> None:
     first = context.region.first
     holding = first.allows or (*first.denies, *first.customs)
-    broad = [policy for policy in holding if policy.port is None and any(on_any_port(rule) for rule in policy.rules)]
+    broad = [
+        policy
+        for policy in holding
+        if policy.port is None and any(on_any_port(rule) or (policy.action.value == "allow" and _ranged(rule)) for rule in policy.rules)
+    ]
     opened = admitted_anywhere(first, context.options.cluster_networks) if first.allows else None
     if broad and not (opened is not None and opened[2]):
         context.out.finding(
