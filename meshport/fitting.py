@@ -139,8 +139,9 @@ def _take_out(obj: Obj, path: Path) -> None:
     for known, src in obj.sources.items():
         if known[: end + 1] == path[: end + 1]:
             continue
-        if isinstance(last, int) and known[:end] == path[:end] and len(known) > end and isinstance(known[end], int) and known[end] > last:  # type: ignore[operator]
-            known = (*known[:end], known[end] - 1, *known[end + 1 :])  # type: ignore[operator]
+        place = known[end] if known[:end] == path[:end] and len(known) > end else None
+        if isinstance(last, int) and isinstance(place, int) and place > last:  # what stood behind it in the list moves up
+            known = (*known[:end], place - 1, *known[end + 1 :])
         kept[known] = src
     obj.sources = kept
 

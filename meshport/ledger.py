@@ -74,7 +74,7 @@ class Account:
 
 def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[int]) -> Account:
     """The disposition of every counted leaf."""
-    reached = _reached(out)
+    reached = out.written()
     installed = {leaf for item in out.installs.values() for leaf in item.src} | {leaf for src in out.commands.values() for leaf in src}
     said: dict[int, set[str]] = {}
     for finding in findings:
@@ -92,14 +92,6 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             if reason:
                 result.reasons[leaf] = reason
     return result
-
-
-def _reached(out: Output) -> set[int]:
-    found: set[int] = set()
-    for obj in out.objects.values():
-        for src in obj.sources.values():
-            found |= src
-    return found
 
 
 def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]) -> tuple[str, str]:

@@ -223,13 +223,7 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
     """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
 
     Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
-    reached: set[int] = set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
-    for obj in out.objects.values():
-        for src in obj.sources.values():
-            reached |= src
-    for finding in out.findings:
-        if finding.disposition is not None:
-            reached.update(finding.leaves)
+    reached = out.reached() | set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
     for install in out.installs.values():
         reached |= install.src
     for src in out.commands.values():

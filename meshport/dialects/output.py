@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import naming
 from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.mapping.bound import leaves_below
@@ -150,6 +151,10 @@ class Output:
             return True
         return self.bundle_object(group, kind, ref) is not None
 
+    def free(self, api: str, kind: str, namespace: str, wanted: str) -> str:
+        """The name wanted, or the first with a number behind it that no object has."""
+        return naming.unique(wanted, lambda name: self.taken(api, kind, Ref(namespace, name)))
+
     def bundle_object(self, group: str, kind: str, ref: Ref) -> int | None:
         """The input document of this name; None where the bundle has none."""
         return self._index().get((group, kind, ref))
@@ -205,6 +210,14 @@ class Output:
         self.removed.add(number)
         document = self.bundle.documents[number]
         self.removals.append(Removal(document.api_version, document.kind, Ref(document.namespace or "", document.name), reason, number))
+
+    def written(self) -> set[int]:
+        """The leaves that reached an object."""
+        return {leaf for obj in self.objects.values() for src in obj.sources.values() for leaf in src}
+
+    def reached(self) -> set[int]:
+        """The leaves that reached an object, or that a finding says the fate of."""
+        return self.written() | {leaf for finding in self.findings if finding.disposition is not None for leaf in finding.leaves}
 
     # -- what is not written
 

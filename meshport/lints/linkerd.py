@@ -36,8 +36,8 @@ def _budget(review: Review, profile: Manifest) -> None:
     """A budget limits retries; only isRetryable asks for one."""
     if any(item.get("isRetryable") is True for _, item in _routes(profile)):
         return
-    places = [("spec", "retryBudget")] if profile.get("spec", "retryBudget") is not None else []
-    places += [(*path, "retryBudget") for path, item in _routes(profile) if "retryBudget" in item]  # type: ignore[misc]
+    places: list[tuple[str | int, ...]] = [("spec", "retryBudget")] if profile.get("spec", "retryBudget") is not None else []
+    places += [(*path, "retryBudget") for path, item in _routes(profile) if "retryBudget" in item]
     if places:
         review.say("MP050", profile, *places)
 

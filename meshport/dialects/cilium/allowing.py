@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshport.dialects import inbound_policy
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying
 from meshport.dialects.cilium.callers import Known
@@ -352,41 +353,29 @@ def _on_host(out: Output, region: Region) -> None:
                 affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in region.members),
                 workloads=", ".join(str(item.workload.ref) for item in region.members),
             )  # fmt: skip
+    reached = out.written()
     for item in (region.first, closing(region.first)):
         for policy in (*item.allows, *item.denies):
-            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
             out.ignore("selects only pods of the host's network, where neither mesh reads it", policy.sources - reached)
 
 
 def _outside(out: Output, region: Region) -> None:
     """Policies on pods outside the mesh do nothing; that they select them is what keeps the written ones away."""
+    reached = out.written()
     for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _without_effect(out: Output, access: Access) -> None:
     """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
-    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    reached = out.reached()
     for item in access.workloads:
         for policy in (*item.allows, *item.opened):
             out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
         for policy in (*item.denies, *item.customs):
             out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
     if out.source == "linkerd":
-        inbound = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
-        for document in out.bundle.documents:
-            routes = document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)
-            if routes or (document.group == "policy.linkerd.io" and document.kind in inbound):
-                rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
-                out.ignore("what the other objects for these pods come to is the same without it", rest)
-
-
-def _on_server(value: dict[str, Any]) -> bool:
-    spec = value.get("spec")
-    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
-    return isinstance(parents, list) and bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
+        inbound_policy.without_effect(out, reached)
 
 
 __all__ = ["BYPASS", "lower", "name", "ranges"]

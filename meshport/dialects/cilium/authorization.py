@@ -15,6 +15,7 @@ from meshport.dialects.cilium.allowing import lower
 from meshport.dialects.cilium.peers import Alternative, Peers, matches, take_apart
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
+from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.ir.authorization import IDENTITY, Condition, Egress, Entity, Policy, Rule, is_http
 from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
@@ -65,15 +66,15 @@ def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> dict[str
 
 def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, options: Options, ir: IR) -> None:
     root = Cursor.root(bound, number)
-    specs = [place for place in (root.at("spec"), *root.each("specs")) if place]
-    whole = tuple(Fact(None, place.src, "authorization.rule") for place in specs)
-    reasons = [reason for place in specs if (reason := refused(place.value, clusterwide=clusterwide))]
-    if reasons or not specs:
+    places = [place for _, place in specs(root) if place]
+    whole = tuple(Fact(None, place.src, "authorization.rule") for place in places)
+    reasons = [reason for place in places if (reason := refused(place.value, clusterwide=clusterwide))]
+    if reasons or not places:
         what = reasons[0] if reasons else "it has neither spec nor specs"
         ir.losses.append(Loss("MP015", whole or (root.ref(),), number, {"what": what}))
         return
     home = None if clusterwide else root.document.namespace or options.default_namespace
-    for place in specs:
+    for place in places:
         if place.at("nodeSelector"):
             ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
             continue

@@ -135,7 +135,7 @@ def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
 def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Options) -> None:
     """The policy of one rule in one namespace."""
     name = "egress" if rule.selector.value.everything else naming.name("egress", rule.ref.value.name)
-    name = naming.unique(name, lambda wanted: out.taken(API, KIND, Ref(namespace, wanted)))
+    name = out.free(API, KIND, namespace, name)
     obj = out.object(API, KIND, Ref(namespace, name), owner=rule.document, group="egress", rank=50)
     because = gather(rule.refuses, rule.place)
     _subject(obj, namespace, rule, ir, out)
@@ -257,13 +257,7 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output) -> Non
 
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
-    reached = set(out.implied) | set(out.irrelevant)
-    for obj in out.objects.values():
-        for src in obj.sources.values():
-            reached |= src
-    for finding in out.findings:
-        if finding.disposition is not None:
-            reached.update(finding.leaves)
+    reached = out.reached() | set(out.implied) | set(out.irrelevant)
     for outside in ir.outside:
         if not outside.hosts and outside.services:
             continue

@@ -14,11 +14,12 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.peers import NAMESPACE
+from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
 from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
@@ -87,10 +88,7 @@ class Kept:
         document = self.bound.bundle.documents[self.number]
         gone: set[int] = set()
         changed = False
-        for base, spec in (
-            *([(("spec",), root.at("spec"))] if root.at("spec") else []),
-            *((("specs", position), place) for position, place in enumerate(root.each("specs"))),
-        ):
+        for base, spec in specs(root):
             for direction in ("ingress", "egress"):
                 rules = spec.each(direction)
                 made = [part for rule in rules for part in self._rule(rule, direction, gone)]
@@ -100,26 +98,16 @@ class Kept:
                     obj.set(path, made or [{}], spec.at(direction).src - gone)
                     changed = True
         whole = frozenset(range(document.first, document.first + document.count))
-        stripped = self._stripped(root)
+        stripped = self._http(root) if changed else NOWHERE  # what the kept copy does not have any more, and the mesh says
         if changed:
             self.out.change(self.number).note("kept beside the mesh, which says its HTTP rules and its peers' identities")
         else:
             self.out.staying.add(self.number)
         self.out.imply(STAYS, whole - gone - stripped)
 
-    def _stripped(self, root: Cursor) -> Src:
-        """The leaves of HTTP rules that the kept copy does not have any more."""
-        if (obj := self.out.objects.get(self._key())) is None:
-            return NOWHERE
-        return self._http(root) if obj.changed == self.number else NOWHERE
-
-    def _key(self) -> tuple[str, str, Ref]:
-        document = self.bound.bundle.documents[self.number]
-        return document.group, document.kind, Ref(document.namespace or "", document.name)
-
     def _http(self, root: Cursor) -> Src:
         src: set[int] = set()
-        for spec in (root.at("spec"), *root.each("specs")):
+        for _, spec in specs(root):
             for direction in ("ingress", "egress"):
                 for rule in spec.each(direction):
                     if self._meshed(rule, direction):

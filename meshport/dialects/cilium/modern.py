@@ -8,11 +8,11 @@ https://docs.cilium.io/en/stable/operations/upgrade/
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.effective.subjects import access as access_subject
@@ -71,7 +71,7 @@ class Policy:
 
     def write(self) -> None:
         release, source = version_key(self.options.target_version), version_key(self.options.source_version)
-        for base, place in self._specs():
+        for base, place in specs(Cursor.root(self.bound, self.number)):
             for direction in DIRECTIONS:
                 rules = place.each(direction)
                 if not rules:
@@ -92,13 +92,6 @@ class Policy:
                     self._replace((*base, direction), left or [{}], place.at(direction).src)
         self._said()
         self._authentication()
-
-    def _specs(self) -> Iterator[tuple[Path, Cursor]]:
-        root = Cursor.root(self.bound, self.number)
-        if root.at("spec"):
-            yield ("spec",), root.at("spec")
-        for position, place in enumerate(root.each("specs")):
-            yield ("specs", position), place
 
     def _replace(self, path: Path, value: list[Any], src: Src) -> None:
         """Another list of rules. An empty one would be refused; `[{}]` allows nobody, as a rule taken away does."""
@@ -161,7 +154,7 @@ class Policy:
 
     def _ports(self) -> set[int]:
         found = set()
-        for _, place in self._specs():
+        for _, place in specs(Cursor.root(self.bound, self.number)):
             for direction in DIRECTIONS:
                 for rule in place.each(direction):
                     for entry in rule.each("toPorts"):
@@ -185,7 +178,7 @@ class Policy:
         if version_key(self.options.target_version) < (1, 20):
             return
         src: set[int] = set()
-        for _, place in self._specs():
+        for _, place in specs(Cursor.root(self.bound, self.number)):
             for direction in DIRECTIONS:
                 for rule in place.each(direction):
                     if rule.at("authentication", "mode").value == "required":

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from meshport.dialects.cilium.peers import ENTITIES
+from meshport.effective.sets import covers
 from meshport.values.language import Language
 from meshport.values.problems import LanguageTooLarge, ValueProblem
 
@@ -79,13 +80,11 @@ def _cidr_set(entry: dict[str, Any]) -> Iterator[str]:
     if not _is_cidr(cidr):
         yield f"{cidr!r} is no CIDR"
         return
-    outer = ip_network(str(cidr), strict=False)
     for item in _items(entry.get("except")):
         if not _is_cidr(item):
             yield f"{item!r} is no CIDR"
             continue
-        inner = ip_network(str(item), strict=False)
-        if inner.version != outer.version or not inner.subnet_of(outer):  # type: ignore[arg-type]
+        if not covers(str(cidr), str(item)):
             yield f"the exception {item} does not lie in {cidr}"
 
 

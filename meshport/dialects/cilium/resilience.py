@@ -15,7 +15,6 @@ from meshport.dialects.cilium import envoy
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.losses import report
-from meshport.dialects.naming import unique
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -335,7 +334,7 @@ def _write(wanted: Wanted, out: Output) -> None:
     policies = [policy for policy in (wanted.whole, *wanted.ports.values()) if policy is not None]
     ports = [port for port in service.ports if port.protocol == "TCP" and wanted.of(port) is not None]
     because = [policy.host for policy in policies]
-    spelled = unique(f"{service.ref.name}-meshport", lambda name: out.taken(API, KIND, Ref(service.ref.namespace, name)))
+    spelled = out.free(API, KIND, service.ref.namespace, f"{service.ref.name}-meshport")
     ref = Ref(service.ref.namespace, spelled)
     group = f"service {service.ref.name}"
     obj = out.object(API, KIND, ref, owner=policies[0].document, group=group, rank=36, because=gather(because))

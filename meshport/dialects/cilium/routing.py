@@ -49,8 +49,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 def _left_over(ir: IR, out: Output) -> None:
     """What the source's own gateways and routes say that nothing written says: their hosts and workloads where no rule or listener was left."""
-    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
-    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    reached = out.reached()
     reached |= {*out.implied, *out.irrelevant}
     parts: dict[int, Src] = {}
     for gateway in ir.gateways:

@@ -6,6 +6,7 @@ A route is ranked by whoever reads it, so matches are tightened until ranking ch
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,7 +41,7 @@ Entry = tuple[RouteRule, list[Target], list[RouteMatch]]
 
 
 @dataclass(slots=True)
-class RouteLowering:
+class RouteLowering(ABC):
     """One set of rules on its way into HTTPRoutes on a Service.
 
     What differs between those who read the routes is a method or a constant of a subclass: the version of the API, how the parent is named,
@@ -77,9 +78,9 @@ class RouteLowering:
         """The codes that a redirect may answer with."""
         return CODES
 
+    @abstractmethod
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         """For each rule of a first-match list the matches with which the reader chooses as the list does."""
-        raise NotImplementedError
 
     @property
     def affects(self) -> tuple[Affected, ...]:
@@ -292,14 +293,15 @@ class RouteLowering:
                 parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if isinstance(fact.value, str) else fact))
         return Filter(item.kind, tuple(parts))
 
+    @abstractmethod
     def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
         """`timeout` and `retry` of the rule as far as the reader of the routes has them."""
-        raise NotImplementedError
 
     def annotations(self, rule: RouteRule, reasons: list[RouteRule] | None = None) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
         return {}
 
+    @abstractmethod
     def silent(self) -> None:
         """Say what becomes of what the source does unasked, for rules that say nothing of retries."""
 
@@ -529,6 +531,7 @@ class RouteLowering:
         """Whether the parent is named with its port."""
         return True
 
+    @abstractmethod
     def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
         """Write what a rule has beside matches, filters, backends and the timeout of the request."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.dialects import protocols
+from meshport.dialects import inbound_policy, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
@@ -27,7 +27,6 @@ from meshport.ir.model import IR
 
 SECURITY = "security.istio.io/v1"
 OPEN = ("all-unauthenticated", "audit")
-_INBOUND = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication", "HTTPRoute")
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -50,7 +49,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     _without_workloads(ir, out, options, access, taken)
     write_transport(ir, out, access, drafts)
     _probes(out, options, access)
-    _without_effect(out)
+    inbound_policy.without_effect(out, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:
@@ -72,23 +71,6 @@ def _probes(out: Output, options: Options, access: Access) -> None:
                     explains=frozenset(((access_subject(item.workload.ref, port), "allow"),)),
                     feature="authorization.probe", workload=str(item.workload.ref), port=port,
                 )  # fmt: skip
-
-
-def _without_effect(out: Output) -> None:
-    """Parts of inbound policy that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
-    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
-    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
-    for document in out.bundle.documents:
-        inbound = document.group == "policy.linkerd.io" and document.kind in _INBOUND
-        if inbound or (document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)):
-            rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
-            out.ignore("what the other objects for these pods come to is the same without it", rest)
-
-
-def _on_server(value: dict[str, Any]) -> bool:
-    spec = value.get("spec")
-    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
-    return isinstance(parents, list) and bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
 
 
 # -- namespaces

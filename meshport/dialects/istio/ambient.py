@@ -208,7 +208,7 @@ def _gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | No
         there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
         src = sources(*(behind[ref] for ref in services))
         fresh = [ref for ref in services if stood is None or ref not in stood.behind]
-        name = there[0] if there else naming.unique("waypoint", lambda text, home=namespace: _taken(ir, out, Ref(home, text)))  # type: ignore[misc]
+        name = there[0] if there else _free(ir, out, namespace)
         names[namespace] = name
         if not there:
             obj = out.object("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name), owner=None, rank=15, because=src)
@@ -229,14 +229,17 @@ def _gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | No
     return names
 
 
-def _taken(ir: IR, out: Output, ref: Ref) -> bool:
-    """Whether a waypoint of this name would meet something: its controller makes a Deployment, a Service and an account of the same name."""
+def _free(ir: IR, out: Output, namespace: str) -> str:
+    """A name for a waypoint that meets nothing: its controller makes a Deployment, a Service and an account of the same name."""
     others = {workload.ref for workload in ir.world.workloads} | {
         Ref(item.ref.namespace, item.account.value) for item in ir.world.workloads
     }
-    return (
-        out.taken("gateway.networking.k8s.io/v1", "Gateway", ref) or ref in others or ref in ir.world.services or ref in ir.world.accounts
-    )
+    others |= {*ir.world.services, *ir.world.accounts}
+
+    def taken(name: str) -> bool:
+        return out.taken("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name)) or Ref(namespace, name) in others
+
+    return naming.unique("waypoint", taken)
 
 
 # -- what is written
@@ -476,7 +479,7 @@ class _Writer:
         owner = (
             entry.document if entry.document is not None else entry.obj.origins[0] if entry.obj is not None and entry.obj.origins else None
         )
-        free = naming.unique(name, lambda text: self.out.taken(SECURITY, "AuthorizationPolicy", Ref(home, text)))
+        free = self.out.free(SECURITY, "AuthorizationPolicy", home, name)
         group = entry.obj.group if entry.obj is not None else ""
         made = self.out.object(SECURITY, "AuthorizationPolicy", Ref(home, free), owner=owner, group=group, rank=42, because=because)
         for key, value in spec.items():

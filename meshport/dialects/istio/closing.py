@@ -107,8 +107,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
 
 def _without_effect(ir: IR, out: Output) -> None:
     """Parts of policies that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
-    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    reached = out.reached()
     for policy in ir.policies:
         out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
 
@@ -174,7 +173,7 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
         label_ = policy.ref.value.name + (
             "-deny" if deny and any(item.document == policy.document and item.action.value == "allow" for item in work.ir.policies) else ""
         )
-        spelled = unique(label_, lambda name, known=names: name in known)  # type: ignore[misc]
+        spelled = unique(label_, names.__contains__)
         names.add(spelled)
         because = policy.ref.src | policy.subject.src
         obj = out.object(API, KIND, Ref(space, spelled), owner=policy.document, group=f"policy {spelled}", rank=41, because=because)

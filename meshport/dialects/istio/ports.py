@@ -58,9 +58,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for policy in ir.policies:
         if policy.protocol is not None:
             out.imply("the port is detected or named as this", policy.protocol)
+    reached = out.written()
     for setting in ir.ports:
         if setting.kind == "opaque":
-            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
             if setting.on == "workload":
                 out.ignore("the Services in front of these ports say so themselves, or there is none", setting.ranges.src - reached)
             out.imply("the Service ports are said to be opaque anyway", setting.ranges)

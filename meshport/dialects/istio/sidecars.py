@@ -269,7 +269,7 @@ class _Policies:
                 continue
             name = naming.name(document.name, one.service.name)
             space = one.pods.namespace
-            free = naming.unique(name, lambda text, space=space: self.out.taken(SECURITY, document.kind, Ref(space, text)))  # type: ignore[misc]
+            free = self.out.free(SECURITY, document.kind, space, name)
             made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=41, because=because)
             made.set(("spec", "selector", "matchLabels"), labels, because)
             for key in ("action", "provider"):
@@ -329,7 +329,7 @@ class _Policies:
             src = self._src(number) | self.ir.world.services[one.service].src
             name = naming.name(document.name, one.service.name)
             space = one.pods.namespace
-            free = naming.unique(name, lambda text, space=space: self.out.taken(SECURITY, document.kind, Ref(space, text)))  # type: ignore[misc]
+            free = self.out.free(SECURITY, document.kind, space, name)
             made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=42, because=src)
             made.set(("spec", "selector", "matchLabels"), dict(one.pods.selector.labels), src)
             made.set(("spec", "action"), "ALLOW", src)

@@ -49,9 +49,9 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     _open_probes(ir, out, access, options)
     other_protocols.report(ir, out)
     _without_effect(out, access)
+    reached = out.written()
     for policy in ir.policies:
         if not policy.rules and policy.subject.value.selector.everything and not access.world.selected(policy.subject.value):
-            reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
             out.ignore("there is no pod in the mesh that it could close", policy.sources - reached)
 
 
@@ -80,8 +80,7 @@ def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
 
 def _without_effect(out: Output, access: Access) -> None:
     """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
-    reached |= {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    reached = out.reached()
     for item in access.workloads:
         for policy in (*item.allows, *item.opened):
             out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
@@ -355,8 +354,8 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
 
 def _outside(region: Region, out: Output) -> None:
     """Policies on pods outside the mesh do nothing, there or here."""
+    reached = out.written()
     for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        reached = {leaf for obj in out.objects.values() for src in obj.sources.values() for leaf in src}
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 

@@ -291,7 +291,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
     seen = [outside for outside in ir.outside if outside.hosts and _seen(outside, namespace, deciding)]
     if not rules and not any(_routable(outside) for outside in seen):
         return
-    name = naming.unique("egress", lambda wanted: out.taken(API, "EgressNetwork", Ref(namespace, wanted)))
+    name = out.free(API, "EgressNetwork", namespace, "egress")
     owner = deciding[0].document if deciding else seen[0].document
     network = out.object(API, "EgressNetwork", Ref(namespace, name), owner=owner, group="egress", rank=50)
     because = gather(*((rule.refuses, rule.place) for rule in deciding)) or gather(seen[0].hosts, seen[0].ref)
@@ -427,7 +427,7 @@ def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: st
     kind, api, namespace = KINDS[protocol], APIS[protocol], home.namespace
     own = outside.ref.value
     parts = (own.name, str(port.number.value)) if own.namespace == namespace else (own.namespace, own.name, str(port.number.value))
-    name = naming.unique(naming.name(*parts), lambda wanted: home.out.taken(api, kind, Ref(namespace, wanted)))
+    name = home.out.free(api, kind, namespace, naming.name(*parts))
     obj = home.out.object(api, kind, Ref(namespace, name), owner=outside.document, group="egress", rank=53, because=outside.ref)
     parent = ("spec", "parentRefs", 0)
     obj.set((*parent, "group"), "policy.linkerd.io", port.protocol, outside.ref)
@@ -452,10 +452,7 @@ def _leftovers(outside: Outside, ruled: set[str], out: Output) -> None:
         for fact in outside.addresses:
             out.ignore("HTTP and TLS are told by name in both meshes", fact)
     every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution)
-    reached = set(out.implied) | set(out.irrelevant)
-    for obj in out.objects.values():
-        for src in obj.sources.values():
-            reached |= src
+    reached = out.written() | set(out.implied) | set(out.irrelevant)
     for finding in out.findings:
         reached.update(finding.leaves)
     left = frozenset(every - reached)

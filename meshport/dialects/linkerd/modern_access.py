@@ -12,7 +12,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.authentication import POLICY, shared
-from meshport.dialects.naming import name, unique
+from meshport.dialects.naming import name
 from meshport.dialects.output import Output
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -71,7 +71,7 @@ def _one(w: _Writing) -> None:
     names = []
     for server, src in servers:
         wanted = w.here.name if len(servers) == 1 else name(w.here.name, server.name)
-        called = unique(wanted, lambda text: w.out.taken(POLICY, "AuthorizationPolicy", Ref(w.here.namespace, text)))
+        called = w.out.free(POLICY, "AuthorizationPolicy", w.here.namespace, wanted)
         obj = w.out.object(
             POLICY, "AuthorizationPolicy", Ref(w.here.namespace, called), owner=w.number, group=f"server {server.name}", because=w.src
         )
@@ -120,7 +120,7 @@ def _identities(w: _Writing, spec: Cursor) -> list[tuple[dict[str, str], Src]]:
         ref, src = accounts[0]
         return [({"kind": "ServiceAccount", "name": ref.name, "namespace": ref.namespace}, src)]
     src = sources(*(item for _, item in (*written, *accounts)))
-    called = unique(w.here.name, lambda text: w.out.taken(POLICY, "MeshTLSAuthentication", Ref(w.here.namespace, text)))
+    called = w.out.free(POLICY, "MeshTLSAuthentication", w.here.namespace, w.here.name)
     obj = w.out.object(POLICY, "MeshTLSAuthentication", Ref(w.here.namespace, called), owner=w.number, rank=40, because=w.src)
     if not written:
         for position, (ref, leaves) in enumerate(accounts):
@@ -143,7 +143,7 @@ def _networks(w: _Writing, spec: Cursor) -> tuple[dict[str, str], Src]:
     client = spec.at("client")
     listed = client.each("networks")
     if listed:
-        label = unique(w.here.name, lambda text: w.out.taken(POLICY, "NetworkAuthentication", Ref(w.here.namespace, text)))
+        label = w.out.free(POLICY, "NetworkAuthentication", w.here.namespace, w.here.name)
         obj = w.out.object(POLICY, "NetworkAuthentication", Ref(w.here.namespace, label), owner=w.number, rank=40, because=w.src)
         for position, item in enumerate(listed):
             for key, place in item.items():

@@ -14,7 +14,6 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.writing import plain_path
 from meshport.dialects.linkerd.routes import route_api
-from meshport.dialects.naming import unique
 from meshport.dialects.output import Obj, Output, Path
 from meshport.findings import Affected
 from meshport.ir.base import Ref
@@ -124,7 +123,7 @@ def _move(bound: Bound, out: Output, options: Options, number: int) -> None:
     root = Cursor.root(bound, number)
     home = Ref(document.namespace or "", document.name)
     api = route_api(options.target_version) or f"{GATEWAY}/v1"
-    called = unique(home.name, lambda text: out.taken(api, "HTTPRoute", Ref(home.namespace, text)))
+    called = out.free(api, "HTTPRoute", home.namespace, home.name)
     origin = root.at("apiVersion").src
     obj = out.object(api, "HTTPRoute", Ref(home.namespace, called), owner=number, group=f"route {called}", rank=45, because=root.ref())
     for what in ("labels", "annotations"):

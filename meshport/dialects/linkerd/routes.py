@@ -11,6 +11,7 @@ from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY, RouteLoweri
 from meshport.dialects.gateway_api.ranking import ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import Target
 from meshport.dialects.linkerd.resilience import retry_annotations
+from meshport.dialects.output import Obj
 from meshport.ir.base import Fact, Ref
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, gather
@@ -120,6 +121,9 @@ class Lowering(RouteLowering):
             already[0].explains |= self.explained("retries")
         else:
             self.say(code, aspects=("retries",), disposition=None, service=str(self.service.ref))
+
+    def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
+        """Nothing more: what a rule has beside stands in annotations of the object."""
 
     def annotations(self, rule: RouteRule, reasons: list[RouteRule] | None = None) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
