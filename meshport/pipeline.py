@@ -4,7 +4,7 @@ compared with what was meant."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Canonical, Change, changes, sides
@@ -16,7 +16,7 @@ from meshport.documents import Bundle, Document, load_objects
 from meshport.findings import Affected, Finding, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
-from meshport.ir.model import IR, ByLabel, Loss
+from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account
 from meshport.lints import lints, mistakes
@@ -89,7 +89,7 @@ def convert(
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
-    _losses(have.losses, out, options.source == options.target)
+    _losses(have, out, options.source == options.target)
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
@@ -187,17 +187,23 @@ def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
 # -- what the lowering left
 
 
-def _losses(losses: list[Loss], out: Output, own: bool) -> None:
+def _losses(have: IR, out: Output, own: bool) -> None:
     """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
-    for loss in losses:
+    read = {item.document for item in (*have.policies, *have.egress)}
+    for loss in have.losses:
         if own and loss.code in _ABROAD:
             continue
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         affects = (Affected(document.namespace),) if document.namespace else ()
+        if loss.code in _STAYING and loss.document not in read:
+            out.staying.add(loss.document)
+            out.imply("stays with the source mesh, which goes on reading it", frozenset(range(document.first, document.first + document.count)))
+            out.finding(loss.code, *loss.facts, document=loss.document, disposition=None, affects=affects, object=named(document))
+            continue
         disposition = _BECOMES.get(loss.code, "dropped")
         values: dict[str, Any] = {
-            "object": f"{document.kind} {Ref(document.namespace or '', document.name)}",
+            "object": named(document),
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
@@ -209,13 +215,21 @@ def _losses(losses: list[Loss], out: Output, own: bool) -> None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
 
+def named(document: Document) -> str:
+    """A document by its kind and name."""
+    return f"{document.kind} {Ref(document.namespace or '', document.name)}"
+
+
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None,
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 
-_ABROAD = {"MP212", "MP221", "MP225", "MP235", "MP705"}
+_STAYING = {"MP120", "MP296"}
+"""Losses of documents that no mesh can take over, so that they are not to be deleted."""
+
+_ABROAD = {"MP120", "MP121", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 
@@ -252,8 +266,9 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
             continue
         if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
             if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
-                named = f"{document.kind} {Ref(document.namespace or '', document.name)}"
-                out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named, what=known.title)
+                out.finding(
+                    "MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title
+                )
             continue
         value = bound.bundle.value(leaves[0])
         out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
@@ -553,7 +568,7 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
     losses = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
-    _losses(losses, out, False)
+    _losses(replace(ir, losses=losses), out, False)
     said = [*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options), *mistakes(ir, bound, options)]
     found = _settled(ordered(said), bound)
     return [finding for finding in found if chosen.concerns(finding)]

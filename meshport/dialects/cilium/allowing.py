@@ -374,6 +374,7 @@ def _without_effect(out: Output, access: Access) -> None:
             out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
         for policy in (*item.denies, *item.customs):
             out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
+        out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":
         inbound_policy.without_effect(out, reached)
 

@@ -7,7 +7,7 @@ demanded together, and a deny goes before every allow. TCP is judged; what a rul
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from meshport.dialects import installation
 from meshport.dialects.base import Options
@@ -78,35 +78,50 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, options:
         if place.at("nodeSelector"):
             ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
             continue
-        subjects = _subjects(place, root, home, peers)
-        if subjects is None:
-            ir.losses.append(Loss("MP121", (Fact(place.at("endpointSelector").value, place.src),), number))
-            continue
-        for subject in subjects:
+        found = _subjects(place, root, home, peers)
+        if found.code:
+            selector = place.at("endpointSelector")
+            ir.losses.append(Loss(found.code, (Fact(selector.value, place.src if found.code == "MP296" else selector.src),), number))
+        for subject in found.pods:
+            if found.code == "MP121" and options.on_loss == "looser":
+                continue
+            first = len(ir.policies)
             _rule_set(place, root, subject, home, peers, ir, _since("1.18", bound))
+            if found.code == "MP121":  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
+                ir.policies[first:] = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
 
 
-def _subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> list[Fact[PodSet]] | None:
-    """The pods that a rule selects, as sets by namespace and labels; None where no labels of their own tell them from others."""
+@dataclass(slots=True)
+class Selected:
+    """The pods that a rule selects, as sets by namespace and labels; and the loss where these are not just those (`MP121`: more of them)."""
+
+    pods: list[Fact[PodSet]]
+    code: str = ""
+
+
+def _subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> Selected:
+    """The sets of pods; none for endpoints that are no pods, or where the bundle does not show the namespaces or accounts that are meant."""
     selector = spec.selector("endpointSelector")
     src = selector.src | root.at("metadata", "namespace").src
     chosen = take_apart(selector.value)
     if chosen.reserved or chosen.foreign:
-        return []
+        return Selected([], "MP296")
     spaces = [home] if home is not None else peers.namespaces(chosen, None)
     own = Selector.of({}, chosen.pod)
     if not chosen.account:
-        return [Fact(PodSet(space, own), src, "authorization.subject") for space in ([""] if spaces is None else spaces)]
+        if spaces == []:
+            return Selected([], "MP297")
+        return Selected([Fact(PodSet(space, own), src, "authorization.subject") for space in ([""] if spaces is None else spaces)])
     found: list[Fact[PodSet]] = []
+    more = False
     for workload in peers.world.workloads:
         if (spaces is not None and workload.ref.namespace not in spaces) or not matches(chosen, workload):
             continue
         pods = PodSet(workload.ref.namespace, Selector.of(workload.labels))
-        if not workload.labels or any(not matches(chosen, other) for other in peers.world.selected(pods)):
-            return None
+        more = more or any(not matches(chosen, other) for other in peers.world.selected(pods))
         if all(fact.value != pods for fact in found):
             found.append(Fact(pods, src | workload.labels_src(workload.labels) | workload.account.src, "authorization.subject"))
-    return found or None
+    return Selected(found, "MP121" if more else "" if found else "MP297")
 
 
 def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, ir: IR, wide: bool) -> None:

@@ -27,6 +27,10 @@ from meshport.values.identities import EVERYONE
 
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 IN_MESH = ("all", "cluster")  # entities that hold pods
+UNSEEN = ("MP121", "MP297")
+"""Losses of policies for pods that the bundle does not show, or not tell from others."""
+BEYOND = ("MP120", "MP296")
+"""Losses of policies for nodes, and for endpoints that are no pods."""
 STAYS = "stays in the network policy that is kept beside the mesh"
 _PROTOCOLS = ("kafka", "l7proto", "l7")
 _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs", "Services")
@@ -41,16 +45,24 @@ def mesh_port(options: Options) -> int | None:
 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
-    lifted = {policy.document for policy in ir.policies} | {item.document for item in ir.egress}
+    read = {item.document for item in (*ir.policies, *ir.egress)}
+    whole = {loss.document for loss in ir.losses if loss.code in UNSEEN or (loss.code in BEYOND and loss.document not in read)}
+    refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken
     kept = [
         number
         for number, document in enumerate(bound.bundle.documents)
-        if bound.mesh[number] and number in lifted and bound.kinds.get(number, document.kind) in KINDS
+        if bound.mesh[number] and number not in refused and bound.kinds.get(number, document.kind) in KINDS
     ]
     for number in kept:
-        Kept(bound, ir, out, options, number).write()
+        document = bound.bundle.documents[number]
+        if number in whole:  # whose pods the mesh cannot tell, of those it takes nothing over
+            out.staying.add(number)
+            out.imply(STAYS, frozenset(range(document.first, document.first + document.count)))
+        else:
+            Kept(bound, ir, out, options, number).write()
         out.kept.add(number)
     _control_plane(ir, out, options, kept)
+    ir = replace(ir, policies=[policy for policy in ir.policies if policy.document not in whole])
     policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
     return replace(ir, policies=policies, egress=[])
 
