@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.compare.access import Canonical, mentioned, speaks_http
@@ -11,9 +11,12 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, subtract
-from meshport.effective.sets import Methods, label
+from meshport.effective.seen import local
+from meshport.effective.sets import Identities, Methods, label
+from meshport.ir.authorization import ACCOUNT_LABEL, Labelled
 from meshport.ir.base import Fact
-from meshport.ir.model import IR
+from meshport.ir.model import IR, ByLabel
+from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
@@ -64,7 +67,7 @@ def verify(old: IR, new: IR, options: Options, canon: tuple[Canonical, Canonical
             https = (speaks_http(item, port, old.world), speaks_http(other, port, new.world))
             key = (item.key, other.key, port, https, tuple(sorted(probe.path for probe in item.workload.probes if probe.port == port)))
             if key not in memo:
-                memo[key] = _compare(item, other, port, https, options)
+                memo[key] = _compare(item, other, port, https, options, old.world)
             found = memo[key]
             if found is None:
                 undecided = True
@@ -95,22 +98,32 @@ def _verdict(differences: list[Difference], undecided: bool) -> str:
 
 
 def _compare(
-    item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options
+    item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options, world: World
 ) -> tuple[list[Piece], list[Piece], int] | None:
     try:
-        rules = ruled(item, port, https[0], options.cluster_networks)
+        way = ByLabel(options.trust_domain, frozenset((None, options.trust_domain)))  # of another domain no peer is known
+        rules = [_domestic(piece, way) for piece in ruled(item, port, https[0], options.cluster_networks)]
         one = [*rules, *probes(item.probe_paths(port))]
-        two = allowed(other, port, https[1], options.cluster_networks)
+        two = [_domestic(piece, way) for piece in allowed(other, port, https[1], options.cluster_networks)]
         if len(one) * len(two) > MOST_PAIRS:
             return None
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return [], [], len(one) + len(two)
-        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece)]
+        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, world)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in subtract(rules, two) if _real(piece)]
+        narrowed = [piece for piece in subtract(rules, two) if _real(piece, world)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
     return widened, narrowed, len(one) + len(two)
+
+
+def _domestic(piece: Piece, way: ByLabel) -> Piece:
+    """The piece with peers of any trust domain as those of this one."""
+    who = piece.who
+    if who.include is None and not who.exclude:
+        return piece
+    include = None if who.include is None else frozenset(local(item, way) for item in who.include)
+    return replace(piece, who=Identities(include, frozenset(local(item, way) for item in who.exclude)).tidy())
 
 
 def _probes(item: Effective, port: int | None) -> list[Piece]:
@@ -121,11 +134,21 @@ def _probes(item: Effective, port: int | None) -> list[Piece]:
     return found
 
 
-def _real(piece: Piece) -> bool:
+def _real(piece: Piece, world: World) -> bool:
     """Whether some request that a client can send is in the piece."""
+    if piece.who.include is not None and not any(_there(peer, world) for peer in piece.who.include):
+        return False
     if piece.path is not None and piece.path.witness(NORMALISED) is None:
         return False
     return not piece.methods.inverted or bool(piece.methods.listed())
+
+
+def _there(peer: Any, world: World) -> bool:
+    """Whether there may be such a caller: of an account that workloads of the bundle run under, no pods with other labels are supposed."""
+    if not isinstance(peer, Labelled) or peer.account is None or not peer.namespace:
+        return True
+    pods = [pod for pod in world.of_namespace(peer.namespace) if pod.account.value == peer.account]
+    return not pods or any(peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value}) for pod in pods)
 
 
 def witness(piece: Piece, item: Effective, port: int | None) -> dict[str, Any]:
