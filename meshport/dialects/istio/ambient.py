@@ -588,9 +588,11 @@ class _Writer:
 
     def _explains(self, members: Iterable[Workload]) -> frozenset[tuple[str, str]]:
         found = set()
+        members = list(members)
+        known = [own for workload in members if (own := self.access.get(id(workload))) is not None]
+        every = ports_of(known, self.ir.world)  # one policy for all of them names the ports of each
         for workload in members:
-            own = self.access.get(id(workload))
-            numbers: set[int | None] = {None, *self.named, *(ports_of([own], self.ir.world) if own is not None else ())}
+            numbers: set[int | None] = {None, *self.named, *every}
             for service in self.ir.world.services_of(workload):  # also those that only others of its pods have
                 numbers |= {number for known, _ in targets(service, self.ir.world).values() for number in known}
             found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
