@@ -189,7 +189,7 @@ def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
 
 def _losses(have: IR, out: Output, own: bool) -> None:
     """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
-    read = {item.document for item in (*have.policies, *have.egress)}
+    read = {item.document for item in have.policies} | {item.document for item in have.egress}
     for loss in have.losses:
         if own and loss.code in _ABROAD:
             continue
@@ -198,7 +198,9 @@ def _losses(have: IR, out: Output, own: bool) -> None:
         affects = (Affected(document.namespace),) if document.namespace else ()
         if loss.code in _STAYING and loss.document not in read:
             out.staying.add(loss.document)
-            out.imply("stays with the source mesh, which goes on reading it", frozenset(range(document.first, document.first + document.count)))
+            out.imply(
+                "stays with the source mesh, which goes on reading it", frozenset(range(document.first, document.first + document.count))
+            )
             out.finding(loss.code, *loss.facts, document=loss.document, disposition=None, affects=affects, object=named(document))
             continue
         disposition = _BECOMES.get(loss.code, "dropped")
@@ -266,9 +268,7 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
             continue
         if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
             if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
-                out.finding(
-                    "MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title
-                )
+                out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
             continue
         value = bound.bundle.value(leaves[0])
         out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())

@@ -81,6 +81,78 @@ def test_requirements_are_folded_into_every_peer_of_the_direction() -> None:
     ]
 
 
+REQUIRES = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: queue, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: queue}}
+    spec: {serviceAccountName: queue, containers: [{name: a, image: "a:1", ports: [{containerPort: 80}]}]}
+---
+"""
+
+
+def test_addresses_entities_and_rules_without_peers_need_not_meet_a_requirement() -> None:
+    rules = (
+        "  - fromEndpoints: [{matchLabels: {app: writer}}]\n    fromRequires: [{matchLabels: {env: prod}}]\n"
+        "  - fromCIDR: [203.0.113.0/24]\n  - fromEntities: [cluster]\n    toPorts: [{ports: [{port: '80', protocol: TCP}]}]\n"
+    )
+    result = convert(REQUIRES + HEAD + rules, "1.18")
+    assert policy(result)["ingress"] == [
+        {"fromEndpoints": [{"matchLabels": {"app": "writer", "env": "prod"}}]},
+        {"fromCIDR": ["203.0.113.0/24"]},
+        {"fromEntities": ["cluster"], "toPorts": [{"ports": [{"port": "80", "protocol": "TCP"}]}]},
+    ]
+    assert not {"MP900", "MP904"} & set(codes(result))
+    assert result.verification.verdict == "equivalent"
+
+
+def test_a_rule_of_nothing_but_a_requirement_admits_nobody_before_and_after() -> None:
+    result = convert(
+        REQUIRES + HEAD + "  - fromRequires: [{matchLabels: {env: prod}}]\n    toPorts: [{ports: [{port: '80', protocol: TCP}]}]\n", "1.18"
+    )
+    assert policy(result)["ingress"] == [{}]
+    assert result.verification.verdict == "equivalent"
+
+
+def test_a_requirement_holds_for_the_rules_of_other_policies_on_the_same_pods() -> None:
+    other = HEAD.replace("name: queue", "name: ops") + "  - fromEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: ops}}]\n"
+    rules = "  - fromEndpoints: [{matchLabels: {app: writer}}]\n    fromRequires: [{matchLabels: {env: prod}}]\n"
+    result = convert(REQUIRES + HEAD + rules + "---" + other, "1.18")
+    made = {item.object["metadata"]["name"]: item.object["spec"]["ingress"] for item in result.manifests}
+    assert made["ops"] == [
+        {
+            "fromEndpoints": [
+                {
+                    "matchLabels": {"k8s:io.kubernetes.pod.namespace": "ops", "env": "prod"},
+                    "matchExpressions": [{"key": "k8s:io.kubernetes.pod.namespace", "operator": "In", "values": ["shop"]}],
+                }
+            ]
+        }
+    ]
+    assert result.verification.verdict == "equivalent"
+
+
+def test_what_the_release_before_did_not_know_does_not_begin_to_act() -> None:
+    text = (
+        HEAD.replace("  ingress:", "  enableDefaultDeny: {ingress: false}\n  ingress:")
+        + '  - toPorts: [{ports: [{port: "7000", endPort: 8080, protocol: TCP}]}]\n'
+    )
+    result = convert(REQUIRES + text, "1.15")
+    assert policy(result) == {
+        "endpointSelector": {"matchLabels": {"app": "queue"}},
+        "ingress": [{"toPorts": [{"ports": [{"port": "7000", "protocol": "TCP"}]}]}],
+    }
+    assert "MP021" in codes(result)
+    assert result.verification.verdict == "equivalent"
+    assert convert(REQUIRES + text, "1.16").manifests == []
+
+
 @pytest.mark.parametrize(("source", "changed"), [("1.15", True), ("1.16", False)])
 def test_an_empty_list_of_peers_was_none_before_1_16(source: str, changed: bool) -> None:
     text = HEAD + '  - fromEndpoints: []\n    toPorts: [{ports: [{port: "80", protocol: TCP}]}]\n'

@@ -7,18 +7,19 @@ demanded together, and a deny goes before every allow. TCP is judged; what a rul
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.allowing import lower
-from meshport.dialects.cilium.peers import Alternative, Peers, matches, take_apart
+from meshport.dialects.cilium.endpoints import Required, holding, requirements, subjects
+from meshport.dialects.cilium.peers import Alternative, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.ir.authorization import IDENTITY, Condition, Egress, Entity, Policy, Rule, is_http
-from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
@@ -34,9 +35,12 @@ KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The ingress rules of every policy, as allows and denies; egress rules as facts."""
     peers = Peers(ir.world, options.cluster_networks, _cluster_name(bound, ir), _groups(bound, by_kind), _since("1.16", bound))
+    required = requirements(
+        bound, (number for kind in KINDS for number in by_kind.get((GROUP, kind), ())), peers, options.default_namespace
+    )
     for kind in KINDS:
         for number in by_kind.get((GROUP, kind), ()):
-            _object(bound, number, kind == KINDS[1], peers, options, ir)
+            _object(bound, number, kind == KINDS[1], peers, required, options, ir)
     for number, document in enumerate(bound.bundle.documents):
         if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
             ir.losses.append(Loss("MP122", (), number))
@@ -64,7 +68,7 @@ def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> dict[str
     return found
 
 
-def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, options: Options, ir: IR) -> None:
+def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required: list[Required], options: Options, ir: IR) -> None:
     root = Cursor.root(bound, number)
     places = [place for _, place in specs(root) if place]
     whole = tuple(Fact(None, place.src, "authorization.rule") for place in places)
@@ -78,60 +82,31 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, options:
         if place.at("nodeSelector"):
             ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
             continue
-        found = _subjects(place, root, home, peers)
+        found = subjects(place, root, home, peers)
+        if found.code == "MP121" and options.on_loss == "looser":
+            found.pods = []
         if found.code:
-            selector = place.at("endpointSelector")
-            ir.losses.append(Loss(found.code, (Fact(selector.value, place.src if found.code == "MP296" else selector.src),), number))
+            selector, rest = place.at("endpointSelector"), NOWHERE
+            if found.code != "MP296":
+                rest = selector.src | place.at("ingress").src | (NOWHERE if found.pods else place.at("ingressDeny").src)
+            ir.losses.append(Loss(found.code, (Fact(selector.value, rest or place.src),), number))
         for subject in found.pods:
-            if found.code == "MP121" and options.on_loss == "looser":
-                continue
             first = len(ir.policies)
-            _rule_set(place, root, subject, home, peers, ir, _since("1.18", bound))
+            _rule_set(place, root, subject, home, peers, required, ir, _since("1.18", bound))
             if found.code == "MP121":  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
                 ir.policies[first:] = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
 
 
-@dataclass(slots=True)
-class Selected:
-    """The pods that a rule selects, as sets by namespace and labels; and the loss where these are not just those (`MP121`: more of them)."""
-
-    pods: list[Fact[PodSet]]
-    code: str = ""
-
-
-def _subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> Selected:
-    """The sets of pods; none for endpoints that are no pods, or where the bundle does not show the namespaces or accounts that are meant."""
-    selector = spec.selector("endpointSelector")
-    src = selector.src | root.at("metadata", "namespace").src
-    chosen = take_apart(selector.value)
-    if chosen.reserved or chosen.foreign:
-        return Selected([], "MP296")
-    spaces = [home] if home is not None else peers.namespaces(chosen, None)
-    own = Selector.of({}, chosen.pod)
-    if not chosen.account:
-        if spaces == []:
-            return Selected([], "MP297")
-        return Selected([Fact(PodSet(space, own), src, "authorization.subject") for space in ([""] if spaces is None else spaces)])
-    found: list[Fact[PodSet]] = []
-    more = False
-    for workload in peers.world.workloads:
-        if (spaces is not None and workload.ref.namespace not in spaces) or not matches(chosen, workload):
-            continue
-        pods = PodSet(workload.ref.namespace, Selector.of(workload.labels))
-        more = more or any(not matches(chosen, other) for other in peers.world.selected(pods))
-        if all(fact.value != pods for fact in found):
-            found.append(Fact(pods, src | workload.labels_src(workload.labels) | workload.account.src, "authorization.subject"))
-    return Selected(found, "MP121" if more else "" if found else "MP297")
-
-
-def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, ir: IR, wide: bool) -> None:
+def _rule_set(
+    spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, required: list[Required], ir: IR, wide: bool
+) -> None:
     """One rule of an object, for one set of pods, as an allow and a deny."""
     ref, kind, number = root.ref(), root.document.kind, root.number
     allows, denies = spec.each("ingress"), spec.each("ingressDeny")
     default = spec.at("enableDefaultDeny", "ingress").fact(bool)
     if allows or denies:
         closing = default is None or default.value
-        rules, beyond, required = _rules(allows, home, peers)
+        rules, beyond = _rules(allows, home, peers, _demands(required, "ingress", subject, peers))
         if not closing and wide:
             rules = [_unread(rule) for rule in rules]
         why = spec.at("ingress").src if not rules else NOWHERE
@@ -140,8 +115,7 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
         if closing or rules:
             action = Fact("allow", why, "l4.ingress-default-deny")
             ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, beyond=beyond))
-        refusing, besides, _ = _rules(denies, home, peers)
-        refusing += required
+        refusing, besides = _rules(denies, home, peers, _demands(required, "ingressDeny", subject, peers))
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
             ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
@@ -161,20 +135,30 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))
 
 
-def _rules(places: Iterable[Cursor], home: str | None, peers: Peers) -> tuple[list[Rule], tuple[Fact[str], ...], list[Rule]]:
-    """The rules of a section, what they say of other protocols, and the denies that requirements come to."""
+def _demands(required: list[Required], section: str, subject: Fact[PodSet], peers: Peers) -> Alternative:
+    """What requirements ask of each peer that a rule for these pods names by labels."""
+    found = []
+    for item in holding(required, section, (subject.value,), peers.world):
+        selector = item.place.selector()
+        spared = tuple(Fact(peer, selector.src, selector.feature) for peer in peers.of_selector(selector.value, item.home))
+        found.append(Condition(IDENTITY, spared, (), selector.src))
+    return tuple(found)
+
+
+def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, demands: Alternative) -> tuple[list[Rule], tuple[Fact[str], ...]]:
+    """The rules of a section, and what they say of other protocols; `demands` is what their peers by labels have to meet besides."""
     found: list[Rule] = []
     beyond: list[Fact[str]] = []
-    required: list[Rule] = []
     for position, place in enumerate(places):
         who = peers.of_rule(place, home)
-        required += _requirements(place, position, home, peers)
         if place.each("icmps"):
             beyond.append(Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp"))
             continue
         entries = place.each("toPorts")
-        if who is None and not entries:
-            continue  # a rule of nothing grants nothing
+        if who is None and (not entries or place.each("fromRequires")):
+            continue  # a rule of nothing grants nothing, nor one that only requires
+        if who is not None and place.each("fromEndpoints"):
+            who = [(*item, *demands) for item in who]
         who = _authenticated(place, [()] if who is None else who)
         if not entries:
             beyond.append(Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol"))
@@ -185,9 +169,9 @@ def _rules(places: Iterable[Cursor], home: str | None, peers: Peers) -> tuple[li
             if ports is None:
                 continue
             on, src = ports
-            for demands, more, http in of_rules(entry):
-                found += [_rule((*conditions, *on, *demands), position, src | more, http) for conditions in who]
-    return found, tuple(beyond), required
+            for asked, more, http in of_rules(entry):
+                found += [_rule((*conditions, *on, *asked), position, src | more, http) for conditions in who]
+    return found, tuple(beyond)
 
 
 def _rule(conditions: Alternative, position: int, src: Src, http: bool = False) -> Rule:
@@ -218,13 +202,3 @@ def _unread(rule: Rule) -> Rule:
     """The same peers and ports for every request: beside `enableDefaultDeny: false` HTTP rules refuse nothing (since 1.18)."""
     kept = tuple(item for item in rule.conditions if not is_http(item.attribute))
     return replace(rule, conditions=kept, src=rule.sources, http=False)
-
-
-def _requirements(place: Cursor, position: int, home: str | None, peers: Peers) -> list[Rule]:
-    """`fromRequires` as a deny: pods that do not meet it stay out, whatever another rule admits (before 1.19)."""
-    found = []
-    for item in place.each("fromRequires"):
-        selector = item.selector()
-        spared = tuple(Fact(peer, selector.src, selector.feature) for peer in peers.of_selector(selector.value, home))
-        found.append(Rule((Condition(IDENTITY, (Fact(EVERYONE, selector.src),), spared),), (), position, "", item.src))
-    return found

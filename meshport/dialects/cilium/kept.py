@@ -45,7 +45,7 @@ def mesh_port(options: Options) -> int | None:
 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
-    read = {item.document for item in (*ir.policies, *ir.egress)}
+    read = {item.document for item in ir.policies} | {item.document for item in ir.egress}
     whole = {loss.document for loss in ir.losses if loss.code in UNSEEN or (loss.code in BEYOND and loss.document not in read)}
     refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken
     kept = [

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.endpoints import WORDS, Required, holding, requirements, subjects
+from meshport.dialects.cilium.peers import NAMESPACE, Peers, take_apart
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.base import Ref, Src
+from meshport.ir.base import NOWHERE, Ref, Requirement, Selector, Src
 from meshport.ir.model import IR
-from meshport.mapping.bound import Bound
-from meshport.mapping.table import version_key
+from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.table import in_range, version_key
 
 GROUP = "cilium.io"
 POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
@@ -33,11 +35,17 @@ GONE = ("kafka", "l7proto", "l7")
 def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None:
     """What the wanted release does not read as the source's does, in words that it does."""
     bound = Bound(out.bundle, out.table, reads, {options.source: options.source_version})
-    for number, document in enumerate(out.bundle.documents):
-        if not bound.mesh[number] or number in bound.broken or document.group != GROUP:
-            continue
+    read = [
+        number
+        for number, document in enumerate(out.bundle.documents)
+        if bound.mesh[number] and number not in bound.broken and document.group == GROUP
+    ]
+    policies = [number for number in read if bound.kinds.get(number, out.bundle.documents[number].kind) in POLICIES]
+    required = requirements(bound, policies, Peers(ir.world), options.default_namespace)
+    for number in read:
+        document = out.bundle.documents[number]
         if bound.kinds.get(number, document.kind) in POLICIES:
-            Policy(ir, out, options, bound, number).write()
+            Policy(ir, out, options, bound, number, required).write()
         _version(bound, out, options, number)
 
 
@@ -62,7 +70,9 @@ class Policy:
     options: Options
     bound: Bound
     number: int
+    required_of: list[Required]  # of all the policies
     gone: set[int] = field(default_factory=set)  # the leaves of rules that the release does not read
+    required: Src = NOWHERE  # the leaves of requirements that its peers get
 
     @property
     def name(self) -> str:
@@ -71,12 +81,16 @@ class Policy:
 
     def write(self) -> None:
         release, source = version_key(self.options.target_version), version_key(self.options.source_version)
-        for base, place in specs(Cursor.root(self.bound, self.number)):
+        root = Cursor.root(self.bound, self.number)
+        home = None if root.document.kind == POLICIES[1] else root.document.namespace or self.options.default_namespace
+        for base, place in specs(root):
+            pods = [fact.value for fact in subjects(place, root, home, Peers(self.ir.world)).pods] if self.required_of else []
             for direction in DIRECTIONS:
                 rules = place.each(direction)
                 if not rules:
                     continue
-                kept = [copy.deepcopy(rule.value) for rule in rules]
+                required = holding(self.required_of, direction, pods, self.ir.world) if self.required_of else []
+                kept = [self._known(rule) for rule in rules]
                 left: list[Any] = []
                 for rule, value in zip(rules, kept, strict=True):
                     if not isinstance(value, dict):
@@ -85,18 +99,40 @@ class Policy:
                     if source < (1, 16) <= release:
                         self._empty_peers(value)
                     if release >= (1, 19):
-                        self._folded(value, place.each(direction), direction)
+                        self._folded(value, direction, required)
                     if release < (1, 20) or self._without_protocols(rule, value):
                         left.append(value)
                 if left != [rule.value for rule in rules]:
                     self._replace((*base, direction), left or [{}], place.at(direction).src)
+            closing = place.at("enableDefaultDeny")
+            if closing and (known := self._known(closing)) != closing.value:
+                obj = self.out.change(self.number, group=self.bound.bundle.documents[self.number].name, rank=50)
+                if known:
+                    obj.set((*base, "enableDefaultDeny"), known, place.src)
+                else:
+                    obj.drop((*base, "enableDefaultDeny"), place.src)
         self._said()
         self._authentication()
+
+    def _known(self, place: Cursor) -> Any:
+        """A copy without what the source's release did not know and the wanted one does: there it would begin to act."""
+        value = copy.deepcopy(place.value)
+        for leaf, path in leaves_below(place.shadow, ()) if isinstance(value, dict) else ():
+            binding = self.bound.bindings[leaf]
+            if leaf not in self.bound.invalid or binding is None or binding.since is None:
+                continue
+            if in_range(self.options.target_version, binding.since, binding.until):
+                holder = value
+                for step in path[:-1]:
+                    holder = holder[step]
+                if isinstance(holder, dict):
+                    del holder[path[-1]]
+        return value
 
     def _replace(self, path: Path, value: list[Any], src: Src) -> None:
         """Another list of rules. An empty one would be refused; `[{}]` allows nobody, as a rule taken away does."""
         obj = self.out.change(self.number, group=self.bound.bundle.documents[self.number].name, rank=50)
-        obj.set(path, value, src - self.gone)
+        obj.set(path, value, (src | self.required) - self.gone)
 
     # -- what changed its meaning
 
@@ -105,15 +141,16 @@ class Policy:
             if rule.get(key) == []:
                 del rule[key]
 
-    def _folded(self, rule: dict[str, Any], rules: list[Cursor], direction: str) -> None:
-        """Requirements hold for every peer of the direction: each selector gets them."""
-        word = "fromRequires" if direction.startswith("ingress") else "toRequires"
-        peers = "fromEndpoints" if direction.startswith("ingress") else "toEndpoints"
-        required = [item for other in rules for item in (other.at(word).value if isinstance(other.at(word).value, list) else [])]
-        rule.pop(word, None)
+    def _folded(self, rule: dict[str, Any], section: str, required: list[Required]) -> None:
+        """Requirements hold for every peer by labels: each selector gets them. A rule of nothing but a requirement admits nobody."""
+        word, peers = WORDS[section], "fromEndpoints" if section.startswith("ingress") else "toEndpoints"
+        if rule.pop(word, None) and not any(key.startswith(peers[:2]) and key not in ("toPorts", word) for key in rule):
+            rule.clear()
         selectors = rule.get(peers)
         if required and isinstance(selectors, list):
-            rule[peers] = [_both(selector, required) for selector in selectors]
+            home = self.bound.bundle.documents[self.number].namespace
+            rule[peers] = [_both(selector, required, home) for selector in selectors]
+            self.required |= frozenset(leaf for item in required for leaf in item.place.src)
 
     def _without_protocols(self, place: Cursor, rule: dict[str, Any]) -> bool:
         """Take out the ports whose rules the release does not read; False where nothing is left of the rule, so that it must not stand there open."""
@@ -191,18 +228,35 @@ class Policy:
             )  # fmt: skip
 
 
-def _both(selector: Any, required: list[Any]) -> dict[str, Any]:
+def _both(selector: Any, required: list[Required], home: str | None) -> dict[str, Any]:
     """A selector with the demands of others; a label that both name otherwise cannot be met, which `In` with no common value would say too."""
     found: dict[str, Any] = copy.deepcopy(selector) if isinstance(selector, dict) else {}
-    for item in required:
+    for one in required:
+        item = one.place.value
+        chosen = take_apart(one.place.selector().value)
+        if one.home is not None and not chosen.names_namespace and (one.home != home or take_apart(_of(selector)).names_namespace):
+            _demanded(found, [{"key": f"k8s:{NAMESPACE}", "operator": "In", "values": [one.home]}])
         labels = item.get("matchLabels") if isinstance(item, dict) else None
         for key, value in labels.items() if isinstance(labels, dict) else ():
             own = found.setdefault("matchLabels", {})
             if own.get(key, value) != value:
-                found.setdefault("matchExpressions", []).append({"key": key, "operator": "In", "values": [value]})
+                _demanded(found, [{"key": key, "operator": "In", "values": [value]}])
             else:
                 own[key] = value
         more = item.get("matchExpressions") if isinstance(item, dict) else None
         if isinstance(more, list):
-            found.setdefault("matchExpressions", []).extend(copy.deepcopy(more))
+            _demanded(found, copy.deepcopy(more))
     return found
+
+
+def _demanded(selector: dict[str, Any], more: list[Any]) -> None:
+    listed = selector.setdefault("matchExpressions", [])
+    listed.extend(item for item in more if item not in listed)
+
+
+def _of(value: Any) -> Selector:
+    """A selector by its labels and by the keys of its expressions, which is all that is asked here."""
+    labels = value.get("matchLabels") if isinstance(value, dict) else None
+    more = value.get("matchExpressions") if isinstance(value, dict) else None
+    keys = [str(item.get("key")) for item in more or () if isinstance(item, dict)]
+    return Selector.of({str(key): str(item) for key, item in (labels or {}).items()}, [Requirement(key, "Exists") for key in keys])
