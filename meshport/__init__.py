@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from meshport.compare.diff import Change
     from meshport.compare.verify import Verification
     from meshport.documents import Bundle, load, load_objects, load_text
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from meshport.findings import Finding
     from meshport.pipeline import Result
     from meshport.report.model import Report
+    from meshport.tracing import Trace
 
 __version__ = "0.1.0"
 
@@ -31,6 +34,7 @@ __all__ = [
     "MeshportError",
     "Report",
     "Result",
+    "Trace",
     "UsageError",
     "Verification",
     "convert",
@@ -39,6 +43,7 @@ __all__ = [
     "load",
     "load_objects",
     "load_text",
+    "trace",
     "verify",
 ]
 
@@ -50,6 +55,7 @@ _HOMES = {
     "MeshportError": "meshport.errors",
     "Report": "meshport.report.model",
     "Result": "meshport.pipeline",
+    "Trace": "meshport.tracing",
     "UsageError": "meshport.errors",
     "Verification": "meshport.compare.verify",
     "load": "meshport.documents",
@@ -144,3 +150,23 @@ def verify(
     from meshport.options import table_of
 
     return pipeline.verify(old, new, table_of(mappings), old_mesh, new_mesh, **options)
+
+
+def trace(
+    bundle: Bundle,
+    request: Mapping[str, Any],
+    *,
+    mesh: str = "auto",
+    source_version: str | None = None,
+    mappings: str | None = None,
+    **options: Any,
+) -> Trace:
+    """What becomes of one request, step by step: `.allowed`, `.rule`, `.route`, `.steps`.
+
+    `request` has the members of the contract's REQUEST that matter: `source` (namespace, workload or service_account, ip, meshed), `destination` (namespace,
+    service and its port, or workload and the container's port), `method`, `path`, `host`, `headers`. Raises UsageError for one that cannot be understood.
+    """
+    from meshport import tracing
+    from meshport.options import table_of
+
+    return tracing.trace(bundle, request, table_of(mappings), mesh, source_version=source_version, **options)

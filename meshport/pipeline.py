@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Canonical, Change, changes, sides
-from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
+from meshport.dialects.base import BUILT_IN, Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
@@ -124,7 +124,7 @@ def convert(
         lambda: changes(*sides(target.lift(Bound(whole, table, target.reads, as_target), options), back, options, options)),
     )
     findings += chosen.left_out(out.in_order(), table)
-    proof = _verify(have, back, options, (before, after)) if verify else None
+    proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
     findings += _widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
     findings += _unaccounted(result.unaccounted, bound)
@@ -168,6 +168,17 @@ def convert(
             if number in chosen.chosen and bound.mesh[number] and number not in removed
         ],
     )
+
+
+def also_in_force(bundle: Bundle, table: Table, options: Options) -> list[IR]:
+    """The policies of another mesh that hold as well: a request has to pass both."""
+    found = []
+    for name in BUILT_IN if governs(dialect(options.source)) else ():
+        other = dialect(name)
+        if name != options.source and isinstance(other, Keeping) and any(dialect_of_group(item.group) == name for item in bundle.documents):
+            there = replace(options, source=name, source_version=table.versions(name)[-1])
+            found.append(other.in_force(lift(bundle, table, there)[0], there))
+    return found
 
 
 def _in_force(beside: IR, back: IR) -> None:
@@ -487,10 +498,24 @@ def _is_loss(finding: Finding) -> bool:
     return finding.severity == "error" or (finding.disposition in ("dropped", "manual", "approximated") and finding.severity == "warning")
 
 
-def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical]) -> Verification:
+def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle]) -> Verification:
+    """Access before and after. Where requests go is compared by the read-back, whose differences the findings answer for."""
     from meshport.compare.verify import verify
 
-    return verify(have, back, options, canon)
+    return _with_causes(verify(have, back, options, canon, routes=False), *bundles)
+
+
+def _with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
+    """Give each difference the places that decide: in each document concerned the first leaf of what decides there."""
+    for difference in proof.differences:
+        for side, bundle, src in zip(("before", "after"), (old, new), difference.sources, strict=True):
+            seen: set[int] = set()
+            for leaf in sorted(src):
+                document = bundle.owner(leaf)
+                if id(document) not in seen:
+                    seen.add(id(document))
+                    difference.causes.append({"side": side, "file": document.file, "line": bundle.line(leaf), "path": bundle.path(leaf)})
+    return proof
 
 
 def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
@@ -576,20 +601,22 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
 
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
     """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
-    before, after, one, other = _both(old, new, table, old_mesh, new_mesh, rest)
+    before, after, one, other, _ = _both(old, new, table, old_mesh, new_mesh, rest)
     return changes(*sides(before, after, one, other))
 
 
 def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
-    """Whether both bundles allow the same requests. NEW is read over OLD's documents of no mesh."""
+    """Whether both bundles do the same with every request. NEW is read over OLD's documents of no mesh."""
     from meshport.compare.verify import verify as compare
 
-    before, after, one, _ = _both(old, new, table, old_mesh, new_mesh, rest)
-    return compare(before, after, one)
+    before, after, one, other, over = _both(old, new, table, old_mesh, new_mesh, rest)
+    return _with_causes(compare(before, after, one, new_options=other), old, over)
 
 
-def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> tuple[IR, IR, Options, Options]:
-    """The IRs of two bundles, with the Services and workloads of the first where the second does not state them."""
+def _both(
+    old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]
+) -> tuple[IR, IR, Options, Options, Bundle]:
+    """The IRs of two bundles, with the Services and workloads of the first where the second does not state them; and the second with those."""
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)
     mesh = Bound(old, table, dialect(one.source).reads).mesh
@@ -598,8 +625,10 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     before, _ = lift(old, table, one)
     after, _ = lift(over, table, other)
+    for ir, bundle, options in ((before, old, one), (after, over, other)):
+        ir.beside += also_in_force(bundle, table, options)
     if not (before.enrols and after.enrols):
         before.by_label = after.by_label = ByLabel(
             one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain))
         )
-    return before, after, one, other
+    return before, after, one, other, over

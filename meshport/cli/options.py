@@ -28,6 +28,16 @@ To = Annotated[
 ]
 FromOld = Annotated[str, _o("--from", metavar="MESH", help="OLD's mesh.")]
 ToNew = Annotated[str, _o("--to", metavar="MESH", help="NEW's mesh.")]
+FromWorkload = Annotated[
+    str, _o("--from-workload", metavar="NS/NAME", help="The workload that calls; without it a caller outside the mesh.", show_default=False)
+]
+ToService = Annotated[str, _o("--to", metavar="NS/SERVICE:PORT", help="The Service that is called, and its port.", show_default=False)]
+Method = Annotated[str | None, _o("--method", metavar="METHOD", help="The request's method (default GET).")]
+RequestPath = Annotated[str | None, _o("--path", metavar="PATH", help="Path and query as they are sent (default /).")]
+Host = Annotated[str | None, _o("--host", metavar="HOST", help="The Host header.")]
+Header = Annotated[list[str] | None, _o("--header", "-H", metavar="'NAME: VALUE'", help="A header of the request. Repeatable.")]
+Address = Annotated[str | None, _o("--ip", metavar="ADDRESS", help="The caller's address.")]
+Protocol = Annotated[str | None, _o("--protocol", metavar="NAME", help="http (default), http2, grpc, tls or tcp.")]
 FromVersion = Annotated[str | None, _o("--from-version", metavar="X.Y", help="Release of the mesh read; default: the newest known.")]
 ToVersion = Annotated[str | None, _o("--to-version", metavar="X.Y", help="Release of the mesh written for; default: the newest known.")]
 DataPlane = Annotated[

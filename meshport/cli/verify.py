@@ -1,20 +1,26 @@
-"""`meshport verify OLD NEW`: whether two bundles allow the same requests."""
+"""`meshport verify OLD NEW`: whether two bundles do the same with every request."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import typer
 
 from meshport.cli import options as opt
 
+if TYPE_CHECKING:
+    from meshport.compare.verify import Verification
+
 NAME = "verify"
 
 _VERDICTS = {
-    "equivalent": "both allow the same requests",
+    "equivalent": "both do the same with every request",
     "narrowed": "NEW denies requests that OLD allows",
     "widened": "NEW allows requests that OLD denies",
-    "changed": "NEW allows requests that OLD denies, and denies others that OLD allows",
+    "changed": "NEW allows requests that OLD denies and denies others, or treats some otherwise",
     "inconclusive": "some rules could not be compared",
 }
+_MOST = 40  # groups of differences that are printed without -v
 
 
 def run(
@@ -31,16 +37,15 @@ def run(
     verbose: opt.Verbose = False,
     no_color: opt.NoColor = False,
 ) -> None:
-    """Check that two bundles allow the same requests, with a request as witness for each difference. Exit 1 unless they do.
+    """Check that two bundles do the same with every request, with a request as witness for each difference. Exit 1 unless they do.
 
-    NEW is read over OLD's documents of no mesh (Services, workloads, Namespaces).
+    NEW is read over OLD's documents of no mesh (Services, workloads, Namespaces). Differences with the same cause are shown once.
     """
     from meshport.cli import common
 
     common.choice("--format", form, ("text", "json"))
 
     from meshport import pipeline
-    from meshport.compare.verify import sentence
 
     table = common.table(mappings)
     one, other = common.two(old, new, context)
@@ -52,5 +57,24 @@ def run(
     else:
         common.emit(f"{found.verdict}: {_VERDICTS[found.verdict]} ({found.classes} classes of requests compared)\n")
         if not quiet:
-            common.emit("".join(f"{sentence(item.request)}: {item.before} before, {item.after} now\n" for item in found.differences))
+            _say(found, None if verbose else _MOST)
     raise typer.Exit(0 if found.verdict == "equivalent" else 1)
+
+
+def _say(found: Verification, most: int | None) -> None:
+    from meshport.cli import common
+    from meshport.compare.verify import grouped, sentence
+
+    groups = grouped(found.differences)
+    for item, more in groups[:most]:
+        alike = f" (and {more} more like it)" if more else ""
+        lines = [f"{sentence(item.request)}: {item.before} before, {item.after} now{alike}"]
+        for side, word, rule in (("before", "before:", item.rules[0]), ("after", "now:", item.rules[1])):
+            places = [f"{cause['file'] or '(no file)'}:{cause['line'] or '?'}" for cause in item.causes if cause["side"] == side]
+            if places or rule:
+                lines.append(f"    {word:7} {' '.join(part for part in (', '.join(places[:4]), rule) if part)}")
+        common.emit("\n".join(lines) + "\n")
+    if most is not None and len(groups) > most:
+        common.emit(f"and {len(groups) - most} more kinds of difference; -v shows all, --format json too\n")
+    for why in dict.fromkeys(found.undecided):
+        common.emit(f"not compared: {why}\n")

@@ -7,6 +7,7 @@ Destinations are the pods reached, paths are sets of texts, and what a mesh does
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -30,6 +31,22 @@ _IMPLICIT = ("retriable-status-codes",)
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     """What the IR says about routing and resilience, by subject. Subjects that say nothing do not appear."""
     out: dict[str, dict[str, Any]] = {}
+    for subject, routes, port in places(ir):
+        found = _routes(ir.world, routes, port, ir.mesh)
+        if found is not None:
+            _merge(out.setdefault(subject, {}), found)
+    for policy in sorted(_by_port(ir), key=lambda item: (item.host.value, item.subset, item.ref.value)):
+        if policy.breaker is not None and policy.breaker.consecutive.value:
+            for subject in breaker_subjects(policy):
+                out.setdefault(subject, {}).update(breaker(policy, policy.breaker, ir.mesh))
+        settings = _settings(policy)
+        for subject in policy_subjects(policy) if settings else ():
+            out.setdefault(subject, {}).update(settings)
+    return {subject: out[subject] for subject in sorted(out)}
+
+
+def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
+    """The ports of Services with the rules that clients in the mesh follow there, in the order in which the rules are asked."""
     claimed: dict[str, str] = {}
     named: dict[str, set[int]] = {}
     for routes in ir.routes:
@@ -40,17 +57,12 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
         for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
             if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
                 continue
-            found = _routes(ir.world, routes, port, ir.mesh)
-            if found is not None:
-                _merge(out.setdefault(subject, {}), found)
-    for policy in sorted(_by_port(ir), key=lambda item: (item.host.value, item.subset, item.ref.value)):
-        if policy.breaker is not None and policy.breaker.consecutive.value:
-            for subject in breaker_subjects(policy):
-                out.setdefault(subject, {}).update(_breaker(policy, policy.breaker, ir.mesh))
-        settings = _settings(policy)
-        for subject in policy_subjects(policy) if settings else ():
-            out.setdefault(subject, {}).update(settings)
-    return {subject: out[subject] for subject in sorted(out)}
+            yield subject, routes, port
+
+
+def of_subject(ir: IR, subject: str) -> list[tuple[ServiceRoutes, int | None]]:
+    """The rules of one subject."""
+    return [(routes, port) for name, routes, port in places(ir) if name == subject]
 
 
 def _by_port(ir: IR) -> list[ServicePolicy]:
@@ -97,19 +109,7 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
 
 def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
     """The aspects of the rules on one port; None where they say what would be so without them."""
-    rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
-    if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
-        rules.append(RouteRule("other", (), ()))
-    live: list[tuple[RouteMatch, dict[str, Any]]] = []
-    for rule in rules:
-        outcome = _outcome(world, routes, rule, port, mesh)
-        if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
-            break
-        for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
-            if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
-                continue
-            if not any(contained(match, known) for known, _ in live):
-                live.append((match, outcome))
+    live = [(match, outcome) for match, outcome, _ in ways(world, routes, port, mesh)]
     # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
     kept = [
         (match, outcome)
@@ -131,6 +131,24 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
     if out["rules"] == {EVERYTHING: "routes"} and out["backends"] == {EVERYTHING: {own: "1"}}:
         out["rules"], out["backends"] = {}, {}  # what would be so without any rule
     return {key: value for key, value in out.items() if value} or None
+
+
+def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> list[tuple[RouteMatch, dict[str, Any], RouteRule]]:
+    """The rules of one port as a first-match list: what each takes, what becomes of it, and the rule; without those that an earlier one takes all of."""
+    rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+    if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
+        rules.append(RouteRule("other", (), ()))
+    live: list[tuple[RouteMatch, dict[str, Any], RouteRule]] = []
+    for rule in rules:
+        outcome = _outcome(world, routes, rule, port, mesh)
+        if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
+            break
+        for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
+            if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
+                continue
+            if not any(contained(match, known) for known, _, _ in live):
+                live.append((match, outcome, rule))
+    return live
 
 
 def _refuses(rule: RouteRule) -> bool:
@@ -175,7 +193,7 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     """What becomes of a request that the rule takes, by aspect."""
     out: dict[str, Any] = {"rules": "answers itself" if rule.answers else "routes"}
     if not rule.answers:
-        out["backends"] = _shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
+        out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
         out["retries"] = _retry(rule.retry, mesh)
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
@@ -208,7 +226,7 @@ def _only_port(mirror: Filter, world: World) -> int | None:
     return known[0] if len(known) == 1 else None
 
 
-def _shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:
+def shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:
     weights = (
         [Fraction(1)]
         if len(backends) == 1
@@ -256,23 +274,24 @@ def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
     return out
 
 
-def _breaker(policy: ServicePolicy, breaker: Breaker, mesh: str) -> dict[str, Any]:
-    out: dict[str, Any] = {"consecutive": breaker.consecutive.value, "penalty": one_unit(breaker.penalty.value)}
+def breaker(policy: ServicePolicy, said: Breaker, mesh: str) -> dict[str, Any]:
+    """How endpoints of a Service are ejected, in one form for every mesh."""
+    out: dict[str, Any] = {"consecutive": said.consecutive.value, "penalty": one_unit(said.penalty.value)}
     if mesh in ("istio", "cilium"):  # both are Envoy
-        interval = breaker.extra("interval")
-        percent = breaker.extra("maxEjectionPercent")
-        longest = breaker.max_penalty.value if breaker.max_penalty is not None else 300_000
-        out["max_penalty"] = one_unit(max(longest, breaker.penalty.value))
+        interval = said.extra("interval")
+        percent = said.extra("maxEjectionPercent")
+        longest = said.max_penalty.value if said.max_penalty is not None else 300_000
+        out["max_penalty"] = one_unit(max(longest, said.penalty.value))
         shown = _spelled(interval.value) if interval is not None else "10s"
         if shown != "1s":
             out["interval"] = shown
         out["max_ejection_percent"] = percent.value if percent is not None and percent.value else 10
         skip = {"interval", "maxEjectionPercent"}
     else:
-        out["max_penalty"] = one_unit(breaker.max_penalty.value if breaker.max_penalty is not None else 60_000)
+        out["max_penalty"] = one_unit(said.max_penalty.value if said.max_penalty is not None else 60_000)
         out["max_ejection_percent"] = 100
         skip = {"breaker.mode"}
-    out.update({name: str(fact.value) for name, fact in breaker.extras if name not in skip})
+    out.update({name: str(fact.value) for name, fact in said.extras if name not in skip})
     return out
 
 

@@ -1,84 +1,200 @@
-"""Whether access is the same before and after: exactly, where sets of requests can be subtracted from each other."""
+"""Whether two configurations do the same, request by request: exactly where sets of requests can be subtracted from each other, and never "equivalent" where
+they cannot.
+
+The rules of both sides are sets of requests. What one side admits less what the other admits is a set again, and one of its requests is the witness, which
+the evaluator (`decision.py`) answers once more on both sides: a difference that it does not see is not claimed, and the port counts as undecided.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
+from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
+from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
+from meshport.compare.request import parse
+from meshport.compare.witness import requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import local
-from meshport.effective.sets import Identities, Methods, label
+from meshport.effective.sets import Identities, Methods
 from meshport.ir.authorization import ACCOUNT_LABEL, Labelled
-from meshport.ir.base import Fact
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, ByLabel
-from meshport.ir.world import World
-from meshport.values.identities import EVERYONE, Identity
-from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+from meshport.ir.world import Workload, World
+from meshport.values.language import Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
 
-MOST_PAIRS = 150  # pieces against pieces of one port; beyond it the port is undecided
+MOST_PAIRS = 20_000
+"""Sets against sets of one port; beyond it the port is undecided."""
+UNNAMED = (61000, 20000, 7)
+"""Port numbers that stand for every one that nothing names."""
+MOST_SELECTORS = 6
+"""Selectors of one namespace that the bundle shows no pod for, of which every combination is looked at."""
 
 
 @dataclass(slots=True)
 class Difference:
-    """Requests that are newly allowed or newly denied; `request` is one of them."""
+    """Requests that are decided or treated differently; `request` is one of them.
 
-    change: str  # allowed or denied
+    `change` is allowed or denied (newly), or routed: it goes elsewhere, or is waited for, retried or changed otherwise. `sources` are the leaves that decide
+    before and after, `causes` the same as {side, file, line, path}.
+    """
+
+    change: str
     request: dict[str, Any]
     before: str
     after: str
     causes: list[dict[str, Any]] = field(default_factory=list)
+    sources: tuple[Src, Src] = (NOWHERE, NOWHERE)
+    rules: tuple[str, str] = ("", "")  # what decides on each side, in words
+    subject: str = ""
 
 
 @dataclass(slots=True)
 class Verification:
-    """`verdict`: equivalent, narrowed, widened, changed (both), inconclusive. `classes` counts the sets of requests compared."""
+    """What came of a comparison. `verdict` speaks of access first: widened or narrowed where requests are newly allowed or newly denied, changed where both
+    are, or where access is the same and requests are treated otherwise; inconclusive where something could not be compared (and nothing is known to be
+    newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be."""
 
     verdict: str
     classes: int
     differences: list[Difference]
+    undecided: list[str] = field(default_factory=list)
 
 
-def verify(old: IR, new: IR, options: Options, canon: tuple[Canonical, Canonical] | None = None) -> Verification:
-    """Compare access at every known workload and port, for paths as they are after normalising.
+@dataclass(slots=True)
+class _Sides:
+    """Both configurations."""
 
-    `canon` is both sides as canonical data, where it is known: equal data are equal access, and need no second look.
+    old: IR
+    new: IR
+    one: Options
+    other: Options
+
+    def domestic(self, pieces: list[Piece]) -> list[Piece]:
+        """The pieces with peers of any trust domain as those of this one, where the two meshes write peers differently: of another domain no peer is known."""
+        if self.old.mesh == self.new.mesh and self.one.trust_domain == self.other.trust_domain:
+            return pieces
+        way = ByLabel(self.one.trust_domain, frozenset((None, self.one.trust_domain)))
+        return [_domestic(piece, way) for piece in pieces]
+
+
+def verify(
+    old: IR,
+    new: IR,
+    options: Options,
+    canon: tuple[Canonical, Canonical] | None = None,
+    *,
+    new_options: Options | None = None,
+    routes: bool = True,
+) -> Verification:
+    """Compare access at every known workload and port, for paths as they are after normalising, and the way of each request to a Service.
+
+    `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look.
     """
+    sides = _Sides(old, new, options, new_options or options)
     before = Access(old, Fact("all-unauthenticated"))
-    after = {(item.workload.ref, item.workload.kind): item for item in Access(new, Fact("all-unauthenticated")).workloads}
+    after = Access(new, Fact("all-unauthenticated"))
+    found = _access(sides, before, after, canon)
+    if routes:
+        for item in routed.differences(old, new, canon):
+            found.classes += item.classes
+            found.undecided += item.undecided
+            found.differences += [
+                Difference("routed", one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
+            ]
+    found.verdict = _verdict(found.differences, bool(found.undecided))
+    return found
+
+
+def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None) -> Verification:
     differences: list[Difference] = []
     classes = 0
-    undecided = bool(before.unselected())  # what selects no known pod cannot be compared
-    memo: dict[Any, tuple[list[Piece], list[Piece], int] | None] = {}
-    for item in before.workloads:
-        other = after.get((item.workload.ref, item.workload.kind))
-        if other is None or (item.meshed is False and other.meshed is False):
+    undecided: list[str] = []
+    memo: dict[Any, _Compared] = {}
+    for item, other in _pairs(sides, before, after, canon, undecided):
+        if item.meshed is False and other.meshed is False:
             continue
-        ports = {*ports_of([item], old.world), *mentioned(item), *mentioned(other)}
+        ports = {*ports_of([item], sides.old.world), *mentioned(item), *mentioned(other)}
         for port in [*sorted(ports), None]:
             if canon is not None and _same(canon, subjects.access(item.workload.ref, port)):
                 classes += 1
                 continue
-            https = (speaks_http(item, port, old.world), speaks_http(other, port, new.world))
+            https = (speaks_http(item, port, sides.old.world), speaks_http(other, port, sides.new.world))
             key = (item.key, other.key, port, https, tuple(sorted(probe.path for probe in item.workload.probes if probe.port == port)))
             if key not in memo:
-                memo[key] = _compare(item, other, port, https, options, old.world)
-            found = memo[key]
-            if found is None:
-                undecided = True
-                continue
-            widened, narrowed, count = found
-            classes += count
-            for change, pieces in (("allowed", widened), ("denied", narrowed)):
-                if pieces:
-                    said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
-                    differences.append(Difference(change, witness(pieces[0], item, port), *said))
-    return Verification(_verdict(differences, undecided), classes, differences)
+                memo[key] = _compare(item, other, port, https, sides)
+            known = memo[key]
+            classes += known.count
+            place = f"{item.workload.ref}:{'any other port' if port is None else port}"
+            undecided += [f"{place}: {why}" for why in known.undecided]
+            for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
+                for piece in pieces:
+                    made = _replayed(change, piece, item, other, port, https, sides)
+                    if made is not None:
+                        differences.append(made)
+                        break
+                else:
+                    if pieces:
+                        undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
+    return Verification("", classes, differences, undecided)
+
+
+def _pairs(
+    sides: _Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None, undecided: list[str]
+) -> Iterator[tuple[Effective, Effective]]:
+    """The workloads of both sides, and pods made up for selectors that the bundle shows none for."""
+    known = {(item.workload.ref, item.workload.kind): item for item in after.workloads}
+    for item in before.workloads:
+        other = known.get((item.workload.ref, item.workload.kind))
+        if other is not None:
+            yield item, other
+    unseen = [(side, policy) for side in (before, after) for policy in side.unselected()]
+    if canon is not None:
+        undecided += sorted(
+            {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for side, policy in unseen if side is before}
+        )
+        return
+    spaces: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for access in (before, after):
+        for policy in access.ir.policies:
+            namespace = policy.subject.value.namespace
+            if not namespace or not access.world.of_namespace(namespace):
+                spaces.setdefault(namespace or "any", set()).add(policy.subject.value.selector.labels)
+    for _, policy in unseen:
+        pods = policy.subject.value
+        spaces.setdefault(pods.namespace or "any", set()).add(pods.selector.labels)
+        if pods.selector.expressions:
+            undecided.append(f"{policy.kind} {policy.ref.value} selects by expressions, and the bundle shows no pod that they take")
+    for namespace, selectors in sorted(spaces.items()):
+        labelled = sorted(one for one in selectors if one)
+        for labels in _combined(labelled, namespace, undecided):
+            name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
+            pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), [], [], -1, ())
+            yield before.of(pod), after.of(pod)
+
+
+def _combined(selectors: list[tuple[tuple[str, str], ...]], namespace: str, undecided: list[str]) -> Iterator[dict[str, str]]:
+    """The labels of a pod of each class that the selectors of a namespace tell apart."""
+    most = len(selectors) if len(selectors) <= MOST_SELECTORS else 2
+    if len(selectors) > MOST_SELECTORS:
+        undecided.append(
+            f"namespace {namespace}: pods that three or more of its {len(selectors)} selectors take, for the bundle shows none of them"
+        )
+    seen = []
+    for count in range(most + 1):
+        for chosen in combinations(selectors, count):
+            labels: dict[str, str] = {}
+            if all(labels.setdefault(key, value) == value for one in chosen for key, value in one) and labels not in seen:
+                seen.append(labels)
+                yield labels
 
 
 def _same(canon: tuple[Canonical, Canonical], subject: str) -> bool:
@@ -88,37 +204,50 @@ def _same(canon: tuple[Canonical, Canonical], subject: str) -> bool:
 
 def _verdict(differences: list[Difference], undecided: bool) -> str:
     kinds = {item.change for item in differences}
-    if kinds == {"allowed", "denied"}:
+    if {"allowed", "denied"} <= kinds:
         return "changed"
     if "allowed" in kinds:
         return "widened"
     if undecided:
         return "inconclusive"
-    return "narrowed" if kinds else "equivalent"
+    return "narrowed" if "denied" in kinds else "changed" if kinds else "equivalent"
 
 
-def _compare(
-    item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], options: Options, world: World
-) -> tuple[list[Piece], list[Piece], int] | None:
+# -- one port
+
+
+@dataclass(slots=True)
+class _Compared:
+    widened: list[Piece] = field(default_factory=list)
+    narrowed: list[Piece] = field(default_factory=list)
+    count: int = 0
+    undecided: tuple[str, ...] = ()
+
+
+def _compare(item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], sides: _Sides) -> _Compared:
+    for side in (item, other):
+        if side.customs:
+            why = f"{side.customs[0].kind} {side.customs[0].ref.value} asks an external authorizer"
+            if (item.customs, item.allows, item.denies) != (other.customs, other.allows, other.denies):
+                return _Compared(undecided=(why,), count=1)
     try:
-        way = ByLabel(options.trust_domain, frozenset((None, options.trust_domain)))  # of another domain no peer is known
-        rules = [_domestic(piece, way) for piece in ruled(item, port, https[0], options.cluster_networks)]
+        rules = sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks))
         one = [*rules, *probes(item.probe_paths(port))]
-        two = [_domestic(piece, way) for piece in allowed(other, port, https[1], options.cluster_networks)]
+        two = sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks))
+        count = len(one) + len(two)
         if len(one) * len(two) > MOST_PAIRS:
-            return None
+            return _Compared(count=count, undecided=(f"{len(one)} sets of requests against {len(two)} are more than are compared",))
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
-            return [], [], len(one) + len(two)
-        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, world)]
+            return _Compared(count=count)
+        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, sides.old.world)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in subtract(rules, two) if _real(piece, world)]
-    except (Unsayable, LanguageTooLarge, ValueError):
-        return None
-    return widened, narrowed, len(one) + len(two)
+        narrowed = [piece for piece in subtract(rules, two) if _real(piece, sides.old.world)]
+    except (Unsayable, LanguageTooLarge, ValueError) as error:
+        return _Compared(count=1, undecided=(str(error),))
+    return _Compared(widened, narrowed, count)
 
 
 def _domestic(piece: Piece, way: ByLabel) -> Piece:
-    """The piece with peers of any trust domain as those of this one."""
     who = piece.who
     if who.include is None and not who.exclude:
         return piece
@@ -151,36 +280,51 @@ def _there(peer: Any, world: World) -> bool:
     return not pods or any(peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value}) for pod in pods)
 
 
-def witness(piece: Piece, item: Effective, port: int | None) -> dict[str, Any]:
-    """A request of the piece, in the contract's members."""
-    source: dict[str, Any] = {}
-    who = piece.who
-    if who.include is None:
-        source["meshed"] = False
-    else:
-        first = sorted(who.include, key=label)[0]
-        source["meshed"] = True
-        if isinstance(first, Identity) and first != EVERYONE:
-            source["namespace"] = first.namespace or "any"
-            source["service_account"] = first.service_account or "any"
-        else:
-            source["identity"] = label(first)
-    networks = piece.where.networks()
-    if networks:
-        source["ip"] = networks[0].cidr.split("/")[0]
-    request: dict[str, Any] = {
-        "source": source,
-        "destination": {"namespace": item.workload.ref.namespace, "workload": item.workload.ref.name, "port": port},
-        "protocol": "http",
-        "method": next(iter(piece.methods.listed()), "GET") if not piece.methods.every else "GET",
-        "path": "/" if piece.path is None else piece.path.witness(NORMALISED) or piece.path.witness(BARE_PATHS),
-    }
-    if piece.host is not None:
-        request["host"] = piece.host.witness()
-    headers = {name: value.inside.witness() for name, value in piece.headers.by_name if value.inside is not None}
-    if headers:
-        request["headers"] = headers
-    return request
+# -- witnesses
+
+
+def _replayed(
+    change: str, piece: Piece, item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], sides: _Sides
+) -> Difference | None:
+    """A request of the piece of which both sides say what the piece says of it; None where none is found."""
+    wanted = (DENY, ALLOW) if change == "allowed" else (ALLOW, DENY)
+    said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
+    tries = [port] if port is not None else [number for number in UNNAMED if number not in {*mentioned(item), *mentioned(other)}]
+    for request in (
+        one for port in tries for one in requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https))
+    ):
+        port = request["destination"]["port"]
+        first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
+        if _agrees(first, second, wanted, bool(piece.literals)):
+            steps = (first.rule, second.rule)
+            return Difference(
+                change,
+                request,
+                *said,
+                sources=tuple(step.src if step is not None else NOWHERE for step in steps),  # type: ignore[arg-type]
+                rules=tuple(f"{step.what} {step.outcome}" if step is not None else "" for step in steps),  # type: ignore[arg-type]
+                subject=subjects.access(item.workload.ref, port),
+            )
+    return None
+
+
+def _agrees(first: Decision, second: Decision, wanted: tuple[str, str], spoken: bool) -> bool:
+    """Whether both answers are as expected. Where the set asks for what no request can say (`spoken`: Kafka's topics), one answer may stay open."""
+    fits = [item.verdict == verdict for item, verdict in zip((first, second), wanted, strict=True)]
+    return all(fits) or (spoken and any(fits) and UNDECIDED in (first.verdict, second.verdict))
+
+
+def _decided(request: dict[str, Any], item: Effective, port: int | None, ir: IR, options: Options) -> Decision:
+    return decide(item, port, parse(request, ir.world, options.trust_domain), ir, options)
+
+
+def grouped(differences: Iterable[Difference]) -> list[tuple[Difference, int]]:
+    """The differences with one entry for all that have the same causes, and how many more there are of each."""
+    groups: dict[tuple[Any, ...], list[Difference]] = {}
+    for item in differences:
+        causes = tuple(sorted((cause["side"], str(cause["file"]), cause["line"] or 0) for cause in item.causes))
+        groups.setdefault((item.change, item.before, item.after, causes or item.rules), []).append(item)
+    return [(found[0], len(found) - 1) for found in groups.values()]
 
 
 def sentence(request: dict[str, Any]) -> str:
@@ -196,14 +340,20 @@ def sentence(request: dict[str, Any]) -> str:
     if headers:
         what += " with " + ", ".join(f"{name}: {value}" for name, value in sorted(headers.items()))
     who = "anyone"
-    if source.get("service_account"):
-        who = f"{source.get('namespace', 'any')}/{source['service_account']}"
-    elif source.get("identity"):
+    if source.get("identity"):
         who = str(source["identity"])
+    elif source.get("service_account") or source.get("workload"):
+        who = f"{source.get('namespace', 'any')}/{source.get('service_account') or source['workload']}"
+        if source.get("meshed") is False:
+            who += " without a certificate"
     elif source.get("meshed") is False:
         who = "outside the mesh"
+    elif source.get("namespace"):
+        who = f"a client in {source['namespace']}"
     if source.get("ip"):
         who += f" ({source['ip']})"
+    if not destination:
+        return f"{what} from {who} out of the cluster"
     port = destination.get("port")
-    name = destination.get("workload") or destination.get("service") or "any workload"
+    name = destination.get("service") or destination.get("workload") or "any workload"
     return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}:{'any other port' if port is None else port}"

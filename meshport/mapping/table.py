@@ -34,7 +34,9 @@ def dialect_of_group(group: str) -> str | None:
     """The dialect that an API group belongs to; None for a group of no mesh."""
     if group in _GROUPS:
         return _GROUPS[group]
-    if group.endswith(".istio.io") and group != "install.istio.io":  # an IstioOperator is a setting of the installation, see dialects/installation
+    if (
+        group.endswith(".istio.io") and group != "install.istio.io"
+    ):  # an IstioOperator is a setting of the installation, see dialects/installation
         return "istio"
     if group.endswith(".smi-spec.io"):
         return "smi"

@@ -154,7 +154,7 @@ def verdict_of(found: Verification) -> model.Verdict:
         )
         for item in found.differences
     ]
-    return model.Verdict(verdict=cast("Any", found.verdict), classes=found.classes, differences=rows)
+    return model.Verdict(verdict=cast("Any", found.verdict), classes=found.classes, differences=rows, undecided=found.undecided)
 
 
 # -- readiness

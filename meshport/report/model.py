@@ -227,15 +227,16 @@ class Difference(_Model):
 
 
 class Cause(TypedDict, total=False):
-    """A place that a difference comes from."""
+    """A place that a difference comes from, in the configuration before or after."""
 
+    side: Literal["before", "after"]
     file: str | None
     line: int | None
     path: str | None
 
 
 class AccessDifference(_Model):
-    """Requests that are newly allowed or newly denied; `request` is one of them."""
+    """Requests that are newly `allowed` or `denied`, or `routed` otherwise; `request` is one of them."""
 
     change: str
     request: Request
@@ -245,11 +246,12 @@ class AccessDifference(_Model):
 
 
 class Verdict(_Model):
-    """The behavioural check; `classes` counts the sets of requests that were compared."""
+    """The behavioural check; `classes` counts the sets of requests that were compared, `undecided` says what could not be."""
 
     verdict: Literal["equivalent", "narrowed", "widened", "changed", "inconclusive"]
     classes: int
     differences: list[AccessDifference]
+    undecided: list[str]
 
 
 class Tally(_Model):

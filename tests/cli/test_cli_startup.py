@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,30 +35,9 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         assert ran.stdout.startswith("meshport 0.")
 
 
-def test_help_is_fast() -> None:
-    """Within 0.25 s of bare Python: the best of five, for a busy machine."""
-
-    def best(*arguments: str) -> float:
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            python(*arguments)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best("-m", "meshport", "--help") - best("-c", "pass") < 0.25
-
-
-def test_importing_the_package_is_fast() -> None:
-    code = """
-import sys, time
-start = time.perf_counter()
-import meshport
-print(time.perf_counter() - start, sorted(name for name in sys.modules if name.startswith("meshport")))
-"""
-    best = min(python("-c", code).stdout.split(maxsplit=1) for _ in range(3))
-    assert float(best[0]) < 0.1
-    assert best[1].strip() == "['meshport']"
+def test_importing_the_package_loads_nothing_else_of_it() -> None:
+    code = "import meshport, sys; print(sorted(name for name in sys.modules if name.startswith('meshport')))"
+    assert python("-c", code).stdout.strip() == "['meshport']"
 
 
 def test_every_command_and_option_is_documented() -> None:

@@ -1,0 +1,120 @@
+"""`meshport trace`: what happens to one request, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshport.cli import options as opt
+
+if TYPE_CHECKING:
+    from meshport.tracing import Trace
+
+NAME = "trace"
+
+_VERDICTS = {
+    "allow": "allowed",
+    "deny": "denied",
+    "unrouted": "answered 404: no route takes it",
+    "answered": "answered by the caller's own proxy",
+    "undecided": "cannot be told",
+}
+
+
+def run(
+    paths: opt.Paths = None,
+    caller: opt.FromWorkload = "",
+    destination: opt.ToService = "",
+    method: opt.Method = None,
+    path: opt.RequestPath = None,
+    host: opt.Host = None,
+    header: opt.Header = None,
+    address: opt.Address = None,
+    protocol: opt.Protocol = None,
+    source: opt.From = "auto",
+    source_version: opt.FromVersion = None,
+    context: opt.Context = None,
+    default_namespace: opt.DefaultNamespace = "default",
+    trust_domain: opt.TrustDomain = "cluster.local",
+    form: opt.PlainFormat = "text",
+    mappings: opt.Mappings = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_color: opt.NoColor = False,
+) -> None:
+    """Follow one request: who is asked, which rule decides, where it goes, with which timeout and retries. Each step says where that stands.
+
+    The verdict is the first line: allowed, denied, answered 404, answered by the caller's own proxy, or that it cannot be told.
+    """
+    from meshport.cli import common
+
+    common.choice("--format", form, ("text", "json"))
+    request = _request(caller, destination, method, path, host, header or [], address, protocol)
+    given = common.paths_or_stdin(paths)
+
+    from meshport import pipeline, tracing
+
+    table = common.table(mappings)
+    bundle = pipeline.merged(common.read(given), common.read_context(context))
+    found = tracing.trace(
+        bundle, request, table, source, source_version=source_version, default_namespace=default_namespace, trust_domain=trust_domain
+    )
+    if form == "json":
+        common.emit(common.as_json(found.as_dict()))
+        return
+    common.emit(_text(found, quiet))
+
+
+def _text(found: Trace, quiet: bool) -> str:
+    from meshport.compare.verify import sentence
+
+    lines = [f"{sentence(found.request)}: {_VERDICTS[found.verdict]}" + (f" by {found.rule.text}" if found.rule is not None else "")]
+    for number, step in enumerate(() if quiet else found.steps, 1):
+        place = f"   [{step.file or '(no file)'}:{step.line or '?'}]" if step.line or step.file else ""
+        lines.append(f"{number:3}. {step.what}: {step.outcome}{place}")
+    return "\n".join(lines) + "\n"
+
+
+def _request(
+    caller: str, destination: str, method: str | None, path: str | None, host: str | None, headers: list[str], address: str | None,
+    protocol: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    from meshport.errors import UsageError
+
+    if not destination:
+        raise UsageError("--to is needed: NAMESPACE/SERVICE:PORT")
+    place, _, port = destination.rpartition(":") if ":" in destination else (destination, "", "")
+    namespace, slash, service = place.partition("/")
+    if not slash or not service or (port and not port.isdigit()):
+        raise UsageError(f"--to {destination}: write it as NAMESPACE/SERVICE:PORT, such as shop/users:8080")
+    source: dict[str, Any] = {"meshed": False}
+    if caller:
+        home, slash, name = caller.partition("/")
+        if not slash or not name:
+            raise UsageError(f"--from-workload {caller}: write it as NAMESPACE/NAME")
+        source = {"namespace": home, "workload": name}
+    if address:
+        source["ip"] = address
+    request: dict[str, Any] = {"source": source, "destination": {"namespace": namespace, "service": service}}
+    if port:
+        request["destination"]["port"] = int(port)
+    if protocol != "tcp":
+        request.update({"protocol": protocol or "http", "method": method or "GET", "path": path or "/"})
+    else:
+        request["protocol"] = "tcp"
+    if host:
+        request["host"] = host
+    if headers:
+        request["headers"] = _headers(headers)
+    return request
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    from meshport.errors import UsageError
+
+    found = {}
+    for text in given:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f"--header {text!r}: write it as 'NAME: VALUE'")
+        found[name.strip().lower()] = value.strip()
+    return found

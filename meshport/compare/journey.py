@@ -1,0 +1,334 @@
+"""The way of one request through one configuration: which rule of the client's proxy takes it, where it is sent and how it is guarded, and what each pod that it
+may reach says to it. It knows no mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from meshport.compare import routing
+from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
+from meshport.compare.request import Request, destinations
+from meshport.compare.routed import spoken, unasked
+from meshport.dialects.base import Options
+from meshport.effective.access import Access
+from meshport.effective.pieces import Unsayable, language_of
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, PodSet, Ref, Selector
+from meshport.ir.model import IR
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
+from meshport.ir.world import Service, Workload
+from meshport.values.language import LanguageTooLarge
+from meshport.values.paths import normalise_istio
+
+UNROUTED, ANSWERED = "unrouted", "answered"
+
+
+@dataclass(slots=True)
+class Route:
+    """What the client's proxy does with the request. Shares are of 1; `filters` as they stand in the IR; times in words with one unit."""
+
+    ref: Ref | None
+    kind: str
+    backends: list[dict[str, Any]] = field(default_factory=list)
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    timeout: Mapping[str, Any] = field(default_factory=dict)
+    retries: Mapping[str, Any] = field(default_factory=dict)
+    breaker: Mapping[str, Any] = field(default_factory=dict)
+    answered: bool = False
+
+
+@dataclass(slots=True)
+class Journey:
+    """`verdict` is allow, deny, unrouted (404), answered (by the client's proxy itself) or undecided."""
+
+    verdict: str
+    steps: list[Step] = field(default_factory=list)
+    route: Route | None = None
+    decisions: list[Decision] = field(default_factory=list)
+    rule: Step | None = None
+
+
+def follow(ir: IR, request: Request, options: Options) -> Journey:
+    """The way of a request."""
+    found = Journey(ALLOW)
+    caller = request.caller
+    who = (
+        f"{caller.namespace}/{caller.workload.ref.name if caller.workload else caller.account or '?'}"
+        if caller.pod
+        else caller.ip or "somebody outside"
+    )
+    found.steps.append(
+        Step(f"who calls: {who}", f"with the certificate {caller.principal}" if caller.principal else "without a certificate")
+    )
+    reached: list[tuple[Workload, int | None, str]]
+    service = ir.world.services.get(Ref(request.namespace, request.service)) if request.service else None
+    if service is not None and request.http and _follows(ir, request):
+        way = _way(ir, service, request, found)
+        if way is None:
+            return found
+        request, reached = way
+    else:
+        pods, shown = destinations(request, ir.world)
+        if not shown:
+            found.steps.append(
+                Step(
+                    f"which pods: {request.namespace}/{request.service or request.workload or 'with these labels'}",
+                    "none that the bundle shows; taken for a pod in the mesh",
+                )
+            )
+        reached = [(pod, port, "") for pod, port in pods]
+    _decide(ir, reached, request, options, found)
+    return found
+
+
+def _follows(ir: IR, request: Request) -> bool:
+    """Whether the caller's requests go through a proxy of the mesh that routes: everybody's do where the network itself does."""
+    return not ir.enrols or request.caller.principal is not None
+
+
+def _decide(ir: IR, reached: list[tuple[Workload, int | None, str]], request: Request, options: Options, found: Journey) -> None:
+    access = Access(ir, Fact("all-unauthenticated"))
+    for workload, port, share in reached:
+        decision = decide(access.of(workload), port, request, ir, options)
+        found.decisions.append(decision)
+        found.steps.append(Step(f"asked: {workload.ref}, container port {'?' if port is None else port}{share}", decision.verdict))
+        found.steps += decision.steps
+    for verdict in (DENY, UNDECIDED):
+        denied = next((item for item in found.decisions if item.verdict == verdict), None)
+        if denied is not None:
+            found.verdict, found.rule = verdict, denied.rule
+            return
+    found.rule = found.decisions[0].rule if found.decisions else None
+    if not found.decisions:
+        found.verdict = UNDECIDED
+        found.steps.append(Step("which pods", "none: the Service selects no pod of the bundle"))
+
+
+# -- the client's side
+
+
+def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Request, list[tuple[Workload, int | None, str]]] | None:
+    """The request as it leaves the client's proxy, and the pods that it may reach with the container port of each; None where the proxy answers."""
+    port = request.port if request.port is not None else service.ports[0].number if len(service.ports) == 1 else None
+    name = f"Service {service.ref}"
+    chosen: tuple[ServiceRoutes, RouteRule, dict[str, Any]] | None = None
+    asked = False
+    for subject in (routes_subject(f"{name} for clients of {request.caller.namespace}", port), routes_subject(name, port)):
+        for routes, number in routing.of_subject(ir, subject):
+            asked = True
+            chosen = chosen or _taken(ir, routes, number, request, found)
+            if chosen is None and routes.unmatched == "forward":
+                break
+        if asked:
+            break
+    backends: tuple[Backend, ...] = ()
+    if chosen is not None:
+        routes, rule, outcome = chosen
+        found.route = Route(routes.ref.value, routes.kind, answered=rule.answers)
+        found.route.filters, found.route.timeout = outcome["filters"], outcome["timeout"]
+        found.route.retries = {} if rule.answers else outcome["retries"]
+        told = spoken({key: value for key, value in outcome.items() if value and not (key == "retries" and unasked(rule.retry))})
+        found.steps.append(
+            Step(
+                f"which rule routes it: {routes.kind} {routes.ref.value}" + (f" rule {rule.name}" if rule.name else ""),
+                told,
+                routes.ref.value,
+                routes.kind,
+                routes.document,
+                gather(rule) or routes.src,
+            )
+        )
+        if rule.answers:
+            found.verdict, found.rule = ANSWERED, found.steps[-1]
+            return None
+        backends = rule.backends
+        request = _rewritten(request, rule)
+    elif asked and not any(routes.unmatched == "forward" for routes, _ in routing.of_subject(ir, routes_subject(name, port))):
+        found.verdict = UNROUTED
+        found.steps.append(Step("which rule routes it", "none of the Service's routes takes it: answered 404"))
+        found.rule = found.steps[-1]
+        return None
+    else:
+        found.steps.append(Step("which rule routes it", f"none: straight to {name}"))
+        found.route = Route(None, "")
+    _guards(ir, service, found)
+    host = Fact(f"{service.ref.name}.{service.ref.namespace}.svc")
+    reached = []
+    shares = routing.shares(ir.world, backends or (Backend(Fact(service.ref), host),), port)
+    for backend in backends or (Backend(Fact(service.ref), host),):
+        key, one = routing.shares(ir.world, (backend,), port).popitem()
+        share = shares.get(key, "0")
+        if found.route is not None and share != "0":
+            found.route.backends.append(
+                {
+                    "to": key,
+                    "share": share,
+                    "service": str(backend.service.value) if backend.service else None,
+                    "port": backend.port.value if backend.port else port,
+                }
+            )
+        if share != "0":
+            text = f" ({share} of the requests)" if share != one else ""
+            reached += [(pod, number, text) for pod, number in _pods(ir, backend, port)]
+    return request, reached
+
+
+def _taken(
+    ir: IR, routes: ServiceRoutes, port: int | None, request: Request, found: Journey
+) -> tuple[ServiceRoutes, RouteRule, dict[str, Any]] | None:
+    for match, outcome, rule in routing.ways(ir.world, routes, port, ir.mesh):
+        taken = takes(match, request, raw=ir.raw_paths)
+        if taken:
+            return routes, rule, outcome
+        if taken is None:
+            found.steps.append(
+                Step(
+                    f"{routes.kind} {routes.ref.value}",
+                    "cannot be told: it asks for what no request says",
+                    routes.ref.value,
+                    routes.kind,
+                    routes.document,
+                    gather(match),
+                )
+            )
+    return None
+
+
+def takes(match: RouteMatch, request: Request, *, raw: bool = False) -> bool | None:
+    """Whether a match takes a request; None where that cannot be told."""
+    path = request.bare if raw else normalise_istio(request.path)
+    sure = True
+    if match.path is not None and not (answer := _fits(match.path.value, path)):
+        return answer
+    if match.method is not None and not (answer := _fits(match.method.value, request.method)):
+        return answer
+    for pairs, given in (
+        (match.headers, lambda name: ",".join(request.header(name.lower())) if request.header(name.lower()) else None),
+        (match.query, request.query.get),
+    ):
+        for name, fact in pairs:
+            value = given(name)
+            if fact.value.kind == "absent":
+                if value is not None:
+                    return False
+                continue
+            if value is None:
+                return False
+            answer = _fits(fact.value, value)
+            if answer is False:
+                return False
+            sure = sure and answer is True
+    for name, fact in match.others:
+        answer = _other(name, fact.value, request)
+        if answer is False:
+            return False
+        sure = sure and answer is True
+    return True if sure else None
+
+
+def _fits(pattern: Pattern, text: str) -> bool | None:
+    try:
+        return language_of(pattern).accepts(text)
+    except (Unsayable, LanguageTooLarge, KeyError):
+        return None
+
+
+def _other(name: str, value: Any, request: Request) -> bool | None:
+    """A demand that only one mesh knows, as far as a request says it."""
+    if name == "gateways":
+        return "mesh" in (value or ())
+    if name == "sourceLabels" and isinstance(value, Mapping):
+        return all(request.caller.labels.get(key) == text for key, text in value.items())
+    if name == "sourceNamespace":
+        return bool(request.caller.namespace == value)
+    if name == "authority" and isinstance(value, Mapping) and request.host is not None:
+        kinds = {"exact": "exact", "prefix": "prefix", "regex": "regex"}
+        return all(_fits(Pattern(kinds[kind], str(text)), request.host) is True for kind, text in value.items() if kind in kinds)
+    return None
+
+
+def _rewritten(request: Request, rule: RouteRule) -> Request:
+    """The request as the rule sends it on: the pods judge the path, the host and the headers that arrive."""
+    rewrite = rule.filter("rewrite")
+    if rewrite is not None:
+        request = replace(request, path=_path(request, rule, rewrite), host=_changed(rewrite, "hostname", "authority", request.host))
+    headers = dict(request.headers)
+    for item in rule.filters:
+        for name, fact in item.parts if item.kind == "request-headers" else ():
+            action, _, header = name.partition(":")
+            if action == "remove":
+                headers.pop(header, None)
+            elif action == "set":
+                headers[header] = (str(fact.value),)
+            elif action == "add":
+                headers[header] = (*headers.get(header, ()), str(fact.value))
+    return replace(request, headers=headers)
+
+
+def _changed(rewrite: Filter, name: str, other: str, old: str | None) -> str | None:
+    part = rewrite.part(name) or rewrite.part(other)
+    return str(part.value) if part is not None else old
+
+
+def _path(request: Request, rule: RouteRule, rewrite: Filter) -> str:
+    """The path with its query after a rewrite: as a whole, or the prefix that the rule matched."""
+    bare, mark, query = request.path.partition("?")
+    whole = rewrite.part("path")
+    if whole is not None:
+        return str(whole.value) + mark + query
+    prefix = rewrite.part("prefix") or rewrite.part("uri")
+    if prefix is None:
+        return request.path
+    new = str(prefix.value)
+    for match in rule.matches:
+        if match.path is None or takes(match, request) is False:
+            continue
+        old = match.path.value
+        if old.kind == "exact":
+            return new + mark + query
+        if old.kind == "segments":
+            rest = bare.removeprefix(old.text.rstrip("/"))
+            return (new.rstrip("/") + ("/" + rest.lstrip("/") if rest else "") or "/") + mark + query
+        if old.kind == "prefix" and bare.startswith(old.text):
+            return new + bare[len(old.text) :] + mark + query
+    return request.path
+
+
+def _guards(ir: IR, service: Service, found: Journey) -> None:
+    """The breaker of a Service."""
+    for policy in ir.service_policies:
+        if policy.service is None or policy.service.value != service.ref or policy.subset or policy.breaker is None:
+            continue
+        told = routing.breaker(policy, policy.breaker, ir.mesh)
+        if found.route is not None:
+            found.route.breaker = told
+        words = ", ".join(f"{name} {value}" for name, value in told.items())
+        found.steps.append(
+            Step(
+                f"which breaker guards it: {policy.kind} {policy.ref.value}",
+                words,
+                policy.ref.value,
+                policy.kind,
+                policy.document,
+                policy.src,
+            )
+        )
+        return
+
+
+def _pods(ir: IR, backend: Backend, port: int | None) -> list[tuple[Workload, int | None]]:
+    """The known pods of a backend, each with the container port that the request meets."""
+    if backend.service is None:
+        return []
+    service = ir.world.services.get(backend.service.value)
+    if service is None or not service.selector:
+        return []
+    labels = {**service.selector, **(dict(backend.labels.labels) if backend.labels else {})}
+    number = backend.port.value if backend.port is not None else port
+    sent = service.port(number) if number is not None else None
+    if sent is None and len(service.ports) == 1:
+        sent = service.ports[0]
+    found = ir.world.selected(PodSet(service.ref.namespace, Selector.of(labels)))
+    return [(pod, ir.world.target_number(pod, sent) if sent is not None else None) for pod in found]

@@ -1,0 +1,264 @@
+"""Where requests to a Service go and what is done for them, compared: the rules of each side as disjoint sets of requests with what becomes of them, and a
+request for each pair of sets that meet and are treated differently. It is of no mesh.
+
+Where the rules read differently and no request tells them apart, the difference is one of form: nothing is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.compare import exposure, routing
+from meshport.compare.witness import http_members
+from meshport.effective.admitted import meet
+from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
+from meshport.effective.sets import Methods, Value, Values
+from meshport.ir.base import NOWHERE, Ref, Src
+from meshport.ir.model import IR
+from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
+from meshport.ir.routing import Backend, RouteMatch, gather
+from meshport.ir.world import World
+from meshport.values.language import LanguageTooLarge
+
+MOST_PAIRS = 4000
+_SUBJECT = re.compile(
+    r"^(?P<what>[a-z ]+) of (?:Service )?(?P<namespace>[^/ ]+)/(?P<name>[^ ]+)(?: for clients of (?P<client>\S+))?(?: port (?P<port>\d+))?"
+)
+_HOST = re.compile(r"^(?P<what>[a-z ]+) of host (?P<host>[^ ]+)(?: for clients of (?P<client>\S+))?(?: port (?P<port>\d+))?")
+
+
+@dataclass(slots=True)
+class Treated:
+    """A request that is treated differently; `before` and `after` say how, `sources` are the leaves that say so."""
+
+    subject: str
+    request: dict[str, Any]
+    before: str
+    after: str
+    sources: tuple[Src, Src] = (NOWHERE, NOWHERE)
+
+
+@dataclass(slots=True)
+class Compared:
+    """What came of one subject."""
+
+    classes: int = 0
+    differences: list[Treated] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Requests that one rule takes, and what becomes of them."""
+
+    pieces: tuple[Piece, ...]
+    outcome: Mapping[str, Any]
+    src: Src = NOWHERE
+
+
+def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None) -> Iterator[Compared]:
+    """What each Service's requests meet on both sides, a result for each subject that differs."""
+    first, second = canon or (_said(old), _said(new))
+    for subject in sorted({*first, *second}):
+        one, other = first.get(subject), second.get(subject)
+        if one == other:
+            yield Compared(classes=1)
+        elif subject.startswith("routes of "):
+            yield of_routes(old, new, subject)
+        elif subject.startswith(("breaker of ", "policy of ", "egress of ", "sharing of ")):
+            yield _settings(subject, one or {}, other or {}, old, new)
+
+
+def _said(ir: IR) -> dict[str, dict[str, Any]]:
+    return {**routing.canonical(ir), **exposure.canonical(ir)}
+
+
+# -- routes
+
+
+def of_routes(old: IR, new: IR, subject: str) -> Compared:
+    """The rules for one port of a Service, compared."""
+    found = Compared()
+    try:
+        one, other = ways(old, subject), ways(new, subject)
+        found.classes = len(one) + len(other)
+        if len(one) * len(other) > MOST_PAIRS:
+            found.undecided.append(f"{subject}: {len(one)} rules against {len(other)} are more than are compared")
+            return found
+        for mine in one:
+            for its in other:
+                if _same(mine.outcome, its.outcome):
+                    continue
+                both = meet(mine.pieces, its.pieces)
+                if both:
+                    found.differences.append(_treated(subject, both[0], mine, its, _world(old, new)))
+    except (Unsayable, LanguageTooLarge, ValueError) as error:
+        found.undecided.append(f"{subject}: {error}")
+    return found
+
+
+def _world(old: IR, new: IR) -> World:
+    return old.world if old.world.services else new.world
+
+
+def ways(ir: IR, subject: str) -> list[Way]:
+    """The rules that a subject's requests meet, as disjoint sets; the last is what becomes of the rest."""
+    out: list[Way] = []
+    rest: list[Piece] = [Piece()]
+    unmatched: dict[str, Any] | None = None
+    for routes, port in routing.of_subject(ir, subject):
+        for match, outcome, rule in routing.ways(ir.world, routes, port, ir.mesh):
+            piece = of_match(match)
+            taken = meet(rest, [piece])
+            rest = subtract(rest, [piece])
+            if taken:
+                out.append(Way(tuple(taken), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
+        unmatched = unmatched or ({"rules": "404"} if routes.unmatched == "refuse" or rest else None)
+        if not rest:
+            break
+    if rest:
+        out.append(Way(tuple(rest), unmatched or _untouched(ir, subject)))
+    return out
+
+
+def unasked(retry: Retry | None) -> bool:
+    """Whether nobody asks for retries, so that the mesh does what it does by itself."""
+    return retry is None or retry.default or (retry.attempts is None and not retry.conditions)
+
+
+def _plain(outcome: Mapping[str, Any], unasked: bool) -> dict[str, Any]:
+    """The outcome without what is empty; `unasked` retries are the mesh's own, whatever it is."""
+    found = {aspect: value for aspect, value in outcome.items() if value}
+    if unasked:
+        found["unasked"] = found.pop("retries", {})
+    return found
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether requests are treated alike. What each mesh retries unasked is no difference between meshes; against retries that are asked for, it counts."""
+    if "unasked" in one and "unasked" in other:
+        one, other = ({key: value for key, value in side.items() if key != "unasked"} for side in (one, other))
+        return one == other
+    return _shown(one) == _shown(other)
+
+
+def _shown(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(outcome)
+    retries = found.pop("unasked", None)
+    return {**found, "retries": retries} if retries else found
+
+
+def _untouched(ir: IR, subject: str) -> dict[str, Any]:
+    """What becomes of a request to a Service of which nobody says anything."""
+    out: dict[str, Any] = {"rules": "routes"}
+    found = _SUBJECT.match(subject)
+    if found is not None:
+        from meshport.ir.base import Fact
+
+        ref = Ref(found["namespace"], found["name"])
+        host = Fact(f"{ref.name}.{ref.namespace}.svc.cluster.local")
+        port = int(found["port"]) if found["port"] else None
+        out["backends"] = routing.shares(ir.world, (Backend(Fact(ref), host),), port)
+    out["unasked"] = {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if ir.mesh == "istio" else {}
+    return out
+
+
+def of_match(match: RouteMatch) -> Piece:
+    """The requests that a match takes. Raises Unsayable for an expression that cannot be understood."""
+    path = language_of(match.path.value) if match.path is not None else None
+    methods = Methods()
+    if match.method is not None:
+        language = language_of(match.method.value)
+        text = match.method.value.text
+        methods = (
+            Methods(frozenset((text,)), False)
+            if match.method.value.kind == "exact"
+            else Methods(frozenset(name for name in Methods().listed() if language.accepts(name)), False)
+        )
+    literals = frozenset((name, str(fact.value), True) for name, fact in match.others if name != "gateways")
+    return Piece(methods=methods, path=path, headers=_values(match.headers), query=_values(match.query), literals=literals)
+
+
+def _values(pairs: Any) -> Values:
+    found = Values()
+    for name, fact in pairs:
+        found = found.meet(Values().put(name.lower(), Value(union((fact.value,)))))
+    return found
+
+
+def _treated(subject: str, piece: Piece, mine: Way, its: Way, world: World) -> Treated:
+    one, other = _shown(mine.outcome), _shown(its.outcome)
+    told = [aspect for aspect in _ORDER if one.get(aspect) != other.get(aspect)]
+    request = {**_place(subject, world), **http_members(piece)}
+    return Treated(subject, request, spoken(one, told), spoken(other, told), (mine.src, its.src))
+
+
+_ORDER = ("rules", "backends", "filters", "timeout", "retries")
+
+
+def spoken(outcome: Mapping[str, Any], aspects: Iterable[str] | None = None) -> str:
+    """What becomes of a request, in words."""
+    parts = []
+    for aspect in [name for name in _ORDER if outcome.get(name)] if aspects is None else aspects:
+        value = outcome.get(aspect)
+        if aspect == "rules":
+            parts.append({"404": "answered 404: no rule takes it", "answers itself": "answered by the proxy"}.get(str(value), "sent on"))
+        elif aspect == "backends":
+            shares = value or {}
+            parts.append(
+                "to " + ", ".join(f"{name} ({share})" if len(shares) > 1 else name for name, share in shares.items())
+                if shares
+                else "to nobody"
+            )
+        else:
+            parts.append(f"{aspect} {_flat(value)}" if value else f"no {aspect}")
+    return "; ".join(parts)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_flat(item)}".strip() for name, item in value.items())
+    return str(value)
+
+
+# -- everything else that is said of a Service, or of what may leave
+
+
+def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], old: IR, new: IR) -> Compared:
+    told = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+    what = subject.partition(" of ")[0]
+    before, after = (
+        _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
+    )
+    return Compared(1, [Treated(subject, _place(subject, _world(old, new)), before, after, (_leaves(old, subject), _leaves(new, subject)))])
+
+
+def _leaves(ir: IR, subject: str) -> Src:
+    """The leaves of what is said about a subject."""
+    from meshport.ir.resilience import breaker_subjects, policy_subjects
+
+    found: Src = NOWHERE
+    for policy in ir.service_policies:
+        if subject in (*breaker_subjects(policy), *policy_subjects(policy)):
+            found |= policy.src
+    return found
+
+
+def _place(subject: str, world: World) -> dict[str, Any]:
+    """The destination of a subject as a request has it, with a client of the mesh."""
+    found = _SUBJECT.match(subject)
+    if found is None:
+        named = _HOST.match(subject)
+        host = named["host"] if named is not None else subject
+        port = int(named["port"]) if named is not None and named["port"] else None
+        return {"source": {"meshed": True}, "destination": {"service": host, "port": port}, "protocol": "http", "host": host}
+    namespace, name = found["namespace"], found["name"]
+    source: dict[str, Any] = {"namespace": found["client"] or namespace, "meshed": True}
+    if found["what"] == "egress":
+        return {"source": {"namespace": namespace, "workload": name, "meshed": True}, "destination": {}, "protocol": "tcp"}
+    known = world.services.get(Ref(namespace, name))
+    port = int(found["port"]) if found["port"] else known.ports[0].number if known is not None and known.ports else None
+    return {"source": source, "destination": {"namespace": namespace, "service": name, "port": port}, "protocol": "http"}

@@ -1,0 +1,200 @@
+"""One request out of a set of requests: real callers of the bundle where the set has them, and callers made up where it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+from meshport.compare.decision import named
+from meshport.compare.request import Caller
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import CLUSTER, WORLD, Identities, Networks
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.base import Ref
+from meshport.ir.world import Workload, World
+from meshport.values.identities import Identity, IdentityGlob
+from meshport.values.language import BARE_PATHS, Language
+from meshport.values.paths import NORMALISED
+
+MOST = 24
+"""Requests that are tried out of one set before it is called undecided."""
+_OUTSIDE = "203.0.113.7"  # documentation's own block (RFC 5737): nobody's cluster
+_INSIDE = "10.9.8.7"
+_USUAL = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def requests(
+    piece: Piece, workload: Ref, port: int | None, world: World, trust_domain: str, *, http: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Requests of a piece, in the contract's members, the plainest first. `port` None is a port that nothing names."""
+    base: dict[str, Any] = {
+        "source": {},
+        "destination": {"namespace": workload.namespace, "workload": workload.name, "port": port},
+        "protocol": "http" if http else "tcp",
+    }
+    if http:
+        base.update(http_members(piece))
+    sni = _literal(piece, "connection.sni")
+    if sni is not None:
+        base["sni"] = sni
+    addresses = list(_addresses(piece.where))
+    count = 0
+    for source in _sources(piece.who, workload, world, trust_domain):
+        for address in addresses:
+            found = {**source}
+            if address is not None:
+                found["ip"] = address
+            elif "namespace" not in source and piece.who.include == frozenset((WORLD,)):
+                found["ip"] = _OUTSIDE
+            yield {**base, "source": found}
+            count += 1
+            if count >= MOST:
+                return
+
+
+def http_members(piece: Piece) -> dict[str, Any]:
+    """Method, path, host and headers of a request of the piece."""
+    methods = [name for name in _USUAL if piece.methods.accepts(name)] or piece.methods.listed()
+    found: dict[str, Any] = {"method": methods[0] if methods else "OTHER"}
+    path = "/" if piece.path is None else piece.path.witness(NORMALISED) or piece.path.witness(BARE_PATHS) or "/"
+    query = [(name, _value(value.inside)) for name, value in piece.query.by_name if value.inside is not None]
+    found["path"] = path + ("?" + "&".join(f"{name}={text}" for name, text in query) if query else "")
+    if piece.host is not None:
+        found["host"] = _value(piece.host) or "a"
+    headers = {
+        name: _value(value.inside - value.outside if value.outside is not None else value.inside)
+        for name, value in piece.headers.by_name
+        if value.inside is not None
+    }
+    if ":path" in headers:
+        found["path"] = headers.pop(":path") or found["path"]
+    if headers:
+        found["headers"] = headers
+    return found
+
+
+def _value(language: Language) -> str:
+    """A text of a language; one that is not empty where there is one, since an empty value is easily taken for none."""
+    return (language - Language.exact("")).witness() or language.witness() or ""
+
+
+def _literal(piece: Piece, attribute: str) -> str | None:
+    return next((text for name, text, wanted in sorted(piece.literals) if name == attribute and wanted and "*" not in text), None)
+
+
+# -- callers
+
+
+def _sources(who: Identities, workload: Ref, world: World, trust_domain: str) -> Iterator[dict[str, Any]]:
+    """Callers of a set of identities: without one where the set has such, the accounts of the bundle, then accounts made up."""
+    seen: list[dict[str, Any]] = []
+    for source in _candidates(who, workload, world, trust_domain):
+        if source not in seen:
+            seen.append(source)
+            yield source
+
+
+def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str) -> Iterator[dict[str, Any]]:
+    for item in sorted(who.include or (), key=str):
+        if isinstance(item, Labelled):
+            yield from _labelled(item, who, world)
+        elif isinstance(item, Entity) and item == WORLD:
+            yield {"meshed": False, "ip": _OUTSIDE}
+        elif isinstance(item, Entity) and item != CLUSTER:
+            yield {"meshed": False, "identity": item.name}
+    if who.include is None or CLUSTER in who.include:
+        accounts = [account for account, _ in world.identities()]
+        for account in accounts[:4] if CLUSTER in (who.include or ()) else ():
+            yield {"namespace": account.namespace, "service_account": account.name, "meshed": False}
+        yield {"meshed": False}
+        yield {
+            "namespace": "elsewhere",
+            "service_account": "default",
+            "meshed": False,
+            "ip": _INSIDE,
+        }  # a pod of the cluster that is in no mesh
+    known = [Identity(trust_domain, account.namespace, account.name) for account, _ in world.identities()]
+    for item in [*known, *_made_up(who, workload, trust_domain)]:
+        if _member(item, who):
+            yield {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
+    for item in sorted(who.include or (), key=str):
+        if isinstance(item, IdentityGlob):
+            yield {"identity": item.language().witness() or item.text, "meshed": True}
+
+
+def _made_up(who: Identities, workload: Ref, trust_domain: str) -> Iterator[Identity]:
+    """Accounts that nobody has: those that are named in full, and one more in each namespace and domain that is named."""
+    spaces = {item.namespace for item in (*(who.include or ()), *who.exclude) if isinstance(item, Identity) and item.namespace}
+    domains = {item.trust_domain for item in (*(who.include or ()), *who.exclude) if isinstance(item, Identity) and item.trust_domain}
+    names = {item.service_account for item in (*(who.include or ()), *who.exclude) if isinstance(item, Identity) and item.service_account}
+    for domain in [trust_domain, *sorted(domains - {trust_domain}), "elsewhere.example"]:
+        for namespace in [workload.namespace, *sorted(spaces - {workload.namespace}), "elsewhere"]:
+            for name in [*sorted(names), "stranger"]:
+                yield Identity(domain, namespace, name)
+
+
+def _member(item: Identity, who: Identities) -> bool:
+    text = item.istio()
+    caller = Caller(item.namespace, item.service_account, {}, None, text, None, True)
+
+    def takes(peer: Any) -> bool:
+        return named(peer, caller) if isinstance(peer, Identity | IdentityGlob) else False
+
+    return (who.include is None or any(takes(peer) for peer in who.include)) and not any(takes(peer) for peer in who.exclude)
+
+
+def _foreign(item: Identity, trust_domain: str) -> dict[str, Any]:
+    return {"identity": item.istio()} if item.trust_domain != trust_domain else {}
+
+
+def _labelled(item: Labelled, who: Identities, world: World) -> Iterator[dict[str, Any]]:
+    """Pods that a label selector takes: of the bundle, or one with just the labels that it asks for."""
+    others = [peer for peer in who.exclude if isinstance(peer, Labelled)]
+    account = item.account
+    for workload in world.workloads:
+        seen = {**workload.labels, ACCOUNT_LABEL: workload.account.value}
+        if _selects(item, workload, seen) and not any(_selects(peer, workload, seen) for peer in others):
+            yield {"namespace": workload.ref.namespace, "workload": workload.ref.name, "meshed": world.meshed(workload) is not False}
+    made = {key: value for key, value in item.selector.labels if not key.startswith("io.cilium.")}
+    made |= {
+        need.key: need.values[0] if need.operator == "In" else "x"
+        for need in item.selector.expressions
+        if need.operator in ("In", "Exists")
+    }
+    yield {"namespace": item.namespace or "elsewhere", "service_account": account or "default", "labels": made, "meshed": False}
+
+
+def _selects(peer: Labelled, workload: Workload, labels: dict[str, str]) -> bool:
+    return peer.namespace in ("", workload.ref.namespace) and peer.selector.accepts(labels)
+
+
+# -- addresses
+
+
+def _addresses(where: Networks) -> Iterator[str | None]:
+    """Addresses of a set; None where every address will do."""
+    networks = where.networks()
+    if networks is None:
+        yield None
+        return
+    for network in networks:
+        whole = ip_network(network.cidr, strict=False)
+        out = [ip_network(cidr, strict=False) for cidr in network.excluded]
+        tries = [
+            whole.network_address + 1 if whole.num_addresses > 2 else whole.network_address,
+            whole.network_address,
+            whole.broadcast_address,
+        ]
+        edges = [
+            edge
+            for cidr in out
+            if cidr.version == whole.version
+            for edge in (int(cidr.broadcast_address) + 1, int(cidr.network_address) - 1)
+        ]
+        first, last = whole.network_address, whole.broadcast_address
+        tries += [type(first)(edge) for edge in edges if int(first) <= edge <= int(last)]
+        for address in tries:
+            if not any(address in cidr for cidr in out if cidr.version == address.version):
+                yield str(address)
+                break

@@ -1,0 +1,106 @@
+"""One request in one bundle, step by step, with the places that decide: `meshport trace` and `meshport.trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from meshport.compare.journey import ANSWERED, follow
+from meshport.compare.request import parse
+from meshport.ir.base import NOWHERE, Src
+
+if TYPE_CHECKING:
+    from meshport.compare.decision import Step
+    from meshport.documents import Bundle
+    from meshport.mapping.table import Table
+
+
+@dataclass(slots=True)
+class TraceStep:
+    """A question on the way and its answer. `file`, `line` (from 1) and `path` say where the answer stands, None where nothing of the bundle says it."""
+
+    what: str
+    outcome: str
+    file: str | None = None
+    line: int | None = None
+    path: str | None = None
+
+
+@dataclass(slots=True)
+class TraceRule:
+    """The object and rule that decides."""
+
+    kind: str
+    namespace: str | None
+    name: str
+    text: str
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(slots=True)
+class Trace:
+    """What becomes of a request.
+
+    `verdict` is allow, deny, unrouted (no route takes it: 404), answered (the caller's own proxy answers it) or undecided. `allowed` is None where the
+    verdict is undecided. `rule` is what decides, None where nothing of the bundle does. `route` says where the caller's proxy sends it, None where no proxy
+    routes it: `backends` are {to, share, service, port}.
+    """
+
+    verdict: str
+    request: dict[str, Any]
+    rule: TraceRule | None
+    route: dict[str, Any] | None
+    steps: list[TraceStep] = field(default_factory=list)
+
+    @property
+    def allowed(self) -> bool | None:
+        return None if self.verdict == "undecided" else self.verdict in ("allow", ANSWERED)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The trace as `--format json` prints it."""
+        return {"verdict": self.verdict, "allowed": self.allowed, "request": self.request, "rule": asdict(self.rule) if self.rule else None,
+                "route": self.route, "steps": [asdict(step) for step in self.steps]}  # fmt: skip
+
+
+def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = "auto", **rest: Any) -> Trace:
+    """Follow a request (the contract's REQUEST). Raises UsageError for a request that cannot be understood."""
+    from meshport import pipeline
+    from meshport.options import resolve
+
+    options = resolve(bundle, table, source=mesh, target="istio", **rest)
+    ir, _ = pipeline.lift(bundle, table, options)
+    ir.beside += pipeline.also_in_force(bundle, table, options)
+    found = follow(ir, parse(request, ir.world, options.trust_domain), options)
+    rule = None
+    if found.rule is not None and found.rule.ref is not None:
+        file, line, _path = _place(bundle, found.rule)
+        ref = found.rule.ref
+        rule = TraceRule(found.rule.kind, ref.namespace or None, ref.name, f"{found.rule.what}: {found.rule.outcome}", file, line)
+    route = None
+    if found.route is not None:
+        own = found.route
+        said = {"namespace": own.ref.namespace or None, "name": own.ref.name} if own.ref is not None else {"namespace": None, "name": None}
+        route = {"kind": own.kind or None, **said, "backends": own.backends, "filters": dict(own.filters), "timeout": dict(own.timeout),
+                 "retries": dict(own.retries), "breaker": dict(own.breaker)}  # fmt: skip
+    steps = [TraceStep(step.what, step.outcome, *_place(bundle, step)) for step in found.steps]
+    return Trace(found.verdict, dict(request), rule, route, steps)
+
+
+def _place(bundle: Bundle, step: Step) -> tuple[str | None, int | None, str | None]:
+    src: Src = step.src
+    leaf = _first(bundle, src, step.document) if src != NOWHERE else None
+    if leaf is None:
+        return None, None, None
+    return bundle.owner(leaf).file, bundle.line(leaf), bundle.path(leaf)
+
+
+def _first(bundle: Bundle, src: Src, document: int | None) -> int | None:
+    """The first leaf, of the deciding document where one is known to decide."""
+    if document is not None and 0 <= document < len(bundle.documents):
+        home = bundle.documents[document]
+        own = [leaf for leaf in src if home.first <= leaf < home.first + home.count]
+        if own:
+            return min(own)
+    return min(src, default=None)
