@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.compare import access, exposure, routing
+from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import amounts
 from meshport.ir.base import Ref
@@ -29,7 +30,13 @@ def canonical(
     ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
 ) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {**access.canonical(ir, options, ports, governed), **routing.canonical(ir), **exposure.canonical(ir), **_proxies(ir)}
+    return {
+        **access.canonical(ir, options, ports, governed),
+        **routing.canonical(ir),
+        **exposure.canonical(ir),
+        **_proxies(ir),
+        **ratelimits.canonical(ir),
+    }
 
 
 def _proxies(ir: IR) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
 from meshport.ir.proxies import ProxyAmount
+from meshport.ir.ratelimit import RateLimit
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.transport import PortSetting, TransportRule
@@ -88,6 +89,7 @@ class IR:
     shared: list[SharedService] = field(default_factory=list)
     links: list[ClusterLink] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
+    rate_limits: list[RateLimit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     proxies: list[ProxyAmount] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation

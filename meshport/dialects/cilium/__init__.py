@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import authorization, exposure, kept, membership, modern, resilience, routing, transport
+from meshport.dialects.cilium import authorization, exposure, kept, membership, modern, ratelimits, resilience, routing, transport
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -30,6 +30,7 @@ class Cilium:
         routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         resilience.lift(bound, by_kind, options, ir)
+        ratelimits.lift(bound, by_kind, options, ir)
         exposure.lift(bound, by_kind, options, ir)
         return ir
 
@@ -51,6 +52,7 @@ class Cilium:
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
+        ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
         installation.lower(ir, out)
 

@@ -186,7 +186,7 @@ class Wanted:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """A CiliumEnvoyConfig for each Service that has a breaker or limits; what it cannot hold is named in findings."""
     wanted: dict[Ref, Wanted] = {}
-    routed = _routed(ir, out)
+    routed = routed_services(ir, out)
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     shared = frozenset(item.service.value for item in ir.shared if item.prefers is not None and item.service.value in ir.world.services)
     for policy in sorted(
@@ -218,7 +218,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         _write(wanted[ref], out)
 
 
-def _routed(ir: IR, out: Output) -> set[Ref]:
+def routed_services(ir: IR, out: Output) -> set[Ref]:
     """The Services that Gateway API routes stand on, in the input or in the output."""
     found = {
         routes.service.value

@@ -14,6 +14,7 @@ from meshport.dialects.istio import (
     modern,
     ports,
     proxies,
+    ratelimits,
     resilience,
     routing,
     transport,
@@ -44,6 +45,7 @@ class Istio:
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         exposure.lift(bound, by_kind, options, ir)
+        ratelimits.lift(bound, by_kind, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -58,6 +60,7 @@ class Istio:
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)
+        ratelimits.lower(ir, out, options)
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)

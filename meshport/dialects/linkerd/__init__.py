@@ -5,7 +5,19 @@ from __future__ import annotations
 from meshport.dialects import installation, kubernetes
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.linkerd import allowing, exposure, inbound, membership, modern, ports, proxies, resilience, routing, transport
+from meshport.dialects.linkerd import (
+    allowing,
+    exposure,
+    inbound,
+    membership,
+    modern,
+    ports,
+    proxies,
+    ratelimits,
+    resilience,
+    routing,
+    transport,
+)
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
@@ -43,6 +55,7 @@ class Linkerd:
             if group in ("access.smi-spec.io", "specs.smi-spec.io"):
                 ir.losses.extend(_unread(bound, number) for number in numbers)
         exposure.lift(bound, by_kind, options, ir)
+        ratelimits.lift(bound, by_kind, options, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
@@ -54,6 +67,7 @@ class Linkerd:
         membership.lower(ir, out)
         transport.lower(ir, out, options, access)
         allowing.lower(ir, out, options, access)
+        ratelimits.lower(ir, out, options, access)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)

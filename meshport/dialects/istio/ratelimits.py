@@ -1,0 +1,241 @@
+"""How Istio says rate limits: an EnvoyFilter with Envoy's local rate limit filter; both directions.
+
+Two shapes are documented: the filter with its bucket before the router of a workload's inbound listeners, and the filter without one beside a bucket on the
+inbound route of a port. Everything else that an EnvoyFilter may hold is a patch of Envoy's own configuration, and no feature of the mesh.
+https://istio.io/latest/docs/tasks/policy-enforcement/rate-limit/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects import local_ratelimit, naming, ratelimits
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio.resilience import own_ref
+from meshport.dialects.local_ratelimit import FILTER, MANAGER, ROUTER, Filter
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.model import IR, Loss
+from meshport.ir.ratelimit import RateLimit
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.mapping.bound import Bound
+
+API = "networking.istio.io/v1alpha3"
+KIND = "EnvoyFilter"
+_INBOUND = re.compile(r"inbound\|http\|(\d+)")
+_INSERTS = ("INSERT_BEFORE", "INSERT_FIRST", "INSERT_AFTER", "ADD")
+_NAMES = "names a counter or a runtime key, which limits nothing"
+_PLACE = "says where in the chain the filter stands; the target limits before anything else"
+
+
+# -- lift
+
+
+def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """The local rate limits of EnvoyFilters, as far as they have one of the documented shapes."""
+    for number in by_kind.get(("networking.istio.io", KIND), []):
+        _filter(Cursor.root(bound, number), options, ir)
+
+
+def _filter(root: Cursor, options: Options, ir: IR) -> None:
+    spec = root.at("spec")
+    if spec.at("targetRefs"):
+        return
+    patches = spec.each("configPatches")
+    ref = own_ref(root, options)
+    namespace = "" if ref.value.namespace == options.root_namespace else ref.value.namespace
+    labels = {key: str(item.value) for key, item in spec.items("workloadSelector", "labels")}
+    selecting = spec.at("workloadSelector").src
+    subject = Fact(PodSet(namespace, Selector.of(labels)), selecting, "rate-limit.target")
+    hosts = [patch for patch in patches if _at_filter(patch)]
+    found: list[tuple[Fact[int | str] | None, Filter, Src]] = []
+    bare = NOWHERE  # of a filter without a bucket: it only lets routes have one
+    for patch in hosts:
+        place = patch.at("patch", "value", "typed_config")
+        read = local_ratelimit.read(place)
+        if read is None or read.other:
+            return
+        src = _shape(patch) | read.src
+        ir.idle.append(Fact(_NAMES, read.inert, "rate-limit.total"))
+        ir.idle.append(Fact(_PLACE, patch.at("match", "listener", "filterChain", "filter", "subFilter").src, "rate-limit.total"))
+        if read.bucket is None:
+            bare |= src
+        else:
+            found.append((_listening(patch, subject.value, ir), read, src))
+    for patch in patches:
+        route = _at_route(patch)
+        if route is None or not bare:
+            continue
+        number, place, actions = route
+        read = local_ratelimit.read(place)
+        if read is None or read.other or read.bucket is None:
+            continue
+        extras = (*read.extras, *((Fact("the attributes of its rate_limits", actions, "rate-limit.descriptor"),) if actions else ()))
+        read = Filter(read.bucket, read.share, extras, read.inert, (), read.src)
+        ir.idle.append(Fact(_NAMES, read.inert, "rate-limit.total"))
+        found.append((_target(number, subject.value, ir), read, _shape(patch) | read.src | bare))
+    chosen = selecting if len(found) + len(hosts) >= len(patches) else NOWHERE
+    for port, read, src in found:
+        parts: tuple[Fact[Any], ...] = (Fact("", src | read.share.src, "rate-limit.total"), *read.extras)
+        if read.bucket is not None and read.share.value == 0:
+            every = chosen | src | read.share.src | read.bucket.src | sources(port, *read.extras)
+            ir.idle.append(
+                Fact("the filter is not enabled and enforced for any request, so that it limits nothing", every, "rate-limit.total")
+            )
+        elif read.bucket is not None and read.share.value < 1:
+            share = f"{float(read.share.value * 100):g} %"
+            ir.losses.append(
+                Loss("MP661", (read.bucket.rate, read.bucket.burst, *parts, *((port,) if port else ())), root.number, {"share": share})
+            )
+        else:
+            ir.rate_limits.append(
+                RateLimit(ref, KIND, root.number, subject, port, read.bucket, extras=read.extras, src=src | read.share.src)
+            )
+
+
+def _shape(patch: Cursor) -> Src:
+    """The leaves that make the patch what it is."""
+    return (
+        patch.at("applyTo").src
+        | patch.at("match", "context").src
+        | patch.at("match", "listener", "filterChain", "filter", "name").src
+        | patch.at("patch", "operation").src
+        | patch.at("patch", "value", "name").src
+    )
+
+
+def _inbound(patch: Cursor) -> bool:
+    return patch.at("match", "context").value == "SIDECAR_INBOUND" and not patch.at("match", "proxy")
+
+
+def _at_filter(patch: Cursor) -> bool:
+    """Whether the patch puts the filter into the inbound listeners."""
+    chain = patch.at("match", "listener", "filterChain")
+    return (
+        _inbound(patch)
+        and patch.at("applyTo").value == "HTTP_FILTER"
+        and patch.at("patch", "operation").value in _INSERTS
+        and patch.at("patch", "value", "name").value == FILTER
+        and (not chain.at("filter", "name") or chain.at("filter", "name").value == MANAGER)
+        and not any(chain.at(key) for key in ("name", "sni", "transportProtocol", "applicationProtocols"))
+        and not any(patch.at("match", "listener").at(key) for key in ("name", "portName", "listenerFilter"))
+    )
+
+
+def _at_route(patch: Cursor) -> tuple[Fact[int], Cursor, Src] | None:
+    """The Service port of a patch that gives the filter of an inbound route its bucket, the filter, and what tells requests apart."""
+    vhost = patch.at("match", "routeConfiguration", "vhost")
+    name = vhost.text("name")
+    met = _INBOUND.fullmatch(name.value) if name is not None else None
+    action = vhost.at("route", "action")
+    if (
+        not _inbound(patch)
+        or patch.at("applyTo").value != "HTTP_ROUTE"
+        or patch.at("patch", "operation").value != "MERGE"
+        or name is None
+        or met is None
+        or (action and action.value != "ANY")
+        or vhost.at("route", "name")
+    ):
+        return None
+    value = patch.at("patch", "value")
+    place = value.at("typed_per_filter_config", FILTER)
+    if not place:
+        return None
+    return name.holding(int(met[1])).also(action.src), place, value.at("route", "rate_limits").src
+
+
+def _listening(patch: Cursor, pods: PodSet, ir: IR) -> Fact[int | str] | None:
+    """The container port of the listener that is matched; None for all."""
+    listener = patch.at("match", "listener")
+    container = listener.number_at("filterChain", "destinationPort")
+    if container is not None:
+        return Fact(container.value, container.src | listener.at("portNumber").src, "rate-limit.target")
+    number = listener.number_at("portNumber")
+    return _target(number, pods, ir) if number is not None else None
+
+
+def _target(number: Fact[int], pods: PodSet, ir: IR) -> Fact[int | str]:
+    """A Service port as the container port of the pods, where the bundle says which; the number itself where it does not."""
+    found: dict[int, Src] = {}
+    for workload in ir.world.selected(pods):
+        for service in ir.world.services_of(workload):
+            port = service.port(number.value)
+            target = ir.world.target_number(workload, port) if port is not None else None
+            if port is not None and target is not None:
+                found[target] = found.get(target, NOWHERE) | port.target_src
+    if len(found) == 1:
+        target, src = next(iter(found.items()))
+        return Fact(target, number.src | src, "rate-limit.target")
+    return Fact(number.value, number.src, "rate-limit.target")
+
+
+# -- lower
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """An EnvoyFilter for each limit; one selects pods by labels alone."""
+    for limit in sorted(ir.rate_limits, key=lambda item: (item.ref.value, item.document)):
+        if limit.total is None:
+            ratelimits.beside_total(limit, ir, out)
+            out.ignore("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
+            continue
+        for number, (labels, because) in enumerate(_subjects(limit, ir)):
+            _write(limit, labels, because, number, ir, out, options)
+        ratelimits.beside_total(limit, ir, out)
+
+
+def _subjects(limit: RateLimit, ir: IR) -> list[tuple[dict[str, str], Src]]:
+    """The labels to select by: of expressions, those of each workload that they take."""
+    pods = limit.subject.value
+    if not pods.selector.expressions:
+        return [(dict(pods.selector.labels), limit.subject.src)]
+    return [
+        (dict(workload.labels), limit.subject.src | workload.labels_src(workload.labels))
+        for workload in ir.world.selected(limit.subject.value)
+    ]
+
+
+def _write(limit: RateLimit, labels: dict[str, str], because: Src, number: int, ir: IR, out: Output, options: Options) -> None:
+    assert limit.total is not None
+    namespace = limit.subject.value.namespace or options.root_namespace
+    spelled = out.free(API, KIND, namespace, naming.name(limit.ref.value.name, "ratelimit", str(number + 1) if number else ""))
+    obj = out.object(API, KIND, Ref(namespace, spelled), owner=limit.document, group=f"ratelimit {spelled}", rank=48, because=limit.ref)
+    obj.note(f"from {limit.kind} {limit.ref.value}")
+    if labels:
+        obj.set(("spec", "workloadSelector", "labels"), labels, because)
+    patch = ("spec", "configPatches", 0)
+    shape = limit.src | because
+    obj.set((*patch, "applyTo"), "HTTP_FILTER", shape)
+    obj.set((*patch, "match", "context"), "SIDECAR_INBOUND", shape)
+    chain = (*patch, "match", "listener", "filterChain")
+    ports = {
+        port: src for item in ir.world.selected(limit.subject.value) for port, src in ratelimits.ports_of(limit, item, ir.world).items()
+    }
+    if limit.port is not None and len(ports) == 1:
+        obj.set((*chain, "destinationPort"), next(iter(ports)), limit.port, next(iter(ports.values())))
+    elif limit.port is not None and isinstance(limit.port.value, int):
+        obj.set((*chain, "destinationPort"), limit.port.value, limit.port)
+    elif limit.port is not None:
+        out.finding(
+            "MP664", limit.port, document=limit.document, disposition="approximated", affects=ratelimits.affected(limit, ir),
+            feature="rate-limit.target", subject=limit.subject_name, port=limit.port.value,
+        )  # fmt: skip
+    obj.set((*chain, "filter"), {"name": MANAGER, "subFilter": {"name": ROUTER}}, shape)
+    obj.set((*patch, "patch", "operation"), "INSERT_BEFORE", shape)
+    obj.set((*patch, "patch", "value", "name"), FILTER, shape)
+    config = (*patch, "patch", "value", "typed_config")
+    obj.set(config, local_ratelimit.written(limit.total), shape)
+    obj.set((*config, "token_bucket"), local_ratelimit.written(limit.total)["token_bucket"], limit.total.src)
+    if limit.counted != "pod":
+        out.finding(
+            "MP662", limit.src, document=limit.document, affects=ratelimits.affected(limit, ir),
+            explains=ratelimits.explained(limit, ir, "counted"), feature="rate-limit.total", subject=limit.subject_name,
+        )  # fmt: skip
+    out.lost(
+        Fact(ratelimits.spoken(limit.total.rate.value), limit.total.rate.src, "rate-limit.total"), document=limit.document,
+        affects=ratelimits.affected(limit, ir),
+    )  # fmt: skip
