@@ -59,8 +59,8 @@ def _listener(root: Cursor, place: Cursor, listener: Cursor, namespace: str, ir:
                 src = one.at("name").src | read.src | read.share.src | sources(name)
                 ir.idle.append(Fact("names a counter or a runtime key, which limits nothing", read.inert, "rate-limit.total"))
                 if read.share.value == 0:
-                    every = src | read.bucket.src | sources(*read.extras)
-                    ir.idle.append(Fact("the filter is not enabled and enforced for any request, so that it limits nothing", every))
+                    idle = (read.bucket.rate, read.bucket.burst, *read.extras, Fact("", src, "rate-limit.total"))
+                    ir.losses.append(Loss("MP666", idle, root.number))
                     continue
                 if read.share.value < 1 or service is None or service.pods is None:
                     code = "MP661" if read.share.value < 1 else "MP665"

@@ -81,10 +81,8 @@ def _filter(root: Cursor, options: Options, ir: IR) -> None:
     for port, read, src in found:
         parts: tuple[Fact[Any], ...] = (Fact("", src | read.share.src, "rate-limit.total"), *read.extras)
         if read.bucket is not None and read.share.value == 0:
-            every = chosen | src | read.share.src | read.bucket.src | sources(port, *read.extras)
-            ir.idle.append(
-                Fact("the filter is not enabled and enforced for any request, so that it limits nothing", every, "rate-limit.total")
-            )
+            idle = (Fact("", chosen, "rate-limit.target"), read.bucket.rate, read.bucket.burst, *parts, *((port,) if port else ()))
+            ir.losses.append(Loss("MP666", idle, root.number))
         elif read.bucket is not None and read.share.value < 1:
             share = f"{float(read.share.value * 100):g} %"
             ir.losses.append(
