@@ -46,6 +46,7 @@ class Finding:
     explains: frozenset[tuple[str, str]] = frozenset()
     witness: dict[str, Any] | None = None
     suppressed: dict[str, Any] | None = field(default=None)
+    at: int | None = None  # the leaf that it points to, where that is not the first
 
     @property
     def docs(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.output import SERVER_WRITTEN
 from meshport.documents import format_path
 from meshport.findings import Finding
 
@@ -81,20 +82,62 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
         if finding.disposition in _LOSSES:
             for leaf in finding.leaves:
                 said.setdefault(leaf, set()).add(finding.disposition)
+    standing = set(_standing(bound, out))
+    kept = set(_kept(bound, out, said))
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
         for leaf in range(document.first, document.first + document.count):
             if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue
-            disposition, reason = _judge(bound, out, leaf, mesh, reached, installed, said.get(leaf, set()))
+            disposition, reason = _judge(bound, out, leaf, mesh, reached, installed, standing, kept, said.get(leaf, set()))
             result.dispositions[leaf] = disposition
             if reason:
                 result.reasons[leaf] = reason
     return result
 
 
-def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], installed: set[int], said: set[str]) -> tuple[str, str]:
+def _standing(bound: Bound, out: Output) -> Iterator[int]:
+    """The leaves that stand in a changed copy of their object as they stood in the object."""
+    for obj in out.objects.values():
+        if obj.changed is None or obj.value == (document := bound.bundle.documents[obj.changed]).value:
+            continue
+        for leaf, path, value in bound.bundle.walk(document):
+            found: Any = obj.value
+            for step in path:
+                if isinstance(found, list):
+                    found = found[step] if isinstance(step, int) and step < len(found) else None
+                else:
+                    found = found.get(step) if isinstance(found, dict) else None
+            if found is not None and found == value:
+                yield leaf
+
+
+def _kept(bound: Bound, out: Output, said: dict[int, set[str]]) -> Iterator[int]:
+    """The leaves of documents of a mesh of which all stays in the cluster as it is, but for what the cluster itself writes into them."""
+    changed = {obj.changed for obj in out.objects.values()}
+    for number, document in enumerate(bound.bundle.documents):
+        if not bound.mesh[number] or number in bound.broken or number in out.removed or number in changed:
+            continue
+        leaves = range(document.first, document.first + document.count)
+        if any("dropped" in said.get(leaf, ()) for leaf in leaves):
+            continue
+        for leaf, path, _ in bound.bundle.walk(document):
+            if path[0] != "status" and (path[0] != "metadata" or path[1] not in SERVER_WRITTEN):
+                yield leaf
+
+
+def _judge(
+    bound: Bound,
+    out: Output,
+    leaf: int,
+    mesh: bool,
+    reached: set[int],
+    installed: set[int],
+    standing: set[int],
+    kept: set[int],
+    said: set[str],
+) -> tuple[str, str]:
     if leaf in bound.repeated:
         return "irrelevant", "the same object stands there again, word for word"
     if leaf in bound.invalid:
@@ -108,6 +151,10 @@ def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], 
             return disposition, ""
     if leaf in installed or "installed" in said:
         return "installed", ""
+    if leaf in standing and (mesh or leaf in bound.meta_leaves):
+        return "translated", "stands in the changed object as it stood"
+    if leaf in kept:
+        return "translated", "stays as it is"
     if leaf in out.irrelevant:
         return "irrelevant", out.irrelevant[leaf]
     if leaf in out.implied:
@@ -115,7 +162,7 @@ def _judge(bound: Bound, out: Output, leaf: int, mesh: bool, reached: set[int], 
     binding = bound.bindings[leaf]
     if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
         return "irrelevant", reason
-    if not mesh and leaf not in bound.meta_leaves:
+    if not mesh and (leaf not in bound.meta_leaves or leaf in out.passing):
         return "passed_through", ""
     return "unaccounted", ""
 

@@ -256,7 +256,10 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
     for src in out.commands.values():
         reached |= src
     groups: dict[tuple[int, str], list[int]] = {}
+    copied = {obj.changed for obj in out.objects.values()}
     for number, document in enumerate(bound.bundle.documents):
+        if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
+            out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
         for leaf in range(document.first, document.first + document.count):
             binding = bound.bindings[leaf]
             if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
@@ -272,7 +275,10 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
         document = bound.bundle.documents[number]
         kept = out.source == out.target and number not in out.removed
         if kept and (cell.support != "none" or cell == out.table.support(feature, out.source, options.source_version)):
-            out.imply("stays as it is", frozenset(leaves))
+            if bound.mesh[number] or number in copied:
+                out.imply("stays as it is", frozenset(leaves))
+            else:
+                out.passing.update(leaves)
             continue
         if bound.mesh[number] and dialect_of_group(document.group) == "gateway-api" and not _parented(document, out.source):
             out.imply("stays as it is: the target reads it too", frozenset(leaves))

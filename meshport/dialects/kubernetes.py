@@ -39,8 +39,6 @@ def lift(bound: Bound, default_namespace: str = "default") -> World:
             world.services.setdefault(service.ref, service)
         elif place == ("", "ServiceAccount"):
             world.accounts.setdefault(Ref(document.namespace or default_namespace, document.name), root.at("metadata", "name").src)
-        elif place in _TEMPLATES and not document.name:
-            bound.nameless(number)
         elif place in _TEMPLATES and not _owned(root):
             world.workloads.append(_workload(root, _TEMPLATES[place], default_namespace, world))
     world.workloads.sort(key=lambda item: (item.ref, item.kind))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
+SERVER_WRITTEN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
+"""Members of `metadata` that the API server writes."""
+
 
 class Obj:
     """An object of the output. `origins` are the input documents that it comes from, the owner first."""
@@ -119,6 +122,7 @@ class Output:
     staying: set[int] = field(default_factory=set)  # documents that the target reads as they are
     findings: list[Finding] = field(default_factory=list)
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
+    passing: set[int] = field(default_factory=set)  # leaves of documents of no mesh that stay as they are
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
     indifferent: set[tuple[str, str]] = field(default_factory=set)  # (subject, aspect) of differences that leaves like these make
     assumed: list[dict[str, Any]] = field(default_factory=list)  # what the commands bring about, for the read-back alone
@@ -159,6 +163,12 @@ class Output:
         """The input document of this name; None where the bundle has none."""
         return self._index().get((group, kind, ref))
 
+    def called(self, number: int) -> Src:
+        """The leaves that an input document is called by: its name and its namespace."""
+        metadata = self.bundle.documents[number].leaves.get("metadata")
+        found = (metadata.get(key) for key in ("name", "namespace")) if isinstance(metadata, dict) else ()
+        return frozenset(leaf for leaf in found if isinstance(leaf, int))
+
     _names: dict[tuple[str, str, Ref], int] | None = None
 
     def _index(self) -> dict[tuple[str, str, Ref], int]:
@@ -179,7 +189,7 @@ class Output:
             value.pop("status", None)
             metadata = value.get("metadata")
             if isinstance(metadata, dict):
-                for name in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"):
+                for name in SERVER_WRITTEN:
                     metadata.pop(name, None)
                 annotations = metadata.get("annotations")
                 if isinstance(annotations, dict):

@@ -240,6 +240,8 @@ def _not_an_object(value: Any) -> str | None:
     if not isinstance(value, Mapping):
         kind = "a list" if isinstance(value, (list, tuple)) else "null" if value is None else "a single value"
         return f"skipped: the document is {kind}, not a Kubernetes object"
+    if value.get("kind") == "ConformanceReport" and str(value.get("apiVersion")).startswith("gateway.networking.k8s.io/"):
+        return "skipped: a report of the conformance tests of Gateway API, which no cluster takes"
     missing = [key for key in ("apiVersion", "kind") if not (isinstance(value.get(key), str) and value[key])]
     return f"skipped: the document has no {' and no '.join(missing)}, so it is not a Kubernetes object" if missing else None
 

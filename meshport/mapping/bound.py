@@ -56,6 +56,7 @@ class Bound:
         self.findings: list[Finding] = []
         self._inbound = False
         self._release: str | None = None  # of the document at hand
+        self._refusal: Finding | None = None  # what says that no cluster takes it
         self._version = ""
         self._gaps: dict[tuple[Gap, str], tuple[list[int], list[str]]] = {}
         self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
@@ -79,11 +80,20 @@ class Bound:
             if earlier.value == document.value:
                 self.repeated.update(range(earlier.first, earlier.first + earlier.count))
             else:
-                self.invalid.update(range(earlier.first, earlier.first + earlier.count))
                 place = f" in {document.file}, line {document.line}" if document.file and document.line else ""
                 text = f"the object stands there again, otherwise{place}; the last one counts"
-                listed = [leaf for leaf, _ in leaves_below(earlier.leaves.get("metadata", {}), ())]
-                self._problem("MP019", before, listed, text, "Keep one of them.")
+                self._refusal = self._problem(
+                    "MP019", before, min(leaf for leaf, _ in leaves_below(earlier.leaves["metadata"], ())), text, "Keep one of them."
+                )
+                self._refused(earlier)
+
+    def _refused(self, document: Document) -> None:
+        """All of a document does nothing, and the finding that says why names all of it: it goes on pointing where it points."""
+        own = [leaf for leaf, _ in leaves_below(document.leaves, ())]
+        self.invalid.update(own)
+        if self._refusal is not None:
+            self._refusal.at = min(self._refusal.leaves, default=None)
+            self._refusal.leaves = tuple(own)
 
     def feature(self, leaf: int) -> str:
         binding = self.bindings[leaf]
@@ -99,6 +109,7 @@ class Bound:
         self.mesh.append(mesh)
         if mesh:
             self._release = self.releases.get(dialect or "")
+            self._refusal = None
             kind, taken = self._kind(number, document)
             if kind is not None:
                 self._version = document.version if document.version in kind.versions else ""
@@ -107,9 +118,13 @@ class Bound:
                 taken = self._without_clash(number, document, kind) and taken
             if not taken:
                 self.broken.add(number)
-                self.invalid.update(leaf for leaf, _ in leaves_below(document.leaves, ()))
-        else:
-            self._meta(number, document, document.value, document.leaves, ())
+                self._refused(document)
+            return
+        self._meta(number, document, document.value, document.leaves, ())
+        if (document.group, document.kind) in CORE_KINDS and not document.name:
+            self._nameless(number)
+            self.broken.add(number)
+            self._refused(document)
 
     def _kind(self, number: int, document: Document) -> tuple[Kind | None, bool]:
         """The rows to read a document by, and whether a cluster takes it once what is said of its kind and version is mended."""
@@ -120,7 +135,7 @@ class Bound:
             close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None)
             leaf = document.leaves.get("kind") if isinstance(document.leaves, dict) else None
             text = f"{document.group} has no kind {document.kind!r}" + (f"; did you mean {close}?" if close else "")
-            self._problem(
+            self._refusal = self._problem(
                 "MP010",
                 number,
                 leaf,
@@ -138,7 +153,7 @@ class Bound:
                 "MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so."
             )
         if not document.name:
-            self.nameless(number)
+            self._nameless(number)
             return None, False
         return kind, self._served(number, document, kind)
 
@@ -151,7 +166,7 @@ class Bound:
             first = first_release(kind)
             since = f"it came with {first}" if first and not in_range(self._release or first, first, None) else "an earlier release had it"
             text = f"{named} has no kind {document.kind}; {since}"
-            self._problem("MP021", number, leaf, text, "Check --from-version, or remove the object: it does nothing there.")
+            self._refusal = self._problem("MP021", number, leaf, text, "Check --from-version, or remove the object: it does nothing there.")
             return False
         if document.version in kind.versions and document.version not in known:
             text = f"{named} does not serve {document.kind} at {document.api_version}; it serves {', '.join(known)}"
@@ -168,14 +183,13 @@ class Bound:
                 shadow = shadow[step]
             of = [shadow[name] for name in clash.members] if clash.members else [shadow]
             place = dotted(clash.path) or "the object"
-            found = (
-                f"{' and '.join(clash.members)} stand together" if clash.members else f"none of {', '.join(clash.rule.members)} is there"
-            )
-            text = f"{place}: {found}; no cluster takes the object, so all of it does nothing"
+            why = f"{' and '.join(clash.members)} stand together" if clash.members else f"none of {', '.join(clash.rule.members)} is there"
+            text = f"{place}: {why}; no cluster takes the object, so all of it does nothing"
             listed = [leaf for one in of for leaf, _ in leaves_below(one, ())]
             kept = " and ".join(clash.members)
             remedy = f"Keep one of {kept}, and write the other on its own." if kept else f"Add one of {', '.join(clash.rule.members)}."
-            self._problem("MP020", number, listed, text, remedy)
+            found = self._problem("MP020", number, listed, text, remedy)
+            self._refusal = self._refusal or found
         return whole
 
     def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
@@ -214,11 +228,11 @@ class Bound:
         if shown not in names:
             names.append(shown)
 
-    def nameless(self, number: int) -> None:
+    def _nameless(self, number: int) -> None:
         """Say that a document has no name (a bare `off`, `yes` or number is none)."""
         document = self.bundle.documents[number]
         text = f"{document.kind} has no metadata.name that is a text; no cluster takes it"
-        self._problem("MP018", number, None, text, "Give it a name; put a bare number, yes, no, on or off in quotes.")
+        self._refusal = self._problem("MP018", number, None, text, "Give it a name; put a bare number, yes, no, on or off in quotes.")
 
     def _repairable(self, document: Document, kind: Kind) -> bool:
         """A wrong kind is read as the one meant only where nothing else is wrong with the document."""
@@ -369,13 +383,13 @@ class Bound:
 
     def _problem(
         self, code: str, number: int, leaves: Any, message: str, remedy: str, severity: str = "error", disposition: str | None = "invalid"
-    ) -> None:
+    ) -> Finding:
         document = self.bundle.documents[number]
         listed = tuple(sorted([leaves] if isinstance(leaves, int) else leaves or ()))
         name = f"{document.kind}/{document.namespace + '/' if document.namespace else ''}{document.name}"
-        self.findings.append(
-            Finding(code, severity, f"{name}: {message}", remedy, "none", disposition, "input", "input", leaves=listed, document=number)
-        )
+        found = Finding(code, severity, f"{name}: {message}", remedy, "none", disposition, "input", "input", leaves=listed, document=number)
+        self.findings.append(found)
+        return found
 
 
 _API = Binding(irrelevant="every version of the kind that has these fields says the same thing")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def location(finding: Finding, bundle: Bundle) -> model.Location | None:
-    """Where a finding points to: the place it names, else its smallest leaf, else its document."""
+    """Where a finding points to: the place or the leaf it names, else its smallest leaf, else its document."""
     if finding.line is not None or (finding.file is not None and finding.document is None and not finding.leaves):
         return {
             "file": finding.file,
@@ -24,7 +24,7 @@ def location(finding: Finding, bundle: Bundle) -> model.Location | None:
         }
     found: model.Location
     if finding.leaves:
-        leaf = min(finding.leaves)
+        leaf = min(finding.leaves) if finding.at is None else finding.at
         owner = bundle.owner(leaf)
         found = {
             "file": owner.file,

@@ -481,7 +481,16 @@ class _Writer:
         )
         free = self.out.free(SECURITY, "AuthorizationPolicy", home, name)
         group = entry.obj.group if entry.obj is not None else ""
-        made = self.out.object(SECURITY, "AuthorizationPolicy", Ref(home, free), owner=owner, group=group, rank=42, because=because)
+        called = (
+            self.out.called(entry.document)
+            if entry.document is not None
+            else entry.obj.sources.get(("metadata", "name"))
+            if entry.obj
+            else None
+        )
+        made = self.out.object(
+            SECURITY, "AuthorizationPolicy", Ref(home, free), owner=owner, group=group, rank=42, because=sources(because, called)
+        )
         for key, value in spec.items():
             made.set(("spec", key), value, because)
         made.note(f"beside AuthorizationPolicy {entry.ref}" if "targetRefs" not in spec else f"what {entry.named} says, at the waypoint")

@@ -1,0 +1,133 @@
+"""What a ledger line says of objects that no cluster takes, and of those that stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import meshport
+from meshport.pipeline import Result
+from meshport.report.places import location
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: cart, image: cart, ports: [{containerPort: 8080}]}]}
+---
+"""
+
+REFUSED = {
+    "MP010": "apiVersion: policy.linkerd.io/v1beta3\nkind: Serer\nmetadata: {name: cart, namespace: shop}\nspec: {podSelector: {}, port: 8080}",
+    "MP018": "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {namespace: shop}\nspec: {podSelector: {}, port: 8080}",
+    "MP019": (
+        "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: cart, namespace: shop}\nspec: {podSelector: {}, port: 8080}\n---\n"
+        "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: cart, namespace: shop}\nspec: {podSelector: {}, port: 9090}"
+    ),
+    "MP020": (
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: cart, namespace: shop}\n"
+        "spec: {endpointSelector: {}, ingress: [{fromEndpoints: [{}], fromCIDR: [10.0.0.0/8]}]}"
+    ),
+    "MP021": "apiVersion: policy.linkerd.io/v1alpha1\nkind: HTTPLocalRateLimitPolicy\nmetadata: {name: cart, namespace: shop}\nspec: {total: {requestsPerSecond: 5}}",
+}
+
+
+def convert(text: str, source: str, target: str, **choices: Any) -> Result:
+    return meshport.convert(meshport.load_text(text), source=source, target=target, **choices)
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_each_leaf_of_a_refused_object_has_the_finding_that_refuses_it(code: str) -> None:
+    choices = {"source_version": "2.14"} if code == "MP021" else {}
+    source = "cilium" if "cilium.io" in REFUSED[code] else "linkerd"
+    result = convert(WORLD + REFUSED[code], source, "istio", **choices)
+    invalid = [line for line in result.ledger if line.document == 2]
+    assert {line.disposition for line in invalid} == {"invalid"}
+    assert [line.path for line in invalid if code not in line.codes] == []
+    assert {"apiVersion", "kind"} <= {line.path for line in invalid}
+
+
+def test_the_finding_goes_on_pointing_at_what_is_wrong() -> None:
+    result = convert(WORLD + REFUSED["MP010"], "linkerd", "istio")
+    finding = next(item for item in result.findings if item.code == "MP010")
+    found = location(finding, result.known)
+    assert found is not None
+    assert found["path"] == "kind"
+    assert len(finding.leaves) == 6
+
+
+def test_a_workload_without_a_name_is_refused_with_its_annotations() -> None:
+    text = WORLD.replace("{name: cart, namespace: shop}", "{namespace: shop, annotations: {linkerd.io/inject: disabled}}")
+    result = convert(text, "linkerd", "istio")
+    lines = {line.path: line for line in result.ledger if line.document == 1}
+    assert lines['metadata.annotations["linkerd.io/inject"]'].codes == ["MP018"]
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_report_of_the_conformance_tests_is_no_object(tmp_path: Path) -> None:
+    route = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: a}\nspec: {controllerName: a/b}\n"
+    report = "apiVersion: gateway.networking.k8s.io/v1\nkind: ConformanceReport\nmode: default\nimplementation: {organization: us}\n"
+    result = convert(f"{route}---\n{report}", "gateway-api", "istio")
+    assert [(item.code, item.severity) for item in result.findings if item.code.startswith("MP00")] == [("MP002", "info")]
+    assert {line.document for line in result.ledger} == {0}
+
+
+SERVER = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: cart, namespace: shop, labels: {team: a}, uid: 4f}
+spec: {podSelector: {matchLabels: {app: cart}}, port: 8080}
+"""
+
+
+def test_what_stays_as_it_is_keeps_its_name_too() -> None:
+    result = convert(WORLD + SERVER, "linkerd", "linkerd")
+    assert result.manifests == []
+    told = {line.path: line.disposition for line in result.ledger if line.document == 2}
+    assert told.pop("metadata.uid") == "irrelevant"
+    assert set(told.values()) == {"translated"}
+    inject = next(line for line in result.ledger if line.document == 0 and line.path.endswith('inject"]'))
+    assert inject.disposition == "passed_through"
+
+
+def test_of_a_changed_object_what_stands_there_still_is_carried_over() -> None:
+    result = convert(WORLD + SERVER.replace("v1beta3", "v1beta1"), "linkerd", "linkerd")
+    assert [item.object["apiVersion"] for item in result.manifests] == ["policy.linkerd.io/v1beta3"]
+    told = {line.path: line.disposition for line in result.ledger if line.document == 2}
+    assert told["metadata.name"] == told["metadata.labels.team"] == told["apiVersion"] == "translated"
+    assert told["metadata.uid"] == "irrelevant"
+
+
+KEPT = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: nodes}
+spec:
+  nodeSelector: {matchLabels: {kubernetes.io/os: linux}}
+  ingress: [{fromEntities: [cluster], toPorts: [{ports: [{port: "22", protocol: TCP}]}]}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: health}
+spec:
+  endpointSelector: {matchLabels: {"reserved:health": ""}}
+  ingress: [{fromEntities: [remote-node]}]
+"""
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_network_policies_that_are_for_no_pod_are_kept_like_the_others(target: str) -> None:
+    result = convert(WORLD + KEPT, "cilium", target)
+    assert result.removals == []
+    assert result.ledger.counts["unaccounted"] == 0
+    assert "MP120" in {item.code for item in result.findings}
