@@ -12,6 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from meshport.compare import rewrites
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
@@ -42,6 +43,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
         settings = _settings(policy)
         for subject in policy_subjects(policy) if settings else ():
             out.setdefault(subject, {}).update(settings)
+    _over_ports(ir.world, out)
     return {subject: out[subject] for subject in sorted(out)}
 
 
@@ -63,6 +65,19 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
 def of_subject(ir: IR, subject: str) -> list[tuple[ServiceRoutes, int | None]]:
     """The rules of one subject."""
     return [(routes, port) for name, routes, port in places(ir) if name == subject]
+
+
+def _over_ports(world: World, out: dict[str, dict[str, Any]]) -> None:
+    """What holds for each port of a Service alike holds for the Service."""
+    for ref in world.services:
+        ports = ports_of(world, ref)
+        for what in ("breaker", "policy"):
+            subject = f"{what} of Service {ref}"
+            found = [out.get(f"{subject} port {port}") for port in ports]
+            if found and found[0] is not None and subject not in out and all(one == found[0] for one in found):
+                out[subject] = found[0]
+                for port in ports:
+                    del out[f"{subject} port {port}"]
 
 
 def _by_port(ir: IR) -> list[ServicePolicy]:
@@ -109,13 +124,14 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
 
 def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
     """The aspects of the rules on one port; None where they say what would be so without them."""
-    live = [(match, outcome) for match, outcome, _ in ways(world, routes, port, mesh)]
+    live = ways(world, routes, port, mesh)
     # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
     kept = [
         (match, outcome)
-        for number, (match, outcome) in enumerate(live)
+        for number, (match, outcome, _) in enumerate(live)
         if not any(
-            outcome == other and other_number != number and contained(match, known) for other_number, (known, other) in enumerate(live)
+            other_number != number and contained(match, known) and outcome == _with_rewrite(other, rule, known, match)
+            for other_number, (known, other, rule) in enumerate(live)
         )
     ]
     out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
@@ -125,7 +141,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
             for aspect, value in outcome.items():
                 if value:
                     out[aspect][text] = value
-    if not any(match.everything or not (_match_parts(match) or match.others) for match, _ in live):
+    if not any(match.everything or not (_match_parts(match) or match.others) for match, *_ in live):
         out["unmatched"] = "404"
     own = _pods(world, Backend(routes.service, routes.host), port)
     if out["rules"] == {EVERYTHING: "routes"} and out["backends"] == {EVERYTHING: {own: "1"}}:
@@ -146,9 +162,19 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
         for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
             if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
                 continue
-            if not any(contained(match, known) for known, _, _ in live):
-                live.append((match, outcome, rule))
+            if not any(contained(match, known) for known, *_ in live):
+                live.append((match, _with_rewrite(outcome, rule, match), rule))
     return live
+
+
+def _with_rewrite(outcome: dict[str, Any], rule: RouteRule, match: RouteMatch, narrow: RouteMatch | None = None) -> dict[str, Any]:
+    """The outcome with what a rewrite comes to for the requests of this match, or of a narrower one."""
+    item = rule.filter("rewrite")
+    if item is None:
+        return outcome
+    found = rewrites.described(item, match, narrow)
+    filters = {key: value for key, value in outcome["filters"].items() if key != "rewrite"}
+    return {**outcome, "filters": {**filters, **({"rewrite": found} if found else {})}}
 
 
 def _refuses(rule: RouteRule) -> bool:
@@ -208,14 +234,19 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
 def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for item in filters:
-        if item.parts:
+        if item.parts and item.kind != "rewrite":
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = {
                 name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
                 for name, fact in sorted(item.parts, key=lambda part: part[0])
-                if not (item.kind == "mirror" and name == "port" and _only_port(item, world) == fact.value)
+                if not (item.kind == "mirror" and _by_itself(item, name, fact.value, world))
             }
     return out
+
+
+def _by_itself(mirror: Filter, name: str, value: Any, world: World) -> bool:
+    """Whether a part of a mirror says what would be so without it: every request is copied, to the only port that there is."""
+    return (name == "percent" and float(value) == 100) or (name == "port" and _only_port(mirror, world) == value)
 
 
 def _only_port(mirror: Filter, world: World) -> int | None:
@@ -266,12 +297,34 @@ def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
         words = set(ISTIO_CONDITIONS)
     if mesh == "linkerd" and not words:
         words = {"refused-stream"}
-    words = {"409" if word == "retriable-4xx" else word for word in words}
-    out: dict[str, Any] = {"attempts": retry.attempts.value, "on": ", ".join(sorted(words))}
+    out: dict[str, Any] = {"attempts": retry.attempts.value, "on": ", ".join(_conditions(words))}
     if retry.per_try_timeout is not None and retry.per_try_timeout.value:
         out["per try"] = one_unit(retry.per_try_timeout.value)
     out.update({name: str(fact.value) for name, fact in retry.extras})
     return out
+
+
+def _conditions(words: set[str]) -> list[str]:
+    """Retry conditions, with the codes that they name as the shortest list of ranges, however they were written."""
+    codes: set[int] = set()
+    named: set[str] = set()
+    for word in words:
+        low, dash, high = ("409" if word == "retriable-4xx" else word).partition("-")
+        if low.isdigit() and (not dash or high.isdigit()):
+            codes.update(range(int(low), int(high or low) + 1))
+        else:
+            named.add(word)
+    if {*range(500, 600)} <= codes:
+        named.add("5xx")
+    if "5xx" in named:
+        codes -= {*range(500, 600)}
+    runs: list[list[int]] = []
+    for code in sorted(codes):
+        if runs and runs[-1][1] == code - 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return sorted([*named, *(str(low) if low == high else f"{low}-{high}" for low, high in runs)])
 
 
 def breaker(policy: ServicePolicy, said: Breaker, mesh: str) -> dict[str, Any]:

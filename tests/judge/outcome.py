@@ -31,6 +31,21 @@ class Breaker:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What is done to a request on its way: the path and authority that the backend sees (None: as they came), headers, and copies.
+
+    `headers` are (request or response, set, add or remove, name, value), with the backend in front where they are for one alone; `mirrors` the pods that get
+    copies, with the share in percent; `location` is what a redirect answers: code, scheme, host, port and path, None where it is the request's own.
+    """
+
+    path: str | None = None
+    authority: str | None = None
+    headers: frozenset[tuple[str, ...]] = frozenset()
+    mirrors: frozenset[tuple[Backend, float]] = frozenset()
+    location: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """`forward` to the backends, or an answer that the proxy gives itself. `detail` says which redirect, status or fault."""
 
@@ -41,6 +56,7 @@ class Outcome:
     breakers: dict[Backend, Breaker] = field(default_factory=dict)
     fault: tuple[tuple[str, str], ...] = ()
     detail: tuple[tuple[str, str], ...] = ()
+    changes: Changes = field(default_factory=lambda: Changes())
 
 
 def failing(status: int) -> Backend:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Literal
 
 from . import routes_linkerd
-from .gateway import Match, attached, best_gateway, routes_of
+from .changes import headers_of, of_backend, of_entry, of_gateway
+from .gateway import Match, attached, best_gateway, gateway_rank, routes_of
 from .http import go_duration, header, normalized, protocol_of, query_values, re2_full, split_path
-from .outcome import Backend, Breaker, Outcome, Retries, conditions, failing, pods_of, shares
+from .outcome import Backend, Breaker, Changes, Outcome, Retries, conditions, failing, pods_of, shares
 from .world import CLUSTER_DOMAIN, Obj, Request, Service, Undecided, World, by_age, labels_match, namespace_of, spec_of
 
 GROUP = "networking.istio.io"
@@ -19,7 +22,12 @@ _DEFAULT_ON = ["connect-failure", "refused-stream", "unavailable", "cancelled", 
 
 
 def route(
-    manifests: Iterable[Obj], mesh: Literal["istio", "linkerd"], request: Request, *, root_namespace: str = "istio-system"
+    manifests: Iterable[Obj],
+    mesh: Literal["istio", "linkerd", "cilium", "gateway-api"],
+    request: Request,
+    *,
+    root_namespace: str = "istio-system",
+    expressions: str = "",
 ) -> Outcome:
     """What the client's proxy does with a request to a Service."""
     if protocol_of(request) == "tcp":
@@ -29,6 +37,8 @@ def route(
     service = world.service(wanted["namespace"], wanted["service"])
     if service is None:
         raise Undecided(f"no Service {wanted['namespace']}/{wanted['service']}")
+    if mesh in {"cilium", "gateway-api"}:
+        return Gamma(world, service, request, expressions or ("early" if mesh == "cilium" else "last"), cilium=mesh == "cilium").outcome()
     if mesh == "linkerd":
         return routes_linkerd.route(world, service, request)
     return _Istio(world, service, request, root_namespace).outcome()
@@ -85,23 +95,43 @@ class _Istio:
     def _routed(self, virtual: Obj) -> Outcome:
         namespace = namespace_of(virtual)
         for entry in spec_of(virtual).get("http") or []:
-            if entry.get("match") and not any(self._matches(m) for m in entry["match"]):
+            chosen = next((m for m in entry.get("match") or [{}] if self._matches(m)), None)
+            if chosen is None:
                 continue
             if entry.get("delegate"):
                 raise Undecided("delegate VirtualService")
             timeout = go_duration(entry["timeout"]) if entry.get("timeout") else None
+            path = normalized(split_path(self.request)[0])
+            changes = of_entry(entry, chosen, self.request, self._mirrors(entry, namespace), path)
             for kind in ("redirect", "directResponse"):
                 if entry.get(kind):
                     detail = tuple(sorted((str(k), str(v)) for k, v in entry[kind].items()))
-                    return Outcome("redirect" if kind == "redirect" else "direct", detail=detail)
+                    return Outcome("redirect" if kind == "redirect" else "direct", detail=detail, changes=changes)
             destinations = [
                 ({**r["destination"], "host": fqdn(r["destination"]["host"], namespace)}, int(r.get("weight") or 0))
                 for r in entry.get("route") or []
             ]
             if len(destinations) == 1:
                 destinations = [(destinations[0][0], 1)]
-            return self._forward(destinations, timeout or None, self._retries(entry), _faults(entry))
+            of_backends = {
+                (repr(sorted(self._backend(target)[0][1])), *change)
+                for (target, _), r in zip(destinations, entry.get("route") or [], strict=True)
+                for change in headers_of(r)
+            }
+            found = self._forward(destinations, timeout or None, self._retries(entry), _faults(entry))
+            return replace(found, changes=replace(changes, headers=changes.headers | of_backends))
         return Outcome("unrouted")
+
+    def _mirrors(self, entry: Obj, namespace: str) -> frozenset[tuple[Backend, float]]:
+        """Who gets copies of a request, and of how many of a hundred."""
+        listed = [
+            (m["destination"], (m.get("percentage") or {}).get("value", 0 if m.get("percentage") else 100))
+            for m in entry.get("mirrors") or []
+        ]
+        if entry.get("mirror"):
+            share = (entry.get("mirrorPercentage") or {}).get("value", 100 if entry.get("mirrorPercentage") is None else 0)
+            listed = [(entry["mirror"], share)]
+        return frozenset((self._backend({**to, "host": fqdn(to["host"], namespace)})[0], float(share)) for to, share in listed if share)
 
     def _retries(self, entry: Obj) -> Retries | None:
         block = entry.get("retries")
@@ -203,8 +233,9 @@ class _Istio:
             return Outcome("unrouted")
         rule, namespace = chosen.rule, namespace_of(chosen.route)
         redirect = routes_linkerd.redirect_of(rule)
+        changes = gateway_changes(self.world, chosen, self.request, namespace)
         if redirect is not None:
-            return Outcome("redirect", detail=redirect)
+            return Outcome("redirect", detail=redirect, changes=changes)
         destinations = [
             ({"host": fqdn(r["name"], r.get("namespace") or namespace), "port": {"number": r.get("port")}}, int(r.get("weight", 1)))
             for r in rule.get("backendRefs") or []
@@ -218,8 +249,84 @@ class _Istio:
             tokens = ["connect-failure", "refused-stream", "unavailable", "cancelled", *map(str, retry.get("codes") or [])]
             attempts = int(retry.get("attempts", 2))
             statuses, grpc, other = conditions(tokens)
-            return self._forward(destinations, request_ns, Retries(attempts, statuses, grpc, other, backend_ns) if attempts else None)
-        return self._forward(destinations, backend_ns or request_ns, retries)
+            retries = Retries(attempts, statuses, grpc, other, backend_ns) if attempts else None
+            return replace(self._forward(destinations, request_ns, retries), changes=changes)
+        return replace(self._forward(destinations, backend_ns or request_ns, retries), changes=changes)
+
+
+def gateway_changes(world: World, chosen: Match, request: Request, namespace: str) -> Changes:
+    """What a rule of the Gateway API does to a request, with what is for single backends."""
+    rule = chosen.rule
+    copies: set[tuple[Backend, float]] = set()
+    for item in rule.get("filters") or []:
+        if item["type"] == "RequestMirror":
+            body = item["requestMirror"]
+            share = body.get("percent")
+            if "fraction" in body:
+                share = 100 * body["fraction"]["numerator"] / body["fraction"].get("denominator", 100)
+            to = body["backendRef"]
+            copies.add((pods_of(world, to.get("namespace") or namespace, to["name"]), float(100 if share is None else share)))
+    found = of_gateway(rule, chosen.match, request, frozenset(copies))
+    single = set[tuple[str, ...]]()
+    for ref in rule.get("backendRefs") or []:
+        single |= of_backend(pods_of(world, ref.get("namespace") or namespace, ref["name"]), ref.get("filters") or [])
+    return replace(found, headers=found.headers | single)
+
+
+class Gamma:
+    """Routes on a Service as an implementation of the Gateway API reads them that is no Istio: Cilium, or whoever serves the API.
+
+    `expressions` says where a regular expression stands among paths: `last`, or before prefixes (`early`, Cilium).
+    """
+
+    def __init__(self, world: World, service: Service, request: Request, expressions: str, *, cilium: bool) -> None:
+        self.world, self.service, self.request, self.expressions, self.cilium = world, service, request, expressions, cilium
+        self.client = str(request["source"].get("namespace") or service.namespace)
+        self.port = request["destination"].get("port")
+
+    def outcome(self) -> Outcome:
+        matches = [m for r in routes_of(self.world, ["GRPCRoute", "HTTPRoute"], linkerd=False) if self._parent(r) for m in attached(r)]
+        whole = {pods_of(self.world, self.service.namespace, self.service.name): Fraction(1)}
+        if not matches:
+            return Outcome("forward", whole)
+        ranked = [(m, gateway_rank(m, self.request)) for m in matches]
+        fitting = [(m, self._place(rank), at) for at, (m, rank) in enumerate(ranked) if rank is not None]
+        if not fitting:
+            return Outcome("unrouted")
+        chosen = max(fitting, key=lambda item: (item[1], -item[2]))[0]
+        rule, namespace = chosen.rule, namespace_of(chosen.route)
+        changes = gateway_changes(self.world, chosen, self.request, namespace)
+        if routes_linkerd.redirect_of(rule) is not None:
+            return Outcome("redirect", changes=changes)
+        weighted = [
+            (pods_of(self.world, r.get("namespace") or namespace, r["name"]), int(r.get("weight", 1)))
+            for r in rule.get("backendRefs") or []
+        ]
+        timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
+        request_ns, backend_ns = (go_duration(timeouts[k]) or None if k in timeouts else None for k in ("request", "backendRequest"))
+        retries = None
+        if retry is not None and retry.get("attempts", 1):
+            statuses, grpc, other = conditions([*map(str, retry.get("codes") or [])])
+            retries = Retries(int(retry.get("attempts", 1)), statuses, grpc, other, backend_ns)
+            backend_ns = None
+        backends = shares(weighted) or {failing(500): Fraction(1)}
+        return Outcome("forward", backends, request_ns or backend_ns, retries, changes=changes)
+
+    def _place(self, rank: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.expressions == "early" and isinstance(rank[1], int):
+            return (rank[0], {2: 3, 0: 2, 1: 1}[rank[1]], *rank[2:])
+        return rank
+
+    def _parent(self, obj: Obj) -> bool:
+        if self.cilium and namespace_of(obj) != self.service.namespace:
+            return False
+        for ref in spec_of(obj).get("parentRefs") or []:
+            own = ref.get("kind") == "Service" and ref.get("group") == ""
+            named = (ref.get("namespace") or namespace_of(obj), ref["name"]) == (self.service.namespace, self.service.name)
+            port = ref.get("port")
+            if own and named and (port is None or (port == self.port and not self.cilium)):
+                return self.service.routable and namespace_of(obj) in {self.service.namespace, self.client}
+        return False
 
 
 def _string(match: Obj, value: str | None, ignore_case: bool | None = False) -> bool:

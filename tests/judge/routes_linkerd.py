@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
+from .changes import of_backend, of_gateway
 from .gateway import GATEWAY, LINKERD, Match, attached, best, routes_of
 from .http import annotation_duration, found, go_duration, split_path
-from .outcome import GRPC_CODES, Backend, Breaker, Outcome, Retries, conditions, failing, pods_of, shares
+from .outcome import GRPC_CODES, Backend, Breaker, Changes, Outcome, Retries, conditions, failing, pods_of, shares
 from .world import CLUSTER_DOMAIN, Obj, Request, Service, World, annotations_of, group_of, namespace_of, spec_of
 
 _ACCRUAL = "balancer.linkerd.io/failure-accrual"
@@ -33,8 +35,9 @@ def route(world: World, service: Service, request: Request) -> Outcome:
         return Outcome("unrouted")
     rule = chosen.rule if chosen else {}
     redirect = redirect_of(rule)
+    changes = _changes(world, chosen, request) if chosen else Changes()
     if redirect is not None:
-        return Outcome("redirect", detail=redirect)
+        return Outcome("redirect", detail=redirect, changes=changes)
     backends = _backends(world, service, chosen) if chosen else whole
     own = annotations_of(chosen.route) if chosen else {}
     breaker = _accrual(service.annotations)
@@ -44,7 +47,17 @@ def route(world: World, service: Service, request: Request) -> Outcome:
         _timeout(own, service.annotations, chosen),
         _retries(own, service.annotations),
         {b: breaker for b in backends if b[0]} if breaker else {},
+        changes=changes,
     )
+
+
+def _changes(world: World, chosen: Match, request: Request) -> Changes:
+    """Header changes and redirects; Linkerd has nothing else that a route does to a request."""
+    found = of_gateway(chosen.rule, chosen.match, request, frozenset())
+    single = set[tuple[str, ...]]()
+    for ref in chosen.rule.get("backendRefs") or []:
+        single |= of_backend(pods_of(world, ref.get("namespace") or namespace_of(chosen.route), ref["name"]), ref.get("filters") or [])
+    return replace(found, headers=found.headers | single)
 
 
 def _opaque(service: Service, port: int | None) -> bool:

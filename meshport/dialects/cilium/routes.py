@@ -13,7 +13,7 @@ from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY
 from meshport.dialects.gateway_api.ranking import ranked_by_specificity
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowering
-from meshport.ir.routing import RouteMatch, RouteRule, gather
+from meshport.ir.routing import RouteMatch, RouteRule, gather, routes_subject
 from meshport.mapping.table import version_key
 
 _RELEASES = {(1, 15): (1, 0), (1, 16): (1, 1), (1, 17): (1, 2), (1, 18): (1, 3), (1, 19): (1, 4), (1, 20): (1, 6)}
@@ -64,7 +64,9 @@ class Lowering(ServiceLowering):
             self.say("MP372", src, aspects=ASPECTS, ports=", ".join(str(port.number) for port in tcp))
             return
         if len(tcp) > len(http):
-            self.say("MP373", aspects=(), disposition=None, ports=", ".join(str(port.number) for port in tcp if port not in http))
+            others = [port.number for port in tcp if port not in http]
+            self.say("MP373", aspects=(), disposition=None, ports=", ".join(str(port) for port in others))
+            self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, port), "*") for port in others)
         super().write()
 
 

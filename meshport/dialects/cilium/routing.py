@@ -79,26 +79,31 @@ def _without_ports(ir: IR, out: Output) -> None:
     for item in ir.routes:
         if item.kind not in ("HTTPRoute", "GRPCRoute") or item.gateways or item.problem or item.service is None or item.family == "linkerd":
             continue
-        parents = out.bundle.documents[item.document].value["spec"].get("parentRefs") or ()
-        for position, parent in enumerate(parents):
+        parents = [
+            (number, position, parent)
+            for number in item.documents or (item.document,)
+            for position, parent in enumerate(out.bundle.documents[number].value["spec"].get("parentRefs") or ())
+        ]
+        for number, position, parent in parents:
             if parent.get("kind") == "Service" and parent.get("port") is not None:
-                obj = out.change(item.document, group=f"service {item.service.value.name}", rank=30)
+                obj = out.change(number, group=f"service {item.service.value.name}", rank=30)
                 if "port" in obj.value["spec"]["parentRefs"][position]:
                     obj.drop(("spec", "parentRefs", position, "port"), item.port or item.service)
                 service = ir.world.services.get(item.service.value)
                 if service is None:
                     subjects = (routes_subject(item.subject_name, parent["port"]), routes_subject(item.subject_name))
                     out.finding(
-                        "MP374", document=item.document, explains=frozenset((subject, "*") for subject in subjects),
+                        "MP374", document=number, explains=frozenset((subject, "*") for subject in subjects),
                         affects=(Affected(item.service.value.namespace, item.service.value.name, None),), port=parent["port"],
                         object=f"{item.kind} {item.ref.value}", subject=item.subject_name, name=item.service.value.name,
                         namespace=item.service.value.namespace,
                     )  # fmt: skip
                 elif len([port for port in service.ports if port.protocol == "TCP"]) > 1:
+                    others = [port.number for port in service.ports if port.protocol == "TCP" and port.number != parent["port"]]
                     out.finding(
-                        "MP373", document=item.document, affects=(Affected(service.ref.namespace, service.ref.name, None),),
+                        "MP373", document=number, explains=frozenset((routes_subject(item.subject_name, port), "*") for port in others), affects=(Affected(service.ref.namespace, service.ref.name, None),),
                         object=f"{item.kind} {item.ref.value}", subject=item.subject_name,
-                        ports=", ".join(str(port.number) for port in service.ports if port.protocol == "TCP" and port.number != parent.get("port")),
+                        ports=", ".join(str(port) for port in others),
                     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
     from meshport.ir.model import IR
-    from meshport.ir.world import Service
+    from meshport.ir.world import Service, ServicePort
 
 GATEWAY = "gateway.networking.k8s.io"
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
@@ -125,7 +125,7 @@ class RouteLowering(ABC):
         closed = False
         for number, rule in enumerate(rules):
             if closed:
-                self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
+                self.out.ignore("no request reaches this rule: an earlier one takes every request", gather(rule), rule.src)
                 continue
             kept = self._rule(rule, number)
             closed = rule.everything
@@ -149,7 +149,11 @@ class RouteLowering(ABC):
         matches: list[RouteMatch] = []
         for match in rule.matches:
             matches.extend(self._match(match, shown))
-        if len(matches) > 1 and (whole := next((match for match in matches if match.everything), None)) is not None:
+        if (
+            len(matches) > 1
+            and rule.filter("rewrite") is None
+            and (whole := next((match for match in matches if match.everything), None)) is not None
+        ):
             self.out.ignore(
                 "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
             )
@@ -385,15 +389,29 @@ class RouteLowering(ABC):
             self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what)
             return
         rules = self.rules()
-        http = self.ports if self.ports is not None else [port.number for port in self.service.ports if speaks_http(port)]
+        http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]
         ports = [self.routes.port.value] if self.routes.port is not None else http
         if not ports:
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
+        before = len(self.out.objects)
         for port in ports:
             self._port(api, rules, port, len(ports) > 1)
+        if len(self.out.objects) == before:
+            self._unwritten()
         if any(not _said(self.routes, rule) and not rule.answers for rule in rules):
             self.silent()
+
+    def carries(self, port: ServicePort) -> bool:
+        """Whether the source mesh follows the rules on a port: Istio where it takes it for HTTP, who looks at what passes on each."""
+        return speaks_http(port) or (port.protocol == "TCP" and self.routes.family not in ("istio", "smi"))
+
+    def _unwritten(self) -> None:
+        """Where none of the rules could be written, what they are for is lost with them: the finding of the last one names it."""
+        for finding in reversed(self.out.findings):
+            if finding.document == self.routes.document and finding.disposition == "dropped":
+                finding.leaves = tuple(sorted({*finding.leaves, *gather(self.routes.service, self.routes.host, self.routes.port)}))
+                return
 
     def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> None:
         chosen: list[tuple[RouteRule, list[Target]]] = []
@@ -446,7 +464,7 @@ class RouteLowering(ABC):
                 backend.port.value if backend.port else self.port_at(ref, port),
                 weight,
                 backend,
-                gather(backend.host, backend.subset, self.routes.host),
+                gather(backend.host, backend.subset, backend.labels, self.routes.host),
             )
             for ref, backend, weight in zip(refs, backends, weights, strict=False)
         ]

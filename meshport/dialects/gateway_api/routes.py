@@ -49,7 +49,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             ir.gateways.append(_gateway(root, options))
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
             found.extend(_route(root, kind, options, family))
-    ir.routes.extend(_folded(_by_kind(_per_port(found, world), world) if family == "linkerd" else found))
+    found = _per_port(found, world)
+    ir.routes.extend(_folded(_by_kind(found, world) if family == "linkerd" else found))
 
 
 def _named(root: Cursor, options: Options) -> Fact[Ref]:
@@ -73,7 +74,7 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
 
 
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
-    """Linkerd's routes, those for every port as one for each port where the Service has routes for single ports, or of both kinds."""
+    """The routes, those for every port as one for each port where the Service has routes for single ports, or of both kinds."""
     kinds: dict[Ref, set[tuple[bool, str]]] = {}
     for item in found:
         if item.service is not None and not item.problem:
@@ -367,8 +368,9 @@ def _rewrite(body: Cursor, rule: Cursor, because: Src) -> list[tuple[str, Fact[A
         parts.append(("authority", host.also(because)))
     kind = body.at("path", "type").src
     prefixes = [text for item in rule.each("matches") if item.at("path", "type").value != "Exact" and (text := item.text("path", "value"))]
+    exact = bool(rule.each("matches")) and all(item.at("path", "type").value == "Exact" for item in rule.each("matches"))
     if (full := body.text("path", "replaceFullPath")) is not None:
-        if prefixes or not rule.each("matches"):
+        if not exact:
             parts += [("uriRegexRewrite.match", full.holding("^.*$").also(kind)), ("uriRegexRewrite.rewrite", full.also(because, kind))]
         else:
             parts.append(("uri", full.also(because, kind)))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import gateways, routes
 from meshport.dialects.gateway_api.ingress import IngressLowering
-from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
+from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, of_the_mesh, speaker
+from meshport.dialects.gateway_api.ranking import form, overlap
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.ir.routing import ServiceRoutes, explains
+from meshport.ir.routing import RouteMatch, ServiceRoutes, explains
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -51,6 +52,8 @@ def lower(
         if len(out.objects) > before:
             written.update(item.documents or (item.document,))
     _regrouped(out)
+    if ir.mesh == "linkerd":
+        _switched_off(ir, out)
     for listed in outside.values():
         before = len(out.objects)
         ingress.of(listed, entries, ir, out, options).write()
@@ -60,6 +63,58 @@ def lower(
         document = out.bundle.documents[number]
         if document.group and document.kind != "Service" and (document.group, document.kind, _ref(out, number, options)) not in out.objects:
             out.remove(number, "its rules are in the routes; two sets of rules for one host would contradict each other")
+
+
+def _expressions(item: ServiceRoutes, ir: IR, out: Output, options: Options) -> None:
+    """Say where Cilium's order, with regular expressions before prefixes, decides between rules: the API leaves it to the implementation."""
+    if item.family != "cilium" or options.target == "cilium":
+        return
+    matches = [(number, match) for number, rule in enumerate(item.rules) for match in rule.matches or (RouteMatch(),)]
+    pairs = {
+        (first, second)
+        for first, one in matches if form(one)[0] == "regex"
+        for second, other in matches if first != second and form(other)[0] == "prefix" and overlap(one, other)
+    }  # fmt: skip
+    if pairs:
+        place = item.service.value if item.service is not None else item.ref.value
+        names = [rule.name or f"number {number + 1}" for number, rule in enumerate(item.rules)]
+        shown = ", ".join(f"{names[first]} before {names[second]}" for first, second in sorted(pairs))
+        out.finding(
+            "MP313", document=item.document, affects=(Affected(place.namespace, place.name),), explains=explains(ir.world, item, *ASPECTS),
+            object=f"{item.kind} {item.ref.value}", subject=item.subject_name, pairs=shown,
+        )  # fmt: skip
+
+
+def _switched_off(ir: IR, out: Output) -> None:
+    """Routes on Services that a ServiceProfile or TrafficSplit had switched off leave with it: alone they would act."""
+    acting = {number for item in ir.routes for number in (item.document, *item.documents)}
+    for item in ir.routes:
+        if item.kind not in ("ServiceProfile", "TrafficSplit") or item.service is None:
+            continue
+        for number, document in enumerate(out.bundle.documents):
+            spec = document.value.get("spec") if document.kind in ("HTTPRoute", "GRPCRoute") and number not in acting else None
+            if isinstance(spec, dict) and _only_for(spec.get("parentRefs"), item.service.value, document.namespace or ""):
+                src = frozenset(range(document.first, document.first + document.count))
+                affects = (Affected(item.service.value.namespace, item.service.value.name),)
+                profile = f"{item.kind} {item.ref.value}"
+                out.ignore("a ServiceProfile or TrafficSplit of the Service switches this off", src)
+                out.remove(number, f"{profile} had switched it off; it would act once that is gone")
+                out.finding(
+                    "MP335", document=number, affects=affects, object=f"{document.kind} {document.namespace}/{document.name}", profile=profile,
+                    subject=item.subject_name,
+                )  # fmt: skip
+                acting.add(number)
+
+
+def _only_for(parents: object, service: Ref, namespace: str) -> bool:
+    """Whether all parents of a route are one Service."""
+    listed = parents if isinstance(parents, list) else []
+    return bool(listed) and all(
+        isinstance(parent, dict)
+        and parent.get("kind") == "Service"
+        and Ref(parent.get("namespace") or namespace, str(parent.get("name"))) == service
+        for parent in listed
+    )
 
 
 def _ref(out: Output, number: int, options: Options) -> Ref:
@@ -77,6 +132,7 @@ def _one(
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))
+        _expressions(item, ir, out, options)
         if not item.gateways and any(rule.retry is None and not rule.answers for rule in item.rules):
             place = item.service.value if item.service is not None else item.ref.value
             affects = (Affected(place.namespace, place.name),)

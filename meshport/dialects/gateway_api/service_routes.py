@@ -131,6 +131,10 @@ class Lowering(RouteLowering):
         rewrite = rule.filter("rewrite")
         if rewrite is None or rewrite.part("prefix") is None:
             return rule
+        new = rewrite.part("prefix")
+        roots = [match for match in rule.matches or (RouteMatch(),) if match.path is None or match.path.value.text in ("", "/")]
+        if new is not None and roots and not str(new.value).endswith("/") and form(roots[0])[0] == "prefix":
+            self.say("MP329", new, aspects=ASPECTS, disposition="approximated", rule=shown, prefix="/")  # no slash would follow the new one
         matches = []
         for match in rule.matches:
             if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):

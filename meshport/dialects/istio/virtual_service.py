@@ -14,6 +14,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order
 from meshport.dialects.gateway_api.routes import HIDING
+from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
 from meshport.dialects.gateway_api.writing import shares, warn
 from meshport.dialects.istio.http_routes import HTTPRoutes
@@ -23,7 +24,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import Retry
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of, routes_subject
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -169,7 +170,7 @@ class _VirtualService:
             closed = False
             for rule in rules:
                 if closed:
-                    self.out.ignore("no request reaches this rule: an earlier one takes every request", rule.src)
+                    self.out.ignore("no request reaches this rule: an earlier one takes every request", gather(rule), rule.src)
                     continue
                 closed = rule.everything
                 index += self._rule(obj, index, rule, routes, by_port)
@@ -184,6 +185,22 @@ class _VirtualService:
                 index += 1
         if by_port and not forwards:
             self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
+        self._of_bytes()
+
+    def _of_bytes(self) -> None:
+        """Ports that rules are for and that Istio takes for TCP, by their name: no rule for requests acts there."""
+        service = self.ir.world.services.get(self.service)
+        for port in service.ports if service is not None else ():
+            asked = [routes for routes in self.found if routes.port is None or routes.port.value == port.number]
+            if asked and port.protocol == "TCP" and not speaks_http(port):
+                named = any(routes.port is not None for routes in asked)
+                self.out.finding(
+                    "MP312", document=asked[0].document, severity="error" if named else "warning",
+                    affects=(Affected(self.service.namespace, self.service.name, port.number),),
+                    explains=frozenset((routes_subject(routes.subject_name, port.number), "*") for routes in asked),
+                    subject=f"Service {self.service}", port=port.number, name=port.app_protocol or port.name, service=self.service.name,
+                    namespace=self.service.namespace, object=f"{asked[0].kind} {asked[0].ref.value}",
+                )  # fmt: skip
 
     def _as_http_routes(self) -> bool:
         """Write HTTPRoutes, where they can say all of it in the order that is meant."""

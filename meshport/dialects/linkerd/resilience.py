@@ -98,6 +98,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     )
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
+    _of_backends(ir, out)
     for policy in policies:
         for reason, src in policy.silenced:
             out.ignore(reason, src)
@@ -112,6 +113,26 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
+
+
+def _of_backends(ir: IR, out: Output) -> None:
+    """Say where a rule sends to a Service with another breaker than the one that clients call: Linkerd goes by the latter."""
+    known: dict[Ref, tuple[Any, ...]] = {}
+    for policy in ir.service_policies:
+        if policy.breaker is not None and policy.breaker.consecutive.value and not policy.subset and policy.port is None:
+            for ref in policy.covers if policy.service is None else (policy.service.value,):
+                known.setdefault(ref, (policy.breaker.consecutive.value, policy.breaker.penalty.value))
+    for routes in ir.routes:
+        if routes.family != "istio" or routes.service is None or not routes.mesh or routes.service.value not in ir.world.services:
+            continue
+        own = routes.service.value
+        for ref in sorted({backend.service.value for rule in routes.rules for backend in rule.backends if backend.service is not None}):
+            if ref != own and known.get(ref) != known.get(own) and ref in known:
+                out.finding(
+                    "MP340", document=routes.document, affects=(Affected(own.namespace, own.name),), feature="breaker.consecutive-errors",
+                    subject=routes.subject_name, backend=f"Service {ref}", object=f"{routes.kind} {routes.ref.value}",
+                    instead="which differs" if own in known else "which has none",
+                )  # fmt: skip
 
 
 def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple[Affected, ...], ir: IR, out: Output) -> None:
