@@ -113,6 +113,7 @@ def convert(
         data_plane=data_plane,
         routes=routes,
         on_loss=on_loss,
+        context=context,
         **options,
     )
     return pipeline.convert(bundle, table, chosen, context=context, verify=verify, layout=layout)

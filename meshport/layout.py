@@ -50,7 +50,9 @@ class Layout:
         if self._layout == "namespace":
             return f"{ref.namespace or 'cluster'}.yaml" if kind != "Namespace" else f"{ref.name}.yaml"
         owner = self._bundle.documents[obj.origins[0]] if obj.origins else None
-        if owner is not None and owner.file and owner.file != "<stdin>":
+        if owner is not None and owner.commanded:
+            return "install/commands.sh"
+        if owner is not None and owner.file and owner.file != "<stdin>" and not owner.chart:
             mirrored = self._mirrored[owner.file]
             return mirrored if mirrored.endswith((".yaml", ".yml")) else str(PurePosixPath(mirrored).with_suffix(".yaml"))
         return f"{ref.namespace or (ref.name if kind == 'Namespace' else 'cluster')}/{kind.lower()}-{ref.name}.yaml"

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.base import BUILT_IN, Options
+from meshport.dialects.installation import CHARTS, said
 from meshport.errors import UsageError
 from meshport.mapping.table import DIALECTS, TARGETS, Table, builtin, dialect_of_group, iterate_features, version_key
 
@@ -17,7 +18,7 @@ ON_LOSS = ("stricter", "looser", "stop")
 _DATA_PLANES = {"istio": ("sidecar", "ambient"), "cilium": ("wireguard", "ipsec", "ztunnel")}
 _WRITTEN = {"sidecar", "ambient", "wireguard", "ipsec", "ztunnel"}  # the data planes that this release writes for
 _ROUTES = ("native", "gateway-api")
-_LISTS = {"probe_networks", "allow_scrape_from", "namespaces", "select"}
+_LISTS = {"probe_networks", "allow_scrape_from", "namespaces", "select", "trust_domain_aliases", "cluster_networks"}
 
 
 def table_of(mappings: str | None = None) -> Table:
@@ -64,7 +65,18 @@ def detect(bundle: Bundle, table: Table) -> str:
         return "smi"
     if "gateway-api" in counts:
         return "gateway-api"
+    charts = sorted({mesh for document in bundle.documents for mesh in _installs(document.chart, document.value)})
+    if len(charts) == 1:
+        return charts[0]
     raise UsageError("no document of a mesh was found; name the mesh with --from, and check the paths")
+
+
+def _installs(chart: str, value: Mapping[str, Any]) -> list[str]:
+    """The mesh whose installation a document sets something of, by its chart or its kind."""
+    known = (
+        "istiod" if str(value.get("apiVersion", "")).startswith("install.istio.io/") else "cilium" if chart == "cilium-config" else chart
+    )
+    return [mesh for mesh, name in CHARTS.items() if name == known]
 
 
 def _implementation(value: Mapping[str, Any]) -> str | None:
@@ -89,9 +101,11 @@ def resolve(
     target: str,
     source_version: str | None = None,
     target_version: str | None = None,
+    context: Bundle | None = None,
     **rest: Any,
 ) -> Options:
-    """Checked options. Raises UsageError that names the choice and the way out."""
+    """Checked options; what the source's installation chooses is read from the bundle, or from the context. Raises UsageError that names the choice and
+    the way out."""
     if target not in TARGETS:
         raise UsageError(f"--to {target}: not a mesh; there are {', '.join(TARGETS)}")
     if source != "auto" and source not in DIALECTS:
@@ -111,6 +125,7 @@ def resolve(
         fields[key] = (fields[key],) if isinstance(fields[key], str) else tuple(fields[key])
     _check_values(fields)
     _check_target(target, fields)
+    fields = {**(installed(context, name) if context is not None else {}), **installed(bundle, name), **fields}
     fields["on_loss"] = on_loss
     return Options(
         source=name,
@@ -129,6 +144,42 @@ def resolve_source(bundle: Bundle, table: Table, source: str = "auto", source_ve
     if name not in BUILT_IN and name not in _plugins():
         raise UsageError(f"--from {name}: this release of meshport reads {' and '.join(sorted(BUILT_IN))}")
     return resolve(bundle, table, source=name, target=name if name in TARGETS else "istio", source_version=source_version, **rest)
+
+
+def installed(bundle: Bundle, mesh: str) -> dict[str, Any]:
+    """The choices that the source's installation makes, as far as the bundle has it: what nobody says on the command line is read by them."""
+    found: dict[str, Any] = {}
+    for option, path in _INSTALLED.get(mesh, {}).items():
+        value = said(bundle, mesh, path)
+        if option in _LISTS:
+            listed = value if isinstance(value, list) else str(value).split(",") if isinstance(value, str) else []
+            if listed and all(isinstance(item, str) for item in listed):
+                found[option] = tuple(item.strip() for item in listed if item.strip())
+        elif isinstance(value, str) and value.strip():
+            found[option] = value.strip()
+    if "cluster_networks" in found and not all(map(_is_network, found["cluster_networks"])):
+        del found["cluster_networks"]
+    return found
+
+
+_INSTALLED = {
+    "istio": {
+        "trust_domain": "meshConfig.trustDomain", "trust_domain_aliases": "meshConfig.trustDomainAliases",
+        "root_namespace": "meshConfig.rootNamespace", "cluster_domain": "global.proxy.clusterDomain",
+    },
+    "linkerd": {"trust_domain": "identityTrustDomain", "cluster_domain": "clusterDomain", "cluster_networks": "clusterNetworks"},
+}  # fmt: skip
+"""Options that a setting of the source's installation stands for."""
+
+
+def _is_network(text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _plugins() -> set[str]:

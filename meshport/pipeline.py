@@ -3,6 +3,7 @@ compared with what was meant."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
+from meshport.documents.scripts import KUBECTL, commanded
 from meshport.findings import Affected, Finding, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
@@ -131,6 +133,7 @@ def convert(
     findings = _settled(ordered(findings), bound)
     found, findings = _chosen(found, findings, chosen)
     result.limit(chosen.owns)
+    _by_command(out)
     place = Layout(whole, out, layout)
     stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
     changed, removed = {obj.changed for obj in out.objects.values()}, {item.document for item in out.removals}
@@ -139,7 +142,7 @@ def convert(
         options,
         bundle,
         whole,
-        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _differs(obj, whole) and chosen.writes(obj)],
+        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _written(obj, whole) and chosen.writes(obj)],
         [
             document.value
             for number, document in enumerate(whole.documents)
@@ -189,10 +192,10 @@ def _in_force(beside: IR, back: IR) -> None:
 
 
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
-    """A bundle with what else is known of its cluster."""
+    """A bundle with what else is known of its cluster, after the commands of its scripts."""
     if context is None or not context.documents:
-        return bundle
-    return bundle.joined(context)
+        return commanded(bundle)
+    return commanded(bundle.joined(context))
 
 
 # -- what the lowering left
@@ -235,7 +238,7 @@ def named(document: Document) -> str:
 
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
-    "MP337": None, "MP736": None, "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
+    "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 
@@ -353,16 +356,38 @@ def _of_a_service(parent: Any) -> bool:
     return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") == ""
 
 
-def _differs(obj: Obj, bundle: Bundle) -> bool:
-    return obj.changed is None or obj.value != bundle.documents[obj.changed].value
+def _written(obj: Obj, bundle: Bundle) -> bool:
+    """Whether an object is a manifest of the output: made, or changed; one that is known from a command alone is changed by commands."""
+    return obj.changed is None or (obj.value != bundle.documents[obj.changed].value and not bundle.documents[obj.changed].commanded)
+
+
+def _by_command(out: Output) -> None:
+    """What is to change of an object that is known from the commands of a script alone, as commands: the rest of it is unknown."""
+    for obj in out.in_order():
+        document = out.bundle.documents[obj.changed] if obj.changed is not None else None
+        if document is None or not document.commanded:
+            continue
+        for what, verb in (("labels", "label"), ("annotations", "annotate")):
+            before, after = document.value["metadata"].get(what) or {}, obj.value["metadata"].get(what) or {}
+            marks = [f"{key}={after[key]}" for key in sorted(after) if after[key] != before.get(key)]
+            marks += [f"{key}-" for key in sorted(before) if key not in after]
+            if marks:
+                src = frozenset().union(*(src for path, src in obj.sources.items() if path[:2] == ("metadata", what)))
+                words = " ".join(shlex.quote(mark) for mark in marks)
+                out.command(f"kubectl {verb} {obj.kind.lower()} {shlex.quote(document.name)} {words} --overwrite", src)
 
 
 def overlay(bundle: Bundle, out: Output) -> Bundle:
     """The cluster after the conversion: the output over the input, less the removals."""
     gone = {item.document for item in out.removals}
     changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
-    kept = [document.value for number, document in enumerate(bundle.documents) if number not in gone and number not in changed]
-    return load_objects([*kept, *(obj.value for obj in out.in_order()), *out.assumed])
+    stays = [
+        document
+        for number, document in enumerate(bundle.documents)
+        if number not in gone and number not in changed and not document.chart.startswith(KUBECTL)
+    ]
+    charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
+    return load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
 
 
 # -- findings
@@ -589,12 +614,13 @@ def _install(out: Output) -> dict[str, Any]:
 def lift(bundle: Bundle, table: Table, options: Options) -> tuple[IR, Bound]:
     """The IR of a bundle, read as `options.source`, with the documents under the table."""
     reader = dialect(options.source)
-    bound = Bound(bundle, table, reader.reads, {options.source: options.source_version})
+    bound = Bound(commanded(bundle), table, reader.reads, {options.source: options.source_version})
     return reader.lift(bound, options), bound
 
 
 def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None) -> list[Finding]:
     """Mistakes in the bundle alone; the documents after the first `own` are context."""
+    bundle = commanded(bundle)
     chosen = Selection(bundle, len(bundle.documents) if own is None else own, options)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
@@ -623,6 +649,7 @@ def _both(
     old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]
 ) -> tuple[IR, IR, Options, Options, Bundle]:
     """The IRs of two bundles, with the Services and workloads of the first where the second does not state them; and the second with those."""
+    old, new = commanded(old), commanded(new)
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)
     mesh = Bound(old, table, dialect(one.source).reads).mesh

@@ -33,7 +33,7 @@ def run(
     select: opt.Select = None,
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
-    trust_domain: opt.TrustDomain = "cluster.local",
+    trust_domain: opt.TrustDomain = None,
     gateway_class: opt.GatewayClass = None,
     gateway_identity: opt.GatewayIdentity = None,
     probe_networks: opt.ProbeNetworks = None,
@@ -98,8 +98,11 @@ def run(
         "preserve_default_retries": preserve_default_retries,
         "keep_network_policy": keep_network_policy,
     }
-    chosen = resolve(bundle, table, source=source, target=target, source_version=source_version, target_version=target_version, **fields)
-    result = pipeline.convert(bundle, table, chosen, context=common.read_context(context), verify=not no_verify, layout=layout)
+    beside = common.read_context(context)
+    chosen = resolve(
+        bundle, table, source=source, target=target, source_version=source_version, target_version=target_version, context=beside, **fields
+    )
+    result = pipeline.convert(bundle, table, chosen, context=beside, verify=not no_verify, layout=layout)
     common.suppress(result.findings, result.known, table, ignore, waivers, baseline)
 
     records = _records(result, reports, ledger)

@@ -19,7 +19,7 @@ def run(
     select: opt.Select = None,
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
-    trust_domain: opt.TrustDomain = "cluster.local",
+    trust_domain: opt.TrustDomain = None,
     form: opt.Format = "text",
     fail_on: opt.FailOn = "error",
     ignore: opt.Ignore = None,

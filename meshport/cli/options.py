@@ -65,7 +65,9 @@ Select = Annotated[
 ]
 Context = Annotated[list[str] | None, _o("--context", metavar="PATH", help="Read for knowledge, do not convert. Repeatable.")]
 DefaultNamespace = Annotated[str, _o("--default-namespace", metavar="NS", help="Namespace of documents that name none.")]
-TrustDomain = Annotated[str, _o("--trust-domain", metavar="DOMAIN", help="Trust domain of the mesh.")]
+TrustDomain = Annotated[
+    str | None, _o("--trust-domain", metavar="DOMAIN", help="Trust domain of the mesh; else what its installation says, or cluster.local.")
+]
 GatewayClass = Annotated[str | None, _o("--gateway-class", metavar="NAME", help="GatewayClass for gateways that are written.")]
 GatewayIdentity = Annotated[str | None, _o("--gateway-identity", metavar="NS/SA", help="Service account of the ingress gateway.")]
 ProbeNetworks = Annotated[

@@ -30,7 +30,7 @@ def run(
     target: opt.ToNew = "auto",
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
-    trust_domain: opt.TrustDomain = "cluster.local",
+    trust_domain: opt.TrustDomain = None,
     form: opt.PlainFormat = "text",
     mappings: opt.Mappings = None,
     quiet: opt.Quiet = False,

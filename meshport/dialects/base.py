@@ -38,6 +38,7 @@ class Options:
     data_plane: str | None = None
     routes: str | None = None
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()  # domains whose identities the source takes for its own
     cluster_domain: str = "cluster.local"
     root_namespace: str = "istio-system"
     control_plane_namespace: str = "linkerd"

@@ -39,7 +39,9 @@ class Document:
     """Its first leaf; `first + count` is the first leaf of the next document."""
     count: int = 0
     chart: str = ""
-    """The Helm chart that these are values of, where the document is no object; else ""."""
+    """The Helm chart that these are values of, or what else a script sets, where the document is no object; else ""."""
+    commanded: bool = False
+    """Whether a command of a script is all that is known of the object."""
 
     def _string(self, *path: str) -> str | None:
         at: Any = self.value
@@ -64,7 +66,7 @@ class Document:
 
     @property
     def kind(self) -> str:
-        return "Values" if self.chart else self._string("kind") or ""
+        return "Values" if self.chart and not self.chart.startswith("kubectl") else self._string("kind") or ""
 
     @property
     def namespace(self) -> str | None:
@@ -73,7 +75,7 @@ class Document:
 
     @property
     def name(self) -> str:
-        return self.chart or self._string("metadata", "name") or ""
+        return self.chart if self.chart and not self.chart.startswith("kubectl") else self._string("metadata", "name") or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,10 @@ class Bundle:
         files = [source for source in other.files if source.file not in own]
         roots = (*self.roots, *(root for root in other.roots if root not in self.roots))
         return Bundle(documents, [*self.problems, *problems], [*self.files, *files], lines, columns, roots)
+
+    def holding(self, documents: list[Document]) -> Bundle:
+        """The same leaves under other documents, one for each."""
+        return Bundle(documents, self.problems, self.files, self._lines, self._columns, self.roots)
 
     def line(self, leaf: int) -> int | None:
         """Line of the leaf's value from 1; None where the bundle was made from objects. An alias has the place of its anchor."""

@@ -26,6 +26,7 @@ STDIN = "<stdin>"
 OUTPUT_MARKER = ".meshport"
 """A folder below the one given that holds this file is an output of meshport, and no input."""
 SUFFIXES = (".yaml", ".yml", ".json")
+SCRIPT = ".sh"
 MAX_FILE = 256_000_000
 """Bytes of one file."""
 
@@ -37,7 +38,8 @@ _NOT_MANIFEST_TEXT = frozenset({"command", "args", "data", "stringData", "binary
 
 
 def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
-    """Reads files and folders (recursively: `.yaml`, `.yml`, `.json`; nothing hidden), `-` for standard input.
+    """Reads files and folders (recursively: `.yaml`, `.yml`, `.json`, and `.sh` that installs a mesh or marks objects; nothing hidden), `-` for
+    standard input.
 
     What is wrong with single documents is in `Bundle.problems`; with `strict` the first unreadable document raises InputError.
     A path that does not exist or cannot be read raises InputError in any case. A file that is reached twice is read once.
@@ -95,9 +97,9 @@ def load_stream(content: str | bytes, file: str = STDIN, *, strict: bool = False
     return reader.bundle()
 
 
-def load_objects(objects: Sequence[Mapping[str, Any]]) -> Bundle:
+def load_objects(objects: Sequence[Mapping[str, Any]], charts: Mapping[int, str] | None = None) -> Bundle:
     """A bundle of plain objects, which are neither copied nor changed. There are no files and no places; `index` is the position in the
-    list.
+    list. `charts` says of some by their position that they are values of a chart, which else has to be plain from their keys.
 
     Raises InputError for an object nested deeper than the limit (or holding itself).
     """
@@ -118,15 +120,18 @@ def load_objects(objects: Sequence[Mapping[str, Any]]) -> Bundle:
 
     for index, each in enumerate(objects):
         listed = _is_list(each)
+        chart = (charts or {}).get(index, "")
         for item, value in enumerate(_items(each, None, 0)) if listed else [(None, (each, None))]:
             given = value[0]
-            wrong = _not_an_object(given)
+            wrong = None if chart else _not_an_object(given)
             if wrong:
                 problems.append(Problem("MP002", wrong, _MP002, None, index))
                 continue
             first = leaf
             documents.append(
-                Document(None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first, chart_of(given))
+                Document(
+                    None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first, chart or chart_of(given)
+                )
             )
     return Bundle(documents, problems, [], array("I", bytes(4 * leaf)), array("I", bytes(4 * leaf)))
 
@@ -158,7 +163,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not Path(root, name, OUTPUT_MARKER).is_file())
         for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+            if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SCRIPT)):
                 file = Path(root, name)
                 if file.is_file() or file.is_symlink():
                     yield file
@@ -316,6 +321,9 @@ class _Reader:
     def text(self, text: str, file: str | None, sha: str | None = None) -> None:
         before = len(self.documents)
         text = text.removeprefix("\ufeff")
+        if file is not None and file.lower().endswith(SCRIPT):
+            self._script(text, file, sha)
+            return
         index = 0
         for segment in _segments(text):
             body = text[segment.start : segment.end]
@@ -336,6 +344,16 @@ class _Reader:
         if file is not None:
             sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             self.files.append(SourceFile(file, sha, len(self.documents) - before, text))
+
+    def _script(self, text: str, file: str, sha: str | None) -> None:
+        """What a shell script sets; one that sets nothing of a mesh is no input, and nothing is said of it."""
+        from meshport.documents.scripts import read_script
+
+        found = read_script(text, file, self.lines, self.columns)
+        self.documents += found
+        if found:
+            sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            self.files.append(SourceFile(file, sha, len(found), None))
 
     def _one(self, body: str, segment: _Segment, file: str | None, index: int) -> int:
         first = len(self.lines)

@@ -19,3 +19,6 @@ class Setting:
     path: str
     value: Fact[Any]
     document: int
+    reason: str = ""  # why it decides nothing
+    off: bool = False  # whether it switches off what is off by default
+    holds: str = ""  # why it is in what was read: a choice by which all the rest was understood

@@ -119,6 +119,9 @@ class World:
     services: dict[Ref, Service] = field(default_factory=dict)
     accounts: dict[Ref, Src] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)  # leaves of documents of no mesh that were read
+    opaque: Fact[tuple[tuple[int, int], ...]] | None = (
+        None  # Linkerd's opaque ports where nobody says others; None for those of a plain installation
+    )
     _by_namespace: dict[str, list[Workload]] | None = None
     _services_of: dict[int, list[Service]] | None = None
 

@@ -203,6 +203,7 @@ class Table:
         self._keys: dict[str, dict[str, dict[str, Binding]]] | None = None
         self._versions: dict[str, tuple[str, ...]] | None = None
         self._gateways: dict[str, dict[str, str]] = {}
+        self._charts: dict[str, Node] = {}
 
     @property
     def own_rows(self) -> Any:
@@ -236,6 +237,13 @@ class Table:
                         dialect, group, name, tuple(versions), _tree(rows["fields"]), rows.get("passes", ""), spans, _exclusive(rows)
                     )
         return None
+
+    def chart(self, name: str) -> Node:
+        """The rows of a chart's values; an empty node where there are none."""
+        if name not in self._charts:
+            entry = data("mappings") / "bindings" / "install" / f"{name}.yaml"
+            self._charts[name] = _tree(_yaml(entry.read_text(encoding="utf-8"), entry.name)["fields"]) if entry.is_file() else Node()
+        return self._charts[name]
 
     def kinds_of(self, group: str) -> list[str]:
         """The kinds that a group knows, for a "did you mean"."""

@@ -71,7 +71,7 @@ def test_what_stays_with_cilium_is_said_once() -> None:
     }
     fates = {line.path: line.disposition for line in result.ledger}
     assert fates["encryption.enabled"] == "irrelevant"  # the network beneath goes on encrypting between nodes
-    assert "kubeProxyReplacement" not in fates  # decides nothing here, and was not read
+    assert fates["kubeProxyReplacement"] == "irrelevant"  # the network beneath stays Cilium's
     assert result.install["helm_values"]["cilium"] == {"cni": {"exclusive": False}, "socketLB": {"hostNamespaceOnly": True}}
 
 

@@ -17,6 +17,7 @@ from meshport.dialects.cilium.peers import Alternative, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
 from meshport.dialects.cilium.specs import specs
+from meshport.dialects.cilium.transport import mode, proxyless
 from meshport.dialects.cursor import Cursor
 from meshport.ir.authorization import IDENTITY, Condition, Egress, Entity, Policy, Rule, is_http
 from meshport.ir.base import NOWHERE, Fact, PodSet, Src
@@ -38,9 +39,17 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     required = requirements(
         bound, (number for kind in KINDS for number in by_kind.get((GROUP, kind), ())), peers, options.default_namespace
     )
+    enforcement, without = mode(bound, ir), proxyless(bound, ir)
     for kind in KINDS:
         for number in by_kind.get((GROUP, kind), ()):
+            if enforcement is not None and enforcement.value.value == "never":
+                facts = tuple(Fact(None, place.src, "authorization.rule") for _, place in specs(Cursor.root(bound, number)) if place)
+                ir.losses.append(Loss("MP212", facts, number, {"reason": "policyEnforcementMode is never"}))
+                continue
             _object(bound, number, kind == KINDS[1], peers, required, options, ir)
+    asking = sorted({f"{policy.kind} {policy.ref.value}" for policy in ir.policies if any(rule.http for rule in policy.rules)})
+    if without is not None and asking:
+        ir.losses.append(Loss("MP974", (without.value,), without.document, {"policies": ", ".join(asking)}))
     for number, document in enumerate(bound.bundle.documents):
         if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
             ir.losses.append(Loss("MP122", (), number))
@@ -53,7 +62,7 @@ def _since(release: str, bound: Bound) -> bool:
 
 
 def _cluster_name(bound: Bound, ir: IR) -> str:
-    found = installation.settings(bound, ir.world, "cilium", {"cluster.name": "identity.cluster"})
+    found = installation.settings(bound, ir.world, "cilium", {"cluster.name": "multi-cluster.network"})
     known = installation.setting(found, "cluster.name")
     return str(known.value) if known is not None else "default"
 

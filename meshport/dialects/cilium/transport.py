@@ -10,38 +10,38 @@ from meshport.dialects.enrolment import STAGE_NAMESPACES
 from meshport.dialects.output import Output
 from meshport.ir.authorization import Policy
 from meshport.ir.base import Fact, PodSet, Ref
+from meshport.ir.install import Setting
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
 CHART = "cilium"
-SETTINGS = {
-    "encryption.enabled": "transport.node-encryption",
-    "encryption.type": "transport.node-encryption",
-    "encryption.nodeEncryption": "transport.node-encryption",
-    "authentication.enabled": "transport.handshake",
-    "authentication.mutual.spire.enabled": "transport.handshake",
-    "authentication.mutual.spire.install.enabled": "transport.handshake",
-    "hubble.enabled": "flows.hubble",
-    "hubble.relay.enabled": "flows.hubble",
-    "hubble.ui.enabled": "flows.hubble",
-    "hubble.metrics.enabled": "flows.hubble",
-    "hubble.relay.prometheus.enabled": "flows.hubble",
-}
+ENFORCEMENT = "policyEnforcementMode"
+_NEVER = "says whether policies hold, and those of the bundle were read by it"
 
 
 def lift(bound: Bound, ir: IR) -> None:
     """What the installation says: encryption, Hubble, and whether pods that no policy selects are closed."""
-    ir.settings = installation.settings(bound, ir.world, "cilium", SETTINGS)
-    found = installation.settings(bound, ir.world, "cilium", {"policyEnforcementMode": "inbound.default-policy"})
-    closed = installation.setting(found, "policyEnforcementMode")
-    if closed is None or closed.value != "always":
-        return
-    for name, namespace in sorted(ir.world.namespaces.items()):
-        if namespace.meshed is not None:  # as a policy without a rule for every pod there would
-            subject = closed.holding(PodSet(name))
-            ref = closed.holding(Ref(name, "default-deny"))
-            ir.policies.append(Policy(ref, closed.holding("allow"), subject, (), found[-1].document, "Helm value policyEnforcementMode"))
+    found = mode(bound, ir)
+    closed = found is not None and found.value.value == "always"
+    if found is not None and closed:
+        said = found.value
+        for name, namespace in sorted(ir.world.namespaces.items()):
+            if namespace.meshed is not None:  # as a policy without a rule for every pod there would
+                subject, ref = said.holding(PodSet(name)), said.holding(Ref(name, "default-deny"))
+                ir.policies.append(Policy(ref, said.holding("allow"), subject, (), found.document, "Helm value policyEnforcementMode"))
+    installation.lift(bound, ir, {ENFORCEMENT: "" if closed else _NEVER})
+
+
+def mode(bound: Bound, ir: IR) -> Setting | None:
+    """When policies are enforced, as the installation says last."""
+    return next(reversed(installation.settings(bound, ir.world, CHART, {ENFORCEMENT: "inbound.default-policy"})), None)
+
+
+def proxyless(bound: Bound, ir: IR) -> Setting | None:
+    """That the agent runs without its proxy, and so refuses every policy with rules for requests (pkg/policy/api, rule validation)."""
+    found = next(reversed(installation.settings(bound, ir.world, CHART, {"l7Proxy": "l4.ingress-default-deny"})), None)
+    return found if found is not None and found.value.value is False else None
 
 
 _BY_ITSELF = "plaintext is accepted where no policy refuses it"

@@ -11,6 +11,7 @@ from meshport.dialects.istio import (
     authorization,
     exposure,
     membership,
+    mesh_config,
     modern,
     ports,
     proxies,
@@ -37,15 +38,20 @@ class Istio:
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
+        mesh_config.membership(bound, ir)
         ports.lift(bound, ir)
+        mesh_config.ports(bound, ir)
         proxies.lift(bound, ir)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
+        mesh_config.retries(bound, ir)
         exposure.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
+        mesh_config.egress(bound, ir, options)
+        mesh_config.settings(bound, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:

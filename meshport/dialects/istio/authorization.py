@@ -238,7 +238,7 @@ def _identity(text: str, field: str, namespace: str, options: Options | None) ->
     if field == "trustDomains":
         return Identity(text, None, None) if "*" not in text else IdentityGlob(f"{text}/ns/*")
     found = parse_principal(text)
-    if isinstance(found, Identity) and found.trust_domain in ("cluster.local", domain):
+    if isinstance(found, Identity) and found.trust_domain in ("cluster.local", domain, *(options.trust_domain_aliases if options else ())):
         return Identity(domain, found.namespace, found.service_account)
     return found
 

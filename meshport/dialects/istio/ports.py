@@ -147,6 +147,17 @@ def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
     for workload in ir.world.selected(service.pods) if service.pods is not None else []:
         number = ir.world.target_number(workload, port)
         for item in lists:
-            if item.document == workload.document and number is not None and any(low <= number <= high for low, high in item.ranges.value):
+            if (
+                item.on == "workload"
+                and item.document == workload.document
+                and number is not None
+                and any(low <= number <= high for low, high in item.ranges.value)
+            ):
                 return "tcp", item.ranges.src
+    if ir.world.opaque is not None:
+        return (
+            ("tcp", port.src | ir.world.opaque.src)
+            if any(low <= port.number <= high for low, high in ir.world.opaque.value)
+            else ("", NOWHERE)
+        )
     return ("tcp", port.src) if port.number in LINKERD_OPAQUE else ("", NOWHERE)

@@ -9,6 +9,7 @@ from meshport.dialects.linkerd import (
     allowing,
     exposure,
     inbound,
+    installed,
     membership,
     modern,
     ports,
@@ -41,6 +42,7 @@ class Linkerd:
             numbers.sort(key=lambda number: (documents[number].namespace or options.default_namespace, documents[number].name))
         membership.lift(bound, ir)
         ports.lift(bound, ir)
+        installed.ports(bound, ir)
         proxies.lift(bound, ir)
         inbound.admissions(bound, ir)
         inbound.servers(bound, by_kind, options, ir)
@@ -56,6 +58,7 @@ class Linkerd:
                 ir.losses.extend(_unread(bound, number) for number in numbers)
         exposure.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
+        installed.settings(bound, ir)
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:

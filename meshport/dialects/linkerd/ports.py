@@ -65,10 +65,12 @@ def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> Non
 
 
 def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
-    """The ports of a Service that Linkerd's clients treat as bytes: its own list, else its namespace's, else the default one."""
+    """The ports of a Service that Linkerd's clients treat as bytes: its own list, else its namespace's, else the installation's, else the default one."""
     home = world.namespaces.get(service.ref.namespace)
     said = service.annotations.get(OPAQUE) or (home.annotations.get(OPAQUE) if home is not None else None)
-    return parse_ports(said, lenient=True) if said else tuple((port, port) for port in DEFAULT_OPAQUE)
+    if said:
+        return parse_ports(said, lenient=True)
+    return world.opaque.value if world.opaque is not None else tuple((port, port) for port in DEFAULT_OPAQUE)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:

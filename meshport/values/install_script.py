@@ -1,0 +1,115 @@
+"""The commands of a shell script, word by word, with the place of every character: what somebody typed to install a mesh or to mark a namespace.
+
+A line that the grammar does not take (a loop, a function) is left alone, and so is the text of a here-document. What a shell would have to compute
+(`$NAME`, `$(...)`) keeps its spelling and is marked. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from meshport.values._grammar import parse, tokens, trees
+from meshport.values.problems import ValueProblem
+
+_HERE = re.compile(r"<<(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
+_COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
+_MOST_LINES = 200  # of one command
+
+_BEFORE = {"then", "do", "else", "if", "while", "until", "!", "time", "sudo", "exec", "command", "env", "{"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word without its quotes. `places` are the offsets of its characters in the script, and of what follows it."""
+
+    text: str
+    places: tuple[int, ...]
+    computed: bool = False  # whether only the shell knows what it is
+
+    def part(self, start: int, end: int | None = None) -> Word:
+        """A piece of it, by characters."""
+        stop = len(self.text) if end is None else end
+        return Word(self.text[start:stop], self.places[start : stop + 1], self.computed)
+
+
+def commands(text: str) -> Iterator[list[Word]]:
+    """The words of each command, in the order of the script; what stands before the program's name (`sudo`, `then`, `NAME=value`) is left out."""
+    lines = text.split("\n")
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    number = 0
+    while number < len(lines):
+        line, end = lines[number], number + 1
+        while end < len(lines) and _continues(line) and end - number < _MOST_LINES:
+            line, end = f"{line}\n{lines[end]}", end + 1
+        found = None if _COMMENT.match(line) else _line(line, starts[number])
+        while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
+            line, end = f"{line}\n{lines[end]}", end + 1
+            found = _line(line, starts[number])
+        if found is None:  # not taken: the lines after its first are read on their own
+            end = number + 1 if not _continues(lines[number]) else end
+        yield from (words for words in found or () if words)
+        for here in _HERE.finditer(line):
+            while end < len(lines) and (lines[end].lstrip("\t") if here[1] else lines[end]).rstrip("\r") != here[3]:
+                end += 1
+            end += 1
+        number = end
+
+
+def _continues(line: str) -> bool:
+    stripped = line.rstrip("\r")
+    return (len(stripped) - len(stripped.rstrip("\\"))) % 2 == 1
+
+
+def _open_quote(line: str) -> bool:
+    bare = re.sub(r"\\.", "", line, flags=re.DOTALL)
+    return bare.count('"') % 2 == 1 or bare.count("'") % 2 == 1
+
+
+def _line(line: str, start: int) -> list[list[Word]] | None:
+    try:
+        tree = parse("install_script", _HERE.sub(lambda found: " " * len(found[0]), line), "a command")
+    except ValueProblem:
+        return None
+    found = []
+    for command in trees(tree):
+        words = [_word([(token.type, str(token), (token.start_pos or 0) + start) for token in tokens(word)]) for word in trees(command)]
+        while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
+            words.pop(0)
+        found.append(words)
+    return found
+
+
+def _word(pieces: list[tuple[str, str, int]]) -> Word:
+    text: list[str] = []
+    places: list[int] = []
+    computed = False
+    end = 0
+    for kind, piece, start in pieces:
+        end = start + len(piece)
+        if kind in ("SINGLE", "DOUBLE"):
+            inner, at = piece[1:-1], start + 1
+            computed = computed or (kind == "DOUBLE" and re.search(r"(?<!\\)[$`]", inner) is not None)
+            number = 0
+            while number < len(inner):
+                if kind == "DOUBLE" and inner[number] == "\\" and inner[number + 1 : number + 2] in ('"', "\\", "$", "`", "\n"):
+                    number += 1
+                    if inner[number] == "\n":
+                        number += 1
+                        continue
+                text.append(inner[number])
+                places.append(at + number)
+                number += 1
+            end = start + len(piece) - 1
+        elif kind == "ESCAPED":
+            text.append(piece[1])
+            places.append(start + 1)
+        else:
+            computed = computed or kind == "COMPUTED"
+            text.extend(piece)
+            places.extend(range(start, end))
+    return Word("".join(text), (*places, end), computed)
