@@ -42,6 +42,8 @@ class Document:
     """The Helm chart that these are values of, or what else a script sets, where the document is no object; else ""."""
     commanded: bool = False
     """Whether a command of a script is all that is known of the object."""
+    stood: Document | None = None
+    """The document as it stands in its file, where commands have marked it since: where its own leaves are found."""
 
     def _string(self, *path: str) -> str | None:
         at: Any = self.value
@@ -256,7 +258,8 @@ class Bundle:
 
     def parts(self, leaf: int) -> tuple[Part, ...]:
         """The path of a leaf as keys and list indices; for an item of a List from the item."""
-        return locate(self.owner(leaf).leaves, leaf)
+        document = self.owner(leaf)
+        return locate((document.stood or document).leaves, leaf)
 
     def path(self, leaf: int) -> str:
         """The path of a leaf as text, see `format_path`."""
@@ -265,6 +268,7 @@ class Bundle:
     def value(self, leaf: int) -> Any:
         """The scalar at a leaf, None, `{}` or `[]`."""
         document = self.owner(leaf)
+        document = document.stood or document
         at: Any = document.value
         for part in locate(document.leaves, leaf):
             at = at[part]

@@ -23,6 +23,7 @@ KUBECTL = "kubectl"
 AGENT = "cilium-config"
 """The `chart` of keys of Cilium's ConfigMap, which `cilium config set` writes."""
 
+PROGRAMS = frozenset(("helm", "istioctl", "linkerd", "cilium", "kubectl", "oc"))
 UNKNOWN = "unknown"
 """The key below which such a document has marks whose value only the shell knows."""
 
@@ -102,7 +103,7 @@ def read_script(text: str, file: str | None, lines: array[int], columns: array[i
     for row in text.split("\n"):
         starts.append(starts[-1] + len(row) + 1)
     documents: list[Document] = []
-    for words in commands(text):
+    for words in commands(text, PROGRAMS):
         for found in _read(words):
             if not found.tree:
                 continue
@@ -331,7 +332,7 @@ def commanded(bundle: Bundle) -> Bundle:
             places[kind, *named] = number
             bare = {**order.value, "metadata": {"name": name}}
             shadow = {**order.leaves, "metadata": {"name": order.leaves["metadata"]["name"]}}
-            documents[number] = _marked(replace(order, value=bare, leaves=shadow, chart="", commanded=True), order)
+            documents[number] = _marked(replace(order, value=bare, leaves=shadow, chart="", commanded=True, stood=order), order)
     return bundle.holding(documents)
 
 
@@ -358,4 +359,4 @@ def _marked(document: Document, order: Document) -> Document:
             metadata.pop(what, None)
             shadow.pop(what, None)
     value["metadata"], leaves["metadata"] = metadata, shadow
-    return replace(document, value=value, leaves=leaves, text=None)
+    return replace(document, value=value, leaves=leaves, text=None, stood=document.stood or document)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from meshport.values._grammar import parse, tokens, trees
 from meshport.values.problems import ValueProblem
 
-_HERE = re.compile(r"<<(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
+_HERE = re.compile(r"(?<!<)<<(?!<)(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
-_MOST_LINES = 200  # of one command
+_MOST_LINES = 40  # of one command with a quote that stays open
 
 _BEFORE = {"then", "do", "else", "if", "while", "until", "!", "time", "sudo", "exec", "command", "env", "{"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -35,8 +35,12 @@ class Word:
         return Word(self.text[start:stop], self.places[start : stop + 1], self.computed)
 
 
-def commands(text: str) -> Iterator[list[Word]]:
-    """The words of each command, in the order of the script; what stands before the program's name (`sudo`, `then`, `NAME=value`) is left out."""
+def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
+    """The words of each command that runs one of `programs`, in the order of the script; what stands before the program's name (`sudo`, `then`,
+    `NAME=value`) is left out."""
+    spoken = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(sorted(programs))})(?![A-Za-z0-9_])")
+    if spoken.search(text) is None:
+        return
     lines = text.split("\n")
     starts = [0]
     for line in lines:
@@ -44,20 +48,30 @@ def commands(text: str) -> Iterator[list[Word]]:
     number = 0
     while number < len(lines):
         line, end = lines[number], number + 1
-        while end < len(lines) and _continues(line) and end - number < _MOST_LINES:
+        if _COMMENT.match(line):
+            number = end
+            continue
+        while end < len(lines) and _continues(line):
             line, end = f"{line}\n{lines[end]}", end + 1
-        found = None if _COMMENT.match(line) else _line(line, starts[number])
-        while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
-            line, end = f"{line}\n{lines[end]}", end + 1
+        if spoken.search(line):
             found = _line(line, starts[number])
-        if found is None:  # not taken: the lines after its first are read on their own
-            end = number + 1 if not _continues(lines[number]) else end
-        yield from (words for words in found or () if words)
+            while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
+                line, end = f"{line}\n{lines[end]}", end + 1
+                found = _line(line, starts[number]) if not _open_quote(line) else None
+            if found is None and not _continues(lines[number]):  # not taken: the lines after its first are read on their own
+                line, end = lines[number], number + 1
+            yield from (words for words in found or () if words and words[0].text.rpartition("/")[2] in programs)
         for here in _HERE.finditer(line):
-            while end < len(lines) and (lines[end].lstrip("\t") if here[1] else lines[end]).rstrip("\r") != here[3]:
-                end += 1
-            end += 1
+            end = _after(lines, end, here[3], tabs=bool(here[1]))
         number = end
+
+
+def _after(lines: list[str], start: int, word: str, *, tabs: bool) -> int:
+    """The line behind the end of a here-document; where it has no end there is none."""
+    for number in range(start, len(lines)):
+        if (lines[number].lstrip("\t") if tabs else lines[number]).rstrip("\r") == word:
+            return number + 1
+    return start
 
 
 def _continues(line: str) -> bool:

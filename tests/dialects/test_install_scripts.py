@@ -1,0 +1,179 @@
+"""Shell scripts that install a mesh or mark objects, as people keep them beside their manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template: {metadata: {labels: {app: users}}, spec: {containers: [{name: app, image: users:1, ports: [{containerPort: 8080}]}]}}
+"""
+NAMESPACE = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+
+def convert(folder: Path, script: str, source: str, target: str, world: str = WORLD, **options: Any) -> Any:
+    (folder / "install.sh").write_text(script, encoding="utf-8")
+    (folder / "world.yaml").write_text(world, encoding="utf-8")
+    return meshport.convert(meshport.load(str(folder)), source=source, target=target, **options)
+
+
+def _only(result: Any, kind: str) -> dict[str, Any]:
+    (found,) = [item.object for item in result.manifests if item.object["kind"] == kind]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("script", "source", "path"),
+    [
+        (
+            "istioctl install -y --set meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY\n",
+            "istio",
+            "meshConfig.outboundTrafficPolicy.mode",
+        ),
+        (
+            "istioctl install --set=values.meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY\n",
+            "istio",
+            "meshConfig.outboundTrafficPolicy.mode",
+        ),
+        (
+            "set -e\nsudo helm upgrade --install istiod istio/istiod -n istio-system \\\n  --set 'meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY' > log 2>&1\n",
+            "istio",
+            "meshConfig.outboundTrafficPolicy.mode",
+        ),
+        (
+            "if true; then\n  helm install istiod ./charts/istiod --set meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY; fi\n",
+            "istio",
+            "meshConfig.outboundTrafficPolicy.mode",
+        ),
+    ],
+)
+def test_what_leaves_the_mesh_by_the_command_that_installed_it(tmp_path: Path, script: str, source: str, path: str) -> None:
+    labelled = NAMESPACE.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    result = convert(tmp_path, script, source, "linkerd", WORLD + labelled)
+    assert _only(result, "EgressNetwork")["spec"] == {"trafficPolicy": "Deny"}
+    (line,) = [item for item in result.ledger if item.path == path]
+    assert (line.disposition, line.value, Path(line.file).name) == ("translated", "REGISTRY_ONLY", "install.sh")
+    assert script.split("\n")[line.line - 1].count("REGISTRY_ONLY") == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "linkerd install --set proxy.defaultInboundPolicy=deny | kubectl apply -f -\n",
+        "linkerd upgrade --default-inbound-policy deny | kubectl apply -f -\n",
+        "linkerd install --default-inbound-policy=deny\n",
+        'helm install linkerd-control-plane -n linkerd --set "proxy.defaultInboundPolicy=deny" linkerd/linkerd-control-plane\n',
+    ],
+)
+def test_the_default_policy_by_the_command_that_installed_linkerd(tmp_path: Path, script: str) -> None:
+    enrolled = NAMESPACE.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    result = convert(tmp_path, script, "linkerd", "istio", WORLD + enrolled)
+    assert "rules" not in _only(result, "AuthorizationPolicy")["spec"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "cilium install --set policyEnforcementMode=always\n",
+        "cilium config set enable-policy always\n",
+        "helm upgrade cilium cilium/cilium --reuse-values --set policyEnforcementMode=always\n",
+    ],
+)
+def test_enforcement_by_the_command_that_set_it(tmp_path: Path, script: str) -> None:
+    result = convert(tmp_path, script, "cilium", "linkerd", WORLD + NAMESPACE)
+    assert _only(result, "Namespace")["metadata"]["annotations"]["config.linkerd.io/default-inbound-policy"] == "deny"
+
+
+def test_a_label_that_a_command_writes_stands_on_the_namespace(tmp_path: Path) -> None:
+    result = convert(tmp_path, "kubectl label namespace shop istio-injection=enabled --overwrite\n", "istio", "linkerd", WORLD + NAMESPACE)
+    assert _only(result, "Namespace")["metadata"] == {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}
+    (line,) = [item for item in result.ledger if "istio-injection" in item.path]
+    assert (line.disposition, line.line) == ("translated", 1)
+
+
+def test_a_namespace_that_only_a_command_names_is_marked_by_a_command(tmp_path: Path) -> None:
+    """Nothing else is known of it, so no manifest of it is invented."""
+    result = convert(tmp_path, "kubectl label ns/shop istio-injection=enabled\n", "istio", "linkerd")
+    assert not [item for item in result.manifests if item.object["kind"] == "Namespace"]
+    assert result.install["commands"] == [
+        "kubectl annotate namespace shop linkerd.io/inject=enabled --overwrite",
+        "kubectl label namespace shop istio-injection- --overwrite",
+    ]
+
+
+def test_a_label_that_a_command_takes_away(tmp_path: Path) -> None:
+    labelled = NAMESPACE.replace("name: shop}", "name: shop, labels: {istio-injection: enabled, team: a}}")
+    result = convert(tmp_path, "kubectl label namespace shop istio-injection-\n", "istio", "linkerd", WORLD + labelled)
+    assert not [item for item in result.manifests if item.object["kind"] == "Namespace"]
+
+
+def test_annotations_of_a_service(tmp_path: Path) -> None:
+    script = "kubectl -n shop annotate svc users retry.linkerd.io/http=5xx retry.linkerd.io/limit=3\n"
+    enrolled = NAMESPACE.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    result = convert(tmp_path, script, "linkerd", "istio", WORLD + enrolled)
+    retries = _only(result, "VirtualService")["spec"]["http"][0]["retries"]
+    assert (retries["attempts"], retries["retryOn"]) == (3, "5xx")
+
+
+def test_an_object_that_the_input_has_not(tmp_path: Path) -> None:
+    result = convert(tmp_path, "kubectl annotate svc carts -n shop retry.linkerd.io/http=5xx\n", "linkerd", "istio")
+    (finding,) = [item for item in result.findings if item.code == "MP971"]
+    assert "service carts -n shop" in finding.message and finding.disposition == "manual"
+
+
+def test_what_only_the_shell_knows_is_said_where_it_decides(tmp_path: Path) -> None:
+    script = "istioctl install --set meshConfig.trustDomain=$DOMAIN --set values.global.tag=${TAG}\nkubectl label ns shop istio-injection=$WANTED\n"
+    result = convert(tmp_path, script, "istio", "linkerd", WORLD + NAMESPACE)
+    said = [item.message for item in result.findings if item.code == "MP972"]
+    assert len(said) == 2 and any("$DOMAIN" in text for text in said) and any("$WANTED" in text for text in said)
+    assert "identityTrustDomain" not in result.install["helm_values"].get("linkerd-control-plane", {})
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "#!/bin/sh\n# istioctl install --set meshConfig.trustDomain=corp\n",
+        "cat <<EOF > values.sh\nistioctl install --set meshConfig.trustDomain=corp\nEOF\n",
+        "echo 'istioctl install --set meshConfig.trustDomain=corp'\n",
+        "kubectl label ns shop istio-injection=enabled --dry-run=client\n",
+        "kubectl get ns -l istio-injection=enabled\nterraform apply -auto-approve\n",
+        'broken "quote\nfunction f { kubectl get pods; }\n',
+    ],
+)
+def test_other_lines_are_left_alone(tmp_path: Path, script: str) -> None:
+    (tmp_path / "other.sh").write_text(script, encoding="utf-8")
+    (tmp_path / "world.yaml").write_text(WORLD, encoding="utf-8")
+    bundle = meshport.load(str(tmp_path))
+    assert [item.name for item in bundle.documents] == ["users", "users"]
+    assert not bundle.problems and [Path(item.file).name for item in bundle.files] == ["world.yaml"]
+
+
+def test_a_script_alone_says_which_mesh_it_installs(tmp_path: Path) -> None:
+    script = tmp_path / "up.sh"
+    script.write_text("cilium install --set encryption.enabled=true --set encryption.type=wireguard\n", encoding="utf-8")
+    result = meshport.convert(meshport.load(str(script)), target="linkerd")
+    assert result.report().source.mesh == "cilium"
+
+
+def test_lists_and_escapes_of_set(tmp_path: Path) -> None:
+    script = (
+        r"""helm upgrade istiod istio/istiod --set "meshConfig.trustDomainAliases={old,older}" --set 'meshConfig.defaultConfig.proxyMetadata.A\.B=c\,d'"""
+        + "\n"
+    )
+    (tmp_path / "a.sh").write_text(script, encoding="utf-8")
+    (document,) = meshport.load(str(tmp_path / "a.sh")).documents
+    assert document.value["meshConfig"] == {"trustDomainAliases": ["old", "older"], "defaultConfig": {"proxyMetadata": {"A.B": "c,d"}}}
