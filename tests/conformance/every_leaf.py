@@ -25,6 +25,7 @@ import yaml
 
 from meshport import pipeline
 from meshport.documents import load_objects
+from meshport.mapping.exclusive import clashes
 from meshport.mapping.table import builtin, dialect_of_group
 from meshport.options import resolve
 
@@ -353,7 +354,7 @@ def holding(schema: dict[str, Any], base: dict[str, Any], path: str, value: Any)
     for less in _less(base, place):
         _set(less, schema, place, value)
         _mend(less, place, value)
-        if not list(checker().check(less)):
+        if taken(less):
             return place, less
     return None
 
@@ -386,6 +387,12 @@ def _mend(made: dict[str, Any], place: tuple[str | int, ...], value: Any) -> Non
             one.setdefault(one["protocol"].lower(), {})
     if "replacePrefixMatch" in json.dumps(made):
         made["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/api"}}]
+
+
+def taken(made: dict[str, Any]) -> bool:
+    """Whether a cluster takes the object: by its schema, and by what the binding rows know of the mesh's own admission."""
+    kind = builtin().kind(made["apiVersion"].rpartition("/")[0], made["kind"])
+    return not list(checker().check(made)) and (kind is None or not list(clashes(made, kind)))
 
 
 def _mappings(value: Any) -> Iterator[dict[str, Any]]:
@@ -463,6 +470,7 @@ def _complete(schema: dict[str, Any], value: dict[str, Any], but: str | int) -> 
 
 
 NEEDED: dict[str, dict[str, Any]] = {
+    **{key: {"port": {"number": 80}} for key in ("connectionPool", "loadBalancer", "outlierDetection", "tls")},
     "operator": {"key": "version", "values": ["v1"]},
     "key": {"operator": "In", "values": ["cart"]},
     "except": {"cidr": "192.0.2.0/24"},

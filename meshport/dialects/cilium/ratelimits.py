@@ -59,7 +59,7 @@ def _listener(root: Cursor, place: Cursor, listener: Cursor, namespace: str, ir:
                 src = one.at("name").src | read.src | read.share.src | sources(name)
                 ir.idle.append(Fact("names a counter or a runtime key, which limits nothing", read.inert, "rate-limit.total"))
                 if read.share.value == 0:
-                    idle = (read.bucket.rate, read.bucket.burst, *read.extras, Fact("", src, "rate-limit.total"))
+                    idle: tuple[Fact[Any], ...] = (read.bucket.rate, read.bucket.burst, *read.extras, Fact("", src, "rate-limit.total"))
                     ir.losses.append(Loss("MP666", idle, root.number))
                     continue
                 if read.share.value < 1 or service is None or service.pods is None:
