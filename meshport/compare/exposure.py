@@ -17,6 +17,14 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
         if item.refuses:
             opened, spoken = _open(ir, item)
             found[item.subject] = {"default": _default(item), "open": opened, **({"spoken": spoken} if spoken else {})}
+    for machine in ir.machines:
+        if machine.address is not None:
+            found[machine.subject] = {
+                "address": machine.address.value,
+                "ports": {name: fact.value for name, fact in machine.ports},
+                "labels": {name: fact.value for name, fact in machine.labels},
+                "account": machine.account.value if machine.account is not None else None,
+            }
     for shared in ir.shared:
         if not shared.offered:
             continue

@@ -13,8 +13,10 @@ from meshport.ir.resilience import ServicePolicy, explains_policy
 from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from meshport.dialects.output import Output
-    from meshport.ir.exposure import EgressDefault, Outside, SharedService
+    from meshport.ir.exposure import EgressDefault, Machine, Outside, SharedService
     from meshport.ir.model import IR
 
 LINKING = {
@@ -56,15 +58,19 @@ def in_namespaces(ir: IR, names: set[str], *aspects: str) -> frozenset[tuple[str
     return frozenset((item.subject, aspect) for item in leaving(ir) if item.namespace in names for aspect in aspects)
 
 
-def beyond(ir: IR, out: Output) -> None:
-    """Machines and links to other clusters: the target's own tools make them, so each is named with what it was made of."""
+def beyond(ir: IR, out: Output, written: Collection[Machine] = ()) -> None:
+    """Machines and links to other clusters: the target's own tools make them, so each is named with what it was made of; but for machines that are
+    `written`."""
     for machine in ir.machines:
         if out.source == out.target:
             out.imply("stays as it is", *machine.parts)
             continue
+        if machine in written:
+            continue
         shown = machine.address.value if machine.address is not None else str(machine.ref.value)
         out.finding(
             "MP715", *machine.parts, document=machine.document, disposition="manual", affects=(Affected(machine.ref.value.namespace),),
+            explains=frozenset({(machine.subject, "*")}),
             object=f"{machine.kind} {machine.ref.value}", address=shown,
         )  # fmt: skip
     for link in ir.links:

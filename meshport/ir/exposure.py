@@ -124,13 +124,25 @@ class ClusterLink:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A workload outside the cluster that the mesh knows as a member."""
+    """A workload outside the cluster that the mesh knows as a member.
+
+    `parts` are all facts of its object. `account` is the service account whose identity it bears; what only the source has stands in `rest`. One without
+    an address is a pattern for machines that register themselves.
+    """
 
     ref: Fact[Ref]
     kind: str
     document: int
     address: Fact[str] | None
     parts: tuple[Fact[Any], ...] = ()
+    ports: tuple[tuple[str, Fact[int]], ...] = ()
+    labels: tuple[tuple[str, Fact[str]], ...] = ()
+    account: Fact[str] | None = None
+    rest: tuple[Fact[Any], ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"machine {self.ref.value}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,12 +114,12 @@ def test_a_distribution_needs_no_breaker() -> None:
     assert whole(result)
 
 
-def test_a_machine_is_set_up_by_hand() -> None:
+def test_a_machine_known_by_name_is_set_up_by_hand() -> None:
     machine = """---
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: vm, namespace: shop}
-spec: {address: 192.0.2.7, labels: {app: vm}, serviceAccount: vm}
+spec: {address: vm.example.com, labels: {app: vm}, serviceAccount: vm}
 """
     result = convert(namespace() + machine)
     assert [(item.code, item.disposition, len(item.leaves)) for item in result.findings if item.severity == "warning"] == [

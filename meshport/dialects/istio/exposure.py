@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, offered
+from meshport.dialects.istio import machines
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective.egress import leaving, passes_any
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector
-from meshport.ir.exposure import EgressDefault, Endpoint, Machine, Outside, OutsidePort, SharedService, locality_of
+from meshport.ir.exposure import EgressDefault, Endpoint, Outside, OutsidePort, SharedService, locality_of
 from meshport.ir.routing import gather
 from meshport.values.hosts import kubernetes_service
 
@@ -39,10 +40,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for number in by_kind.get(("networking.istio.io", "Sidecar"), []):
         ir.egress_defaults.append(_sidecar(Cursor.root(bound, number), options, ir))
     _one_a_namespace(bound, ir)
-    for number in by_kind.get(("networking.istio.io", "WorkloadEntry"), []):
-        root = Cursor.root(bound, number)
-        parts = tuple(fact for _, fact in root.leaves("spec"))
-        ir.machines.append(Machine(own_ref(root, options), "WorkloadEntry", number, root.text("spec", "address"), parts))
+    machines.lift(bound, by_kind, options, ir)
     _shared(bound, ir)
 
 
@@ -193,7 +191,7 @@ def _shared(bound: Bound, ir: IR) -> None:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """The same as ServiceEntries and Sidecars; links between clusters are named."""
-    beyond(ir, out)
+    beyond(ir, out, machines.lower(ir, out))
     for outside in ir.outside:
         out.ignore("a route of an egress network sends to that network by default", outside.inert)
     for rule in ir.egress_defaults:

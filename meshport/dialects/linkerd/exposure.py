@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import BALANCES, affected, beyond, decorated, drop_marks, guarded, in_namespaces, said_by_endpoints
+from meshport.dialects.linkerd import machines
 from meshport.effective import egress
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.exposure import ClusterLink, EgressDefault, Outside, OutsidePort, SharedService
@@ -61,6 +62,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         if exported is not None:
             mode = exported.map(lambda word: "gateway" if word == "true" else "flat")
             ir.shared.append(SharedService(known, mode, service.document))
+    machines.lift(bound, by_kind, options, ir)
     for number in by_kind.get(("multicluster.linkerd.io", "Link"), []):
         root = Cursor.root(bound, number)
         name = root.text("spec", "targetClusterName")
@@ -163,7 +165,7 @@ def _everything(key: str, value: Any) -> bool:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Egress networks for the namespaces that have something to say, labels on shared Services; what Linkerd has not is named."""
-    beyond(ir, out)
+    beyond(ir, out, machines.lower(ir, out, options))
     _shared(ir, out, options)
     if out.source == "istio":
         _networks(ir, out)
