@@ -33,7 +33,7 @@ def lint(text: str, source: str, version: str | None = None) -> list[Said]:
     bundle = meshport.load_text(text)
     found = []
     for item in meshport.lint(bundle, source=source, source_version=version):
-        first = item.leaves[0] if item.leaves else None
+        first = item.at if item.at is not None else item.leaves[0] if item.leaves else None
         path, line = (bundle.path(first), bundle.line(first) or 0) if first is not None else ("", 0)
         found.append(Said(item.code, item.severity, path, line, item.message, item.remedy))
     return found

@@ -34,7 +34,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 spec.text("address"),
                 tuple(fact for _, fact in spec.leaves()),
                 tuple((name, fact) for name, place in spec.items("ports") if (fact := place.fact(int)) is not None),
-                tuple((name, fact) for name, place in spec.items("labels") if (fact := place.fact(str)) is not None),
+                tuple((name, label) for name, place in spec.items("labels") if (label := place.fact(str)) is not None),
                 spec.text("serviceAccount"),
                 tuple(fact for path, fact in spec.leaves() if path not in read and path.partition(".")[0] not in ("ports", "labels")),
             )
