@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Finding
 from meshport.mapping.exclusive import clashes
+from meshport.mapping.limits import breaches
 from meshport.mapping.releases import Gap, first_release, gap, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
@@ -116,6 +117,7 @@ class Bound:
                 self._walk_root(number, document, kind)
                 self._say_gaps(number, document, dialect or "")
                 taken = self._without_clash(number, document, kind) and taken
+                taken = self._within_limits(number, document, kind) and taken
             if not taken:
                 self.broken.add(number)
                 self._refused(document)
@@ -191,6 +193,24 @@ class Bound:
             found = self._problem("MP020", number, listed, text, remedy)
             self._refusal = self._refusal or found
         return whole
+
+    def _within_limits(self, number: int, document: Document, kind: Kind) -> bool:
+        """Whether the API server takes all values of an object."""
+        found = breaches(document.value, kind)
+        for breach in found:
+            shadow: Any = document.leaves
+            for step in breach.path:
+                below = shadow.get(step) if isinstance(shadow, dict) else None
+                if isinstance(shadow, list) and isinstance(step, int):
+                    below = shadow[step]
+                if below is None:
+                    break
+                shadow = below
+            listed = [leaf for leaf, _ in leaves_below(shadow, ())] if breach.path else document.leaves.get("kind")
+            place = f"{dotted(breach.path)}: " if breach.path else ""
+            text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
+            self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
+        return not found
 
     def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
         """One finding for each release that brings or takes away fields of the document."""

@@ -229,7 +229,7 @@ class Table:
         for entry in folder.iterdir():
             stem = entry.name.removesuffix(".yaml")
             if stem == name or stem.startswith(name + "."):
-                rows = _yaml(entry.read_text(encoding="utf-8"), entry.name)
+                rows = load_yaml(entry.read_text(encoding="utf-8"), entry.name)
                 if rows["group"] == group:
                     versions = rows.get("versions") or {}
                     spans = tuple((_release(span, "since"), _release(span, "until")) for span in versions.values())
@@ -279,7 +279,7 @@ class Table:
         if self._patterns is None:
             folder = data("mappings") / "support"
             files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda item: item.name)
-            found = [self._pattern(_yaml(entry.read_text(encoding="utf-8"), entry.name)) for entry in files]
+            found = [self._pattern(load_yaml(entry.read_text(encoding="utf-8"), entry.name)) for entry in files]
             self._patterns = tuple(found)
             self._features = {feature.name: feature for pattern in found for feature in pattern.features}
         return self._patterns
@@ -313,7 +313,7 @@ class Table:
             self._codes = {}
             for entry in data("mappings").iterdir():
                 if entry.name.startswith("codes") and entry.name.endswith(".yaml"):
-                    for name, row in _yaml(entry.read_text(encoding="utf-8"), entry.name).items():
+                    for name, row in load_yaml(entry.read_text(encoding="utf-8"), entry.name).items():
                         fields = {key: str(row.get(key, "") or "").strip() for key in Code.__dataclass_fields__ if key != "name"}
                         fields["effect"] = fields["effect"] or "none"
                         self._codes[name] = Code(name, **fields)
@@ -340,19 +340,20 @@ def _load(path: str) -> dict[str, Any]:
     entry = data("mappings")
     for part in path.split("/"):
         entry = entry / part
-    return _yaml(entry.read_text(encoding="utf-8"), path)
+    return load_yaml(entry.read_text(encoding="utf-8"), path)
 
 
 def _read_text(path: str, option: str) -> dict[str, Any]:
     from pathlib import Path
 
     try:
-        return _yaml(Path(path).read_text(encoding="utf-8"), path)
+        return load_yaml(Path(path).read_text(encoding="utf-8"), path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); {option} wants a YAML file of feature rows") from None
 
 
-def _yaml(text: str, name: str) -> dict[str, Any]:
+def load_yaml(text: str, name: str) -> dict[str, Any]:
+    """The mapping that a file of the table holds. Raises MeshportError where it holds none."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -112,12 +112,12 @@ def test_what_istio_refuses_opens_nothing(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize("form", ["Exact", "PathPrefix"])
 def test_a_literal_brace_does_not_become_a_template(path: str, form: str) -> None:
     route = _object(
-        "gateway.networking.k8s.io/v1",
+        "policy.linkerd.io/v1beta3",
         "HTTPRoute",
         "files",
         {"parentRefs": [SERVER], "rules": [{"matches": [{"path": {"type": form, "value": path}}]}]},
     )
-    grant = _policy({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "files"}, {"kind": "ServiceAccount", "name": "api"})
+    grant = _policy({"group": "policy.linkerd.io", "kind": "HTTPRoute", "name": "files"}, {"kind": "ServiceAccount", "name": "api"})
     result = meshport.convert(meshport.load_objects([_workload(), _server(), route, grant]), source="linkerd", target="istio")
     assert _granted(result) == []
     assert "MP201" in _codes(result)
