@@ -3,14 +3,36 @@ reviewer would say about manifests that the cluster takes and that do something 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from meshport.dialects.base import Options
 from meshport.findings import Affected, Finding
 from meshport.ir.model import IR
-from meshport.lints import api, cilium, istio, linkerd
+from meshport.lints import (
+    api,
+    cilium,
+    cilium_selectors,
+    deprecated,
+    istio,
+    istio_edges,
+    istio_routing,
+    istio_workloads,
+    linkerd,
+    linkerd_policies,
+    metadata,
+    references,
+    services,
+)
+from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Review
 from meshport.mapping.bound import Bound
 
 _OF_MESH = {"istio": istio.review, "linkerd": linkerd.review, "cilium": cilium.review}
+_KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
+    "istio": (istio_routing.review, istio_workloads.review, istio_edges.review),
+    "linkerd": (linkerd_policies.review,),
+    "cilium": (cilium_selectors.review,),
+}
 
 
 def mistakes(ir: IR, bound: Bound, options: Options) -> list[Finding]:
@@ -20,6 +42,11 @@ def mistakes(ir: IR, bound: Bound, options: Options) -> list[Finding]:
     of_mesh = _OF_MESH.get(options.source)
     if of_mesh is not None:
         of_mesh(review)
+    known = Inventory(review)
+    for look in (references.review, services.review, *_KNOWING.get(options.source, ())):
+        look(review, known)
+    deprecated.review(review)
+    metadata.review(review)
     return review.findings
 
 

@@ -19,7 +19,7 @@ _OPEN = {"all", "cluster"}
 def review(review: Review) -> None:
     """Authentication that encrypts nothing, directions that close unasked, Kafka, HTTP rules that match less than they look like."""
     for policy in review.of(*_POLICIES, group="cilium.io"):
-        for spec in _specs(policy):
+        for spec in specs_of(policy):
             _authentication(review, policy, spec)
             _egress(review, policy, spec)
             _denies_alone(review, policy, spec)
@@ -30,7 +30,8 @@ def review(review: Review) -> None:
             _layer7(review, policy, spec)
 
 
-def _specs(policy: Manifest) -> list[Path]:
+def specs_of(policy: Manifest) -> list[Path]:
+    """Where the rules of a policy stand."""
     found: list[Path] = [("spec",)] if isinstance(policy.get("spec"), dict) else []
     return found + [path for path, item in policy.each("specs") if isinstance(item, dict)]
 
@@ -120,7 +121,7 @@ def _denies_alone(review: Review, policy: Manifest, spec: Path) -> None:
 
 def policy_opens(policy: Manifest, direction: str) -> bool:
     """Whether a policy lets anything through in a direction."""
-    return any(item for spec in _specs(policy) for _, item in policy.each(*spec, direction))
+    return any(item for spec in specs_of(policy) for _, item in policy.each(*spec, direction))
 
 
 def _kafka(review: Review, policy: Manifest, spec: Path) -> None:

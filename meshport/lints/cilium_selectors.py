@@ -1,0 +1,227 @@
+"""Cilium's policies: whom they select, what they need beside them, and what opens past them (Cilium reference 2.3 to 2.11 and 7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshport.ir.base import Selector
+from meshport.lints.cilium import specs_of
+from meshport.lints.inventory import Inventory, text_of
+from meshport.lints.linkerd_policies import selector_of
+from meshport.lints.manifests import Manifest, Path, Review, names
+from meshport.mapping.table import in_range
+
+_POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+_NAMESPACE = ("io.kubernetes.pod.namespace", "k8s:io.kubernetes.pod.namespace", "any:io.kubernetes.pod.namespace")
+_WIDE = {"all", "cluster"}
+
+
+def review(review: Review, known: Inventory) -> None:
+    """What selects other pods than it looks like, and names that nobody resolves."""
+    policies = list(review.of(*_POLICIES, group="cilium.io"))
+    resolved = any(
+        policy.each(*path, "rules", "dns") for policy in policies for spec in specs_of(policy) for path in _ports(policy, spec, "egress")
+    )
+    for policy in policies:
+        for spec in specs_of(policy):
+            _subject(review, known, policy, spec)
+            _needs(review, policy, spec)
+            _names(review, policy, spec, resolved)
+            _service_ports(review, known, policy, spec)
+    _past(review, known, policies)
+    for config in review.of("CiliumEnvoyConfig", group="cilium.io"):
+        _envoy(review, known, config)
+
+
+def _rules(policy: Manifest, spec: Path, *directions: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for direction in directions:
+        for path, rule in policy.each(*spec, direction):
+            if isinstance(rule, dict):
+                yield path, rule
+
+
+def _ports(policy: Manifest, spec: Path, direction: str) -> Iterator[Path]:
+    for path, _ in _rules(policy, spec, direction):
+        for place, item in policy.each(*path, "toPorts"):
+            if isinstance(item, dict):
+                yield place
+
+
+def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
+    """The pods that a policy is for."""
+    labels = policy.mapping(*spec, "endpointSelector", "matchLabels")
+    home = known.home(policy)
+    if policy.kind == "CiliumNetworkPolicy":
+        for key in _NAMESPACE:
+            if key in labels and labels[key] != home:
+                what = f"it selects pods of the namespace {labels[key]}, and a CiliumNetworkPolicy is for its own namespace {home} alone"
+                review.say(
+                    "MP093",
+                    policy,
+                    (*spec, "endpointSelector", "matchLabels", key),
+                    what=what,
+                    remedy="Move it into that namespace, or write a clusterwide policy.",
+                )
+        for path, _ in _rules(policy, spec, "ingress", "egress"):
+            for side in ("fromEndpoints", "toEndpoints"):
+                for place, item in policy.each(*path, side):
+                    if item == {}:
+                        what = f"an empty entry of {side} means every pod of the namespace {home}, and none of another"
+                        remedy = "If every pod of the cluster is meant, ask for io.kubernetes.pod.namespace with operator Exists."
+                        review.say("MP093", policy, place, severity="info", what=what, remedy=remedy)
+    chosen = (
+        _plain(selector_of(policy, *[str(step) for step in spec], "endpointSelector"))
+        if not any(isinstance(step, int) for step in spec)
+        else None
+    )
+    if chosen is None or chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
+        return
+    among = known.pods(home)
+    if among and not any(chosen.accepts(pod.labels) for pod in among):
+        review.say(
+            "MP079", policy, (*spec, "endpointSelector"), what="its endpointSelector", selector=str(chosen), where=f"namespace {home}"
+        )
+
+
+def _plain(selector: Selector) -> Selector:
+    """The selector without the sources of its keys."""
+    return Selector.of({key.removeprefix("k8s:").removeprefix("any:"): value for key, value in selector.labels}, selector.expressions)
+
+
+def _of_pods(selector: Selector) -> bool:
+    """Whether a selector asks for labels of pods alone, none that Cilium makes."""
+    keys = [key for key, _ in selector.labels] + [item.key for item in selector.expressions]
+    return not any(
+        "io.kubernetes.pod." in key or "io.cilium." in key or key.partition(":")[0] in ("reserved", "k8s", "any", "node", "cidr")
+        for key in keys
+    )
+
+
+def _needs(review: Review, policy: Manifest, spec: Path) -> None:
+    """Settings of the installation without which a rule does nothing, and what a release refuses."""
+    release = review.options.source_version
+    alone = policy.get(*spec, "nodeSelector") is not None and policy.get(*spec, "endpointSelector") is None
+    if alone and policy.kind == "CiliumClusterwideNetworkPolicy":
+        what = "a policy for nodes takes effect with hostFirewall.enabled=true alone"
+        review.say(
+            "MP099", policy, (*spec, "nodeSelector"), severity="info", what=what, remedy="Check the values that Cilium is installed with."
+        )
+    for path, rule in _rules(policy, spec, "ingress", "egress", "ingressDeny", "egressDeny"):
+        for side in ("fromNodes", "toNodes"):
+            if rule.get(side):
+                what = f"{side} matches with nodeSelectorLabels=true alone, and nodes other than the pod's own"
+                review.say(
+                    "MP099", policy, (*path, side), severity="info", what=what, remedy="Check the values that Cilium is installed with."
+                )
+        if rule.get("toServices") and rule.get("toPorts") and in_range(release, None, "1.17"):
+            what = f"toServices stands beside toPorts, which Cilium {release} refuses; the whole policy does nothing"
+            review.say("MP098", policy, (*path, "toServices"), severity="error", what=what, remedy="Leave toPorts out, or upgrade to 1.17.")
+
+
+def _names(review: Review, policy: Manifest, spec: Path, resolved: bool) -> None:
+    """Addresses of names are learned from the answers of DNS that pass a rule."""
+    if resolved:
+        return
+    places = [(*path, "toFQDNs") for path, rule in _rules(policy, spec, "egress") if rule.get("toFQDNs")]
+    if places:
+        found = [
+            str(item.get("matchName") or item.get("matchPattern"))
+            for path in places
+            for _, item in policy.each(*path)
+            if isinstance(item, dict)
+        ]
+        review.say("MP092", policy, *places, names=names(found))
+
+
+def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
+    """Ports of a rule are those of the pods, whatever the Service in front of them calls its own."""
+    if policy.kind != "CiliumNetworkPolicy" or any(isinstance(step, int) for step in spec):
+        return
+    chosen = _plain(selector_of(policy, *[str(step) for step in spec], "endpointSelector"))
+    pods = (
+        [pod for pod in known.pods(known.home(policy)) if chosen.accepts(pod.labels)] if _of_pods(chosen) and not chosen.everything else []
+    )
+    for place in _ports(policy, spec, "ingress"):
+        for path, port in policy.each(*place, "ports"):
+            text = port.get("port") if isinstance(port, dict) else None
+            if not isinstance(text, str) or not text.isdigit() or port.get("endPort") or text == "0":
+                continue
+            number = int(text)
+            for pod in pods:
+                services = known.world.services_of(pod)
+                targets = {known.world.target_number(pod, one) for service in services for one in service.ports} | {
+                    one.number for one in pod.ports
+                }
+                service = next((service for service in services if service.port(number) is not None), None)
+                if service is not None and number not in targets and None not in targets:
+                    why = f"{number} is the port of Service {service.ref}; the pods listen on {text_of([one for one in targets if one is not None])}"
+                    review.say("MP074", policy, (*path, "port"), severity="warning", what=f"port {number} of the pods", why=why)
+                    break
+
+
+# -- rules past rules
+
+
+def _past(review: Review, known: Inventory, policies: list[Manifest]) -> None:
+    """A rule that opens a port for the same peers without looking at requests makes HTTP rules for them idle."""
+    wide: dict[str, list[tuple[Manifest, Any, str, set[str], Path]]] = {}
+    for policy in policies:
+        for spec in specs_of(policy):
+            for path, rule in _rules(policy, spec, "ingress"):
+                peers = _peers(rule)
+                numbers = _numbers(policy, path, seven=False)
+                if numbers:
+                    wide.setdefault(known.home(policy), []).append((policy, policy.get(*spec, "endpointSelector"), peers, numbers, path))
+    for policy in policies:
+        for spec in specs_of(policy):
+            for path, rule in _rules(policy, spec, "ingress"):
+                numbers = _numbers(policy, path, seven=True)
+                for other, subject, peers, opened, place in wide.get(known.home(policy), ()) if numbers else ():
+                    same = subject in ({}, policy.get(*spec, "endpointSelector"))
+                    covered = numbers & opened if "*" not in opened else numbers
+                    if same and covered and (peers in ("everybody", _peers(rule))) and (other is not policy or place != path):
+                        what = f"port {names(sorted(covered))} without a look at requests, for the same peers or more"
+                        review.say(
+                            "MP094", policy, (*path, "toPorts"), wide=str(other) if other is not policy else "another rule of it", what=what
+                        )
+
+
+def _peers(rule: dict[str, Any]) -> str:
+    entities = rule.get("fromEntities")
+    own = {key: value for key, value in rule.items() if key.startswith("from")}
+    if not own or (isinstance(entities, list) and "all" in entities):
+        return "everybody"
+    return repr(sorted(own.items(), key=lambda item: item[0]))
+
+
+def _numbers(policy: Manifest, path: Path, *, seven: bool) -> set[str]:
+    """The ports of a rule with HTTP rules, or without any; `*` for all."""
+    listed = policy.each(*path, "toPorts")
+    if not listed:
+        return set() if seven or policy.get(*path, "icmps") or not _opens(policy, path) else {"*"}
+    found: set[str] = set()
+    for place, item in listed:
+        http = policy.get(*place, "rules", "http")
+        if isinstance(item, dict) and bool(http) == seven and (seven or not policy.get(*place, "rules")):
+            found |= {
+                str(port.get("port")) for _, port in policy.each(*place, "ports") if isinstance(port, dict) and not port.get("endPort")
+            }
+    return found
+
+
+def _opens(policy: Manifest, path: Path) -> bool:
+    """Whether a rule without ports lets anything through: `{}` selects nobody."""
+    rule = policy.mapping(*path)
+    return any(value for key, value in rule.items() if key.startswith("from"))
+
+
+def _envoy(review: Review, known: Inventory, config: Manifest) -> None:
+    home = known.home(config)
+    for member in ("services", "backendServices"):
+        for path, item in config.each("spec", member):
+            name = item.get("name") if isinstance(item, dict) else None
+            space = str(item.get("namespace") or home) if isinstance(item, dict) else home
+            if isinstance(name, str) and known.service(space, name) is None and known.shows("Service", space):
+                why = "the bundle has others of that namespace"
+                review.say("MP073", config, (*path, "name"), what=f"the Service {space}/{name}", why=why)

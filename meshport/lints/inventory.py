@@ -1,0 +1,158 @@
+"""What a bundle has of the things that others name, and whether it shows enough of a place to say that something is missing there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshport.ir.base import Ref, Selector
+from meshport.ir.world import Service, Workload
+from meshport.lints.manifests import Manifest, Path, Review, labels_of
+
+SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "istio-system", "linkerd", "linkerd-viz", "cilium"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a host of Istio's configuration is. `shown`: whether the bundle shows enough to say that nothing has the name."""
+
+    name: str
+    service: Service | None = None
+    entry: Manifest | None = None
+    shown: bool = False
+
+    @property
+    def missing(self) -> bool:
+        return self.service is None and self.entry is None and self.shown
+
+
+class Inventory:
+    """The named things of a bundle; a namespace that is not said is the default one."""
+
+    def __init__(self, review: Review) -> None:
+        self.review = review
+        self.world = review.ir.world
+        self.domain = f".svc.{review.options.cluster_domain}"
+        self.root = review.options.root_namespace
+        self.entries = list(review.of("ServiceEntry", group="networking.istio.io"))
+        self.named: dict[tuple[str, str, str], Manifest] = {
+            (manifest.kind, self.home(manifest), manifest.document.name): manifest for manifest in review.manifests
+        }
+        self.kinds_in = {(kind, namespace) for kind, namespace, _ in self.named}
+        self._grouped: dict[str, list[Manifest]] = {}
+
+    def home(self, manifest: Manifest) -> str:
+        return manifest.namespace or self.review.options.default_namespace
+
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        return (kind, namespace, name) in self.named
+
+    def shows(self, kind: str, namespace: str) -> bool:
+        """Whether the bundle has objects of a kind in a namespace, so that one that is not there is missing."""
+        return (kind, namespace) in self.kinds_in
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        return self.world.services.get(Ref(namespace, name))
+
+    # -- hosts
+
+    def full(self, host: str, namespace: str) -> str:
+        """A host as Istio reads it: a name without a dot is a Service of the namespace."""
+        return host if "." in host or host == "*" or not host else f"{host}.{namespace}{self.domain}"
+
+    def service_of(self, host: str) -> tuple[str, str] | None:
+        """Namespace and name of the Service whose full name a host is."""
+        if not host.endswith(self.domain) or "*" in host:
+            return None
+        name, dot, namespace = host.removesuffix(self.domain).rpartition(".")
+        return (namespace, name) if dot else None
+
+    def host(self, host: str, namespace: str) -> Host:
+        """What a destination is for the configuration of a namespace."""
+        full = self.full(host, namespace)
+        seen = [entry for entry in self.entries if self._names(entry, full)]
+        visible = next(
+            (entry for entry in seen if namespace in exports(entry, self.home(entry)) or "*" in exports(entry, self.home(entry))), None
+        )
+        place = self.service_of(full)
+        if place is None:
+            return Host(full, entry=visible, shown=bool(seen))
+        found = self.service(*place)
+        if found is not None:
+            listed = found.annotations.get("networking.istio.io/exportTo", "*").replace(" ", "").split(",")
+            open_to = {found.ref.namespace if item == "." else item for item in listed}
+            return Host(full, found if open_to & {"*", namespace, ""} else None, visible, True)
+        return Host(full, entry=visible, shown=self.shows("Service", place[0]))
+
+    def _names(self, entry: Manifest, host: str) -> bool:
+        return any(isinstance(name, str) and covers_host(name, host) for _, name in entry.each("spec", "hosts"))
+
+    # -- pods
+
+    def pods(self, namespace: str) -> list[Workload]:
+        return self.world.of_namespace(namespace) if namespace else self.world.workloads
+
+    def selected(self, namespace: str, labels: dict[str, Any]) -> list[Workload]:
+        chosen = Selector.of({str(key): str(value) for key, value in labels.items()})
+        return [workload for workload in self.pods(namespace) if chosen.accepts(workload.labels)]
+
+
+def covers_host(pattern: str, host: str) -> bool:
+    """Whether a host pattern of Istio takes in another name or pattern."""
+    if pattern == "*" or pattern == host:
+        return True
+    return pattern.startswith("*") and host.lstrip("*").endswith(pattern[1:]) and len(host) >= len(pattern)
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether two host patterns have a name in common."""
+    return covers_host(one, other) or covers_host(other, one)
+
+
+def exports(manifest: Manifest, home: str) -> set[str]:
+    """The namespaces that see an object; `*` is every one."""
+    listed = [str(item) for _, item in manifest.each("spec", "exportTo")]
+    return {home if item == "." else item for item in listed} or {"*"}
+
+
+def share(one: set[str], other: set[str]) -> bool:
+    """Whether a namespace sees both."""
+    return bool(one & other) or ("*" in one and bool(other - {"~"})) or ("*" in other and bool(one - {"~"}))
+
+
+def labels_at(manifest: Manifest, *path: str) -> dict[str, Any]:
+    return manifest.mapping(*path)
+
+
+def in_mesh(spec_gateways: Any) -> bool:
+    """Whether the rules of a VirtualService with these gateways hold for clients in the mesh."""
+    return not isinstance(spec_gateways, list) or not spec_gateways or "mesh" in spec_gateways
+
+
+def ambient(review: Review, namespace: str) -> bool:
+    """Whether a namespace is in the ambient mesh and its pods get no sidecar."""
+    found = review.ir.world.namespaces.get(namespace)
+    if found is None or found.labels.get("istio.io/dataplane-mode") != "ambient":
+        return False
+    return found.labels.get("istio-injection") != "enabled" and "istio.io/rev" not in found.labels
+
+
+def text_of(items: list[int]) -> str:
+    return ", ".join(str(item) for item in sorted(set(items)))
+
+
+__all__ = [
+    "SYSTEM",
+    "Host",
+    "Inventory",
+    "Path",
+    "ambient",
+    "covers_host",
+    "exports",
+    "in_mesh",
+    "labels_at",
+    "labels_of",
+    "meet",
+    "share",
+    "text_of",
+]
