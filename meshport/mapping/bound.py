@@ -209,7 +209,8 @@ class Bound:
             listed = [leaf for leaf, _ in leaves_below(shadow, ())] if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""
             text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
-            self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
+            said = self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
+            self._refusal = self._refusal or said
         return not found
 
     def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
