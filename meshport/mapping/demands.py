@@ -167,8 +167,6 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
         for place, rule in _maps(spec, "http", "[]"):
             if not any(rule.get(name) for name in ("route", "redirect", "directResponse", "delegate")):
                 yield (*path, *place), "a rule has none of route, redirect, directResponse and delegate"
-            if rule.get("route") and rule.get("redirect"):
-                yield (*path, *place, "redirect"), "route and redirect stand together; one of them may"
         for place, text in _texts(spec, "http", "[]", "retries", "retryOn"):
             if " " in text:
                 yield (*path, *place), f"{text!r} has blanks; the conditions are separated by commas alone"

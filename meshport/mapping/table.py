@@ -242,7 +242,7 @@ class Table:
         """The rows of a chart's values; an empty node where there are none."""
         if name not in self._charts:
             entry = data("mappings") / "bindings" / "install" / f"{name}.yaml"
-            self._charts[name] = _tree(_yaml(entry.read_text(encoding="utf-8"), entry.name)["fields"]) if entry.is_file() else Node()
+            self._charts[name] = _tree(load_yaml(entry.read_text(encoding="utf-8"), entry.name)["fields"]) if entry.is_file() else Node()
         return self._charts[name]
 
     def kinds_of(self, group: str) -> list[str]:
