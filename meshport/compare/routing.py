@@ -234,19 +234,26 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
 def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for item in filters:
-        if item.parts and item.kind != "rewrite":
+        if item.kind == "mirror" and item.part("host") is not None:
+            copies = out.setdefault("mirror", {})
+            copies[_copied_to(item, world)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
+        elif item.parts and item.kind != "rewrite":
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = {
                 name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
                 for name, fact in sorted(item.parts, key=lambda part: part[0])
-                if not (item.kind == "mirror" and _by_itself(item, name, fact.value, world))
             }
     return out
 
 
-def _by_itself(mirror: Filter, name: str, value: Any, world: World) -> bool:
-    """Whether a part of a mirror says what would be so without it: every request is copied, to the only port that there is."""
-    return (name == "percent" and float(value) == 100) or (name == "port" and _only_port(mirror, world) == value)
+def _copied_to(mirror: Filter, world: World) -> str:
+    """The pods that get copies."""
+    host, port, subset, labels = (mirror.part(name) for name in ("host", "port", "subset", "labels"))
+    assert host is not None
+    words = str(host.value).split(".")
+    service = Fact(Ref(words[1], words[0]), host.src) if len(words) > 2 and words[2] == "svc" else None
+    shown = port if port is not None and port.value != _only_port(mirror, world) else None
+    return _pods(world, Backend(service, host, shown, subset, labels.value if labels is not None else None), 0)
 
 
 def _only_port(mirror: Filter, world: World) -> int | None:

@@ -289,7 +289,7 @@ def _routes(rng: Random, group: str, more: bool, notes: bool) -> list[Obj]:
             parent["port"] = 80
         found: dict[str, str] = {}
         if notes and dice(rng, 0.3):
-            found["retry.linkerd.io/http"] = rng.choice(["5xx", "gateway-error", "503", "500-504"])
+            found["retry.linkerd.io/http"] = rng.choice(["5xx", "gateway-error", "503", "500-504", "5xx,reset"])
             if dice(rng, 0.6):
                 found["retry.linkerd.io/limit"] = rng.choice(["1", "3"])
             if dice(rng, 0.4):

@@ -273,6 +273,17 @@ def gateway_changes(world: World, chosen: Match, request: Request, namespace: st
     return replace(found, headers=found.headers | single)
 
 
+def _granted(world: World, route: Obj, ref: Obj) -> bool:
+    """Whether a route may send to a backend: in its own namespace, or where a ReferenceGrant lets it."""
+    own, there = namespace_of(route), ref.get("namespace") or namespace_of(route)
+    return own == there or any(
+        any((item["kind"], item["namespace"]) == (route["kind"], own) for item in spec_of(grant)["from"])
+        and any(item["kind"] == "Service" and item.get("name") in {None, ref["name"]} for item in spec_of(grant)["to"])
+        for grant in world.of("ReferenceGrant", "gateway.networking.k8s.io")
+        if namespace_of(grant) == there
+    )
+
+
 class Gamma:
     """Routes on a Service as an implementation of the Gateway API reads them that is no Istio: Cilium, or whoever serves the API.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
@@ -9,6 +10,8 @@ from meshport.dialects.gateway_api.durations import annotation
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.resilience import Retry
 
+_HTTP_WORDS = re.compile(r"(?i:5xx|gateway-error|[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)")
+_GRPC_WORDS = re.compile(r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)")
 _TIMEOUTS = tuple(f"timeout.linkerd.io/{name}" for name in ("request", "response", "idle"))
 
 
@@ -38,8 +41,20 @@ def readable(fact: Fact[str]) -> bool:
 
 
 def unreadable(notes: dict[str, Fact[str]]) -> list[tuple[str, Fact[Any]]]:
-    """The durations among annotations that Linkerd cannot read; each switches the settings of its group off."""
-    return [("MP409", notes[key]) for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not readable(notes[key])]
+    """The values among annotations that Linkerd cannot read; each switches the settings of its group off."""
+    durations = [("MP409", notes[key]) for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not readable(notes[key])]
+    return [*durations, *(("MP342", fact) for fact in unread_words(notes))]
+
+
+def unread_words(notes: dict[str, Fact[str]]) -> list[Fact[str]]:
+    """The retry annotations with a word that is none: statuses, ranges of them and two names for HTTP, five statuses for gRPC, and a number."""
+    forms = {"http": _HTTP_WORDS, "grpc": _GRPC_WORDS, "limit": re.compile(r"[0-9]+")}
+    return [
+        fact
+        for name, form in forms.items()
+        if (fact := notes.get(f"retry.linkerd.io/{name}")) is not None
+        and not all(form.fullmatch(word) for word in (fact.value.split(",") if name != "limit" else [fact.value]))
+    ]
 
 
 def timeouts_of(notes: dict[str, Fact[str]]) -> dict[str, Fact[int] | None]:
@@ -51,12 +66,14 @@ def timeouts_of(notes: dict[str, Fact[str]]) -> dict[str, Fact[int] | None]:
 def idle_notes(notes: dict[str, Fact[str]], used: Src) -> tuple[tuple[str, Src], ...]:
     """Settings of retries and timeouts that change nothing: 0, and those of a group with a value that cannot be read."""
     found: list[tuple[str, Src]] = []
-    bad = {key.partition(".")[0] for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not readable(notes[key])}
+    words = frozenset().union(*(fact.src for fact in unread_words(notes)))
+    bad = {"retry"} if words else set()
+    bad |= {key.partition(".")[0] for key in (*_TIMEOUTS, "retry.linkerd.io/timeout") if key in notes and not readable(notes[key])}
     for key, fact in sorted(notes.items()):
         group, _, rest = key.partition(".")
         if group not in ("retry", "timeout") or not rest.startswith("linkerd.io/") or fact.src & used:
             continue
-        if group in bad and not readable(fact) and "timeout" in key:
+        if fact.src & words or (group in bad and not readable(fact) and "timeout" in key):
             continue  # named in a finding
         if group in bad:
             found.append(("a value of the group that cannot be read switches all of it off", fact.src))
@@ -68,7 +85,7 @@ def idle_notes(notes: dict[str, Fact[str]], used: Src) -> tuple[tuple[str, Src],
 def linkerd_retry(notes: dict[str, Fact[str]]) -> Retry | None:
     """The retry annotations of a route or Service; None where none is set. A limit that is not said is 1."""
     limit, spent = notes.get("retry.linkerd.io/limit"), notes.get("retry.linkerd.io/timeout")
-    if spent is not None and not readable(spent):
+    if (spent is not None and not readable(spent)) or unread_words(notes):
         return None
     per_try = duration(notes.get("retry.linkerd.io/timeout"))
     conditions: list[Fact[str]] = []

@@ -62,6 +62,7 @@ class RouteLowering(ABC):
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
     second: ClassVar[str] = "mesh"  # what tells the object from one of the same name that is there already
     settings: ClassVar[tuple[str, ...]] = ()  # extras of a rule that are written
+    grants: ClassVar[bool] = True  # whether a backend in another namespace needs a ReferenceGrant there
 
     @property
     def api(self) -> str | None:
@@ -522,11 +523,34 @@ class RouteLowering(ABC):
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.anchored)
             self.finish(obj, ("spec", "rules", index), rule)
+            if self.grants:
+                self._granted(obj, rule, targets)
         obj.note(f"from {routes.kind} {routes.ref.value}")
         for number in routes.documents:
             other = self.out.bundle.documents[number]
             if other.kind == "TrafficSplit" and routes.kind != other.kind:
                 obj.note(f"with the weights of TrafficSplit {Ref(other.namespace or '', other.name)}")
+
+    def _granted(self, obj: Obj, rule: RouteRule, targets: list[Target]) -> None:
+        """What lets the route send to Services of other namespaces: without it their share of the requests is answered 500."""
+        wanted = [(target.ref, target.because | gather(target.backend.host)) for target in targets]
+        for item in rule.filters:
+            host = item.part("host") if item.kind == "mirror" else None
+            if host is not None and isinstance(host.value, Ref):
+                wanted.append((host.value, host.src))
+        for ref, because in wanted:
+            if ref.namespace != obj.ref.namespace and not _may_refer(self.out, obj, ref):
+                place = Ref(ref.namespace, naming.name("routes", "of", obj.ref.namespace))
+                grant = self.out.object(
+                    f"{GATEWAY}/v1beta1", "ReferenceGrant", place, owner=self.routes.document, group=f"service {ref.name}", rank=29,
+                    because=because,
+                )  # fmt: skip
+                said = grant.value.setdefault("spec", {})
+                if "from" not in said:
+                    grant.set(("spec", "from", 0), {"group": GATEWAY, "kind": obj.kind, "namespace": obj.ref.namespace}, because)
+                listed = [entry.get("name") for entry in said.get("to", [])]
+                if ref.name not in listed:
+                    grant.set(("spec", "to", len(listed)), {"group": "", "kind": "Service", "name": ref.name}, because)
 
     def parents(self, obj: Obj, port: int) -> None:
         """Name the Service as what the route is for."""
@@ -612,6 +636,21 @@ def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
                 out, fact, "MP323", routes.document, affects, frozenset(),
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
             )  # fmt: skip
+
+
+def _may_refer(out: Output, route: Obj, ref: Ref) -> bool:
+    """Whether a ReferenceGrant of the input lets routes of that namespace send to a Service."""
+    for document in out.bundle.documents:
+        spec = document.value.get("spec") if document.kind == "ReferenceGrant" and document.namespace == ref.namespace else None
+        if not isinstance(spec, dict):
+            continue
+        senders = [item for item in spec.get("from") or () if isinstance(item, dict)]
+        targets = [item for item in spec.get("to") or () if isinstance(item, dict) and item.get("kind") == "Service"]
+        if any(item.get("kind") == route.kind and item.get("namespace") == route.ref.namespace for item in senders) and any(
+            item.get("name") in (None, ref.name) for item in targets
+        ):
+            return True
+    return False
 
 
 def _numbered(base: str, runs: int) -> list[str]:

@@ -19,8 +19,8 @@ from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.resilience import Retry
-from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.resilience import ISTIO_RETRIES, Retry
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.mapping.table import version_key
 
 _SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511)
@@ -146,17 +146,28 @@ class Lowering(RouteLowering):
 
     def _mirror(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         host, port, share, subset = (item.part(name) for name in ("host", "port", "percent", "subset"))
-        rest = [(name, fact) for name, fact in item.parts if name not in ("host", "port", "percent", "subset")]
+        rest = [(name, fact) for name, fact in item.parts if name not in ("host", "port", "percent", "subset", "labels")]
         suffix = f".svc.{self.options.cluster_domain}"
         names = str(host.value).removesuffix(suffix).split(".") if host is not None else []
-        if host is None or rest or subset is not None or not str(host.value).endswith(suffix) or len(names) != 2:
+        ref = Ref(names[1], names[0]) if str(host.value if host else "").endswith(suffix) and len(names) == 2 else None
+        if ref is not None and host is not None and subset is not None:
+            labels = item.part("labels")
+            ref = self.target(
+                Backend(host.holding(ref), host, port, subset, labels.value if labels is not None else None),
+                port.value if port else 0,
+                rule,
+            )
+            if ref is None:
+                return []
+            host = host.also(subset, labels)
+        if host is None or rest or ref is None:
             for name, fact in item.parts:
                 self.lost(fact, "filters", what=f"mirror {name}", rule=shown)
                 if not self.out.findings or not set(fact.src) <= set(self.out.findings[-1].leaves):
                     self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the mirror {name} {fact.value}")
             return []
-        ref = Ref(names[1], names[0])
-        number = port or self._only_port(ref)
+        original = Ref(names[1], names[0])
+        number = port or self._only_port(original)
         if number is None:
             self.once("MP301", host, gather(item), namespace=ref.namespace, name=ref.name, why="the mirror needs its port")
             return []
@@ -218,7 +229,8 @@ class Lowering(RouteLowering):
     def _retry(self, rule: RouteRule, shown: str) -> Retry | None:
         retry = rule.retry
         if retry is None:
-            return None
+            kept = self.preserves and self.release >= (1, 2) and not rule.answers
+            return Retry(Fact(ISTIO_RETRIES, rule.src), None, default=True) if kept else None
         if retry.none or retry.attempts is None:
             self.out.imply("a route retries nothing unless it says so", gather(retry), retry.src)
             return None
@@ -242,6 +254,11 @@ class Lowering(RouteLowering):
             self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
         return retry
 
+    @property
+    def preserves(self) -> bool:
+        """Whether the retries that Istio makes unasked are written out."""
+        return self.options.preserve_default_retries and self.routes.family == "istio"
+
     def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
         backend = next((fact for name, fact in rule.extras if name == "backendRequest"), None)
         retry = rule.retry
@@ -259,6 +276,13 @@ class Lowering(RouteLowering):
         obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src)
 
     def silent(self) -> None:
+        if self.preserves and self.release >= (1, 2):
+            already = [item for item in self.out.findings if item.code == "MP341" and item.affects == self.affects]
+            if already:
+                already[0].explains |= self.explained("retries")
+            else:
+                self.say("MP341", aspects=("retries",), disposition=None, attempts=ISTIO_RETRIES)
+            return
         default_retries(self.routes, self.out, self.affects, self.explained("retries"))
 
 

@@ -18,7 +18,7 @@ from meshport.dialects.istio import gateways, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, Subset, gather
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -130,7 +130,7 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
         if parts := tuple((path, _seconds(fact) if path == "maxAge" else fact) for path, fact in place.leaves(key)):
             filters.append(Filter(kind, parts))
-    filters.extend(_mirrors(place, namespace, options))
+    filters.extend(_mirrors(place, namespace, subsets, options))
     backends = tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route"))
     return RouteRule(
         name.value if name else "",
@@ -152,14 +152,21 @@ def _seconds(fact: Fact[Any]) -> Fact[Any]:
         return fact
 
 
-def _mirrors(place: Cursor, namespace: str, options: Options) -> list[Filter]:
-    """Where copies of requests go: `host`, `port`, `subset` and `percent` of each; what is said in another way under its own path."""
+def _mirrors(place: Cursor, namespace: str, subsets: Subsets, options: Options) -> list[Filter]:
+    """Where copies of requests go: `host`, `port`, `subset` (with its `labels`) and `percent` of each; what is said otherwise under its own path."""
 
     def mirror(target: Cursor, share: Fact[Any] | None) -> Filter:
         parts: list[tuple[str, Fact[Any]]] = []
         if (host := target.text("host")) is not None:
             parts.append(("host", host.holding(full_host(host.value, namespace, options))))
         parts += [(name, fact) for name, fact in (("port", target.number_at("port", "number")), ("subset", target.text("subset"))) if fact]
+        subset = target.text("subset")
+        if (
+            host is not None
+            and subset is not None
+            and (known := _subset(subsets, host.value, subset.value, namespace, options)) is not None
+        ):
+            parts.append(("labels", Fact(known, known.src, subset.feature)))
         return Filter("mirror", (*parts, *((("percent", share.map(float)),) if share is not None else ())))
 
     found = [
@@ -194,10 +201,7 @@ def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options
     service = resolve(host.value, namespace, options) if host.value else None
     full = full_host(host.value, namespace, options)
     subset = target.text("subset")
-    labels = None
-    if subset is not None:
-        seen_from = dict.fromkeys((namespace, *((service.namespace,) if service else ()), options.root_namespace))
-        labels = subsets.find(full, subset.value, tuple(seen_from))
+    labels = _subset(subsets, host.value, subset.value, namespace, options) if subset is not None else None
     return Backend(
         Fact(service, host.src, host.feature) if service else None,
         Fact(full, host.src, host.feature),
@@ -207,6 +211,13 @@ def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options
         place.number_at("weight"),
         tuple(_headers(place)),
     )
+
+
+def _subset(subsets: Subsets, host: str, name: str, namespace: str, options: Options) -> Subset | None:
+    """A subset of a host as clients of a namespace see it."""
+    service = resolve(host, namespace, options)
+    seen_from = dict.fromkeys((namespace, *((service.namespace,) if service else ()), options.root_namespace))
+    return subsets.find(full_host(host, namespace, options), name, tuple(seen_from))
 
 
 def _headers(place: Cursor) -> list[Filter]:

@@ -19,6 +19,7 @@ from meshport.dialects.gateway_api.service_routes import rankable
 from meshport.dialects.gateway_api.writing import shares, warn
 from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
+from meshport.dialects.istio.subsets import as_subset, subset_of
 from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
@@ -466,6 +467,12 @@ class _VirtualService:
             at: Path = (*place, number)
             host = fqdn(backend.service.value, self.options) if backend.service is not None else backend.host.value
             because = gather(backend.host, backend.service) or gather(routes.service)
+            narrow = as_subset(self.ir.world, self.service, backend) if self.options.subsets else None
+            if narrow is not None:
+                name, labels, selected = narrow
+                host, because = fqdn(self.service, self.options), because | selected
+                subset_of(self.service, name, labels, self.out, self.options, because, document=routes.document)
+                obj.set((*at, "destination", "subset"), name, because)
             obj.set((*at, "destination", "host"), host, because)
             port = self._port(backend, routes)
             if port is not None:

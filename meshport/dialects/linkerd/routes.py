@@ -36,6 +36,7 @@ class Lowering(RouteLowering):
     __slots__ = ()
     group: ClassVar[str] = "core"
     linkerd: ClassVar[bool] = True
+    grants: ClassVar[bool] = False
 
     @property
     def api(self) -> str | None:
