@@ -524,14 +524,14 @@ class RouteLowering(ABC):
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.anchored)
             self.finish(obj, ("spec", "rules", index), rule)
             if self.grants:
-                self._granted(obj, rule, targets)
+                self.granted(obj, rule, targets)
         obj.note(f"from {routes.kind} {routes.ref.value}")
         for number in routes.documents:
             other = self.out.bundle.documents[number]
             if other.kind == "TrafficSplit" and routes.kind != other.kind:
                 obj.note(f"with the weights of TrafficSplit {Ref(other.namespace or '', other.name)}")
 
-    def _granted(self, obj: Obj, rule: RouteRule, targets: list[Target]) -> None:
+    def granted(self, obj: Obj, rule: RouteRule, targets: list[Target]) -> None:
         """What lets the route send to Services of other namespaces: without it their share of the requests is answered 500."""
         wanted = [(target.ref, target.because | gather(target.backend.host)) for target in targets]
         for item in rule.filters:
@@ -546,8 +546,9 @@ class RouteLowering(ABC):
                     because=because,
                 )  # fmt: skip
                 said = grant.value.setdefault("spec", {})
-                if "from" not in said:
-                    grant.set(("spec", "from", 0), {"group": GATEWAY, "kind": obj.kind, "namespace": obj.ref.namespace}, because)
+                senders = said.get("from", [])
+                if all(entry["kind"] != obj.kind for entry in senders):
+                    grant.set(("spec", "from", len(senders)), {"group": GATEWAY, "kind": obj.kind, "namespace": obj.ref.namespace}, because)
                 listed = [entry.get("name") for entry in said.get("to", [])]
                 if ref.name not in listed:
                     grant.set(("spec", "to", len(listed)), {"group": "", "kind": "Service", "name": ref.name}, because)
@@ -581,11 +582,9 @@ class RouteLowering(ABC):
 def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, say: Callable[..., None]) -> Service | None:
     """The Service that the rules can be attached to; None where there is none, after `say(code, ...)` has said why."""
     consumer = routes.consumer.value if routes.consumer is not None else ""
-    if routes.protocol in ("tls", "tcp"):
-        say("MP306", protocol=routes.protocol.upper())
-    elif routes.service is None:
+    if routes.service is None:
         say("MP310", host=routes.host.value or "(a delegate without hosts)")
-    elif routes.kind == "VirtualService" and (routes.service.value, consumer) in seen:
+    elif routes.kind == "VirtualService" and routes.protocol == "http" and (routes.service.value, consumer) in seen:
         say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
     elif (service := ir.world.services.get(routes.service.value)) is None:
         ref = routes.service.value
@@ -593,7 +592,8 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
     elif service.headless or service.external_name:
         say("MP303", what="headless" if service.headless else "of type ExternalName")
     else:
-        seen[routes.service.value, consumer] = routes
+        if routes.protocol not in ("tls", "tcp"):
+            seen[routes.service.value, consumer] = routes
         return service
     return None
 

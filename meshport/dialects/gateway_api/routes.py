@@ -49,11 +49,16 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             ir.gateways.append(_gateway(root, options))
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
             found.extend(_route(root, kind, options, family))
+        elif kind in ("TLSRoute", "TCPRoute") and document.group == GROUP and family == "linkerd":
+            from meshport.dialects.gateway_api import connections
+
+            ir.routes.extend(connections.lift(root, options, family))
     found = _per_port(found, world)
     ir.routes.extend(_folded(_by_kind(found, world) if family == "linkerd" else found))
 
 
-def _named(root: Cursor, options: Options) -> Fact[Ref]:
+def named(root: Cursor, options: Options) -> Fact[Ref]:
+    """The object's name, in the default namespace where it names none."""
     fact = root.ref()
     return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
 
@@ -70,7 +75,7 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
         selector = root.at("spec", "selector")
         shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
         name = Fact(shown, selector.src, "gateway.selector")
-    return Gateway(_named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
+    return Gateway(named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
 
 
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
@@ -149,7 +154,7 @@ def _folded(found: list[ServiceRoutes]) -> list[ServiceRoutes]:
 
 
 def _route(root: Cursor, kind: str, options: Options, family: str) -> list[ServiceRoutes]:
-    ref = _named(root, options)
+    ref = named(root, options)
     namespace = ref.value.namespace
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
@@ -272,7 +277,7 @@ def _rule(
     return RouteRule(
         shown,
         tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
-        tuple(_backend(item, route.namespace, options, many, family) for item in backends),
+        tuple(backend_of(item, route.namespace, options, many, family) for item in backends),
         (*_filters(place, family, route.namespace, options), *((answer,) if answer is not None else ())),
         timeout=timeout,
         retry=retry,
@@ -300,7 +305,8 @@ def _since(version: str, wanted: tuple[int, int]) -> bool:
     return parts >= wanted
 
 
-def _backend(place: Cursor, namespace: str, options: Options, many: bool, family: str) -> Backend:
+def backend_of(place: Cursor, namespace: str, options: Options, many: bool, family: str) -> Backend:
+    """A backend reference as the Service that it is; None for another kind."""
     name = place.text("name") or Fact("", place.src, "routing.destination")
     own = place.text("namespace")
     target = Ref(own.value if own else namespace, name.value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshport.dialects.gateway_api import gateways, routes
+from meshport.dialects.gateway_api import connections, gateways, routes
 from meshport.dialects.gateway_api.ingress import IngressLowering
 from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ranking import form, overlap
@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.service_routes import Lowering, default_retri
 from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.ir.routing import RouteMatch, ServiceRoutes, explains
+from meshport.ir.routing import RouteMatch, ServiceRoutes, explains, gather
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -40,11 +40,14 @@ def lower(
     entries = gateways.lower(ir, out, options)
     seen: dict[tuple[Ref, str], ServiceRoutes] = {}
     outside: dict[int, list[ServiceRoutes]] = {}
+    passing: dict[tuple[int, str], list[ServiceRoutes]] = {}
     written: set[int] = set()
     for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
         for reason, src in item.silenced:
             out.ignore(reason, src)
         warn(item, out)
+        if item.kind == "VirtualService" and item.protocol in ("tls", "tcp") and any(gateway.value != "mesh" for gateway in item.gateways):
+            passing.setdefault((item.document, item.protocol), []).append(item)
         if item.kind == "VirtualService" and item.protocol == "http" and any(gateway.value != "mesh" for gateway in item.gateways):
             outside.setdefault(item.document, []).append(item)
         before = len(out.objects)
@@ -57,6 +60,16 @@ def lower(
     for listed in outside.values():
         before = len(out.objects)
         ingress.of(listed, entries, ir, out, options).write()
+        if len(out.objects) > before:
+            written.update(listed[0].documents)
+    for _, listed in sorted(passing.items()):
+        before = len(out.objects)
+        low = ingress.of(listed, entries, ir, out, options)
+        out.imply(
+            "a route for connections is known by the names that clients ask for",
+            gather(*(item.host for item in listed), *(item.service for item in listed)),
+        )
+        connections.write(low, connections.versions(low.release), low.gateways)
         if len(out.objects) > before:
             written.update(listed[0].documents)
     for number in sorted(written):
@@ -127,7 +140,13 @@ def _one(
 ) -> None:
     say = speaker(item, ir, out)
     ours = item.kind in ("HTTPRoute", "GRPCRoute")
-    if item.problem:
+    if item.kind in connections.KINDS:
+        if options.target == "cilium":
+            say("MP306", protocol=item.protocol.upper())
+        else:
+            out.imply("stays as it is", item.src)
+        out.staying.update(item.documents)
+    elif item.problem:
         say(item.problem, "invalid")
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
@@ -141,11 +160,14 @@ def _one(
         out.imply("stays as it is: a GRPCRoute ranks alike everywhere", item.src)
         out.staying.update(item.documents or (item.document,))
     elif not item.mesh:
-        if item.protocol != "http":
-            say("MP306", protocol=item.protocol.upper())
+        pass  # what is for gateways alone is written for all hosts of the object together
     elif (service := attachable(item, seen, ir, say)) is not None:
         of_the_mesh(item, out)
-        inside(ir, out, options, item, service).write()
+        low = inside(ir, out, options, item, service)
+        if item.protocol == "http" or item.protocol == "grpc":
+            low.write()
+        else:
+            connections.write(low, connections.versions(low.release) if options.target == "gateway-api" else {})
 
 
 def _regrouped(out: Output) -> None:

@@ -45,6 +45,15 @@ def shares(weights: Sequence[Any]) -> list[int]:
     return [item // common for item in whole] if common else whole
 
 
+def hundred(weights: Sequence[Any]) -> list[int]:
+    """Relative weights with the sum 100 where that is possible in whole numbers, else as the smallest whole numbers."""
+    whole = shares(weights)
+    total = sum(whole)
+    if total and all(weight * 100 % total == 0 for weight in whole):
+        return [weight * 100 // total for weight in whole]
+    return whole
+
+
 def warn(routes: ServiceRoutes, out: Output) -> None:
     """Values that the source mesh does not use as they stand."""
     for code, fact in routes.warnings:

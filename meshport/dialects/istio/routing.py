@@ -106,7 +106,13 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
         if rules or not (spec.each("tls") or spec.each("tcp")):
             found.append(base)
         found.extend(
-            replace(base, rules=(), protocol=protocol, src=spec.at(protocol).src | host.src | gather(gateways, exports))
+            replace(
+                base,
+                rules=tuple(_connection(item, namespace, home, subsets, options) for item in spec.each(protocol)),
+                protocol=protocol,
+                src=spec.at(protocol).src | host.src | gather(gateways, exports),
+                unmatched="forward",
+            )
             for protocol in ("tls", "tcp")
             if spec.each(protocol)
         )
@@ -142,6 +148,20 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
         extras=tuple(("delegate", fact) for _, fact in place.leaves("delegate")),
         src=place.src,
     )
+
+
+def _connection(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options) -> RouteRule:
+    """A rule for connections, with all that its matches ask for."""
+    demands = ("sniHosts", "destinationSubnets", "sourceSubnet", "sourceLabels", "sourceNamespace", "gateways")
+    matches = tuple(
+        RouteMatch(
+            others=tuple((key, fact) for key in demands if (fact := item.whole(key)) is not None and fact.value),
+            port=item.number_at("port"),
+            src=item.src,
+        )
+        for item in place.each("match")
+    )
+    return RouteRule("", matches, tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route")), src=place.src)
 
 
 def _seconds(fact: Fact[Any]) -> Fact[Any]:

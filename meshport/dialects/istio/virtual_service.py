@@ -16,7 +16,8 @@ from meshport.dialects.gateway_api.ranking import in_order
 from meshport.dialects.gateway_api.routes import HIDING
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
-from meshport.dialects.gateway_api.writing import shares, warn
+from meshport.dialects.gateway_api.writing import hundred, warn
+from meshport.dialects.istio.connections import tcp_rules
 from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.istio.subsets import as_subset, subset_of
@@ -63,6 +64,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
     """Every set of routes of the mesh as a VirtualService, or as an HTTPRoute where that is asked for and possible."""
     groups: dict[tuple[Ref, str], list[ServiceRoutes]] = {}
     standing: list[Fact[Ref] | None] = []
+    connections: list[ServiceRoutes] = []
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
@@ -82,6 +84,14 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 explains=explains(ir.world, routes, "retries"),
             )  # fmt: skip
             standing.append(routes.service)
+        elif routes.kind == "TCPRoute" and routes.service is not None and routes.service.value in ir.world.services:
+            connections.append(routes)
+        elif routes.protocol in ("tls", "tcp"):
+            out.finding(
+                "MP306", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", protocol=routes.protocol.upper(),
+                subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+                affects=(Affected(routes.service.value.namespace, routes.service.value.name),) if routes.service is not None else (),
+            )  # fmt: skip
         elif routes.service is None:
             out.finding(
                 "MP310", routes.src, document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
@@ -97,6 +107,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             groups.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), []).append(routes)
     for (service_ref, consumer), found in sorted(groups.items()):
         _VirtualService(ir, out, options, service_ref, consumer, found).write()
+    for routes in connections:
+        tcp_rules(routes, ir, out, options)
     if ir.mesh != "istio":
         because = [routes.service for found in groups.values() for routes in found] + standing or [
             workload.meshed for workload in ir.world.workloads if workload.meshed is not None
@@ -499,15 +511,6 @@ class _VirtualService:
 def _backend_timeout(rule: RouteRule) -> Fact[Any] | None:
     """The timeout of each request to a backend; None where there is none, or it is 0."""
     return next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None)
-
-
-def hundred(weights: list[Any]) -> list[int]:
-    """Relative weights with the sum 100 where that is possible in whole numbers, else as the smallest whole numbers."""
-    whole = shares(weights)
-    total = sum(whole)
-    if total and all(weight * 100 % total == 0 for weight in whole):
-        return [weight * 100 // total for weight in whole]
-    return whole
 
 
 def _retry_on(retry: Retry) -> tuple[list[str], list[str]]:

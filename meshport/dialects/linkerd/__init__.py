@@ -49,7 +49,7 @@ class Linkerd:
         routed = [
             number
             for (_, kind), numbers in by_kind.items()
-            if kind in ("ServiceProfile", "TrafficSplit", "HTTPRoute", "GRPCRoute", "Gateway")
+            if kind in ("ServiceProfile", "TrafficSplit", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "Gateway")
             for number in numbers
         ]
         routing.lift(bound, sorted(routed), ir.world, options, ir)

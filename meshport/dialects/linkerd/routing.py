@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshport.dialects.gateway_api import connections
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
 from meshport.dialects.gateway_api.writing import warn
@@ -17,6 +18,7 @@ from meshport.dialects.linkerd.routes import Lowering
 from meshport.findings import Affected
 from meshport.ir.base import Ref
 from meshport.ir.routing import ServiceRoutes, gather
+from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from meshport.ir.model import IR
     from meshport.ir.world import World
     from meshport.mapping.bound import Bound
+
+
+CONNECTIONS = {"tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}
+"""The versions that Linkerd is pinned to, since 2.17 (policy-controller, k8s/api)."""
 
 
 def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR) -> None:
@@ -51,7 +57,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         say(routes.problem, "invalid")
     elif routes.kind in ("HTTPRoute", "GRPCRoute") and routes.gateways:
         out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
-    elif routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "Service"):
+    elif routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "Service"):
         out.imply("stays as it is", routes.src)
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
@@ -64,7 +70,11 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
                     affects=(Affected(service.ref.namespace, service.ref.name, routes.port.value if routes.port else None),),
                     subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 )  # fmt: skip
-        Lowering(ir, out, options, routes, service).write()
+        low = Lowering(ir, out, options, routes, service)
+        if routes.protocol in ("tls", "tcp"):
+            connections.write(low, CONNECTIONS if version_key(options.target_version) >= (2, 17) else {})
+        else:
+            low.write()
 
 
 def _gateways(ir: IR, out: Output, options: Options) -> None:

@@ -1,0 +1,192 @@
+"""Routes for connections: TLSRoutes and TCPRoutes on Services, read; and the `tls` and `tcp` rules of a VirtualService as such routes, on Services and Gateways.
+
+A connection is known by its port and, where it is TLS, by the name that the client asks for (SNI). One route has one rule, as Linkerd's admission wants it.
+https://gateway-api.sigs.k8s.io/reference/spec/#tcproute, https://istio.io/latest/docs/reference/config/networking/virtual-service/#TLSMatchAttributes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from meshport.dialects import naming
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
+from meshport.dialects.gateway_api.service_ports import speaks_http
+from meshport.dialects.gateway_api.writing import Target, shares
+from meshport.ir.base import Fact, Ref, sources
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.gateway_api.lowering import RouteLowering
+    from meshport.dialects.output import Obj
+
+KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
+NAMES = "sniHosts"
+"""The demand on the name that a client asks for, in the word that a VirtualService has for it."""
+_TLS = ("tls", "https")
+
+
+def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:
+    """The rules of a TLSRoute or TCPRoute for each Service that it is on."""
+    kind = root.document.kind
+    spec, ref = root.at("spec"), named(root, options)
+    namespace = ref.value.namespace
+    hosts = spec.strings("hostnames") if kind == "TLSRoute" else ()
+    matches = (RouteMatch(others=((NAMES, Fact([fact.value for fact in hosts], sources(*hosts), hosts[0].feature)),)),) if hosts else ()
+    rules = []
+    for item in spec.each("rules"):
+        listed = item.each("backendRefs")
+        backends = tuple(backend_of(one, namespace, options, len(listed) > 1, family) for one in listed)
+        rules.append(RouteRule(ref.value.name, matches, backends, src=item.src))
+    found = []
+    for parent in spec.each("parentRefs"):
+        name, place = parent.text("name"), parent.text("namespace")
+        if name is None or parent.at("kind").value != "Service" or parent.at("group").value not in ("", "core"):
+            continue
+        target = Ref(place.value if place else namespace, name.value)
+        src = parent.src - parent.at("port").src | (root.at("metadata", "namespace").src if place is None else frozenset())
+        host = Fact(f"{target.name}.{target.namespace}.svc.{options.cluster_domain}", src, name.feature)
+        found.append(
+            ServiceRoutes(
+                ref, kind, Fact(target, src, name.feature), host, parent.number_at("port"), tuple(rules), "first", "forward", root.number,
+                (root.number,), protocol=KINDS[kind], family=family, src=spec.src,
+            )
+        )  # fmt: skip
+    return found
+
+
+# -- lowering
+
+
+def versions(release: tuple[int, ...]) -> dict[str, str]:
+    """The versions that a release of the Gateway API has of the two kinds."""
+    return {
+        "tls": f"{GROUP}/v1" if release >= (1, 5) else f"{GROUP}/v1alpha2",
+        "tcp": f"{GROUP}/v1" if release >= (1, 6) else f"{GROUP}/v1alpha2",
+    }
+
+
+def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref, Fact[str]]] | None = None) -> None:
+    """The rules as routes on the Service of `low`, or on Gateways where some are given; where one cannot be said, none is, with the finding MP306."""
+    routes = low.routes
+    api, kind = apis.get(routes.protocol), "TLSRoute" if routes.protocol == "tls" else "TCPRoute"
+    entries = [
+        (rule, match, ports)
+        for rule in routes.rules
+        for match in rule.matches or (RouteMatch(),)
+        for ports in [_ports(low, match, gateways)]
+    ]
+    if (
+        api is None
+        or not entries
+        or any(_unsaid(match, routes.protocol, gateways) or not ports for _, match, ports in entries)
+        or any(backend.service is None for rule in routes.rules for backend in rule.backends)
+    ):
+        low.say("MP306", routes.src, gather(routes.rules), aspects=("rules", "backends"), protocol=routes.protocol.upper())
+        return
+    closed: set[int] = set()
+    for rule, match, ports in entries:
+        live = [port for port in ports if port not in closed]
+        if not live:
+            low.out.ignore("no connection reaches this rule: an earlier one takes every one of the port", gather(rule), rule.src)
+        for port in live:
+            targets = _targets(low, rule, port)
+            if targets is None:
+                return
+            _object(low, api, kind, (rule, match, port), targets, gateways)
+        if not any(name == NAMES for name, _ in match.others):
+            closed.update(live)
+
+
+def _unsaid(match: RouteMatch, protocol: str, gateways: list[tuple[Ref, Fact[str]]] | None) -> list[str]:
+    """What a match asks for that no route can ask."""
+    return [
+        name
+        for name, fact in match.others
+        if not (name == NAMES and protocol == "tls") and not (name == "gateways" and (gateways is not None or "mesh" in fact.value))
+    ]
+
+
+def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact[str]]] | None) -> list[int]:
+    """The ports that a match is for: the one that it names, or those of the Service that carry no HTTP; 0 for all of a Gateway."""
+    if gateways is not None:
+        return [0] if match.port is None else []
+    known = [port for port in low.service.ports if port.protocol == "TCP"]
+    if match.port is not None:
+        return [port.number for port in known if port.number == match.port.value]
+    spoken = [port for port in known if not speaks_http(port)]
+    tls = [port for port in spoken if (port.app_protocol or port.name).lower().split("-")[0] in _TLS]
+    return [port.number for port in (tls if low.routes.protocol == "tls" else [port for port in spoken if port not in tls] or spoken)]
+
+
+def _targets(low: RouteLowering, rule: RouteRule, port: int) -> list[Target] | None:
+    refs = [low.target(backend, port, rule) for backend in rule.backends]
+    weights: list[int | None] = [None]
+    if len(rule.backends) > 1:
+        weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in rule.backends]))
+    elif rule.backends and rule.backends[0].weight is not None:
+        low.out.ignore("a single destination takes everything, whatever its weight", rule.backends[0].weight)
+    found = []
+    for backend, ref, weight in zip(rule.backends, refs, weights, strict=False):
+        number = backend.port.value if backend.port is not None else low.port_at(ref, port) if ref is not None else None
+        if ref is None or number is None:
+            return None
+        found.append(Target(ref, number, weight, backend, gather(backend.host, backend.subset, backend.labels, low.routes.host)))
+    return found
+
+
+def _object(
+    low: RouteLowering,
+    api: str,
+    kind: str,
+    entry: tuple[RouteRule, RouteMatch, int],
+    targets: list[Target],
+    gateways: list[tuple[Ref, Fact[str]]] | None,
+) -> None:
+    rule, match, port = entry
+    routes, because = low.routes, gather(low.routes.service, low.routes.host)
+    namespace = routes.ref.value.namespace if gateways is not None else low.service.ref.namespace
+
+    def taken(name: str) -> bool:
+        place = (GROUP, kind, Ref(namespace, name))
+        return place in low.out.objects or low.out.bundle_object(*place) is not None
+
+    name = naming.unique(routes.ref.value.name, taken)
+    obj = low.out.object(
+        api, kind, Ref(namespace, name), owner=routes.document, group=f"service {low.service.ref.name}", rank=31, because=because
+    )
+    if gateways is not None:
+        for number, (ref, fact) in enumerate(gateways):
+            obj.set(("spec", "parentRefs", number, "name"), ref.name, fact)
+            if ref.namespace != namespace:
+                obj.set(("spec", "parentRefs", number, "namespace"), ref.namespace, fact)
+    else:
+        parent = {"group": low.group, "kind": "Service", "name": low.service.ref.name, "port": port}
+        for key, value in parent.items():
+            obj.set(("spec", "parentRefs", 0, key), value, because, match.port if key == "port" else None)
+    _hosts(obj, match, low)
+    for number, target in enumerate(targets):
+        place: tuple[str | int, ...] = ("spec", "rules", 0, "backendRefs", number)
+        obj.set((*place, "name"), target.ref.name, target.backend.host, target.because)
+        if target.ref.namespace != namespace:
+            obj.set((*place, "namespace"), target.ref.namespace, target.backend.host)
+        obj.set((*place, "port"), target.port, target.backend.port or target.because)
+        if target.weight is not None:
+            obj.set((*place, "weight"), target.weight, *(other.backend.weight for other in targets))
+    if low.grants:
+        low.granted(obj, rule, targets)
+    obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def _hosts(obj: Obj, match: RouteMatch, low: RouteLowering) -> None:
+    """The names that clients ask for; a lone `*` is every name, which a route says by naming none."""
+    for name, fact in match.others:
+        if name == NAMES and fact.value != ["*"]:
+            for number, host in enumerate(fact.value):
+                obj.set(("spec", "hostnames", number), host, fact)
+        elif name == NAMES:
+            low.out.imply("a route without hostnames is for every name", fact)
+        else:
+            low.out.imply("the route hangs where the match holds", fact)

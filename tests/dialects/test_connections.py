@@ -1,0 +1,146 @@
+"""Routes for connections: `tls` and `tcp` of a VirtualService as TLSRoute and TCPRoute, on Services and Gateways, and a TCPRoute as a VirtualService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+import meshport
+from meshport.pipeline import Result
+
+WORLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{name: tcp-db, port: 5432}, {name: https, port: 443}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: db, namespace: shop}
+spec: {host: db, subsets: [{name: v1, labels: {v: "1"}}, {name: v2, labels: {v: "2"}}]}
+---
+"""
+SPLIT = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db]
+  tcp:
+  - match: [{port: 5432%s}]
+    route:
+    - {destination: {host: db, subset: v1, port: {number: 5432}}, weight: 90}
+    - {destination: {host: db, subset: v2, port: {number: 5432}}, weight: 10}
+"""
+BY_NAME = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db]
+  %s
+  tls:
+  - match: [{sniHosts: [a.test, "*.b.test"]}]
+    route: [{destination: {host: db, port: {number: 443}}}]
+"""
+
+
+def convert(text: str, target: str, source: str = "istio", **more: Any) -> Result:
+    return meshport.convert(meshport.load_text(text), source=source, target=target, **more)
+
+
+def one(result: Result, kind: str) -> dict[str, Any]:
+    found = [item.object for item in result.manifests if item.object["kind"] == kind]
+    assert len(found) == 1, [item.object["kind"] for item in result.manifests]
+    return found[0]
+
+
+def codes(result: Result) -> set[str]:
+    return {finding.code for finding in result.findings if finding.severity != "info"}
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "api", "group"),
+    [
+        ("linkerd", "2.17", "v1alpha2", "core"),
+        ("linkerd", "2.20", "v1alpha2", "core"),
+        ("gateway-api", "1.4", "v1alpha2", ""),
+        ("gateway-api", "1.6", "v1", ""),
+    ],
+)
+def test_a_split_of_bytes_is_a_tcproute_with_a_service_for_each_subset(target: str, version: str, api: str, group: str) -> None:
+    result = convert(WORLD + SPLIT % "", target, target_version=version)
+    route = one(result, "TCPRoute")
+    assert route["apiVersion"] == f"gateway.networking.k8s.io/{api}"
+    assert route["spec"]["parentRefs"] == [{"group": group, "kind": "Service", "name": "db", "port": 5432}]
+    (rule,) = route["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "db-v1", "port": 5432, "weight": 9}, {"name": "db-v2", "port": 5432, "weight": 1}]
+    assert "MP306" not in codes(result)
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_connections_told_by_name_are_a_tlsroute_on_the_port_for_tls() -> None:
+    route = one(convert(WORLD + BY_NAME % "", "linkerd"), "TLSRoute")
+    assert route["spec"]["parentRefs"] == [{"group": "core", "kind": "Service", "name": "db", "port": 443}]
+    assert route["spec"]["hostnames"] == ["a.test", "*.b.test"]
+    assert route["spec"]["rules"] == [{"backendRefs": [{"name": "db", "port": 443}]}]
+
+
+@pytest.mark.parametrize("target", ["gateway-api", "cilium"])
+def test_tls_that_passes_through_a_gateway_is_a_tlsroute_on_it(target: str) -> None:
+    route = one(convert(WORLD + BY_NAME % "gateways: [istio-system/edge]", target), "TLSRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "edge", "namespace": "istio-system"}]
+    assert route["spec"]["hostnames"] == ["a.test", "*.b.test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "version"),
+    [
+        (SPLIT % ", sourceLabels: {app: web}", "linkerd", "2.20"),  # who calls is nothing that a route asks
+        (SPLIT % "", "linkerd", "2.16"),  # before TCPRoute
+        (SPLIT % "", "cilium", "1.20"),  # between workloads Cilium follows requests alone
+    ],
+)
+def test_what_no_route_can_say_is_left_out_with_an_error(text: str, target: str, version: str) -> None:
+    result = convert(WORLD + text, target, target_version=version)
+    assert "MP306" in codes(result)
+    assert all(item.object["kind"] not in ("TCPRoute", "TLSRoute") for item in result.manifests)
+
+
+TCP_ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: db, namespace: shop}
+spec:
+  parentRefs: [{group: core, kind: Service, name: db, port: 5432}]
+  rules:
+  - backendRefs: [{name: db, port: 5432, weight: 9}, {name: db-v2, port: 5432, weight: 1}]
+"""
+
+
+def test_a_tcproute_of_linkerd_is_a_virtualservice() -> None:
+    result = convert(WORLD.partition("---\n")[0] + "---\n" + TCP_ROUTE, "istio", "linkerd")
+    spec = one(result, "VirtualService")["spec"]
+    assert spec["hosts"] == ["db.shop.svc.cluster.local"]
+    (rule,) = spec["tcp"]
+    assert rule["match"] == [{"port": 5432}]
+    assert [(item["destination"]["host"], item["weight"]) for item in rule["route"]] == [
+        ("db.shop.svc.cluster.local", 90),
+        ("db-v2.shop.svc.cluster.local", 10),
+    ]
+    assert [item["kind"] for item in result.removals] == ["TCPRoute"]
+    assert "MP902" not in codes(result)
+
+
+def test_a_tcproute_stays_towards_the_gateway_api_and_is_refused_by_cilium() -> None:
+    world = WORLD.partition("---\n")[0] + "---\n" + TCP_ROUTE
+    stays = one(convert(world, "gateway-api", "linkerd"), "TCPRoute")
+    assert stays["spec"]["parentRefs"][0]["group"] == ""
+    assert "MP306" in codes(convert(world, "cilium", "linkerd"))
+
+
+def test_the_written_routes_read_as_yaml_again() -> None:
+    result = convert(WORLD + SPLIT % "", "linkerd")
+    assert list(yaml.safe_load_all(result.text()))
