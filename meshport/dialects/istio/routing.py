@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
-from meshport.dialects.istio import gateways, resilience
+from meshport.dialects.istio import delegates, gateways, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -42,8 +42,10 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 
     subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir)
     _spread(ir, world, options)
+    found: list[ServiceRoutes] = []
     for number in of("VirtualService", "networking.istio.io"):
-        ir.routes.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
+        found.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
+    ir.routes.extend(_over_services(delegates.inlined(found), world, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)
 
@@ -62,6 +64,28 @@ def _spread(ir: IR, world: World, options: Options) -> None:
 
 
 # -- VirtualService
+
+
+def _over_services(found: list[ServiceRoutes], world: World, options: Options) -> list[ServiceRoutes]:
+    """The rules with those for a host with a wildcard as rules for each known Service that it covers and no VirtualService names."""
+    own = {routes.service.value for routes in found if routes.service is not None and routes.mesh}
+    out: list[ServiceRoutes] = []
+    for routes in found:
+        pattern = routes.host.value
+        covered = [
+            ref for ref in sorted(world.services) if ref not in own and resilience.covers(pattern, resilience.fqdn(ref, options))
+        ] if routes.mesh and routes.service is None and pattern.startswith("*.") else []  # fmt: skip
+        src = routes.host.src
+        out.extend(
+            replace(
+                routes, service=Fact(ref, src, routes.host.feature), host=Fact(resilience.fqdn(ref, options), src, routes.host.feature),
+                hosts=routes.hosts + len(covered), warnings=routes.warnings if number == 0 else (),
+            )
+            for number, ref in enumerate(covered)
+        )  # fmt: skip
+        if not covered:
+            out.append(routes)
+    return out
 
 
 def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[ServiceRoutes]:
@@ -145,9 +169,17 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
         tuple(filters),
         timeout=place.get("timeout", milliseconds),
         retry=resilience.retry_of(place.at("retries")),
-        extras=tuple(("delegate", fact) for _, fact in place.leaves("delegate")),
+        extras=tuple((delegates.DELEGATE, fact) for fact in _delegate(place, namespace)),
         src=place.src,
     )
+
+
+def _delegate(place: Cursor, namespace: str) -> list[Fact[Any]]:
+    """The VirtualService that a rule hands its requests to."""
+    name, there = place.text("delegate", "name"), place.text("delegate", "namespace")
+    if name is None:
+        return [fact for _, fact in place.leaves("delegate")]
+    return [name.holding(Ref(there.value if there else namespace, name.value)).also(there)]
 
 
 def _connection(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options) -> RouteRule:

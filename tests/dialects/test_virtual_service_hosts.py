@@ -1,0 +1,84 @@
+"""Whom the rules of a VirtualService are for: hosts with a wildcard, and rules that are handed to a delegate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+from meshport.pipeline import Result
+
+
+def service(name: str, namespace: str = "shop") -> str:
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80}}]}}
+---
+"""
+
+
+def virtual(name: str, http: str, hosts: str = "", namespace: str = "shop") -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{f"hosts: [{hosts}], " if hosts else ""}http: {http}}}
+---
+"""
+
+
+def convert(text: str, target: str = "linkerd") -> Result:
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    assert not {"MP900", "MP901", "MP902"} & {finding.code for finding in result.findings}
+    return result
+
+
+def routes(result: Result) -> dict[str, dict[str, Any]]:
+    """The HTTPRoutes by the Service that they are on."""
+    found = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    return {obj["spec"]["parentRefs"][0]["name"]: obj for obj in found}
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_a_wildcard_is_for_each_service_that_no_other_names(target: str) -> None:
+    world = service("a") + service("b") + service("c", "elsewhere")
+    every = virtual("every", "[{timeout: 3s, route: [{destination: {host: b}}]}]", hosts='"*.shop.svc.cluster.local"')
+    own = virtual("own", "[{timeout: 5s, route: [{destination: {host: b}}]}]", hosts="b")
+    found = routes(convert(world + every + own, target))
+    assert {name: obj["spec"]["rules"][0]["timeouts"]["request"] for name, obj in found.items()} == {"a": "3s", "b": "5s"}
+
+
+def test_a_short_name_with_a_dot_is_no_service() -> None:
+    result = convert(service("a") + virtual("a", "[{timeout: 3s, route: [{destination: {host: a}}]}]", hosts="a.shop"))
+    assert not routes(result)
+    assert [finding.code for finding in result.findings if finding.severity == "error"] == ["MP310"]
+
+
+DELEGATE = virtual("inner", """[
+  {match: [{uri: {prefix: /b/x}}], timeout: 5s, route: [{destination: {host: b}}]},
+  {match: [{uri: {prefix: /c}}], route: [{destination: {host: b}}]},
+  {route: [{destination: {host: b}}]}]""", namespace="other")  # fmt: skip
+ROOT = virtual("a", """[
+  {match: [{uri: {prefix: /b}}], timeout: 9s, delegate: {name: inner, namespace: other}},
+  {route: [{destination: {host: a}}]}]""", hosts="a")  # fmt: skip
+
+
+def test_the_rules_of_a_delegate_stand_inside_the_rule_that_names_it() -> None:
+    result = convert(service("a") + service("b", "other") + ROOT + DELEGATE)
+    rules = routes(result)["a"]["spec"]["rules"]
+    assert [(rule.get("matches", [{}])[0].get("path", {}).get("value"), rule.get("timeouts")) for rule in rules] == [
+        ("^/b/x.*$", {"request": "5s"}),  # what the delegate says goes first, and /c lies outside
+        ("^/b.*$", {"request": "9s"}),
+        (None, None),
+    ]
+    assert [rule["backendRefs"][0]["name"] for rule in rules] == ["b", "b", "a"]
+    assert {item["name"] for item in result.removals} == {"a", "inner"}
+
+
+def test_a_delegate_that_is_not_there_leaves_its_rule_out_with_an_error() -> None:
+    result = convert(service("a") + service("b", "other") + ROOT)
+    assert [finding.severity for finding in result.findings if "delegate" in finding.message] == ["error"]
+    assert len(routes(result)["a"]["spec"]["rules"]) == 1
