@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import access, exposure, routing
+from meshport.compare import access, exposure, ingress, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import amounts
@@ -56,6 +56,8 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
             ports.setdefault(workload, set()).update(numbers)
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
+    if old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
+        sided = {**sided[0], **ingress.canonical(old)}, {**sided[1], **ingress.canonical(new)}
     if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare, nor a proxy in each pod
         return _of_any_mesh(sided[0]), _of_any_mesh(sided[1])
     return sided

@@ -122,6 +122,21 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
             into.setdefault(key, value)
 
 
+def of_rules(world: World, routes: ServiceRoutes, mesh: str) -> dict[str, Any]:
+    """The aspects of rules that are for no Service."""
+    return _routes(world, routes, None, mesh) or {}
+
+
+def outside(rule: RouteRule) -> RouteRule:
+    """The rule as it is for requests from outside: which gateways a match is for is said by where the rule hangs."""
+    matches = [
+        replace(match, others=tuple((name, fact) for name, fact in match.others if name != "gateways"))
+        for match in rule.matches
+        if not any(name == "gateways" and set(fact.value or ()) == {"mesh"} for name, fact in match.others)
+    ]
+    return replace(rule, matches=tuple(matches))
+
+
 def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
     """The aspects of the rules on one port; None where they say what would be so without them."""
     live = ways(world, routes, port, mesh)

@@ -122,6 +122,7 @@ class ServiceRoutes:
     documents: tuple[int, ...] = ()  # all that were folded together
     consumer: Fact[str] | None = None  # only for clients of this namespace
     gateways: tuple[Fact[str], ...] = ()
+    hostnames: tuple[Fact[str], ...] = ()  # of requests from outside, where the object lists them beside its gateways
     protocol: str = "http"  # http, grpc, tls or tcp
     family: str = ""  # how the source ranks: a dialect's name
     exports: tuple[Fact[str], ...] = ()  # namespaces whose clients see it, where the source limits that
@@ -177,8 +178,28 @@ def ports_named(routes: ServiceRoutes) -> set[int]:
     return named | ({routes.port.value} if routes.port is not None else set())
 
 
+def outer_gateways(routes: ServiceRoutes) -> tuple[Ref, ...]:
+    """The Gateways that the rules hang on; one named without its namespace is in that of the object."""
+    found = []
+    for fact in routes.gateways:
+        if fact.value != "mesh":
+            namespace, _, name = fact.value.rpartition("/")
+            found.append(Ref(namespace if namespace not in ("", ".") else routes.ref.value.namespace, name))
+    return tuple(dict.fromkeys(found))
+
+
+def ingress_subject(gateway: Ref) -> str:
+    """What a difference in the rules for requests from outside is about."""
+    return f"ingress of Gateway {gateway}"
+
+
 def subjects(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
-    """The subjects that these rules speak for: one for each port of a known Service; of an unknown one each port named, and all others."""
+    """The subjects that these rules speak for: each Gateway that they hang on, and `_inside`."""
+    return (*_inside(world, routes), *(ingress_subject(gateway) for gateway in outer_gateways(routes)))
+
+
+def _inside(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
+    """For clients in the mesh: one subject for each port of a known Service; of an unknown one each port named, and all others."""
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
     if known:
         return tuple(routes_subject(routes.subject_name, port) for port in ([routes.port.value] if routes.port is not None else known))

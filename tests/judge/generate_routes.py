@@ -86,8 +86,8 @@ def istio(seed: int) -> list[Obj]:
     for namespace, name in (("shop", "web"), ("pay", "pay")):
         if dice(rng, 0.9 if name == "web" else 0.3):
             spec: Obj = {"hosts": [_host(rng, name, namespace)], "http": [_entry(rng) for _ in range(rng.choice([1, 2, 2, 3, 4]))]}
-            if dice(rng, 0.1):
-                spec["gateways"] = ["mesh", "istio-system/edge"]
+            if dice(rng, 0.2):
+                spec["gateways"] = rng.choice([["mesh", "istio-system/edge"], ["istio-system/edge"]])
             out.append(_object(api, "VirtualService", namespace, name, spec))
     rule: Obj = {"host": "web.shop.svc.cluster.local", "subsets": [{"name": v, "labels": {"version": v}} for v in ("v1", "v2")]}
     if dice(rng, 0.4):

@@ -202,6 +202,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 (root.number,),
                 consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and wanted != namespace else None,
                 gateways=gateways,
+                hostnames=tuple(spec.strings("hostnames")) if gateways else (),
                 protocol="grpc" if kind == "GRPCRoute" else "http",
                 family=family,
                 problem=problem,
