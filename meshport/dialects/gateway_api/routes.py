@@ -315,9 +315,10 @@ def backend_of(place: Cursor, namespace: str, options: Options, many: bool, fami
     src = place.at("name").src | named | place.at("kind").src | place.at("group").src
     weight = place.number_at("weight")
     is_service = place.at("kind").value in ("Service", None) or not place.at("kind")
+    host = f"{target.name}.{target.namespace}.svc.{options.cluster_domain}" if place.at("kind").value != "Hostname" else target.name
     return Backend(
         Fact(target, src, name.feature) if is_service else None,
-        Fact(f"{target.name}.{target.namespace}.svc.{options.cluster_domain}", src, name.feature),
+        Fact(host, src, name.feature),
         place.number_at("port"),
         weight=weight or (Fact(1, NOWHERE, "routing.weight") if many else None),
         filters=tuple(_filters(place, family, namespace, options)),
