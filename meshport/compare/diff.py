@@ -9,6 +9,7 @@ from meshport.compare import access, exposure, ingress, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import amounts
+from meshport.effective.telemetry import logging
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
 
@@ -35,6 +36,7 @@ def canonical(
         **routing.canonical(ir),
         **exposure.canonical(ir),
         **_proxies(ir),
+        **_logs(ir),
         **ratelimits.canonical(ir),
     }
 
@@ -43,6 +45,11 @@ def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
     return {f"{PROXY} {workload.ref}": {what: fact.value for what, fact in found.items()} for workload, found in amounts(ir)}
 
 
+def _logs(ir: IR) -> dict[str, dict[str, Any]]:
+    return {f"{LOG} {workload.ref}": {"writes": True} for workload, _ in logging(ir)}
+
+
+LOG = "access log of"
 MEMBERSHIP = "mesh membership of namespace"
 PROXY = "proxy of"
 Canonical = dict[str, dict[str, Any]]
@@ -64,7 +71,7 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
 
 
 def _of_any_mesh(side: Canonical) -> Canonical:
-    kept = {subject: data for subject, data in side.items() if not subject.startswith((MEMBERSHIP, PROXY))}
+    kept = {subject: data for subject, data in side.items() if not subject.startswith((MEMBERSHIP, PROXY, LOG))}
     for subject, data in kept.items():
         if data.get("tls.mode") == "DISABLE":  # below the connection everything is encrypted alike, whether a proxy starts TLS or not
             kept[subject] = {key: value for key, value in data.items() if key != "tls.mode"}

@@ -10,10 +10,11 @@ from meshport.ir.authorization import Admission, Egress, Policy
 from meshport.ir.base import Fact, Ref
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
-from meshport.ir.proxies import ProxyAmount
+from meshport.ir.proxies import NativeSidecar, ProxyAmount
 from meshport.ir.ratelimit import RateLimit
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
+from meshport.ir.telemetry import AccessLog
 from meshport.ir.transport import PortSetting, TransportRule
 from meshport.ir.world import World
 
@@ -89,9 +90,11 @@ class IR:
     shared: list[SharedService] = field(default_factory=list)
     links: list[ClusterLink] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
+    access_logs: list[AccessLog] = field(default_factory=list)
     rate_limits: list[RateLimit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     proxies: list[ProxyAmount] = field(default_factory=list)
+    native_sidecars: list[NativeSidecar] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

@@ -72,7 +72,7 @@ def test_a_pod_without_a_proxy_gets_none_of_it() -> None:
     result = convert([namespace("linkerd", **{"config.linkerd.io/proxy-cpu-limit": "1"}), plain], "linkerd", "istio")
     assert not any(key.startswith("sidecar.istio.io/proxy") for key in notes(result, "plain"))
     line = next(line for line in result.ledger if "proxy-cpu-request" in line.path)
-    assert line.reason == "stays as it is: no pod that it stands for has a proxy"
+    assert line.reason == "stands in the changed object as it stood"
 
 
 def test_ephemeral_storage_is_set_by_hand() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects import installation, kubernetes
+from meshport.dialects import installation, kubernetes, native_sidecars
 from meshport.dialects.base import Options
 from meshport.dialects.istio import (
     ambient,
@@ -18,6 +18,7 @@ from meshport.dialects.istio import (
     ratelimits,
     resilience,
     routing,
+    telemetry,
     transport,
     waypoints,
 )
@@ -42,6 +43,7 @@ class Istio:
         ports.lift(bound, ir)
         mesh_config.ports(bound, ir)
         proxies.lift(bound, ir)
+        native_sidecars.lift(bound, ir, proxies.NATIVE, namespaces=False)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
@@ -50,6 +52,7 @@ class Istio:
         mesh_config.retries(bound, ir)
         exposure.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
+        telemetry.lift(bound, by_kind, options, ir)
         mesh_config.egress(bound, ir, options)
         mesh_config.settings(bound, ir)
         return ir
@@ -67,10 +70,12 @@ class Istio:
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
+        telemetry.lower(ir, out, options)
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)
         proxies.lower(ir, out)
+        native_sidecars.lower(ir, out, proxies.NATIVE)
         installation.lower(ir, out)
 
 

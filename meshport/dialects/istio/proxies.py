@@ -20,6 +20,8 @@ KEYS = {
     "memory-limit": "sidecar.istio.io/proxyMemoryLimit",
 }
 
+NATIVE = (("1.27", "sidecar.istio.io/nativeSidecar"),)
+
 
 def lift(bound: Bound, ir: IR) -> None:
     """The amounts that pods ask for their proxy."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects import installation, kubernetes
+from meshport.dialects import installation, kubernetes, native_sidecars
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd import (
@@ -17,6 +17,7 @@ from meshport.dialects.linkerd import (
     ratelimits,
     resilience,
     routing,
+    telemetry,
     transport,
 )
 from meshport.dialects.output import Output
@@ -44,6 +45,8 @@ class Linkerd:
         ports.lift(bound, ir)
         installed.ports(bound, ir)
         proxies.lift(bound, ir)
+        native_sidecars.lift(bound, ir, proxies.NATIVE, namespaces=True)
+        telemetry.lift(bound, ir)
         inbound.admissions(bound, ir)
         inbound.servers(bound, by_kind, options, ir)
         routed = [
@@ -76,6 +79,8 @@ class Linkerd:
         exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
         proxies.lower(ir, out)
+        native_sidecars.lower(ir, out, proxies.NATIVE)
+        telemetry.lower(ir, out)
         installation.lower(ir, out)
 
 

@@ -17,6 +17,12 @@ KEYS = {
     "memory-limit": "config.linkerd.io/proxy-memory-limit",
 }
 
+NATIVE = (
+    ("2.20", "config.linkerd.io/proxy-enable-native-sidecar"),
+    ("2.19", "config.beta.linkerd.io/proxy-enable-native-sidecar"),
+    ("2.15", "config.alpha.linkerd.io/proxy-enable-native-sidecar"),
+)
+
 
 def lift(bound: Bound, ir: IR) -> None:
     """The amounts that pods and namespaces ask for proxies."""

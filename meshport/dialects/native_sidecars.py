@@ -1,0 +1,47 @@
+"""Proxies that start as native sidecars: an annotation of pods in each mesh, so that only its key differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.enrolment import STAGE_WORKLOADS, strip
+from meshport.ir.base import Fact
+from meshport.ir.proxies import NativeSidecar
+from meshport.mapping.table import in_range
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Output
+    from meshport.ir.model import IR
+    from meshport.mapping.bound import Bound
+
+Keys = tuple[tuple[str, str], ...]
+FEATURE = "membership.native-sidecar"
+
+
+def lift(bound: Bound, ir: IR, keys: Keys, *, namespaces: bool) -> None:
+    """What pods say, and namespaces where the mesh reads theirs. `keys` are (since, annotation), the newest first: of several the first counts."""
+    places: list[tuple[int, tuple[str, ...]]] = [(one.document, ()) for one in ir.world.namespaces.values()] if namespaces else []
+    places += [(workload.document, workload.template) for workload in ir.world.workloads]
+    for number, place in places:
+        notes = Cursor.root(bound, number).at(*place, "metadata", "annotations")
+        found = [fact for _, key in keys if (fact := notes.text(key)) is not None]
+        if found:
+            ir.native_sidecars.append(NativeSidecar(found[0], number))
+            ir.idle.extend(Fact("a newer key on the same pod counts", fact.src, fact.feature) for fact in found[1:])
+
+
+def lower(ir: IR, out: Output, keys: Keys) -> None:
+    """The same, under the key that the release reads."""
+    said = {item.document: item.on for item in ir.native_sidecars}
+    key = next((name for since, name in keys if in_range(out.target_version, since, None)), keys[-1][1])
+    for workload in ir.world.workloads if said else ():
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        on = said.get(workload.document) or (said.get(home.document) if home is not None else None)
+        if on is None or ir.world.meshed(workload) is False:
+            continue
+        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+        strip(out, obj, workload.document, (*workload.template, "metadata"), None, FEATURE)
+        obj.set((*workload.template, "metadata", "annotations", key), on.value, on)
+    for item in ir.native_sidecars:
+        out.imply("stays as it is: no pod that it stands for has a proxy", item.on)
