@@ -239,9 +239,10 @@ def _compare(item: Effective, other: Effective, port: int | None, https: tuple[b
             return _Compared(count=count, undecided=(f"{len(one)} sets of requests against {len(two)} are more than are compared",))
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return _Compared(count=count)
-        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, sides.old.world)]
+        way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
+        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, sides.old.world, way)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in subtract(rules, two) if _real(piece, sides.old.world)]
+        narrowed = [piece for piece in subtract(rules, two) if _real(piece, sides.old.world, way)]
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return _Compared(count=1, undecided=(str(error),))
     return _Compared(widened, narrowed, count)
@@ -263,21 +264,35 @@ def _probes(item: Effective, port: int | None) -> list[Piece]:
     return found
 
 
-def _real(piece: Piece, world: World) -> bool:
-    """Whether some request that a client can send is in the piece."""
-    if piece.who.include is not None and not any(_there(peer, world) for peer in piece.who.include):
+def _real(piece: Piece, world: World, way: ByLabel | None) -> bool:
+    """Whether some request that a client can send is in the piece. By labels (`way`) nobody is of another trust domain."""
+    if piece.who.include is not None and not any(_there(peer, piece.who, world, way) for peer in piece.who.include):
         return False
     if piece.path is not None and piece.path.witness(NORMALISED) is None:
         return False
     return not piece.methods.inverted or bool(piece.methods.listed())
 
 
-def _there(peer: Any, world: World) -> bool:
-    """Whether there may be such a caller: of an account that workloads of the bundle run under, no pods with other labels are supposed."""
-    if not isinstance(peer, Labelled) or peer.account is None or not peer.namespace:
+def _there(peer: Any, who: Identities, world: World, way: ByLabel | None) -> bool:
+    """Whether there may be such a caller. In a namespace whose workloads the bundle shows no pods with other labels are supposed, and elsewhere none with
+    the labels of known workloads under other accounts than theirs."""
+    if isinstance(peer, Identity) and way is not None and peer.trust_domain is not None:
+        return peer.trust_domain in way.domains
+    if not isinstance(peer, Labelled):
         return True
-    pods = [pod for pod in world.of_namespace(peer.namespace) if pod.account.value == peer.account]
-    return not pods or any(peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value}) for pod in pods)
+    homes = [pod for pod in world.workloads if peer.namespace in ("", pod.ref.namespace)]
+    pods = [pod for pod in homes if peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value})]
+    if not pods:
+        return not peer.namespace or not homes
+    return any(not _spared(pod, who) for pod in pods)
+
+
+def _spared(pod: Workload, who: Identities) -> bool:
+    """Whether the account of a pod is taken out."""
+    return any(
+        Identity(domain, pod.ref.namespace, pod.account.value) in who.exclude
+        for domain in {item.trust_domain for item in who.exclude if isinstance(item, Identity)}
+    )
 
 
 # -- witnesses

@@ -110,7 +110,10 @@ def _meet_labels(one: Any, other: Any) -> Any | None:
         return Labelled(next(iter(homes), ""), Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions)))
     pods, peer = (one, other) if isinstance(one, Labelled) else (other, one)
     if isinstance(peer, Identity) and peer.service_account is not None:
-        if pods.account not in (None, peer.service_account):
+        named = {ACCOUNT_LABEL: peer.service_account}
+        if pods.account not in (None, peer.service_account) or not all(
+            item.accepts(named) for item in pods.selector.expressions if item.key == ACCOUNT_LABEL
+        ):
             return None
         labels = {**dict(pods.selector.labels), ACCOUNT_LABEL: peer.service_account}
         return Labelled(next(iter(homes), ""), Selector.of(labels, pods.selector.expressions))

@@ -20,6 +20,7 @@ from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 
 NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
+NO_PODS = ("world", "host", "remote-node", "kube-apiserver")  # entities that never carry a service account
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Callers:
     entities: list[str] = field(default_factory=list)
     networks: list[dict[str, Any]] = field(default_factory=list)
     listed: str = ""  # what was said by naming the accounts that the bundle knows
+    but: str = ""  # what was said as every pod but some, and as what is no pod
     meshed: bool = False  # whether "any mesh identity" was said by the namespaces that the bundle shows
     foreign: tuple[Any, ...] = ()  # identities of another trust domain
     gateways: tuple[Any, ...] = ()  # gateways of the source without one successor
@@ -106,6 +108,10 @@ def callers(piece: Piece, known: Known) -> Callers:
         return found
     whole: set[str] = set()
     accounts: set[Ref] = set()
+    if who.include is None and (said := _but(who.exclude, known)) is not None:
+        found.but = "every caller but " + " and ".join(sorted(map(label, who.exclude)))
+        found.endpoints, found.entities = said
+        return found
     if who.exclude or who.include is None:
         found.listed = ("every caller" if who.include is None else " or ".join(sorted(map(label, who.include)))) + " but "
         found.listed += " and ".join(sorted(map(label, who.exclude)))
@@ -201,6 +207,46 @@ def _all_but(piece: Piece, known: Known, whole: set[str], accounts: set[Ref]) ->
                 _takes(item, one, known) for item in exclude
             ):
                 accounts.add(ref)
+
+
+def _but(exclude: Iterable[Any], known: Known) -> tuple[list[dict[str, Any]], list[str]] | None:
+    """Selectors of every pod but those of accounts and namespaces, and the entities that have none; None where a peer is known otherwise.
+
+    A selector with `NotIn` alone would take what has no namespace, as nodes and the world."""
+    whole: set[str] = set()
+    names: set[str] = set()
+    accounts: dict[str, set[str]] = {}
+    entities = [*NO_PODS] if any(item == Entity("ingress") for item in exclude) else [*NO_PODS, "ingress"]
+    for item in exclude:
+        if item == EVERYONE:  # which pods show no identity no label tells
+            return [], entities
+        if item == Entity("ingress"):
+            continue
+        if not isinstance(item, Identity):
+            return None
+        if not _local(item, known):  # whoever is of another domain comes from outside this cluster
+            entities = [one for one in entities if one != "world"]
+            continue
+        if item.namespace is not None and item.service_account is not None:
+            if Ref(item.namespace, item.service_account) in known.gateways and "ingress" in entities:
+                entities.remove("ingress")
+            accounts.setdefault(item.namespace, set()).add(item.service_account)
+        elif item.namespace is not None:
+            whole.add(item.namespace)
+            entities = [one for one in entities if one != "ingress" or all(ref.namespace != item.namespace for ref in known.gateways)]
+        elif item.service_account is not None:
+            names.add(item.service_account)
+    spaces = sorted(whole | accounts.keys())
+    first: list[dict[str, Any]] = [{"key": NAMESPACE, "operator": "Exists"}]
+    if spaces:
+        first.append({"key": NAMESPACE, "operator": "NotIn", "values": spaces})
+    if names:
+        first.append({"key": ACCOUNT, "operator": "NotIn", "values": sorted(names)})
+    found: list[dict[str, Any]] = [{"matchExpressions": first}]
+    for space in sorted(accounts.keys() - whole):
+        demand = {"key": ACCOUNT, "operator": "NotIn", "values": sorted(accounts[space] | names)}
+        found.append({"matchLabels": {NAMESPACE: space}, "matchExpressions": [demand]})
+    return found, entities
 
 
 def _local(item: Identity, known: Known) -> bool:

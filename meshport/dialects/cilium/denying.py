@@ -132,7 +132,7 @@ def _inside(piece: Piece, known: Known) -> dict[str, list[Any]]:
     if not piece.where.everywhere or not _named(piece.who):
         return {}
     who = callers(piece, known)
-    if who.listed or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
+    if who.listed or who.but or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
         return {}
     return {"fromEndpoints": who.endpoints}
 

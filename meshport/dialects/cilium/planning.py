@@ -413,6 +413,8 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
     if who.meshed:
         spaces = ", ".join(context.known.namespaces())
         context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
+    if who.but:
+        context.note("MP298", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, policy=policy, peers=who.but)
     if who.listed:
         context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
     if who.addresses:

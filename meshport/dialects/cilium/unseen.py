@@ -86,6 +86,7 @@ def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> li
                 not piece.any_request
                 or who.nobody
                 or who.listed
+                or who.but
                 or who.foreign
                 or who.gateways
                 or who.outside
