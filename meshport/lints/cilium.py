@@ -9,6 +9,8 @@ from typing import Any
 from meshport.ir.base import Selector
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
+from meshport.values import programs
+from meshport.values.problems import LanguageTooLarge, ValueProblem
 
 _POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "Services", "FQDNs")
@@ -28,6 +30,9 @@ def review(review: Review) -> None:
             _edge(review, policy, spec)
             _http(review, policy, spec)
             _layer7(review, policy, spec)
+            _sizes(review, policy, spec)
+    for route in review.of("HTTPRoute", "GRPCRoute", group="gateway.networking.k8s.io"):
+        _sizes_of_route(review, route)
 
 
 def specs_of(policy: Manifest) -> list[Path]:
@@ -247,3 +252,34 @@ def _layer7(review: Review, policy: Manifest, spec: Path) -> None:
             ]
             if wrong:
                 review.say("MP071", policy, *wrong)
+
+
+def _sizes(review: Review, policy: Manifest, spec: Path) -> None:
+    """Expressions that Envoy refuses for their size, after which the agent cannot apply the policies of the endpoint."""
+    for path, _ in _rules(policy, spec, "ingress", "egress"):
+        for place, rule in _protocol_rules(policy, path, "http"):
+            for key in ("path", "method", "host"):
+                _size(review, policy, (*place, key), rule.get(key))
+
+
+def _sizes_of_route(review: Review, route: Manifest) -> None:
+    for path, rule in route.each("spec", "rules"):
+        for place, match in route.each(*path, "matches") if isinstance(rule, dict) else ():
+            if not isinstance(match, dict):
+                continue
+            entries = [((*place, "path"), match.get("path"))]
+            entries += [(at, item) for key in ("headers", "queryParams") for at, item in route.each(*place, key)]
+            for at, item in entries:
+                if isinstance(item, dict) and item.get("type") == "RegularExpression":
+                    _size(review, route, (*at, "value"), item.get("value"))
+
+
+def _size(review: Review, manifest: Manifest, at: Path, text: Any) -> None:
+    if not isinstance(text, str):
+        return
+    try:
+        large = programs.size(text) > programs.LARGEST
+    except (ValueProblem, LanguageTooLarge):
+        return
+    if large:
+        review.say("MP125", manifest, at, what=text if len(text) <= 40 else text[:37] + "...", most=programs.LARGEST)

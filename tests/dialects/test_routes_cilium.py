@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 import meshport
+from meshport.values import programs
 
 SERVICE = """
 apiVersion: v1
@@ -204,3 +206,49 @@ spec: {parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all}],
     result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
     assert (result.manifests, result.removals) == ([], [])
     assert codes(result) == {"MP375"}
+
+
+LONG = PATHS.replace("/api/[^/]+", "|".join(f"/files/{letter * 12}/[0-9]+" for letter in "abcdefgh"))
+
+
+def test_an_expression_too_large_for_envoy_is_written_in_parts_that_fit() -> None:
+    (route,) = routes(convert(SERVICE + LONG))
+    texts = [match["path"]["value"] for match in route["spec"]["rules"][0]["matches"]]
+    assert len(texts) > 1
+    assert all(programs.size(text) <= programs.LARGEST for text in texts)
+    assert all(any(re.fullmatch(text, f"/files/{letter * 12}/42") for text in texts) for letter in "abcdefgh")
+
+
+def test_an_expression_that_has_no_such_parts_is_left_out_and_said() -> None:
+    result = convert(SERVICE + PATHS.replace("/api/[^/]+", "/files/[a-z0-9]{60}"))
+    (finding,) = [finding for finding in result.findings if finding.code == "MP123"]
+    assert (finding.severity, finding.disposition) == ("error", "dropped")
+    assert "[a-z0-9]{60}" not in str(routes(result))
+
+
+GRPC = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata:
+  name: users
+  namespace: shop
+  annotations: {timeout.linkerd.io/request: 5s}
+spec:
+  parentRefs: [{group: core, kind: Service, name: users, port: 80}]
+  rules:
+  - matches: [{method: {service: users.v1.Users, method: Get}}]
+    backendRefs: [{name: users, port: 80}]
+"""
+
+
+def test_a_grpc_route_with_a_timeout_becomes_an_http_route_which_has_a_field_for_it() -> None:
+    result = convert(SERVICE + GRPC, "linkerd")
+    assert [item.object["kind"] for item in result.manifests if item.object["kind"] == "GRPCRoute"] == []
+    (route,) = routes(result)
+    (rule,) = route["spec"]["rules"]
+    assert rule["matches"] == [{"path": {"type": "Exact", "value": "/users.v1.Users/Get"}}]
+    assert rule["timeouts"] == {"request": "5s"}
+    assert [(item["kind"], item["name"]) for item in result.removals] == [("GRPCRoute", "users")]
+    assert not {"MP900", "MP901", "MP902"} & codes(result)
+    plain = convert(SERVICE + GRPC.replace("  annotations: {timeout.linkerd.io/request: 5s}\n", ""), "linkerd")
+    assert [item.object["kind"] for item in plain.manifests] == ["GRPCRoute"]

@@ -6,15 +6,22 @@ https://docs.cilium.io/en/stable/network/servicemesh/gateway-api/gamma/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+from meshport.dialects.cilium.saying import MOST_PATHS, fits
 from meshport.dialects.gateway_api.ingress import IngressLowering
-from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY
-from meshport.dialects.gateway_api.ranking import ranked_by_specificity
+from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY, RouteLowering
+from meshport.dialects.gateway_api.patterns import full_regex
+from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowering
+from meshport.ir.authorization import Pattern
 from meshport.ir.routing import RouteMatch, RouteRule, gather, routes_subject
 from meshport.mapping.table import version_key
+from meshport.values.language import PATHS, Language, LanguageTooLarge
+from meshport.values.problems import ValueProblem
+from meshport.values.programs import LARGEST
 
 _RELEASES = {(1, 15): (1, 0), (1, 16): (1, 1), (1, 17): (1, 2), (1, 18): (1, 3), (1, 19): (1, 4), (1, 20): (1, 6)}
 """The Gateway API that each release of Cilium is conformant with (kubernetes-sigs/gateway-api, conformance/reports)."""
@@ -27,10 +34,32 @@ def gateway_release(version: str) -> tuple[int, ...]:
     return max((known for release, known in _RELEASES.items() if release <= wanted), default=(0, 7))
 
 
+def fitting(lowering: RouteLowering, match: RouteMatch, shown: str) -> list[RouteMatch]:
+    """The match with expressions that Envoy takes, its path in parts where one would be too large; [] where that does not do, and it is said."""
+    where = [("header " + name, fact) for name, fact in match.headers] + [("query " + name, fact) for name, fact in match.query]
+    for what, fact in where:
+        if fact.value.kind not in ("exact", "any") and not fits(full_regex(fact.value)):
+            lowering.say("MP123", match.src, fact, aspects=ASPECTS, rule=shown, what=what, most=LARGEST)
+            return []
+    if match.path is None or form(match)[0] != "regex" or fits(full_regex(match.path.value)):
+        return [match]
+    try:
+        parts = Language.regex(full_regex(match.path.value)).to_regexes(fits, MOST_PATHS, PATHS)
+    except (LanguageTooLarge, ValueProblem):
+        parts = None
+    if parts is None:
+        lowering.say("MP123", match.src, match.path, aspects=ASPECTS, rule=shown, what="path", most=LARGEST)
+        return []
+    return [replace(match, path=match.path.holding(Pattern("regex", text))) for text in parts]
+
+
 class Lowering(ServiceLowering):
     """One set of rules on its way into routes that Cilium follows between workloads."""
 
     __slots__ = ()
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        return [one for found in super()._match(match, shown) for one in fitting(self, found, shown)]
 
     @property
     def release(self) -> tuple[int, ...]:
@@ -75,6 +104,9 @@ class Ingress(IngressLowering):
 
     __slots__ = ()
     second: ClassVar[str] = "ingress"
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        return [one for found in super()._match(match, shown) for one in fitting(self, found, shown)]
 
     @property
     def release(self) -> tuple[int, ...]:

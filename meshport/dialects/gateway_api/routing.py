@@ -54,7 +54,7 @@ def lower(
         _one(item, seen, ir, out, options, inside)
         if len(out.objects) > before:
             written.update(item.documents or (item.document,))
-    _regrouped(out)
+    _regrouped(out, written)
     if ir.mesh == "linkerd":
         _switched_off(ir, out)
     for listed in outside.values():
@@ -156,7 +156,7 @@ def _one(
             place = item.service.value if item.service is not None else item.ref.value
             affects = (Affected(place.namespace, place.name),)
             default_retries(item, out, affects, explains(ir.world, item, "retries"))
-    elif item.kind == "GRPCRoute":
+    elif item.kind == "GRPCRoute" and not any(rule.timeout or rule.retry for rule in item.rules):  # for those it has no field
         out.imply("stays as it is: a GRPCRoute ranks alike everywhere", item.src)
         out.staying.update(item.documents or (item.document,))
     elif not item.mesh:
@@ -170,10 +170,10 @@ def _one(
             connections.write(low, connections.versions(low.release) if options.target == "gateway-api" else {})
 
 
-def _regrouped(out: Output) -> None:
-    """The group of a Service is empty; Linkerd also takes `core`, which is no group that an implementation has to know."""
+def _regrouped(out: Output, written: set[int]) -> None:
+    """The group of a Service is empty; Linkerd also takes `core`, which is no group that an implementation has to know. Those that are written anew go."""
     for number, document in enumerate(out.bundle.documents):
-        if document.group != routes.GROUP or document.kind not in ("GRPCRoute", "TCPRoute", "TLSRoute"):
+        if document.group != routes.GROUP or document.kind not in ("GRPCRoute", "TCPRoute", "TLSRoute") or number in written:
             continue
         spec = document.value.get("spec")
         parents = spec.get("parentRefs") if isinstance(spec, dict) else None
