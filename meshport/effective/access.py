@@ -76,6 +76,7 @@ class Effective:
         """Equal for workloads of one region."""
         return (
             tuple(id(policy) for policy in (*self.allows, *self.denies, *self.customs)),
+            tuple(resolve(self.workload, policy.port.value) for policy in self.allows if policy.port is not None),
             tuple(sorted(((port if port is not None else 0), mode.value) for port, mode in self.transport.items())),
             self.admission.value,
             self.meshed,
@@ -172,6 +173,8 @@ class Access:
         return known
 
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
+        if any(gateway.selects(workload.labels) for gateway in self.ir.gateways):
+            return {None: Fact("permissive")}  # its listeners say what they take from outside; the mesh's mode is none of theirs
         rules = [rule for rule in _in(self._transport, workload.ref.namespace) if rule.subject.value.selector.accepts(workload.labels)]
         mode = self.default_mode
         ports: dict[int, Fact[str]] = {}

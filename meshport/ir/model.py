@@ -47,6 +47,11 @@ class Gateway:
     implementation: Fact[str]
     listeners: tuple[Listener, ...] = ()  # of a Gateway in a mesh's own words; one of the Gateway API stays as it is
 
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether pods with these labels serve it, of whatever namespace: those that a Gateway in a mesh's own words names by labels."""
+        wanted = [pair.split("=", 1) for pair in self.implementation.value.split(",") if "=" in pair]
+        return bool(wanted) and not self.kind.startswith("gateway.networking") and all(labels.get(key) == value for key, value in wanted)
+
 
 @dataclass(slots=True)
 class Loss:

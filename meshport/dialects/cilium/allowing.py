@@ -18,6 +18,7 @@ from meshport.dialects.cilium.subjects import beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import Others, Ruled, write
+from meshport.dialects.gateway_accounts import gateway_accounts, one_entry
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of
@@ -51,11 +52,11 @@ class Draft:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Policies for every region, denies as denies where Cilium has them, and what is closed for pods that the bundle does not show."""
     access = Access(ir, Fact("all-unauthenticated"))
-    accounts = gateway_accounts(ir)
-    entries = [gateway for gateway in ir.gateways if gateway.kind]
-    known = Known(ir.world, options, frozenset(accounts), len(entries) == 1)
+    accounts = gateway_accounts(ir, out.bundle)
+    single = one_entry(ir, out.bundle)
+    known = Known(ir.world, options, frozenset(accounts), single)
     stands_for: dict[Any, Any] = {}
-    if len(entries) == 1:
+    if single:
         for ref in accounts:
             stands_for[Identity(options.trust_domain, ref.namespace, ref.name)] = Entity("ingress")
     way = ir.by_label = ByLabel(options.trust_domain, frozenset((None, "cluster.local", options.trust_domain)), stands_for)
@@ -117,16 +118,6 @@ def _probes(out: Output, options: Options, access: Access) -> None:
                 "MP287", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
                 explains=frozenset(((access_subject(item.workload.ref, port), "allow"),)), feature="authorization.probe", workload=str(item.workload.ref), port=port,
             )  # fmt: skip
-
-
-def gateway_accounts(ir: IR) -> list[Ref]:
-    """The service accounts that the source mesh's gateways run under."""
-    found = [
-        Ref(gateway.ref.value.namespace, f"{gateway.ref.value.name}-istio")
-        for gateway in ir.gateways
-        if gateway.kind.startswith("gateway.networking") and gateway.implementation.value in ("istio", "")
-    ]
-    return [*found, *(Ref(namespace, "istio-ingressgateway-service-account") for namespace in ("istio-system", "istio-ingress"))]
 
 
 # -- from plans to policies

@@ -14,7 +14,7 @@ from meshport.effective.pieces import Piece, language_of
 from meshport.effective.sets import Methods, Value
 from meshport.ir.authorization import Pattern
 from meshport.values import programs
-from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge
+from meshport.values.language import BARE_PATHS, PATHS, Language, LanguageTooLarge
 from meshport.values.problems import ValueProblem
 
 QUERY = r"(\?.*)?"
@@ -90,24 +90,13 @@ def _hosts(host: Language | None) -> list[str | None]:
         "suffix": lambda text: ".*" + escaped(text),
     }
     if not forms or any(kind not in made for kind, _ in forms):
-        return list(_other_hosts(host))
+        raise Unsaid("the host by anything but exact names, prefixes and suffixes")
     texts = [made[kind](text) for kind, text in forms]
     together = "(?i)" + (texts[0] if len(texts) == 1 else "(?:" + "|".join(texts) + ")")
     apart = [together] if fits(together) else ["(?i)" + text for text in texts]
     if not all(map(fits, apart)):
         raise Unsaid(f"a host in an expression of at most {programs.LARGEST} RE2 instructions, which is all that Cilium's Envoy takes")
     return list(apart)
-
-
-def _other_hosts(host: Language) -> list[str]:
-    """Hosts that are no union of names, prefixes and suffixes, such as every host but one."""
-    try:
-        found = host.to_regexes(lambda text: fits("(?i)" + text), MOST_PATHS, TEXT)
-    except LanguageTooLarge:
-        found = None
-    if found is None:
-        raise Unsaid("the host in regular expressions that are few and small enough for Cilium's Envoy")
-    return ["(?i)" + text for text in found]
 
 
 def _paths(piece: Piece) -> list[str | None]:

@@ -6,11 +6,11 @@ Ports that nothing admits need no Server: the default policy `deny` has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from meshport.dialects import other_protocols, protocols
 from meshport.dialects.base import Options
+from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
@@ -38,7 +38,7 @@ _PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/
 
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """Servers and what admits requests to them, for every region."""
-    gateways = frozenset(gateway_accounts(ir))
+    gateways = frozenset(gateway_accounts(ir, out.bundle))
     taken: dict[str, set[str]] = {}
     for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.meshed is False:
@@ -86,16 +86,6 @@ def _without_effect(out: Output, access: Access) -> None:
             out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
         for policy in (*item.denies, *item.customs):
             out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
-
-
-def gateway_accounts(ir: IR) -> Iterable[Ref]:
-    """The service accounts that the source mesh's gateways run under."""
-    for gateway in ir.gateways:
-        ref = gateway.ref.value
-        if gateway.kind.startswith("gateway.networking") and gateway.implementation.value in ("istio", ""):
-            yield Ref(ref.namespace, f"{ref.name}-istio")
-    yield Ref("istio-system", "istio-ingressgateway-service-account")
-    yield Ref("istio-ingress", "istio-ingressgateway-service-account")
 
 
 def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:

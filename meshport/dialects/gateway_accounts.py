@@ -1,0 +1,59 @@
+"""The service accounts that the source mesh's gateways run under: what a rule means that admits an ingress gateway.
+
+Istio's own Gateway selects pods by labels, in whatever namespace they run; for a Gateway of the Gateway API Istio makes pods under the account
+`<gateway>-<class>` unless an annotation names another (istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api).
+"""
+
+from __future__ import annotations
+
+from meshport.documents import Bundle
+from meshport.ir.base import Ref
+from meshport.ir.model import IR, Gateway
+from meshport.ir.world import World
+
+USUAL = tuple(Ref(namespace, "istio-ingressgateway-service-account") for namespace in ("istio-system", "istio-ingress"))
+"""Accounts of installations whose gateway is not in the bundle."""
+ACCOUNT_NOTE = "gateway.istio.io/service-account"
+
+
+def gateway_accounts(ir: IR, bundle: Bundle) -> list[Ref]:
+    """The accounts of all gateways, and those that installations usually have."""
+    found = [ref for gateway in ir.gateways for ref in accounts_of(gateway, ir.world, bundle)]
+    return list(dict.fromkeys([*found, *USUAL]))
+
+
+def accounts_of(gateway: Gateway, world: World, bundle: Bundle) -> list[Ref]:
+    """The accounts of the pods that serve one Gateway, as far as the bundle shows them."""
+    ref, value = gateway.ref.value, bundle.documents[gateway.document].value
+    if gateway.kind == "networking.istio.io":
+        return sorted({Ref(pod.ref.namespace, pod.account.value) for pod in world.workloads if gateway.selects(pod.labels)})
+    if not gateway.kind.startswith("gateway.networking") or not (gateway.implementation.value or "istio").startswith("istio"):
+        return []
+    notes = (value.get("metadata") or {}).get("annotations") or {}
+    named = notes.get(ACCOUNT_NOTE)
+    behind = _behind(value, ref.namespace, world)
+    if behind:
+        return behind
+    return [Ref(ref.namespace, str(named) if named else f"{ref.name}-{gateway.implementation.value or 'istio'}")]
+
+
+def one_entry(ir: IR, bundle: Bundle) -> bool:
+    """Whether there is one gateway, so that the target's own entry stands for it: one object, or several that the same pods serve."""
+    entries = [gateway for gateway in ir.gateways if gateway.kind]
+    served = {tuple(accounts_of(gateway, ir.world, bundle)) or (gateway.ref.value,) for gateway in entries}
+    return len(served) == 1
+
+
+def _behind(value: object, namespace: str, world: World) -> list[Ref]:
+    """The accounts of a gateway that somebody deployed by hand: its address is the host of a Service."""
+    spec = value.get("spec") if isinstance(value, dict) else None
+    listed = spec.get("addresses") if isinstance(spec, dict) else None
+    found: set[Ref] = set()
+    for item in listed if isinstance(listed, list) else ():
+        if not isinstance(item, dict) or item.get("type") != "Hostname":
+            continue
+        name, _, rest = str(item.get("value", "")).partition(".")
+        service = world.services.get(Ref(rest.partition(".")[0] or namespace, name))
+        if service is not None and service.pods is not None:
+            found |= {Ref(pod.ref.namespace, pod.account.value) for pod in world.selected(service.pods)}
+    return sorted(found)

@@ -1,0 +1,157 @@
+"""Callers in Cilium's labels and entities: gateways by the account that they run under, and every caller but some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from test_access_to_cilium import ISTIO, LINKERD, codes, convert, policies, policy
+
+NAMESPACE = "k8s:io.kubernetes.pod.namespace"
+ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
+EDGE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: edge, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: edge, namespace: edge}
+spec:
+  template:
+    metadata: {labels: {istio: public, app: edge}}
+    spec: {serviceAccountName: public-sa, containers: [{name: istio-proxy, image: auto, ports: [{containerPort: 8080}]}]}
+---
+"""
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: NAME, namespace: edge}
+spec:
+  selector: {istio: public}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["HOST"]}]
+---
+"""
+MANAGED = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door, namespace: edgeNOTES}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+"""
+
+
+def gateway(name: str = "public", host: str = "a.example.com") -> str:
+    return GATEWAY.replace("NAME", name).replace("HOST", host)
+
+
+def admitting(principal: str) -> str:
+    return policy(
+        f'{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{principals: ["cluster.local/ns/{principal}"]}}}}]}}]}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("gateways", "principal"),
+    [
+        (EDGE + gateway(), "edge/sa/public-sa"),
+        (EDGE + gateway() + gateway("second", "b.example.com"), "edge/sa/public-sa"),  # two objects, one gateway
+        (MANAGED.replace("NOTES", ""), "edge/sa/door-istio"),
+        (MANAGED.replace("NOTES", ", annotations: {gateway.istio.io/service-account: own}"), "edge/sa/own"),
+    ],
+    ids=["selected pods", "two objects for them", "made by Istio", "with an account of its own"],
+)
+def test_a_gateway_is_found_by_who_serves_it_and_becomes_the_entity(gateways: str, principal: str) -> None:
+    assert policies(convert(ISTIO + gateways + admitting(principal)))["users"]["ingress"] == [{"fromEntities": ["ingress"]}]
+
+
+def test_of_two_gateways_neither_becomes_the_entity_and_that_is_said() -> None:
+    result = convert(ISTIO + EDGE + gateway() + MANAGED.replace("NOTES", "") + admitting("edge/sa/public-sa"))
+    assert policies(result)["users"]["ingress"] == [{}]
+    (finding,) = [finding for finding in result.findings if finding.code == "MP216"]
+    assert finding.severity == "error" and "edge/sa/public-sa" in finding.message
+
+
+def test_strict_closes_no_pods_that_serve_a_gateway() -> None:
+    strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: mesh, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n---\n"
+    made = convert(ISTIO + EDGE + gateway() + strict)
+    homes = {item.object["metadata"]["namespace"] for item in made.manifests if item.object["kind"] == "CiliumNetworkPolicy"}
+    assert homes == {"shop", "web"}
+    assert "edge" in {
+        item.object["metadata"]["namespace"]
+        for item in convert(ISTIO + EDGE + strict).manifests
+        if item.object["kind"] == "CiliumNetworkPolicy"
+    }
+
+
+@pytest.mark.parametrize(
+    ("refused", "selectors"),
+    [
+        (
+            "web/sa/front",
+            [
+                {
+                    "matchExpressions": [
+                        {"key": NAMESPACE, "operator": "Exists"},
+                        {"key": NAMESPACE, "operator": "NotIn", "values": ["web"]},
+                    ]
+                },
+                {"matchLabels": {NAMESPACE: "web"}, "matchExpressions": [{"key": ACCOUNT, "operator": "NotIn", "values": ["front"]}]},
+            ],
+        ),
+        (
+            "web/*",
+            [{"matchExpressions": [{"key": NAMESPACE, "operator": "Exists"}, {"key": NAMESPACE, "operator": "NotIn", "values": ["web"]}]}],
+        ),
+    ],
+)
+def test_every_caller_but_some_is_said_by_labels_and_by_what_is_no_pod(refused: str, selectors: list[Any]) -> None:
+    rule = policy(
+        f'{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{notPrincipals: ["cluster.local/ns/{refused}"]}}}}]}}]}}'
+    )
+    result = convert(ISTIO + rule)
+    assert policies(result)["users"]["ingress"] == [
+        {"fromEndpoints": selectors},
+        {"fromEntities": ["world", "host", "remote-node", "kube-apiserver", "ingress"]},
+    ]
+    (finding,) = [finding for finding in result.findings if finding.code == "MP298"]
+    assert (finding.severity, finding.effect) == ("warning", "narrows")
+    assert not {"MP900", "MP904"} & codes(result)
+
+
+SERVERS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: one, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: one, tier: back}}
+    spec: {containers: [{name: a, image: x, ports: [{name: admin, containerPort: 9090}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: two, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: two, tier: back}}
+    spec: {containers: [{name: a, image: x, ports: [{name: metrics, containerPort: 9090}]}]}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: admin, namespace: shop}
+spec: {podSelector: {matchLabels: {tier: back}}, port: admin, accessPolicy: deny}
+"""
+
+
+def test_a_server_for_a_named_port_closes_it_where_the_pods_have_that_name_alone() -> None:
+    written = policies(convert(LINKERD + SERVERS, "linkerd"))
+    assert written["admin"]["endpointSelector"] == {"matchLabels": {"app": "one", "tier": "back"}}
+
+
+def test_a_port_past_the_proxy_that_nothing_closes_is_accounted_for() -> None:
+    noted = ISTIO.replace(
+        "metadata: {labels: {app: cart}}",
+        'metadata: {labels: {app: cart}, annotations: {traffic.sidecar.istio.io/excludeInboundPorts: "9090"}}',
+    )
+    result = convert(noted + policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{}]}"))
+    assert not {"MP901", "MP902"} & codes(result)
