@@ -28,6 +28,7 @@ from meshport.ir.authorization import ACCOUNT_LABEL, Labelled
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import Workload, World
+from meshport.values.identities import Identity
 from meshport.values.language import Language, LanguageTooLarge
 from meshport.values.paths import NORMALISED
 
