@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.documents import format_path
 from meshport.findings import Affected, Finding
-from meshport.ir.base import NOWHERE, Fact
-from meshport.mapping.bound import MESH_NAMES
+from meshport.ir.base import Fact
+from meshport.mapping.bound import MESH_NAMES, leaves_below
 from meshport.mapping.releases import Gap, bound_leaves, gap, served, unknown_leaves
 from meshport.mapping.table import Binding, Node, Table, dialect_of_group
 
@@ -41,22 +41,28 @@ class Misfit:
 
 
 def misfits(out: Output, options: Options) -> list[Misfit]:
-    """What the target's release does not know of the output; kinds at a version that it does not serve are moved to one that it does."""
+    """What the target's release does not know of the output, and of routes that stay because the target reads them too; kinds at a version that it does
+    not serve are moved to one that it does."""
     found = []
+    for number in sorted(out.staying):
+        document = out.bundle.documents[number]
+        if dialect_of_group(document.group) == "gateway-api" and number not in out.removed and options.source != options.target:
+            out.change(number)  # written only if something of it has to go
     for obj in out.in_order():
         group, _, version = str(obj.value.get("apiVersion", "")).rpartition("/")
         name = dialect_of_group(group)
         release = release_of(out.table, name, options)
         kind = out.table.kind(group, obj.kind) if name else None
-        if kind is not None and obj.changed is None:
+        every = obj.changed is not None and name == "gateway-api" and options.source != options.target
+        if kind is not None and (obj.changed is None or every):
             known = served(kind, release)
             if not known:
                 found.append(Misfit(obj, (), Binding("identity.name"), Gap("later", next((since for since, _ in kind.spans if since), ""))))
                 continue
             if version in kind.versions and version not in known:
-                obj.value["apiVersion"] = f"{group}/{known[0]}"
+                obj.set(("apiVersion",), f"{group}/{known[0]}", _because(out, obj, ("apiVersion",)))
         if kind is not None:
-            found += [Misfit(obj, *item) for item in unknown_leaves(out.table, obj.value, kind, release) if item[0] in obj.sources]
+            found += [Misfit(obj, *item) for item in unknown_leaves(out.table, obj.value, kind, release) if every or item[0] in obj.sources]
         found += [Misfit(obj, *item) for item in _keys(obj, out.table, options)]
     return found
 
@@ -87,7 +93,7 @@ def fit(out: Output, options: Options, places: list[Misfit]) -> list[Finding]:
     for obj in {id(item.obj): item.obj for item in places}.values():
         mine = [item for item in places if item.obj is obj]
         if any(not item.path for item in mine):
-            src = frozenset().union(*obj.sources.values()) if obj.sources else NOWHERE
+            src = frozenset().union(*obj.sources.values()) if obj.sources else _because(out, obj, ("spec",))
             out.objects = {key: other for key, other in out.objects.items() if other is not obj}
             said.append(_say(out, options, obj, mine[0], src, obj.kind, obj.ref))
             continue
@@ -100,7 +106,7 @@ def fit(out: Output, options: Options, places: list[Misfit]) -> list[Finding]:
             if any(place[: len(other)] == other for other in gone):
                 continue
             gone.add(place)
-            src = frozenset().union(*(src for path, src in obj.sources.items() if path[: len(place)] == place))
+            src = _because(out, obj, place)
             cell = out.table.support(item.binding.feature, options.target, options.target_version)
             lots.setdefault((cell.code, cell.message) if cell.support in _LOST else ("", item.gap.release), []).append(
                 (item, src, _at(obj, item.path))
@@ -113,6 +119,16 @@ def fit(out: Output, options: Options, places: list[Misfit]) -> list[Finding]:
         for place in sorted(gone, key=_from_behind, reverse=True):
             _take_out(obj, place)
     return said
+
+
+def _because(out: Output, obj: Obj, place: Path) -> frozenset[int]:
+    """The leaves that a place was written because of; of what stood in the input already, its own."""
+    src = frozenset().union(*(src for path, src in obj.sources.items() if path[: len(place)] == place))
+    shadow: Any = out.bundle.documents[obj.changed].leaves if obj.changed is not None and not src else None
+    for step in place:
+        here = (isinstance(shadow, dict) and step in shadow) or (isinstance(shadow, list) and isinstance(step, int) and step < len(shadow))
+        shadow = shadow[step] if here else None
+    return src if shadow is None else frozenset(leaf for leaf, _ in leaves_below(shadow, ()))
 
 
 def _from_behind(path: Path) -> tuple[tuple[int, int, str], ...]:

@@ -16,9 +16,10 @@ from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Src
 from meshport.ir.model import IR, Gateway
-from meshport.ir.routing import gather, routes_subject
+from meshport.ir.routing import ServiceRoutes, gather, routes_subject
 from meshport.ir.world import World
 from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.table import in_range
 
 CLASS = "cilium"
 WAYPOINT = "istio-waypoint"
@@ -40,11 +41,20 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     outside = [item for item in ir.routes if item.kind in ("HTTPRoute", "GRPCRoute") and item.service is None and not item.gateways]
     for item in outside:  # whose parent is a resource of the source mesh
         speaker(item, ir, out)(item.problem or "MP310", "invalid" if item.problem else "dropped", host=item.host.value)
-    routes = [item for item in ir.routes if item not in outside]
+    unread = [item for item in ir.routes if _unread(item, options)]
+    for item in unread:
+        speaker(item, ir, out)("MP370", version=options.target_version)
+    routes = [item for item in ir.routes if item not in outside and item not in unread]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
     _left_over(ir, out)
-    _without_ports(ir, out)
+    _without_ports(replace(ir, routes=routes), out)
     _installed(ir, out, len(out.objects) > before, served)
+
+
+def _unread(item: ServiceRoutes, options: Options) -> bool:
+    """Whether a route of the Gateway API hangs on a Service, which releases before 1.16 do not read (HTTPRoute; GRPCRoute since 1.17)."""
+    on_service = item.kind in ("HTTPRoute", "GRPCRoute") and item.service is not None and not item.gateways and not item.problem
+    return on_service and not in_range(options.target_version, "1.17" if item.kind == "GRPCRoute" else "1.16", None)
 
 
 def _left_over(ir: IR, out: Output) -> None:

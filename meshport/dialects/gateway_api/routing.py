@@ -175,6 +175,8 @@ def _regrouped(out: Output, written: set[int]) -> None:
     for number, document in enumerate(out.bundle.documents):
         if document.group != routes.GROUP or document.kind not in ("GRPCRoute", "TCPRoute", "TLSRoute") or number in written:
             continue
+        if document.kind == "GRPCRoute" and number not in out.staying:
+            continue
         spec = document.value.get("spec")
         parents = spec.get("parentRefs") if isinstance(spec, dict) else None
         for index, parent in enumerate(parents if isinstance(parents, list) else ()):

@@ -1,0 +1,176 @@
+"""`--to-version` and `--from-version`: what the release does not know is not written and said, what it does not read is not acted on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{port: 80, targetPort: 8080, name: http}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {serviceAccountName: cart, containers: [{name: app, image: cart:1, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: app, image: web:1}]}}
+"""
+ISTIO = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n"
+PLAIN = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+
+def convert(text: str, source: str, target: str, **options: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+    result = meshport.convert(meshport.load_text(text), source=source, target=target, **options)
+    assert not [item.message for item in result.findings if item.code in ("MP900", "MP901", "MP904")]
+    return [item.object for item in result.manifests], result.findings
+
+
+def _of(objects: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+    return [item for item in objects if item["kind"] in kinds]
+
+
+RETRIES = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec: {hosts: [cart], http: [{retries: {attempts: 3, retryOn: 5xx}, route: [{destination: {host: cart}}]}]}
+"""
+
+
+@pytest.mark.parametrize(("release", "written"), [("2.15", False), ("2.16", True)])
+def test_retries_to_linkerd(release: str, written: bool) -> None:
+    """Retry annotations came with 2.16."""
+    objects, findings = convert(WORLD + ISTIO + RETRIES, "istio", "linkerd", target_version=release)
+    marks = {key for item in objects for key in item["metadata"].get("annotations", {}) if key.startswith("retry.linkerd.io/")}
+    assert bool(marks) == written
+    lost = [item for item in findings if item.feature.startswith("retry.attempts") and item.disposition == "dropped"]
+    assert bool(lost) != written
+
+
+GAMMA = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart}]
+  rules: [{timeouts: {request: 5s}, backendRefs: [{name: cart, port: 80}]}]
+"""
+
+
+@pytest.mark.parametrize("route", [GAMMA, RETRIES], ids=["HTTPRoute", "VirtualService"])
+def test_routes_on_services_to_cilium(route: str) -> None:
+    """Cilium reads them since 1.16; before, nothing of them is left and the loss is said."""
+    objects, findings = convert(WORLD + ISTIO + route, "istio", "cilium", target_version="1.15")
+    assert _of(objects, "HTTPRoute") == []
+    (lost,) = [item for item in findings if item.code == "MP370"]
+    assert "Cilium 1.15 reads no HTTPRoute on a Service" in lost.message
+    _, findings = convert(WORLD + ISTIO + route, "istio", "cilium", target_version="1.17")
+    assert not [item for item in findings if item.code == "MP370"]
+
+
+def test_a_route_that_stays_loses_what_the_release_does_not_know() -> None:
+    """Cilium 1.16 is built with Gateway API 1.1, in which routes have neither retries nor names of rules."""
+    route = GAMMA.replace("timeouts: {request: 5s}", "name: all, retry: {attempts: 2, codes: [503]}")
+    objects, findings = convert(WORLD + ISTIO + route, "istio", "cilium", target_version="1.16")
+    (written,) = _of(objects, "HTTPRoute")
+    assert written["spec"]["rules"] == [{"backendRefs": [{"name": "cart", "port": 80}]}]
+    assert [item for item in findings if item.code == "MP455" and "retry" in item.feature]
+
+
+POLICY = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET], paths: [/items], ports: ["8080"]}}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("release", "route", "server"),
+    [
+        ("2.12", "policy.linkerd.io/v1beta1", "policy.linkerd.io/v1beta1"),
+        ("2.13", "policy.linkerd.io/v1beta1", "policy.linkerd.io/v1beta1"),
+        ("2.14", "policy.linkerd.io/v1beta3", "policy.linkerd.io/v1beta1"),
+        ("2.15", "policy.linkerd.io/v1beta3", "policy.linkerd.io/v1beta2"),
+        ("2.16", "policy.linkerd.io/v1beta3", "policy.linkerd.io/v1beta3"),
+        ("2.18", "policy.linkerd.io/v1beta3", "policy.linkerd.io/v1beta3"),
+        ("2.19", "gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"),
+        ("2.20", "gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"),
+    ],
+)
+def test_inbound_routes_follow_the_release(release: str, route: str, server: str) -> None:
+    objects, _ = convert(WORLD + ISTIO + POLICY, "istio", "linkerd", target_version=release)
+    assert {item["apiVersion"] for item in _of(objects, "HTTPRoute")} == {route}
+    assert {item["apiVersion"] for item in _of(objects, "Server")} == {server}
+    groups = {
+        item["spec"]["targetRef"]["group"]
+        for item in _of(objects, "AuthorizationPolicy")
+        if item["spec"]["targetRef"]["kind"] == "HTTPRoute"
+    }
+    assert groups == {route.partition("/")[0]}
+    assert all(("accessPolicy" in item["spec"]) == (server == "policy.linkerd.io/v1beta3") for item in _of(objects, "Server"))
+
+
+KEPT = """
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: cart}}
+  ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]
+"""
+
+
+@pytest.mark.parametrize(("release", "ports"), [("2.17", {"8080"}), ("2.18", {"8080", "4143"}), ("2.20", {"8080", "4143"})])
+def test_the_port_of_the_proxies_beside_a_kept_policy(release: str, ports: set[str]) -> None:
+    """Since 2.18 a proxy sends to the port 4143 of its peers, whatever port the application has."""
+    result = meshport.convert(meshport.load_text(WORLD + PLAIN + KEPT), source="cilium", target="linkerd", target_version=release)
+    written = [item.object for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"] or [
+        item.value for item in result.kept if item.kind == "CiliumNetworkPolicy"
+    ]
+    assert {
+        port["port"] for item in written for rule in item["spec"]["ingress"] for on in rule.get("toPorts", []) for port in on["ports"]
+    } == ports
+
+
+KAFKA = KEPT.replace("protocol: TCP}]}]", "protocol: TCP}], rules: {kafka: [{topic: carts}]}}]")
+
+
+@pytest.mark.parametrize(("release", "stays"), [("1.19", True), ("1.20", False)])
+def test_kafka_rules_to_a_newer_cilium(release: str, stays: bool) -> None:
+    objects, findings = convert(WORLD + PLAIN + KAFKA, "cilium", "cilium", source_version="1.19", target_version=release)
+    assert ("kafka" in str(_of(objects, "CiliumNetworkPolicy"))) is False
+    assert bool([item for item in findings if item.pattern == "kafka" and item.severity == "error"]) is not stays
+
+
+def test_annotations_of_a_release_that_does_not_read_them() -> None:
+    """To Linkerd 2.15 a retry annotation is a word like any other: nothing is retried, so nothing is translated."""
+    text = WORLD.replace(
+        "name: cart, namespace: shop}\nspec: {selector",
+        'name: cart, namespace: shop, annotations: {retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "3"}}\nspec: {selector',
+    ) + ("---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n")
+    objects, findings = convert(text, "linkerd", "istio", source_version="2.15")
+    assert _of(objects, "VirtualService") == [] and [item for item in findings if item.code == "MP021"]
+    objects, _ = convert(text, "linkerd", "istio", source_version="2.16")
+    assert _of(objects, "VirtualService")[0]["spec"]["http"][0]["retries"]["attempts"] == 3
