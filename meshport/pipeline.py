@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import BUILT_IN, Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_api.staying import stays
@@ -118,6 +119,7 @@ def convert(
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
+    alarms.settle(findings, before, after)
     as_target = {options.target: options.target_version}
     findings += _unexplained(
         found,

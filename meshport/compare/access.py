@@ -119,6 +119,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     """peer → method and further demands → paths. A row says what it adds to the rows of broader peers; one that adds nothing is left out,
     so that it does not show how many rules say the same."""
     table: dict[str, Row] = {}
+    seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
     for piece in pieces:
         networks = piece.where.networks()
         extra = _extra(piece)
@@ -130,17 +131,18 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
                     Row(who, Networks() if network is None else Networks((network,)), extra, {}),
                 )
                 for method in _methods(piece):
-                    row.paths[method] = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
+                    joined = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
+                    row.paths[method] = seen.setdefault(joined, joined) if joined is not None else None
     found: dict[str, dict[str, Language | None]] = {}
     for key, row in sorted(table.items()):
         broader = [other for name, other in table.items() if name != key and other.holds(row) and (not row.holds(other) or name < key)]
-        added = _added(row, broader)
+        added = _added(row, broader, seen)
         if added:
             found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
     return {peer: _compact(paths) for peer, paths in sorted(found.items())}
 
 
-def _added(row: Row, broader: list[Row]) -> dict[str, Language | None]:
+def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:
     """The row's paths with those of broader rows, by method; without the methods where the row adds nothing."""
     out: dict[str, Language | None] = {}
     for method, language in row.paths.items():
@@ -148,9 +150,11 @@ def _added(row: Row, broader: list[Row]) -> dict[str, Language | None]:
         if any(cover is None or cover.is_any(NORMALISED) for cover in covers):
             continue
         whole = union(*[cover for cover in covers if cover is not None])
+        whole = seen.setdefault(whole, whole)
         if language is not None and covers and language.issubset(whole, NORMALISED):
             continue
-        out[method] = language - whole if language is not None and covers else ~whole if covers else language
+        left = language - whole if language is not None and covers else ~whole if covers else language
+        out[method] = seen.setdefault(left, left) if left is not None else None
     return out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from meshport.ir.base import NOWHERE, Fact, Ref, Requirement, Selector, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src
 from meshport.mapping.bound import Bound, leaves_below
 
 if TYPE_CHECKING:
@@ -148,6 +148,11 @@ class Cursor:
         for keys in (("kind",), ("metadata", "name"), ("metadata", "namespace")):
             src |= Cursor.root(self.bound, self.number).at(*keys).src
         return Fact(Ref(document.namespace or "", document.name), frozenset(src), "identity.name")
+
+    def created(self) -> str:
+        """When the object was made, in the API server's own spelling, which sorts by age; of one that no cluster has made yet, what sorts last."""
+        stamp = Cursor.root(self.bound, self.number).at("metadata", "creationTimestamp")
+        return str(stamp.value) if stamp and stamp.value else LAST
 
     def selector(self, *keys: str) -> Fact[Selector]:
         """The LabelSelector below (matchLabels and matchExpressions); everything where it is empty or absent."""

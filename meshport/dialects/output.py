@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,18 @@ class Removal:
 
 
 @dataclass(slots=True)
+class Gathered:
+    """A finding that is made once for one thing, with the values that its message names one after the other and those that it names once."""
+
+    finding: Finding
+    lists: dict[str, dict[Any, None]]
+    values: dict[str, Any]
+
+    def shown(self) -> dict[str, str]:
+        return {name: ", ".join(map(str, sorted(found, key=_by_size))) for name, found in self.lists.items()}
+
+
+@dataclass(slots=True)
 class Output:
     """Everything that a lowering says about one bundle."""
 
@@ -121,6 +133,7 @@ class Output:
     carrying: set[int] = field(default_factory=set)  # those of them that let the proxies' own port through, which carries every other port
     staying: set[int] = field(default_factory=set)  # documents that the target reads as they are
     findings: list[Finding] = field(default_factory=list)
+    gathered: dict[tuple[str, Hashable], Gathered] = field(default_factory=dict)  # findings that grow with each place where they hold
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
     passing: set[int] = field(default_factory=set)  # leaves of documents of no mesh that stay as they are
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
@@ -276,6 +289,32 @@ class Output:
         self.findings.append(finding)
         return finding
 
+    def gather(
+        self,
+        key: Hashable,
+        code: str,
+        *because: Fact[Any] | Src | None,
+        listed: Mapping[str, Iterable[Any]],
+        affects: tuple[Affected, ...] = (),
+        explains: frozenset[tuple[str, str]] = frozenset(),
+        **rest: Any,
+    ) -> Finding:
+        """One finding for one thing, whatever ports and workloads it comes up at: raised again under the same key it takes up the leaves, the destinations
+        and the values of `listed`, which its message names one after the other."""
+        known = self.gathered.get((code, key))
+        if known is None:
+            finding = self.finding(code, *because, affects=affects, explains=explains, **rest)
+            known = self.gathered[code, key] = Gathered(finding, {name: {} for name in listed}, rest)
+        for name, more in listed.items():
+            known.lists[name].update(dict.fromkeys(more))
+        finding, values = known.finding, {**known.values, **known.shown()}
+        row = self.table.codes()[code]
+        finding.message, finding.remedy = fill(row.message or row.title, values), fill(row.remedy, values)
+        finding.leaves = tuple(sorted({*finding.leaves, *sources(*because)}))
+        finding.affects = tuple(dict.fromkeys((*finding.affects, *affects)))
+        finding.explains |= explains
+        return finding
+
     def lost(
         self,
         fact: Fact[Any],
@@ -390,6 +429,11 @@ def _leaf_paths(value: Any, path: Path) -> Iterator[Path]:
             yield from _leaf_paths(below, (*path, i))
     else:
         yield path
+
+
+def _by_size(value: Any) -> tuple[bool, Any]:
+    """Numbers by size, then words."""
+    return (False, value) if isinstance(value, int) else (True, str(value))
 
 
 __all__ = ["Install", "Obj", "Output", "Removal", "fill", "leaves_below"]

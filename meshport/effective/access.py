@@ -64,10 +64,11 @@ class Effective:
         return policy.port is None or (port is not None and resolve(self.workload, policy.port.value) == port)
 
     def at(self, port: int | None) -> list[Policy]:
-        """The allows of a port. Where several objects of the source compete for one port (Linkerd's Servers) the first by name wins."""
+        """The allows of a port. Where several objects of the source compete for one port (Linkerd's Servers) the oldest wins, then the first by name."""
         whole = [policy for policy in self.allows if policy.port is None]
         own = sorted(
-            (policy for policy in self.allows if policy.port is not None and self.holds(policy, port)), key=lambda item: item.ref.value
+            (policy for policy in self.allows if policy.port is not None and self.holds(policy, port)),
+            key=lambda item: (item.created, item.ref.value),
         )
         return whole + own[:1]
 
@@ -179,7 +180,7 @@ class Access:
         mode = self.default_mode
         ports: dict[int, Fact[str]] = {}
         for level in _LEVELS:
-            said = sorted((rule for rule in rules if rule.level == level), key=lambda item: item.ref.value)
+            said = sorted((rule for rule in rules if rule.level == level), key=lambda item: item.order)
             if not said:
                 continue
             winner: TransportRule = said[0]
@@ -193,7 +194,11 @@ class Access:
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
         best: Admission | None = None
         for item in _in(self._admissions, workload.ref.namespace):
-            if item.subject.selector.accepts(workload.labels) and (best is None or _LEVELS[item.level] > _LEVELS[best.level]):
+            if item.level == "workload" and item.document is not None:  # a pod template's own: no label gives it to other pods
+                chosen = item.document == workload.document
+            else:
+                chosen = item.subject.selector.accepts(workload.labels)
+            if chosen and (best is None or _LEVELS[item.level] > _LEVELS[best.level]):
                 best = item
         return (best.value, best.level) if best is not None else (self.default_admission, "mesh")
 
@@ -203,7 +208,7 @@ class Access:
         for level in ("mesh", "namespace"):
             said = sorted(
                 (rule for rule in _in(self._transport, namespace) if rule.level == level and rule.subject.value.selector.everything),
-                key=lambda item: item.ref.value,
+                key=lambda item: item.order,
             )
             if said and said[0].mode is not None:
                 mode = said[0].mode.also(said[0].subject)

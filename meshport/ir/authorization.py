@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, PodSet, Ref, Selector, Src
 
 # Attributes of a request. A path is without its query; whether dot segments are resolved first is the mesh's way (`IR.raw_paths`).
 IDENTITY = "source.identity"
@@ -160,6 +160,7 @@ class Policy:
     hung: Src = NOWHERE  # the leaves that hang those routes on it
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
     closing: bool = True  # whether an allow closes what it selects, or only adds to what others close (Cilium's enableDefaultDeny)
+    created: str = LAST  # when the object was made, as the API server writes it: the oldest of several that compete decides
     beyond: tuple[Fact[str], ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs; in words
 
     @property

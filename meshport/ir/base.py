@@ -17,6 +17,7 @@ Src = frozenset[int]
 """Ids of the leaves that something came from."""
 
 NOWHERE: Src = frozenset()
+LAST = "~"  # the age of an object that no cluster has made yet: after every timestamp
 
 
 @dataclass(frozen=True, slots=True)

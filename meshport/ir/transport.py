@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from meshport.ir.base import Fact, PodSet, Ref
+from meshport.ir.base import LAST, Fact, PodSet, Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,11 @@ class TransportRule:
     mode: Fact[str] | None  # None: inherits
     ports: dict[int, Fact[str]] = field(default_factory=dict, hash=False)
     document: int = 0
+    created: str = LAST  # of several at one level the oldest holds
+
+    @property
+    def order(self) -> tuple[str, Ref]:
+        return self.created, self.ref.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ class Language:
         return guess if union(*(_simple(*form) for form in guess)).same(self, world) else None
 
     def _canonical_patterns(self, world: Language) -> list[Form] | None:
-        return self._once(("canonical", world), lambda: patterns.from_automaton(self._node, world._node))
+        return self._once(("canonical", world), lambda: patterns.from_automaton(self._dfa(world), world._node))
 
     def describe(self, within: Language | None = None) -> Form | None:
         """The simple form that it was built from or is, inside `within` (default PATHS): as in `as_patterns`, and ("segments", p).

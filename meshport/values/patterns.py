@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from meshport.values import charset
-from meshport.values.automata import Is, Node, both, shortest
+from meshport.values.automata import Is, Node, both
 from meshport.values.charset import Charset
-from meshport.values.dfa import Dfa, build
+from meshport.values.dfa import Dfa, build, shortest
 from meshport.values.terms import ANY_TEXT, NOT_SLASH, Alt, Cat, Chars, Rep, Term, Text
 
 Form = tuple[str, str]
@@ -34,20 +35,24 @@ def template_term(template: str) -> Term:
     return Cat(tuple(parts))
 
 
-def from_automaton(node: Node, within: Node) -> list[Form] | None:
-    """The patterns whose union is the language inside `within`, sorted, each disjoint from the others; None where the automaton shows
-    no such union.
+def from_automaton(have: Dfa, within: Node) -> list[Form] | None:
+    """The patterns whose union is the language of an automaton inside `within`, sorted, each disjoint from the others; None where the
+    automaton shows no such union.
 
     Depends on the language alone, so equal languages give equal answers. The empty language gives an empty list.
     """
-    have, world = build(both(node, within)), build(within)
     if not have.accepting:
         return []
     try:
-        found = {_form(tail) for tail in _Walker(have, world).tails(0, 0, False, frozenset())}
+        found = {_form(tail) for tail in _Walker(have, _world(within)).tails(0, 0, False, frozenset())}
     except _NotSimple:
-        return _suffix(have, node, within)
+        return _suffix(have, within)
     return sorted(found)
+
+
+@lru_cache(maxsize=64)
+def _world(within: Node) -> Dfa:
+    return build(within)
 
 
 class _NotSimple(Exception):
@@ -143,11 +148,13 @@ def is_template(text: str) -> bool:
     return _STAR in segments or _REST in segments
 
 
-def _suffix(have: Dfa, node: Node, within: Node) -> list[Form] | None:
+def _suffix(have: Dfa, within: Node) -> list[Form] | None:
     if len(have.edges) > 300 or all(state != target for state, edges in enumerate(have.edges) for _, target in edges):
         return None
-    shown = shortest(both(node, within)) or ""
-    for length in range(1, min(len(shown), 200) + 1):
+    shown = shortest(have) or ""
+    # An automaton that looks for an ending has a state for each character of it, and few more for how a text of the world begins.
+    fewest = max(1, len(have.edges) - len(_world(within).edges) - 1)
+    for length in range(fewest, min(len(shown), 200, len(have.edges)) + 1):
         ending = shown[-length:]
         if build(both(Is(Cat((ANY_TEXT, Text(ending)))), within)) == have:
             return [("suffix", ending)]

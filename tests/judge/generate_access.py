@@ -81,7 +81,9 @@ def _more_world(rng: Random, mesh: str) -> list[Obj]:
         pod = _pod({"app": "agent"}, rng.choice(["agent", "shared"]), [{"name": "http", "containerPort": 8080}], mesh, hostNetwork=True)
         out.append(_object("apps/v1", "DaemonSet", "shop", "agent", {"selector": {"matchLabels": {"app": "agent"}}, "template": pod}))
     if dice(rng, 0.3):  # a pod that the mesh leaves out, maybe under an account of one that it has
-        pod = _pod({"app": "side", "tier": "back"}, rng.choice(["side", "shared"]), [{"name": "http", "containerPort": 8080}], mesh, outside=True)
+        pod = _pod(
+            {"app": "side", "tier": "back"}, rng.choice(["side", "shared"]), [{"name": "http", "containerPort": 8080}], mesh, outside=True
+        )
         out.append(_object("apps/v1", "Deployment", "shop", "side", {"selector": {"matchLabels": {"app": "side"}}, "template": pod}))
     return out
 
@@ -122,7 +124,10 @@ def wide_istio_bundle(seed: int) -> list[Obj]:
     for number in range(rng.choice([0, 0, 1, 2])):
         out.append(_rare_policy(rng, number))
     if dice(rng, 0.1):
-        jwt = {"selector": {"matchLabels": dict(rng.choice(_SELECTED))}, "jwtRules": [{"issuer": "https://issuer.test", "jwksUri": "https://issuer.test/keys"}]}
+        jwt = {
+            "selector": {"matchLabels": dict(rng.choice(_SELECTED))},
+            "jwtRules": [{"issuer": "https://issuer.test", "jwksUri": "https://issuer.test/keys"}],
+        }
         out.append(_object(_SECURITY, "RequestAuthentication", "shop", "jwt", jwt))
     return out
 
@@ -269,7 +274,9 @@ def wide_linkerd_bundle(seed: int) -> list[Obj]:
 def _widened_server(rng: Random, server: Obj) -> None:
     spec = spec_of(server)
     if dice(rng, 0.2):
-        spec["podSelector"] = rng.choice([{"matchLabels": dict(rng.choice(_SELECTED))}, {"matchExpressions": [{"key": "tier", "operator": "Exists"}]}])
+        spec["podSelector"] = rng.choice(
+            [{"matchLabels": dict(rng.choice(_SELECTED))}, {"matchExpressions": [{"key": "tier", "operator": "Exists"}]}]
+        )
     if dice(rng, 0.1):
         spec["port"] = rng.choice([8081, 50051, "grpc", "web", 6001])
     if spec.get("proxyProtocol") != "opaque" and dice(rng, 0.15):
@@ -298,9 +305,15 @@ def _widened_route(rng: Random, route: Obj) -> None:
 
 def _widened_identities(rng: Random, obj: Obj) -> None:
     if name_of(obj) == "by-name" and dice(rng, 0.2):
-        spec_of(obj)["identities"] = some(rng, (f"*.{OUTSIDE}.{_SUFFIX}", f"*.{_SUFFIX}", f"ghost.shop.{_SUFFIX}", "*.other.test", f"web.ops.{_SUFFIX}"), 2)
+        spec_of(obj)["identities"] = some(
+            rng, (f"*.{OUTSIDE}.{_SUFFIX}", f"*.{_SUFFIX}", f"ghost.shop.{_SUFFIX}", "*.other.test", f"web.ops.{_SUFFIX}"), 2
+        )
     elif name_of(obj) == "by-ref" and dice(rng, 0.2):
-        spec_of(obj)["identityRefs"] = [rng.choice([{"kind": "ServiceAccount", "name": "web"}, {"kind": "Namespace", "name": OUTSIDE}, {"kind": "Namespace", "name": EDGE}])]
+        spec_of(obj)["identityRefs"] = [
+            rng.choice(
+                [{"kind": "ServiceAccount", "name": "web"}, {"kind": "Namespace", "name": OUTSIDE}, {"kind": "Namespace", "name": EDGE}]
+            )
+        ]
 
 
 def _widened_annotations(rng: Random, obj: Obj) -> None:
@@ -414,7 +427,9 @@ def _widened_request(rng: Random, request: Obj) -> Obj:
     if dice(rng, 0.12):
         request.update(method="POST", path=rng.choice(_GRPC))
     elif dice(rng, 0.1):
-        request["path"] = rng.choice(["/api/v1?q=1", "/api/v1?q=22&x=1", "/a%2Fb", "/api//v1", "/a/*/b", "/api/%2e%2e/admin", "/api\\v1", "*/items", "/api?q=x"])
+        request["path"] = rng.choice(
+            ["/api/v1?q=1", "/api/v1?q=22&x=1", "/a%2Fb", "/api//v1", "/a/*/b", "/api/%2e%2e/admin", "/api\\v1", "*/items", "/api?q=x"]
+        )
         if not request["path"].startswith("/"):
             request["path"] = "/" + request["path"]
     if dice(rng, 0.1):

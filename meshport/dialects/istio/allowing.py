@@ -41,11 +41,18 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access)
     drafts: list[Draft] = []
-    for region in access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(servers_of(item).items()))):
+    regions = access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(servers_of(item).items())))
+    reached: set[int] = set()  # open workloads that the policies of others take
+    for region in sorted(regions, key=lambda item: _stays_open(item.first, closed)):
         if region.first.meshed is False:
             _outside(region, out)
             continue
-        drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed))
+        if _stays_open(region.first, closed):
+            region = Region(region.namespace, [member for member in region.members if id(member.workload) in reached])
+            if not region.members:
+                continue
+        drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed, reached))
+    _audited(regions, closed, reached, out)
     _without_workloads(ir, out, options, access, taken)
     write_transport(ir, out, access, drafts)
     _probes(out, options, access)
@@ -98,12 +105,20 @@ def _namespaces(ir: IR, out: Output, access: Access) -> set[str]:
 # -- regions
 
 
-def _region(ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str]) -> list[Draft]:
-    first = region.first
-    servers = servers_of(first)
-    default_open = first.admission.value in OPEN or first.admission.value == "all-authenticated"
-    if not servers and default_open and region.namespace not in closed:
-        if first.admission.value == "audit":
+def _stays_open(item: Effective, closed: set[str]) -> bool:
+    """Whether a workload needs no policy: no Server names a port of it, and its default lets everybody in whom transport lets in."""
+    default_open = item.admission.value in (*OPEN, "all-authenticated")
+    return item.meshed is not False and not servers_of(item) and default_open and item.workload.ref.namespace not in closed
+
+
+def _audited(regions: list[Region], closed: set[str], reached: set[int], out: Output) -> None:
+    for region in regions:
+        first = region.first
+        if (
+            _stays_open(first, closed)
+            and first.admission.value == "audit"
+            and all(id(item.workload) not in reached for item in region.members)
+        ):
             out.finding(
                 "MP213",
                 first.admission,
@@ -112,13 +127,39 @@ def _region(ir: IR, out: Output, options: Options, access: Access, region: Regio
                 affects=_affects(region, None),
                 feature="inbound.default-policy",
             )
-        return []
+
+
+def _separable(item: Effective, access: Access, closed: set[str]) -> bool:
+    """Whether labels take a workload that stays open without one that does not: then a policy of its own opens it again."""
+    if not _stays_open(item, closed):
+        return False
+    namespace = item.workload.ref.namespace
+    same = {id(one.workload) for one in access.workloads if _stays_open(one, closed) and one.admission.value == item.admission.value}
+    chosen = Selector.of(distinguishing(item, access, same))
+    return all(
+        id(one.workload) in same or one.meshed is False
+        for one in access.workloads
+        if one.workload.ref.namespace == namespace and chosen.accepts(one.workload.labels)
+    )
+
+
+def _region(
+    ir: IR, out: Output, options: Options, access: Access, region: Region, taken: set[str], closed: set[str], reached: set[int]
+) -> list[Draft]:
+    first = region.first
+    servers = servers_of(first)
     drafts = []
     for selector, src in _selectors(region, access, servers):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         draft = Draft(Region(region.namespace, members), selector, src)
         own = servers_of(members[0])
-        strangers = _strangers(selector, region, access)
+        strangers = [
+            item for item in _strangers(selector, region, access) if id(item.workload) not in reached or not _stays_open(item, closed)
+        ]
+        opened = [item for item in strangers if _separable(item, access, closed)]
+        if len(opened) == len(strangers):  # what is let in here may come to them anyhow, and a policy of their own lets in the rest
+            reached |= {id(item.workload) for item in opened}
+            strangers = []
         if strangers:
             _inseparable(out, draft, own, strangers)
         else:
@@ -147,12 +188,14 @@ def _strangers(selector: Selector, region: Region, access: Access) -> list[Effec
 
 
 def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], strangers: list[Effective]) -> None:
-    for policy in servers.values():
-        if policy.document not in draft.origins:
-            draft.origins.append(policy.document)
+    first = draft.region.first
+    said = [(policy.sources, policy.document, str(policy.ref.value)) for policy in servers.values()]
+    for src, document, named in said or [(first.admission.src, first.workload.document, f"the default policy of {first.workload.ref}")]:
+        if document not in draft.origins:
+            draft.origins.append(document)
         out.finding(
-            "MP230", policy.sources, document=policy.document, disposition="dropped", affects=_affects(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
-            explains=frozenset((subject, "allow") for subject in _subjects([*draft.region.members, *strangers])), feature="authorization.subject", policy=str(policy.ref.value),
+            "MP230", src, document=document, disposition="dropped", affects=_affects(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
+            explains=frozenset((subject, "allow") for subject in _subjects([*draft.region.members, *strangers])), feature="authorization.subject", policy=named,
             workloads=", ".join(str(member.workload.ref) for member in draft.region.members),
             others=", ".join(str(item.workload.ref) for item in strangers),
         )  # fmt: skip
@@ -196,9 +239,9 @@ def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy
     """The rules of one Server."""
     pathed = [rule for rule in policy.rules if rule.condition(PATH) is not None]
     if pathed and ir.raw_paths:
-        out.finding(
-            "MP231", document=policy.document, affects=_affects(draft.region, port), explains=_explains(draft.region, port),
-            feature="authorization.operation.paths", policy=f"{policy.kind} {policy.ref.value}", port=port,
+        out.gather(
+            policy.document, "MP231", document=policy.document, affects=_affects(draft.region, port), explains=_explains(draft.region, port),
+            feature="authorization.operation.paths", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
         )  # fmt: skip
     spoken = policy.protocol.value if policy.protocol is not None else ""
     http = protocols.is_http(spoken)
@@ -337,6 +380,12 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
     for (namespace, selector), policies in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
         draft = Draft(Region(namespace), selector, policies[0].subject.src)
         numbers = [policy.port.value for policy in policies if policy.port is not None and isinstance(policy.port.value, int)]
+        admission = next(
+            (item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace),
+            access.default_admission,
+        )
+        exact = len(numbers) == len(policies) and not selector.expressions and admission.value in (*OPEN, "deny")
+        pods = Affected(namespace, None if selector.everything else str(selector))  # nobody else is meant
         for policy in sorted(policies, key=lambda item: item.ref.value):
             port = policy.port.value if policy.port is not None and isinstance(policy.port.value, int) else None
             base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None and port is not None else NOWHERE)
@@ -353,23 +402,19 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
                 draft.origins.append(policy.document)
             if policy.subject.value.selector.expressions:
                 out.finding(
-                    "MP227", policy.subject, document=policy.document, disposition="dropped", affects=(Affected(namespace),),
+                    "MP227", policy.subject, document=policy.document, disposition="dropped", affects=(pods,),
                     feature="authorization.subject", policy=str(policy.ref.value),
                 )  # fmt: skip
             out.finding(
-                "MP220", *([policy.port] if policy.port is not None and port is None else []), document=policy.document, affects=(Affected(namespace),),
-                disposition="approximated", feature="server.port", policy=str(policy.ref.value), namespace=namespace, selector=str(selector),
-                port=policy.port.value if policy.port is not None else "?",
+                "MP295" if exact else "MP220", *([policy.port] if policy.port is not None and port is None else []), document=policy.document,
+                affects=(pods,), disposition=None if exact else "approximated", feature="server.port", policy=str(policy.ref.value), namespace=namespace,
+                selector=str(selector), port=policy.port.value if policy.port is not None else "?", default=admission.value,
             )  # fmt: skip
         if selector.expressions:
             continue
-        if len(numbers) == len(policies):
-            admission = next(
-                (item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), None
-            )
-            if (admission.value if admission is not None else access.default_admission.value) in OPEN:
-                src = sources(*(policy.port for policy in policies), draft.selector_src)
-                draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
+        if len(numbers) == len(policies) and admission.value in OPEN:
+            src = sources(*(policy.port for policy in policies), draft.selector_src)
+            draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
         draft.label = _unique(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
 
@@ -402,16 +447,18 @@ def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
 
 
 def _left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str) -> None:
-    out.finding(
-        "MP201", rule.sources, document=document, disposition="dropped", affects=_affects(draft.region, port), explains=_explains(draft.region, port),
-        feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}", port=port if port is not None else "any", reason=reason,
+    affects = _affects(draft.region, port) or (
+        Affected(draft.region.namespace, str(draft.selector) if draft.selector.labels else None, port),
+    )
+    out.gather(
+        (document, str(policy.ref.value), reason), "MP201", rule.sources, document=document, disposition="dropped", affects=affects,
+        explains=_explains(draft.region, port), feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}",
+        listed={"port": (port if port is not None else "any",)}, reason=reason,
     )  # fmt: skip
 
 
 def _affects(region: Region, port: int | None) -> tuple[Affected, ...]:
-    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members) or (
-        Affected(region.namespace),
-    )
+    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members)
 
 
 def _explains(region: Region, port: int | None) -> frozenset[tuple[str, str]]:

@@ -36,7 +36,7 @@ class Draft:
 def servers_of(item: Effective) -> dict[int, Policy]:
     """The policy that has each port of a workload."""
     found: dict[int, Policy] = {}
-    for policy in sorted(item.allows, key=lambda one: one.ref.value):
+    for policy in sorted(item.allows, key=lambda one: (one.created, one.ref.value)):
         port = resolve(item.workload, policy.port.value) if policy.port is not None else None
         if port is not None:
             found.setdefault(port, policy)

@@ -6,8 +6,9 @@ from meshport.dialects.istio.drafts import Draft, distinguishing, servers_of
 from meshport.dialects.naming import name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective
+from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.base import Fact, Ref, Selector
+from meshport.ir.base import Fact, Ref, Selector, Src
 from meshport.ir.model import IR
 
 
@@ -56,6 +57,22 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         src = item.admission.src | (
             draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)) | item.workload.src
         )
+        others = [
+            other
+            for other in access.workloads
+            if other.workload.ref.namespace == item.workload.ref.namespace
+            and other.meshed is not False
+            and selector.accepts(other.workload.labels)
+            and (draft is None or all(other is not member for member in draft.region.members))
+            and other is not item
+        ]
+        opened = [port for port in opened if all(port in _open(other, by_draft) for other in others)]
+        if own == "permissive" and any(other.admission.value in demanding for other in others):
+            _together(out, item.admission.src, [item], others)
+            continue
+        looser = [other for other in others if _looser(other, own, demanded, demanding)]
+        if looser:
+            _together(out, src, looser, [item])
         if demanded and item.workload.demanding is not None:
             src |= item.workload.demanding.src
         ref = Ref(item.workload.ref.namespace, name(draft.label if draft is not None else item.workload.ref.name, "mtls"))
@@ -70,6 +87,35 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
     for workload in ir.world.workloads:
         out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
+
+
+def _open(item: Effective, by_draft: dict[int, Draft]) -> set[int]:
+    """The ports of a workload whose policies admit peers without identity."""
+    draft = by_draft.get(id(item.workload))
+    return draft.plaintext if draft is not None else set()
+
+
+def _looser(item: Effective, mode: str, demanded: list[int], demanding: set[str]) -> bool:
+    """Whether a workload admits plaintext where a mode written for others would refuse it."""
+    if item.admission.value in demanding:
+        return False
+    return mode == "strict" or any(port not in _demanded(item) for port in demanded)
+
+
+def _together(out: Output, src: Src, refused: list[Effective], others: list[Effective]) -> None:
+    """Pods that a selector cannot take without those that refuse plaintext: they refuse it as well, for Istio takes the older object of two."""
+    ports = set().union(*(_ports(one) for one in (*refused, *others)))
+    for item in refused:
+        out.finding(
+            "MP294", src, document=item.workload.document, disposition="approximated", feature="transport.mode",
+            affects=(Affected(item.workload.ref.namespace, item.workload.ref.name),), workload=str(item.workload.ref),
+            explains=frozenset((access_subject(item.workload.ref, port), "allow") for port in (*ports, None)),
+            others=", ".join(str(other.workload.ref) for other in others),
+        )  # fmt: skip
+
+
+def _ports(item: Effective) -> set[int]:
+    return {port.number for port in item.workload.ports} | set(servers_of(item)) | set(_demanded(item))
 
 
 def _demanded(item: Effective) -> list[int]:

@@ -52,4 +52,4 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
             known = known.also(frozenset(leaf for _, item in spec.items("portLevelMtls") if not item.get("mode", str) for leaf in item.src))
         if known is None and not ports and (mode is not None or spec):
             ir.losses.append(Loss("MP110", tuple(fact for _, fact in spec.leaves()) or (Fact(None, spec.src),), number))
-        ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number))
+        ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number, root.created()))

@@ -67,7 +67,9 @@ def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
             continue
         for probe in item.workload.probes:
             place = (item.workload.ref.namespace, item.workload.ref.name, probe.port)
-            if probe.kind == "http" and probe.port and place not in written and probe.path in only_by_exemption(item, probe.port, networks):
+            if probe.kind != "http" or not probe.port or not protocols.is_http(protocols.of_port(item.workload, probe.port, ir.world)[0]):
+                continue  # where the proxy sees no requests it knows of no paths
+            if place not in written and probe.path in only_by_exemption(item, probe.port, networks):
                 groups.setdefault((item.workload.ref.namespace, probe.path), []).append((item, probe.port, probe.src))
     for (_, path), found in sorted(groups.items()):
         out.finding(
@@ -307,12 +309,12 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
         for policy in holding
         if policy.port is None and any(on_any_port(rule) or (policy.action.value == "allow" and _ranged(rule)) for rule in policy.rules)
     ]
-    opened = admitted_anywhere(first, context.options.cluster_networks) if first.allows else None
+    opened = admitted_anywhere(first, context.options.cluster_networks) if first.allows or first.denies else None
     if broad and not (opened is not None and opened[2]):
-        context.out.finding(
-            "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
-            feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in broad),
-            ports=", ".join(str(item.port) for item in plans) or "none",
+        named = ", ".join(str(policy.ref.value) for policy in broad)
+        context.out.gather(
+            named, "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
+            feature="authorization.posture", policies=named, listed={"ports": [item.port for item in plans] or ["none"]},
         )  # fmt: skip
         if not plans:
             for policy in broad:
@@ -321,7 +323,7 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                     explains=context.explains(None, "allow"), feature="authorization.rule", policy=str(policy.ref.value), namespace=context.region.namespace,
                     selector=str(policy.subject.value.selector),
                 )  # fmt: skip
-    elif wide := [policy for policy in first.denies if not first.allows and any_port(policy)]:
+    elif not broad and (wide := [policy for policy in first.denies if not first.allows and any_port(policy)]):
         context.out.finding(
             "MP277", document=wide[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
             feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in wide),
@@ -336,9 +338,10 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
             if piece.path is not None
         )
         if partial:
-            context.out.finding(
-                "MP209", document=item.grants[0].document, affects=context.affects(item.port), explains=context.explains(item.port, "allow"),
-                feature="authorization.operation.paths", port=item.port, workloads=", ".join(str(member.workload.ref) for member in context.region.members),
+            context.out.gather(
+                item.grants[0].document, "MP209", document=item.grants[0].document, affects=context.affects(item.port),
+                explains=context.explains(item.port, "allow"), feature="authorization.operation.paths",
+                listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
             )  # fmt: skip
 
 
@@ -389,10 +392,11 @@ def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None
             continue
         subject = policy.subject.value
         out.finding(
-            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject.namespace),),
+            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject),),
             feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
         )  # fmt: skip
 
 
-def _affected(namespace: str) -> Affected:
-    return Affected(namespace or None)
+def _affected(subject: PodSet) -> Affected:
+    """The pods of a policy that the bundle does not show, by what selects them: nobody else is meant."""
+    return Affected(subject.namespace or None, None if subject.selector.everything else str(subject.selector))

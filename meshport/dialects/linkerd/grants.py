@@ -193,9 +193,9 @@ def _denies(context: Context, first: Effective, port: int, http: bool) -> list[P
             except (Unsayable, ValueError):
                 pieces = [Piece(src=rule.sources)]
             if pieces and policy.action.value == "custom":
-                context.out.finding(
-                    "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port),
-                    explains=context.explains(port, "allow", "deny", "default"), policy=str(policy.ref.value), port=port,
+                context.out.gather(
+                    policy.document, "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port),
+                    explains=context.explains(port, "allow", "deny", "default"), policy=str(policy.ref.value), listed={"port": (port,)},
                 )  # fmt: skip
             found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
     return found
@@ -264,14 +264,17 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
     if who.gateways:
         _left_out(context, "MP216", grant, port, piece.src, f"the gateway {label(who.gateways[0])} is not part of Linkerd", "approximated")
     if who.cluster:
-        context.out.finding(
-            "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
-            explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant), port=port,
+        context.out.gather(
+            (grant.document, _label(grant)), "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
+            explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant), listed={"port": (port,)},
         )  # fmt: skip
     if who.listed:
-        context.out.finding(
-            "MP203", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
-            explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), port=port, peers=who.listed, severity="warning",
+        # Of those with an identity only such are refused as the bundle does not show; without a demand for one, plaintext callers are refused as well.
+        severity = "warning" if piece.who.include is None else "info"
+        context.out.gather(
+            (grant.document, _label(grant), who.listed), "MP203", piece.src, document=grant.document, disposition="approximated",
+            affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), listed={"port": (port,)},
+            peers=who.listed, severity=severity,
         )  # fmt: skip
     return who
 
@@ -281,16 +284,18 @@ def _label(grant: Grant) -> str:
 
 
 def _left_out(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped") -> None:
-    context.out.finding(
-        code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
-        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), port=port, reason=reason,
+    context.out.gather(
+        (grant.document, _label(grant), reason), code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
+        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), listed={"port": (port,)},
+        reason=reason,
     )  # fmt: skip
 
 
 def _widened(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str) -> None:
-    context.out.finding(
-        code, src, document=grant.document, disposition="approximated", affects=context.affects(port), effect="widens", severity="error",
-        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), port=port, reason=reason,
+    context.out.gather(
+        (grant.document, _label(grant), reason), code, src, document=grant.document, disposition="approximated", affects=context.affects(port),
+        effect="widens", severity="error", explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule",
+        policy=_label(grant), listed={"port": (port,)}, reason=reason,
     )  # fmt: skip
 
 

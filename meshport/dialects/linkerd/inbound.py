@@ -107,6 +107,7 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
                 bool(entries),
                 frozenset(leaf for entry in entries for leaf in entry.hung),
                 access,
+                created=root.created(),
             )
         )
 
@@ -206,7 +207,7 @@ def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, i
     base = root.ref().src | parent
     hung = parent | root.at("kind").src | root.at("metadata", "namespace").src
     hosts = root.strings("spec", "hostnames")
-    created = str(root.at("metadata", "creationTimestamp").value) if root.at("metadata", "creationTimestamp") else "~"
+    created = root.created()
     out: list[Entry] = []
     for position, rule in enumerate(root.each("spec", "rules")):
         bad = [item for item in rule.each("filters") if item.at("type").value not in _SUPPORTED_FILTERS]

@@ -84,10 +84,12 @@ def _one_by_one(
             if any(len(numbers) > 1 for numbers in found):
                 raise ValueError(reason)
         except ValueError as error:
-            context.out.finding(
-                "MP201", frozenset(leaf for piece in pieces for leaf in piece.src), document=grant.document, disposition="dropped",
-                affects=context.affects(item.port), explains=context.explains(item.port, "allow", "default"), feature="authorization.rule",
-                policy=f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy else "the default", port=item.port, reason=str(error) or reason,
+            named = f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy else "the default"
+            context.out.gather(
+                (grant.document, named, str(error) or reason), "MP201", frozenset(leaf for piece in pieces for leaf in piece.src),
+                document=grant.document, disposition="dropped", affects=context.affects(item.port),
+                explains=context.explains(item.port, "allow", "default"), feature="authorization.rule", policy=named, listed={"port": (item.port,)},
+                reason=str(error) or reason,
             )  # fmt: skip
             continue
         kept.append(number)

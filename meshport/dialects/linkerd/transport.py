@@ -11,13 +11,15 @@ from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens
-from meshport.effective.pieces import Unsayable, of_rule, port_fits
+from meshport.effective.admitted import ruled
+from meshport.effective.pieces import Unsayable, of_rule, port_fits, subtract
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.transport import TransportRule
+from meshport.values.language import LanguageTooLarge
 
 OPEN = "all-unauthenticated"
 STRICT = "all-authenticated"
@@ -65,15 +67,32 @@ def _meshed_pods(access: Access, namespace: str) -> bool:
 
 def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
     """What the allows of a workload admit on a port that nobody names, where that is one of Linkerd's defaults: the default, its leaves, and whether
-    it is all that they admit there. None where it is no default, or where a deny holds on such ports."""
-    if any(any_port(policy) for policy in (*item.denies, *item.customs)):
+    it is all that they admit there. None where it is no default."""
+    if any(any_port(policy) for policy in item.customs):
         return None
+    if any(any_port(policy) for policy in item.denies):
+        return _left(item, networks)
     mode = item.mode(None)
     strict = mode.value == "strict"
     found = _admitted(item, networks, strict)
     if found is not None and found[0] != (_admitted(item, networks, not strict) or ("",))[0]:
         return found[0], found[1] | mode.src, found[2]
     return found
+
+
+def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
+    """The same where denies hold on such ports: the default whose callers get through whatever they send, be it HTTP or not."""
+    strict = item.mode(None).value == "strict"
+    try:
+        sides = [ruled(item, None, http, networks) for http in (True, False)]
+        for value in (STRICT, "cluster-authenticated") if strict else (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
+            told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)
+            if not any(subtract(told, side) for side in sides):
+                src = sources(item.mode(None), *(policy.sources for policy in (*item.allows, *item.denies)))
+                return value, src, not any(subtract(side, told) for side in sides)
+    except (Unsayable, LanguageTooLarge, ValueError):
+        pass
+    return None
 
 
 def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple[str, Src, bool] | None:
@@ -110,7 +129,8 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
         return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in broad)))
     open_denies = [policy for policy in (*item.denies, *item.customs) if any_port(policy)]
     if open_denies:
-        return "deny", sources(*(_posture(policy) for policy in open_denies))
+        opened = admitted_anywhere(item, networks)
+        return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in open_denies)))
     mode = item.mode(None)
     if mode.value == "strict":
         return STRICT, mode.src
@@ -151,7 +171,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
             policies=", ".join(str(item.ref.value) for item in everywhere),
         )
         return "deny", src
-    rules = sorted((rule for rule in ir.transport if rule.level == "mesh" and rule.mode is not None), key=lambda item: item.ref.value)
+    rules = sorted((rule for rule in ir.transport if rule.level == "mesh" and rule.mode is not None), key=lambda item: item.order)
     if rules and rules[0].mode is not None and rules[0].mode.value == "strict":
         src = sources(rules[0].mode, rules[0].subject)
         out.install(CHART, "proxy.defaultInboundPolicy", STRICT, src)
@@ -198,7 +218,7 @@ def _unseen(name: str, value: str, access: Access, out: Output) -> None:
         if value == OPEN or all(fact.value == inherited for fact in _modes(rule)):
             continue
         out.finding(
-            "MP106", rule.subject, *_modes(rule), document=rule.document, disposition="approximated", affects=(Affected(name),),
+            "MP106", rule.subject, *_modes(rule), document=rule.document, disposition="approximated", affects=(Affected(name, str(rule.subject.value.selector)),),
             feature="transport.mode", policy=str(rule.ref.value), selector=str(rule.subject.value.selector), namespace=name,
             outcome="the default of the namespace refuses plaintext for every pod without one of its own"
             if refused else "plaintext stays refused there",
