@@ -138,9 +138,9 @@ def probe_paths(bundle: Iterable[Obj]) -> dict[tuple[str, str], set[tuple[int, s
 
 
 def dotted(path: str) -> bool:
-    """Whether a raw path has dot segments: Istio resolves them before it decides, Linkerd takes the path as it came."""
-    bare = path.partition("?")[0].replace("%2e", ".").replace("%2E", ".")
-    return any(segment in (".", "..") for segment in bare.split("/"))
+    """Whether a raw path has dot segments or backslashes: Istio resolves them before it decides, Linkerd takes the path as it came."""
+    bare = path.partition("?")[0].replace("\\", "/").replace("%2e", ".").replace("%2E", ".")
+    return "\\" in path.partition("?")[0] or any(segment in (".", "..") for segment in bare.split("/"))
 
 
 def owners(result: Result, request: Obj) -> list[Any]:

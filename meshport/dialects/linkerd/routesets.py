@@ -19,6 +19,7 @@ from meshport.values.language import Language
 from meshport.values.paths import DOT_FREE, raw_allow
 
 MOST_SETS = 64
+MOST_CUTS = 400  # each makes the paths that are left harder to tell
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
 RULES, MATCHES = 16, 8
 
@@ -38,6 +39,7 @@ class RouteSet:
 def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
     """The requests of all items, each with every grant that takes it. Raises TooMany."""
     sets: list[RouteSet] = []
+    cuts = 0
     for grant, piece in items:
         request = _plain(piece)
         rest = [request]
@@ -47,6 +49,9 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
             if both is None or known.grants == {grant}:
                 after.append(known)
                 continue
+            cuts += len(rest) + 1
+            if cuts > MOST_CUTS:
+                raise TooMany
             if grant in known.grants:  # of what both take the others of `known` are admitted too
                 after += [known, RouteSet(both, known.grants)]
                 rest = [left for one in rest for left in _without(one, known.request, both)]
