@@ -15,6 +15,7 @@ from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, in_order
+from meshport.dialects.gateway_api.routes import may_refer
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
 from meshport.dialects.losses import report
@@ -640,17 +641,11 @@ def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
 
 def _may_refer(out: Output, route: Obj, ref: Ref) -> bool:
     """Whether a ReferenceGrant of the input lets routes of that namespace send to a Service."""
-    for document in out.bundle.documents:
-        spec = document.value.get("spec") if document.kind == "ReferenceGrant" and document.namespace == ref.namespace else None
-        if not isinstance(spec, dict):
-            continue
-        senders = [item for item in spec.get("from") or () if isinstance(item, dict)]
-        targets = [item for item in spec.get("to") or () if isinstance(item, dict) and item.get("kind") == "Service"]
-        if any(item.get("kind") == route.kind and item.get("namespace") == route.ref.namespace for item in senders) and any(
-            item.get("name") in (None, ref.name) for item in targets
-        ):
-            return True
-    return False
+    return any(
+        may_refer(document.value.get("spec") or {}, route.kind, route.ref.namespace, ref.name)
+        for document in out.bundle.documents
+        if document.kind == "ReferenceGrant" and document.namespace == ref.namespace
+    )
 
 
 def _numbered(base: str, runs: int) -> list[str]:

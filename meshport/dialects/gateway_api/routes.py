@@ -252,7 +252,7 @@ def _rule(
 ) -> RouteRule:
     name, route = place.text("name"), ref.value
     backends = place.each("backendRefs")
-    answer = _nobody(place, family)
+    answer = _nobody(place, family) or _refused(place, kind, route.namespace, family)
     if answer is not None:
         listed = frozenset().union(*(item.src for item in backends))
         silenced.append(("with no weight above zero the answer is 500, and nothing is sent to a backend", listed - gather(answer)))
@@ -299,6 +299,32 @@ def _nobody(place: Cursor, family: str) -> Filter | None:
         return None
     src = frozenset().union(*(weight.src for weight in weights if weight is not None)) or place.src
     return Filter("direct-response", (("status", Fact(500, src, "routing.weight" if weights else "routing.destination")),))
+
+
+def _refused(place: Cursor, kind: str, namespace: str, family: str) -> Filter | None:
+    """The answer 500 of a rule none of whose backends may be referred to: in another namespace, whose ReferenceGrants are there and speak of others."""
+    src = NOWHERE
+    for item in place.each("backendRefs") if family != "linkerd" else ():
+        there, name = item.text("namespace"), item.text("name")
+        if there is None or name is None or there.value == namespace:
+            return None
+        grants = [
+            document.value.get("spec") or {}
+            for document in place.bound.bundle.documents
+            if document.kind == "ReferenceGrant" and document.namespace == there.value
+        ]
+        if not grants or any(may_refer(grant, kind, namespace, name.value) for grant in grants):
+            return None
+        src |= gather(there, name)
+    return Filter("direct-response", (("status", Fact(500, src, "routing.destination")),)) if src else None
+
+
+def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
+    """Whether the spec of a ReferenceGrant lets routes of a kind and namespace send to a Service."""
+    senders, targets = ([one for one in grant.get(key) or () if isinstance(one, dict)] for key in ("from", "to"))
+    return any((one.get("kind"), one.get("namespace")) == (kind, namespace) for one in senders) and any(
+        one.get("kind") == "Service" and one.get("name") in (None, service) for one in targets
+    )
 
 
 def _since(version: str, wanted: tuple[int, int]) -> bool:
