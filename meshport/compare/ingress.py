@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from meshport.compare import routing
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Listener
 from meshport.ir.routing import ServiceRoutes, ingress_subject, outer_gateways
 
 SERVING = ("istio", "cilium", "gateway-api")
@@ -29,13 +29,18 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     return out
 
 
-def at_gateways(ir: IR) -> Iterator[tuple[str, str, ServiceRoutes]]:
-    """(subject, host, rules) for each host at each Gateway; the rules of several objects are one list."""
+def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str, str, ServiceRoutes]]:
+    """(subject, host, rules) for each host at each Gateway; the rules of several objects are one list. With a listener those alone that hang on it, for the
+    hosts that both name."""
     found: dict[tuple[str, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.kind, item.ref.value)):
         if routes.problem or routes.protocol in ("tls", "tcp") or _of_a_listener(routes):
             continue
+        if listener is not None and routes.sections and (listener.name is None or listener.name.value not in routes.sections):
+            continue
         hosts = [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
+        if listener is not None and listener.hosts:
+            hosts = [both for host in hosts if (both := narrower(listener.hosts[0].value, host)) is not None]
         for gateway in outer_gateways(routes):
             for host in hosts:
                 key = (ingress_subject(gateway), host)
@@ -44,6 +49,20 @@ def at_gateways(ir: IR) -> Iterator[tuple[str, str, ServiceRoutes]]:
                 found[key] = mine if known is None else replace(known, rules=known.rules + mine.rules)
     for (subject, host), routes in sorted(found.items(), key=lambda item: item[0]):
         yield subject, host, routes
+
+
+def fits(pattern: str, host: str) -> bool:
+    """Whether a host of a route or listener is for the host of a request; a wildcard stands for one label or more."""
+    pattern, host = pattern.lower(), host.lower()
+    return pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) > len(pattern) - 1)
+
+
+def narrower(one: str, other: str) -> str | None:
+    """The hosts that two patterns share; None where there are none."""
+    for inner, outer in ((one, other), (other, one)):
+        if outer == "*" or fits(outer, inner):
+            return inner
+    return None
 
 
 def _of_a_listener(routes: ServiceRoutes) -> bool:

@@ -76,7 +76,7 @@ def _over_ports(world: World, out: dict[str, dict[str, Any]]) -> None:
             found = [out.get(f"{subject} port {port}") for port in ports]
             if found and found[0] is not None and subject not in out and all(one == found[0] for one in found):
                 out[subject] = found[0]
-                for port in ports:
+                for port in dict.fromkeys(ports):
                     del out[f"{subject} port {port}"]
 
 

@@ -123,6 +123,7 @@ class ServiceRoutes:
     consumer: Fact[str] | None = None  # only for clients of this namespace
     gateways: tuple[Fact[str], ...] = ()
     hostnames: tuple[Fact[str], ...] = ()  # of requests from outside, where the object lists them beside its gateways
+    sections: tuple[str, ...] = ()  # the listeners by name, where only some of the gateways' are meant
     protocol: str = "http"  # http, grpc, tls or tcp
     family: str = ""  # how the source ranks: a dialect's name
     exports: tuple[Fact[str], ...] = ()  # namespaces whose clients see it, where the source limits that

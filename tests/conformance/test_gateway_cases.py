@@ -23,8 +23,6 @@ ORACLES = Path(__file__).resolve().parents[2].parent / "shared" / "oracles"
 FIXTURES = ORACLES / "fixtures" / "gateway-api" / "conformance"
 NOT_OURS = {
     "httproute-https-listener-detect-misdirected-requests": "the connection's certificate decides, and no route",
-    "httproute-hostname-intersection": "the listener's hostname narrows the route's, and listeners are no part of a request",
-    "httproute-listener-hostname-matching": "the listener decides by its hostname",
     "httproute-listener-port-matching": "the listener decides by its port",
     "gateway-with-attached-routes": "status alone",
     "httproute-cors": "what an implementation answers to a preflight request",

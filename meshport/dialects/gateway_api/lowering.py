@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
@@ -541,7 +542,7 @@ class RouteLowering(ABC):
                 wanted.append((host.value, host.src))
         for ref, because in wanted:
             if ref.namespace != obj.ref.namespace and not _may_refer(self.out, obj, ref):
-                place = Ref(ref.namespace, naming.name("routes", "of", obj.ref.namespace))
+                place = Ref(ref.namespace, naming.unique(obj.ref.name, partial(_others_grant, self.out, obj, ref.namespace)))
                 grant = self.out.object(
                     f"{GATEWAY}/v1beta1", "ReferenceGrant", place, owner=self.routes.document, group=f"service {ref.name}", rank=29,
                     because=because,
@@ -637,6 +638,15 @@ def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
                 out, fact, "MP323", routes.document, affects, frozenset(),
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
             )  # fmt: skip
+
+
+def _others_grant(out: Output, route: Obj, namespace: str, name: str) -> bool:
+    """Whether a ReferenceGrant of this name is the input's, or one for routes of another namespace."""
+    made = out.objects.get((GATEWAY, "ReferenceGrant", Ref(namespace, name)))
+    senders = made.value.get("spec", {}).get("from", []) if made is not None else []
+    return out.bundle_object(GATEWAY, "ReferenceGrant", Ref(namespace, name)) is not None or any(
+        item["namespace"] != route.ref.namespace for item in senders
+    )
 
 
 def _may_refer(out: Output, route: Obj, ref: Ref) -> bool:

@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
-from meshport.ir.model import Gateway
+from meshport.ir.model import Gateway, Listener
 from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 
@@ -75,7 +75,13 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
         selector = root.at("spec", "selector")
         shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
         name = Fact(shown, selector.src, "gateway.selector")
-    return Gateway(named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
+    found = Gateway(named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
+    found.listeners = tuple(
+        Listener(item.text("name"), number, protocol, (host,) if (host := item.text("hostname")) is not None else ())
+        for item in root.each("spec", "listeners")
+        if (number := item.number_at("port")) is not None and (protocol := item.text("protocol")) is not None
+    )
+    return found
 
 
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
@@ -203,6 +209,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and wanted != namespace else None,
                 gateways=gateways,
                 hostnames=tuple(spec.strings("hostnames")) if gateways else (),
+                sections=(section.value,) if gateways and (section := parent.text("sectionName")) is not None else (),
                 protocol="grpc" if kind == "GRPCRoute" else "http",
                 family=family,
                 problem=problem,
