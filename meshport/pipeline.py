@@ -97,7 +97,7 @@ def convert(
     keeper = keeper if governs(target) else None
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
     if keeper is None and source is not target and governs(target):
-        leaving(have.egress, out)
+        leaving(have, out)
     for fact in have.idle:
         out.ignore(fact.value, fact)
     places = misfits(out, options)

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.base import Fact, Src
+from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.model import IR
 from meshport.mapping.table import Binding
 
@@ -57,6 +57,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         else:
             out.imply("the namespace says the same", workload.meshed)
     services(ir, out)
+    defaults(ir, out)
     for name, src in sorted(unseen(ir).items()):
         out.command(enrolment.command.format(namespace=name), src)
         out.finding(
@@ -92,6 +93,24 @@ def services(ir: IR, out: Output) -> None:
             obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
             for key in marks:
                 obj.drop(("metadata", "labels", key), _leaf(out, service.document, ("metadata", "labels", key)))
+
+
+def defaults(ir: IR, out: Output) -> None:
+    """Take the source's default policies off namespaces and pods: in a cluster that has its proxies again they would hold again, beside what was written."""
+    places: list[tuple[int, str, int, tuple[str, ...]]] = [
+        (namespace.document, "", STAGE_NAMESPACES, ("metadata",)) for _, namespace in sorted(ir.world.namespaces.items())
+    ]
+    places += [
+        (workload.document, f"workload {workload.ref.name}", STAGE_WORKLOADS, (*workload.template, "metadata"))
+        for workload in ir.world.workloads
+    ]
+    for number, group, rank, holder in places:
+        found: Any = out.bundle.documents[number].value
+        for step in (*holder, "annotations"):
+            found = found.get(step) if isinstance(found, dict) else None
+        for key in list(found) if isinstance(found, dict) else ():
+            if (binding := mark(out, "annotations", key)) is not None and binding.feature == "inbound.default-policy":
+                out.change(number, group=group, rank=rank).drop((*holder, "annotations", key), NOWHERE)
 
 
 def unseen(ir: IR) -> dict[str, Src]:
