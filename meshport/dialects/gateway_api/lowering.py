@@ -398,8 +398,13 @@ class RouteLowering(ABC):
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
         before = len(self.out.objects)
+        chosen, ranked = set[int](), set[int]()
         for port in ports:
-            self._port(api, rules, port, len(ports) > 1)
+            here, reached = self._port(api, rules, port, len(ports) > 1)
+            chosen |= here
+            ranked |= reached
+        for number in sorted(chosen - ranked):
+            self.out.ignore("no request reaches this rule: on each port an earlier one takes every request", gather(rules[number]))
         if len(self.out.objects) == before:
             self._unwritten()
         if any(not _said(self.routes, rule) and not rule.answers for rule in rules):
@@ -416,16 +421,20 @@ class RouteLowering(ABC):
                 finding.leaves = tuple(sorted({*finding.leaves, *gather(self.routes.service, self.routes.host, self.routes.port)}))
                 return
 
-    def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> None:
+    def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> tuple[set[int], set[int]]:
+        """Write the rules of one port. The numbers of the rules that are for it, and of those that requests come to."""
         chosen: list[tuple[RouteRule, list[Target]]] = []
-        for rule in rules:
+        kept: list[int] = []
+        for number, rule in enumerate(rules):
             matches = [replace(match, port=None) for match in rule.matches if match.port is None or match.port.value == port]
             if rule.matches and not matches:
                 continue
             targets = self._targets(rule, port)
             if targets is not None:
                 chosen.append((replace(rule, matches=tuple(matches)), targets))
+                kept.append(number)
         matches_of = self.ranked([rule for rule, _ in chosen])
+        reached = {number for number, matches in zip(kept, matches_of, strict=True) if matches}
         entries = [
             part
             for (rule, targets), matches in zip(chosen, matches_of, strict=True)
@@ -434,7 +443,7 @@ class RouteLowering(ABC):
         ]
         if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
             self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
-            return
+            return set(kept), reached
         runs: list[list[Entry]] = []
         for entry in entries:
             alike = bool(runs) and self.annotations(runs[-1][-1][0]) == self.annotations(entry[0]) and len(runs[-1]) < MAX_RULES
@@ -445,6 +454,7 @@ class RouteLowering(ABC):
         base = self._name(several, port, len(runs))
         for name, run in zip(_numbered(base, len(runs)), runs, strict=True):
             self._object(api, name, port, run)
+        return set(kept), reached
 
     def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
         if rule.filter("direct-response") is not None:

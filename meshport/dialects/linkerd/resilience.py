@@ -145,6 +145,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     annotated = False
     if policy.subset or policy.port is not None:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
+        if policy.port is not None:  # the one breaker that there is holds on this port too
+            every |= {(f"breaker of Service {ref}", aspect) for ref in targets for aspect in ("consecutive", "penalty", "max_penalty")}
         out.finding(
             "MP504", breaker.consecutive, breaker.penalty, policy.port, document=document, disposition="dropped", affects=affects,
             explains=every, subject=policy.subject_name, where=where,

@@ -1,0 +1,151 @@
+"""There and back again: a bundle converted to another mesh, and the cluster that this makes converted back, do what the bundle did.
+
+Where nothing above an info was said on either way, the meaning is the first one; elsewhere each difference is one that a finding answers for.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from judge.generate import random_istio_bundle, random_linkerd_bundle
+from judge.generate_cilium import random_cilium_bundle
+from scenarios.common import afterwards
+
+import meshport
+from meshport.documents import dump, load_objects
+from meshport.pipeline import Result
+
+from .changing import Source, sources
+from .common_ground import bundle
+
+Obj = dict[str, Any]
+MESHES = ("istio", "linkerd", "cilium", "gateway-api", "ambient")
+PAIRS = [(a, b) for a in MESHES[:4] for b in MESHES if a != b and (a, b) != ("gateway-api", "ambient")]
+SAYS_ALWAYS = {
+    ("istio", "cilium"),
+    ("linkerd", "cilium"),
+    ("cilium", "istio"),
+    ("cilium", "linkerd"),
+    ("cilium", "ambient"),
+    ("istio", "ambient"),
+}
+"""Ways on which something is lost whatever the bundle: workload mTLS, the protocols beside TCP, the callers that go past a waypoint."""
+RANDOM: dict[str, Any] = {"istio": random_istio_bundle, "linkerd": random_linkerd_bundle, "cilium": random_cilium_bundle}
+SOURCES = [source for source in sources() if " to " not in source.name and source.mesh != "smi"]
+ALL = bool(os.environ.get("ROUND_TRIPS"))  # every bundle by way of every mesh: some minutes
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Both conversions, and what is different at the end."""
+
+    there: Result
+    back: Result
+    differences: list[meshport.Change]
+    verdict: str
+
+    @property
+    def loud(self) -> list[str]:
+        return sorted(
+            {f"{item.code} {item.message}" for one in (self.there, self.back) for item in one.findings if item.severity != "info"}
+        )
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The differences that no finding of either conversion answers for."""
+        said = {pair for one in (self.there, self.back) for item in one.findings for pair in item.explains}
+        found = []
+        for change in self.differences:
+            subjects = (change.subject, change.subject.partition(" port ")[0])
+            if not any((subject, aspect) in said for subject in subjects for aspect in (change.aspect, "*")):
+                found.append(f"{change.change} {change.subject} {change.path}: {change.before} -> {change.after}")
+        return found
+
+
+def trip(objects: list[Obj], mesh: str, other: str) -> Trip:
+    there = _convert(objects, mesh, other)
+    middle = afterwards([item for item in objects if "metadata" in item], there)
+    back = _convert(middle, "istio" if other == "ambient" else other, mesh)
+    first, last = load_objects(objects), load_objects(afterwards(middle, back))
+    found = meshport.diff(first, last, old_mesh=mesh, new_mesh=mesh)
+    if other == "cilium":
+        found = [change for change in found if not _of_sidecars_alone(change)]
+    return Trip(there, back, found, meshport.verify(first, last, old_mesh=mesh, new_mesh=mesh).verdict)
+
+
+def _convert(objects: list[Obj], source: str, target: str) -> Result:
+    choices: Obj = {"data_plane": "ambient"} if target == "ambient" else {}
+    if source == "cilium" and target != "gateway-api":
+        choices["keep_network_policy"] = False
+    return meshport.convert(
+        load_objects(objects), source=source, target="istio" if target == "ambient" else target, verify=False, **choices
+    )
+
+
+def _of_sidecars_alone(change: meshport.Change) -> bool:
+    """Whether a difference is about what Cilium has no place for, so that it cannot remember it: who has a sidecar, its size, and what it encrypts."""
+    return change.subject.startswith(("mesh membership of", "proxy of")) or change.aspect == "tls.mode"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("mesh", "other"), PAIRS, ids=[f"{a}-by-{b}" for a, b in PAIRS])
+def test_what_both_meshes_have_comes_back(mesh: str, other: str, seed: int) -> None:
+    made = trip(bundle(mesh, other, seed), mesh, other)
+    assert made.unanswered == []
+    if (mesh, other) not in SAYS_ALWAYS:
+        assert made.loud == []
+    if not made.loud:
+        assert made.differences == []
+        assert made.verdict == "equivalent"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("mesh", "other"), [pair for pair in PAIRS if pair[0] in RANDOM], ids=lambda value: str(value))
+def test_random_policies_come_back_or_their_loss_is_said(mesh: str, other: str, seed: int) -> None:
+    made = trip(RANDOM[mesh](seed), mesh, other)
+    assert made.unanswered == []
+    if not made.loud:
+        assert made.differences == []
+        assert made.verdict in ("equivalent", "inconclusive")  # policies for pods that the bundle does not show
+
+
+def _ways() -> list[tuple[Source, str]]:
+    """Each bundle by way of one mesh, each mesh in turn; with ROUND_TRIPS set, by way of all."""
+    found = []
+    for number, source in enumerate(SOURCES):
+        others = [other for other in MESHES if other != source.mesh]
+        found += [(source, other) for other in (others if ALL else [others[number % len(others)]])]
+    return found
+
+
+@pytest.mark.parametrize(("source", "other"), _ways(), ids=[f"{source.name}-by-{other}" for source, other in _ways()])
+def test_known_bundles_come_back_or_their_loss_is_said(source: Source, other: str) -> None:
+    made = trip(source.objects, source.mesh, other)
+    assert made.unanswered == []
+    defects = {item.code for one in (made.there, made.back) for item in one.findings} & {"MP900", "MP901", "MP904"}
+    assert defects == set()
+    if not made.loud:
+        assert made.differences == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mesh", MESHES[:4])
+def test_modernising_twice_is_modernising_once(mesh: str, seed: int) -> None:
+    objects = bundle(mesh, "linkerd" if mesh == "istio" else "istio", seed)
+    once = afterwards(objects, _convert(objects, mesh, mesh))
+    again = _convert(once, mesh, mesh)
+    assert [dump([item.object]) for item in again.manifests] == []
+    assert again.removals == []
+
+
+@pytest.mark.parametrize(("mesh", "other"), PAIRS, ids=[f"{a}-to-{b}" for a, b in PAIRS])
+def test_output_needs_no_modernising(mesh: str, other: str) -> None:
+    objects = bundle(mesh, other, 7)
+    target = "istio" if other == "ambient" else other
+    after = afterwards(objects, _convert(objects, mesh, other))
+    again = _convert(after, target, other)
+    assert [dump([item.object]) for item in again.manifests] == []
+    assert again.removals == []
