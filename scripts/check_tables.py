@@ -6,6 +6,7 @@
 * every feature of a binding has a support row, and every row a complete cell for each of the four targets;
 * every code of a cell has a page in ``mappings/codes*.yaml``, and every page of ``codes-features.yaml`` is used;
 * ranges of `since` and `until` follow on each other without a gap;
+* every kind of the meshes' references has a binding file, with every version that some release serves;
 * every leaf of the CRDs (Istio 1.24 to 1.31, Linkerd, Cilium, Gateway API in both channels) has a binding row.
 """
 
@@ -33,6 +34,30 @@ ROW = {"feature", "inbound", "irrelevant", "type", "values", "by_value", "irrele
 PAGE = ("title", "severity", "meaning", "cause", "remedy", "example")
 FOLDERS = {"linkerd.io": "linkerd", "policy.linkerd.io": "linkerd", "workload.linkerd.io": "linkerd",
            "multicluster.linkerd.io": "linkerd", "split.smi-spec.io": "smi"}  # fmt: skip
+KINDS = """
+networking.istio.io: VirtualService v1 v1beta1 v1alpha3, DestinationRule v1 v1beta1 v1alpha3, Gateway v1 v1beta1 v1alpha3, ServiceEntry v1 v1beta1 v1alpha3,
+  Sidecar v1 v1beta1 v1alpha3, WorkloadEntry v1 v1beta1 v1alpha3, WorkloadGroup v1 v1beta1 v1alpha3, EnvoyFilter v1alpha3, ProxyConfig v1beta1
+security.istio.io: PeerAuthentication v1 v1beta1, RequestAuthentication v1 v1beta1, AuthorizationPolicy v1 v1beta1
+telemetry.istio.io: Telemetry v1 v1alpha1
+extensions.istio.io: WasmPlugin v1alpha1, TrafficExtension v1alpha1
+linkerd.io: ServiceProfile v1alpha2 v1alpha1
+policy.linkerd.io: Server v1beta3 v1beta2 v1beta1 v1alpha1, ServerAuthorization v1beta1 v1alpha1, AuthorizationPolicy v1alpha1, MeshTLSAuthentication v1alpha1,
+  NetworkAuthentication v1alpha1, HTTPRoute v1beta3 v1beta2 v1beta1 v1alpha1, HTTPLocalRateLimitPolicy v1alpha1, EgressNetwork v1alpha1
+workload.linkerd.io: ExternalWorkload v1beta1 v1alpha1
+multicluster.linkerd.io: Link v1alpha3 v1alpha2 v1alpha1
+split.smi-spec.io: TrafficSplit v1alpha4 v1alpha3 v1alpha2 v1alpha1
+access.smi-spec.io: TrafficTarget v1alpha3 v1alpha2
+specs.smi-spec.io: HTTPRouteGroup v1alpha4 v1alpha3, TCPRoute v1alpha4 v1alpha3, UDPRoute v1alpha4
+cilium.io: CiliumNetworkPolicy v2, CiliumClusterwideNetworkPolicy v2, CiliumCIDRGroup v2 v2alpha1, CiliumEnvoyConfig v2, CiliumClusterwideEnvoyConfig v2,
+  CiliumLocalRedirectPolicy v2, CiliumEgressGatewayPolicy v2, CiliumGatewayClassConfig v2alpha1, CiliumEndpoint v2, CiliumEndpointSlice v2alpha1, CiliumIdentity v2,
+  CiliumNode v2, CiliumNodeConfig v2 v2alpha1, CiliumLoadBalancerIPPool v2 v2alpha1, CiliumL2AnnouncementPolicy v2alpha1, CiliumBGPClusterConfig,
+  CiliumBGPPeerConfig, CiliumBGPAdvertisement, CiliumBGPNodeConfig, CiliumBGPNodeConfigOverride, CiliumBGPPeeringPolicy v2alpha1, CiliumPodIPPool v2alpha1,
+  CiliumExternalWorkload v2, CiliumDatapathPlugin v2alpha1, CiliumVTEPConfig, CiliumNetworkDriverClusterConfig v2alpha1, CiliumNetworkDriverNodeConfig v2alpha1
+gateway.networking.k8s.io: GatewayClass v1 v1beta1, Gateway v1 v1beta1, HTTPRoute v1 v1beta1, GRPCRoute v1 v1alpha2, TLSRoute v1 v1alpha3 v1alpha2,
+  TCPRoute v1 v1alpha2, UDPRoute v1 v1alpha2, BackendTLSPolicy v1 v1alpha3 v1alpha2, ReferenceGrant v1 v1beta1, BackendLBPolicy v1alpha2, ListenerSet v1
+gateway.networking.x-k8s.io: XBackendTrafficPolicy v1alpha1, XListenerSet v1alpha1, XMesh v1alpha1, XBackend v1alpha1
+"""
+"""The kinds that the references of the meshes name, with the versions that some release serves; of some there is no CRD at hand."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -43,7 +68,7 @@ def main() -> int:
 
     bindings = {path: read(path) for path in sorted((MAPPINGS / "bindings").rglob("*.yaml"))}
     support = {path: read(path) for path in sorted((MAPPINGS / "support").glob("*.yaml"))}
-    faults = [*binding_faults(bindings), *support_faults(support), *code_faults(support)]
+    faults = [*binding_faults(bindings), *kind_faults(bindings), *support_faults(support), *code_faults(support)]
     features = {name for rows in support.values() for name in rows.get("features", {})}
     for path, used in ((p, n) for p, rows in bindings.items() for n in sorted(named(rows))):
         if used not in features:
@@ -108,6 +133,20 @@ def binding_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
                 for value in row.get(member) or {}:
                     if values and str(value) not in values:
                         faults.append(f"{place}: {member} names {value}, which is not a value")
+    return faults
+
+
+def kind_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
+    """Kinds and versions of the references that no binding file has."""
+    tables = {(rows["group"], rows["kind"]): rows for rows in bindings.values() if rows.get("group")}
+    faults = []
+    for group, listed in re.findall(r"^(\S+): ((?:.|\n {2})*)", KINDS, re.MULTILINE):
+        for kind, *versions in (entry.split() for entry in listed.split(",")):
+            table = tables.get((group, kind))
+            if table is None:
+                faults.append(f"{group}/{kind} has no binding file")
+                continue
+            faults += [f"{group}/{kind}: version {version} is not listed" for version in versions if version not in table["versions"]]
     return faults
 
 

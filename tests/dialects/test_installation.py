@@ -93,3 +93,164 @@ def test_values_of_another_chart_are_skipped_and_said(text: str) -> None:
     bundle = meshport.load_text(text)
     assert not bundle.documents
     assert [problem.code for problem in bundle.problems] == ["MP002"]
+
+
+MESH = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n"
+OPERATOR = """
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: istio}
+spec: {meshConfig: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}
+"""
+CONFIG_MAP = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio-canary, namespace: istio-system}
+data:
+  mesh: |
+    outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+    enableAutoMtls: true
+"""
+PILOT = "meshConfig: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\npilot: {env: {PILOT_ENABLE_AMBIENT: 'true'}}\n"
+ARGO_TEXT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: istiod}
+spec:
+  source:
+    chart: istiod
+    helm: {values: "meshConfig: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"}
+"""
+ARGO_PARAMETERS = """
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: istiod}
+spec: {sources: [{chart: istiod, helm: {parameters: [{name: meshConfig.outboundTrafficPolicy.mode, value: REGISTRY_ONLY}]}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [OPERATOR, CONFIG_MAP, PILOT, ARGO_TEXT, ARGO_PARAMETERS],
+    ids=["IstioOperator", "ConfigMap", "values", "Argo values", "Argo parameters"],
+)
+def test_what_leaves_the_mesh_wherever_it_is_said(settings: str) -> None:
+    result = convert(settings + WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}"), "istio", "linkerd")
+    (network,) = [item.object for item in result.manifests if item.object["kind"] == "EgressNetwork"]
+    assert (network["metadata"]["namespace"], network["spec"]) == ("shop", {"trafficPolicy": "Deny"})
+    fates = {line.disposition for line in result.ledger if "REGISTRY_ONLY" in str(line.value)}
+    assert fates == {"translated"}
+
+
+def test_a_sidecar_says_more_than_the_mesh_and_less_where_it_is_silent() -> None:
+    """A Sidecar without outboundTrafficPolicy leaves that to the mesh; one with it goes before."""
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    silent = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: shop}\nspec: {egress: [{hosts: ['*/*']}]}\n"
+    closed = convert(OPERATOR + world + silent, "istio", "linkerd")
+    assert [item.object["spec"] for item in closed.manifests if item.object["kind"] == "EgressNetwork"] == [{"trafficPolicy": "Deny"}]
+    opened = convert(OPERATOR + world + silent.replace("spec: {", "spec: {outboundTrafficPolicy: {mode: ALLOW_ANY}, "), "istio", "linkerd")
+    assert {"trafficPolicy": "Deny"} not in [item.object["spec"] for item in opened.manifests if item.object["kind"] == "EgressNetwork"]
+
+
+PRINCIPAL = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: users, namespace: shop}
+spec: {selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [DOMAIN/ns/shop/sa/web]}}]}]}
+"""
+
+
+@pytest.mark.parametrize(("domain", "known"), [("corp", True), ("old", True), ("cluster.local", True), ("other", False)])
+def test_identities_of_the_trust_domain_and_its_aliases(domain: str, known: bool) -> None:
+    config = "meshConfig: {trustDomain: corp, trustDomainAliases: [old]}\npilot: {replicaCount: 1}\n"
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    result = convert(config + world + PRINCIPAL.replace("DOMAIN", domain), "istio", "linkerd")
+    grants = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    accounts = [ref["name"] for item in grants for ref in item["spec"]["requiredAuthenticationRefs"] if ref["kind"] == "ServiceAccount"]
+    assert ("web" in accounts) is known
+    assert result.install["helm_values"]["linkerd-control-plane"]["identityTrustDomain"] == "corp"
+
+
+def test_routes_of_a_mesh_that_retries_nothing_by_itself() -> None:
+    route = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: users, namespace: shop}\nspec: {hosts: [users], http: [{timeout: 5s, route: [{destination: {host: users}}]}]}\n"
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: users, namespace: shop}\nspec: {selector: {app: users}, ports: [{port: 80, name: http}]}\n"
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}") + service + route
+    config = "meshConfig: {defaultHttpRetryPolicy: {attempts: ATTEMPTS}}\npilot: {replicaCount: 1}\n"
+    assert [item.code for item in convert(world, "istio", "linkerd").findings if item.code == "MP401"] == ["MP401"]
+    none = convert(config.replace("ATTEMPTS", "0") + world, "istio", "linkerd")
+    assert not [item for item in none.findings if item.code == "MP401"]
+    four = convert(config.replace("ATTEMPTS", "4, retryOn: 5xx") + world, "istio", "linkerd")
+    (written,) = [item.object for item in four.manifests if item.object["kind"] == "HTTPRoute"]
+    assert written["metadata"]["annotations"]["retry.linkerd.io/limit"] == "4"
+
+
+def test_ports_that_pass_every_proxy() -> None:
+    linkerd = "proxyInit: {ignoreInboundPorts: '9090'}\nidentityTrustDomain: cluster.local\n"
+    world = WORLD.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    (pod,) = [item.object for item in convert(linkerd + world, "linkerd", "istio").manifests if item.object["kind"] == "Deployment"]
+    assert pod["spec"]["template"]["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] == "9090"
+    istio = "global: {proxy: {excludeInboundPorts: '9090'}}\npilot: {replicaCount: 1}\n"
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    (pod,) = [item.object for item in convert(istio + world, "istio", "linkerd").manifests if item.object["kind"] == "Deployment"]
+    assert pod["spec"]["template"]["metadata"]["annotations"]["config.linkerd.io/skip-inbound-ports"] == "9090"
+
+
+def test_settings_that_both_installations_have() -> None:
+    values = (
+        "identityTrustDomain: corp\nclusterDomain: corp.local\nproxy: {resources: {cpu: {request: 100m}}, await: true}\nproxyInit: {}\n"
+    )
+    installed = convert(values + WORLD, "linkerd", "istio").install["helm_values"]["istiod"]
+    assert installed["meshConfig"]["trustDomain"] == "corp"
+    assert installed["global"]["proxy"] == {
+        "clusterDomain": "corp.local",
+        "resources": {"requests": {"cpu": "100m"}},
+        "holdApplicationUntilProxyStarts": True,
+    }
+
+
+def test_the_networks_that_an_old_authorization_means_are_those_of_the_installation() -> None:
+    values = "clusterNetworks: 10.42.0.0/16\nidentityTrustDomain: cluster.local\nproxy: {defaultInboundPolicy: cluster-unauthenticated}\nproxyInit: {}\n"
+    world = WORLD.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    result = convert(values + world, "linkerd", "istio")
+    (policy,) = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert policy["spec"]["rules"][0]["from"][0]["source"]["ipBlocks"] == ["10.42.0.0/16"]
+
+
+NETWORK_POLICY = """
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: users, namespace: shop}
+spec: {endpointSelector: {matchLabels: {app: users}}, ingress: [{}]}
+"""
+
+
+def test_policies_that_are_never_enforced() -> None:
+    """With enforcement off nothing is closed, and so nothing is written."""
+    result = convert("policyEnforcementMode: never\nhubble: {enabled: true}\n" + WORLD + NETWORK_POLICY, "cilium", "istio")
+    assert not [item for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert [item.code for item in result.findings if item.code == "MP212"] == ["MP212"]
+
+
+def test_policies_that_an_agent_without_proxy_refuses_are_named() -> None:
+    requests = NETWORK_POLICY.replace(
+        "ingress: [{}]", "ingress: [{toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{method: GET}]}}]}]"
+    )
+    result = convert("l7Proxy: false\nhubble: {enabled: true}\n" + WORLD + requests, "cilium", "linkerd")
+    (finding,) = [item for item in result.findings if item.code == "MP974"]
+    assert "CiliumNetworkPolicy shop/users" in finding.message
+    assert not [
+        item
+        for item in convert("l7Proxy: true\nhubble: {enabled: true}\n" + WORLD + requests, "cilium", "linkerd").findings
+        if item.code == "MP974"
+    ]
+
+
+def test_paths_that_istio_normalises_otherwise() -> None:
+    """A refusal by path that a doubled slash passes by is new access, and so an error."""
+    deny = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: users, namespace: shop}\nspec: {action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n"
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    config = "meshConfig: {pathNormalization: {normalization: MERGE_SLASHES}}\npilot: {replicaCount: 1}\n"
+    (finding,) = [item for item in convert(config + world + deny, "istio", "cilium").findings if item.code == "MP973"]
+    assert (finding.severity, finding.effect) == ("error", "widens")

@@ -68,6 +68,11 @@ def test_codes_and_their_pages() -> None:
     assert [(code.name, member) for code in table.codes().values() for member in PAGE if not getattr(code, member)] == []
 
 
+def test_every_kind_of_the_references_has_its_rows(scripts: dict[str, ModuleType]) -> None:
+    check = scripts["check_tables"]
+    assert check.kind_faults(_files(check, "bindings")) == []
+
+
 @no_crds
 def test_every_leaf_of_the_crds_has_a_row(scripts: dict[str, ModuleType]) -> None:
     faults, leaves = scripts["check_tables"].crd_faults(_files(scripts["check_tables"], "bindings"), CRDS)
