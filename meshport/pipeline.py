@@ -271,10 +271,14 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
                 continue
             if binding.irrelevant or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf))):
                 continue
+            if leaf in bound.meta_leaves and (where := _astray(bound, document, leaf)):
+                out.ignore(where, frozenset((leaf,)))
+                continue
             groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
     if not governs(dialect(out.target)):
         _staying(groups, bound, out)
         return
+    below: dict[int, set[int]] = {}
     for (number, feature), leaves in groups.items():
         cell = out.table.support(feature, out.target, out.target_version)
         document = bound.bundle.documents[number]
@@ -289,11 +293,46 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
             out.imply("stays as it is: the target reads it too", frozenset(leaves))
             continue
         if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
+            if document.kind in _BELOW_HTTP and dialect_of_group(document.group) == "gateway-api":
+                below.setdefault(number, set()).update(leaves)
+                continue
             if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
                 out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
             continue
         value = bound.bundle.value(leaves[0])
         out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+    for number, listed in below.items():
+        document = bound.bundle.documents[number]
+        out.finding(
+            "MP768", frozenset(listed), document=number, disposition="manual", affects=(Affected(document.namespace),) if document.namespace else (),
+            feature="routing.parent", object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
+            parents=_kinds(document, "parentRefs"), backends=_kinds(document, "backendRefs"),
+        )  # fmt: skip
+
+
+def _kinds(document: Document, member: str) -> str:
+    """The kinds that a route refers to by `parentRefs`, or by the `backendRefs` of its rules."""
+    spec = document.value.get("spec")
+    holders = [spec] if member == "parentRefs" else spec.get("rules") if isinstance(spec, dict) else None
+    default = "Gateway" if member == "parentRefs" else "Service"
+    found = {
+        str(item.get("kind") or default)
+        for holder in (holders if isinstance(holders, list) else ())
+        if isinstance(holder, dict) and isinstance(holder.get(member), list)
+        for item in holder[member]
+        if isinstance(item, dict)
+    }
+    return " and ".join(sorted(found)) or "nothing"
+
+
+def _astray(bound: Bound, document: Document, leaf: int) -> str:
+    """Why a label or annotation decides nothing where it stands: the mesh reads it on other objects; "" where it reads it there."""
+    binding = bound.bindings[leaf]
+    if binding is None or not binding.on or "any" in binding.on:
+        return ""
+    inside = not bound.bundle.path(leaf).startswith("metadata.") or document.kind == "Pod"
+    holder = "pod" if inside else document.kind
+    return "" if holder in binding.on else f"read on {', '.join(binding.on)} alone, and decides nothing here"
 
 
 def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output) -> None:
@@ -309,6 +348,7 @@ def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output
             stays(out, number, facts, src)
 
 
+_BELOW_HTTP = ("TCPRoute", "TLSRoute", "UDPRoute")
 _LATER = {
     "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
     "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TCPRoute", "TLSRoute",

@@ -380,6 +380,8 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue
         if path.startswith("retryBudget"):
             continue
+        if path == "connectionPool.tcp.connectTimeout" and fact.value == "10s":
+            continue  # what Istio and Envoy do where nothing is said
         out[path] = _spelled(fact.value)
     return out
 

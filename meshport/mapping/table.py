@@ -73,6 +73,7 @@ class Binding:
     versions: tuple[str, ...] = ()  # the apiVersions that have the field, newest first; () where all do
     values_since: tuple[tuple[str, str], ...] = ()  # values that came later, and the release
     channel: str = ""
+    on: tuple[str, ...] = ()  # of a label or annotation, the kinds that it is read on; pod is a pod or a pod template
 
     def feature_of(self, value: Any) -> str:
         """The feature that this value is."""
@@ -388,6 +389,7 @@ def _binding(row: dict[str, Any]) -> Binding:
         versions=tuple(row.get("versions") or ()),
         values_since=tuple((_plain(value), str(since)) for value, since in (row.get("values_since") or {}).items()),
         channel=row.get("channel", ""),
+        on=tuple(row.get("on") or ()),
     )
 
 

@@ -54,6 +54,7 @@ def stays(
             cells.append((replace(cell, severity=cell.severity or "warning"), known.title if known is not None else feature))
     if not cells:
         out.ignore("decides nothing about routes", src)
+        out.indifferent |= explains
         return None
     worst = min((cell for cell, _ in cells), key=lambda cell: _RANK.get(cell.severity, 1))
     own = [what for cell, what in cells if cell.severity == worst.severity]

@@ -106,7 +106,8 @@ def _sidecar(root: Cursor, options: Options, ir: IR) -> EgressDefault:
     if mode is not None:
         refuses = mode.map(lambda word: word != "ALLOW_ANY")
     elif place:
-        refuses = Fact(True, place.src, "egress.mode")
+        proxy = place.at("egressProxy").src  # without a mode the first of the enumeration holds, whatever stands beside it
+        refuses = Fact(True, (place.src - proxy) or root.at("kind").src, "egress.mode")
     labels = spec.at("workloadSelector", "labels")
     selector = Fact(
         Selector.of({key: str(item.value) for key, item in labels.items() if not isinstance(item.value, dict | list)}),
