@@ -218,3 +218,44 @@ def test_a_rewrite_replaces_what_its_match_takes(match: str, rewrite: str, writt
 def test_a_prefix_without_its_slash_is_said_to_be_replaced_by_elements() -> None:
     text = service("web") + virtual("{rewrite: {uri: /v2}, route: [{destination: {host: web}}]}")
     assert "MP329" in codes(convert(text, "istio", "gateway-api"))  # Istio makes /v2api of /api
+
+
+# -- hosts and Services without an address
+
+
+def test_linkerd_asks_for_the_host_before_the_path() -> None:
+    text = VERSIONS + route("[{matches: [{path: {type: PathPrefix, value: /api/v1}}], backendRefs: [{name: web-v1, port: 80}]}]", name="a")
+    text += route("[{backendRefs: [{name: web-v2, port: 80}]}]", name="b").replace("spec: {", "spec: {hostnames: [web.test], ")
+    http = made(convert(text, "linkerd", "istio"), "VirtualService")[0]["spec"]["http"]
+    assert [item["route"][0]["destination"]["host"].partition(".")[0] for item in http] == ["web-v2", "web-v1"]
+    assert "authority" in http[0]["match"][0]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("linkerd", "istio"), ("gateway-api", "istio"), ("gateway-api", "cilium"), ("istio", "linkerd")]
+)
+def test_no_route_attaches_to_a_headless_service(source: str, target: str) -> None:
+    headless = service("web").replace("spec: {", "spec: {clusterIP: None, ")
+    rules = virtual("{timeout: 3s, route: [{destination: {host: web}}]}") if source == "istio" else ""
+    text = headless + (rules or route("[{backendRefs: [{name: web, port: 80}]}]", group="core" if source == "linkerd" else ""))
+    result = convert(text, source, target)
+    assert [finding.severity for finding in result.findings if finding.code == "MP303"] == ["error"]
+    assert not made(result, "HTTPRoute") and not made(result, "VirtualService")
+
+
+@pytest.mark.parametrize(("target", "code"), [("linkerd", "MP343"), ("gateway-api", "MP343"), ("cilium", "MP373"), ("istio", "MP312")])
+def test_a_split_says_what_becomes_of_ports_without_http(target: str, code: str) -> None:
+    ports = "[{name: http, port: 80}, {name: tcp-data, port: 9090}]"
+    text = "".join(
+        service(name, labels=labels, ports=ports)
+        for name, labels in (("web", ""), ("web-v1", "app: web, v: one"), ("web-v2", "app: web, v: two"))
+    )
+    text += """
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: web, namespace: shop}
+spec: {service: web, backends: [{service: web-v1, weight: 90}, {service: web-v2, weight: 10}]}
+"""
+    result = convert(text, "smi", target)
+    assert code in codes(result)
+    assert "MP903" not in codes(result)

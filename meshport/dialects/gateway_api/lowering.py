@@ -23,7 +23,7 @@ from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather
+from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, routes_subject
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -394,6 +394,7 @@ class RouteLowering(ABC):
         rules = self.rules()
         http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]
         ports = [self.routes.port.value] if self.routes.port is not None else http
+        self._bytes_of_a_split([port.number for port in self.service.ports if port.protocol == "TCP" and port.number not in ports])
         if not ports:
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return
@@ -413,6 +414,12 @@ class RouteLowering(ABC):
     def carries(self, port: ServicePort) -> bool:
         """Whether the source mesh follows the rules on a port: Istio where it takes it for HTTP, who looks at what passes on each."""
         return speaks_http(port) or (port.protocol == "TCP" and self.routes.family not in ("istio", "smi"))
+
+    def _bytes_of_a_split(self, others: list[int]) -> None:
+        """A TrafficSplit is for connections as well as for requests; a route for requests is not."""
+        if self.routes.family == "smi" and self.routes.port is None and others and self.options.target in ("linkerd", "gateway-api"):
+            self.say("MP343", aspects=(), disposition=None, ports=", ".join(str(port) for port in others))
+            self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, port), "*") for port in others)
 
     def _unwritten(self) -> None:
         """Where none of the rules could be written, what they are for is lost with them: the finding of the last one names it."""

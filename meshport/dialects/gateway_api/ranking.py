@@ -176,7 +176,15 @@ def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     if family != "linkerd":
         text = len(match.path.value.text) if match.path else 1
         return (_order(family)[kind], -text, -method, -headers, -query, place)
-    return (1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
+    return (_host(match), 1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
+
+
+def _host(match: RouteMatch) -> int:
+    """Linkerd asks for the host before the path: a full name, then one with a wildcard, then none (policy-controller, outbound routes)."""
+    wanted = next((fact.value for name, fact in match.others if name == "authority"), None)
+    if not isinstance(wanted, dict):
+        return 2
+    return 1 if "[^:]+" in str(wanted.get("regex", "")) else 0
 
 
 def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple[list[list[RouteMatch]], list[tuple[int, int]]]:

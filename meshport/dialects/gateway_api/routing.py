@@ -152,6 +152,10 @@ def _one(
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))
         _expressions(item, ir, out, options)
+        known = ir.world.services.get(item.service.value) if item.service is not None else None
+        if known is not None and (known.headless or known.external_name):
+            say("MP303", None, what="headless" if known.headless else "of type ExternalName")
+            out.findings[-1].message = out.findings[-1].message.replace("the rules are left out", "the route stays and does nothing")
         if not item.gateways and any(rule.retry is None and not rule.answers for rule in item.rules):
             place = item.service.value if item.service is not None else item.ref.value
             affects = (Affected(place.namespace, place.name),)
