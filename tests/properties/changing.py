@@ -30,10 +30,13 @@ OPPOSITE = {"istio": "linkerd", "linkerd": "istio", "smi": "istio", "cilium": "i
 ALSO = {
     "istio-access": ("cilium",),
     "istio-canary": ("cilium",),
+    "istio-gateway-api": ("cilium",),
     "istio-strict": ("cilium",),
     "istio-resilience": ("cilium",),
     "linkerd-access": ("cilium",),
     "linkerd-inbound": ("cilium",),
+    "linkerd-outbound": ("cilium",),
+    "linkerd-routes": ("cilium",),
     "cilium-access": ("linkerd",),
     "minimal-mtls/istio": ("cilium",),
 }

@@ -6,6 +6,7 @@ One egress rule closes the whole direction, and names are known only from DNS an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from meshport.dialects import naming
@@ -98,8 +99,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if rule.silenced or not rule.said:
             out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
     for outside in ir.outside:
-        out.ignore("a name of a port, or of the network that a route is on, decides nothing by itself", outside.inert)
-        decorated(outside, ir, out)
+        decorated(outside if not outside.kind.endswith("Route") else replace(outside, inert=NOWHERE), ir, out)
         if outside.hosts or outside.addresses:
             said_by_endpoints(outside, out)
         if outside.conditions or outside.problem:
@@ -185,7 +185,7 @@ def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir
     """Rules for one destination: by name, by address, or for a port of any address outside."""
     if outside.conditions or outside.problem:
         return  # named once, by `_unsaid`
-    told = gather(rule.visible or (), outside.exports, outside.ref if outside.kind.endswith("Route") else ())
+    told = gather(rule.visible or (), outside.exports, (outside.ref, outside.inert) if outside.kind.endswith("Route") else ())
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
     named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]
     plain = [port for port in outside.ports if port.protocol.value == "tcp"]
@@ -257,15 +257,21 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output) -> Non
 
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
-    reached = out.reached() | set(out.implied) | set(out.irrelevant)
+    written = out.reached()
+    reached = written | set(out.implied) | set(out.irrelevant)
     for outside in ir.outside:
         if not outside.hosts and outside.services:
             continue
         if outside.resolution is not None:
-            out.imply("the client resolves names by itself", outside.resolution)
-        own = outside.ref if outside.kind.endswith("Route") else None
-        src = gather(own, outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
-        out.imply("everything may leave, or the rest of the destination says it", src)
+            if outside.resolution.value != "NONE" and gather(outside.hosts, outside.ports) & written:
+                out.imply("the client resolves names by itself", outside.resolution)
+            else:
+                out.ignore("the client resolves names by itself", outside.resolution)
+        if outside.kind.endswith("Route"):
+            out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref, gather(outside.ports))
+            reached |= gather(outside.ports)
+        src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
+        out.ignore("everything may leave, or the rest of the destination says it", src)
 
 
 # -- Services that clusters share
@@ -283,7 +289,7 @@ def _shared(ir: IR, out: Output, options: Options) -> None:
         obj.add_origin(shared.document)
         obj.set(("metadata", "annotations", GLOBAL), "true", shared.mode)
         if shared.prefers is not None:
-            obj.set(("metadata", "annotations", AFFINITY), shared.prefers.value, shared.prefers, shared.mode)
+            obj.set(("metadata", "annotations", AFFINITY), shared.prefers.value, shared.mode)  # where it fails over to is lost, and said
         if shared.because:
             obj.note(f"shared by clusters, as {shared.because} says")
         out.install("cilium", "clustermesh.useAPIServer", True, shared.mode)

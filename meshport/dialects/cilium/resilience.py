@@ -201,7 +201,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.subset and not policy.src & (referred - gather(policy.host)):
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if not _weighty(policy):
-            out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
+            if out.bundle.documents[policy.document].kind == "Service":
+                out.imply("the Service stays", policy.host, policy.port)
+            else:
+                out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
             continue
         for ref in policy.covers if policy.service is None else (policy.service.value,):
             service = _able(policy, ref, ir, out, routed)

@@ -72,7 +72,7 @@ def _converted(gateway: Gateway, out: Output, options: Options) -> Entry:
     if not places:
         return entry
     obj = out.object(API, "Gateway", ref, owner=gateway.document, group=f"gateway {ref.name}", rank=60, because=because)
-    obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", gateway.implementation, because)
+    obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", because)
     out.lost(gateway.implementation, document=gateway.document, affects=affects)
     if not options.gateway_class:
         out.finding("MP706", document=gateway.document, affects=affects, gateway=str(ref))

@@ -273,7 +273,7 @@ class Lowering(RouteLowering):
         because = tuple(fact for fact in retry.conditions if status_codes(fact.value)) or (retry.attempts,)
         for number, code in enumerate(codes):
             obj.set((*place, "retry", "codes", number), code, *because)
-        obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src)
+        obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src - gather(retry.extras))
 
     def silent(self) -> None:
         if self.preserves and self.release >= (1, 2):
