@@ -158,3 +158,33 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
     assert held["targetRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}]
     assert (held["action"], held["rules"]) == ("DENY", [{"to": [{"operation": {"methods": ["TRACE"]}}]}])
     assert all("selector" in one["spec"] for (_, name), one in out.items() if "only-by-waypoint" in name)
+
+
+def tokens(selector: str) -> str:
+    return (
+        "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: tokens, namespace: shop}\n"
+        f"spec: {{{selector}, jwtRules: [{{issuer: x, jwksUri: 'https://x/jwks'}}]}}\n"
+    )
+
+
+def test_tokens_are_asked_for_at_the_waypoint_where_one_stands_before_the_pods() -> None:
+    out, result = ambient(shop() + policy("reads", "{to: [{operation: {methods: [GET]}}]}", SELECTOR) + tokens(SELECTOR))
+    spec = out["RequestAuthentication", "tokens"]["spec"]
+    assert "selector" not in spec
+    assert spec["targetRefs"] == [{"group": "", "kind": "Service", "name": "payment"}]
+    (said,) = [finding for finding in result.findings if finding.code == "MP126"]
+    assert said.severity == "warning" and "payment" in said.message
+    assert "MP112" not in {finding.code for finding in result.findings}
+
+
+def test_tokens_that_no_waypoint_would_read_are_an_error() -> None:
+    out, result = ambient(shop() + tokens(SELECTOR))
+    assert ("RequestAuthentication", "tokens") not in out
+    (said,) = [finding for finding in result.findings if finding.code == "MP112"]
+    assert said.severity == "error"
+
+
+def test_disable_means_nothing_to_ztunnel_and_that_is_said() -> None:
+    off = f"---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: plain, namespace: shop}}\nspec: {{{SELECTOR}, mtls: {{mode: DISABLE}}}}\n"
+    _, result = ambient(shop() + off)
+    assert [finding.severity for finding in result.findings if finding.code == "MP111"] == ["warning"]

@@ -15,7 +15,7 @@ from meshport.dialects.exposure import affected, explains_leaving
 from meshport.dialects.istio import ambient, membership, ports, sidecars, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.base import Fact, PodSet, Ref, Src, sources
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
 from meshport.ir.world import Namespace, Workload
@@ -35,6 +35,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         _enrol(bound, ir, out)
         _ports(ir, out)
         ambient.lower(ir, out, options, stood)
+        _modes(ir, out, stood)
         _without_effect(bound, ir, out, options)
     _versions(bound, out, options)
     installation.lower(ir, out)
@@ -133,6 +134,22 @@ _REASONS = {
 }
 
 
+def _modes(ir: IR, out: Output, stood: waypoints.Waypoints) -> None:
+    """DISABLE, of which ztunnel knows nothing: it takes encrypted traffic for every pod that it serves."""
+    for rule in ir.transport:
+        said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
+        members = [
+            workload
+            for workload in ir.world.selected(rule.subject.value)
+            if ir.world.meshed(workload) is not False and workload.ref not in stood.ambient and not waypoints.is_gateway(workload)
+        ]
+        if said and members:
+            out.finding(
+                "MP111", document=rule.document, affects=tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members),
+                feature="transport.mode", object=f"PeerAuthentication {rule.ref.value}",
+            )  # fmt: skip
+
+
 def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None:
     """What does nothing once the sidecars are gone, and routes that waypoints read but upstream advises against."""
     for number, document in enumerate(out.bundle.documents):
@@ -155,6 +172,8 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
             )
         else:
             continue
+        if document.kind == "RequestAuthentication" and _at_waypoints(bound, ir, out, options, number, named):
+            continue
         severity = "error" if document.kind in ("EnvoyFilter", "RequestAuthentication", "WasmPlugin") else None
         out.finding(
             "MP112", _spec(bound, number), document=number, disposition="dropped", severity=severity, object=named, reason=reason, remedy=remedy,
@@ -175,6 +194,32 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
             object=f"VirtualService {routes[1]}",
             feature="routing.host",
         )
+
+
+def _at_waypoints(bound: Bound, ir: IR, out: Output, options: Options, number: int, named: str) -> bool:
+    """Whether tokens are asked for where waypoints stand before every pod that is selected: the object then hangs on the Services."""
+    spec = Cursor.root(bound, number).at("spec")
+    selector, home = spec.selector("selector"), out.bundle.documents[number].namespace or options.default_namespace
+    members = ir.world.selected(PodSet(home, selector.value)) if not selector.value.everything and home != options.root_namespace else []
+    fronts = [ir.world.services_of(workload) for workload in members]
+    if not members or any(not services or not all(_served(out, service.document) for service in services) for services in fronts):
+        return False
+    obj = out.change(number, rank=41)
+    names = sorted({service.ref.name for services in fronts for service in services})
+    obj.drop(("spec", "selector"), selector)
+    obj.set(("spec", "targetRefs"), [{"group": "", "kind": "Service", "name": name} for name in names], selector)
+    out.finding(
+        "MP126", document=number, affects=tuple(Affected(home, workload.ref.name) for workload in members), feature="jwt.rule",
+        object=named, services=", ".join(names),
+    )  # fmt: skip
+    return True
+
+
+def _served(out: Output, number: int) -> bool:
+    """Whether a Service has a waypoint once the output stands."""
+    value = next((obj.value for obj in out.objects.values() if obj.changed == number), out.bundle.documents[number].value)
+    labels: dict[str, Any] = value["metadata"].get("labels") or {}
+    return bool(labels.get(waypoints.USE, "none") != "none")
 
 
 def _sidecar(bound: Bound, ir: IR, out: Output, rule: EgressDefault) -> None:
