@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Keys = tuple[tuple[str, str], ...]
 FEATURE = "membership.native-sidecar"
+BY_DEFAULT = {"istio": "1.27", "linkerd": "2.20"}  # the release from which proxies start so by themselves
 
 
 def lift(bound: Bound, ir: IR, keys: Keys, *, namespaces: bool) -> None:
@@ -43,5 +44,26 @@ def lower(ir: IR, out: Output, keys: Keys) -> None:
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), None, FEATURE)
         obj.set((*workload.template, "metadata", "annotations", key), on.value, on)
+    if out.source != out.target:
+        _jobs(ir, out, keys, set(said))
     for item in ir.native_sidecars:
         out.imply("stays as it is: no pod that it stands for has a proxy", item.on)
+
+
+def _jobs(ir: IR, out: Output, keys: Keys, said: set[int]) -> None:
+    """Jobs of a release whose proxies are ordinary containers, which run on and keep the job from ending: theirs starts as a native sidecar."""
+    if in_range(out.target_version, BY_DEFAULT[out.target], None):
+        return
+    key = next((name for since, name in keys if in_range(out.target_version, since, None)), None)
+    for workload in ir.world.workloads:
+        home = ir.world.namespaces.get(workload.ref.namespace)
+        settled = workload.document in said or (home is not None and home.document in said)
+        if workload.kind not in ("Job", "CronJob") or settled or not ir.world.meshed(workload):
+            continue
+        if key is not None:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+            obj.set((*workload.template, "metadata", "annotations", key), "true", workload.src)
+        out.finding(
+            "MP237" if key is not None else "MP238", document=workload.document, feature=FEATURE, workload=f"{workload.kind} {workload.ref}",
+            annotation=key or "", release=out.target_version,
+        )  # fmt: skip

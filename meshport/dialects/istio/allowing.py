@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.dialects import inbound_policy, protocols
+from meshport.dialects import beside_the_mesh, inbound_policy, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
@@ -55,6 +55,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     _audited(regions, closed, reached, out)
     _without_workloads(ir, out, options, access, taken)
     write_transport(ir, out, access, drafts)
+    if ir.mesh == "linkerd":
+        beside_the_mesh.report(ir, out)
     _probes(out, options, access)
     inbound_policy.without_effect(out, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
 

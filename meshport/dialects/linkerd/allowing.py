@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects import other_protocols, protocols
+from meshport.dialects import beside_the_mesh, other_protocols, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
@@ -48,6 +48,9 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     _unknown(ir, out, access, _by_port(ir, out, options, access, gateways, taken))
     _open_probes(ir, out, access, options)
     other_protocols.report(ir, out)
+    if ir.mesh == "istio":
+        beside_the_mesh.report(ir, out)
+        _tcp_probes(out, access)
     _without_effect(out, access)
     reached = out.written()
     for policy in ir.policies:
@@ -78,6 +81,16 @@ def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
             explains=frozenset((access_subject(item.workload.ref, port), "allow") for item, port, _ in found),
             workloads=", ".join(dict.fromkeys(f"{item.workload.ref} port {port}" for item, port, _ in found)),
         )  # fmt: skip
+
+
+def _tcp_probes(out: Output, access: Access) -> None:
+    """Probes that the proxy answers itself: Istio's agent carries them out (istio.io/latest/docs/ops/configuration/mesh/app-health-check)."""
+    for item in access.workloads:
+        ports = sorted({probe.port for probe in item.workload.probes if probe.kind == "tcp" and not item.workload.bypasses(probe.port)})
+        if ports and item.meshed is not False:
+            out.finding(
+                "MP236", document=item.workload.document, feature="authorization.probe", workload=str(item.workload.ref), port=", ".join(map(str, ports)),
+            )  # fmt: skip
 
 
 def _without_effect(out: Output, access: Access) -> None:

@@ -139,6 +139,7 @@ def _scrape(context: Context, result: PortPlan) -> None:
     }
     shown: dict[str, Any] = {"workload": str(scraped[0].workload.ref), "port": result.port, "path": path}
     if not context.options.allow_scrape_from:
+        said["affects"] = tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, result.port) for member in scraped)
         context.out.finding("MP232", feature="authorization.scrape", **said, **shown)
         return
     accounts = [name.partition("/")[::2] for name in context.options.allow_scrape_from]

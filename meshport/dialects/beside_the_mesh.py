@@ -1,0 +1,55 @@
+"""What policies say of pods that have no proxy: as callers they have no identity to be named by, as destinations nobody enforces anything for them.
+
+Pods on the host's network are injected by neither mesh (istio.io/latest/docs/setup/additional-setup/sidecar-injection, linkerd.io/2-edge/features/
+proxy-injection), and others say so themselves. The move changes nothing about them; that a policy speaks of them is mostly a mistake.
+"""
+
+from __future__ import annotations
+
+from meshport.dialects.output import Output
+from meshport.ir.authorization import IDENTITY, Policy
+from meshport.ir.base import NOWHERE, Src
+from meshport.ir.model import IR
+from meshport.ir.world import Workload
+from meshport.values.identities import Identity
+
+
+def report(ir: IR, out: Output) -> None:
+    """A finding for each policy that admits only such callers by a name, and for each that selects only such pods."""
+    for policy in ir.policies:
+        _callers(policy, ir, out)
+        selected = ir.world.selected(policy.subject.value)
+        if selected and not policy.subject.value.selector.everything and all(ir.world.meshed(pod) is False for pod in selected):
+            out.finding(
+                "MP215", document=policy.document, feature="authorization.subject", policy=f"{policy.kind} {policy.ref.value}",
+                workloads=_named(selected),
+            )  # fmt: skip
+
+
+def _callers(policy: Policy, ir: IR, out: Output) -> None:
+    if policy.action.value != "allow":
+        return
+    found: dict[str, Src] = {}
+    for rule in policy.rules:
+        for condition in rule.conditions:
+            for fact in (condition.any_of or ()) if condition.attribute == IDENTITY else ():
+                pods = _running_as(fact.value, ir)
+                if pods and all(ir.world.meshed(pod) is False for pod in pods):
+                    named = _named(pods)
+                    found[named] = found.get(named, NOWHERE) | fact.src
+    for named, src in found.items():
+        out.finding(
+            "MP210", src, document=policy.document, feature="authorization.source.principals", policy=f"{policy.kind} {policy.ref.value}",
+            workloads=named,
+        )  # fmt: skip
+
+
+def _running_as(peer: object, ir: IR) -> list[Workload]:
+    """The workloads under the one account that a peer names; [] where it names more than one."""
+    if not isinstance(peer, Identity) or peer.namespace is None or peer.service_account is None:
+        return []
+    return [pod for pod in ir.world.workloads if (pod.ref.namespace, pod.account.value) == (peer.namespace, peer.service_account)]
+
+
+def _named(pods: list[Workload]) -> str:
+    return ", ".join(f"{pod.ref} (on the host's network)" if pod.host_network else str(pod.ref) for pod in pods)
