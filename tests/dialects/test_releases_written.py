@@ -174,3 +174,13 @@ def test_annotations_of_a_release_that_does_not_read_them() -> None:
     assert _of(objects, "VirtualService") == [] and [item for item in findings if item.code == "MP021"]
     objects, _ = convert(text, "linkerd", "istio", source_version="2.16")
     assert _of(objects, "VirtualService")[0]["spec"]["http"][0]["retries"]["attempts"] == 3
+
+
+@pytest.mark.parametrize(("source", "silent", "reads"), [("cilium", "1.15", "1.16"), ("linkerd", "2.13", "2.14")])
+def test_routes_on_services_that_the_release_does_not_read(source: str, silent: str, reads: str) -> None:
+    """They do nothing today, so that nothing is translated from them."""
+    home = PLAIN if source == "cilium" else PLAIN.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    objects, findings = convert(WORLD + home + GAMMA, source, "istio", source_version=silent)
+    assert _of(objects, "VirtualService", "HTTPRoute") == [] and [item.code for item in findings if item.code == "MP770"] == ["MP770"]
+    objects, findings = convert(WORLD + home + GAMMA, source, "istio", source_version=reads)
+    assert len(_of(objects, "VirtualService")) == 1 and not [item for item in findings if item.code == "MP770"]

@@ -13,6 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
+from meshport.dialects.gateway_api.unread import too_early
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import Gateway, Listener
@@ -185,6 +186,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         src = parent.src - parent.at("port").src | (NOWHERE if place else root.at("metadata", "namespace").src)
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
             service = Fact(Ref(wanted, name.value), src, name.feature)
+            problem = problem or too_early(root, kind, family)
         elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value in ("Server", "EgressNetwork"):
