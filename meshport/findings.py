@@ -62,3 +62,15 @@ class Finding:
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """Findings as a person reads them: worst first, then by code and text. The order does not depend on where the input stood."""
     return sorted(findings, key=lambda item: (SEVERITIES.index(item.severity), item.code, item.message, item.path or "", item.leaves))
+
+
+def in_one(messages: list[str]) -> str:
+    """Messages that differ in one place as one that names all of it there."""
+    words = [message.split() for message in dict.fromkeys(messages)]
+    if len(words) == 1:
+        return messages[0]
+    shortest = min(map(len, words))
+    head = next((number for number in range(shortest) if len({tuple(one[: number + 1]) for one in words}) > 1), shortest)
+    tail = next((number for number in range(shortest - head) if len({tuple(one[-number - 1 :]) for one in words}) > 1), shortest - head)
+    middles = [" ".join(one[head : len(one) - tail]) for one in words]
+    return " ".join([*words[0][:head], ", ".join(middle for middle in middles if middle), *(words[0][-tail:] if tail else [])])

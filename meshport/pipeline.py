@@ -16,7 +16,7 @@ from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.scripts import KUBECTL, commanded
-from meshport.findings import Affected, Finding, ordered
+from meshport.findings import Affected, Finding, in_one, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, ByLabel
@@ -279,6 +279,7 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
         _staying(groups, bound, out)
         return
     below: dict[int, set[int]] = {}
+    things: dict[tuple[int, str, str], list[Finding]] = {}
     for (number, feature), leaves in groups.items():
         cell = out.table.support(feature, out.target, out.target_version)
         document = bound.bundle.documents[number]
@@ -300,7 +301,13 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
                 out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
             continue
         value = bound.bundle.value(leaves[0])
-        out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+        said = out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+        if said is not None and said.code in _OF_ONE_THING:
+            things.setdefault((number, said.code, said.severity), []).append(said)
+    for parts in things.values():
+        out.findings = [finding for finding in out.findings if all(finding is not one for one in parts[1:])]
+        parts[0].message = in_one([one.message for one in parts])
+        parts[0].leaves = tuple(sorted({leaf for one in parts for leaf in one.leaves}))
     for number, listed in below.items():
         document = bound.bundle.documents[number]
         out.finding(
@@ -333,6 +340,10 @@ def _astray(bound: Bound, document: Document, leaf: int) -> str:
     inside = not bound.bundle.path(leaf).startswith("metadata.") or document.kind == "Pod"
     holder = "pod" if inside else document.kind
     return "" if holder in binding.on else f"read on {', '.join(binding.on)} alone, and decides nothing here"
+
+
+_OF_ONE_THING = {"MP261"}
+"""Codes of features that are parts of one thing: a document's are one finding."""
 
 
 def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output) -> None:

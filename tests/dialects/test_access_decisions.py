@@ -289,3 +289,18 @@ def test_a_list_of_known_peers_warns_only_where_others_are_refused_that_the_bund
     negated = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}]}]}"
     assert said(to_linkerd(WORLD + policy(pattern)), "MP203").severity == "info"
     assert said(to_linkerd(WORLD + policy(negated)), "MP203").severity == "warning"
+
+
+def test_tokens_that_nobody_checks_any_more_are_one_finding() -> None:
+    checked = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: shop}
+spec: {selector: {matchLabels: {app: users}}, jwtRules: [{issuer: https://issuer.test, jwksUri: https://issuer.test/keys}]}
+---
+"""
+    finding = said(to_linkerd(WORLD + checked), "MP261")
+    assert (finding.severity, finding.effect, len(finding.leaves)) == ("error", "widens", 3)
+    assert (
+        "the issuer of tokens, the key set of the issuer" in finding.message or "issuer of tokens, key set of the issuer" in finding.message
+    )
