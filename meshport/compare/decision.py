@@ -7,7 +7,7 @@ not name), which is carried to the verdict wherever it could change it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -110,6 +110,8 @@ def _judge(item: Effective, port: int | None, seen: _Seen, steps: list[Step]) ->
         steps.append(Step("does the port take plaintext", "no: the caller has no certificate", src=mode.src))
         return DENY
     steps.append(Step("does the port take plaintext", {"strict": "no; the caller has a certificate"}.get(mode.value, "yes"), src=mode.src))
+    if mode.value == "disable":
+        seen = seen.plain()
     http = _http(item, port, seen)
     for policy in item.denies:
         for rule, fits in _fitting(policy, seen, http, deny=True):
@@ -245,6 +247,11 @@ class _Seen:
         self.path = request.bare if ir.raw_paths else normalise_istio(request.path)
         self.why = ""
 
+    def plain(self) -> _Seen:
+        """The same request where the port speaks plaintext: no certificate is seen, whoever calls."""
+        caller = replace(self.request.caller, principal=None)
+        return _Seen(replace(self.request, caller=caller), self.port, self.ir, self.options)
+
     def takes(self, rule: Rule, http: bool, deny: bool) -> bool | None:
         """Whether a rule takes the request. Without HTTP an allow that asks for it is void, and a deny loses those demands."""
         if rule.http and not http and not deny:
@@ -367,19 +374,15 @@ class _Seen:
     def _entity(self, name: str, caller: Caller) -> bool | None:
         if name == "all":
             return True
-        if name == "world":
-            return not caller.pod and not self._of_cluster(caller)
-        if name == "cluster":
-            return caller.pod or self._of_cluster(caller)
+        reserved = [label for label in caller.labels if label.startswith("reserved:")]
+        if reserved:
+            return f"reserved:{name}" in reserved or (name == "cluster" and "reserved:world" not in reserved)
+        if name in ("world", "cluster"):  # who is no pod and of no reserved kind is outside, whatever address it has
+            return caller.pod == (name == "cluster")
         if caller.pod:
             return False
         self.why = f"no request says whether the caller is Cilium's entity {name}"
         return None
-
-    def _of_cluster(self, caller: Caller) -> bool:
-        if caller.ip is None:
-            return False
-        return any(self._within(caller.ip, Network(cidr)) is True for cidr in self.options.cluster_networks)
 
     # -- tokens
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, islice, pairwise, product
 from typing import Any
 
 from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
 from meshport.compare.request import parse
-from meshport.compare.witness import requests
+from meshport.compare.witness import ROOTED, requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
@@ -24,18 +24,17 @@ from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
-from meshport.ir.authorization import ACCOUNT_LABEL, Labelled
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Labelled
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity
 from meshport.values.language import Language, LanguageTooLarge
-from meshport.values.paths import NORMALISED
 
 MOST_PAIRS = 20_000
 """Sets against sets of one port; beyond it the port is undecided."""
-UNNAMED = (61000, 20000, 7)
-"""Port numbers that stand for every one that nothing names."""
+UNNAMED = 61000
+"""The port number that stands for those that nothing names, where it is one of them."""
 MOST_SELECTORS = 6
 """Selectors of one namespace that the bundle shows no pod for, of which every combination is looked at."""
 
@@ -124,8 +123,9 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
         if item.meshed is False and other.meshed is False:
             continue
         ports = {*ports_of([item], sides.old.world), *mentioned(item), *mentioned(other)}
-        for port in [*sorted(ports), None]:
-            if canon is not None and _same(canon, subjects.access(item.workload.ref, port)):
+        for port in [*sorted(ports), *_others(ports, item, other)]:
+            named = port if port in ports else None
+            if canon is not None and _same(canon, subjects.access(item.workload.ref, named)):
                 classes += 1
                 continue
             https = (speaks_http(item, port, sides.old.world), speaks_http(other, port, sides.new.world))
@@ -134,18 +134,35 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                 memo[key] = _compare(item, other, port, https, sides)
             known = memo[key]
             classes += known.count
-            place = f"{item.workload.ref}:{'any other port' if port is None else port}"
+            place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
             for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
-                for piece in pieces:
-                    made = _replayed(change, piece, item, other, port, https, sides)
-                    if made is not None:
-                        differences.append(made)
-                        break
-                else:
-                    if pieces:
-                        undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
+                found = [_replayed(change, piece, item, other, port, https, sides) for piece in pieces]
+                made = next((one for one in found if isinstance(one, Difference)), None)
+                if made is not None:
+                    differences.append(replace(made, subject=subjects.access(item.workload.ref, named)))
+                elif None in found:
+                    undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
     return Verification("", classes, differences, undecided)
+
+
+def _others(ports: set[int], *sides: Effective) -> list[int]:
+    """A number for each class of ports that nothing names alone: those of each range, and all the rest."""
+    edges = {1, 65536}
+    for item in sides:
+        for policy in (*item.allows, *item.denies, *item.customs):
+            for condition in (one for rule in policy.rules for one in rule.conditions if one.attribute == PORT):
+                for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of) if isinstance(fact.value, tuple)):
+                    if 0 < low < high:
+                        edges |= {low, high + 1}
+    found = []
+    bounds = sorted(edge for edge in edges if edge <= 65536)
+    for low, after in pairwise(bounds):
+        start = UNNAMED if low <= UNNAMED < after else low
+        number = next((one for one in (*range(start, after), *range(low, start)) if one not in ports), None)
+        if number is not None:
+            found.append(number)
+    return found
 
 
 def _pairs(
@@ -168,18 +185,24 @@ def _pairs(
         for policy in access.ir.policies:
             namespace = policy.subject.value.namespace
             if not namespace or not access.world.of_namespace(namespace):
-                spaces.setdefault(namespace or "any", set()).add(policy.subject.value.selector.labels)
+                spaces.setdefault(namespace or "any", set()).update(_labels_of(policy.subject.value.selector))
     for _, policy in unseen:
-        pods = policy.subject.value
-        spaces.setdefault(pods.namespace or "any", set()).add(pods.selector.labels)
-        if pods.selector.expressions:
-            undecided.append(f"{policy.kind} {policy.ref.value} selects by expressions, and the bundle shows no pod that they take")
+        spaces.setdefault(policy.subject.value.namespace or "any", set()).update(_labels_of(policy.subject.value.selector))
     for namespace, selectors in sorted(spaces.items()):
-        labelled = sorted(one for one in selectors if one)
-        for labels in _combined(labelled, namespace, undecided):
+        for labels in _combined(sorted(one for one in selectors if one), namespace, undecided):
             name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
             pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), [], [], -1, ())
             yield before.of(pod), after.of(pod)
+
+
+def _labels_of(selector: Selector) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Labels of pods that a selector may take: with each value that it names, and with one that it does not name."""
+    choices = [[(need.key, value) for value in (*need.values, "another")] for need in selector.expressions]
+    for chosen in islice(product(*choices), 16):
+        labels = dict(chosen)
+        labels.update(selector.labels)
+        yield tuple(sorted(labels.items()))
+    yield selector.labels
 
 
 def _combined(selectors: list[tuple[tuple[str, str], ...]], namespace: str, undecided: list[str]) -> Iterator[dict[str, str]]:
@@ -225,7 +248,7 @@ class _Compared:
     undecided: tuple[str, ...] = ()
 
 
-def _compare(item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], sides: _Sides) -> _Compared:
+def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> _Compared:
     for side in (item, other):
         if side.customs:
             why = f"{side.customs[0].kind} {side.customs[0].ref.value} asks an external authorizer"
@@ -269,7 +292,7 @@ def _real(piece: Piece, world: World, way: ByLabel | None) -> bool:
     """Whether some request that a client can send is in the piece. By labels (`way`) nobody is of another trust domain."""
     if piece.who.include is not None and not any(_there(peer, piece.who, world, way) for peer in piece.who.include):
         return False
-    if piece.path is not None and piece.path.witness(NORMALISED) is None:
+    if piece.path is not None and piece.path.witness(ROOTED) is None:
         return False
     return not piece.methods.inverted or bool(piece.methods.listed())
 
@@ -301,15 +324,17 @@ def _spared(pod: Workload, who: Identities) -> bool:
 
 def _replayed(
     change: str, piece: Piece, item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], sides: _Sides
-) -> Difference | None:
-    """A request of the piece of which both sides say what the piece says of it; None where none is found."""
+) -> Difference | bool | None:
+    """A request of the piece of which both sides say what the piece says of it; None where none is found, False where nobody can send one."""
     wanted = (DENY, ALLOW) if change == "allowed" else (ALLOW, DENY)
     said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
-    tries = [port] if port is not None else [number for number in UNNAMED if number not in {*mentioned(item), *mentioned(other)}]
-    for request in (
-        one for port in tries for one in requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https))
-    ):
-        port = request["destination"]["port"]
+    nobody: bool | None = None
+    of_pods = sides.one.cluster_networks if not (sides.old.enrols and sides.new.enrols) else ()
+    for request in requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https), of_pods=of_pods):
+        if request is None:
+            nobody = True if nobody is None else nobody
+            continue
+        nobody = False
         first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
         if _agrees(first, second, wanted, bool(piece.literals)):
             steps = (first.rule, second.rule)
@@ -321,7 +346,7 @@ def _replayed(
                 rules=tuple(f"{step.what} {step.outcome}" if step is not None else "" for step in steps),  # type: ignore[arg-type]
                 subject=subjects.access(item.workload.ref, port),
             )
-    return None
+    return False if nobody else None
 
 
 def _agrees(first: Decision, second: Decision, wanted: tuple[str, str], spoken: bool) -> bool:

@@ -10,13 +10,15 @@ from meshport.compare.decision import named
 from meshport.compare.request import Caller
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import CLUSTER, WORLD, Identities, Networks
-from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity, IdentityGlob
 from meshport.values.language import BARE_PATHS, Language
 from meshport.values.paths import NORMALISED
 
+ROOTED = NORMALISED & Language.prefix("/")
+"""Paths as they are after normalising; `*`, which only OPTIONS may ask for, is left out."""
 MOST = 24
 """Requests that are tried out of one set before it is called undecided."""
 _OUTSIDE = "203.0.113.7"  # documentation's own block (RFC 5737): nobody's cluster
@@ -25,9 +27,10 @@ _USUAL = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def requests(
-    piece: Piece, workload: Ref, port: int | None, world: World, trust_domain: str, *, http: bool = True
-) -> Iterator[dict[str, Any]]:
-    """Requests of a piece, in the contract's members, the plainest first. `port` None is a port that nothing names."""
+    piece: Piece, workload: Ref, port: int | None, world: World, trust_domain: str, *, http: bool = True, of_pods: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any] | None]:
+    """Requests of a piece, in the contract's members, the plainest first. `port` None is a port that nothing names; `of_pods` are the networks that pods have
+    their addresses in, where that counts: None stands for a pod with another address, which there is not."""
     base: dict[str, Any] = {
         "source": {},
         "destination": {"namespace": workload.namespace, "workload": workload.name, "port": port},
@@ -39,14 +42,16 @@ def requests(
     if sni is not None:
         base["sni"] = sni
     addresses = list(_addresses(piece.where))
+    inside = list(_addresses(piece.where.meet(Networks(tuple(map(Network, of_pods)))))) if of_pods and addresses != [None] else addresses
     count = 0
-    for source in _sources(piece.who, workload, world, trust_domain):
-        for address in addresses:
+    for source in _sources(piece.who, workload, world, trust_domain, bool(of_pods)):
+        possible = inside if "namespace" in source else addresses
+        if not possible:
+            yield None
+        for address in possible:
             found = {**source}
             if address is not None:
                 found["ip"] = address
-            elif "namespace" not in source and piece.who.include == frozenset((WORLD,)):
-                found["ip"] = _OUTSIDE
             yield {**base, "source": found}
             count += 1
             if count >= MOST:
@@ -57,7 +62,7 @@ def http_members(piece: Piece) -> dict[str, Any]:
     """Method, path, host and headers of a request of the piece."""
     methods = [name for name in _USUAL if piece.methods.accepts(name)] or piece.methods.listed()
     found: dict[str, Any] = {"method": methods[0] if methods else "OTHER"}
-    path = "/" if piece.path is None else piece.path.witness(NORMALISED) or piece.path.witness(BARE_PATHS) or "/"
+    path = "/" if piece.path is None else piece.path.witness(ROOTED) or piece.path.witness(BARE_PATHS) or "/"
     query = [(name, _value(value.inside)) for name, value in piece.query.by_name if value.inside is not None]
     found["path"] = path + ("?" + "&".join(f"{name}={text}" for name, text in query) if query else "")
     if piece.host is not None:
@@ -86,34 +91,36 @@ def _literal(piece: Piece, attribute: str) -> str | None:
 # -- callers
 
 
-def _sources(who: Identities, workload: Ref, world: World, trust_domain: str) -> Iterator[dict[str, Any]]:
+def _sources(who: Identities, workload: Ref, world: World, trust_domain: str, by_label: bool) -> Iterator[dict[str, Any]]:
     """Callers of a set of identities: without one where the set has such, the accounts of the bundle, then accounts made up."""
     seen: list[dict[str, Any]] = []
-    for source in _candidates(who, workload, world, trust_domain):
+    for source in _candidates(who, workload, world, trust_domain, by_label):
         if source not in seen:
             seen.append(source)
             yield source
 
 
-def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str) -> Iterator[dict[str, Any]]:
+def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str, by_label: bool) -> Iterator[dict[str, Any]]:
     for item in sorted(who.include or (), key=str):
         if isinstance(item, Labelled):
             yield from _labelled(item, who, world)
         elif isinstance(item, Entity) and item == WORLD:
             yield {"meshed": False, "ip": _OUTSIDE}
         elif isinstance(item, Entity) and item != CLUSTER:
-            yield {"meshed": False, "identity": item.name}
+            yield {"meshed": False, "labels": {f"reserved:{item.name}": ""}}  # as Cilium labels them
     if who.include is None or CLUSTER in who.include:
         accounts = [account for account, _ in world.identities()]
         for account in accounts[:4] if CLUSTER in (who.include or ()) else ():
             yield {"namespace": account.namespace, "service_account": account.name, "meshed": False}
-        yield {"meshed": False}
+        yield {"meshed": False, "ip": _INSIDE if CLUSTER in (who.include or ()) else _OUTSIDE}
         yield {
             "namespace": "elsewhere",
             "service_account": "default",
             "meshed": False,
             "ip": _INSIDE,
         }  # a pod of the cluster that is in no mesh
+        for name in ("host", "remote-node", "kube-apiserver", "ingress") if by_label else ():
+            yield {"meshed": False, "labels": {f"reserved:{name}": ""}}
     known = [Identity(trust_domain, account.namespace, account.name) for account, _ in world.identities()]
     for item in [*known, *_made_up(who, workload, trust_domain)]:
         if _member(item, who):
@@ -155,7 +162,13 @@ def _labelled(item: Labelled, who: Identities, world: World) -> Iterator[dict[st
     for workload in world.workloads:
         seen = {**workload.labels, ACCOUNT_LABEL: workload.account.value}
         if _selects(item, workload, seen) and not any(_selects(peer, workload, seen) for peer in others):
-            yield {"namespace": workload.ref.namespace, "workload": workload.ref.name, "meshed": world.meshed(workload) is not False}
+            yield {
+                "namespace": workload.ref.namespace,
+                "service_account": workload.account.value,
+                "workload": workload.ref.name,
+                "labels": dict(workload.labels),
+                "meshed": world.meshed(workload) is not False,
+            }
     made = {key: value for key, value in item.selector.labels if not key.startswith("io.cilium.")}
     made |= {
         need.key: need.values[0] if need.operator == "In" else "x"

@@ -59,7 +59,8 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
     if item.meshed is False or item.workload.bypasses(port):
         return [Piece()]
     found: list[Piece] = []
-    strict = item.mode(port).value == "strict"
+    mode = item.mode(port).value
+    strict = mode == "strict"
     seen = _seen(item, networks)
     policies = item.at(port)
     if policies:
@@ -74,7 +75,14 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
         for rule in policy.rules
         for piece in of_rule(rule, http=http, deny=True, port=port)
     ]
+    if mode == "disable":
+        found, denies = _plain(found), _plain(denies)
     return subtract(map(seen, found), map(seen, denies))
+
+
+def _plain(pieces: list[Piece]) -> list[Piece]:
+    """The pieces on a port that speaks plaintext: nobody shows a certificate there, so what asks for one takes nobody."""
+    return [replace(piece, who=Identities()) for piece in pieces if piece.who.include is None]
 
 
 def _seen(item: Effective, networks: tuple[str, ...]) -> Callable[[Piece], Piece]:

@@ -3,6 +3,7 @@ difference; a set that would have to be a union comes back as several."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -38,9 +39,40 @@ def _fits(pattern: Any, identity: Any) -> bool:
         return pattern.selector.everything and isinstance(identity, Identity) and pattern.namespace in ("", identity.namespace)
     if isinstance(pattern, Identity) and isinstance(identity, Identity):
         return pattern.covers(identity)
-    if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity):
-        return identity.exact and glob_accepts(pattern, identity)
-    return bool(pattern == identity)
+    if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity) and identity.exact:
+        return glob_accepts(pattern, identity)
+    if pattern == identity:
+        return True
+    return isinstance(pattern, IdentityGlob | Identity) and isinstance(identity, IdentityGlob | Identity) and _among(pattern, identity)
+
+
+@lru_cache(maxsize=8192)
+def _among(pattern: Any, identity: Any) -> bool:
+    """Whether every certificate that the second takes is one of the first's, by their texts."""
+    one, other = certificates(pattern), certificates(identity)
+    return one is not None and other is not None and other.issubset(one)
+
+
+@lru_cache(maxsize=8192)
+def certificates(peer: Any) -> Language | None:
+    """The names of certificates that a pattern takes, as Istio compares them; None where it is no pattern over names."""
+    from meshport.values.language import Language
+
+    if isinstance(peer, Identity):
+        text = peer.istio()
+        if text is None:
+            return Language.regex(f"{re.escape(peer.trust_domain) if peer.trust_domain else '.*'}/ns/{re.escape(peer.namespace or '')}/.*")
+        return IdentityGlob(text).language()
+    if not isinstance(peer, IdentityGlob):
+        return None
+    text = peer.text
+    if text.startswith("*/ns/") and text.endswith("/*") and text.count("/") == 3:
+        inner = ".*".join(map(re.escape, text[len("*/ns/") : -len("/*")].split("*")))
+        return Language.regex(f".*/ns/{inner}/.*")
+    if text.endswith("/ns/*"):
+        inner = ".*".join(map(re.escape, text.removesuffix("/ns/*").split("*")))
+        return Language.regex(f"{inner}/ns/.*")
+    return peer.language()
 
 
 def _labels_fit(pattern: Any, pods: Labelled) -> bool:
@@ -95,7 +127,16 @@ def _meet(one: Any, other: Any) -> Any | None:
     exact = [item for item in (one, other) if isinstance(item, Identity) and item.exact]
     if globs and exact:
         return None  # it did not fit above
+    if globs and _apart(one, other):
+        return None
     raise ValueError("the overlap of two identity patterns cannot be told")
+
+
+@lru_cache(maxsize=8192)
+def _apart(one: Any, other: Any) -> bool:
+    """Whether no certificate is of both."""
+    mine, its = certificates(one), certificates(other)
+    return mine is not None and its is not None and not mine.overlaps(its)
 
 
 def _meet_labels(one: Any, other: Any) -> Any | None:
@@ -135,7 +176,9 @@ class Identities:
 
     @property
     def empty(self) -> bool:
-        return self.include is not None and all(any(_fits(out, item) for out in self.exclude) for item in self.include)
+        if self.include is None:
+            return WORLD in self.exclude and CLUSTER in self.exclude  # everybody is in the cluster or outside
+        return all(any(_fits(out, item) for out in self.exclude) for item in self.include)
 
     def tidy(self) -> Identities:
         """Without members that the exclusions take out whole, and without exclusions that take nothing out."""
