@@ -24,7 +24,7 @@ from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
-from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Labelled
+from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import Workload, World
@@ -248,7 +248,36 @@ class _Compared:
     undecided: tuple[str, ...] = ()
 
 
+def _rules(item: Effective, port: int, http: bool) -> tuple[Any, ...]:
+    """What decides on a port, without names and order: equal for rules that say the same in the same words, however they are spread over policies."""
+    if item.meshed is False or item.workload.bypasses(port):
+        return ("open",)
+    own = item.at(port)
+    default = item.default(port) if not own else ""
+    fallbacks = frozenset(policy.fallback.value for policy in own if policy.fallback is not None)
+    sides = [frozenset(_rule(rule) for policy in policies for rule in policy.rules) for policies in (own, item.denies, item.customs)]
+    beside = tuple(_rules(one, port, http) for one in item.beside)
+    return (item.mode(port).value, default, fallbacks, *sides, bool(own), http, tuple(item.probe_paths(port)), beside)
+
+
+def _rule(rule: Rule) -> tuple[Any, ...]:
+    return _conjunction(rule.conditions), frozenset(map(_conjunction, rule.unless)), rule.http
+
+
+def _conjunction(conditions: Iterable[Condition]) -> frozenset[Any]:
+    return frozenset(
+        (
+            one.attribute,
+            None if one.any_of is None else frozenset(fact.value for fact in one.any_of),
+            frozenset(fact.value for fact in one.none_of),
+        )
+        for one in conditions
+    )
+
+
 def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> _Compared:
+    if _rules(item, port, https[0]) == _rules(other, port, https[1]) and item.by_label == other.by_label:
+        return _Compared(count=1)
     for side in (item, other):
         if side.customs:
             why = f"{side.customs[0].kind} {side.customs[0].ref.value} asks an external authorizer"

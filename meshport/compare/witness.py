@@ -119,7 +119,7 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
             "meshed": False,
             "ip": _INSIDE,
         }  # a pod of the cluster that is in no mesh
-        for name in ("host", "remote-node", "kube-apiserver", "ingress") if by_label else ():
+        for name in ("remote-node", "kube-apiserver", "ingress") if by_label else ():  # the local host passes every policy
             yield {"meshed": False, "labels": {f"reserved:{name}": ""}}
     known = [Identity(trust_domain, account.namespace, account.name) for account, _ in world.identities()]
     for item in [*known, *_made_up(who, workload, trust_domain)]:

@@ -1,0 +1,191 @@
+"""verify against rewrites that mean the same, against bundles with one value changed, and against outputs with one value changed: the verdicts and every
+witness are put to the independent judge."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from judge import Undecided, cilium, generate, generate_cilium, istio, linkerd
+
+import meshport
+from meshport.compare.verify import sentence
+
+from .changing import Changes, Leaf, Source, leaves, with_value
+
+Obj = dict[str, Any]
+DECIDE: dict[str, Any] = {"istio": istio.decide, "linkerd": linkerd.decide, "cilium": cilium.decide}
+MAKE: dict[str, Callable[[int], list[Obj]]] = {
+    "istio": generate.random_istio_bundle,
+    "linkerd": generate.random_linkerd_bundle,
+    "cilium": generate_cilium.random_cilium_bundle,
+}
+OTHER = {"istio": "linkerd", "linkerd": "istio", "cilium": "istio"}
+WORLD = {"Namespace", "Service", "ServiceAccount", "Deployment", "StatefulSet", "DaemonSet", "Pod", "Job"}
+POLICIES = {"AuthorizationPolicy": "rules", "CiliumNetworkPolicy": "ingress", "CiliumClusterwideNetworkPolicy": "ingress"}
+
+
+def verified(old: list[Obj], new: list[Obj], mesh: str) -> meshport.Verification:
+    return meshport.verify(meshport.load_objects(old), meshport.load_objects(new), old_mesh=mesh, new_mesh=mesh)
+
+
+# -- rewrites that mean the same
+
+
+def reordered(objs: list[Obj], rng: Random) -> list[Obj]:
+    """Documents, rules and values in another order. Where the order of documents decides (age, then name), names decide here."""
+    out = copy.deepcopy(objs)
+    rng.shuffle(out)
+    for obj in out:
+        if obj["kind"] in POLICIES and isinstance(rules := obj.get("spec", {}).get(POLICIES[obj["kind"]]), list):
+            rng.shuffle(rules)
+        _shuffled(obj.get("spec"), rng)
+    return out
+
+
+def _shuffled(value: Any, rng: Random) -> None:
+    """Lists of plain texts in another order, at any depth."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, list) and all(isinstance(item, str) for item in inner) and key not in ("command", "args"):
+                rng.shuffle(inner)
+            _shuffled(inner, rng)
+    elif isinstance(value, list):
+        for inner in value:
+            _shuffled(inner, rng)
+
+
+def renamed(objs: list[Obj], rng: Random) -> list[Obj]:
+    """Policies under other names, in the same order."""
+    out = copy.deepcopy(objs)
+    for obj in out:
+        if obj["kind"] in POLICIES and "security.istio.io" in obj["apiVersion"] + "cilium.io security.istio.io":
+            obj["metadata"]["name"] += "-renamed"
+    return out
+
+
+def split(objs: list[Obj], rng: Random) -> list[Obj]:
+    """One policy for each rule."""
+    out = []
+    for obj in copy.deepcopy(objs):
+        key = POLICIES.get(obj["kind"], "")
+        rules = obj.get("spec", {}).get(key)
+        denies = any(name in obj.get("spec", {}) for name in ("ingressDeny", "egress", "egressDeny", "specs", "targetRef"))
+        if not rules or len(rules) < 2 or denies:
+            out.append(obj)
+            continue
+        for number, rule in enumerate(rules):
+            part = copy.deepcopy(obj)
+            part["metadata"]["name"] += f"-{number}"
+            part["spec"][key] = [rule]
+            out.append(part)
+    return out
+
+
+def repeated(objs: list[Obj], rng: Random) -> list[Obj]:
+    """Each rule twice."""
+    out = copy.deepcopy(objs)
+    for obj in out:
+        rules = obj.get("spec", {}).get(POLICIES.get(obj["kind"], ""))
+        if isinstance(rules, list):
+            rules.extend(copy.deepcopy(rules))
+    return out
+
+
+def numbered(objs: list[Obj], rng: Random) -> list[Obj]:
+    """Container ports by number where a Service named them."""
+    out = copy.deepcopy(objs)
+    names = {
+        port["name"]: port["containerPort"]
+        for obj in out
+        if obj["kind"] in ("Deployment", "StatefulSet", "DaemonSet")
+        for container in obj["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports", ())
+        if "name" in port
+    }
+    numbers = {name for name in names if len(_numbers_of(out, name)) == 1}
+    for obj in out:
+        if obj["kind"] == "Service":
+            for port in obj["spec"].get("ports", ()):
+                if port.get("targetPort") in numbers:
+                    port["targetPort"] = names[port["targetPort"]]
+    return out
+
+
+def _numbers_of(objs: list[Obj], name: str) -> set[int]:
+    return {
+        port["containerPort"]
+        for obj in objs
+        if obj["kind"] in ("Deployment", "StatefulSet", "DaemonSet")
+        for container in obj["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports", ())
+        if port.get("name") == name
+    }
+
+
+@pytest.mark.parametrize("rewrite", [reordered, renamed, split, repeated, numbered])
+@pytest.mark.parametrize("mesh", MAKE)
+def test_a_rewrite_that_means_the_same(mesh: str, rewrite: Callable[[list[Obj], Random], list[Obj]]) -> None:
+    for seed in range(200, 212):
+        bundle = MAKE[mesh](seed)
+        found = verified(bundle, rewrite(bundle, Random(seed)), mesh)
+        assert (seed, found.verdict, found.undecided, [sentence(item.request) for item in found.differences]) == (
+            seed,
+            "equivalent",
+            [],
+            [],
+        )
+
+
+# -- one value changed
+
+
+def mutants(mesh: str, seed: int, count: int) -> Iterator[tuple[str, list[Obj], list[Obj]]]:
+    """(what was changed, the bundle, the changed bundle)."""
+    bundle = MAKE[mesh](seed)
+    source = Source(f"random-{seed}", mesh, bundle, OTHER[mesh])
+    listed = [leaf for leaf in leaves(source, source.convert()) if leaf.path[0] == "spec" and leaf.kind not in WORLD]
+    Random(seed).shuffle(listed)
+    changes = Changes(source)
+    for leaf in listed[:count]:
+        for other in changes.of(leaf)[:1]:
+            if _valid(leaf, other):
+                yield f"{leaf.kind} {leaf.shown}: {leaf.value!r} -> {other!r}", bundle, with_value(bundle, leaf, other)
+
+
+def _valid(leaf: Leaf, other: Any) -> bool:
+    """Whether a cluster takes the value there."""
+    shown = leaf.shown.lower()
+    address = "cidr" in shown or "ipblocks" in shown or "except" in shown or "networks" in shown
+    return not (leaf.path[-1] in ("operator", "protocol") or (address and "z" in str(other)))
+
+
+def judged(mesh: str, bundle: list[Obj], request: Obj) -> str | None:
+    """allow or deny; None where the judge cannot tell. A request that no route takes gets no access either."""
+    try:
+        verdict = DECIDE[mesh](bundle, request)
+    except Undecided:
+        return None
+    return "deny" if verdict == "unrouted" else str(verdict)
+
+
+@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("mesh", MAKE)
+def test_one_value_changed(mesh: str, seed: int) -> None:
+    for what, old, new in mutants(mesh, seed, 5):
+        found = verified(old, new, mesh)
+        for request in generate.requests_for(old, seed, 30):
+            before, after = judged(mesh, old, request), judged(mesh, new, request)
+            if (before, after) == ("deny", "allow"):
+                assert found.verdict in ("widened", "changed"), (what, request)
+            elif (before, after) == ("allow", "deny"):
+                assert found.verdict in ("narrowed", "changed", "widened", "inconclusive"), (what, request)
+        for item in found.differences:
+            if item.change == "routed":
+                continue
+            wanted = ("deny", "allow") if item.change == "allowed" else ("allow", "deny")
+            replayed = judged(mesh, old, item.request), judged(mesh, new, item.request)
+            assert None in replayed or replayed == wanted, (what, sentence(item.request))
