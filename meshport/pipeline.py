@@ -686,22 +686,37 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
 
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
     """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
-    before, after, one, other, _ = _both(old, new, table, old_mesh, new_mesh, rest)
-    return changes(*sides(before, after, one, other))
+    both = _both(old, new, table, old_mesh, new_mesh, rest)
+    return changes(*sides(both.before, both.after, both.one, both.other))
 
 
 def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
     """Whether both bundles do the same with every request. NEW is read over OLD's documents of no mesh."""
+    from meshport.compare.unread import between_meshes, unread
     from meshport.compare.verify import verify as compare
 
-    before, after, one, other, over = _both(old, new, table, old_mesh, new_mesh, rest)
-    return _with_causes(compare(before, after, one, new_options=other), old, over)
+    both = _both(old, new, table, old_mesh, new_mesh, rest)
+    untold = unread(both.before, both.bound[0]), unread(both.after, both.bound[1])
+    if both.before.mesh != both.after.mesh:
+        untold = between_meshes(untold[0]), between_meshes(untold[1])
+    return _with_causes(compare(both.before, both.after, both.one, new_options=both.other, unread=untold), both.old, both.over)
 
 
-def _both(
-    old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]
-) -> tuple[IR, IR, Options, Options, Bundle]:
-    """The IRs of two bundles, with the Services and workloads of the first where the second does not state them; and the second with those."""
+@dataclass(slots=True)
+class _Both:
+    """Two bundles to compare, lifted. `over` is the second with the documents of no mesh that it does not state itself."""
+
+    old: Bundle
+    over: Bundle
+    before: IR
+    after: IR
+    one: Options
+    other: Options
+    bound: tuple[Bound, Bound]
+
+
+def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> _Both:
+    """Two bundles, the second with the Services and workloads of the first where it does not state them."""
     old, new = commanded(old), commanded(new)
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)
@@ -709,12 +724,12 @@ def _both(
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
-    before, _ = lift(old, table, one)
-    after, _ = lift(over, table, other)
+    before, first = lift(old, table, one)
+    after, second = lift(over, table, other)
     for ir, bundle, options in ((before, old, one), (after, over, other)):
         ir.beside += also_in_force(bundle, table, options)
     if not (before.enrols and after.enrols):
         before.by_label = after.by_label = ByLabel(
             one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain))
         )
-    return before, after, one, other, over
+    return _Both(old, over, before, after, one, other, (first, second))

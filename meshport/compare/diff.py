@@ -31,14 +31,12 @@ def canonical(
     ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
 ) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {
-        **access.canonical(ir, options, ports, governed),
-        **routing.canonical(ir),
-        **exposure.canonical(ir),
-        **_proxies(ir),
-        **_logs(ir),
-        **ratelimits.canonical(ir),
-    }
+    return {**access.canonical(ir, options, ports, governed), **beside_access(ir), **_proxies(ir), **_logs(ir)}
+
+
+def beside_access(ir: IR) -> Canonical:
+    """What the IR says of requests that are let through: where they go, how they are guarded and limited, and what may leave."""
+    return {**routing.canonical(ir), **exposure.canonical(ir), **ratelimits.canonical(ir)}
 
 
 def _proxies(ir: IR) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import exposure, routing
+from meshport.compare import routing
+from meshport.compare.diff import beside_access
 from meshport.compare.witness import http_members
 from meshport.effective.admitted import meet
 from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
@@ -61,19 +62,15 @@ class Way:
 
 def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None) -> Iterator[Compared]:
     """What each Service's requests meet on both sides, a result for each subject that differs."""
-    first, second = canon or (_said(old), _said(new))
+    first, second = canon or (beside_access(old), beside_access(new))
     for subject in sorted({*first, *second}):
         one, other = first.get(subject), second.get(subject)
         if one == other:
             yield Compared(classes=1)
         elif subject.startswith("routes of "):
             yield of_routes(old, new, subject)
-        elif subject.startswith(("breaker of ", "policy of ", "egress of ", "sharing of ")):
+        else:
             yield _settings(subject, one or {}, other or {}, old, new)
-
-
-def _said(ir: IR) -> dict[str, dict[str, Any]]:
-    return {**routing.canonical(ir), **exposure.canonical(ir)}
 
 
 # -- routes

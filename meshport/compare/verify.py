@@ -7,7 +7,7 @@ the evaluator (`decision.py`) answers once more on both sides: a difference that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice, pairwise, product
 from typing import Any
@@ -16,6 +16,7 @@ from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
 from meshport.compare.request import parse
+from meshport.compare.unread import Key, differences
 from meshport.compare.witness import ROOTED, requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
@@ -25,7 +26,7 @@ from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
 from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity
@@ -43,7 +44,8 @@ MOST_SELECTORS = 6
 class Difference:
     """Requests that are decided or treated differently; `request` is one of them.
 
-    `change` is allowed or denied (newly), or routed: it goes elsewhere, or is waited for, retried or changed otherwise. `sources` are the leaves that decide
+    `change` is allowed or denied (newly), routed where requests go elsewhere, or are waited for, retried or changed otherwise, or transport where a workload
+    leaves the mesh or joins it. `sources` are the leaves that decide
     before and after, `causes` the same as {side, file, line, path}.
     """
 
@@ -94,10 +96,12 @@ def verify(
     *,
     new_options: Options | None = None,
     routes: bool = True,
+    unread: tuple[Mapping[Key, str], Mapping[Key, str]] | None = None,
 ) -> Verification:
     """Compare access at every known workload and port, for paths as they are after normalising, and the way of each request to a Service.
 
-    `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look.
+    `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look. `unread` is what decides something on
+    each side and is not compared.
     """
     sides = _Sides(old, new, options, new_options or options)
     before = Access(old, Fact("all-unauthenticated"))
@@ -110,6 +114,8 @@ def verify(
             found.differences += [
                 Difference("routed", one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
             ]
+    if unread is not None:
+        found.undecided += differences(*unread)
     found.verdict = _verdict(found.differences, bool(found.undecided))
     return found
 
@@ -122,7 +128,11 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
     for item, other in _pairs(sides, before, after, canon, undecided):
         if item.meshed is False and other.meshed is False:
             continue
-        ports = {*ports_of([item], sides.old.world), *mentioned(item), *mentioned(other)}
+        if sides.old.enrols and sides.new.enrols and bool(item.meshed) != bool(other.meshed) and None not in (item.meshed, other.meshed):
+            differences.append(_membership(item, other))
+        if sides.old.mesh == sides.new.mesh and _beyond(item) != _beyond(other):
+            undecided.append(f"{item.workload.ref}: what policies say of UDP, SCTP and ICMP")
+        ports = {*ports_of([item], sides.old.world), *ports_of([other], sides.new.world), *mentioned(item), *mentioned(other)}
         for port in [*sorted(ports), *_others(ports, item, other)]:
             named = port if port in ports else None
             if canon is not None and _same(canon, subjects.access(item.workload.ref, named)):
@@ -146,10 +156,26 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
     return Verification("", classes, differences, undecided)
 
 
+def _membership(item: Effective, other: Effective) -> Difference:
+    """A workload that one side has in the mesh and the other has not."""
+    ref = item.workload.ref
+    request = {"source": {"meshed": True}, "destination": {"namespace": ref.namespace, "workload": ref.name}, "protocol": "tcp"}
+    said = [f"{'in' if side.meshed else 'not in'} the mesh, {'with' if side.meshed else 'without'} mutual TLS" for side in (item, other)]
+    one, two = (side.workload.meshed.src if side.workload.meshed is not None else NOWHERE for side in (item, other))
+    return Difference("transport", request, said[0], said[1], sources=(one, two), subject=f"mesh membership of {ref}")
+
+
+def _beyond(item: Effective) -> frozenset[str]:
+    """What the policies of a workload say of other protocols than TCP, in words."""
+    return frozenset(fact.value for policy in (*item.allows, *item.denies, *item.opened) for fact in policy.beyond)
+
+
 def _others(ports: set[int], *sides: Effective) -> list[int]:
     """A number for each class of ports that nothing names alone: those of each range, and all the rest."""
     edges = {1, 65536}
     for item in sides:
+        for ranges in (item.workload.bypassed, item.workload.demanding):
+            edges |= {edge for low, high in (ranges.value if ranges is not None else ()) for edge in (max(low, 1), high + 1)}
         for policy in (*item.allows, *item.denies, *item.customs):
             for condition in (one for rule in policy.rules for one in rule.conditions if one.attribute == PORT):
                 for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of) if isinstance(fact.value, tuple)):
@@ -180,19 +206,36 @@ def _pairs(
             {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for side, policy in unseen if side is before}
         )
         return
-    spaces: dict[str, set[tuple[tuple[str, str], ...]]] = {}
-    for access in (before, after):
-        for policy in access.ir.policies:
-            namespace = policy.subject.value.namespace
-            if not namespace or not access.world.of_namespace(namespace):
-                spaces.setdefault(namespace or "any", set()).update(_labels_of(policy.subject.value.selector))
-    for _, policy in unseen:
-        spaces.setdefault(policy.subject.value.namespace or "any", set()).update(_labels_of(policy.subject.value.selector))
-    for namespace, selectors in sorted(spaces.items()):
+    for namespace, selectors in sorted(_classes(before, after).items()):
         for labels in _combined(sorted(one for one in selectors if one), namespace, undecided):
             name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
             pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), [], [], -1, ())
-            yield before.of(pod), after.of(pod)
+            yield before.of(pod), after.of(replace(pod))
+
+
+def _classes(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, str], ...]]]:
+    """By namespace the labels of pods that the bundle does not show and that something speaks of. Between two bundles of one mesh that is any pod of each
+    namespace; between meshes only those of namespaces of which no pod is known."""
+    world = before.world
+    known = {*world.namespaces, *after.world.namespaces, *(item.ref.namespace for item in world.workloads)}
+    spoken: list[tuple[PodSet, bool]] = []
+    for access in (before, after):
+        ir = access.ir
+        spoken += [(item.subject.value, False) for item in (*ir.policies, *ir.transport)] + [
+            (item.subject, False) for item in ir.admissions
+        ]
+        spoken += [(policy.subject.value, True) for policy in access.unselected()]
+    found: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    homes = known | {pods.namespace for pods, _ in spoken if pods.namespace} or {"any"}
+    alike = before.ir.mesh == after.ir.mesh
+    for namespace in sorted(homes):
+        if alike or not world.of_namespace(namespace):
+            found[namespace] = {()}
+    for pods, unseen in spoken:
+        for namespace in [pods.namespace] if pods.namespace else sorted(homes):
+            if unseen or not world.of_namespace(namespace):
+                found.setdefault(namespace, set()).update(_labels_of(pods.selector))
+    return found
 
 
 def _labels_of(selector: Selector) -> Iterator[tuple[tuple[str, str], ...]]:

@@ -236,7 +236,7 @@ class Cause(TypedDict, total=False):
 
 
 class AccessDifference(_Model):
-    """Requests that are newly `allowed` or `denied`, or `routed` otherwise; `request` is one of them."""
+    """Requests that are newly `allowed` or `denied`, or `routed` otherwise, or workloads whose `transport` changes; `request` is one of them."""
 
     change: str
     request: Request

@@ -1,0 +1,108 @@
+"""What a comparison does not look at: leaves of mesh documents that decide something and that no compared part of the IR holds. Where two bundles differ in
+them, nobody can say that they do the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from meshport.ir.base import Fact, Src
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+
+COMPARED = (
+    "policies",
+    "transport",
+    "admissions",
+    "routes",
+    "service_policies",
+    "outside",
+    "egress_defaults",
+    "shared",
+    "rate_limits",
+    "world",
+    "idle",
+)
+"""The parts of the IR that `verify` compares."""
+_SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
+_NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
+_APART = ("retry.budget.",)  # in the IR, and no part of what is compared
+_OWN = {"EnvoyFilter", "WasmPlugin", "TrafficExtension", "RequestAuthentication", "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"}
+_INDEX = re.compile(r"\[\d+\]")
+Key = tuple[str, str, str]
+
+
+def unread(ir: IR, bound: Bound) -> dict[Key, str]:
+    """Leaves that no compared part holds, by (kind, path without positions, value); each with the object that it stands in."""
+    held = read_by(ir)
+    found: dict[Key, str] = {}
+    bundle = bound.bundle
+    for number, document in enumerate(bundle.documents):
+        if not bound.mesh[number] or number in bound.broken:
+            continue
+        for leaf in range(document.first, document.first + document.count):
+            feature = bound.feature(leaf)
+            if not feature or leaf in bound.invalid or feature.startswith(_NAMES) or (leaf in held and not feature.startswith(_APART)):
+                continue
+            binding = bound.bindings[leaf]
+            if binding is not None and binding.reason_for(bundle.value(leaf)):
+                continue
+            known = bound.table.feature(feature)
+            if known is not None and known.pattern in _SEEN_BY_NOBODY:
+                continue
+            path = bundle.path(leaf)
+            if path.startswith("metadata."):
+                continue
+            found[document.kind, _INDEX.sub("[]", path), str(bundle.value(leaf))] = (
+                f"{document.kind} {document.namespace or ''}/{document.name}"
+            )
+    return found
+
+
+def between_meshes(found: Mapping[Key, str]) -> dict[Key, str]:
+    """Of what is unread that which no mesh shares: extensions, tokens and external authorizers. The rest has its own form in each mesh."""
+    return {key: where for key, where in found.items() if key[0] in _OWN}
+
+
+def differences(old: Mapping[Key, str], new: Mapping[Key, str]) -> list[str]:
+    """What one side says and the other does not, a line for each object."""
+    lines: dict[str, list[str]] = {}
+    for one, other in ((old, new), (new, old)):
+        for key, where in one.items():
+            if key not in other:
+                lines.setdefault(where, []).append(key[1])
+    return [
+        f"{where}: {', '.join(sorted(set(paths))[:3])}{' and more' if len(set(paths)) > 3 else ''} is not compared"
+        for where, paths in sorted(lines.items())
+    ]
+
+
+def read_by(ir: IR) -> Src:
+    """The leaves that the compared parts of an IR came from."""
+    found: set[int] = set()
+    for name in COMPARED:
+        for src in _sources(getattr(ir, name, ())):
+            found |= src
+    for other in ir.beside:
+        found |= read_by(other)
+    return frozenset(found)
+
+
+def _sources(thing: Any) -> Iterator[Src]:
+    """Every set of leaves below something."""
+    stack = [thing]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Fact):
+            yield item.src
+        elif isinstance(item, frozenset):
+            if item and isinstance(next(iter(item)), int):
+                yield item
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+        elif is_dataclass(item) and not isinstance(item, type):
+            stack.extend(getattr(item, part.name) for part in fields(item) if not part.name.startswith("_"))
