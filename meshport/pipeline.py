@@ -692,13 +692,12 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
 
 def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
     """Whether both bundles do the same with every request. NEW is read over OLD's documents of no mesh."""
-    from meshport.compare.unread import between_meshes, unread
+    from meshport.compare.unread import unread
     from meshport.compare.verify import verify as compare
 
     both = _both(old, new, table, old_mesh, new_mesh, rest)
-    untold = unread(both.before, both.bound[0]), unread(both.after, both.bound[1])
-    if both.before.mesh != both.after.mesh:
-        untold = between_meshes(untold[0]), between_meshes(untold[1])
+    own = both.before.mesh != both.after.mesh
+    untold = unread(both.before, both.bound[0], own=own), unread(both.after, both.bound[1], own=own)
     return _with_causes(compare(both.before, both.after, both.one, new_options=both.other, unread=untold), both.old, both.over)
 
 

@@ -25,7 +25,7 @@ COMPARED = (
     "world",
     "idle",
 )
-"""The parts of the IR that `verify` compares."""
+"""The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
 _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
 _APART = ("retry.budget.",)  # in the IR, and no part of what is compared
@@ -34,13 +34,18 @@ _INDEX = re.compile(r"\[\d+\]")
 Key = tuple[str, str, str]
 
 
-def unread(ir: IR, bound: Bound) -> dict[Key, str]:
-    """Leaves that no compared part holds, by (kind, path without positions, value); each with the object that it stands in."""
+def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, str]:
+    """Leaves that no compared part holds, by (kind, path without positions, value); each with the object that it stands in.
+
+    With `own` only what one mesh alone has, in objects of which nothing is compared: extensions, tokens. The rest has its own form in each mesh.
+    """
     held = read_by(ir)
     found: dict[Key, str] = {}
     bundle = bound.bundle
     for number, document in enumerate(bundle.documents):
         if not bound.mesh[number] or number in bound.broken:
+            continue
+        if own and (document.kind not in _OWN or any(document.first <= leaf < document.first + document.count for leaf in held)):
             continue
         for leaf in range(document.first, document.first + document.count):
             feature = bound.feature(leaf)
@@ -59,11 +64,6 @@ def unread(ir: IR, bound: Bound) -> dict[Key, str]:
                 f"{document.kind} {document.namespace or ''}/{document.name}"
             )
     return found
-
-
-def between_meshes(found: Mapping[Key, str]) -> dict[Key, str]:
-    """Of what is unread that which no mesh shares: extensions, tokens and external authorizers. The rest has its own form in each mesh."""
-    return {key: where for key, where in found.items() if key[0] in _OWN}
 
 
 def differences(old: Mapping[Key, str], new: Mapping[Key, str]) -> list[str]:

@@ -221,9 +221,8 @@ def _classes(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, st
     spoken: list[tuple[PodSet, bool]] = []
     for access in (before, after):
         ir = access.ir
-        spoken += [(item.subject.value, False) for item in (*ir.policies, *ir.transport)] + [
-            (item.subject, False) for item in ir.admissions
-        ]
+        subjects_of = [*(policy.subject.value for policy in ir.policies), *(rule.subject.value for rule in ir.transport)]
+        spoken += [(pods, False) for pods in (*subjects_of, *(admission.subject for admission in ir.admissions))]
         spoken += [(policy.subject.value, True) for policy in access.unselected()]
     found: dict[str, set[tuple[tuple[str, str], ...]]] = {}
     homes = known | {pods.namespace for pods, _ in spoken if pods.namespace} or {"any"}

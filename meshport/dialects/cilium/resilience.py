@@ -6,6 +6,7 @@ a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,8 +63,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         namespace = bound.bundle.documents[number].namespace or options.default_namespace
         found: dict[Ref, list[ServicePolicy]] = {}
         owned = {service: place for place in root.each("spec", "services") if (service := _service(place, namespace)) is not None}
+        sent = set(_clusters(root.at("spec", "resources").value))
         for place in root.each("spec", "resources"):
-            if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster":
+            if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or place.at("name").value not in sent:
                 continue
             policy = _policy(root, place, number)
             if policy is not None and policy.service is not None and policy.service.value in owned:
@@ -75,6 +77,19 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             rest = {port.number for port in home.ports if port.protocol == "TCP"} - spoken if home is not None else set()
             alike = len(policies) > 1 and not rest and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
             ir.service_policies.extend([replace(first, port=None, src=gather(*(one.src for one in policies)))] if alike else policies)
+
+
+def _clusters(value: Any) -> Iterator[str]:
+    """The clusters that routes and TCP proxies send to, by name: no request meets any other."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("cluster"), str):
+                yield item["cluster"]
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
 
 
 def _service(place: Cursor, namespace: str) -> Ref | None:
@@ -89,6 +104,8 @@ def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
         return None
     namespace, _, rest = name.value.partition("/")
     service, _, port = rest.partition(":")
+    if port and not port.isdigit():
+        return None
     ref = name.holding(Ref(namespace, service))
     extras = []
     for path, setting in envoy.POOL.items():
