@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import routing
+from meshport.compare import ingress, routing
 from meshport.compare.diff import beside_access
 from meshport.compare.witness import http_members
 from meshport.effective.admitted import meet
@@ -63,11 +63,13 @@ class Way:
 def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None) -> Iterator[Compared]:
     """What each Service's requests meet on both sides, a result for each subject that differs."""
     first, second = canon or (beside_access(old), beside_access(new))
+    if canon is None and old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
+        first, second = {**first, **ingress.canonical(old)}, {**second, **ingress.canonical(new)}
     for subject in sorted({*first, *second}):
         one, other = first.get(subject), second.get(subject)
         if one == other:
             yield Compared(classes=1)
-        elif subject.startswith("routes of "):
+        elif subject.startswith(("routes of Service ", "routes of host ")):
             yield of_routes(old, new, subject)
         else:
             yield _settings(subject, one or {}, other or {}, old, new)

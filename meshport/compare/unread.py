@@ -18,14 +18,14 @@ COMPARED = (
     "admissions",
     "routes",
     "service_policies",
-    "outside",
     "egress_defaults",
     "shared",
     "rate_limits",
     "world",
     "idle",
 )
-"""The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted."""
+"""The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted; nor are
+routes of connections."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
 _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
 _APART = ("retry.budget.",)  # in the IR, and no part of what is compared
@@ -83,7 +83,8 @@ def read_by(ir: IR) -> Src:
     """The leaves that the compared parts of an IR came from."""
     found: set[int] = set()
     for name in COMPARED:
-        for src in _sources(getattr(ir, name, ())):
+        part = getattr(ir, name, ())
+        for src in _sources([one for one in part if one.protocol not in ("tls", "tcp")] if name == "routes" else part):
             found |= src
     for other in ir.beside:
         found |= read_by(other)

@@ -266,7 +266,7 @@ YAMLISH = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(YAMLISH | st.text(), st.booleans())
 def test_any_text_reads_or_raises_an_input_error(text: str, head: bool) -> None:
     text = HEAD + text if head else text

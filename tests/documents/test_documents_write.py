@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshport.documents import dump, dump_json, load_text
@@ -103,7 +103,7 @@ kind: B
     assert dump([]) == ""
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(STRINGS, VALUES, max_size=4))
 def test_what_is_written_reads_the_same(value: dict[str, Any]) -> None:
     thing = {**value, "apiVersion": "v1", "kind": "Thing"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshport.documents import dump
@@ -66,6 +66,7 @@ SCALARS = st.one_of(st.text("ab: #'\"\n-yes0", max_size=8), st.integers(), st.bo
 TREES = st.recursive(SCALARS, lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(KEYS, below, max_size=3)), max_leaves=8)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(KEYS, TREES, min_size=1, max_size=4), st.dictionaries(KEYS, TREES, max_size=4))
 def test_whatever_comes_out_reads_as_meant(old: dict[str, object], change: dict[str, object]) -> None:
     from meshport.documents.edit import same

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshport.values.language import BARE_PATHS, PATHS, Language
@@ -97,7 +97,7 @@ def test_reads_back(name: str) -> None:
 PIECES = st.text("/.a%2e", max_size=4).map(lambda s: "/" + s)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["prefix", "exact", "segments", "suffix"]), PIECES)
 def test_any_simple_form(kind: str, text: str) -> None:
     language = getattr(Language, kind)(text if kind != "suffix" else text[1:])
