@@ -70,12 +70,8 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
                         what = f"an empty entry of {side} means every pod of the namespace {home}, and none of another"
                         remedy = "If every pod of the cluster is meant, ask for io.kubernetes.pod.namespace with operator Exists."
                         review.say("MP093", policy, place, severity="info", what=what, remedy=remedy)
-    chosen = (
-        _plain(selector_of(policy, *[str(step) for step in spec], "endpointSelector"))
-        if not any(isinstance(step, int) for step in spec)
-        else None
-    )
-    if chosen is None or chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
+    chosen = _plain(selector_of(policy, *spec, "endpointSelector"))
+    if chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
         return
     among = known.pods(home)
     if among and not any(chosen.accepts(pod.labels) for pod in among):
@@ -136,9 +132,9 @@ def _names(review: Review, policy: Manifest, spec: Path, resolved: bool) -> None
 
 def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
     """Ports of a rule are those of the pods, whatever the Service in front of them calls its own."""
-    if policy.kind != "CiliumNetworkPolicy" or any(isinstance(step, int) for step in spec):
+    if policy.kind != "CiliumNetworkPolicy":
         return
-    chosen = _plain(selector_of(policy, *[str(step) for step in spec], "endpointSelector"))
+    chosen = _plain(selector_of(policy, *spec, "endpointSelector"))
     pods = (
         [pod for pod in known.pods(known.home(policy)) if chosen.accepts(pod.labels)] if _of_pods(chosen) and not chosen.everything else []
     )

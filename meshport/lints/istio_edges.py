@@ -159,6 +159,7 @@ def _protocols(
 def _patches(review: Review, patch: Manifest) -> None:
     ranked = bool(patch.get("spec", "priority"))
     relative: list[Path] = []
+    sure = True
     versioned: list[Path] = []
     for path, item in patch.each("spec", "configPatches"):
         operation, part = patch.get(*path, "patch", "operation"), item.get("applyTo") if isinstance(item, dict) else None
@@ -183,13 +184,24 @@ def _patches(review: Review, patch: Manifest) -> None:
             )
         elif operation in _RELATIVE and operation != "MERGE" and not ranked:
             relative.append(place)
+            sure = sure and operation != "REPLACE" and _built_in(patch, path)
             if patch.get(*path, "match", "proxy", "proxyVersion"):
                 versioned.append((*path, "match", "proxy", "proxyVersion"))
     if relative:
         shown = names(sorted({str(patch.get(*place)) for place in relative}))
         what = f"{shown} is relative to what other EnvoyFilters wrote, and no priority says which comes first"
         what += "; with a proxyVersion it may not apply during an upgrade" if versioned else ""
-        review.say("MP095", patch, *relative, *versioned, what=what, remedy="Set spec.priority, or write INSERT_FIRST or ADD.")
+        severity = "info" if sure and not versioned else None
+        review.say(
+            "MP095", patch, *relative, *versioned, severity=severity, what=what, remedy="Set spec.priority, or write INSERT_FIRST or ADD."
+        )
+
+
+def _built_in(patch: Manifest, path: Path) -> bool:
+    """Whether a patch refers to a filter that istiod writes itself, so that it is always there."""
+    chain = (*path, "match", "listener", "filterChain", "filter")
+    named = patch.get(*chain, "subFilter", "name") or patch.get(*chain, "name")
+    return named in ("envoy.filters.http.router", "envoy.filters.network.http_connection_manager", "envoy.filters.network.tcp_proxy")
 
 
 def _providers(review: Review, telemetry: Manifest) -> None:
@@ -257,8 +269,9 @@ def _user(review: Review, workload: Manifest) -> None:
             for path, item in workload.each(*template, kind)
             if isinstance(item, dict) and item.get("name") not in ("istio-proxy", "istio-init", "istio-validation")
         ]
+    gateway = any(isinstance(item, dict) and item.get("name") == "istio-proxy" for _, item in workload.each(*template, "containers"))
     for place in places:
-        if workload.get(*place) == 1337:
+        if workload.get(*place) == 1337 and not gateway:
             review.say(
                 "MP099", workload, place, what="it runs as user 1337, whose traffic goes past the sidecar", remedy="Choose another user."
             )

@@ -50,8 +50,21 @@ def _same_host(review: Review, known: Inventory) -> None:
             seen = exports(route, known.home(route))
             others = [one for one, _ in listed[:number] if one is not route and share(seen, exports(one, known.home(one)))]
             if others:
-                what = "clients in the mesh follow one of them, the oldest"
-                review.say("MP076", route, path, host=host, others=names([str(one) for one in others]), what=what)
+                ranked = all(("*" in seen) != ("*" in exports(one, known.home(one))) for one in others)
+                what = (
+                    "clients that see both follow the one of their own namespace"
+                    if ranked
+                    else "clients in the mesh follow one of them, the oldest"
+                )
+                review.say(
+                    "MP076",
+                    route,
+                    path,
+                    severity="info" if ranked else None,
+                    host=host,
+                    others=names([str(one) for one in others]),
+                    what=what,
+                )
     for route in review.of("HTTPRoute", "GRPCRoute"):
         for path, parent in route.each("spec", "parentRefs"):
             if isinstance(parent, dict) and parent.get("kind") == "Service":

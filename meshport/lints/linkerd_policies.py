@@ -14,6 +14,7 @@ from meshport.values.durations import parse_linkerd
 from meshport.values.problems import ValueProblem
 
 _EVERYTHING = {".*", "/.*", "^.*$", "^/.*$", ""}
+_OF_PROXY = ("linkerd-admin", "linkerd-proxy")  # ports of the proxy, which the injector adds
 _BREAKER = "balancer.linkerd.io/failure-accrual"
 _OF_ROUTES = ("balancer.linkerd.io/", "retry.linkerd.io/", "timeout.linkerd.io/")
 
@@ -46,7 +47,7 @@ def _missing(review: Review, known: Inventory, manifest: Manifest, path: Path, k
 # -- Servers
 
 
-def selector_of(manifest: Manifest, *path: str) -> Selector:
+def selector_of(manifest: Manifest, *path: str | int) -> Selector:
     """A label selector with its expressions; what has another shape is left out."""
     wanted = []
     for place, item in manifest.each(*path, "matchExpressions"):
@@ -75,12 +76,13 @@ def _servers(review: Review, known: Inventory) -> None:
                 "MP079",
                 server,
                 ("spec", "podSelector"),
+                severity="info" if known.home(server).startswith("linkerd") else None,  # pods that an extension's installation brings
                 what="its podSelector",
                 selector=str(chosen),
                 where=f"namespace {known.home(server)}",
             )
         numbers = [(pod, number) for pod in pods if (number := _number(pod, port)) is not None]
-        if pods and isinstance(port, str) and not port.isdigit() and not numbers:
+        if pods and isinstance(port, str) and not port.isdigit() and not numbers and port not in _OF_PROXY:
             have = names(sorted({one.name for pod in pods for one in pod.ports if one.name})) or "none with a name"
             review.say(
                 "MP074",
@@ -157,7 +159,8 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
         if route
         else []
     )
-    over = []
+    over: list[str] = []
+    admitted = _admitted(policy)
     for other in review.of("AuthorizationPolicy", "ServerAuthorization", group="policy.linkerd.io"):
         if known.home(other) != home or other is policy:
             continue
@@ -167,7 +170,7 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
             or (target.get("kind") == "Server" and target.get("name") in servers)
             or other.get("spec", "server", "name") in servers
         ):
-            over.append(str(other))
+            over += [str(other)] if _admitted(other) in ([], admitted) else []
     if servers and over:
         review.say(
             "MP094",
@@ -176,6 +179,17 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
             wide=names(over),
             what=f"every route of Server {names(servers)}, this one among them",
         )
+
+
+def _admitted(grant: Manifest) -> list[str]:
+    """What a grant demands of callers, as text; [] demands nothing."""
+    if grant.kind == "ServerAuthorization":
+        everybody = grant.get("spec", "client", "unauthenticated") is True and not grant.get("spec", "client", "networks")
+        return [] if everybody else [str(grant.get("spec", "client"))]
+    refs = [item for _, item in grant.each("spec", "requiredAuthenticationRefs")]
+    return sorted(
+        f"{item.get('kind')} {item.get('namespace') or grant.namespace}/{item.get('name')}" for item in refs if isinstance(item, dict)
+    )
 
 
 # -- profiles and routes

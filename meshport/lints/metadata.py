@@ -57,9 +57,14 @@ def _annotation(review: Review, manifest: Manifest, path: Path, key: str, value:
     if "any" not in homes and place not in homes and not (place in _PODS and homes & _PODS):
         shown = ", ".join(sorted(homes))
         remedy = "Write it into the pod template." if "pod" in homes and place in _PODS else f"Write it on: {shown}."
-        review.say("MP097", manifest, path, key=key, what=f"it is read on {shown} and not on a {place}", remedy=remedy)
+        there = key in manifest.mapping("spec", "template", "metadata", "annotations") or place not in _PODS
+        severity = "info" if there else None
+        review.say("MP097", manifest, path, severity=severity, key=key, what=f"it is read on {shown} and not on a {place}", remedy=remedy)
         return
-    if why := _bad(rows[0], key, value):
+    if key == "config.linkerd.io/opaque-ports" and value and (bad := _no_ports(value)):
+        what = f"{key}: {bad}; the policy controller then takes none of them"
+        review.say("MP098", manifest, path, what=what, remedy="List numbers and ranges alone.")
+    elif why := _bad(rows[0], key, value):
         review.say("MP097", manifest, path, key=key, what=why, remedy="Mend the value.")
 
 
@@ -87,12 +92,18 @@ def _bad(row: dict[str, Any], key: str, value: str) -> str:
     if row.get("values") and value not in {str(item).lower() if isinstance(item, bool) else str(item) for item in row["values"]}:
         return f"{value!r} is none of {', '.join(str(item).lower() if isinstance(item, bool) else str(item) for item in row['values'])}"
     try:
-        if key == "config.linkerd.io/opaque-ports" and value:
-            parse_ports(value)
-        elif wanted == "duration" and row["dialect"] == "linkerd":
+        if wanted == "duration" and row["dialect"] == "linkerd":
             parse_linkerd(value)
     except ValueProblem as error:
-        return f"{error}; the policy controller then reads no port at all" if "opaque" in key else str(error)
+        return str(error)
+    return ""
+
+
+def _no_ports(value: str) -> str:
+    try:
+        parse_ports(value)
+    except ValueProblem as error:
+        return str(error)
     return ""
 
 

@@ -60,9 +60,17 @@ def _virtual_service(review: Review, known: Inventory, route: Manifest) -> None:
         if found.service is not None:
             _port(review, route, (*path, "port", "number"), found.service, number)
             if number is None and len([port for port in found.service.ports if port.protocol not in ("UDP", "SCTP")]) > 1:
+                outside = any(name != "mesh" for _, name in route.each("spec", "gateways"))  # in the mesh the port of the request is kept
                 ports = text_of([port.number for port in found.service.ports])
                 why = f"the Service has several ({ports}); name one"
-                review.say("MP074", route, (*path, "host"), severity="warning", what=f"no port of Service {found.service.ref}", why=why)
+                review.say(
+                    "MP074",
+                    route,
+                    (*path, "host"),
+                    severity="warning" if outside else "info",
+                    what=f"no port of Service {found.service.ref}",
+                    why=why,
+                )
         if isinstance(destination.get("subset"), str) and (mark := (found.name, destination["subset"])) not in subsets:
             subsets.add(mark)
             _subset(review, known, route, (*path, "subset"), found.name, destination["subset"])

@@ -8,46 +8,15 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lint_helper import lint, none, only
 
 import meshport
 
 SEED = Path(__file__).parents[3] / "shared" / "seed" / "service-mesh-examples.md"
-
-
-@dataclass(frozen=True)
-class Said:
-    code: str
-    severity: str
-    path: str  # of the first leaf
-    line: int
-    message: str
-    remedy: str
-
-
-def lint(text: str, source: str, version: str | None = None) -> list[Said]:
-    bundle = meshport.load_text(text)
-    found = []
-    for item in meshport.lint(bundle, source=source, source_version=version):
-        first = item.at if item.at is not None else item.leaves[0] if item.leaves else None
-        path, line = (bundle.path(first), bundle.line(first) or 0) if first is not None else ("", 0)
-        found.append(Said(item.code, item.severity, path, line, item.message, item.remedy))
-    return found
-
-
-def only(code: str, text: str, source: str, version: str | None = None) -> Said:
-    """The one finding of this code."""
-    (found,) = [item for item in lint(text, source, version) if item.code == code]
-    assert found.line > 0 and found.remedy
-    return found
-
-
-def none(code: str, text: str, source: str, version: str | None = None) -> bool:
-    return code not in {item.code for item in lint(text, source, version)}
 
 
 # -- the examples as published
