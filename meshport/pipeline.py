@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import BUILT_IN, Dialect, Keeping, Options, dialect, governs
-from meshport.dialects.gateway_api.granting import grant
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
@@ -97,8 +96,6 @@ def convert(
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
-    if options.target != "linkerd":
-        grant(out)
     if keeper is None and source is not target and governs(target):
         leaving(have, out)
     for fact in have.idle:
