@@ -259,3 +259,18 @@ spec: {service: web, backends: [{service: web-v1, weight: 90}, {service: web-v2,
     result = convert(text, "smi", target)
     assert code in codes(result)
     assert "MP903" not in codes(result)
+
+
+def test_a_percent_sign_of_linkerd_is_one() -> None:
+    filters = "filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-served, value: 100%}]}}]"
+    text = VERSIONS + route(f"[{{{filters}, backendRefs: [{{name: web-v1, port: 80}}]}}]")
+    (obj,) = made(convert(text, "linkerd", "gateway-api"), "HTTPRoute")
+    assert obj["spec"]["rules"][0]["filters"][0]["responseHeaderModifier"]["add"] == [{"name": "x-served", "value": "100%"}]
+
+
+def test_of_equal_rank_the_route_that_comes_first_takes_the_root_too() -> None:
+    text = VERSIONS + route("[{matches: [{method: GET}], backendRefs: [{name: web-v1, port: 80}]}]", name="a")
+    text += route("[{matches: [{method: GET, path: {type: Exact, value: /}}], backendRefs: [{name: web-v2, port: 80}]}]", name="b")
+    http = made(convert(text, "linkerd", "istio"), "VirtualService")[0]["spec"]["http"]
+    assert http[0]["route"][0]["destination"]["host"].startswith("web-v1.")
+    assert http[0]["match"][0]["uri"] == {"exact": "/"}

@@ -281,7 +281,8 @@ class RouteLowering(ABC):
             name = what.partition(":")[2]
             text = str(fact.value)
             if item.kind != "redirect" and (
-                name in ("host", ":authority") or ("%" in text.replace("%%", "") and not what.startswith("remove"))
+                name in ("host", ":authority")
+                or (self.routes.family == "istio" and "%" in text.replace("%%", "") and not what.startswith("remove"))
             ):
                 self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
             elif item.kind == "redirect" and what == "code" and fact.value not in self.redirects:
@@ -297,7 +298,8 @@ class RouteLowering(ABC):
                 if fact.value not in ({}, None):
                     self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
             else:
-                parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if isinstance(fact.value, str) else fact))
+                escaped = isinstance(fact.value, str) and self.routes.family == "istio"  # Envoy's own way of writing a percent sign
+                parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if escaped else fact))
         return Filter(item.kind, tuple(parts))
 
     @abstractmethod
@@ -539,6 +541,8 @@ class RouteLowering(ABC):
         for key, (value, facts) in self.annotations(run[0][0], reasons=[rule for rule, _, _ in run]).items():
             obj.set(("metadata", "annotations", key), value, *facts)
         for index, (rule, targets, matches) in enumerate(run):
+            if not targets:
+                self.out.imply("a prefix / takes every path", gather([match for match in matches if match.everything]))
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
             write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.anchored)
             self.finish(obj, ("spec", "rules", index), rule)

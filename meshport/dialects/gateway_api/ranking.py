@@ -143,11 +143,12 @@ def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
     if family == "linkerd":
         for (*_, at), number, match in list(entries):
             kind, length = form(match)
-            if kind != "prefix" or match.path is None:
+            if kind != "prefix":
                 continue
-            text = match.path.value.text.rstrip("/") or "/"
+            text = (match.path.value.text.rstrip("/") if match.path is not None else "") or "/"
             if any(_beaten(match, at, text, length, other, other_at) for (*_, other_at), _, other in entries):
-                exact = replace(match, path=Fact(Pattern("exact", text), match.path.src, match.path.feature))
+                src, feature = (match.path.src, match.path.feature) if match.path is not None else (match.src, "routing.match.path")
+                exact = replace(match, path=Fact(Pattern("exact", text), src, feature))
                 entries.append((_key(exact, family, at), number, exact))
     entries.sort(key=lambda entry: entry[0])
     out: list[RouteRule] = []
@@ -214,10 +215,14 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
         for after in range(number + 1, len(out)):
             for match in list(out[number]):
                 for other in out[after]:
-                    if not _beats(other, match, family) or not overlap(match, other):
+                    certain = _beats(other, match, family)
+                    open_order = not certain and not family and _beats(other, match, "cilium")  # where expressions go before prefixes
+                    if not (certain or open_order) or not overlap(match, other):
                         continue
                     both = conjunction(match, other)
-                    if _beats(other, both, family):
+                    if open_order and _beats(other, both, "cilium"):
+                        continue
+                    if certain and _beats(other, both, family):
                         unkept.append((number, after))
                     elif all(_same(both, known) is False for known in (*out[number], *added)):
                         added.append(both)
