@@ -141,6 +141,9 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "tls.options.*": ("a", "b"),
     "addresses[].type": ("IPAddress",),
     "sectionName": ("http", "grpc"),
+    "dstOverrides[].authority": ("cart-canary.shop.svc.cluster.local:80", "web.shop.svc.cluster.local:80"),
+    "condition.all[]": ({"method": "GET"}, {"method": "POST"}),
+    "condition.any[]": ({"method": "GET"}, {"method": "POST"}),
     "scheme.exact": ("http", "https"),
     "authority.exact": ("cart.example", "shop.example"),
     "http.*": ("gateway-error", "5xx"),
@@ -475,7 +478,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "key": {"operator": "In", "values": ["cart"]},
     "except": {"cidr": "192.0.2.0/24"},
     "l7": {"l7proto": "custom"},
-    **{key: {"address": "192.0.2.7"} for key in ("labels", "locality", "ports", "weight", "serviceAccount")},
+    **{key: {"address": "192.0.2.7"} for key in ("labels", "locality", "ports", "serviceAccount")},
+    "weight": {"address": "192.0.2.7", "authority": "cart-canary.shop.svc.cluster.local:80"},
     "type": {"service": "cart.Cart", "name": "x-team", "value": "a", "hostname": "cart.example"},
 }
 """Members that the member named means nothing without."""
