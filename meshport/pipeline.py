@@ -247,7 +247,7 @@ _BECOMES: dict[str, str | None] = {
 _STAYING = {"MP120", "MP296"}
 """Losses of documents that no mesh can take over, so that they are not to be deleted."""
 
-_ABROAD = {"MP120", "MP121", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
+_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 

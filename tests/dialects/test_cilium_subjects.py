@@ -126,3 +126,13 @@ def test_no_alarm_for_pods_with_other_labels_under_an_account_that_the_bundle_sh
             ]
         }
     ]
+
+
+def test_an_action_on_a_header_that_does_not_match_refuses_nothing_and_is_lost() -> None:
+    rules = "{http: [{method: GET, headerMatches: [{name: x-team, value: a, mismatch: REPLACE}]}]}"
+    spec = f"{{endpointSelector: {{matchLabels: {{app: web}}}}, ingress: [{{toPorts: [{{ports: [{{port: '8080', protocol: TCP}}], rules: {rules}}}]}}]}}"
+    result = converted(spec, "CiliumNetworkPolicy", keep_network_policy=False)
+    (policy,) = written(result, "AuthorizationPolicy").values()
+    assert policy["rules"] == [{"to": [{"operation": {"methods": ["GET"], "ports": ["8080"]}}]}]
+    (finding,) = [finding for finding in result.findings if finding.code == "MP127"]
+    assert finding.severity == "warning" and "REPLACE" in finding.message

@@ -35,6 +35,57 @@ def random_cilium_bundle(seed: int) -> list[Obj]:
     return out + [_policy(rng, number) for number in range(rng.randint(1, 5))]
 
 
+def wide_cilium_bundle(seed: int) -> list[Obj]:
+    """Such a bundle with what policies say more seldom: subjects by account and by expressions, policies for nodes, other entities, clusters, icmps, headers
+    with an action on a mismatch, both directions of `enableDefaultDeny`."""
+    rng = Random(f"wide {seed}")
+    out = random_cilium_bundle(seed)
+    for obj in [item for item in out if item["kind"].startswith("Cilium")]:
+        for spec in [obj["spec"]] if "spec" in obj else obj["specs"]:
+            if dice(rng, 0.3):
+                spec["endpointSelector"] = _rare_subject(rng, obj["kind"] != "CiliumNetworkPolicy")
+            if dice(rng, 0.15):
+                spec["enableDefaultDeny"] = {"ingress": dice(rng, 0.5), "egress": False}
+            for rule in spec.get("ingress", ()):
+                _rarer(rng, rule)
+    if dice(rng, 0.3):
+        spec = {"nodeSelector": {"matchLabels": {"role": "edge"}}, "ingress": [{"fromEntities": ["cluster"]}]}
+        out.append({"apiVersion": "cilium.io/v2", "kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "nodes"}, "spec": spec})
+    return out
+
+
+def _rare_subject(rng: Random, clusterwide: bool) -> Obj:
+    space = {NAMESPACE: rng.choice(MESHED)} if clusterwide else {}
+    return rng.choice(
+        [
+            {"matchLabels": {ACCOUNT: pick_account(rng)[1], **space}},
+            {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["pay"]}], **({"matchLabels": space} if space else {})},
+            {"matchExpressions": [{"key": "version", "operator": "DoesNotExist"}, {"key": "tier", "operator": "Exists"}]},
+            {"matchLabels": {"k8s:app": "pay", "any:tier": "back", **space}},
+        ]
+    )
+
+
+def _rarer(rng: Random, rule: Obj) -> None:
+    if "fromEntities" in rule and dice(rng, 0.4):
+        rule["fromEntities"] = some(rng, ("host", "kube-apiserver", "health", "unmanaged", "world", "cluster"), 2)
+    for selector in rule.get("fromEndpoints", ()):
+        if dice(rng, 0.15):
+            cluster = {"key": "io.cilium.k8s.policy.cluster", "operator": rng.choice(["In", "Exists"])}
+            selector.setdefault("matchExpressions", []).append(
+                {**cluster, **({"values": ["default"]} if cluster["operator"] == "In" else {})}
+            )
+        if dice(rng, 0.15):
+            selector.setdefault("matchExpressions", []).append({"key": "version", "operator": rng.choice(["Exists", "DoesNotExist"])})
+    for entry in rule.get("toPorts", ()):
+        for item in entry.get("rules", {}).get("http", ()):
+            if dice(rng, 0.15):
+                name, value = rng.choice(HEADERS)
+                item["headerMatches"] = [{"name": name, "value": value, "mismatch": rng.choice(["LOG", "ADD"])}]
+    if not rule.get("toPorts") and rule and dice(rng, 0.2):
+        rule["icmps"] = [{"fields": [{"family": "IPv4", "type": 8}]}]
+
+
 def _policy(rng: Random, number: int) -> Obj:
     clusterwide = dice(rng, 0.2)
     specs = [_spec(rng, clusterwide) for _ in range(rng.choice([1, 1, 1, 2]))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from judge.generate_cilium import cilium_requests, random_cilium_bundle
+from judge.generate_cilium import cilium_requests, random_cilium_bundle, wide_cilium_bundle
 
 from .common import accounted, converted, problems
 
@@ -25,6 +25,17 @@ def test_a_random_cilium_bundle_that_is_kept(target: str, release: str, seed: in
     bundle = random_cilium_bundle(seed)
     result = converted(bundle, "cilium", target, verify=False, target_version=release)
     assert not any(item["kind"] == "CiliumNetworkPolicy" for item in result.removals)
+    wrong, seen = problems(bundle, result, cilium_requests(bundle, seed, 40))
+    assert wrong == []
+    assert sum(seen.values()) > 20
+    assert accounted(result) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(("target", "keep"), [("istio", False), ("linkerd", False), ("istio", True), ("linkerd", True)])
+def test_a_random_bundle_with_what_policies_say_more_seldom(target: str, keep: bool, seed: int) -> None:
+    bundle = wide_cilium_bundle(seed)
+    result = converted(bundle, "cilium", target, verify=False, keep_network_policy=keep)
     wrong, seen = problems(bundle, result, cilium_requests(bundle, seed, 40))
     assert wrong == []
     assert sum(seen.values()) > 20

@@ -92,18 +92,29 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
             ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
             continue
         found = subjects(place, root, home, peers)
+        for match in _changing(place):
+            ir.losses.append(Loss("MP127", (Fact(match.at("mismatch").value, match.src, "authorization.operation.headers"),), number))
         if found.code == "MP121" and options.on_loss == "looser":
             found.pods = []
         if found.code:
             selector, rest = place.at("endpointSelector"), NOWHERE
             if found.code != "MP296":
                 rest = selector.src | place.at("ingress").src | (NOWHERE if found.pods else place.at("ingressDeny").src)
+                rest |= place.at("enableDefaultDeny", "ingress").src
             ir.losses.append(Loss(found.code, (Fact(selector.value, rest or place.src),), number))
         for subject in found.pods:
             first = len(ir.policies)
             _rule_set(place, root, subject, home, peers, required, ir, _since("1.18", bound))
             if found.code == "MP121":  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
-                ir.policies[first:] = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
+                closed = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
+                ir.policies[first:] = [one for one in closed if one.rules or one.closing]
+
+
+def _changing(spec: Cursor) -> list[Cursor]:
+    """The entries of `headerMatches` that let every request through, and log or change the header of those that do not match."""
+    entries = [entry for rule in spec.each("ingress") for entry in rule.each("toPorts")]
+    rules = [item for entry in entries for item in entry.at("rules").each("http")]
+    return [match for item in rules for match in item.each("headerMatches") if match.at("mismatch").value]
 
 
 def _rule_set(
