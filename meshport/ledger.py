@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
+DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
+"""Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -67,6 +69,13 @@ class Account:
     def limit(self, owns: Callable[[int], bool]) -> None:
         """Keep the leaves of what is converted alone."""
         self.dispositions = {leaf: disposition for leaf, disposition in self.dispositions.items() if owns(leaf)}
+
+    def settle(self, findings: Iterable[Finding]) -> None:
+        """Let findings say what became of their leaves: of what was to be approximated or installed nothing may be written."""
+        for finding in findings:
+            if finding.disposition in ("approximated", "installed") and finding.leaves:
+                if all(self.dispositions.get(leaf) == "dropped" for leaf in finding.leaves):
+                    finding.disposition = "dropped"
 
     @property
     def unaccounted(self) -> list[int]:
@@ -146,17 +155,19 @@ def _judge(
         if said & {"dropped", "approximated", "manual", "installed"}:
             return "approximated", ""
         return "translated", ""
-    for disposition in ("invalid", "dropped", "manual", "approximated"):
+    for disposition in ("invalid", "dropped", "manual"):
         if disposition in said:
             return disposition, ""
-    if leaf in installed or "installed" in said:
+    if leaf in installed:
         return "installed", ""
+    if said:
+        return "dropped", ""  # the target has something near it, and nothing of this value is in it
     if leaf in standing and (mesh or leaf in bound.meta_leaves):
         return "translated", "stands in the changed object as it stood"
     if leaf in kept:
         return "translated", "stays as it is"
     if leaf in out.irrelevant:
-        return "irrelevant", out.irrelevant[leaf]
+        return "translated" if bound.feature(leaf) in DECIDING else "irrelevant", out.irrelevant[leaf]
     if leaf in out.implied:
         return "translated", out.implied[leaf]
     binding = bound.bindings[leaf]

@@ -131,6 +131,7 @@ def convert(
     proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
     findings += _widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
+    result.settle(findings)
     findings += _unaccounted(result.unaccounted, bound)
     findings = _settled(ordered(findings), bound)
     found, findings = _chosen(found, findings, chosen)

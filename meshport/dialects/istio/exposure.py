@@ -194,7 +194,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     """The same as ServiceEntries and Sidecars; links between clusters are named."""
     beyond(ir, out, machines.lower(ir, out))
     for outside in ir.outside:
-        out.ignore("a route of an egress network sends to that network by default", outside.inert)
+        out.imply("a route of an egress network sends to that network by default", outside.inert)
     for rule in ir.egress_defaults:
         if rule.kind == "Sidecar":
             out.imply("stays as it is", rule.src, rule.selector)

@@ -56,7 +56,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         for port in service.ports:
             _port(ir, out, service, port, said)
     for policy in ir.policies:
-        if policy.protocol is not None:
+        if policy.protocol is not None:  # where no Service has the port, that nothing needs it is said already
             out.imply("the port is detected or named as this", policy.protocol)
     reached = out.written()
     for setting in ir.ports:
@@ -118,6 +118,7 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
                 and number == (own.number if own is not None else named)
                 and policy.subject.value.selector.accepts(workload.labels)
             ):
+                out.irrelevant = {leaf: why for leaf, why in out.irrelevant.items() if leaf not in policy.protocol.src}
                 wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
     if not wanted or wanted == current:
         return

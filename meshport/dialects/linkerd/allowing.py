@@ -140,6 +140,8 @@ def _region(
             selector = Selector.of(dict(selector.labels), [*selector.expressions, *wanted_labels])
         for narrowed, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
             label = set_name(narrowed, base, taken)
+            if fallback and label.startswith(base):
+                more |= fallback[0].ref.src
             inner = replace(context, region=Region(region.namespace, part))
             for item in wanted:
                 _server(inner, item, narrowed, src | more, label)

@@ -15,7 +15,7 @@ from meshport.dialects.linkerd.profiles import ROUTE_KEYS
 from meshport.dialects.linkerd.routes import Lowering, route_api
 from meshport.dialects.output import Output
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Src
+from meshport.ir.base import NOWHERE, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.routing import ServiceRoutes, explains, gather
 from meshport.ir.world import Service
@@ -160,7 +160,7 @@ def _silenced(number: int, src: Src, routes: ServiceRoutes, service: Service, ou
     elif document.kind == "Service" and (keys := _keys(out, number, src)):
         obj = out.change(number, group=f"service {service.ref.name}", rank=20)
         for key in keys:
-            obj.drop(("metadata", "annotations", key), _leaf(out, number, key))
+            obj.drop(("metadata", "annotations", key), _speaking(routes, out))
         out.finding("MP412", src, annotations=", ".join(keys), **said)
 
 
@@ -172,12 +172,17 @@ def _breaker(routes: ServiceRoutes, service: Service, out: Output) -> None:
     obj = out.change(service.document, group=f"service {service.ref.name}", rank=20)
     src = frozenset(leaf for key in keys for leaf in _leaf(out, service.document, key))
     for key in keys:
-        obj.drop(("metadata", "annotations", key), _leaf(out, service.document, key))
+        obj.drop(("metadata", "annotations", key), _speaking(routes, out))
     out.ignore("a ServiceProfile of the Service switches its failure accrual off", src)
     out.finding(
         "MP507", src, document=service.document, affects=_affects(routes), object=f"Service {service.ref}", profile=_shown(routes),
         annotations=", ".join(keys), subject=routes.subject_name,
     )  # fmt: skip
+
+
+def _speaking(routes: ServiceRoutes, out: Output) -> Src:
+    """Why what a profile or a split had switched off leaves the Service: that it is there, and what it is called by."""
+    return sources(routes.src, *(out.called(number) for number in routes.documents))
 
 
 def _is_parent(parent: Any, service: Service, namespace: str) -> bool:

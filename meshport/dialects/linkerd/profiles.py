@@ -280,14 +280,19 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[tuple[Fact[str], ..
     The first class that takes a status decides, and of a status that none takes 5xx is a failure (Linkerd reference 1.2).
     """
     classes: list[Class] = []
+    said: list[Src] = []
     for item in place.each("responseClasses"):
-        failure = item.get("isFailure", bool)
-        classes.append((_codes(item.at("condition")), failure is not None and failure.value, item.src))
+        told = item.get("isFailure", bool)
+        classes.append((_codes(item.at("condition")), told is not None and told.value, item.src))
+        said.append(told.src if told is not None else NOWHERE)
     failed = _failed(classes)
     deciding: set[int] = set()
-    for number, (_, _, leaves) in enumerate(classes):
-        if _failed(classes[:number] + classes[number + 1 :]) != failed:
+    for number, (codes, failure, leaves) in enumerate(classes):
+        before, after = classes[:number], classes[number + 1 :]
+        if _failed([*before, *after]) != failed:
             deciding |= leaves
+        elif _failed([*before, (codes, not failure, leaves), *after]) != failed:
+            deciding |= said[number]  # it says what would be so without it, and could say otherwise
     rest = frozenset(leaf for _, _, leaves in classes for leaf in leaves) - deciding
     if failed == list(range(500, 600)):
         return (Fact("5xx", retryable.src | deciding, "retry.conditions"),), frozenset(deciding), rest
