@@ -73,9 +73,9 @@ class Account:
     def settle(self, findings: Iterable[Finding]) -> None:
         """Let findings say what became of their leaves: of what was to be approximated or installed nothing may be written."""
         for finding in findings:
-            if finding.disposition in ("approximated", "installed") and finding.leaves:
-                if all(self.dispositions.get(leaf) == "dropped" for leaf in finding.leaves):
-                    finding.disposition = "dropped"
+            nearly = finding.disposition in ("approximated", "installed") and finding.leaves
+            if nearly and all(self.dispositions.get(leaf) == "dropped" for leaf in finding.leaves):
+                finding.disposition = "dropped"
 
     @property
     def unaccounted(self) -> list[int]:
@@ -173,6 +173,8 @@ def _judge(
     binding = bound.bindings[leaf]
     if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
         return "irrelevant", reason
+    if bound.bundle.value(leaf) is None:
+        return "irrelevant", "null is as if the key were not there"
     if not mesh and (leaf not in bound.meta_leaves or leaf in out.passing):
         return "passed_through", ""
     return "unaccounted", ""

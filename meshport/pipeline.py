@@ -270,7 +270,11 @@ def _rest(bound: Bound, out: Output, options: Options) -> None:
             binding = bound.bindings[leaf]
             if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
                 continue
-            if binding.irrelevant or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf))):
+            if (
+                binding.irrelevant
+                or bound.bundle.value(leaf) is None
+                or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf)))
+            ):
                 continue
             if leaf in bound.meta_leaves and (where := _astray(bound, document, leaf)):
                 out.ignore(where, frozenset((leaf,)))

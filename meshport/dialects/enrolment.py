@@ -133,10 +133,18 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
     if not isinstance(found, dict):
         return
     for what in ("labels", "annotations"):
-        for key in list(found.get(what) or {}):
+        marks = found.get(what)
+        for key in list(marks) if isinstance(marks, dict) else ():
             binding = mark(out, what, key)
             if binding is not None and binding.feature.startswith(features):
-                obj.drop((*holder, what, key), because, _leaf(out, number, (*holder, what, key)))
+                leaf = _leaf(out, number, (*holder, what, key))
+                obj.drop((*holder, what, key), because, leaf if binding.feature in _ENROLS else NOWHERE)
+                if binding.feature not in _ENROLS:
+                    out.ignore("it speaks to the source mesh's proxies, and is taken off with them", leaf)
+
+
+_ENROLS = ("membership.inject", "membership.revision", "membership.ambient")
+"""Features of which another value takes the object into the mesh or out of it."""
 
 
 def mark(out: Output, what: str, key: str) -> Binding | None:

@@ -13,8 +13,9 @@ KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthent
 def without_effect(out: Output, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
     """Parts that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
     for document in out.bundle.documents:
-        inbound = document.group == "policy.linkerd.io" and document.kind in kinds
-        if inbound or (document.kind in ("HTTPRoute", "GRPCRoute") and _on_server(document.value)):
+        route = document.kind in ("HTTPRoute", "GRPCRoute")
+        inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
+        if inbound or (route and _on_server(document.value)):
             rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
             out.ignore("what the other objects for these pods come to is the same without it", rest)
 

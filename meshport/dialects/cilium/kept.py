@@ -191,7 +191,8 @@ class Kept:
     def _joins(self, selector: Any) -> bool:
         """Whether a selector may take pods of a namespace that joins the mesh."""
         labels = selector.get("matchLabels") if isinstance(selector, dict) else None
-        named = next((value for key, value in (labels or {}).items() if str(key).rpartition(":")[2] == NAMESPACE), None)
+        pairs = labels.items() if isinstance(labels, dict) else ()
+        named = next((value for key, value in pairs if str(key).rpartition(":")[2] == NAMESPACE), None)
         if named is None:
             return True
         known = self.ir.world.namespaces.get(str(named))

@@ -171,7 +171,7 @@ def _selector(selector: Any, where: str) -> Iterator[str]:
         return
     for item in _dicts(selector.get("matchExpressions")):
         operator = item.get("operator")
-        if operator not in OPERATORS:
+        if not isinstance(operator, str) or operator not in OPERATORS:
             yield f"{where}: {operator!r} is no operator"
         elif bool(item.get("values")) != OPERATORS[operator]:
             yield f"{where}: {operator} " + ("needs values" if OPERATORS[operator] else "takes no values")

@@ -248,8 +248,8 @@ def routed_services(ir: IR, out: Output) -> set[Ref]:
     for obj in out.objects.values():
         if obj.kind in ("HTTPRoute", "GRPCRoute"):
             for parent in obj.value.get("spec", {}).get("parentRefs", ()):
-                if parent.get("kind") == "Service":
-                    found.add(Ref(parent.get("namespace") or obj.ref.namespace, parent.get("name", "")))
+                if isinstance(parent, dict) and parent.get("kind") == "Service":
+                    found.add(Ref(str(parent.get("namespace") or obj.ref.namespace), str(parent.get("name", ""))))
     return found
 
 

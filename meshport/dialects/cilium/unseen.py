@@ -29,6 +29,10 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
             if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
                 _unknown(out, policy)
             continue
+        places = homes(ir, policy.subject.value.namespace)
+        if not places:
+            _nowhere(ir, out, policy)
+            continue
         rules = _on_port(policy, options, known, way) if policy.port is not None else []
         if rules and policy.port is not None:
             out.finding(
@@ -37,7 +41,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
             )  # fmt: skip
         elif policy.rules:
             _unknown(out, policy)
-        for namespace in homes(ir, policy.subject.value.namespace):
+        for namespace in places:
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
             if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
                 continue
@@ -101,6 +105,18 @@ def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> li
 
 def _default_of(ir: IR, namespace: str) -> str:
     return next((item.value.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace), "")
+
+
+def _nowhere(ir: IR, out: Output, policy: Policy) -> None:
+    """A policy of which no namespace is in the mesh: one that is known not to be has no proxy to read it, of the others nothing is known."""
+    namespace = policy.subject.value.namespace
+    if namespace in ir.world.namespaces:
+        out.ignore("its namespace is not in the mesh, where no proxy reads it", policy.sources)
+        return
+    out.finding(
+        "MP960", policy.sources, document=policy.document, disposition="dropped", affects=(Affected(namespace or None),),
+        feature="authorization.subject", policy=f"{policy.kind} {policy.ref.value}",
+    )  # fmt: skip
 
 
 def _unknown(out: Output, policy: Policy) -> None:

@@ -116,7 +116,7 @@ def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[E
             members = [workload for workload in selected if workload.ref not in stood.ambient and not is_gateway(workload)]
             if selected and not members:
                 continue
-            src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec"), ()))
+            src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec", {}), ()))
             found.append(Entry(Ref(home, document.name), spec, src, members, document=number, gateways=gateways))
             if not spec.get("selector"):
                 found[-1].entrances = _entrances(out, "" if home == options.root_namespace else home)

@@ -415,7 +415,9 @@ def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> 
     elif home.denies:
         _refused("MP713", home, outside, port)
     else:
-        out.imply("everything may leave, and TCP has no name to tell it by", port.number, port.protocol, *outside.hosts)
+        why = "everything may leave, and TCP has no name to tell it by"
+        out.imply(why, port.protocol)
+        out.ignore(why, port.number, *outside.hosts)
 
 
 def _within(text: str, networks: tuple[str, ...]) -> bool:

@@ -216,7 +216,8 @@ def _fold(found: dict[tuple[Ref, str], ServiceRoutes], split: splits.Split, opti
         return
     backends = tuple(replace(backend, host=backend.host.also(split.service)) for backend in split.backends)
     made = _split(known, backends) if backends and not split.conditional else known
-    found[key] = replace(made, documents=(*known.documents, split.document), src=known.src | split.src)
+    silenced = (*made.silenced, *split.silenced)
+    found[key] = replace(made, documents=(*known.documents, split.document), silenced=silenced, src=known.src | split.src)
 
 
 def _override(place: Cursor, options: Options) -> Backend | None:

@@ -46,11 +46,14 @@ def lift(bound: Bound, specs: Specs, options: Options, ir: IR) -> None:
             host = split.service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}")
             known[service] = ServiceRoutes(
                 split.ref, "TrafficSplit", split.service, host, None, (rule,), "first", "forward", split.document,
-                (split.document,), family="smi", src=split.src,
+                (split.document,), family="smi", silenced=split.silenced, src=split.src,
             )  # fmt: skip
         elif before is not None and rule is not None:
             rules = (*before.rules, rule)
-            known[service] = replace(before, rules=rules, documents=(*before.documents, split.document), src=before.src | split.src)
+            silenced = (*before.silenced, *split.silenced)
+            known[service] = replace(
+                before, rules=rules, documents=(*before.documents, split.document), silenced=silenced, src=before.src | split.src
+            )
     ir.routes.extend(known.values())
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.routing import Backend
 from meshport.values.quantity import parse_quantity
 
@@ -31,6 +31,12 @@ class Split:
     document: int
     conditional: bool  # has `matches`
     src: Src
+    unnamed: Src = NOWHERE  # of backends that name no Service
+
+    @property
+    def silenced(self) -> tuple[tuple[str, Src], ...]:
+        """What decides nothing of it, with the reason."""
+        return (("a backend that names no Service takes no requests", self.unnamed),) if self.unnamed else ()
 
 
 def weight(value: Any) -> Fraction:
@@ -52,9 +58,11 @@ def read(root: Cursor, options: Options) -> Split | None:
     namespace = ref.value.namespace or options.default_namespace
     place = root.at("metadata", "namespace").src  # its Services are of its own namespace
     backends = []
+    unnamed: set[int] = set()
     for item in root.each("spec", "backends"):
         name = item.text("service")
         if name is None:
+            unnamed |= item.src
             continue
         target = Ref(namespace, name.value.split(".")[0])
         backends.append(
@@ -73,4 +81,5 @@ def read(root: Cursor, options: Options) -> Split | None:
         root.number,
         conditional,
         root.at("spec").src,
+        frozenset(unnamed),
     )
