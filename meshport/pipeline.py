@@ -21,7 +21,7 @@ from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
-from meshport.ledger import Ledger, account
+from meshport.ledger import Account, Ledger, account
 from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
@@ -132,6 +132,7 @@ def convert(
     findings += _widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
     result.settle(findings)
+    findings += _unread(result, bound)
     findings += _unaccounted(result.unaccounted, bound)
     findings = _settled(ordered(findings), bound)
     found, findings = _chosen(found, findings, chosen)
@@ -519,6 +520,34 @@ def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
     if change.subject.startswith(("breaker of ", "policy of ")):
         subjects.append(change.subject.partition(" port ")[0])
     return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
+
+
+def _unread(result: Account, bound: Bound) -> list[Finding]:
+    """Values that nothing came of because none of those who read them could make them out."""
+    row = bound.table.codes()["MP961"]
+    found = []
+    for leaf in result.unaccounted:
+        if leaf not in bound.unread:
+            continue
+        document = bound.bundle.documents[number := bound.bundle.number(leaf)]
+        result.dispositions[leaf] = "invalid"
+        named = {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "path": bound.bundle.path(leaf)}
+        text = fill(row.message, {**named, "value": repr(bound.bundle.value(leaf))})
+        found.append(
+            Finding(
+                "MP961",
+                row.severity,
+                text,
+                row.remedy,
+                row.effect,
+                "invalid",
+                "input",
+                bound.feature(leaf),
+                leaves=(leaf,),
+                document=number,
+            )
+        )
+    return found
 
 
 def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:

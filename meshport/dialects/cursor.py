@@ -100,6 +100,7 @@ class Cursor:
         try:
             return Fact(parse(self.value), src, feature)
         except ValueError:
+            self.bound.unread.add(self.shadow)
             return None
 
     def get(self, key: str, parse: Callable[[Any], T] | type[T]) -> Fact[T] | None:

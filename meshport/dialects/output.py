@@ -43,8 +43,9 @@ class Obj:
 
     @property
     def ref(self) -> Ref:
-        metadata = self.value["metadata"]
-        return Ref(metadata.get("namespace") or "", metadata["name"])
+        metadata = self.value.get("metadata")
+        named = (metadata.get("namespace"), metadata.get("name")) if isinstance(metadata, dict) else ()
+        return Ref(*(text if isinstance(text, str) else "" for text in named or ("", "")))
 
     @property
     def kind(self) -> str:

@@ -52,6 +52,7 @@ class Bound:
         self.mesh: list[bool] = []
         self.invalid: set[int] = set()
         self.broken: set[int] = set()
+        self.unread: set[int] = set()  # leaves whose value some lift could not make out
         self.meta_leaves: set[int] = set()  # mesh labels and annotations of documents of no mesh
         self.kinds: dict[int, str] = {}  # documents whose kind or version was repaired: the kind meant
         self.findings: list[Finding] = []
@@ -322,7 +323,7 @@ class Bound:
             if not fits and binding.type not in ("object", ""):
                 self._wrong_type(number, leaf, path, node, "an empty mapping" if isinstance(value, dict) else "an empty list")
             return
-        if (node.children or node.star or node.item) and node.binding is None:
+        if (node.children or node.star or node.item) and (node.binding is None or not node.binding.type):
             self._wrong_type(number, leaf, path, node, f"{value!r}", wanted="a list" if node.item else "a mapping")
             return
         wanted = _TYPES.get(binding.type)

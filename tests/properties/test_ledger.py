@@ -34,7 +34,6 @@ OF_THE_RULE = (
     "no request reaches",
     "without this class",
 )
-VALUES_DECIDE = ("action", "istio.io/dry-run", "proxyProtocol", "accessPolicy")
 
 
 @lru_cache(maxsize=32)
@@ -78,8 +77,6 @@ def _unit(leaf: Leaf) -> Leaf:
 def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> str:
     what = f"{source.objects[leaf.document]['kind']} {leaf.shown} ({leaf.value!r}, {leaf.disposition})"
     if leaf.disposition == "irrelevant":
-        if leaf.path[-1] in VALUES_DECIDE:
-            return ""
         if any(word in leaf.reason for word in BY_VALUE):
             others = [...]
         if any(words in leaf.reason for words in OF_THE_RULE):

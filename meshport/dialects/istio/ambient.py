@@ -102,10 +102,28 @@ def _written(ir: IR, out: Output) -> list[Entry]:
     return found
 
 
+def _readable(spec: Any) -> bool:
+    """Whether rules are lists of mappings all the way down; the API server takes no others, and they are said to be of the wrong type."""
+    if not isinstance(spec, dict):
+        return spec is None
+    rules = spec.get("rules") or []
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        return False
+    for rule in rules:
+        for part, inner in (("from", "source"), ("to", "operation"), ("when", "")):
+            items = rule.get(part) or []
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                return False
+            if inner and not all(isinstance(item.get(inner) or {}, dict) for item in items):
+                return False
+    return True
+
+
 def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[Entry]:
     """The policies of pods that have a sidecar now; those of others are what they are."""
     found = []
     enforced = {policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"}
+    enforced -= {number for number in enforced if not _readable(out.bundle.documents[number].value.get("spec"))}
     for number in sorted(enforced):
         document = out.bundle.documents[number]
         spec = document.value.get("spec") or {}

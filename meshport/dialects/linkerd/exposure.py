@@ -108,7 +108,7 @@ def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
     found: list[Outside] = []
     rules = spec.each("rules")
     own, inert = NOWHERE, NOWHERE
-    parents = {item.at("name").value for item in spec.each("parentRefs") if item.at("kind").value == "EgressNetwork"}
+    parents = {str(item.at("name").value) for item in spec.each("parentRefs") if item.at("kind").value == "EgressNetwork"}
     conditions: list[Fact[Any]] = []
     for rule in rules:
         own |= rule.src if rule.value == {} else NOWHERE

@@ -6,7 +6,7 @@ served.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,8 @@ def read(root: Cursor, options: Options) -> Split | None:
                 weight=item.get("weight", weight),
             )
         )
+    if len(backends) > 1:  # one that says no weight has none (Go's zero), whatever the others have
+        backends = [item if item.weight is not None else replace(item, weight=item.host.holding(Fraction(0))) for item in backends]
     service = Ref(namespace, apex.value.split(".")[0])
     conditional = bool(root.each("spec", "matches"))
     return Split(
