@@ -411,8 +411,8 @@ def _put(root: Any, path: Path, value: Any) -> None:
                 holder.append(empty)
             holder = holder[step]
         else:
-            if not isinstance(holder.get(step), dict | list):
-                holder[step] = empty
+            if not isinstance(holder.get(step), type(empty)):
+                holder[step] = empty  # in a changed copy of the input something of another kind may stand there
             holder = holder[step]
     last = path[-1]
     if isinstance(last, int) and last == len(holder):

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,31 @@ READS = {
     "linkerd": ("linkerd", "gateway-api", "smi"),
     "smi": ("smi",),
     "cilium": ("cilium", "gateway-api"),
+    "gateway-api": ("gateway-api",),
 }
-OPPOSITE = {"istio": "linkerd", "linkerd": "istio", "smi": "istio", "cilium": "istio"}
+OPPOSITE = {"istio": "linkerd", "linkerd": "istio", "smi": "istio", "cilium": "istio", "gateway-api": "istio"}
 ALSO = {
-    "istio-access": ("cilium",),
-    "istio-canary": ("cilium",),
+    "istio-access": ("cilium", "istio:ambient"),
+    "istio-canary": ("cilium", "gateway-api"),
+    "istio-egress": ("istio", "gateway-api"),
     "istio-gateway-api": ("cilium",),
-    "istio-strict": ("cilium",),
-    "istio-resilience": ("cilium",),
-    "linkerd-access": ("cilium",),
+    "istio-strict": ("cilium", "istio"),
+    "istio-resilience": ("cilium", "istio:ambient"),
+    "istio-rest": ("gateway-api",),
+    "istio-proxies": ("istio",),
+    "linkerd-access": ("cilium", "linkerd"),
     "linkerd-inbound": ("cilium",),
-    "linkerd-outbound": ("cilium",),
-    "linkerd-routes": ("cilium",),
-    "cilium-access": ("linkerd",),
-    "minimal-mtls/istio": ("cilium",),
+    "linkerd-outbound": ("cilium", "gateway-api"),
+    "linkerd-profiles": ("linkerd", "gateway-api"),
+    "linkerd-egress": ("linkerd",),
+    "linkerd-proxies": ("linkerd", "istio:ambient"),
+    "linkerd-routes": ("cilium", "linkerd"),
+    "cilium-access": ("linkerd", "cilium", "gateway-api"),
+    "gateway-api-routes": ("linkerd", "cilium", "gateway-api"),
+    "minimal-mtls/istio": ("cilium", "istio:ambient"),
+    "smi": ("linkerd", "cilium", "gateway-api"),
 }
-"""Further targets of a bundle."""
+"""Further targets of a bundle; `istio:ambient` is Istio's other data plane."""
 CHOICES: dict[str, dict[str, Any]] = {"cilium": {"keep_network_policy": False}}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h)")
 _BY_KEY: dict[str, tuple[Any, ...]] = {
@@ -109,10 +118,11 @@ class Source:
     mesh: str
     objects: list[dict[str, Any]]
     target: str
+    choices: dict[str, Any] = field(default_factory=dict)
 
     def convert(self, objects: list[dict[str, Any]] | None = None, **choices: Any) -> pipeline.Result:
         """The conversion of the bundle, or of a changed copy of it, to its target."""
-        return converted(self.objects if objects is None else objects, self.mesh, self.target, **choices)
+        return converted(self.objects if objects is None else objects, self.mesh, self.target, **{**self.choices, **choices})
 
 
 def sources() -> list[Source]:
@@ -122,11 +132,16 @@ def sources() -> list[Source]:
     files = sorted((Path(__file__).parent / "bundles").glob("*.yaml"))
     named = [(f"{path.parent.name}/{path.name}", path) for path in folders] + [(path.stem, path) for path in files]
     found = [_source(name, path) for name, path in named]
-    return found + [replace(item, name=f"{item.name} to {target}", target=target) for item in found for target in ALSO.get(item.name, ())]
+    return found + [_towards(item, target) for item in found for target in ALSO.get(item.name, ())]
+
+
+def _towards(item: Source, wanted: str) -> Source:
+    target, _, plane = wanted.partition(":")
+    return replace(item, name=f"{item.name} to {wanted}", target=target, choices={"data_plane": plane} if plane else {})
 
 
 def _source(name: str, path: Path) -> Source:
-    mesh = path.stem.split("-")[0]
+    mesh = next(mesh for mesh in OPPOSITE if path.stem == mesh or path.stem.startswith(f"{mesh}-"))
     return Source(name, mesh, _objects(load(str(path))), OPPOSITE[mesh])
 
 

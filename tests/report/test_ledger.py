@@ -131,3 +131,37 @@ def test_network_policies_that_are_for_no_pod_are_kept_like_the_others(target: s
     assert result.removals == []
     assert result.ledger.counts["unaccounted"] == 0
     assert "MP120" in {item.code for item in result.findings}
+
+
+DENY_ALL = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny-all, namespace: istio-system}\nspec: {}\n"
+
+
+def test_a_policy_for_the_whole_mesh_without_its_namespaces_is_said_on_cilium() -> None:
+    result = convert(DENY_ALL, "istio", "cilium")
+    found = next(item for item in result.findings if item.code == "MP960")
+    assert (found.severity, found.effect) == ("error", "widens")
+    assert {line.path: line.codes for line in result.ledger}["spec"] == ["MP960"]
+    assert not [item for item in result.findings if item.code.startswith("MP90")]
+
+
+def test_a_weight_that_cannot_be_is_named_and_read_as_none() -> None:
+    split = "apiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: {name: cart, namespace: shop}\n"
+    spec = "spec: {service: cart, backends: [{service: cart, weight: 500}, {service: cart-next, weight: -1}]}\n"
+    result = convert(split + spec, "smi", "istio")
+    route = next(item.object for item in result.manifests if item.object["kind"] == "VirtualService")["spec"]["http"][0]["route"]
+    assert [item["weight"] for item in route] == [100, 0]
+    line = next(item for item in result.ledger if item.path == "spec.backends[1].weight")
+    assert (line.disposition, line.codes) == ("invalid", ["MP961"])
+
+
+def test_what_nothing_was_written_of_is_dropped_and_not_approximated() -> None:
+    rule = (
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: cart, namespace: shop}\n"
+        "spec: {host: cart, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 30ms}}}}\n"
+    )
+    result = convert(
+        WORLD.replace("annotations: {linkerd.io/inject: enabled}", "labels: {istio-injection: enabled}") + rule, "istio", "linkerd"
+    )
+    line = next(item for item in result.ledger if item.path.endswith("connectTimeout"))
+    assert (line.disposition, line.outputs) == ("dropped", [])
+    assert {item.disposition for item in result.findings if item.code in line.codes} == {"dropped"}
