@@ -47,7 +47,7 @@ ALSO = {
     "cilium-access": ("linkerd", "cilium", "gateway-api"),
     "gateway-api-routes": ("linkerd", "cilium", "gateway-api"),
     "minimal-mtls/istio": ("cilium", "istio:ambient"),
-    "smi": ("linkerd", "cilium", "gateway-api"),
+    "smi": ("linkerd", "cilium"),
 }
 """Further targets of a bundle; `istio:ambient` is Istio's other data plane."""
 CHOICES: dict[str, dict[str, Any]] = {"cilium": {"keep_network_policy": False}}
