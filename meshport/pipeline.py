@@ -748,11 +748,23 @@ class _Both:
     bound: tuple[Bound, Bound]
 
 
+def _as_before(other: Options, one: Options) -> Options:
+    """The choices by which NEW is read: what its installation does not say of trust and cluster domain is OLD's, for its identities are the same accounts."""
+    return replace(
+        other,
+        trust_domain=one.trust_domain if other.trust_domain == Options.__dataclass_fields__["trust_domain"].default else other.trust_domain,
+        cluster_domain=one.cluster_domain
+        if other.cluster_domain == Options.__dataclass_fields__["cluster_domain"].default
+        else other.cluster_domain,
+    )
+
+
 def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> _Both:
     """Two bundles, the second with the Services and workloads of the first where it does not state them."""
     old, new = commanded(old), commanded(new)
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     other = resolve(new, table, source=new_mesh, target="istio", **rest)
+    other = _as_before(other, one)
     mesh = Bound(old, table, dialect(one.source).reads).mesh
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}

@@ -169,6 +169,17 @@ def _shifted(shadow: Any, by: int) -> Any:
     return {key: _shifted(below, by) for key, below in shadow.items()}
 
 
+def _renumbered(shadow: Any, old_lines: array[int], old_columns: array[int], lines: array[int], columns: array[int]) -> Any:
+    """A copy of a shadow with new leaves, at the places of the old ones."""
+    if isinstance(shadow, int):
+        lines.append(old_lines[shadow])
+        columns.append(old_columns[shadow])
+        return len(lines) - 1
+    if isinstance(shadow, list):
+        return [_renumbered(below, old_lines, old_columns, lines, columns) for below in shadow]
+    return {key: _renumbered(below, old_lines, old_columns, lines, columns) for key, below in shadow.items()}
+
+
 class Bundle:
     """The documents of one conversion, in the order in which they were read. Read-only once built, safe to share between threads."""
 
@@ -225,7 +236,12 @@ class Bundle:
         documents = list(self.documents)
         moved: dict[int, int] = {}
         for document in other.documents:
-            if document.file in same or (keep is not None and not keep(document)):
+            if document.file in same or (keep is not None and not keep(document)) or document.chart == "kubectl done":
+                continue
+            if document.stood is not None:  # marked by commands: it takes all its leaves along, whichever document they stand in
+                first = len(lines)
+                shadow = _renumbered(document.leaves, other._lines, other._columns, lines, columns)
+                documents.append(replace(document, leaves=shadow, text=None, first=first, count=len(lines) - first, stood=None))
                 continue
             shift = len(lines) - document.first
             moved.update((leaf, leaf + shift) for leaf in range(document.first, document.first + document.count))

@@ -177,3 +177,22 @@ def test_lists_and_escapes_of_set(tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text(script, encoding="utf-8")
     (document,) = meshport.load(str(tmp_path / "a.sh")).documents
     assert document.value["meshConfig"] == {"trustDomainAliases": ["old", "older"], "defaultConfig": {"proxyMetadata": {"A.B": "c,d"}}}
+
+
+def test_the_output_is_verified_against_a_folder_with_a_script(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    script = "kubectl label namespace shop istio-injection=enabled\nistioctl install --set values.global.proxy.excludeInboundPorts=9090\n"
+    for world in (WORLD, WORLD + NAMESPACE):
+        result = convert(old, script, "istio", "linkerd", world)
+        result.write(str(new), force=True)
+        assert (
+            meshport.verify(meshport.load(str(old)), meshport.load(str(new)), old_mesh="istio", new_mesh="linkerd").verdict == "equivalent"
+        )
+        assert not meshport.lint(meshport.load(str(old)), source="istio")
+
+
+def test_to_ambient_from_an_installation_with_excluded_ports(tmp_path: Path) -> None:
+    script = "kubectl label namespace shop istio-injection=enabled\nistioctl install --set values.global.proxy.excludeInboundPorts=9090\n"
+    result = convert(tmp_path, script, "istio", "istio", WORLD + NAMESPACE, data_plane="ambient")
+    assert [item.code for item in result.findings if item.code == "MP732"] == ["MP732"]
