@@ -16,6 +16,7 @@ from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output, fill
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.scripts import KUBECTL, commanded
+from meshport.errors import UsageError
 from meshport.findings import Affected, Finding, in_one, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.base import Fact, Ref
@@ -763,7 +764,10 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     """Two bundles, the second with the Services and workloads of the first where it does not state them."""
     old, new = commanded(old), commanded(new)
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
-    other = resolve(new, table, source=new_mesh, target="istio", **rest)
+    try:
+        other = resolve(new, table, source=new_mesh, target="istio", **rest)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
     mesh = Bound(old, table, dialect(one.source).reads).mesh
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from meshport.dialects.base import Options
@@ -23,9 +25,23 @@ class Selection:
         self._wanted = [tuple(value.split("/")) for value in options.select]
         self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
         self.every = len(self.chosen) == len(bundle.documents)
-        if own and not self.chosen:
-            homes = sorted({self._home(document) for document in bundle.documents[:own]})
-            raise UsageError(f"no document is in the selection (--namespace, --select); the namespaces read are {', '.join(homes[:8])}")
+        if own:
+            self._check(bundle.documents[:own])
+
+    def _check(self, documents: Sequence[Document]) -> None:
+        """Raises UsageError for a name that nothing bears: a misspelt one among others would leave its part out in silence."""
+        homes = sorted({self._home(document) for document in documents})
+        read = f"the namespaces read are {', '.join(homes[:8])}{' and more' if len(homes) > 8 else ''}"
+        for name in self._options.namespaces:
+            if name not in homes:
+                close = get_close_matches(name, homes, 1)
+                raise UsageError(f"--namespace {name}: no document is in it; {read}" + (f"; did you mean {close[0]}?" if close else ""))
+        for parts in self._wanted:
+            if not any(self._named(document, parts) for document in documents):
+                known = ["/".join(filter(None, (item.kind, item.namespace, item.name))) for item in documents]
+                close = get_close_matches("/".join(parts), known, 1)
+                hint = f"did you mean {close[0]}?" if close else read
+                raise UsageError(f"--select {'/'.join(parts)}: no such document was read; {hint}")
 
     def _fits(self, document: Document) -> bool:
         if not self._options.namespaces and not self._wanted:
@@ -33,15 +49,12 @@ class Selection:
         home = self._home(document)
         if home in self._options.namespaces:
             return True
-        for parts in self._wanted:
-            kind, name = parts[0], parts[-1]
-            if (
-                kind.lower() == document.kind.lower()
-                and name == document.name
-                and (len(parts) == 2 or parts[1] == (document.namespace or home))
-            ):
-                return True
-        return False
+        return any(self._named(document, parts) for parts in self._wanted)
+
+    def _named(self, document: Document, parts: tuple[str, ...]) -> bool:
+        kind, name = parts[0], parts[-1]
+        same = kind.lower() == document.kind.lower() and name == document.name
+        return same and (len(parts) == 2 or parts[1] in ("", document.namespace or self._home(document)))
 
     def _home(self, document: Document) -> str:
         itself = document.kind == "Namespace" and not document.group

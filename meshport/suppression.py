@@ -89,6 +89,8 @@ def ignores(values: Iterable[str], table: Table) -> list[Rule]:
     for value in values:
         code, _, resource = value.partition(":")
         _known(code.upper(), table, f"--ignore {value}")
+        if code.upper() not in table.codes():
+            raise UsageError(f"--ignore {value}: no finding has this code; `meshport explain` lists them")
         if resource and resource.count("/") not in (1, 2):
             raise UsageError(f"--ignore {value}: write it as CODE:KIND/NAMESPACE/NAME")
         rules.append(Rule("ignore", code.upper(), resource or None))

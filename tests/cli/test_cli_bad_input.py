@@ -118,6 +118,13 @@ def test_two_meshes_need_a_choice(meshport: Run) -> None:
         (["--to", "linkerd", "--gateway-identity", "gateway"], "NAMESPACE/SERVICEACCOUNT"),
         (["--to", "linkerd", "--select", "users"], "KIND/NAMESPACE/NAME"),
         (["--to", "linkerd", "--namespace", "sohp"], "the namespaces read are shop"),
+        (["--to", "linkerd", "--namespace", "shop", "--namespace", "sohp"], "--namespace sohp: no document is in it"),
+        (["--to", "linkerd", "--namespace", "sohp"], "did you mean shop?"),
+        (
+            ["--to", "linkerd", "--select", "AuthorizationPolicy/shop/users", "--select", "Deployment/shop/user"],
+            "did you mean Deployment/shop/users?",
+        ),
+        (["--to", "linkerd", "--ignore", "MP998"], "no finding has this code"),
         (["--to", "linkerd", "--report", "x.html"], ".html comes in a later release; this release writes .json"),
         (["--to", "linkerd", "--report", "x.xml"], "this release writes .json"),
         (["--to", "linkerd", "--report", "no/such/x.json"], "there is no folder no/such"),
@@ -134,6 +141,11 @@ def test_wrong_calls_are_exit_2(meshport: Run, shop: Path, arguments: list[str],
     ran = meshport("convert", shop, *arguments)
     assert ran.code == 2
     assert says in ran.error
+
+
+def test_the_mesh_of_new_is_said_with_to(meshport: Run, shop: Path) -> None:
+    assert "--to istioo: not a mesh" in meshport("diff", shop, shop, "--to", "istioo").error
+    assert "--from istioo: not a mesh" in meshport("verify", shop, shop, "--from", "istioo").error
 
 
 def test_unknown_commands_and_files(meshport: Run, tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ from meshport.pipeline import Result
 from .common_ground import bundle
 
 Obj = dict[str, Any]
-WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("istio", "cilium"), ("cilium", "istio"), ("cilium", "linkerd"), ("linkerd", "gateway-api")]
+WAYS = [
+    ("istio", "linkerd"),
+    ("linkerd", "istio"),
+    ("istio", "cilium"),
+    ("cilium", "istio"),
+    ("cilium", "linkerd"),
+    ("linkerd", "gateway-api"),
+]
 ROOT: dict[str, list[Obj]] = {
     "istio": [
         {
