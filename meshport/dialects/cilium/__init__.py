@@ -24,7 +24,7 @@ class Cilium:
         for number, document in enumerate(bound.bundle.documents):
             if bound.mesh[number] and number not in bound.broken:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
-        membership.lift(bound, ir)
+        membership.lift(bound, ir, options)
         transport.lift(bound, ir)
         authorization.lift(bound, by_kind, options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
