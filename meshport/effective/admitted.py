@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
-from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
 from meshport.effective.sets import CLUSTER, WORLD, Identities, Methods
 from meshport.ir.authorization import Rule
@@ -76,13 +76,8 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
         for piece in of_rule(rule, http=http, deny=True, port=port)
     ]
     if mode == "disable":
-        found, denies = _plain(found), _plain(denies)
+        found, denies = nameless(found), nameless(denies)
     return subtract(map(seen, found), map(seen, denies))
-
-
-def _plain(pieces: list[Piece]) -> list[Piece]:
-    """The pieces on a port that speaks plaintext: nobody shows a certificate there, so what asks for one takes nobody."""
-    return [replace(piece, who=Identities()) for piece in pieces if piece.who.include is None]
 
 
 def _seen(item: Effective, networks: tuple[str, ...]) -> Callable[[Piece], Piece]:

@@ -213,6 +213,11 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     return pieces
 
 
+def nameless(pieces: Iterable[Piece]) -> list[Piece]:
+    """The pieces where nobody shows an identity, as on a port whose mTLS is disabled: who asks for one gets nobody, who excludes some excludes none."""
+    return [replace(piece, who=Identities()) for piece in pieces if piece.who.include is None]
+
+
 def port_fits(condition: Condition, port: int | None, *, deny: bool = False) -> bool:
     """Whether a port condition takes this port; a port of unknown number fits where none is demanded, or nearly every one is taken.
 

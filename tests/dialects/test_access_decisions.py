@@ -304,3 +304,15 @@ spec: {selector: {matchLabels: {app: users}}, jwtRules: [{issuer: https://issuer
     assert (
         "the issuer of tokens, the key set of the issuer" in finding.message or "issuer of tokens, key set of the issuer" in finding.message
     )
+
+
+def test_where_mtls_is_disabled_nobody_has_the_identity_that_a_rule_asks_for() -> None:
+    disabled = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+---
+"""
+    result = to_linkerd(WORLD + disabled + policy("{selector: {matchLabels: {app: users}}, " + FROM_WEB + "}"))
+    assert names(result, "AuthorizationPolicy") == []

@@ -13,7 +13,7 @@ from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
-from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.sets import Identities, Methods, Value, Values, label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -84,6 +84,8 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     strict = mode.value == "strict"
     closed = first.closes(port)
     denies = _denies(context, first, port, http)
+    if mode.value == "disable":
+        denies = nameless(denies)
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
@@ -91,7 +93,9 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
         for rule in rules:
             try:
                 pieces = of_rule(rule, http=http, port=port, strict=strict)
-                by_mode = _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
+                by_mode = mode.value == "disable" or _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
+                if mode.value == "disable":
+                    pieces = nameless(pieces)
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
