@@ -177,3 +177,15 @@ def test_twice_is_once() -> None:
     first = convert(KAFKA, "1.18")
     again = convert(yaml.safe_dump_all([item.object for item in first.manifests]), "1.20")
     assert again.manifests == []
+
+
+def test_http_rules_that_refuse_nothing_since_1_18_are_a_widening_of_the_upgrade() -> None:
+    text = HEAD.replace("  ingress:", "  enableDefaultDeny: {ingress: false}\n  ingress:") + (
+        "  - fromEndpoints: [{}]\n    toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{method: GET}]}}]\n"
+    )
+    closing = "---" + HEAD.replace("name: queue", "name: closed") + "  - {}\n"
+    said = codes(convert(REQUIRES + text + closing, "1.16"))
+    assert said["MP128"] == "widens"
+    assert "MP904" not in said
+    assert codes(convert(REQUIRES + text, "1.16"))["MP128"] == "none"  # where nothing else closes the pods, they were open before
+    assert "MP128" not in codes(convert(REQUIRES + text + closing, "1.18"))

@@ -111,6 +111,13 @@ class Policy:
                     obj.set((*base, "enableDefaultDeny"), known, place.src)
                 else:
                     obj.drop((*base, "enableDefaultDeny"), place.src)
+            rules = [item for rule in place.each("ingress") for entry in rule.each("toPorts") for item in entry.at("rules").each("http")]
+            if source < (1, 18) <= release and place.at("enableDefaultDeny", "ingress").value is False and rules:
+                affects, explained = self._affected()
+                self.out.finding(
+                    "MP128", document=self.number, affects=affects, explains=explained, effect="widens", feature="l4.ingress-default-deny", policy=self.name,
+                    version=self.options.target_version,
+                )  # fmt: skip
         self._said()
         self._authentication()
 
