@@ -14,7 +14,6 @@ from typing import Any
 from meshport.compare import ingress, routing
 from meshport.compare.diff import beside_access
 from meshport.compare.witness import http_members
-from meshport.effective.admitted import meet
 from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
 from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.base import NOWHERE, Ref, Src
@@ -53,9 +52,9 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Requests that one rule takes, and what becomes of them."""
+    """Requests that one rule takes where no earlier one does, and what becomes of them."""
 
-    pieces: tuple[Piece, ...]
+    piece: Piece
     outcome: Mapping[str, Any]
     src: Src = NOWHERE
 
@@ -87,16 +86,24 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
         if len(one) * len(other) > MOST_PAIRS:
             found.undecided.append(f"{subject}: {len(one)} rules against {len(other)} are more than are compared")
             return found
-        for mine in one:
-            for its in other:
-                if _same(mine.outcome, its.outcome):
-                    continue
-                both = meet(mine.pieces, its.pieces)
-                if both:
-                    found.differences.append(_treated(subject, both[0], mine, its, _world(old, new)))
+        for place, mine in enumerate(one):
+            for position, its in enumerate(other):
+                if not _same(mine.outcome, its.outcome):
+                    left = _meeting(mine.piece, its.piece, [way.piece for way in (*one[:place], *other[:position])])
+                    if left is not None:
+                        found.differences.append(_treated(subject, left, mine, its, _world(old, new)))
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         found.undecided.append(f"{subject}: {error}")
     return found
+
+
+def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
+    """Requests of both that no earlier rule takes; None where there are none."""
+    both = one.meet(other)
+    if both.empty:
+        return None
+    left = subtract([both], [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty])
+    return left[0] if left else None
 
 
 def _world(old: IR, new: IR) -> World:
@@ -104,23 +111,16 @@ def _world(old: IR, new: IR) -> World:
 
 
 def ways(ir: IR, subject: str) -> list[Way]:
-    """The rules that a subject's requests meet, as disjoint sets; the last is what becomes of the rest."""
+    """The rules that a subject's requests meet, in the order in which they are asked; the last is what becomes of the rest."""
     out: list[Way] = []
-    rest: list[Piece] = [Piece()]
     unmatched: dict[str, Any] | None = None
     for routes, port in routing.of_subject(ir, subject):
         for match, outcome, rule in routing.ways(ir.world, routes, port, ir.mesh):
-            piece = of_match(match)
-            taken = meet(rest, [piece])
-            rest = subtract(rest, [piece])
-            if taken:
-                out.append(Way(tuple(taken), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
-        unmatched = unmatched or ({"rules": "404"} if routes.unmatched == "refuse" or rest else None)
-        if not rest:
-            break
-    if rest:
-        out.append(Way(tuple(rest), unmatched or _untouched(ir, subject)))
-    return out
+            out.append(Way(of_match(match), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
+            if out[-1].piece.any_request:
+                return out
+        unmatched = {"rules": "404"}
+    return [*out, Way(Piece(), unmatched or _untouched(ir, subject))]
 
 
 def unasked(retry: Retry | None) -> bool:

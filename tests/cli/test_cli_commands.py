@@ -118,3 +118,33 @@ def test_own_rows_have_to_be_of_known_features(meshport: Run, shop: Path, tmp_pa
     assert f"{rows}: no feature 'timeout.requests'; did you mean timeout.request?" in ran.error
     rows.write_text("timeout.request: {}\n")
     assert "a mapping `features:` is expected" in meshport("lint", shop, "--mappings", rows).error
+
+
+def test_trace_follows_one_request(meshport: Run, shop: Path) -> None:
+    asked = ("trace", shop, "--to", "shop/users:80", "--path", "/users", "--from-workload", "shop/users")
+    ran = meshport(*asked)
+    assert ran.code == 0
+    first, *steps = ran.out.splitlines()
+    assert first.startswith("GET /users from shop/users to shop/users:80: ")
+    assert steps[0].strip().startswith("1. who calls: shop/users")
+    assert any("users.yaml:" in step for step in steps)
+    data = json.loads(meshport(*asked, "--format", "json").out)
+    assert set(data) == {"verdict", "allowed", "request", "rule", "route", "steps"}
+    ran = meshport("trace", shop, "--to", "users", "--path", "/users")
+    assert (ran.code, ran.err) == (2, "meshport: error: --to users: write it as NAMESPACE/SERVICE:PORT, such as shop/users:8080\n")
+
+
+def test_verify_shows_a_witness_and_what_decides(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    (changed / "all.yaml").write_text(SHOP + "---\n" + POLICY.replace("[GET]", "[GET, PUT]"))
+    ran = meshport("verify", shop, changed)
+    assert ran.code == 1
+    first, witness, before, now = ran.out.splitlines()[:4]
+    assert first.startswith("widened: ")
+    assert witness.startswith("PUT ") and "to shop/users:" in witness and ": denied before, allowed now" in witness
+    assert before.strip().startswith("before: ") and "users.yaml:" in before and now.strip().startswith("now: ") and "all.yaml:" in now
+    found = json.loads(meshport("verify", shop, changed, "--format", "json").out)
+    assert found["verdict"] == "widened" and found["undecided"] == []
+    assert {cause["side"] for cause in found["differences"][0]["causes"]} == {"before", "after"}
+    assert meshport("verify", shop, shop).out.startswith("equivalent: both do the same with every request")

@@ -1,0 +1,194 @@
+"""One request, step by step: who is asked, which rule decides, where it goes. The verdicts are held to those of a real Envoy where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import meshport
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+CORPUS = Path(__file__).resolve().parents[2] / "corpus"
+VERDICTS = SHARED / "oracles" / "authz_verdicts.json"
+
+ISTIO = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: frontend, namespace: shop}
+spec:
+  selector: {matchLabels: {app: frontend}}
+  template:
+    metadata: {labels: {app: frontend}}
+    spec: {serviceAccountName: frontend, containers: [{name: app, image: a:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users-v1, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users, version: v1}}
+  template:
+    metadata: {labels: {app: users, version: v1}}
+    spec: {serviceAccountName: users, containers: [{name: app, image: a:1, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users-v2, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users, version: v2}}
+  template:
+    metadata: {labels: {app: users, version: v2}}
+    spec: {serviceAccountName: users, containers: [{name: app, image: a:1, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: shop}
+spec:
+  host: users
+  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3, baseEjectionTime: 60s}}
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec:
+  hosts: [users]
+  http:
+  - match: [{uri: {prefix: /old/}}]
+    redirect: {uri: /new}
+  - match: [{uri: {prefix: /api/}}]
+    rewrite: {uri: /}
+    timeout: 3s
+    retries: {attempts: 2, retryOn: 5xx, perTryTimeout: 1s}
+    route:
+    - {destination: {host: users, subset: v1}, weight: 90}
+    - {destination: {host: users, subset: v2}, weight: 10}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/frontend]}}]
+    to: [{operation: {methods: [GET], paths: ["/users/*"]}}]
+"""
+
+
+def traced(method: str, path: str, **source: Any) -> meshport.Trace:
+    request = {
+        "source": {"namespace": "shop", "workload": "frontend", **source},
+        "destination": {"namespace": "shop", "service": "users", "port": 80},
+        "method": method,
+        "path": path,
+    }
+    return meshport.trace(meshport.load_text(ISTIO), request)
+
+
+def test_a_request_that_gets_through() -> None:
+    """The path that the policy judges is the one that the route sends on."""
+    found = traced("GET", "/api/users/7")
+    assert (found.allowed, found.verdict) == (True, "allow")
+    assert found.rule is not None and (found.rule.kind, found.rule.namespace, found.rule.name) == ("AuthorizationPolicy", "shop", "users")
+    assert found.route is not None and found.route["name"] == "users"
+    assert [(item["to"], item["share"]) for item in found.route["backends"]] == [
+        ("shop/app=users,version=v1", "9/10"),
+        ("shop/app=users,version=v2", "1/10"),
+    ]
+    assert found.route["timeout"] == {"request": "3s"}
+    assert found.route["retries"] == {"attempts": 2, "on": "5xx", "per try": "1s"}
+    assert found.route["breaker"]["consecutive"] == 3 and found.route["breaker"]["penalty"] == "60s"
+    assert [step.what for step in found.steps if step.line] and found.rule.line == ISTIO.splitlines().index(
+        "  - from: [{source: {principals: [cluster.local/ns/shop/sa/frontend]}}]"
+    ) + 1  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "source", "verdict", "why"),
+    [
+        ("POST", "/api/users/7", {}, "deny", "the nearest one asks for a method in GET"),
+        ("GET", "/api/users/7", {"workload": "users-v1"}, "deny", "the nearest one asks for a caller in cluster.local/ns/shop/sa/frontend"),
+        ("GET", "/other", {}, "unrouted", "none of the Service's routes takes it: answered 404"),
+        ("GET", "/old/x", {}, "answered", "answered by the proxy"),
+        ("GET", "/users/7", {"meshed": False}, "deny", "the nearest one asks for a caller"),  # past the client's proxy
+        ("GET", "/api/../users/7", {}, "unrouted", "404"),  # as the proxy resolves it
+    ],
+)
+def test_a_request_that_does_not(method: str, path: str, source: dict[str, Any], verdict: str, why: str) -> None:
+    found = traced(method, path, **source)
+    assert found.verdict == verdict
+    assert found.allowed is (verdict == "answered")
+    assert any(why in step.outcome for step in found.steps)
+
+
+def test_a_typing_error_in_a_request_is_one_clear_line() -> None:
+    bundle = meshport.load_text(ISTIO)
+    with pytest.raises(meshport.UsageError, match="did you mean namespace"):
+        meshport.trace(bundle, {"source": {}, "destination": {"namespaces": "shop", "service": "users"}})
+    with pytest.raises(meshport.UsageError, match=r"destination\.port 'http': a number from 1 to 65535"):
+        meshport.trace(bundle, {"source": {}, "destination": {"namespace": "shop", "service": "users", "port": "http"}})
+
+
+def test_linkerd_and_cilium_say_who_decides() -> None:
+    request = {
+        "source": {"namespace": "saas-api", "service_account": "api-gateway"},
+        "destination": {"namespace": "saas-api", "service": "users", "port": 80},
+        "path": "/api/users/7",
+    }
+    found = meshport.trace(meshport.load(str(CORPUS / "saas-api" / "linkerd")), request)
+    assert found.allowed and found.rule is not None and found.rule.name == "users-authz"
+    assert found.route is not None and found.route["kind"] == "ServiceProfile"
+    request = {
+        "source": {"namespace": "analytics", "workload": "api"},
+        "destination": {"namespace": "analytics", "service": "query", "port": 80},
+        "path": "/query/abc?page=2",
+    }
+    bundle = meshport.load(str(CORPUS / "real-time-analytics" / "cilium"))
+    found = meshport.trace(bundle, request)
+    assert found.allowed and found.rule is not None and (found.rule.kind, found.rule.name) == ("CiliumNetworkPolicy", "query-policy")
+    assert meshport.trace(bundle, {**request, "path": "/query/ABC"}).allowed is False
+
+
+@pytest.mark.skipif(not VERDICTS.is_file(), reason=f"the measured verdicts at {VERDICTS} are absent")
+def test_every_measured_verdict() -> None:
+    """The verdicts of a real Envoy; only external authorization and `experimental.` keys stay open."""
+    data = json.loads(VERDICTS.read_text(encoding="utf-8"))
+    agreed, undecided, wrong = 0, 0, []
+    for case in data["cases"]:
+        bundle = meshport.load_objects(case["policies"])
+        text = json.dumps(case["policies"])
+        for expected, change in case["verdicts"]:
+            facts = {**data["defaults"], **change}
+            request = {
+                "source": {"identity": facts["identity"], "meshed": facts["identity"] is not None, "ip": facts["src"]},
+                "destination": {
+                    "namespace": "foo",
+                    "labels": {"app": "httpbin", "version": "v1"},
+                    "ip": facts["dst"],
+                    "port": facts["port"],
+                },
+                "protocol": case["kind"],
+                **{name: facts[name] for name in ("method", "host", "path", "headers", "sni", "claims")},
+                "forwarded_for": facts["xff"],
+            }
+            found = meshport.trace(bundle, request, mesh="istio")
+            if found.allowed is None:
+                undecided += 1
+                assert '"CUSTOM"' in text or "experimental." in text, f"{case['id']} has to be decided"
+            elif found.allowed != (expected == "a"):
+                wrong.append((case["id"], expected, change))
+            else:
+                agreed += 1
+    assert wrong == []
+    assert agreed > 1000 and undecided < 50
