@@ -22,7 +22,7 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed, probes, ruled
-from meshport.effective.pieces import Piece, Unsayable, subtract
+from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
 from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
@@ -79,6 +79,7 @@ class _Sides:
     new: IR
     one: Options
     other: Options
+    customs: bool  # whether requests that an external authorizer is asked about are looked at; a conversion has a finding for each
 
     def domestic(self, pieces: list[Piece]) -> list[Piece]:
         """The pieces with peers of any trust domain as those of this one, where the two meshes write peers differently: of another domain no peer is known."""
@@ -103,7 +104,7 @@ def verify(
     `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look. `unread` is what decides something on
     each side and is not compared.
     """
-    sides = _Sides(old, new, options, new_options or options)
+    sides = _Sides(old, new, options, new_options or options, canon is None)
     before = Access(old, Fact("all-unauthenticated"))
     after = Access(new, Fact("all-unauthenticated"))
     found = _access(sides, before, after, canon)
@@ -320,12 +321,11 @@ def _conjunction(conditions: Iterable[Condition]) -> frozenset[Any]:
 def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> _Compared:
     if _rules(item, port, https[0]) == _rules(other, port, https[1]) and item.by_label == other.by_label:
         return _Compared(count=1)
-    for side in (item, other):
-        if side.customs:
-            why = f"{side.customs[0].kind} {side.customs[0].ref.value} asks an external authorizer"
-            if (item.customs, item.allows, item.denies) != (other.customs, other.allows, other.denies):
-                return _Compared(undecided=(why,), count=1)
+    asked: tuple[str, ...] = ()
     try:
+        if sides.customs and not _asked_alike(item, other, port, https):
+            asking = (*item.customs, *other.customs)[0]
+            asked = (f"{asking.kind} {asking.ref.value} asks an external authorizer, which has the last word",)
         rules = sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks))
         one = [*rules, *probes(item.probe_paths(port))]
         two = sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks))
@@ -340,7 +340,16 @@ def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bo
         narrowed = [piece for piece in subtract(rules, two) if _real(piece, sides.old.world, way)]
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return _Compared(count=1, undecided=(str(error),))
-    return _Compared(widened, narrowed, count)
+    return _Compared(widened, narrowed, count, asked)
+
+
+def _asked_alike(item: Effective, other: Effective, port: int, https: tuple[bool, bool]) -> bool:
+    """Whether external authorizers are asked about the same requests on both sides."""
+    one, two = (
+        [piece for policy in side.customs for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
+        for side, http in zip((item, other), https, strict=True)
+    )
+    return not subtract(one, two) and not subtract(two, one)
 
 
 def _domestic(piece: Piece, way: ByLabel) -> Piece:
