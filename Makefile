@@ -36,7 +36,7 @@ demo: $(VENV)/.meshport-test
 	@$(MESHPORT) convert --from linkerd --to istio --fail-on never corpus/saas-api/linkerd
 
 test: $(VENV)/.meshport-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.meshport-dev
 	@$(BIN)/ruff check .
