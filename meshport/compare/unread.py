@@ -45,6 +45,8 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, str]:
     for number, document in enumerate(bundle.documents):
         if not bound.mesh[number] or number in bound.broken:
             continue
+        if document.kind in ("HTTPRoute", "GRPCRoute") and _on_servers(document.value):
+            continue  # what it grants is a policy; what it only refuses is refused without it
         if own and (document.kind not in _OWN or any(document.first <= leaf < document.first + document.count for leaf in held)):
             continue
         for leaf in range(document.first, document.first + document.count):
@@ -64,6 +66,13 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, str]:
                 f"{document.kind} {document.namespace or ''}/{document.name}"
             )
     return found
+
+
+def _on_servers(value: Mapping[str, Any]) -> bool:
+    """Whether a route hangs on Servers of Linkerd: there it authorises, and sends nowhere."""
+    spec = value.get("spec")
+    parents = spec.get("parentRefs") if isinstance(spec, Mapping) else None
+    return isinstance(parents, list) and any(isinstance(item, Mapping) and item.get("kind") == "Server" for item in parents)
 
 
 def differences(old: Mapping[Key, str], new: Mapping[Key, str]) -> list[str]:

@@ -244,4 +244,4 @@ def test_a_mutant_of_our_own_output_is_caught(source: Source) -> None:
             if found.verdict == "equivalent":
                 silent += 1
                 assert _alike(source.target, cluster, mutant, leaf.kind), f"{leaf.kind} {leaf.shown}: {leaf.value!r} -> {other!r}"
-    assert silent <= 2
+    assert silent <= tried // 2
