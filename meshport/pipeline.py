@@ -638,19 +638,17 @@ def _with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
 
 
 def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
-    """Give each finding of a widening its witness; a widening that no finding answers for is one of its own."""
+    """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
     from meshport.compare.verify import sentence
 
     row = table.codes()["MP904"]
     extra = []
     for difference in proof.differences if proof is not None else ():
-        if difference.change != "allowed":
-            continue
         place = difference.request["destination"]
-        answering = [finding for finding in findings if finding.effect == "widens" and _concerns(finding, place)]
+        answering = [finding for finding in findings if finding.effect == _EFFECTS.get(difference.change) and _concerns(finding, place)]
         for finding in answering:
             finding.witness = finding.witness or difference.request
-        if not answering:
+        if not answering and difference.change == "allowed":
             text = fill(row.message, {"request": sentence(difference.request)})
             where = (Affected(place["namespace"], place["workload"], place["port"]),)
             extra.append(
@@ -668,6 +666,9 @@ def _widened(proof: Verification | None, findings: list[Finding], table: Table) 
                 )
             )
     return extra
+
+
+_EFFECTS = {"allowed": "widens", "denied": "narrows"}
 
 
 def _concerns(finding: Finding, place: dict[str, Any]) -> bool:

@@ -154,6 +154,12 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                     differences.append(replace(made, subject=subjects.access(item.workload.ref, named)))
                 elif None in found:
                     undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
+                    if canon is not None and change == "allowed":  # a conversion says what it cannot rule out
+                        unsure = pieces[found.index(None)]
+                        asked = next(_asked(unsure, item, port, https, sides), None)
+                        if asked is not None:
+                            said = Difference(change, asked, "denied", "allowed", subject=subjects.access(item.workload.ref, named))
+                            differences.append(said)
     return Verification("", classes, differences, undecided)
 
 
@@ -409,8 +415,7 @@ def _replayed(
     wanted = (DENY, ALLOW) if change == "allowed" else (ALLOW, DENY)
     said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
     nobody: bool | None = None
-    of_pods = sides.one.cluster_networks if not (sides.old.enrols and sides.new.enrols) else ()
-    for request in requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https), of_pods=of_pods):
+    for request in _asked(piece, item, port, https, sides):
         if request is None:
             nobody = True if nobody is None else nobody
             continue
@@ -427,6 +432,12 @@ def _replayed(
                 subject=subjects.access(item.workload.ref, port),
             )
     return False if nobody else None
+
+
+def _asked(piece: Piece, item: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> Iterator[dict[str, Any] | None]:
+    """Requests of a piece; None for one that nobody can send."""
+    of_pods = sides.one.cluster_networks if not (sides.old.enrols and sides.new.enrols) else ()
+    return requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https), of_pods=of_pods)
 
 
 def _agrees(first: Decision, second: Decision, wanted: tuple[str, str], spoken: bool) -> bool:
