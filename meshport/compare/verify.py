@@ -409,7 +409,7 @@ def _spared(pod: Workload, who: Identities) -> bool:
 
 
 def _replayed(
-    change: str, piece: Piece, item: Effective, other: Effective, port: int | None, https: tuple[bool, bool], sides: _Sides
+    change: str, piece: Piece, item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides
 ) -> Difference | bool | None:
     """A request of the piece of which both sides say what the piece says of it; None where none is found, False where nobody can send one."""
     wanted = (DENY, ALLOW) if change == "allowed" else (ALLOW, DENY)
@@ -446,7 +446,7 @@ def _agrees(first: Decision, second: Decision, wanted: tuple[str, str], spoken: 
     return all(fits) or (spoken and any(fits) and UNDECIDED in (first.verdict, second.verdict))
 
 
-def _decided(request: dict[str, Any], item: Effective, port: int | None, ir: IR, options: Options) -> Decision:
+def _decided(request: dict[str, Any], item: Effective, port: int, ir: IR, options: Options) -> Decision:
     return decide(item, port, parse(request, ir.world, options.trust_domain), ir, options)
 
 
