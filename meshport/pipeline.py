@@ -4,25 +4,24 @@ compared with what was meant."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from meshport import answers, remains
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
-from meshport.dialects.base import BUILT_IN, Dialect, Keeping, Options, dialect, governs
-from meshport.dialects.gateway_api.staying import stays
+from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
-from meshport.dialects.output import Obj, Output, fill
+from meshport.dialects.output import Obj, Output
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.scripts import KUBECTL, commanded
 from meshport.errors import UsageError
-from meshport.findings import Affected, Finding, in_one, ordered
+from meshport.findings import Finding, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
-from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
-from meshport.ledger import Account, Ledger, account
+from meshport.ledger import Ledger, account
 from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
@@ -93,7 +92,7 @@ def convert(
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source)
-    _losses(have, out, options.source == options.target)
+    remains.losses(have, out, options.source == options.target)
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
@@ -104,8 +103,8 @@ def convert(
     places = misfits(out, options)
     unfitted = target.lift(Bound(overlay(whole, out), table, target.reads), options) if places else None
     fitted = fit(out, options, places)
-    _rest(bound, out, options)
-    _removals(bound, out, options, target)
+    remains.rest(bound, out, options)
+    remains.removals(bound, out, options, target)
     name_channels(out)
     back_bundle = overlay(whole, out)
     back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
@@ -122,7 +121,7 @@ def convert(
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
     alarms.settle(findings, before, after)
     as_target = {options.target: options.target_version}
-    findings += _unexplained(
+    findings += answers.unexplained(
         found,
         findings,
         out,
@@ -130,17 +129,17 @@ def convert(
     )
     findings += chosen.left_out(out.in_order(), table)
     proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
-    findings += _widened(proof, findings, table)
+    findings += answers.widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read)
     result.settle(findings)
-    findings += _unread(result, bound)
-    findings += _unaccounted(result.unaccounted, bound)
-    findings = _settled(ordered(findings), bound)
-    found, findings = _chosen(found, findings, chosen)
+    findings += answers.unread(result, bound)
+    findings += answers.unaccounted(result.unaccounted, bound)
+    findings = answers.settled(ordered(findings), bound)
+    found, findings = answers.of_chosen(found, findings, chosen)
     result.limit(chosen.owns)
     _by_command(out)
     place = Layout(whole, out, layout)
-    stopped = options.on_loss == "stop" and any(_is_loss(finding) for finding in findings)
+    stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings)
     changed, removed = {obj.changed for obj in out.objects.values()}, {item.document for item in out.removals}
     ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
     return Result(
@@ -203,219 +202,6 @@ def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
     return commanded(bundle.joined(context))
 
 
-# -- what the lowering left
-
-
-def _losses(have: IR, out: Output, own: bool) -> None:
-    """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
-    read = {item.document for item in have.policies} | {item.document for item in have.egress}
-    for loss in have.losses:
-        if own and loss.code in _ABROAD:
-            continue
-        row = out.table.codes()[loss.code]
-        document = out.bundle.documents[loss.document]
-        affects = (Affected(document.namespace),) if document.namespace else ()
-        if loss.code in _STAYING and loss.document not in read:
-            out.staying.add(loss.document)
-            out.imply(
-                "stays with the source mesh, which goes on reading it", frozenset(range(document.first, document.first + document.count))
-            )
-            out.finding(loss.code, *loss.facts, document=loss.document, disposition=None, affects=affects, object=named(document))
-            continue
-        disposition = _BECOMES.get(loss.code, "dropped")
-        values: dict[str, Any] = {
-            "object": named(document),
-            "value": loss.facts[0].value if loss.facts else "",
-            **loss.values,
-        }
-        if own and disposition != "invalid":
-            out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
-            continue
-        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
-        if disposition is None:
-            out.ignore(row.meaning or row.title, *loss.facts)
-
-
-def named(document: Document) -> str:
-    """A document by its kind and name."""
-    return f"{document.kind} {Ref(document.namespace or '', document.name)}"
-
-
-_BECOMES: dict[str, str | None] = {
-    "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
-    "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
-}  # fmt: skip
-"""What becomes of the leaves of a loss, by its code, where they are not dropped."""
-
-_STAYING = {"MP120", "MP296"}
-"""Losses of documents that no mesh can take over, so that they are not to be deleted."""
-
-_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
-"""Losses that the mesh itself does not suffer: it has what they are about."""
-
-
-def _rest(bound: Bound, out: Output, options: Options) -> None:
-    """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
-
-    Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
-    reached = out.reached() | set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
-    for install in out.installs.values():
-        reached |= install.src
-    for src in out.commands.values():
-        reached |= src
-    groups: dict[tuple[int, str], list[int]] = {}
-    copied = {obj.changed for obj in out.objects.values()}
-    for number, document in enumerate(bound.bundle.documents):
-        if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
-            out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
-        for leaf in range(document.first, document.first + document.count):
-            binding = bound.bindings[leaf]
-            if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
-                continue
-            if (
-                binding.irrelevant
-                or bound.bundle.value(leaf) is None
-                or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf)))
-            ):
-                continue
-            if leaf in bound.meta_leaves and (where := _astray(bound, document, leaf)):
-                out.ignore(where, frozenset((leaf,)))
-                continue
-            groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
-    if not governs(dialect(out.target)):
-        _staying(groups, bound, out)
-        return
-    below: dict[int, set[int]] = {}
-    things: dict[tuple[int, str, str], list[Finding]] = {}
-    for (number, feature), leaves in groups.items():
-        cell = out.table.support(feature, out.target, out.target_version)
-        document = bound.bundle.documents[number]
-        kept = out.source == out.target and number not in out.removed
-        if kept and (cell.support != "none" or cell == out.table.support(feature, out.source, options.source_version)):
-            if bound.mesh[number] or number in copied:
-                out.imply("stays as it is", frozenset(leaves))
-            else:
-                out.passing.update(leaves)
-            continue
-        if bound.mesh[number] and dialect_of_group(document.group) == "gateway-api" and not _parented(document, out.source):
-            out.imply("stays as it is: the target reads it too", frozenset(leaves))
-            continue
-        if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
-            if document.kind in _BELOW_HTTP and dialect_of_group(document.group) == "gateway-api":
-                below.setdefault(number, set()).update(leaves)
-                continue
-            if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
-                out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
-            continue
-        value = bound.bundle.value(leaves[0])
-        said = out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
-        if said is not None and said.code in _OF_ONE_THING:
-            things.setdefault((number, said.code, said.severity), []).append(said)
-    for parts in things.values():
-        out.findings = [finding for finding in out.findings if all(finding is not one for one in parts[1:])]
-        parts[0].message = in_one([one.message for one in parts])
-        parts[0].leaves = tuple(sorted({leaf for one in parts for leaf in one.leaves}))
-    for number, listed in below.items():
-        document = bound.bundle.documents[number]
-        out.finding(
-            "MP768", frozenset(listed), document=number, disposition="manual", affects=(Affected(document.namespace),) if document.namespace else (),
-            feature="routing.parent", object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
-            parents=_kinds(document, "parentRefs"), backends=_kinds(document, "backendRefs"),
-        )  # fmt: skip
-
-
-def _kinds(document: Document, member: str) -> str:
-    """The kinds that a route refers to by `parentRefs`, or by the `backendRefs` of its rules."""
-    spec = document.value.get("spec")
-    holders = [spec] if member == "parentRefs" else spec.get("rules") if isinstance(spec, dict) else None
-    default = "Gateway" if member == "parentRefs" else "Service"
-    found = {
-        str(item.get("kind") or default)
-        for holder in (holders if isinstance(holders, list) else ())
-        if isinstance(holder, dict) and isinstance(holder.get(member), list)
-        for item in holder[member]
-        if isinstance(item, dict)
-    }
-    return " and ".join(sorted(found)) or "nothing"
-
-
-def _astray(bound: Bound, document: Document, leaf: int) -> str:
-    """Why a label or annotation decides nothing where it stands: the mesh reads it on other objects; "" where it reads it there."""
-    binding = bound.bindings[leaf]
-    if binding is None or not binding.on or "any" in binding.on:
-        return ""
-    inside = not bound.bundle.path(leaf).startswith("metadata.") or document.kind == "Pod"
-    holder = "pod" if inside else document.kind
-    return "" if holder in binding.on else f"read on {', '.join(binding.on)} alone, and decides nothing here"
-
-
-_OF_ONE_THING = {"MP261"}
-"""Codes of features that are parts of one thing: a document's are one finding."""
-
-
-def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output) -> None:
-    """What is left of each document stays with its mesh: one finding for a document."""
-    documents: dict[int, list[Fact[Any]]] = {}
-    for (number, feature), leaves in groups.items():
-        documents.setdefault(number, []).append(Fact(bound.bundle.value(leaves[0]), frozenset(leaves), feature))
-    for number, facts in documents.items():
-        src = frozenset().union(*(fact.src for fact in facts))
-        if dialect_of_group(bound.bundle.documents[number].group) == "gateway-api":
-            out.imply("stays as it is", src)
-        else:
-            stays(out, number, facts, src)
-
-
-_BELOW_HTTP = ("TCPRoute", "TLSRoute", "UDPRoute")
-_LATER = {
-    "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
-    "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TCPRoute", "TLSRoute",
-    "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
-}  # fmt: skip
-"""Kinds that no lift reads yet: what the target has of them is named, not written."""
-
-
-def _removals(bound: Bound, out: Output, options: Options, target: Dialect) -> None:
-    """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays.
-
-    A target that governs nobody's access takes nothing away but what its lowering has replaced.
-    """
-    if options.source == options.target or not governs(target):
-        return
-    for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or number in out.staying:
-            continue
-        ref = Ref(document.namespace or "", document.name)
-        if (document.group, document.kind, ref) in out.objects:
-            continue
-        if dialect_of_group(document.group) != "gateway-api":
-            out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")
-        elif _parented(document, options.source) or _serves_mesh(document):
-            out.remove(number, "its meaning is in the converted objects; delete it once the namespace is signed off")
-
-
-def _serves_mesh(document: Document) -> bool:
-    """Whether a Gateway is a proxy inside Istio's mesh and no way in: a waypoint."""
-    spec = document.value.get("spec")
-    return document.kind == "Gateway" and isinstance(spec, dict) and str(spec.get("gatewayClassName", "")).startswith("istio-waypoint")
-
-
-def _parented(document: Document, source: str) -> bool:
-    """Whether a Gateway API route hangs on something of the source mesh: a Service, or a Linkerd resource."""
-    spec = document.value.get("spec")
-    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
-    if not isinstance(parents, list) or not parents:
-        return False
-    if document.kind in ("TCPRoute", "TLSRoute") and source != "linkerd" and all(_of_a_service(item) for item in parents):
-        return False  # every mesh reads it alike, so that it stays
-    kinds = ("Service", *{"linkerd": ("Server", "EgressNetwork"), "istio": ("ServiceEntry",)}.get(source, ()))
-    return all(isinstance(item, dict) and item.get("kind") in kinds for item in parents)
-
-
-def _of_a_service(parent: Any) -> bool:
-    return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") == ""
-
-
 def _written(obj: Obj, bundle: Bundle) -> bool:
     """Whether an object is a manifest of the output: made, or changed; one that is known from a command alone is changed by commands."""
     return obj.changed is None or (obj.value != bundle.documents[obj.changed].value and not bundle.documents[obj.changed].commanded)
@@ -450,232 +236,11 @@ def overlay(bundle: Bundle, out: Output) -> Bundle:
     return load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
 
 
-# -- findings
-
-
-def _unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
-    """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
-    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
-    answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
-    groups: dict[str, list[Change]] = {}
-    for change in found:
-        if not _answers(answered, change):
-            groups.setdefault(change.subject, []).append(change)
-    row = out.table.codes()["MP900"]
-    own, shared = _words_of_target(out) if groups else (False, False)
-    written = {(change.subject, change.aspect) for change in made()} if own or shared else None
-    extra = []
-    for subject, listed in groups.items():
-        there = own or (shared and subject.startswith(("routes of ", "ingress of ")))
-        if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
-            code = "MP903" if out.source != out.target else "MP339"
-            out.finding(
-                code, document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject,
-                release=out.target_version,
-            )  # fmt: skip
-            extra.append(out.findings.pop())
-            continue
-        places = ", ".join(sorted({change.path for change in listed}))
-        extra.append(
-            Finding(
-                "MP900",
-                "error",
-                f"{subject}: what was written reads back differently from what was meant ({places})",
-                row.remedy,
-                "changes",
-                explains=frozenset((subject, change.aspect) for change in listed),
-                pattern="meshport",
-                feature="read-back",
-            )
-        )
-    return extra
-
-
-def _words_of_target(out: Output) -> tuple[bool, bool]:
-    """Whether the input holds documents or marks of the target mesh itself, and whether it holds documents that both meshes read."""
-    own = shared = False
-    for document in out.bundle.documents:
-        found = dialect_of_group(document.group)
-        own = own or found == out.target
-        shared = shared or found in ("gateway-api", "smi")
-        if found is None and not own:
-            own = any(out.target in out.table.key_bindings(what, key) for what, key in _marks(document.value))
-    return own, shared
-
-
-def _marks(value: Any) -> Iterator[tuple[str, str]]:
-    """The labels and annotations of an object and of its pod template."""
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    for what in ("labels", "annotations"):
-        found = metadata.get(what) if isinstance(metadata, dict) else None
-        yield from ((what, str(key)) for key in found) if isinstance(found, dict) else ()
-    for step in ("spec", "template", "jobTemplate"):
-        below = value.get(step) if isinstance(value, dict) else None
-        if isinstance(below, dict):
-            yield from _marks(below)
-
-
-def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
-    """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports."""
-    subjects = [change.subject]
-    if change.subject.startswith(("breaker of ", "policy of ")):
-        subjects.append(change.subject.partition(" port ")[0])
-    return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
-
-
-def _unread(result: Account, bound: Bound) -> list[Finding]:
-    """Values that nothing came of because none of those who read them could make them out."""
-    row = bound.table.codes()["MP961"]
-    found = []
-    for leaf in result.unaccounted:
-        if leaf not in bound.unread:
-            continue
-        document = bound.bundle.documents[number := bound.bundle.number(leaf)]
-        result.dispositions[leaf] = "invalid"
-        named = {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "path": bound.bundle.path(leaf)}
-        text = fill(row.message, {**named, "value": repr(bound.bundle.value(leaf))})
-        found.append(
-            Finding(
-                "MP961",
-                row.severity,
-                text,
-                row.remedy,
-                row.effect,
-                "invalid",
-                "input",
-                bound.feature(leaf),
-                leaves=(leaf,),
-                document=number,
-            )
-        )
-    return found
-
-
-def _unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
-    """Leaves that reached nothing although the target has their feature: named, so that they are not lost in silence."""
-    row = bound.table.codes()["MP901"]
-    groups: dict[int, list[int]] = {}
-    numbers = {id(document): number for number, document in enumerate(bound.bundle.documents)}
-    for leaf in leaves:
-        groups.setdefault(numbers[id(bound.bundle.owner(leaf))], []).append(leaf)
-    found = []
-    for number, listed in groups.items():
-        document = bound.bundle.documents[number]
-        places = ", ".join(bound.bundle.path(leaf) for leaf in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
-        text = f"{document.kind} {Ref(document.namespace or '', document.name)}: {places} reached no output"
-        found.append(
-            Finding(
-                "MP901",
-                "error",
-                text,
-                row.remedy,
-                "changes",
-                "dropped",
-                "meshport",
-                bound.feature(listed[0]),
-                leaves=tuple(listed),
-                document=number,
-            )
-        )
-    return found
-
-
-def _settled(findings: list[Finding], bound: Bound) -> list[Finding]:
-    """Each finding once."""
-    seen: dict[tuple[Any, ...], Finding] = {}
-    for finding in findings:
-        key = (finding.code, finding.message, finding.document, finding.leaves, finding.file, finding.line)
-        known = seen.setdefault(key, finding)
-        if known is not finding:
-            known.affects = tuple(dict.fromkeys((*known.affects, *finding.affects)))
-            known.explains = known.explains | finding.explains
-    return list(seen.values())
-
-
-def _chosen(found: list[Change], findings: list[Finding], chosen: Selection) -> tuple[list[Change], list[Finding]]:
-    """The differences and findings of what is converted; a difference that only other documents answer for is theirs."""
-    _explain(found, findings)
-    if chosen.every:
-        return found, findings
-    kept = [finding for finding in findings if chosen.concerns(finding)]
-    foreign = {number for number, finding in enumerate(findings) if not chosen.concerns(finding)}
-    found = [change for change in found if not change.findings or not foreign.issuperset(change.findings)]
-    _explain(found, kept)
-    return found, kept
-
-
-def _explain(found: list[Change], findings: list[Finding]) -> None:
-    by_pair: dict[tuple[str, str], list[int]] = {}
-    for number, finding in enumerate(findings):
-        for pair in finding.explains:
-            by_pair.setdefault(pair, []).append(number)
-    for change in found:
-        change.findings = sorted({*by_pair.get((change.subject, change.aspect), []), *by_pair.get((change.subject, "*"), [])})
-
-
-def _is_loss(finding: Finding) -> bool:
-    return finding.severity == "error" or (finding.disposition in ("dropped", "manual", "approximated") and finding.severity == "warning")
-
-
 def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle]) -> Verification:
     """Access before and after. Where requests go is compared by the read-back, whose differences the findings answer for."""
     from meshport.compare.verify import verify
 
-    return _with_causes(verify(have, back, options, canon, routes=False), *bundles)
-
-
-def _with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
-    """Give each difference the places that decide: in each document concerned the first leaf of what decides there."""
-    for difference in proof.differences:
-        for side, bundle, src in zip(("before", "after"), (old, new), difference.sources, strict=True):
-            seen: set[int] = set()
-            for leaf in sorted(src):
-                document = bundle.owner(leaf)
-                if id(document) not in seen:
-                    seen.add(id(document))
-                    difference.causes.append({"side": side, "file": document.file, "line": bundle.line(leaf), "path": bundle.path(leaf)})
-    return proof
-
-
-def _widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
-    """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
-    from meshport.compare.verify import sentence
-
-    row = table.codes()["MP904"]
-    extra = []
-    for difference in proof.differences if proof is not None else ():
-        place = difference.request["destination"]
-        answering = [finding for finding in findings if finding.effect == _EFFECTS.get(difference.change) and _concerns(finding, place)]
-        for finding in answering:
-            finding.witness = finding.witness or difference.request
-        if not answering and difference.change == "allowed":
-            text = fill(row.message, {"request": sentence(difference.request)})
-            where = (Affected(place["namespace"], place["workload"], place["port"]),)
-            extra.append(
-                Finding(
-                    "MP904",
-                    "error",
-                    text,
-                    row.remedy,
-                    "widens",
-                    None,
-                    "authorization",
-                    "authorization.rule",
-                    where,
-                    witness=difference.request,
-                )
-            )
-    return extra
-
-
-_EFFECTS = {"allowed": "widens", "denied": "narrows"}
-
-
-def _concerns(finding: Finding, place: dict[str, Any]) -> bool:
-    return any(
-        one.namespace in (None, place["namespace"]) and one.workload in (None, place["workload"]) and one.port in (None, place["port"])
-        for one in finding.affects
-    )
+    return answers.with_causes(verify(have, back, options, canon, routes=False), *bundles)
 
 
 # -- the result's parts
@@ -714,9 +279,9 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
     losses = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
-    _losses(replace(ir, losses=losses), out, False)
+    remains.losses(replace(ir, losses=losses), out, False)
     said = [*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options), *mistakes(ir, bound, options)]
-    found = _settled(ordered(said), bound)
+    found = answers.settled(ordered(said), bound)
     return [finding for finding in found if chosen.concerns(finding)]
 
 
@@ -734,7 +299,7 @@ def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_m
     both = _both(old, new, table, old_mesh, new_mesh, rest)
     own = both.before.mesh != both.after.mesh
     untold = unread(both.before, both.bound[0], own=own), unread(both.after, both.bound[1], own=own)
-    return _with_causes(compare(both.before, both.after, both.one, new_options=both.other, unread=untold), both.old, both.over)
+    return answers.with_causes(compare(both.before, both.after, both.one, new_options=both.other, unread=untold), both.old, both.over)
 
 
 @dataclass(slots=True)

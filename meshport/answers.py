@@ -1,0 +1,237 @@
+"""What the read-back and the comparison find: which finding answers for which difference, and a finding for each that none answers for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from meshport.compare.diff import Change
+from meshport.dialects.output import Output, fill
+from meshport.documents import Bundle
+from meshport.findings import Affected, Finding
+from meshport.ir.base import Ref
+from meshport.ledger import Account
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import Table, dialect_of_group
+from meshport.selection import Selection
+
+if TYPE_CHECKING:
+    from meshport.compare.verify import Verification
+
+
+def unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
+    """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
+    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
+    answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
+    groups: dict[str, list[Change]] = {}
+    for change in found:
+        if not _answers(answered, change):
+            groups.setdefault(change.subject, []).append(change)
+    row = out.table.codes()["MP900"]
+    own, shared = _words_of_target(out) if groups else (False, False)
+    written = {(change.subject, change.aspect) for change in made()} if own or shared else None
+    extra = []
+    for subject, listed in groups.items():
+        there = own or (shared and subject.startswith(("routes of ", "ingress of ")))
+        if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
+            code = "MP903" if out.source != out.target else "MP339"
+            out.finding(
+                code, document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject,
+                release=out.target_version,
+            )  # fmt: skip
+            extra.append(out.findings.pop())
+            continue
+        places = ", ".join(sorted({change.path for change in listed}))
+        extra.append(
+            Finding(
+                "MP900",
+                "error",
+                f"{subject}: what was written reads back differently from what was meant ({places})",
+                row.remedy,
+                "changes",
+                explains=frozenset((subject, change.aspect) for change in listed),
+                pattern="meshport",
+                feature="read-back",
+            )
+        )
+    return extra
+
+
+def _words_of_target(out: Output) -> tuple[bool, bool]:
+    """Whether the input holds documents or marks of the target mesh itself, and whether it holds documents that both meshes read."""
+    own = shared = False
+    for document in out.bundle.documents:
+        found = dialect_of_group(document.group)
+        own = own or found == out.target
+        shared = shared or found in ("gateway-api", "smi")
+        if found is None and not own:
+            own = any(out.target in out.table.key_bindings(what, key) for what, key in _marks(document.value))
+    return own, shared
+
+
+def _marks(value: Any) -> Iterator[tuple[str, str]]:
+    """The labels and annotations of an object and of its pod template."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    for what in ("labels", "annotations"):
+        found = metadata.get(what) if isinstance(metadata, dict) else None
+        yield from ((what, str(key)) for key in found) if isinstance(found, dict) else ()
+    for step in ("spec", "template", "jobTemplate"):
+        below = value.get(step) if isinstance(value, dict) else None
+        if isinstance(below, dict):
+            yield from _marks(below)
+
+
+def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
+    """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports."""
+    subjects = [change.subject]
+    if change.subject.startswith(("breaker of ", "policy of ")):
+        subjects.append(change.subject.partition(" port ")[0])
+    return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
+
+
+def unread(result: Account, bound: Bound) -> list[Finding]:
+    """Values that nothing came of because none of those who read them could make them out."""
+    row = bound.table.codes()["MP961"]
+    found = []
+    for leaf in result.unaccounted:
+        if leaf not in bound.unread:
+            continue
+        document = bound.bundle.documents[number := bound.bundle.number(leaf)]
+        result.dispositions[leaf] = "invalid"
+        named = {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "path": bound.bundle.path(leaf)}
+        text = fill(row.message, {**named, "value": repr(bound.bundle.value(leaf))})
+        found.append(
+            Finding(
+                "MP961",
+                row.severity,
+                text,
+                row.remedy,
+                row.effect,
+                "invalid",
+                "input",
+                bound.feature(leaf),
+                leaves=(leaf,),
+                document=number,
+            )
+        )
+    return found
+
+
+def unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
+    """Leaves that reached nothing although the target has their feature: named, so that they are not lost in silence."""
+    row = bound.table.codes()["MP901"]
+    groups: dict[int, list[int]] = {}
+    numbers = {id(document): number for number, document in enumerate(bound.bundle.documents)}
+    for leaf in leaves:
+        groups.setdefault(numbers[id(bound.bundle.owner(leaf))], []).append(leaf)
+    found = []
+    for number, listed in groups.items():
+        document = bound.bundle.documents[number]
+        places = ", ".join(bound.bundle.path(leaf) for leaf in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+        text = f"{document.kind} {Ref(document.namespace or '', document.name)}: {places} reached no output"
+        found.append(
+            Finding(
+                "MP901",
+                "error",
+                text,
+                row.remedy,
+                "changes",
+                "dropped",
+                "meshport",
+                bound.feature(listed[0]),
+                leaves=tuple(listed),
+                document=number,
+            )
+        )
+    return found
+
+
+def settled(findings: list[Finding], bound: Bound) -> list[Finding]:
+    """Each finding once."""
+    seen: dict[tuple[Any, ...], Finding] = {}
+    for finding in findings:
+        key = (finding.code, finding.message, finding.document, finding.leaves, finding.file, finding.line)
+        known = seen.setdefault(key, finding)
+        if known is not finding:
+            known.affects = tuple(dict.fromkeys((*known.affects, *finding.affects)))
+            known.explains = known.explains | finding.explains
+    return list(seen.values())
+
+
+def of_chosen(found: list[Change], findings: list[Finding], chosen: Selection) -> tuple[list[Change], list[Finding]]:
+    """The differences and findings of what is converted; a difference that only other documents answer for is theirs."""
+    explain(found, findings)
+    if chosen.every:
+        return found, findings
+    kept = [finding for finding in findings if chosen.concerns(finding)]
+    foreign = {number for number, finding in enumerate(findings) if not chosen.concerns(finding)}
+    found = [change for change in found if not change.findings or not foreign.issuperset(change.findings)]
+    explain(found, kept)
+    return found, kept
+
+
+def explain(found: list[Change], findings: list[Finding]) -> None:
+    by_pair: dict[tuple[str, str], list[int]] = {}
+    for number, finding in enumerate(findings):
+        for pair in finding.explains:
+            by_pair.setdefault(pair, []).append(number)
+    for change in found:
+        change.findings = sorted({*by_pair.get((change.subject, change.aspect), []), *by_pair.get((change.subject, "*"), [])})
+
+
+def is_loss(finding: Finding) -> bool:
+    return finding.severity == "error" or (finding.disposition in ("dropped", "manual", "approximated") and finding.severity == "warning")
+
+
+def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
+    """Give each difference the places that decide: in each document concerned the first leaf of what decides there."""
+    for difference in proof.differences:
+        for side, bundle, src in zip(("before", "after"), (old, new), difference.sources, strict=True):
+            seen: set[int] = set()
+            for leaf in sorted(src):
+                document = bundle.owner(leaf)
+                if id(document) not in seen:
+                    seen.add(id(document))
+                    difference.causes.append({"side": side, "file": document.file, "line": bundle.line(leaf), "path": bundle.path(leaf)})
+    return proof
+
+
+def widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
+    """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
+    from meshport.compare.verify import sentence
+
+    row = table.codes()["MP904"]
+    extra = []
+    for difference in proof.differences if proof is not None else ():
+        place = difference.request["destination"]
+        answering = [finding for finding in findings if finding.effect == _EFFECTS.get(difference.change) and _concerns(finding, place)]
+        for finding in answering:
+            finding.witness = finding.witness or difference.request
+        if not answering and difference.change == "allowed":
+            text = fill(row.message, {"request": sentence(difference.request)})
+            where = (Affected(place["namespace"], place["workload"], place["port"]),)
+            extra.append(
+                Finding(
+                    "MP904",
+                    "error",
+                    text,
+                    row.remedy,
+                    "widens",
+                    None,
+                    "authorization",
+                    "authorization.rule",
+                    where,
+                    witness=difference.request,
+                )
+            )
+    return extra
+
+
+_EFFECTS = {"allowed": "widens", "denied": "narrows"}
+
+
+def _concerns(finding: Finding, place: dict[str, Any]) -> bool:
+    return any(
+        one.namespace in (None, place["namespace"]) and one.workload in (None, place["workload"]) and one.port in (None, place["port"])
+        for one in finding.affects
+    )

@@ -1,0 +1,229 @@
+"""What a lowering left: losses of the lift, leaves that no lift understood, objects to delete. The table says what becomes of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects.base import Dialect, Options, dialect, governs
+from meshport.dialects.gateway_api.staying import stays
+from meshport.dialects.output import Output
+from meshport.documents import Document
+from meshport.findings import Affected, Finding, in_one
+from meshport.ir.base import Fact, Ref
+from meshport.ir.model import IR
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import dialect_of_group
+
+
+def losses(have: IR, out: Output, own: bool) -> None:
+    """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
+    read = {item.document for item in have.policies} | {item.document for item in have.egress}
+    for loss in have.losses:
+        if own and loss.code in _ABROAD:
+            continue
+        row = out.table.codes()[loss.code]
+        document = out.bundle.documents[loss.document]
+        affects = (Affected(document.namespace),) if document.namespace else ()
+        if loss.code in _STAYING and loss.document not in read:
+            out.staying.add(loss.document)
+            out.imply(
+                "stays with the source mesh, which goes on reading it", frozenset(range(document.first, document.first + document.count))
+            )
+            out.finding(loss.code, *loss.facts, document=loss.document, disposition=None, affects=affects, object=named(document))
+            continue
+        disposition = _BECOMES.get(loss.code, "dropped")
+        values: dict[str, Any] = {
+            "object": named(document),
+            "value": loss.facts[0].value if loss.facts else "",
+            **loss.values,
+        }
+        if own and disposition != "invalid":
+            out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
+            continue
+        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
+        if disposition is None:
+            out.ignore(row.meaning or row.title, *loss.facts)
+
+
+def named(document: Document) -> str:
+    """A document by its kind and name."""
+    return f"{document.kind} {Ref(document.namespace or '', document.name)}"
+
+
+_BECOMES: dict[str, str | None] = {
+    "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
+    "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
+}  # fmt: skip
+"""What becomes of the leaves of a loss, by its code, where they are not dropped."""
+
+
+_STAYING = {"MP120", "MP296"}
+"""Losses of documents that no mesh can take over, so that they are not to be deleted."""
+
+
+_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
+"""Losses that the mesh itself does not suffer: it has what they are about."""
+
+
+def rest(bound: Bound, out: Output, options: Options) -> None:
+    """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
+
+    Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
+    reached = out.reached() | set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
+    for install in out.installs.values():
+        reached |= install.src
+    for src in out.commands.values():
+        reached |= src
+    groups: dict[tuple[int, str], list[int]] = {}
+    copied = {obj.changed for obj in out.objects.values()}
+    for number, document in enumerate(bound.bundle.documents):
+        if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
+            out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
+        for leaf in range(document.first, document.first + document.count):
+            binding = bound.bindings[leaf]
+            if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
+                continue
+            if (
+                binding.irrelevant
+                or bound.bundle.value(leaf) is None
+                or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf)))
+            ):
+                continue
+            if leaf in bound.meta_leaves and (where := _astray(bound, document, leaf)):
+                out.ignore(where, frozenset((leaf,)))
+                continue
+            groups.setdefault((number, bound.feature(leaf)), []).append(leaf)
+    if not governs(dialect(out.target)):
+        _staying(groups, bound, out)
+        return
+    below: dict[int, set[int]] = {}
+    things: dict[tuple[int, str, str], list[Finding]] = {}
+    for (number, feature), leaves in groups.items():
+        cell = out.table.support(feature, out.target, out.target_version)
+        document = bound.bundle.documents[number]
+        kept = out.source == out.target and number not in out.removed
+        if kept and (cell.support != "none" or cell == out.table.support(feature, out.source, options.source_version)):
+            if bound.mesh[number] or number in copied:
+                out.imply("stays as it is", frozenset(leaves))
+            else:
+                out.passing.update(leaves)
+            continue
+        if bound.mesh[number] and dialect_of_group(document.group) == "gateway-api" and not _parented(document, out.source):
+            out.imply("stays as it is: the target reads it too", frozenset(leaves))
+            continue
+        if cell.support in ("native", "approximate", "install") and (known := out.table.feature(feature)) is not None:
+            if document.kind in _BELOW_HTTP and dialect_of_group(document.group) == "gateway-api":
+                below.setdefault(number, set()).update(leaves)
+                continue
+            if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
+                out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
+            continue
+        value = bound.bundle.value(leaves[0])
+        said = out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
+        if said is not None and said.code in _OF_ONE_THING:
+            things.setdefault((number, said.code, said.severity), []).append(said)
+    for parts in things.values():
+        out.findings = [finding for finding in out.findings if all(finding is not one for one in parts[1:])]
+        parts[0].message = in_one([one.message for one in parts])
+        parts[0].leaves = tuple(sorted({leaf for one in parts for leaf in one.leaves}))
+    for number, listed in below.items():
+        document = bound.bundle.documents[number]
+        out.finding(
+            "MP768", frozenset(listed), document=number, disposition="manual", affects=(Affected(document.namespace),) if document.namespace else (),
+            feature="routing.parent", object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
+            parents=_kinds(document, "parentRefs"), backends=_kinds(document, "backendRefs"),
+        )  # fmt: skip
+
+
+def _kinds(document: Document, member: str) -> str:
+    """The kinds that a route refers to by `parentRefs`, or by the `backendRefs` of its rules."""
+    spec = document.value.get("spec")
+    holders = [spec] if member == "parentRefs" else spec.get("rules") if isinstance(spec, dict) else None
+    default = "Gateway" if member == "parentRefs" else "Service"
+    found = {
+        str(item.get("kind") or default)
+        for holder in (holders if isinstance(holders, list) else ())
+        if isinstance(holder, dict) and isinstance(holder.get(member), list)
+        for item in holder[member]
+        if isinstance(item, dict)
+    }
+    return " and ".join(sorted(found)) or "nothing"
+
+
+def _astray(bound: Bound, document: Document, leaf: int) -> str:
+    """Why a label or annotation decides nothing where it stands: the mesh reads it on other objects; "" where it reads it there."""
+    binding = bound.bindings[leaf]
+    if binding is None or not binding.on or "any" in binding.on:
+        return ""
+    inside = not bound.bundle.path(leaf).startswith("metadata.") or document.kind == "Pod"
+    holder = "pod" if inside else document.kind
+    return "" if holder in binding.on else f"read on {', '.join(binding.on)} alone, and decides nothing here"
+
+
+_OF_ONE_THING = {"MP261"}
+"""Codes of features that are parts of one thing: a document's are one finding."""
+
+
+def _staying(groups: dict[tuple[int, str], list[int]], bound: Bound, out: Output) -> None:
+    """What is left of each document stays with its mesh: one finding for a document."""
+    documents: dict[int, list[Fact[Any]]] = {}
+    for (number, feature), leaves in groups.items():
+        documents.setdefault(number, []).append(Fact(bound.bundle.value(leaves[0]), frozenset(leaves), feature))
+    for number, facts in documents.items():
+        src = frozenset().union(*(fact.src for fact in facts))
+        if dialect_of_group(bound.bundle.documents[number].group) == "gateway-api":
+            out.imply("stays as it is", src)
+        else:
+            stays(out, number, facts, src)
+
+
+_BELOW_HTTP = ("TCPRoute", "TLSRoute", "UDPRoute")
+
+
+_LATER = {
+    "WorkloadGroup", "Telemetry", "ProxyConfig", "EnvoyFilter", "WasmPlugin", "TrafficExtension",
+    "HTTPLocalRateLimitPolicy", "ExternalWorkload", "TCPRoute", "TLSRoute",
+    "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "XBackendTrafficPolicy", "XBackend", "XMesh",
+}  # fmt: skip
+"""Kinds that no lift reads yet: what the target has of them is named, not written."""
+
+
+def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> None:
+    """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays.
+
+    A target that governs nobody's access takes nothing away but what its lowering has replaced.
+    """
+    if options.source == options.target or not governs(target):
+        return
+    for number, document in enumerate(bound.bundle.documents):
+        if not bound.mesh[number] or number in out.staying:
+            continue
+        ref = Ref(document.namespace or "", document.name)
+        if (document.group, document.kind, ref) in out.objects:
+            continue
+        if dialect_of_group(document.group) != "gateway-api":
+            out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")
+        elif _parented(document, options.source) or _serves_mesh(document):
+            out.remove(number, "its meaning is in the converted objects; delete it once the namespace is signed off")
+
+
+def _serves_mesh(document: Document) -> bool:
+    """Whether a Gateway is a proxy inside Istio's mesh and no way in: a waypoint."""
+    spec = document.value.get("spec")
+    return document.kind == "Gateway" and isinstance(spec, dict) and str(spec.get("gatewayClassName", "")).startswith("istio-waypoint")
+
+
+def _parented(document: Document, source: str) -> bool:
+    """Whether a Gateway API route hangs on something of the source mesh: a Service, or a Linkerd resource."""
+    spec = document.value.get("spec")
+    parents = spec.get("parentRefs") if isinstance(spec, dict) else None
+    if not isinstance(parents, list) or not parents:
+        return False
+    if document.kind in ("TCPRoute", "TLSRoute") and source != "linkerd" and all(_of_a_service(item) for item in parents):
+        return False  # every mesh reads it alike, so that it stays
+    kinds = ("Service", *{"linkerd": ("Server", "EgressNetwork"), "istio": ("ServiceEntry",)}.get(source, ()))
+    return all(isinstance(item, dict) and item.get("kind") in kinds for item in parents)
+
+
+def _of_a_service(parent: Any) -> bool:
+    return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") == ""
