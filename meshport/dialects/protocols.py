@@ -25,6 +25,7 @@ _NAMES = {
     "udp": "udp",
 }
 _KUBERNETES = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "tls"}
+_OPAQUE = ("linkerd.io/opaque", "linkerd.io/tcp")  # Linkerd's own words (2.18), which Istio does not know
 _SERVER_FIRST = {25, 53, 3306, 27017}
 
 
@@ -54,7 +55,7 @@ def of_port(workload: Workload, port: int, world: World) -> tuple[str, Src]:
     for service in world.services_of(workload):
         for item in service.ports:
             if world.target_number(workload, item) == port:
-                said = of_service_port(item)
+                said = "tcp" if item.app_protocol.lower() in _OPAQUE else of_service_port(item)
                 found[said] = found.get(said, NOWHERE) | item.spoken_src
     src = frozenset(leaf for leaves in found.values() for leaf in leaves)
     return (next(iter(found)), src) if len(found) == 1 else ("", src)

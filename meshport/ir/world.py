@@ -39,6 +39,7 @@ class Namespace:
     document: int  # index in the bundle
     src: Src = NOWHERE
     meshed: Fact[bool] | None = None  # as its own labels and annotations say; None says nothing
+    demanding: Fact[tuple[tuple[int, int], ...]] | None = None  # ports of its pods where a default asks for an identity
 
 
 @dataclass(slots=True, eq=False)

@@ -22,6 +22,7 @@ from .world import (
     labels_match,
     namespace_of,
     spec_of,
+    trust_domain_of,
 )
 
 GROUP = "security.istio.io"
@@ -109,7 +110,7 @@ def _identity(source: Obj, trust_domain: str) -> str | None:
     if identity and ".serviceaccount.identity." not in identity:
         return identity.removeprefix("spiffe://")
     namespace, account = account_of(source)
-    return f"{trust_domain}/ns/{namespace}/sa/{account}"
+    return f"{trust_domain_of(source, trust_domain)}/ns/{namespace}/sa/{account}"
 
 
 def mtls_mode(world: World, workload: Workload, port: int, root_namespace: str = "istio-system") -> str:

@@ -22,6 +22,7 @@ from .world import (
     namespace_of,
     selects,
     spec_of,
+    trust_domain_of,
 )
 
 GROUP = "policy.linkerd.io"
@@ -180,11 +181,11 @@ class _Proxy:
         identity = str(self.source.get("identity") or "")
         if identity and "/" not in identity:
             return identity
-        return self._account(*account_of(self.source))
+        return self._account(*account_of(self.source), trust_domain_of(self.source, self.identity_suffix[1]))
 
-    def _account(self, namespace: str, account: str) -> str:
-        control_plane, trust_domain = self.identity_suffix
-        return f"{account}.{namespace}.serviceaccount.identity.{control_plane}.{trust_domain}"
+    def _account(self, namespace: str, account: str, trust_domain: str = "") -> str:
+        control_plane, own = self.identity_suffix
+        return f"{account}.{namespace}.serviceaccount.identity.{control_plane}.{trust_domain or own}"
 
     def _identity_in(self, patterns: Collection[str]) -> bool:
         identity = self.identity

@@ -257,7 +257,7 @@ class World:
 
 
 def account_of(source: Obj) -> tuple[str, str]:
-    """Namespace and service account of a meshed caller, from its members or from its identity."""
+    """Namespace and service account of a meshed caller, from its members or from its identity, whatever its trust domain."""
     identity = str(source.get("identity") or "")
     spiffe = re.fullmatch(r"(?:spiffe://)?[^/]+/ns/([^/]+)/sa/([^/]+)", identity)
     dotted = re.fullmatch(r"([^.]+)\.([^.]+)\.serviceaccount\.identity\..+", identity)
@@ -270,6 +270,15 @@ def account_of(source: Obj) -> tuple[str, str]:
     if dotted:
         return dotted[2], dotted[1]
     raise Undecided(f"identity {identity}")
+
+
+def trust_domain_of(source: Obj, own: str) -> str:
+    """The trust domain that a meshed caller's identity names; the mesh's own where it names none."""
+    identity = str(source.get("identity") or "")
+    spiffe = re.fullmatch(r"(?:spiffe://)?([^/]+)/ns/[^/]+/sa/[^/]+", identity)
+    dotted = re.fullmatch(r"[^.]+\.[^.]+\.serviceaccount\.identity\.[^.]+\.(.+)", identity)
+    named = spiffe or dotted
+    return named[1] if named else own
 
 
 def is_meshed(source: Obj) -> bool:

@@ -94,6 +94,8 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
         if same and ir.world.meshed(workload) is not False:
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*workload.template, "metadata", "annotations", key), numbers, setting.ranges)
+        elif same:
+            out.imply("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
 
 
 def _spoken(ir: IR) -> list[Policy]:

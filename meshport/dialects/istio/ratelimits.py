@@ -8,12 +8,14 @@ https://istio.io/latest/docs/tasks/policy-enforcement/rate-limit/
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import local_ratelimit, naming, ratelimits
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.resilience import own_ref
 from meshport.dialects.local_ratelimit import FILTER, MANAGER, ROUTER, Filter
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.ratelimit import RateLimit
@@ -181,24 +183,69 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             ratelimits.beside_total(limit, ir, out)
             out.ignore("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
             continue
-        for number, (labels, because) in enumerate(_subjects(limit, ir)):
-            _write(limit, labels, because, number, ir, out, options)
+        for number, aim in enumerate(_aims(limit, ir, out)):
+            _write(limit, aim, number, ir, out, options)
         ratelimits.beside_total(limit, ir, out)
 
 
-def _subjects(limit: RateLimit, ir: IR) -> list[tuple[dict[str, str], Src]]:
-    """The labels to select by: of expressions, those of each workload that they take."""
-    pods = limit.subject.value
-    if not pods.selector.expressions:
-        return [(dict(pods.selector.labels), limit.subject.src)]
-    return [
-        (dict(workload.labels), limit.subject.src | workload.labels_src(workload.labels))
-        for workload in ir.world.selected(limit.subject.value)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """The pods of one EnvoyFilter, by labels, and their port; None for every port."""
+
+    labels: dict[str, str]
+    labels_src: Src
+    port: int | None
+    port_src: Src = NOWHERE
 
 
-def _write(limit: RateLimit, labels: dict[str, str], because: Src, number: int, ir: IR, out: Output, options: Options) -> None:
+ASPECTS = ("rate", "burst", "counted", "each client", "single clients", "beside")
+
+
+def _aims(limit: RateLimit, ir: IR, out: Output) -> list[_Aim]:
+    """The limit's own selector where labels say it and the port has one number; else each workload by its labels."""
+    pods, port, src = limit.subject.value, limit.port, limit.subject.src
+    members = [item for item in ir.world.selected(pods) if not ir.enrols or ir.world.meshed(item) is not False]
+    if not members and pods.selector.expressions:
+        out.finding(
+            "MP657", limit.subject, limit.src | sources(port, limit.total.src if limit.total is not None else NOWHERE), document=limit.document, disposition="dropped",
+            affects=ratelimits.affected(limit, ir), explains=ratelimits.explained(limit, ir, *ASPECTS), feature="rate-limit.target",
+            subject=limit.subject_name, pods=str(pods),
+        )  # fmt: skip
+        return []
+    if port is None or not members:
+        return [_Aim(dict(pods.selector.labels), src, port.value if port and isinstance(port.value, int) else None, sources(port))]
+    found = [(item, *next(iter(ratelimits.ports_of(limit, item, ir.world).items()), (None, NOWHERE))) for item in members]
+    known = [(item, number, because) for item, number, because in found if number is not None]
+    if not known:
+        facts = limit.src | src | sources(port, limit.total.src if limit.total is not None else NOWHERE)
+        out.ignore("none of the pods has a port of this name, so nothing is limited", limit.ref, facts)
+        return []
+    if not pods.selector.expressions and len(known) == len(found) and len({number for _, number, _ in known}) == 1:
+        return [_Aim(dict(pods.selector.labels), src, known[0][1], frozenset(leaf for *_, because in known for leaf in because))]
+    aims: list[_Aim] = []
+    for item, number, because in known:
+        if any((aim.labels, aim.port) == (dict(item.labels), number) for aim in aims):
+            continue
+        aims.append(_Aim(dict(item.labels), src | item.labels_src(item.labels), number, because))
+        own = Selector.of(item.labels)
+        others = [
+            other
+            for other in ir.world.of_namespace(item.ref.namespace)
+            if own.accepts(other.labels) and all(other is not one or it != number for one, it, _ in known)
+        ]
+        if others:
+            out.finding(
+                "MP249", src, document=limit.document, disposition="approximated", feature="rate-limit.target",
+                affects=tuple(Affected(other.ref.namespace, other.ref.name, number) for other in others),
+                explains=frozenset((ratelimits.subject(other, number), aspect) for other in others for aspect in ASPECTS),
+                subject=limit.subject_name, port=number, workload=str(item.ref), others=", ".join(str(other.ref) for other in others),
+            )  # fmt: skip
+    return aims
+
+
+def _write(limit: RateLimit, aim: _Aim, number: int, ir: IR, out: Output, options: Options) -> None:
     assert limit.total is not None
+    labels, because = aim.labels, aim.labels_src
     namespace = limit.subject.value.namespace or options.root_namespace
     spelled = out.free(API, KIND, namespace, naming.name(limit.ref.value.name, "ratelimit", str(number + 1) if number else ""))
     obj = out.object(API, KIND, Ref(namespace, spelled), owner=limit.document, group=f"ratelimit {spelled}", rank=48, because=limit.ref)
@@ -210,13 +257,8 @@ def _write(limit: RateLimit, labels: dict[str, str], because: Src, number: int, 
     obj.set((*patch, "applyTo"), "HTTP_FILTER", shape)
     obj.set((*patch, "match", "context"), "SIDECAR_INBOUND", shape)
     chain = (*patch, "match", "listener", "filterChain")
-    ports = {
-        port: src for item in ir.world.selected(limit.subject.value) for port, src in ratelimits.ports_of(limit, item, ir.world).items()
-    }
-    if limit.port is not None and len(ports) == 1:
-        obj.set((*chain, "destinationPort"), next(iter(ports)), limit.port, next(iter(ports.values())))
-    elif limit.port is not None and isinstance(limit.port.value, int):
-        obj.set((*chain, "destinationPort"), limit.port.value, limit.port)
+    if aim.port is not None:
+        obj.set((*chain, "destinationPort"), aim.port, limit.port, aim.port_src)
     elif limit.port is not None:
         out.finding(
             "MP664", limit.port, document=limit.document, disposition="approximated", affects=ratelimits.affected(limit, ir),

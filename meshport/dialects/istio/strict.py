@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects.istio.drafts import Draft, distinguishing, servers_of
 from meshport.dialects.naming import name
-from meshport.dialects.output import Output
+from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -43,16 +43,15 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         demanded = _demanded(item) if own == "permissive" else []
         if own == inherited and not opened and not demanded:
             continue
+        if draft is not None and not draft.selector.labels:
+            draft = None  # its policy takes the whole namespace: ports by number ask for labels, so each workload is selected by its own
         if draft is not None and id(draft) in done:
             continue
         if draft is not None:
             done.add(id(draft))
         selector = draft.selector if draft is not None else Selector.of(distinguishing(item, access))
         if not selector.labels:
-            out.finding(
-                "MP107", item.admission, document=item.workload.document, disposition="dropped", affects=(Affected(item.workload.ref.namespace, item.workload.ref.name),),
-                feature="transport.mode", workload=str(item.workload.ref),
-            )  # fmt: skip
+            _without_labels(out, access, item, demanded, opened, demanding)
             continue
         src = item.admission.src | (
             draft.selector_src if draft is not None else item.workload.labels_src(dict(selector.labels)) | item.workload.src
@@ -83,6 +82,7 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
             obj.set(("spec", "portLevelMtls", str(port), "mode"), "STRICT", item.workload.demanding)
         for port in opened:
             obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)
+    _unseen(ir, out, strict)
     for admission in ir.admissions:
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
     for workload in ir.world.workloads:
@@ -100,6 +100,57 @@ def _looser(item: Effective, mode: str, demanded: list[int], demanding: set[str]
     if item.admission.value in demanding:
         return False
     return mode == "strict" or any(port not in _demanded(item) for port in demanded)
+
+
+def _unseen(ir: IR, out: Output, strict: dict[str, Fact[str]]) -> None:
+    """Pods of a namespace that the bundle does not show refuse plaintext on the ports of its annotation by a DENY, which needs no labels."""
+    for home in ir.world.namespaces.values():
+        outside = home.meshed is not None and not home.meshed.value
+        if home.demanding is None or outside or home.name in strict or ir.world.of_namespace(home.name):
+            continue
+        servers = [policy for policy in ir.policies if policy.subject.value.namespace == home.name]
+        if servers:
+            out.finding(
+                "MP294", home.demanding, document=home.document, disposition=None, feature="transport.mode", affects=(Affected(home.name),),
+                workload=", ".join(sorted(f"{policy.kind} {policy.ref.value}" for policy in servers)), others="the namespace's other pods",
+            )  # fmt: skip
+        obj = out.object(
+            "security.istio.io/v1",
+            "AuthorizationPolicy",
+            Ref(home.name, f"{home.name}-plaintext"),
+            owner=home.document,
+            rank=39,
+            because=home.demanding,
+        )
+        obj.note("the ports whose default policy asks for an identity")
+        _denied(
+            obj, home.demanding.src, "ports", [port for low, high in home.demanding.value for port in range(low, min(high, low + 1000) + 1)]
+        )
+
+
+def _denied(obj: Obj, src: Src, key: str, ports: list[int]) -> None:
+    """The body of a DENY of plaintext on ports, or on all but those."""
+    obj.set(("spec", "action"), "DENY", src)
+    obj.set(("spec", "rules", 0, "from", 0, "source", "notPrincipals"), ["*"], src)
+    if ports:
+        obj.set(("spec", "rules", 0, "to", 0, "operation", key), [str(port) for port in ports], src)
+
+
+def _without_labels(out: Output, access: Access, item: Effective, demanded: list[int], opened: list[int], demanding: set[str]) -> None:
+    """Pods without a label refuse plaintext by a DENY for the namespace: no PeerAuthentication selects them, and a DENY can name ports."""
+    src = item.admission.src | item.workload.src
+    if demanded and item.workload.demanding is not None:
+        src |= item.workload.demanding.src
+    home = item.workload.ref.namespace
+    others = [one for one in access.workloads if one.workload.ref.namespace == home and one.meshed is not False and one is not item]
+    strict = item.admission.value in demanding
+    looser = [one for one in others if _looser(one, "strict" if strict else "permissive", demanded, demanding)]
+    if looser:
+        _together(out, src, looser, [item])
+    ref = Ref(home, name(item.workload.ref.name, "plaintext"))
+    obj = out.object("security.istio.io/v1", "AuthorizationPolicy", ref, owner=item.workload.document, rank=39, because=src)
+    obj.note(f"{item.workload.ref} refuses plaintext, and its pods have no label that a PeerAuthentication could select")
+    _denied(obj, src, "notPorts" if strict else "ports", opened if strict else demanded)
 
 
 def _together(out: Output, src: Src, refused: list[Effective], others: list[Effective]) -> None:

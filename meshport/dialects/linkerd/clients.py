@@ -9,6 +9,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.linkerd.labels import label_selector
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
@@ -223,7 +224,7 @@ class Clients:
         name = spec.at("server").text("name")
         if name is not None:
             return [(Ref(here.namespace, name.value), name.src)]
-        selector = spec.at("server").selector("selector")
+        selector = label_selector(spec.at("server"), "selector")
         if not spec.at("server", "selector"):
             return []
         wanted: Selector = selector.value

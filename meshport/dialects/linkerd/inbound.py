@@ -15,6 +15,7 @@ from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.clients import Clients
+from meshport.dialects.linkerd.labels import matches_nothing, spoken
 from meshport.effective.access import admission_conditions
 from meshport.effective.pieces import Unsayable, language_of
 from meshport.ir.authorization import HEADER, HOST, METHOD, PATH, QUERY, Admission, Condition, Pattern, Policy, Rule
@@ -81,6 +82,9 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
         namespace = root.document.namespace or options.default_namespace
         if not spec.at("podSelector"):
             ir.losses.append(Loss("MP221", tuple(fact for _, fact in spec.leaves()), number))
+            continue
+        if unmet := matches_nothing(spec.at("podSelector")):
+            ir.losses.append(Loss("MP248", tuple(fact for _, fact in spec.leaves()), number, {"expressions": spoken(unmet)}))
             continue
         selector = spec.selector("podSelector")
         port: Fact[int | str] | None = spec.at("port").fact(_port)
@@ -239,11 +243,13 @@ def _entry(
     path: tuple[int, int] = (0, 1)
     headers = queries = method = 0
     src = base
+    if kind == "GRPCRoute":
+        path = (0, 0)
+        conditions.append(Condition(METHOD, (Fact(Pattern("exact", "POST"), (match.src if match is not None else NOWHERE) or base),)))
     if match is not None:
         src |= match.src
         if kind == "GRPCRoute":
             path = _grpc(match, conditions, path)
-            conditions.append(Condition(METHOD, (Fact(Pattern("exact", "POST"), match.src or base),)))  # gRPC has no other
         else:
             path = _path(match, conditions, path)
             said = match.text("method")
@@ -309,6 +315,8 @@ def raw_pattern(regex: str) -> Pattern:
 
 
 def _grpc(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> tuple[int, int]:
+    """The path of a gRPC method, and its rank: the proxy compares the length of the service before that of the method, and takes POST alone
+    (linkerd2-proxy, linkerd/http/route/src/grpc)."""
     place = match.at("method")
     if not place:
         return path
@@ -321,5 +329,5 @@ def _grpc(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> 
         return (0, len(service.value) + 1)
     if method is not None:
         conditions.append(Condition(PATH, (Fact(Pattern("template", f"/{{*}}/{method.value}"), place.src, method.feature),)))
-        return (1, 0)
+        return (0, 1)
     return path

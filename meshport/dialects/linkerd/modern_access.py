@@ -12,6 +12,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.authentication import POLICY, shared
+from meshport.dialects.linkerd.labels import label_selector
 from meshport.dialects.naming import name
 from meshport.dialects.output import Output
 from meshport.effective.subjects import access as access_subject
@@ -94,7 +95,7 @@ def _servers(w: _Writing, spec: Cursor) -> list[tuple[Ref, Src]]:
         return [(Ref(w.here.namespace, named.value), named.src)]
     if not spec.at("server", "selector"):
         return []
-    wanted = spec.at("server").selector("selector")
+    wanted = label_selector(spec.at("server"), "selector")
     found = []
     for number, document in enumerate(w.out.bundle.documents):
         if (document.group, document.kind) != (GROUP, "Server") or number in w.bound.broken:

@@ -13,7 +13,7 @@ from meshport.dialects.output import Output
 from meshport.ir.base import NOWHERE, PodSet, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
-from meshport.ir.world import Service, ServicePort, World
+from meshport.ir.world import Namespace, Service, ServicePort, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 from meshport.values.ports import format_ports, merge_ports, parse_ports
@@ -39,6 +39,10 @@ def lift(bound: Bound, ir: IR) -> None:
     for namespace in ir.world.namespaces.values():
         place = Cursor.root(bound, namespace.document).at("metadata", "annotations")
         _lift(place, PodSet(namespace.name), "namespace", namespace.document, ir)
+        _inherited(bound, place, namespace, ir)
+        asked = place.text(DEMAND)
+        if asked is not None:
+            namespace.demanding = asked.map(lambda text: parse_ports(text, lenient=True))
     for workload in ir.world.workloads:
         place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
         _lift(place, PodSet(workload.ref.namespace, Selector.of(workload.labels)), "workload", workload.document, ir)
@@ -55,6 +59,18 @@ def lift(bound: Bound, ir: IR) -> None:
     for service in ir.world.services.values():
         place = Cursor.root(bound, service.document).at("metadata", "annotations")
         _lift(place, PodSet(service.ref.namespace), "service", service.document, ir)
+
+
+def _inherited(bound: Bound, place: Cursor, namespace: Namespace, ir: IR) -> None:
+    """A namespace's lists decide nothing where none of its pods is in the mesh, and where each of them has a list of its own."""
+    members = [item for item in ir.world.of_namespace(namespace.name) if ir.world.meshed(item) is not False]
+    outside = namespace.meshed is not None and not namespace.meshed.value
+    for key in (SKIP_IN, SKIP_OUT, DEMAND):
+        said = place.text(key)
+        own = [bool(Cursor.root(bound, item.document).at(*item.template, "metadata", "annotations").text(key)) for item in members]
+        if said is not None and all(own) and (own or outside):
+            why = "each pod of the namespace has a list of its own" if own else "no pod of the namespace is in the mesh"
+            ir.idle.append(said.holding(why))
 
 
 def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming, protocols, ratelimits
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.linkerd.labels import matches_nothing
 from meshport.dialects.linkerd.transport import OPEN, wanted
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Requirement, Selector, Src, sources
@@ -81,7 +82,7 @@ def _limit(root: Cursor, server: Cursor, aimed: Ref) -> RateLimit | None:
     place = server.at("spec")
     port = place.at("port")
     number: Fact[int | str] | None = port.fact(int) or port.fact(str)
-    if number is None or not place.at("podSelector"):
+    if number is None or not place.at("podSelector") or matches_nothing(place.at("podSelector")):
         return None
     selector = place.selector("podSelector")
     total = spec.number_at("total", "requestsPerSecond")

@@ -1,0 +1,169 @@
+"""Access at the edges of what selects pods: pods without labels, selectors that nothing meets, named ports, gRPC routes without a match."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from test_access_decisions import LINKERD, said, server, spec, to_istio
+
+import meshport
+
+DEMAND = "config.linkerd.io/proxy-require-identity-inbound-ports"
+FOR_ALL = server("for-all", "{podSelector: {}, port: 8080, accessPolicy: all-authenticated}")
+
+
+def demanding(labels: str) -> str:
+    return LINKERD.replace("metadata: {labels: {app: web}}", f"metadata: {{{labels}annotations: {{{DEMAND}: '9090'}}}}", 1).replace(
+        "image: web}", "image: web, ports: [{containerPort: 8080}, {containerPort: 9090}]}"
+    )
+
+
+def made(result: Any, kind: str) -> dict[str, Any]:
+    return {one.object["metadata"]["name"]: one.object["spec"] for one in result.manifests if one.object["kind"] == kind}
+
+
+def test_a_port_that_requires_identity_is_closed_where_a_server_takes_the_whole_namespace() -> None:
+    alone = "---".join(one for one in demanding("labels: {app: web}, ").split("---") if "name: users" not in one)
+    result = to_istio(alone + FOR_ALL)
+    assert list(made(result, "PeerAuthentication").values()) == [
+        {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "PERMISSIVE"}, "portLevelMtls": {"9090": {"mode": "STRICT"}}}
+    ]
+    assert [one.code for one in result.findings if one.effect == "widens"] == []
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"
+
+
+def test_pods_without_labels_refuse_plaintext_by_a_deny_that_names_the_port() -> None:
+    result = to_istio(demanding("") + FOR_ALL)
+    assert spec(result, "AuthorizationPolicy", "web-plaintext") == {
+        "action": "DENY",
+        "rules": [{"from": [{"source": {"notPrincipals": ["*"]}}], "to": [{"operation": {"ports": ["9090"]}}]}],
+    }
+    narrowed = {item.workload for one in result.findings if one.code == "MP294" for item in one.affects}
+    assert narrowed == {"users", "users-v2"}
+    assert result.verification is not None
+    assert result.verification.verdict == "narrowed"
+
+
+def test_ports_of_pods_that_nobody_shows_refuse_plaintext_by_a_deny_of_the_namespace() -> None:
+    home = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: shop, annotations: {{linkerd.io/inject: enabled, {DEMAND}: "8080-8081"}}}}
+"""
+    (rule,) = spec(to_istio(home), "AuthorizationPolicy", "shop-plaintext")["rules"]
+    assert rule == {"from": [{"source": {"notPrincipals": ["*"]}}], "to": [{"operation": {"ports": ["8080", "8081"]}}]}
+
+
+@pytest.mark.parametrize(
+    "expression", ["{key: app, operator: In}", "{key: app, operator: NotIn}", "{key: app, operator: In, values: []}", "{key: app, operator: Exists, values: [web]}"]
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_server_whose_selector_no_pod_meets_governs_nothing(expression: str, target: str) -> None:
+    text = LINKERD + server("none", f"{{podSelector: {{matchExpressions: [{expression}]}}, port: 8080}}")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
+    assert said(result, "MP248").severity == "error"
+    assert made(result, "AuthorizationPolicy") == made(result, "CiliumNetworkPolicy") == {}
+    assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP902", "MP904"}
+
+
+def test_not_in_an_empty_list_is_every_pod() -> None:
+    result = to_istio(LINKERD + server("all", "{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: []}]}, port: 8080}"))
+    assert len(made(result, "AuthorizationPolicy")) > 0
+    assert not [one for one in result.findings if one.code == "MP248"]
+
+
+def test_a_server_selects_pods_or_external_workloads() -> None:
+    both = server("both", "{podSelector: {matchLabels: {app: web}}, externalWorkloadSelector: {matchLabels: {app: vm}}, port: 8080}")
+    result = to_istio(LINKERD + both)
+    assert "podSelector and externalWorkloadSelector stand together" in said(result, "MP020").message
+    assert made(result, "AuthorizationPolicy") == {}
+
+
+GRPC = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: %s, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: users}], rules: [%s]}
+---
+"""
+
+
+def test_a_grpc_route_without_a_match_takes_grpc_alone() -> None:
+    users = server("users", "{podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: gRPC, accessPolicy: all-unauthenticated}")
+    rules = made(to_istio(LINKERD + users + GRPC % ("any", "{}")), "AuthorizationPolicy")["users"]["rules"]
+    assert rules[0] == {"to": [{"operation": {"ports": ["8080"], "methods": ["POST"]}}]}
+
+
+def test_of_grpc_routes_the_longer_service_is_taken_before_the_method() -> None:
+    users = server("users", "{podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: gRPC}")
+    routes = GRPC % ("by-service", "{matches: [{method: {service: shop.Cart}}]}") + GRPC % (
+        "by-method",
+        "{matches: [{method: {method: Add}}]}",
+    )
+    admitted = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: by-method, namespace: shop}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: GRPCRoute, name: by-method}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: web}]
+---
+"""
+    rules = made(to_istio(LINKERD + users + routes + admitted), "AuthorizationPolicy")["by-method"]["rules"]
+    operation = rules[0]["to"][0]["operation"]
+    assert operation["paths"] == ["/{*}/Add"]
+    assert operation["notPaths"] == ["/shop.Cart/Add"]
+
+
+LIMIT = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: HTTPLocalRateLimitPolicy
+metadata: {name: limit, namespace: shop}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: users}, total: {requestsPerSecond: 100}}
+---
+"""
+
+
+def test_a_limit_on_a_port_that_none_of_the_pods_has_limits_nothing() -> None:
+    result = to_istio(LINKERD + server("users", "{podSelector: {matchLabels: {app: users}}, port: admin}") + LIMIT)
+    assert made(result, "EnvoyFilter") == {}
+    assert "MP900" not in {one.code for one in result.findings}
+
+
+def test_a_limit_on_a_named_port_says_which_other_pods_it_reaches() -> None:
+    named = LINKERD.replace("ports: [{name: http, containerPort: 8080}]", "ports: [{name: admin, containerPort: 9090}]", 1)
+    result = to_istio(named + server("users", "{podSelector: {matchLabels: {app: users}}, port: admin}") + LIMIT)
+    (limit,) = made(result, "EnvoyFilter").values()
+    assert limit["configPatches"][0]["match"]["listener"]["filterChain"]["destinationPort"] == 9090
+    assert [(item.workload, item.port) for item in said(result, "MP249").affects] == [("users-v2", 9090)]
+    assert "MP900" not in {one.code for one in result.findings}
+
+
+def test_a_limit_by_expressions_that_no_known_pod_meets_is_left_out_with_a_word() -> None:
+    result = to_istio(LINKERD + server("users", "{podSelector: {matchExpressions: [{key: tier, operator: Exists}]}, port: 8080}") + LIMIT)
+    assert made(result, "EnvoyFilter") == {}
+    assert said(result, "MP657").severity == "error"
+
+
+def test_an_opaque_port_has_no_exemption_for_probes() -> None:
+    text = LINKERD.replace("annotations: {linkerd.io/inject: enabled}", "labels: {istio-injection: enabled}")
+    text = text.replace(
+        "image: web}", "image: web, ports: [{name: admin, containerPort: 9090}], livenessProbe: {httpGet: {path: /livez, port: 9090}}}"
+    )
+    text += """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: admin, port: 9090, appProtocol: tcp}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd", target_version="2.18")
+    assert not {one.code for one in result.findings} & {"MP234", "MP900", "MP904"}
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"
