@@ -5,6 +5,7 @@ Counted are all leaves of mesh documents, and of other documents the mesh labels
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.documents import format_path
 from meshport.findings import Finding
+from meshport.ir.base import Ref
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -92,17 +94,19 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             for leaf in finding.leaves:
                 said.setdefault(leaf, set()).add(finding.disposition)
     standing = set(_standing(bound, out))
-    kept = set(_kept(bound, out, said))
+    shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())})
+    kept = set(_kept(bound, out))
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
         for leaf in range(document.first, document.first + document.count):
             if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue
-            disposition, reason = _judge(bound, out, leaf, mesh, reached, installed, standing, kept, said.get(leaf, set()))
+            disposition, reason = _judge(bound, out, leaf, mesh, shown, installed, standing, kept, said.get(leaf, set()))
             result.dispositions[leaf] = disposition
             if reason:
                 result.reasons[leaf] = reason
+    _places(bound, result, findings, reached | installed)
     return result
 
 
@@ -112,28 +116,79 @@ def _standing(bound: Bound, out: Output) -> Iterator[int]:
         if obj.changed is None or obj.value == (document := bound.bundle.documents[obj.changed]).value:
             continue
         for leaf, path, value in bound.bundle.walk(document):
-            found: Any = obj.value
-            for step in path:
-                if isinstance(found, list):
-                    found = found[step] if isinstance(step, int) and step < len(found) else None
-                else:
-                    found = found.get(step) if isinstance(found, dict) else None
+            found = _at(obj.value, path)
             if found is not None and found == value:
                 yield leaf
 
 
-def _kept(bound: Bound, out: Output, said: dict[int, set[str]]) -> Iterator[int]:
-    """The leaves of documents of a mesh of which all stays in the cluster as it is, but for what the cluster itself writes into them."""
-    changed = {obj.changed for obj in out.objects.values()}
+def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
+    """Of leaves that a finding calls dropped, those whose value stands in nothing that was written because of them: what holds without them was written."""
+    shown: dict[int, list[str]] = {leaf: [] for leaf in leaves}
+    for obj in out.objects.values() if leaves else ():
+        for path, src in obj.sources.items():
+            if found := src & leaves:
+                text = f"{_at(obj.value, path)} {path[-1]}"
+                for leaf in found:
+                    shown[leaf].append(text)
+    absent = set()
+    for leaf, texts in shown.items():
+        value = bound.bundle.value(leaf)
+        words = [word for word in re.split(r"[^A-Za-z0-9_-]+", str(value)) if word] or [str(value)]
+        if not any(all(word in text for word in words) for text in texts):
+            absent.add(leaf)
+    return absent
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        if isinstance(value, list):
+            value = value[step] if isinstance(step, int) and step < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def stands(number: int, bound: Bound, out: Output) -> bool:
+    """Whether a document stays in the cluster as it is: neither deleted, nor written anew, nor changed. One of a mesh has to be one that a cluster takes."""
+    document = bound.bundle.documents[number]
+    if document.chart or document.commanded or number in out.removed or (bound.mesh[number] and number in bound.broken):
+        return False
+    obj = out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
+    return obj is None or (obj.changed == number and obj.value == document.value)
+
+
+def _kept(bound: Bound, out: Output) -> Iterator[int]:
+    """The leaves of documents of a mesh that stay in the cluster as they are, but for what the cluster itself writes into them."""
     for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or number in bound.broken or number in out.removed or number in changed:
-            continue
-        leaves = range(document.first, document.first + document.count)
-        if any("dropped" in said.get(leaf, ()) for leaf in leaves):
+        if not bound.mesh[number] or not stands(number, bound, out):
             continue
         for leaf, path, _ in bound.bundle.walk(document):
             if path[0] != "status" and (path[0] != "metadata" or path[1] not in SERVER_WRITTEN):
                 yield leaf
+
+
+def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached: set[int]) -> None:
+    """What becomes of the namespaces that no output bears: each has decided where the rest of its object holds, and shares the fate of that."""
+    losing: dict[int, Finding] = {}
+    for finding in findings:
+        if finding.disposition in ("dropped", "manual"):
+            for leaf in finding.leaves:
+                losing.setdefault(leaf, finding)
+    for number, document in enumerate(bound.bundle.documents):
+        metadata = document.leaves.get("metadata") if bound.mesh[number] and isinstance(document.leaves, dict) else None
+        place = metadata.get("namespace") if isinstance(metadata, dict) else None
+        if not isinstance(place, int) or result.dispositions.get(place) != "irrelevant" or place in bound.repeated:
+            continue
+        own = range(document.first, document.first + document.count)
+        if any(leaf in reached for leaf in own):
+            result.dispositions[place], result.reasons[place] = "translated", "what the object decides, it decides in this namespace"
+            continue
+        finding = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual")), None)
+        if finding is not None and finding.disposition is not None:
+            finding.at = min(finding.leaves) if finding.at is None else finding.at
+            finding.leaves = tuple(sorted((*finding.leaves, place)))
+            result.dispositions[place] = finding.disposition
+            result.reasons.pop(place, None)
 
 
 def _judge(

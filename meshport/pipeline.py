@@ -21,7 +21,7 @@ from meshport.findings import Finding, ordered
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
-from meshport.ledger import Ledger, account
+from meshport.ledger import Ledger, account, stands
 from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import Table, dialect_of_group
@@ -47,7 +47,8 @@ class Manifest:
 
 @dataclass(slots=True)
 class Result:
-    """What a conversion came to. `passed_through` are the objects of no mesh that stay as they are."""
+    """What a conversion came to. `passed_through` are the objects that stay as they are: those of no mesh, and those of the source's APIs that the
+    target reads as well."""
 
     options: Options
     bundle: Bundle
@@ -61,7 +62,6 @@ class Result:
     diff: list[Change]
     verification: Verification | None
     stopped: bool = False
-    kept: list[Document] = field(default_factory=list)  # documents of the source's APIs that the target reads as they are
 
     def report(self) -> Report:
         """Everything as the JSON report's model."""
@@ -140,18 +140,13 @@ def convert(
     _by_command(out)
     place = Layout(whole, out, layout)
     stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings)
-    changed, removed = {obj.changed for obj in out.objects.values()}, {item.document for item in out.removals}
     ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
     return Result(
         options,
         bundle,
         whole,
         [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _written(obj, whole) and chosen.writes(obj)],
-        [
-            document.value
-            for number, document in enumerate(whole.documents)
-            if number in chosen.chosen and not bound.mesh[number] and number not in changed and not document.chart
-        ],
+        [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and stands(number, bound, out)],
         [
             {
                 "apiVersion": item.api_version,
@@ -169,11 +164,6 @@ def convert(
         found,
         proof,
         stopped,
-        [
-            document
-            for number, document in enumerate(whole.documents)
-            if number in chosen.chosen and bound.mesh[number] and number not in removed
-        ],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meshport.ir.base import LAST, Fact, PodSet, Ref
@@ -22,6 +23,17 @@ class TransportRule:
     @property
     def order(self) -> tuple[str, Ref]:
         return self.created, self.ref.value
+
+
+def refusing(rules: Iterable[TransportRule]) -> frozenset[str]:
+    """The namespaces that a rule refuses plaintext in; "" where one for the whole mesh does."""
+    strict = (rule for rule in rules if any(mode is not None and mode.value == "strict" for mode in (rule.mode, *rule.ports.values())))
+    return frozenset("" if rule.level == "mesh" else rule.subject.value.namespace or "" for rule in strict)
+
+
+def tells_apart(rule: TransportRule, refused: frozenset[str]) -> bool:
+    """Whether it matters which pods a rule is for, where `refused` are the namespaces that plaintext is refused in."""
+    return bool(refused) and (rule.level == "mesh" or "" in refused or rule.subject.value.namespace in refused)
 
 
 @dataclass(frozen=True, slots=True)

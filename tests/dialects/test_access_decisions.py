@@ -300,7 +300,7 @@ spec: {selector: {matchLabels: {app: users}}, jwtRules: [{issuer: https://issuer
 ---
 """
     finding = said(to_linkerd(WORLD + checked), "MP261")
-    assert (finding.severity, finding.effect, len(finding.leaves)) == ("error", "widens", 3)
+    assert (finding.severity, finding.effect, len(finding.leaves)) == ("error", "widens", 4)
     assert (
         "the issuer of tokens, the key set of the issuer" in finding.message or "issuer of tokens, key set of the issuer" in finding.message
     )

@@ -147,7 +147,7 @@ def test_the_port_of_the_proxies_beside_a_kept_policy(release: str, ports: set[s
     """Since 2.18 a proxy sends to the port 4143 of its peers, whatever port the application has."""
     result = meshport.convert(meshport.load_text(WORLD + PLAIN + KEPT), source="cilium", target="linkerd", target_version=release)
     written = [item.object for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"] or [
-        item.value for item in result.kept if item.kind == "CiliumNetworkPolicy"
+        item for item in result.passed_through if item["kind"] == "CiliumNetworkPolicy"
     ]
     assert {
         port["port"] for item in written for rule in item["spec"]["ingress"] for on in rule.get("toPorts", []) for port in on["ports"]

@@ -16,7 +16,7 @@ from meshport.dialects.base import Options
 from meshport.documents import Bundle, load, load_objects
 from meshport.findings import Finding
 from meshport.mapping.bound import Bound, leaves_below
-from meshport.mapping.table import builtin
+from meshport.mapping.table import builtin, dialect_of_group
 from meshport.options import resolve
 
 PathOf = tuple[str | int, ...]
@@ -31,23 +31,24 @@ OPPOSITE = {"istio": "linkerd", "linkerd": "istio", "smi": "istio", "cilium": "i
 ALSO = {
     "istio-access": ("cilium", "istio:ambient"),
     "istio-canary": ("cilium", "gateway-api"),
-    "istio-egress": ("istio", "gateway-api"),
+    "istio-egress": ("istio", "gateway-api", "cilium"),
     "istio-gateway-api": ("cilium",),
     "istio-strict": ("cilium", "istio"),
     "istio-resilience": ("cilium", "istio:ambient"),
-    "istio-rest": ("gateway-api",),
+    "istio-rest": ("gateway-api", "cilium"),
+    "istio-routing": ("cilium",),
     "istio-proxies": ("istio",),
     "linkerd-access": ("cilium", "linkerd"),
     "linkerd-inbound": ("cilium",),
     "linkerd-outbound": ("cilium", "gateway-api"),
-    "linkerd-profiles": ("linkerd", "gateway-api"),
-    "linkerd-egress": ("linkerd",),
+    "linkerd-profiles": ("linkerd", "gateway-api", "cilium"),
+    "linkerd-egress": ("linkerd", "cilium"),
     "linkerd-proxies": ("linkerd", "istio:ambient"),
     "linkerd-routes": ("cilium", "linkerd"),
     "cilium-access": ("linkerd", "cilium", "gateway-api"),
     "gateway-api-routes": ("linkerd", "cilium", "gateway-api"),
     "minimal-mtls/istio": ("cilium", "istio:ambient"),
-    "smi": ("linkerd", "cilium"),
+    "smi": ("linkerd", "cilium", "gateway-api"),
 }
 """Further targets of a bundle; `istio:ambient` is Istio's other data plane."""
 CHOICES: dict[str, dict[str, Any]] = {"cilium": {"keep_network_policy": False}}
@@ -72,6 +73,7 @@ _BY_KEY: dict[str, tuple[Any, ...]] = {
     "redirectCode": (307, 301, 302),
     "statusCode": (302, 301),
     "httpStatus": (500,),
+    "gatewayClassName": ("nginx", "istio"),
     "appProtocol": ("tcp",),
     "mode": (),
     "isFailure": (False, True),
@@ -163,7 +165,8 @@ def chosen(bundle: Bundle, source: str, target: str = "", **choices: Any) -> Opt
 def outcome(result: pipeline.Result) -> Outcome:
     """What there is to see of a result."""
     manifests = sorted(json.dumps(item.object, sort_keys=True) for item in result.manifests)
-    kept = sorted(json.dumps(item.value, sort_keys=True) for item in result.kept)
+    ours = [item for item in result.passed_through if dialect_of_group(str(item.get("apiVersion")).rpartition("/")[0])]
+    kept = sorted(json.dumps(item, sort_keys=True) for item in ours)
     rest = [result.install, result.removals, kept]
     return Outcome(
         json.dumps([manifests, rest], sort_keys=True),
@@ -249,6 +252,8 @@ class Changes:
                 *_others(value, leaf, ""),
                 str(holder["endPort"]) if key == "port" else int(holder["port"]),
             ]  # the end of a range may cross nothing
+        if key == "resolution" and "endpoints" in _holder(document.value, leaf.path):
+            return [other for other in ("DNS", "STATIC") if other != value]  # NONE takes no endpoints
         if binding is not None and binding.values:
             return [other for other in binding.values if other != str(value) and other not in ("", "UNDEFINED")]
         return list(_others(value, leaf, binding.type if binding else ""))
@@ -296,6 +301,7 @@ def _others(value: Any, leaf: Leaf, kind: str) -> Iterator[Any]:
         yield "web"
     elif value == ".":
         yield "*"
+        yield "lab"
     elif re.fullmatch(r"[a-z][a-z0-9-]*(\.[a-z0-9-]+)+(:\d+)?", value):
         yield "z" + value
     elif value.startswith("^") and value.endswith("$"):

@@ -99,9 +99,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if rule.silenced or not rule.said:
             out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
     for outside in ir.outside:
-        decorated(outside if not outside.kind.endswith("Route") else replace(outside, inert=NOWHERE), ir, out)
+        ported = outside if not outside.kind.endswith("Route") else replace(outside, inert=NOWHERE)
+        decorated(ported, ir, out)
         if outside.hosts or outside.addresses:
-            said_by_endpoints(outside, out)
+            said_by_endpoints(ported, out)
         if outside.conditions or outside.problem:
             _unsaid(outside, ir, out)
     closed: dict[tuple[str, EgressDefault], list[str]] = {}
@@ -189,6 +190,8 @@ def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
     named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]
     plain = [port for port in outside.ports if port.protocol.value == "tcp"]
+    if hosts and plain and not outside.addresses and not outside.endpoints:
+        told |= gather(outside.resolution)  # with NONE a port is open to every address, else to those of the names
     if hosts and not outside.addresses and not egress.passes_any(outside):
         named, plain = [*named, *plain], []
     if hosts and named:
@@ -257,19 +260,16 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output) -> Non
 
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
-    written = out.reached()
-    reached = written | set(out.implied) | set(out.irrelevant)
+    reached = out.reached() | set(out.implied) | set(out.irrelevant)
     for outside in ir.outside:
         if not outside.hosts and outside.services:
             continue
         if outside.resolution is not None:
-            if outside.resolution.value != "NONE" and gather(outside.hosts, outside.ports) & written:
-                out.imply("the client resolves names by itself", outside.resolution)
-            else:
-                out.ignore("the client resolves names by itself", outside.resolution)
+            out.ignore("the client resolves names by itself", outside.resolution)
         if outside.kind.endswith("Route"):
-            out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref, gather(outside.ports))
-            reached |= gather(outside.ports)
+            out.ignore("everything may leave", gather(*(port.number for port in outside.ports)) - reached)
+            out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref)
+            reached |= set(out.implied) | set(out.irrelevant)
         src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
         out.ignore("everything may leave, or the rest of the destination says it", src)
 

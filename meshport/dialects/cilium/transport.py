@@ -12,6 +12,7 @@ from meshport.ir.authorization import Policy
 from meshport.ir.base import Fact, PodSet, Ref
 from meshport.ir.install import Setting
 from meshport.ir.model import IR
+from meshport.ir.transport import refusing, tells_apart
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
@@ -57,6 +58,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         namespace.meshed for _, namespace in sorted(ir.world.namespaces.items()) if namespace.meshed is not None and namespace.meshed.value
     ]
     demanded: list[Fact[str]] = []
+    refused = refusing(ir.transport)
     for rule in ir.transport:
         for mode in (rule.mode, *rule.ports.values()):
             if mode is None:
@@ -64,7 +66,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             if mode.value == "strict":
                 demanded.append(mode)
             out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
-        out.imply("decides which pods the mode holds for", rule.subject)
+        if tells_apart(rule, refused):
+            out.imply("decides which pods the mode holds for", rule.subject)
+        else:
+            out.ignore("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
     for admission in ir.admissions:
         if admission.value.value.endswith("-authenticated"):
             demanded.append(admission.value)

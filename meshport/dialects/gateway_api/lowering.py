@@ -202,16 +202,24 @@ class RouteLowering(ABC):
                 extras.append((name, fact))
             else:
                 self.lost(fact, "timeout", what=name, rule=shown, value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value)
-        backends = tuple(
-            replace(backend, filters=tuple(one for item in backend.filters for one in self.filter(item, rule, shown)))
-            for backend in rule.backends
-        )
+        backends = tuple(replace(backend, filters=self._on_the_way(backend, rule, shown)) for backend in rule.backends)
         if len(backends) == 1 and backends[0].weight is not None:
             self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
             backends = (replace(backends[0], weight=None),)
         times = self.times(rule, shown)
         kept = replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)
         return self.adapted(kept, shown)
+
+    def _on_the_way(self, backend: Backend, rule: RouteRule, shown: str) -> tuple[Filter, ...]:
+        """What is done with requests on the way to one of several destinations, as far as the reader has it."""
+        kept: list[Filter] = []
+        for item in backend.filters:
+            if item.kind in self.filters and item.kind not in ("redirect", "cors"):
+                kept.extend(self.filter(item, rule, shown))
+                continue
+            for path, fact in item.parts:
+                self.lost(fact, "filters", what=f"{item.kind} {path} of a backend", rule=shown)
+        return tuple(kept)
 
     def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
         """A rule that answers by itself: its requests are refused, so that no later rule forwards them."""

@@ -341,6 +341,10 @@ class _VirtualService:
             elif item.kind not in ("request-headers", "response-headers", "redirect"):
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}", rule=shown)
+        for item in (one for backend in rule.backends for one in backend.filters):
+            if item.kind not in ("request-headers", "response-headers"):
+                for path, fact in item.parts:
+                    self.lost(fact, "filters", what=f"{item.kind} {path} of a backend", rule=shown)
         return 1
 
     def _settings(self, rule: RouteRule, shown: str) -> None:

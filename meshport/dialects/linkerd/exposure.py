@@ -437,8 +437,7 @@ def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: st
     obj.set((*parent, "group"), "policy.linkerd.io", port.protocol, outside.ref)
     obj.set((*parent, "kind"), "EgressNetwork", port.protocol, outside.ref)
     obj.set((*parent, "name"), network, port.number, outside.ref)
-    shown = outside.seen_by is not None and home.elsewhere - set(outside.seen_by)
-    obj.set((*parent, "port"), port.number.value, port.number, home.told, *(outside.exports if shown else ()))
+    obj.set((*parent, "port"), port.number.value, port.number, home.told, *outside.exports)
     for number, host in enumerate(outside.hosts if protocol != "tcp" else ()):
         obj.set(("spec", "hostnames", number), host.value, host)
     backend = {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": network, "port": port.number.value}

@@ -165,7 +165,7 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
     budget = _budget(spec.at("retryBudget"))
-    rules = tuple(_route(item, budget, silenced) for item in spec.each("routes"))
+    rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, silenced)) is not None)
     if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
     backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
@@ -235,12 +235,15 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     )
 
 
-def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, silenced: list[tuple[str, Src]]) -> RouteRule:
+def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, silenced: list[tuple[str, Src]]) -> RouteRule | None:
     name = place.text("name")
     condition = place.at("condition")
     matches = tuple(
         match for atoms in _alternatives(condition, True, outermost=True) if (match := _match(atoms, condition.src)) is not None
     )
+    if condition and not matches:
+        silenced.append(("no request is as the condition asks", place.src))
+        return None
     retryable = place.get("isRetryable", bool)
     retry = None
     if retryable is not None and not retryable.value:

@@ -18,7 +18,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.transport import TransportRule
+from meshport.ir.transport import TransportRule, refusing, tells_apart
 from meshport.values.language import LanguageTooLarge
 
 OPEN = "all-unauthenticated"
@@ -264,6 +264,7 @@ def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) ->
 
 def _rest(ir: IR, out: Output) -> None:
     """Modes that Linkerd has by itself, and `disable`, which it has nowhere."""
+    refused = refusing(ir.transport)
     for rule in ir.transport:
         for mode in _modes(rule):
             if mode.value == "disable":
@@ -271,7 +272,10 @@ def _rest(ir: IR, out: Output) -> None:
                     "MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value)
                 )
             out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
-        out.imply("decides which pods the mode holds for", rule.subject)
+        if tells_apart(rule, refused):
+            out.imply("decides which pods the mode holds for", rule.subject)
+        else:
+            out.ignore("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
 
 
 __all__ = ["access_subject", "lower", "wanted"]
