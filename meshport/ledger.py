@@ -183,11 +183,11 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
         if any(leaf in reached for leaf in own):
             result.dispositions[place], result.reasons[place] = "translated", "what the object decides, it decides in this namespace"
             continue
-        finding = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual")), None)
-        if finding is not None and finding.disposition is not None:
-            finding.at = min(finding.leaves) if finding.at is None else finding.at
-            finding.leaves = tuple(sorted((*finding.leaves, place)))
-            result.dispositions[place] = finding.disposition
+        lost = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual")), None)
+        if lost is not None and lost.disposition is not None:
+            lost.at = min(lost.leaves) if lost.at is None else lost.at
+            lost.leaves = tuple(sorted((*lost.leaves, place)))
+            result.dispositions[place] = lost.disposition
             result.reasons.pop(place, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport import answers, remains
@@ -14,7 +14,7 @@ from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output
-from meshport.documents import Bundle, Document, load_objects
+from meshport.documents import Bundle, load_objects
 from meshport.documents.scripts import KUBECTL, commanded
 from meshport.errors import UsageError
 from meshport.findings import Finding, ordered

@@ -136,3 +136,13 @@ def test_from_linkerd_to_istio_as_routes_of_the_gateway_api() -> None:
         ({"type": "RegularExpression", "value": "/.*"}, None),
     ]
     assert all([item["weight"] for item in rule["backendRefs"]] == [9, 1] for rule in rules)
+
+
+def test_a_mirror_of_one_backend_is_named_where_backends_have_none() -> None:
+    mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: b1, port: 80}}}"
+    rules = f"[{{backendRefs: [{{name: b0, port: 80, weight: 1, filters: [{mirror}]}}, {{name: app, port: 80, weight: 9}}]}}]"
+    for target in ("istio", "linkerd"):
+        result = convert(WORLD + http_route(rules), "gateway-api", target)
+        assert {"MP900", "MP901"}.isdisjoint(codes(result))
+        told = {line.path: line.disposition for line in result.ledger if "requestMirror" in line.path}
+        assert set(told.values()) == {"dropped"}

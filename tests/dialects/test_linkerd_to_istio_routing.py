@@ -211,3 +211,10 @@ def test_a_split_without_a_profile_keeps_its_ratio() -> None:
     thirds = SPLIT.replace("weight: 900", "weight: 500m").replace("weight: 100", "weight: 1")
     weights = [entry["weight"] for entry in made(USERS + thirds).spec("VirtualService/users")["http"][0]["route"]]
     assert weights == [1, 2]
+
+
+def test_a_condition_that_no_request_meets_takes_no_request() -> None:
+    """Without its rule the profile sends every request on, with no timeout of its own."""
+    profile = PROFILE.replace('{method: GET, pathRegex: "/api/users/[^/]+"}', "{method: GET, all: [{method: POST}]}")
+    entries = made(USERS + profile).spec("VirtualService/users")["http"]
+    assert [(entry["name"], entry.get("timeout")) for entry in entries] == [("post-api-users", "10s"), ("other", None)]

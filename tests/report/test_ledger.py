@@ -93,6 +93,7 @@ spec: {podSelector: {matchLabels: {app: cart}}, port: 8080}
 def test_what_stays_as_it_is_keeps_its_name_too() -> None:
     result = convert(WORLD + SERVER, "linkerd", "linkerd")
     assert result.manifests == []
+    assert [item["kind"] for item in result.passed_through] == ["Namespace", "Deployment", "Server"]
     told = {line.path: line.disposition for line in result.ledger if line.document == 2}
     assert told.pop("metadata.uid") == "irrelevant"
     assert set(told.values()) == {"translated"}
@@ -103,6 +104,7 @@ def test_what_stays_as_it_is_keeps_its_name_too() -> None:
 def test_of_a_changed_object_what_stands_there_still_is_carried_over() -> None:
     result = convert(WORLD + SERVER.replace("v1beta3", "v1beta1"), "linkerd", "linkerd")
     assert [item.object["apiVersion"] for item in result.manifests] == ["policy.linkerd.io/v1beta3"]
+    assert [item["kind"] for item in result.passed_through] == ["Namespace", "Deployment"]
     told = {line.path: line.disposition for line in result.ledger if line.document == 2}
     assert told["metadata.name"] == told["metadata.labels.team"] == told["apiVersion"] == "translated"
     assert told["metadata.uid"] == "irrelevant"
@@ -165,3 +167,45 @@ def test_what_nothing_was_written_of_is_dropped_and_not_approximated() -> None:
     line = next(item for item in result.ledger if item.path.endswith("connectTimeout"))
     assert (line.disposition, line.outputs) == ("dropped", [])
     assert {item.disposition for item in result.findings if item.code in line.codes} == {"dropped"}
+
+
+SPLIT = """
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {name: cart, namespace: shop}
+spec: {service: cart, backends: [{service: cart, weight: 9}, {service: cart-next, weight: 1}]}
+---
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: cart, namespace: shop}
+spec:
+  destination: {kind: ServiceAccount, name: cart, namespace: shop}
+  rules: [{kind: TCPRoute, name: cart}]
+  sources: [{kind: ServiceAccount, name: web, namespace: shop}]
+---
+apiVersion: specs.smi-spec.io/v1alpha4
+kind: TCPRoute
+metadata: {name: cart, namespace: shop}
+spec: {matches: {ports: [8080]}}
+"""
+
+
+def test_what_stays_with_its_mesh_is_passed_through_and_the_namespace_with_it() -> None:
+    """The Gateway API has no access control, so the TrafficTarget stands in the cluster as it stood."""
+    result = convert(SPLIT, "smi", "gateway-api")
+    assert "TrafficTarget" in [item["kind"] for item in result.passed_through]
+    told = {line.path: line.disposition for line in result.ledger if line.document == 1}
+    assert told["metadata.namespace"] == told["metadata.name"] == "translated"
+    assert told["spec.destination.name"] == "dropped"
+
+
+def test_the_namespace_of_what_is_lost_is_lost_with_it() -> None:
+    machine = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm, namespace: shop}
+spec: {address: vm.example.com, labels: {app: vm}, serviceAccount: vm}
+"""
+    result = convert(machine, "istio", "linkerd")
+    told = {line.path: (line.disposition, line.codes) for line in result.ledger}
+    assert told["metadata.namespace"] == told["spec.address"] == ("manual", ["MP715"])
