@@ -11,10 +11,13 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.exposure import inert, locality_of
 from meshport.ir.resilience import ServicePolicy, explains_policy
 from meshport.ir.routing import gather
+from meshport.values.cidrs import contains, parse_network, subtract
+from meshport.values.problems import ValueProblem
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from meshport.dialects.base import Options
     from meshport.dialects.output import Output
     from meshport.ir.exposure import EgressDefault, Machine, Outside, SharedService
     from meshport.ir.model import IR
@@ -51,6 +54,19 @@ def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:
 def explains_leaving(ir: IR, rule: EgressDefault, *aspects: str) -> frozenset[tuple[str, str]]:
     """The differences in what may leave that a finding about a rule answers for."""
     return frozenset((item.subject, aspect) for item in leaving(ir) if rule in item.rules for aspect in aspects)
+
+
+def severity_of_networks(rule: EgressDefault, options: Options) -> str:
+    """What it is worth that a rule for some networks becomes one for all: little where it names every address of IPv4 that is not the cluster's."""
+    try:
+        named = subtract(
+            [parse_network(cidr.value) for cidr, _ in rule.networks],
+            [parse_network(hole.value) for _, holes in rule.networks for hole in holes],
+        )
+        own = [parse_network(text) for text in options.cluster_networks]
+    except ValueProblem:
+        return "error"
+    return "warning" if contains((*named, *own), [parse_network("0.0.0.0/0")]) else "error"
 
 
 def in_namespaces(ir: IR, names: set[str], *aspects: str) -> frozenset[tuple[str, str]]:

@@ -325,3 +325,39 @@ def test_there_and_back_again_the_same_may_leave(source: str) -> None:
     old = meshport.load_text(text)
     changed = meshport.diff(old, meshport.load_objects([item.object for item in back.manifests]), old_mesh=source, new_mesh=source)
     assert [change.subject for change in changed if change.subject.startswith("egress")] == []
+
+
+def test_networks_that_are_denied_close_the_way_out_in_cilium_too_and_never_leave_it_open() -> None:
+    text = namespace(mesh="linkerd") + workload("web") + network("Deny", more=", networks: [{cidr: 198.51.100.0/24}]")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    assert "CiliumNetworkPolicy/shop/egress" in specs(result)
+    found = next(item for item in result.findings if item.code == "MP721")
+    assert (found.severity, found.effect) == ("error", "narrows") and "Istio" not in found.message
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_all_networks_but_the_clusters_own_are_as_good_as_every_network(target: str) -> None:
+    text = namespace(mesh="linkerd") + workload("web") + network("Deny", more=", networks: [{cidr: 0.0.0.0/0, except: [10.0.0.0/8]}]")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
+    assert [item.severity for item in result.findings if item.code == "MP721"] == ["warning"]
+
+
+def test_pods_outside_the_mesh_keep_their_way_out() -> None:
+    outside = workload("batch").replace("{labels: {app: batch}}", '{labels: {app: batch, sidecar.istio.io/inject: "false"}}')
+    result = meshport.convert(meshport.load_text(namespace() + CLOSED + workload("web") + outside), source="istio", target="cilium")
+    policy = specs(result)["CiliumNetworkPolicy/shop/egress"]
+    assert policy["endpointSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["batch"]}]}
+    assert not [item for item in result.findings if item.code in ("MP720", "MP900", "MP901")]
+
+
+def test_pods_outside_the_mesh_that_no_label_tells_apart_are_named() -> None:
+    outside = (
+        workload("web")
+        .replace("name: web,", "name: batch,")
+        .replace("{labels: {app: web}}", "{labels: {app: web}, annotations: {sidecar.istio.io/inject: 'false'}}")
+    )
+    result = meshport.convert(meshport.load_text(namespace() + CLOSED + workload("web") + outside), source="istio", target="cilium")
+    found = [item for item in result.findings if item.code == "MP720"]
+    assert [(item.affects[0].workload, item.effect) for item in found] == [("batch", "narrows")]
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]

@@ -11,10 +11,24 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.subjects import NAMING
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import LINKING, affected, beyond, decorated, drop_marks, guarded, in_namespaces, offered, said_by_endpoints
+from meshport.dialects.exposure import (
+    LINKING,
+    affected,
+    beyond,
+    decorated,
+    drop_marks,
+    explains_leaving,
+    guarded,
+    in_namespaces,
+    offered,
+    said_by_endpoints,
+    severity_of_networks,
+)
 from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
@@ -107,14 +121,15 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             _unsaid(outside, ir, out)
     closed: dict[tuple[str, EgressDefault], list[str]] = {}
     for item in egress.leaving(ir):
+        general = item.general is not None and item.general.refuses.value
         for rule in item.rules:
-            if rule.refuses.value and not rule.networks:
+            if rule.refuses.value and not (rule.networks and general):
                 closed.setdefault((item.namespace, rule), []).append(item.subject)
     for (namespace, rule), _ in sorted(closed.items(), key=lambda entry: (entry[0][0], entry[0][1].ref.value)):
         _write(namespace, rule, ir, out, options)
     for rule in ir.egress_defaults:
         if not rule.silenced and rule.said:
-            _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out)
+            _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out, options)
     _leftovers(ir, out)
 
 
@@ -179,7 +194,29 @@ def _subject(obj: Obj, namespace: str, rule: EgressDefault, ir: IR, out: Output)
                 explains=in_namespaces(ir, {namespace}, "default", "open", "spoken"), object=rule.subject_name,
                 reason=f"the workloads {other.selector.value} have a rule of their own, and no selector takes exactly these out",
             )  # fmt: skip
+    because += _without_strangers(selector, namespace, rule, ir, out)
     obj.set(("spec", "endpointSelector"), selector, *because)
+
+
+def _without_strangers(selector: dict[str, Any], namespace: str, rule: EgressDefault, ir: IR, out: Output) -> list[Any]:
+    """Take the pods that are not in the mesh out of a selector, for no proxy holds them back; the facts that decide it."""
+    taken = [item for item in ir.world.of_namespace(namespace) if rule.selector.value.accepts(item.labels) and not item.host_network]
+    strangers = [item for item in taken if ir.world.meshed(item) is False]
+    members = [item for item in taken if ir.world.meshed(item) is not False]
+    if not strangers:
+        return []
+    for key in sorted({key for item in strangers for key in item.labels}, key=lambda name: (name not in NAMING, name)):
+        values = sorted({item.labels.get(key, "") for item in strangers})
+        if all(values) and not any(item.labels.get(key) in values for item in members):
+            selector.setdefault("matchExpressions", []).append({"key": key, "operator": "NotIn", "values": values})
+            return [*(item.meshed for item in strangers), *(item.labels_src((key,)) for item in strangers)]
+    out.finding(
+        "MP720", document=rule.document, affects=tuple(Affected(namespace, item.ref.name) for item in strangers), disposition=None,
+        explains=frozenset((f"egress of {item.ref}", aspect) for item in strangers for aspect in ("default", "open", "spoken")),
+        object=rule.subject_name,
+        reason=f"it takes {', '.join(str(item.ref) for item in strangers)} too, outside the source's mesh, for no label tells them from the other pods",
+    )  # fmt: skip
+    return []
 
 
 def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
@@ -231,19 +268,26 @@ def _since(options: Options, release: tuple[int, int]) -> bool:
     return tuple(int(part) for part in options.target_version.split(".")[:2]) >= release
 
 
-def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output) -> None:
+def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, options: Options) -> None:
     """What is to be said of a rule beside the policies that it became."""
-    if not rule.refuses.value:
-        out.imply("Cilium lets everything leave that no egress rule is for", rule.refuses, rule.selector, rule.src)
-        return
+    facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
     if rule.networks:
-        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
-        out.finding(
-            "MP721", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
-            explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open")),
-            effect="widens", object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks),
-            outcome="they are not refused unless the rest is",
-        )  # fmt: skip
+        general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress_defaults)
+        if rule.refuses.value and general:
+            out.imply("what no rule names is refused in every network", rule.refuses, *facts)
+            return
+        if rule.refuses.value or general:
+            out.finding(
+                "MP721", rule.refuses, *facts, document=rule.document, disposition="approximated", affects=affected(ir, Ref(rule.namespace, "")),
+                explains=explains_leaving(ir, rule, "default", "open", "spoken"), severity=severity_of_networks(rule, options), effect="narrows",
+                object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks), mesh="an egress policy of Cilium",
+                outcome="all that no rule names is refused" if rule.refuses.value else "it is refused like the rest",
+            )  # fmt: skip
+            if not rule.refuses.value:
+                return
+    if not rule.refuses.value:
+        out.imply("Cilium lets everything leave that no egress rule is for", rule.refuses, rule.selector, rule.src, *facts)
+        return
     if not rule.namespace:
         out.finding(
             "MP724", *(() if namespaces else (rule.refuses,)), document=rule.document, disposition=None if namespaces else "dropped",

@@ -12,7 +12,7 @@ from meshport.ir.base import NOWHERE, Requirement, Selector, Src
 from meshport.ir.model import IR
 
 _OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
-_NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
+NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
 
 def choose(members: list[Effective], others: list[Effective], wanted: Iterable[tuple[Selector, Src]]) -> tuple[Selector, Src] | None:
@@ -34,7 +34,7 @@ def choose(members: list[Effective], others: list[Effective], wanted: Iterable[t
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
-    keys = sorted({key for item in (*group, *others) for key in item.workload.labels}, key=lambda key: (key not in _NAMING, key))
+    keys = sorted({key for item in (*group, *others) for key in item.workload.labels}, key=lambda key: (key not in NAMING, key))
     wanted: list[Requirement] = []
     left = others
     for key in keys:
@@ -55,7 +55,7 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
 def named(members: list[Effective]) -> tuple[Selector, Src]:
     """The members by a label that all of them have; everything where they share none."""
     keys = {key for item in members for key in item.workload.labels if all(key in other.workload.labels for other in members)}
-    for key in sorted(keys, key=lambda key: (key not in _NAMING, key)):
+    for key in sorted(keys, key=lambda key: (key not in NAMING, key)):
         values = tuple(sorted({item.workload.labels[key] for item in members}))
         src = frozenset(leaf for item in members for leaf in item.workload.labels_src((key,)))
         return Selector.of({}, [Requirement(key, "In", values)]), src

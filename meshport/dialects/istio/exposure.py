@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, offered
+from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, offered, severity_of_networks
 from meshport.dialects.istio import machines
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective.egress import leaving, passes_any
@@ -252,7 +252,7 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
         if rule.refuses.value or general:
             out.finding(
                 "MP721", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=where, explains=explained,
-                effect="narrows", object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks),
+                severity=severity_of_networks(rule, options), effect="narrows", mesh="Istio", object=rule.subject_name, networks=", ".join(str(cidr.value) for cidr, _ in rule.networks),
                 outcome="all that no ServiceEntry names is refused" if rule.refuses.value else "it is refused like the rest",
             )  # fmt: skip
             if not rule.refuses.value:
