@@ -41,6 +41,9 @@ def requests(
     sni = _literal(piece, "connection.sni")
     if sni is not None:
         base["sni"] = sni
+    claims = _claims(piece)
+    if claims:
+        base["claims"] = claims
     addresses = list(_addresses(piece.where))
     inside = list(_addresses(piece.where.meet(Networks(tuple(map(Network, of_pods)))))) if of_pods and addresses != [None] else addresses
     count = 0
@@ -86,6 +89,28 @@ def _value(language: Language) -> str:
 
 def _literal(piece: Piece, attribute: str) -> str | None:
     return next((text for name, text, wanted in sorted(piece.literals) if name == attribute and wanted and "*" not in text), None)
+
+
+def _claims(piece: Piece) -> dict[str, Any]:
+    """Claims of a token that the set asks for (requestPrincipals, request.auth.*): the first text of each, with a letter for what a star leaves open."""
+    found: dict[str, Any] = {}
+    for attribute, text, wanted in sorted(piece.literals):
+        if not wanted or not attribute.startswith("request.token:"):
+            continue
+        what, value = attribute.removeprefix("request.token:"), text.partition(" or ")[0].replace("*", "x")
+        if what == "principal":
+            issuer, slash, subject = value.rpartition("/")
+            found["iss"], found["sub"] = (issuer, subject or "x") if slash else (value, "x")
+            continue
+        path = {"audiences": ["aud"], "presenter": ["azp"]}.get(what)
+        if path is None and what.startswith("claims["):
+            path = what[len("claims[") : -1].split("][")
+        holder: dict[str, Any] = found
+        for step in (path or ())[:-1]:
+            holder = holder.setdefault(step, {})
+        if path:
+            holder[path[-1]] = value
+    return found
 
 
 # -- callers

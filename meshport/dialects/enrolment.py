@@ -111,6 +111,11 @@ def defaults(ir: IR, out: Output) -> None:
         for key in list(found) if isinstance(found, dict) else ():
             if (binding := mark(out, "annotations", key)) is not None and binding.feature == "inbound.default-policy":
                 out.change(number, group=group, rank=rank).drop((*holder, "annotations", key), NOWHERE)
+        if ir.mesh == "linkerd" and isinstance(found, dict) and found.get("linkerd.io/inject") == "ingress":
+            document = out.bundle.documents[number]
+            where = Affected(document.namespace or "", document.name) if group else Affected(document.name)
+            leaf = _leaf(out, number, (*holder, "annotations", "linkerd.io/inject"))
+            out.finding("MP740", leaf, document=number, disposition=None, affects=(where,), object=f"{document.kind} {document.name}")
 
 
 def unseen(ir: IR) -> dict[str, Src]:

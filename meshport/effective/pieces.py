@@ -76,6 +76,19 @@ class Piece:
             or any((attribute, text, not wanted) in self.literals for attribute, text, wanted in self.literals)
         )
 
+    def opens(self, path: str) -> bool:
+        """Whether anybody may get a path, without identity and from anywhere."""
+        return (
+            self.who.everyone
+            and self.where.everywhere
+            and not Methods(frozenset(("GET",)), False).meet(self.methods).empty
+            and (self.path is None or self.path.accepts(path))
+            and self.host is None
+            and not self.headers.by_name
+            and not self.query.by_name
+            and not self.literals
+        )
+
     @property
     def any_request(self) -> bool:
         """Whether every request of its peers is meant."""

@@ -163,12 +163,14 @@ def _named(ir: IR, item: Plan, parts: list[Part]) -> str:
     granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
     if len(granting) == 1:
         return granting[0]
-    if not policies and not item.strict and item.region.first.denies:
-        policies = list(item.region.first.denies)
+    if not policies and not item.strict:
+        policies = list(item.region.first.denies or item.region.first.customs)
     if policies:
         return sorted(policy.ref.value.name for policy in policies)[0]
     value = item.region.first.admission.value
-    return "strict-mtls" if value == "all-unauthenticated" else f"default-{value}"
+    if value == "all-unauthenticated":
+        return "strict-mtls" if item.strict else "inbound"
+    return f"default-{value}"
 
 
 def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:

@@ -90,6 +90,7 @@ def listener(name: str, protocol: str) -> dict[str, Any]:
         "rds": {"route_config_name": name},
         "use_remote_address": True,
         "skip_xff_append": True,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],  # Envoy answers 403 to an upgrade that it is not told of; the meshes pass it on
         "http_filters": [
             {"name": "envoy.filters.http.router", "typed_config": {"@type": TYPE + "extensions.filters.http.router.v3.Router"}}
         ],

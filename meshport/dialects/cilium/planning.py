@@ -7,6 +7,7 @@ or a Server speaks of, and the rest by ranges.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,7 +30,7 @@ from meshport.ir.authorization import PATH, PORT, Pattern, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.model import ByLabel
 from meshport.ir.world import World
-from meshport.values.language import LanguageTooLarge
+from meshport.values.language import Language, LanguageTooLarge
 
 DEFAULT = "default"
 SCRAPE = "scrape"
@@ -276,11 +277,25 @@ def _touches(deny: Piece, piece: Piece) -> bool:
         return True
 
 
+def _gets(requests: list[dict[str, Any]], path: str) -> bool:
+    """Whether rules for requests let a plain GET of a path through."""
+    return any(
+        rule.keys() <= {"method", "path"}
+        and re.fullmatch(rule.get("method", "GET"), "GET") is not None
+        and Language.regex(rule.get("path", ".*")).accepts(path)
+        for rule in requests
+    )
+
+
 def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
     """Prometheus on a port that the policies close: a rule where --allow-scrape-from asks for it, else a finding. Istio serves an application's metrics past
     its policies; Linkerd does not."""
     asked = [item.workload for item in context.region.members if scrapes(item.workload, port)]
-    opened = any(port in item.ports and not item.kind and not item.requests for part in parts.values() for item in part.entries)
+    opened = any(
+        port in item.ports and not item.kind and (not item.requests or _gets(item.requests, scraped_at(asked[0])[0]))
+        for part in (parts.values() if asked else ())
+        for item in part.entries
+    )
     accounts = sorted(Ref(*name.partition("/")[::2]) for name in context.options.allow_scrape_from)
     if not asked or opened or (not accounts and context.options.source != "istio"):
         return
@@ -361,7 +376,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, onl
     if said and port is None:
         context.out.finding(
             "MP280", document=part.document, affects=context.affects(None), explains=context.explains(None), feature="authorization.posture",
-            policy=part.label, ports=", ".join(map(str, sorted(ports_of(context.region.members, context.world)))) or "none",
+            policy=part.label if part.label != DEFAULT else str(context.region.first.workload.ref), ports=", ".join(map(str, sorted(ports_of(context.region.members, context.world)))) or "none",
         )  # fmt: skip
         return
     for kind, peers in who.kinds():

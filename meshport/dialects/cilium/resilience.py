@@ -243,7 +243,10 @@ def routed_services(ir: IR, out: Output) -> set[Ref]:
     found = {
         routes.service.value
         for routes in ir.routes
-        if routes.service is not None and routes.kind in ("HTTPRoute", "GRPCRoute") and routes.mesh
+        if ir.mesh != "linkerd"  # whose routes on Services leave with it, whether they are said here or not
+        and routes.service is not None
+        and routes.kind in ("HTTPRoute", "GRPCRoute")
+        and routes.mesh
     }
     for obj in out.objects.values():
         if obj.kind in ("HTTPRoute", "GRPCRoute"):

@@ -84,6 +84,8 @@ class Lowering(RouteLowering):
                     found.append((rule, targets, [match]))
                 elif kind == "exact" and match.path is not None:
                     found.append((replace(rule, filters=tuple(_whole(item, match) for item in rule.filters)), targets, [match]))
+                elif any(form(other)[0] == "prefix" for other in matches):  # a second form of it, for those who put expressions first
+                    self.say("MP741", rule.src, aspects=ASPECTS, disposition=None, rule=rule.name or "a rule")
                 else:
                     self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its rewrite")
             return found
@@ -142,7 +144,22 @@ class Lowering(RouteLowering):
                 self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
                 match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
             matches.append(match)
-        return replace(rule, matches=tuple(matches))
+        filters = rule.filters
+        if (
+            new is not None
+            and rule.matches
+            and all(match.path is not None and match.path.value.text.endswith("/") for match in rule.matches)
+        ):
+            bare = new.map(
+                lambda text: str(text).rstrip("/") or "/"
+            )  # the slash goes from both: some implementations write what follows behind it
+            filters = tuple(
+                replace(item, parts=tuple((name, bare if name == "prefix" else fact) for name, fact in item.parts))
+                if item is rewrite
+                else item
+                for item in filters
+            )
+        return replace(rule, matches=tuple(matches), filters=filters)
 
     def _mirror(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         host, port, share, subset = (item.part(name) for name in ("host", "port", "percent", "subset"))

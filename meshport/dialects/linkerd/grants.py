@@ -136,6 +136,8 @@ def _scrape(context: Context, result: PortPlan) -> None:
     if not scraped or (not result.closed and not result.strict):
         return
     path, src = scraped_at(scraped[0].workload)
+    if any(piece.opens(path) for grant in result.grants for _, piece in (*grant.server, *grant.routed)):
+        return
     said: dict[str, Any] = {
         "document": scraped[0].workload.document,
         "affects": context.affects(result.port),

@@ -208,7 +208,7 @@ def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Ou
 
 
 def _defaults(policy: ServicePolicy, breaker: Breaker, affects: tuple[Affected, ...], out: Output) -> None:
-    """What Istio does beside, unasked: it looks every ten seconds and ejects at most a tenth of the endpoints."""
+    """What Envoy does beside, unasked: it looks every ten seconds and ejects at most a tenth of the endpoints."""
     missing = {
         "interval": ("interval", "10s"),
         "maxEjectionPercent": ("max_ejection_percent", "10%"),
@@ -218,6 +218,7 @@ def _defaults(policy: ServicePolicy, breaker: Breaker, affects: tuple[Affected, 
         out.finding(
             "MP501", document=policy.document, affects=affects, explains=explains_breaker(policy, *(aspect for aspect, _ in silent)),
             subject=policy.subject_name, defaults=" and ".join(f"{aspect.replace('_', ' ')} {value}" for aspect, value in silent),
+            source="Envoy" if policy.kind == "CiliumEnvoyConfig" else "Istio",
         )  # fmt: skip
 
 
