@@ -105,9 +105,16 @@ def defaults(ir: IR, out: Output) -> None:
         for workload in ir.world.workloads
     ]
     for number, group, rank, holder in places:
-        found: Any = out.bundle.documents[number].value
-        for step in (*holder, "annotations"):
-            found = found.get(step) if isinstance(found, dict) else None
+        held: Any = out.bundle.documents[number].value
+        for step in holder:
+            held = held.get(step) if isinstance(held, dict) else None
+        labels, found = (held.get(what) if isinstance(held, dict) else None for what in ("labels", "annotations"))
+        for key in list(labels) if isinstance(labels, dict) else ():
+            if (binding := mark(out, "labels", key)) is not None and binding.feature == "membership.waypoint":
+                path = (*holder, "labels", key)
+                obj = out.change(number, group=group, rank=rank)
+                if _holds(obj.value, path):  # it may have left with the mark of membership
+                    obj.drop(path, _leaf(out, number, path))
         for key in list(found) if isinstance(found, dict) else ():
             if (binding := mark(out, "annotations", key)) is not None and binding.feature == "inbound.default-policy":
                 out.change(number, group=group, rank=rank).drop((*holder, "annotations", key), NOWHERE)
@@ -116,6 +123,15 @@ def defaults(ir: IR, out: Output) -> None:
             where = Affected(document.namespace or "", document.name) if group else Affected(document.name)
             leaf = _leaf(out, number, (*holder, "annotations", "linkerd.io/inject"))
             out.finding("MP740", leaf, document=number, disposition=None, affects=(where,), object=f"{document.kind} {document.name}")
+
+
+def _holds(value: Any, path: tuple[str, ...]) -> bool:
+    """Whether there is something at a path of a manifest."""
+    for step in path:
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    return True
 
 
 def unseen(ir: IR) -> dict[str, Src]:

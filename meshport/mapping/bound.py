@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from meshport.findings import Finding
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
-from meshport.mapping.releases import Gap, first_release, gap, served
+from meshport.mapping.owners import generated_by
+from meshport.mapping.releases import Gap, first_release, gap, removed_groups, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
 if TYPE_CHECKING:
@@ -108,6 +109,15 @@ class Bound:
         mesh = dialect is not None and dialect in self.dialects
         if mesh and (known := self.table.kind(document.group, document.kind)) is not None and known.passes:
             mesh = False
+        owner = generated_by(document) if mesh else None
+        if owner is not None:
+            mesh = False  # it passes as it is: its owner takes it away, or writes it again
+            self.broken.add(number)
+            leaf = document.leaves.get("metadata", {}).get("ownerReferences") if isinstance(document.leaves, dict) else None
+            self._problem(
+                "MP742", number, [leaf for leaf, _ in leaves_below(leaf, ())][:1], f"written by {owner}, which would write it again; it is left to its owner",
+                "Convert what the owner is told (its provider or its template), and let it write the target's objects.", "warning", None,
+            )  # fmt: skip
         self.mesh.append(mesh)
         if mesh:
             self._release = self.releases.get(dialect or "")
@@ -137,13 +147,16 @@ class Bound:
             meant = next((name for name in known if name.lower() == document.kind.lower()), None)
             close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None)
             leaf = document.leaves.get("kind") if isinstance(document.leaves, dict) else None
+            gone = removed_groups().get(document.group, {})
             text = f"{document.group} has no kind {document.kind!r}" + (f"; did you mean {close}?" if close else "")
+            if gone:
+                text = f"no release in use knows {document.group} any more, so the object does nothing; {gone['said']}"
             self._refusal = self._problem(
                 "MP010",
                 number,
                 leaf,
                 text,
-                f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference.",
+                gone.get("remedy") or (f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference."),
             )
             if meant is None or (kind := self.table.kind(document.group, meant)) is None:
                 return None, False

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
-from meshport.mapping.table import Binding, Kind, Node, Table, in_range, version_key
+from meshport._resources import data
+from meshport.mapping.table import Binding, Kind, Node, Table, in_range, load_yaml, version_key
 
 Path = tuple[str | int, ...]
 
@@ -80,3 +82,9 @@ def _below(value: Any, node: Node | None, path: Path) -> Iterator[tuple[Path, An
             yield from _below(below, node.item, (*path, index))
     elif (binding := node.binding or node.first_binding()) is not None:
         yield path, value, binding
+
+
+@lru_cache(maxsize=1)
+def removed_groups() -> dict[str, dict[str, str]]:
+    """API groups that no release in use serves, with what stands for their kinds now."""
+    return cast("dict[str, dict[str, str]]", load_yaml((data("mappings") / "removed.yaml").read_text(encoding="utf-8"), "removed.yaml"))

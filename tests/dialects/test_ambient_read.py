@@ -265,3 +265,12 @@ def test_another_service_that_leads_past_a_deny_is_said() -> None:
 def test_the_pods_address_leads_past_a_deny() -> None:
     _, result = converted(NAMESPACE + WAYPOINT + workload("payment") + NO_DELETE)
     assert "MP239" in codes(result)
+
+
+def test_a_policy_of_a_waypoint_for_workloads_is_named_and_not_said_to_be_elsewhere() -> None:
+    gate = WAYPOINT.replace("waypoint-for: service", "waypoint-for: workload")
+    on_gate = policy("l7", CHARGE, "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]")
+    out, result = converted(NAMESPACE + gate + workload("payment", "a: b", pod=", istio.io/use-waypoint: waypoint") + on_gate)
+    assert [finding.severity for finding in result.findings if finding.code == "MP743"] == ["error"]
+    assert not [finding for finding in result.findings if "behind it" in finding.message]
+    assert "istio.io/use-waypoint" not in out["Deployment", "payment"]["spec"]["template"]["metadata"]["labels"]

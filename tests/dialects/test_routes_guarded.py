@@ -205,7 +205,7 @@ def test_routes_for_a_port_and_for_the_whole_service_are_one_list() -> None:
     [
         ("{uri: {exact: /old}}", "/new", {"type": "ReplaceFullPath", "replaceFullPath": "/new"}),
         ('{uri: {regex: "/o.*"}}', "/new", {"type": "ReplaceFullPath", "replaceFullPath": "/new"}),
-        ("{uri: {prefix: /old/}}", "/new/", {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new/"}),
+        ("{uri: {prefix: /old/}}", "/new/", {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}),
         ("{method: {exact: GET}}", "/new/", {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new/"}),
     ],
 )

@@ -103,7 +103,9 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
         elif target.kind == "GatewayClass" and target.name == "istio-waypoint" and namespace == root_namespace:
             out += [(ref, target.src) for ref in sorted(found.behind)]
         else:
-            ir.losses.append(Loss("MP217", item.facts, item.policy.document))
+            gate = found.known.get(Ref(namespace, target.name)) if target.kind == "Gateway" else None
+            known = {"waypoint": str(gate.ref)} if gate is not None else {}
+            ir.losses.append(Loss("MP743" if gate is not None else "MP217", item.facts, item.policy.document, known))
             return []
     if not out:
         ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": "any Service"}))

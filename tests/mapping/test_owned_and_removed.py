@@ -1,0 +1,59 @@
+"""What no cluster reads any more, and what a controller writes: both are named, and neither becomes a copy."""
+
+from __future__ import annotations
+
+import pytest
+
+import meshport
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n---\n"
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selector: {app: web}, ports: [{name: http, port: 80}]}\n---\n"
+OWNED = "ownerReferences: [{apiVersion: flagger.app/v1beta1, kind: Canary, name: web, uid: a, controller: true}]"
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "successor"),
+    [
+        ("authentication.istio.io/v1alpha1", "Policy", "PeerAuthentication"),
+        ("authentication.istio.io/v1alpha1", "MeshPolicy", "PeerAuthentication"),
+        ("rbac.istio.io/v1alpha1", "ServiceRole", "AuthorizationPolicy"),
+        ("rbac.istio.io/v1alpha1", "ClusterRbacConfig", "AuthorizationPolicy"),
+        ("config.istio.io/v1alpha2", "handler", "Telemetry"),
+        ("config.istio.io/v1alpha2", "QuotaSpec", "EnvoyFilter"),
+    ],
+)
+def test_a_kind_of_a_group_that_is_gone_names_its_successor(api: str, kind: str, successor: str) -> None:
+    text = NAMESPACE + f"apiVersion: {api}\nkind: {kind}\nmetadata: {{name: x, namespace: shop}}\nspec: {{a: b}}\n"
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    found = [item for item in result.findings if item.code == "MP010"]
+    assert len(found) == 1 and successor in found[0].message and "delete it" in found[0].remedy.replace("the object", "it")
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def route(owner: str) -> str:
+    return f"""apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: shop, {owner}}}
+spec: {{hosts: [web], http: [{{timeout: 3s, route: [{{destination: {{host: web}}}}]}}]}}
+"""
+
+
+def test_a_route_that_a_controller_writes_is_left_to_its_owner() -> None:
+    result = meshport.convert(meshport.load_text(NAMESPACE + SERVICE + route(OWNED)), source="istio", target="linkerd")
+    assert not [item for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    found = [item for item in result.findings if item.code == "MP742"]
+    assert [item.severity for item in found] == ["warning"] and "Canary web" in found[0].message
+    assert ("VirtualService", "web") not in {(item["kind"], item["name"]) for item in result.removals}
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_policy_is_converted_whoever_wrote_it() -> None:
+    policy = f"""apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: closed, namespace: shop, {OWNED}}}
+spec: {{}}
+"""
+    result = meshport.convert(meshport.load_text(NAMESPACE + policy), source="istio", target="linkerd")
+    home = next(item.object for item in result.manifests if item.object["kind"] == "Namespace")
+    assert home["metadata"]["annotations"]["config.linkerd.io/default-inbound-policy"] == "deny"
+    assert not [item for item in result.findings if item.code == "MP742"]
