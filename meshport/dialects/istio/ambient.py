@@ -70,6 +70,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
+    _idle(ir, out, options, gates)
     for entry in entries:
         entry.services = sorted(
             {
@@ -83,6 +84,23 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     writer = _Writer(ir, out, options, gates, closed, denied, named)
     for entry in entries:
         writer.write(entry)
+
+
+def _idle(ir: IR, out: Output, options: Options, gates: dict[str, str]) -> None:
+    """Policies with targetRefs that nothing enforced: a new waypoint would, so they have to go before it comes."""
+    acting = {policy.document for policy in ir.policies}
+    for loss in ir.losses:
+        home = out.bundle.documents[loss.document].namespace or options.default_namespace
+        if loss.code != "MP240" or not (home in gates or (home == options.root_namespace and gates)):
+            continue
+        if loss.document not in acting:
+            out.remove(loss.document, "nothing enforced it; the new waypoint would")
+            out.imply("nothing enforced it, and it goes before the waypoint comes that would", *loss.facts)
+            continue
+        hung = out.bundle.documents[loss.document].value["spec"].get("targetRefs") or []
+        rest = [one for one in hung if f"{home}/{one.get('name')}" != loss.values.get("service")]
+        if rest and rest != hung:
+            out.change(loss.document, rank=14).set(("spec", "targetRefs"), rest, *loss.facts)
 
 
 def _refused(entries: list[Entry]) -> set[int]:
