@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_access_decisions import LINKERD, said, server, spec, to_istio
+from test_access_decisions import LINKERD, WORLD, said, server, spec, to_istio, to_linkerd
 
 import meshport
 
@@ -167,3 +167,19 @@ spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}
     assert not {one.code for one in result.findings} & {"MP234", "MP900", "MP904"}
     assert result.verification is not None
     assert result.verification.verdict == "equivalent"
+
+
+def test_everybody_of_the_trust_domain_is_not_every_identity() -> None:
+    allow = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {principals: [%s]}}], to: [{operation: {ports: ["8080"]}}]}]}
+---
+"""
+    ours = to_linkerd(WORLD + allow % "cluster.local/*")
+    assert [one["identities"] for one in made(ours, "MeshTLSAuthentication").values()] == [
+        ["*.serviceaccount.identity.linkerd.cluster.local"]
+    ]
+    assert ours.diff == []
+    assert [one["identities"] for one in made(to_linkerd(WORLD + allow % '"*"'), "MeshTLSAuthentication").values()] == [["*"]]

@@ -64,7 +64,7 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
                     passed.append(item)
                 else:
                     members.add(replacement)
-            elif said == EVERYONE or (isinstance(said, Identity) and said.namespace is not None):
+            elif isinstance(said, Identity) and (said.namespace is not None or said.service_account is None):
                 members.add(said)
             else:
                 listed = label(item)
@@ -82,8 +82,10 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
         elif include is not None and all(isinstance(item, Labelled | Entity) for item in include):
             reason = f"{listed}: Linkerd knows a caller by its service account, and these have none that no other caller has"
         raise NoPeers(reason)
-    if EVERYONE in members:
-        members = {EVERYONE}
+    for whole_mesh in (EVERYONE, Identity(options.trust_domain)):
+        if whole_mesh in members:
+            members = {one for one in members if not isinstance(one, Identity) or one == whole_mesh}
+            break
     whole = include is not None and CLUSTER in include and not who.exclude
     return Peers(tuple(sorted(members, key=str)), networks, listed, tuple(foreign), tuple(passed), whole)
 
@@ -94,7 +96,7 @@ def _local(item: Any, options: Options) -> Any | None:
         return item
     if item.trust_domain not in (None, options.trust_domain, "cluster.local"):
         return None
-    if item.namespace is None and item.service_account is None:
+    if item == EVERYONE:
         return EVERYONE
     return Identity(options.trust_domain, item.namespace, item.service_account)
 
