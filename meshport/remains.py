@@ -53,7 +53,7 @@ def named(document: Document) -> str:
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
-    "MP248": "invalid",
+    "MP248": "invalid", "MP299": "approximated",
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 
@@ -62,7 +62,7 @@ _STAYING = {"MP120", "MP296"}
 """Losses of documents that no mesh can take over, so that they are not to be deleted."""
 
 
-_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
+_ABROAD = {"MP299", "MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 

@@ -226,26 +226,21 @@ def lower(ir: IR, out: Output) -> None:
 
 _NORMALISED = {
     "NONE": "dot segments are resolved before paths are compared, where Istio compared them as sent",
-    "MERGE_SLASHES": "a path with doubled slashes is another one than with single slashes, where Istio took both for the same",
-    "DECODE_AND_MERGE_SLASHES": "a path with doubled slashes, %2F or %5C is another one than with single slashes, where Istio took all for the same",
+    "MERGE_SLASHES": "what is refused is refused with any number of slashes; what is allowed is allowed as it is spelt, where Istio took doubled slashes for one",
+    "DECODE_AND_MERGE_SLASHES": "what is refused is refused with any number of slashes, and a path with %2 or %5 (of an escaped slash, or a space) wherever a rule asks for a path; what is allowed is allowed as it is spelt, where Istio took all for the same",
 }
 
 
 def _normalised(item: Setting, ir: IR, out: Output) -> None:
-    """Paths that Istio compares after another normalisation. A refusal by path that is passed by with a doubled slash is access that is new."""
+    """Paths that Istio compares after another normalisation: its refusals were read with all spellings, so that only requests are lost."""
     value = str(item.value.value)
-    denying = [
-        policy
-        for policy in ir.policies
-        for rule in policy.rules
-        for one in rule.conditions
-        if one.attribute == PATH and (policy.action.value == "deny" or one.none_of)
-    ]
-    wider = bool(denying) and value != "NONE"
+    pathed = [policy for policy in ir.policies if any(one.attribute == PATH for rule in policy.rules for one in rule.conditions)]
     out.finding(
-        "MP973", item.value, document=item.document, disposition="approximated", severity="error" if wider else None,
-        effect="widens" if wider else None, value=value, consequence=_NORMALISED.get(value, "paths are compared otherwise"),
-        affects=tuple(dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in (denying if wider else ir.policies))),
+        "MP973", item.value, document=item.document, disposition="approximated", effect=None if value == "NONE" else "narrows", value=value,
+        consequence=_NORMALISED.get(value, "paths are compared otherwise"),
+        affects=tuple(
+            dict.fromkeys(Affected(one.ref.namespace, one.ref.name) for policy in pathed for one in ir.world.selected(policy.subject.value))
+        ),
     )  # fmt: skip
 
 

@@ -183,3 +183,62 @@ spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {principals
     ]
     assert ours.diff == []
     assert [one["identities"] for one in made(to_linkerd(WORLD + allow % '"*"'), "MeshTLSAuthentication").values()] == [["*"]]
+
+
+def test_where_mtls_is_disabled_labels_are_no_identity_for_cilium_either() -> None:
+    disabled = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/users]}}]}]}
+---
+"""
+    result = meshport.convert(meshport.load_text(WORLD + disabled), source="istio", target="cilium")
+    assert [one for one in made(result, "CiliumNetworkPolicy")["web"]["ingress"] if one] == []
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"
+
+
+PLAIN = """
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: mesh, namespace: istio-system}
+spec: {meshConfig: {enableAutoMtls: false}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  rules:
+  - {from: [{source: {principals: [cluster.local/ns/shop/sa/users]}}], to: [{operation: {ports: ["8080"]}}]}
+  - {to: [{operation: {ports: ["9090"]}}]}
+---
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_without_automatic_mtls_rules_by_identity_admit_nobody(target: str) -> None:
+    result = meshport.convert(meshport.load_text(WORLD + PLAIN), source="istio", target=target)
+    assert "sa/users" not in result.text()
+    assert made(result, "MeshTLSAuthentication") == {}
+    assert not {one.code for one in result.findings} & {"MP299", "MP900", "MP901", "MP904"}
+    assert result.verification is not None
+    assert result.verification.verdict in ("equivalent", "narrowed")
+
+
+def test_without_automatic_mtls_strict_ports_are_an_error() -> None:
+    strict = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+"""
+    finding = said(to_linkerd(WORLD + PLAIN + strict), "MP299")
+    assert (finding.severity, finding.effect) == ("error", "widens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -247,10 +248,54 @@ def test_policies_that_an_agent_without_proxy_refuses_are_named() -> None:
     ]
 
 
-def test_paths_that_istio_normalises_otherwise() -> None:
-    """A refusal by path that a doubled slash passes by is new access, and so an error."""
-    deny = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: users, namespace: shop}\nspec: {action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n"
+NORMALISED = """
+meshConfig: {pathNormalization: {normalization: %s}}
+pilot: {replicaCount: 1}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: never, namespace: shop}
+spec: {action: DENY, rules: [{to: [{operation: {paths: [/admin, /admin/*]}}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: public, namespace: shop}
+spec: {rules: [{to: [{operation: {paths: [/admin/*, /api/*], notPaths: [/api/private/*]}}]}]}
+"""
+
+
+def admitted(normalization: str, path: str) -> bool:
+    """Whether a route of the output, made for this normalization, takes a path."""
     world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
-    config = "meshConfig: {pathNormalization: {normalization: MERGE_SLASHES}}\npilot: {replicaCount: 1}\n"
-    (finding,) = [item for item in convert(config + world + deny, "istio", "cilium").findings if item.code == "MP973"]
-    assert (finding.severity, finding.effect) == ("error", "widens")
+    result = convert(NORMALISED % normalization + world, "istio", "linkerd")
+    assert not {item.code for item in result.findings} & {"MP900", "MP901", "MP904"}
+    routes = [one.object for one in result.manifests if one.object["kind"] == "HTTPRoute"]
+    granted = [route for route in routes if "refuse" not in route["metadata"]["name"]]
+    values = [match["path"] for route in granted for rule in route["spec"]["rules"] for match in rule["matches"]]
+    return any(
+        re.fullmatch(value["value"], path) if value["type"] == "RegularExpression" else path.startswith(value["value"]) for value in values
+    )
+
+
+def test_what_istio_refuses_with_merged_slashes_is_refused_with_any_number_of_them() -> None:
+    assert admitted("BASE", "/api//private/x")
+    assert not admitted("MERGE_SLASHES", "/api//private/x")
+    assert not admitted("MERGE_SLASHES", "//admin/x")
+    assert admitted("MERGE_SLASHES", "/api/users")
+    assert admitted("MERGE_SLASHES", "/api//users")
+
+
+def test_no_rule_with_a_path_admits_one_with_an_escaped_slash_that_istio_decodes() -> None:
+    assert admitted("MERGE_SLASHES", "/api/x%2Fy")
+    assert not admitted("DECODE_AND_MERGE_SLASHES", "/api/x%2Fy")
+    assert not admitted("DECODE_AND_MERGE_SLASHES", "/api/x%5cy")
+    assert admitted("DECODE_AND_MERGE_SLASHES", "/api/x%C3%A9y")
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_paths_that_istio_normalises_otherwise(target: str) -> None:
+    """With all spellings of what is refused written, only requests are lost."""
+    world = WORLD.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    (finding,) = [item for item in convert(NORMALISED % "MERGE_SLASHES" + world, "istio", target).findings if item.code == "MP973"]
+    assert (finding.severity, finding.effect) == ("warning", "narrows")
+    assert [(item.namespace, item.workload) for item in finding.affects] == [("shop", "users")]

@@ -37,7 +37,10 @@ def directs(ir: IR, access: Access, known: Known) -> Directs:
     for item in access.workloads:
         for policy in item.denies:
             ports.setdefault(id(policy), set()).update(ports_of([item], access.world), mentioned(item))
-            if item.workload.bypassed is not None and item.workload.bypassed.value:  # a deny would hold where no proxy of the source looks
+            past = (
+                item.workload.bypassed is not None and item.workload.bypassed.value
+            )  # a deny would hold where no proxy of the source looks
+            if past or any(item.mode(port).value == "disable" for port in (*ports[id(policy)], None)):  # or where nobody shows who he is
                 bypassed.add(id(policy))
     found = {}
     for policy in ir.policies:

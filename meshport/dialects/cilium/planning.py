@@ -21,7 +21,7 @@ from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
-from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
 from meshport.effective.sets import label
 from meshport.effective.subjects import access as access_subject
@@ -219,11 +219,14 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
             protocol, protocol_src = policy.protocol.value, policy.protocol.src
     http = protocols.is_http(protocol)
     strict = first.mode(port).value == "strict"
+    disabled = first.mode(port).value == "disable"
     denies = _denies(context, first, port, http, folded)
+    denies = nameless(denies) if disabled else denies
     for part, rule in _rules(context, first, port, parts):
         try:
             pieces = of_rule(rule, http=http, port=port, strict=strict)
             other = of_rule(rule, http=http, port=port, strict=not strict)
+            pieces = nameless(pieces) if disabled else pieces
         except (Unsayable, ValueError) as error:
             _left_out(context, "MP201", part, port, rule.sources, str(error))
             continue

@@ -9,10 +9,12 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio import (
     ambient,
     authorization,
+    auto_mtls,
     exposure,
     membership,
     mesh_config,
     modern,
+    normalisation,
     ports,
     proxies,
     ratelimits,
@@ -45,8 +47,10 @@ class Istio:
         proxies.lift(bound, ir)
         native_sidecars.lift(bound, ir, proxies.NATIVE, namespaces=False)
         transport.lift(bound, by_kind.get(("security.istio.io", "PeerAuthentication"), []), options, ir)
+        auto_mtls.apply(bound, ir, options)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
+        normalisation.apply(bound, ir, options)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         mesh_config.retries(bound, ir)
