@@ -242,3 +242,30 @@ spec: {mtls: {mode: STRICT}}
 """
     finding = said(to_linkerd(WORLD + PLAIN + strict), "MP299")
     assert (finding.severity, finding.effect) == ("error", "widens")
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+"""
+
+
+def test_a_limit_in_cilium_is_read_back_where_a_service_names_its_target_port() -> None:
+    text = LINKERD + SERVICE + server("users", "{podSelector: {matchLabels: {app: users}}, port: http}") + LIMIT
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    assert "CiliumEnvoyConfig" in {one.object["kind"] for one in result.manifests}
+    assert not {one.code for one in result.findings} & {"MP660", "MP663", "MP900"}
+
+
+def test_pods_that_no_service_port_reaches_lose_their_limit_with_a_word() -> None:
+    world = LINKERD.replace("{app: web}", "{app: users, role: batch}").replace(
+        "image: web}", "image: web, ports: [{name: http, containerPort: 8081}]}"
+    )
+    text = world + SERVICE.replace("{app: users}", "{app: users, version: v2}")
+    text += server("users", "{podSelector: {matchLabels: {app: users}}, port: http}") + LIMIT
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    assert {(item.workload, item.port) for item in said(result, "MP663").affects} == {("users", 8080), ("web", 8081)}
+    assert "MP900" not in {one.code for one in result.findings}

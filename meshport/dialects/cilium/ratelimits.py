@@ -13,6 +13,7 @@ from meshport.dialects.cilium import envoy
 from meshport.dialects.cilium.resilience import API, KIND, routed_services
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.local_ratelimit import FILTER, MANAGER
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.ratelimit import RateLimit
@@ -20,7 +21,7 @@ from meshport.ir.ratelimit import RateLimit
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
-    from meshport.ir.world import Service, ServicePort
+    from meshport.ir.world import Service, ServicePort, Workload
     from meshport.mapping.bound import Bound
 
 LISTENER = envoy.TYPE + "config.listener.v3.Listener"
@@ -73,7 +74,7 @@ def _listener(root: Cursor, place: Cursor, listener: Cursor, namespace: str, ir:
                 chosen = {fact.value: fact.src for one_port in place.each("ports") if (fact := one_port.fact(int)) is not None}
                 pods = Fact(service.pods, sources(name), "rate-limit.target")
                 for port in service.ports:
-                    if port.protocol == "TCP" and (not chosen or port.number in chosen) and isinstance(port.target, int):
+                    if port.protocol == "TCP" and (not chosen or port.number in chosen):
                         at: Fact[int | str] = Fact(port.target, chosen.get(port.number, NOWHERE) | port.target_src, "rate-limit.target")
                         ir.rate_limits.append(
                             RateLimit(root.ref(), KIND, root.number, pods, at, read.bucket, "node", extras=read.extras, src=src)
@@ -92,27 +93,46 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
             continue
         places: dict[tuple[Ref, int], tuple[Service, ServicePort, Src]] = {}
+        reached: dict[tuple[Ref, int], list[tuple[Workload, int]]] = {}
         for workload, number, src, found in ratelimits.limits(ir):
             for service in ir.world.services_of(workload) if found is limit else ():
                 for port in service.ports:
                     if port.protocol == "TCP" and ir.world.target_number(workload, port) == number:
                         _, _, before = places.get((service.ref, port.number), (service, port, NOWHERE))
                         places[service.ref, port.number] = (service, port, before | src)
-        written = [_at_service(limit, *places[key], ir, out, routed) for key in sorted(places)]
-        if not any(written):
+                        reached.setdefault((service.ref, port.number), []).append((workload, number))
+        limited = [(workload, number) for workload, number, _, found in ratelimits.limits(ir) if found is limit]
+        written = [key for key in sorted(places) if _at_service(limit, *places[key], limited, ir, out, routed)]
+        if not written:
             out.finding(
                 "MP663", limit.src | limit.subject.src | limit.total.src | sources(limit.port), document=limit.document, disposition="dropped",
                 affects=ratelimits.affected(limit, ir), explains=ratelimits.explained(limit, ir, "*"), feature="rate-limit.target",
                 subject=limit.subject_name,
             )  # fmt: skip
             continue
+        covered = {(id(workload), number) for key in written for workload, number in reached[key]}
+        if missed := [(workload, number) for workload, number in limited if (id(workload), number) not in covered]:
+            out.finding(
+                "MP663", limit.subject, document=limit.document, disposition=None, feature="rate-limit.target", subject=limit.subject_name,
+                affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload, number in missed),
+                explains=frozenset((ratelimits.subject(workload, number), "*") for workload, number in missed),
+            )  # fmt: skip
         out.lost(
             Fact(ratelimits.spoken(limit.total.rate.value), limit.total.src, "rate-limit.total"), document=limit.document,
             affects=ratelimits.affected(limit, ir), explains=ratelimits.explained(limit, ir, "counted"),
         )  # fmt: skip
 
 
-def _at_service(limit: RateLimit, service: Service, port: ServicePort, src: Src, ir: IR, out: Output, routed: set[Ref]) -> bool:
+def _at_service(
+    limit: RateLimit,
+    service: Service,
+    port: ServicePort,
+    src: Src,
+    limited: list[tuple[Workload, int]],
+    ir: IR,
+    out: Output,
+    routed: set[Ref],
+) -> bool:
     """Whether the limit could be written for a Service port."""
     if service.headless or service.external_name or service.ref in routed:
         return False
@@ -133,13 +153,15 @@ def _at_service(limit: RateLimit, service: Service, port: ServicePort, src: Src,
     obj.set((*filters, 0, "typed_config", "token_bucket"), config["token_bucket"], limit.total.src)
     obj.add_origin(limit.document)
     behind = [item for item in ir.world.of_namespace(service.ref.namespace) if service in ir.world.services_of(item)]
-    others = [item for item in behind if not limit.subject.value.contains(item.ref.namespace, item.labels)]
+    ours = {(id(item), number) for item, number in limited}
+    also = [
+        (item, number) for item in behind if (number := ir.world.target_number(item, port)) is not None and (id(item), number) not in ours
+    ]
+    others = [item for item, _ in also]
     if others:
-        from meshport.findings import Affected
-
         out.finding(
             "MP660", limit.subject, document=limit.document, affects=tuple(Affected(item.ref.namespace, item.ref.name) for item in others),
-            explains=frozenset((ratelimits.subject(item, number), "*") for item in others for number in ratelimits.ports_of(limit, item, ir.world)),
+            explains=frozenset((ratelimits.subject(item, number), "*") for item, number in also),
             feature="rate-limit.target", subject=limit.subject_name, server=f"Service {service.ref}",
             workloads=", ".join(str(item.ref) for item in others),
         )  # fmt: skip
