@@ -143,5 +143,5 @@ def test_what_is_missing_in_a_row_is_a_fault(check: ModuleType, change: Any, fau
 def test_a_code_without_a_page_is_a_fault(check: ModuleType) -> None:
     path = ROOT / "mappings" / "support" / "l4-policy.yaml"
     rows = copy.deepcopy(check.read(path))
-    rows["features"]["l4.dns"]["istio"]["code"] = "MP299"
-    assert any("MP299 has no page" in found for found in check.code_faults({path: rows}))
+    rows["features"]["l4.dns"]["istio"]["code"] = "MP998"
+    assert any("MP998 has no page" in found for found in check.code_faults({path: rows}))
