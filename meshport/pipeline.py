@@ -277,8 +277,14 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
 
 def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> list[Change]:
     """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
+    from meshport.compare.verify import verify as compare
+
     both = _both(old, new, table, old_mesh, new_mesh, rest)
-    return changes(*sides(both.before, both.after, both.one, both.other))
+    found = changes(*sides(both.before, both.after, both.one, both.other))
+    alike = compare(both.before, both.after, both.one, new_options=both.other).alike if found else set()
+    for change in found:
+        change.kind = "form" if change.subject in alike else "behaviour"
+    return found
 
 
 def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
@@ -325,11 +331,11 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     except UsageError as error:
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
-    mesh = Bound(old, table, dialect(one.source).reads).mesh
+    before, first = lift(old, table, one)
+    mesh = first.mesh
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
-    before, first = lift(old, table, one)
     after, second = lift(over, table, other)
     for ir, bundle, options in ((before, old, one), (after, over, other)):
         ir.beside += also_in_force(bundle, table, options)

@@ -27,7 +27,10 @@ def run(
     verbose: opt.Verbose = False,
     no_color: opt.NoColor = False,
 ) -> None:
-    """Say what two bundles do differently, of one mesh or of two. Exit 1 if there is a difference."""
+    """Say what two bundles do differently, of one mesh or of two, and which differences are of form alone. Exit 1 if there is a difference.
+
+    A difference is one of behaviour unless both sides were compared exactly and no request tells them apart.
+    """
     import sys
 
     from meshport.cli import common
@@ -43,15 +46,18 @@ def run(
     if form == "json":
         from meshport.report.build import difference_of
 
-        common.emit(common.as_json([difference_of(change).model_dump(mode="json", exclude={"findings"}) for change in changes]))
+        rows = [{**difference_of(change).model_dump(mode="json", exclude={"findings"}), "kind": change.kind} for change in changes]
+        common.emit(common.as_json(rows))
         raise typer.Exit(1 if changes else 0)
     paint = text.Paint(text.wants_colour(sys.stdout, no_color))
     colours = {"added": "32", "removed": "31", "changed": "33"}
     if not quiet:
         for change in changes:
-            line = f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)}"
+            line = f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)} ({change.kind})"
             common.emit(paint(line, colours[change.change]) + "\n")
-    common.say([text.plural(len(changes), "difference") if changes else "no difference in what they do"])
+    formal = sum(change.kind == "form" for change in changes)
+    said = text.plural(len(changes), "difference") + (f", {formal} of form alone" if formal else "")
+    common.say([said if changes else "no difference in what they do"])
     raise typer.Exit(1 if changes else 0)
 
 

@@ -16,7 +16,10 @@ from meshport.ir.model import IR
 
 @dataclass(slots=True)
 class Change:
-    """One difference. `path` is inside the subject's canonical data; `findings` are indices into the report's findings."""
+    """One difference. `path` is inside the subject's canonical data; `findings` are indices into the report's findings.
+
+    `kind` is form where the exact comparison of both sides finds no request that tells them apart, else behaviour.
+    """
 
     change: str  # added, removed, changed
     subject: str
@@ -25,6 +28,7 @@ class Change:
     after: Any
     aspect: str = ""  # the first step of the path: what findings answer for
     findings: list[int] = field(default_factory=list)
+    kind: str = "behaviour"
 
 
 def canonical(

@@ -43,11 +43,16 @@ class Treated:
 
 @dataclass(slots=True)
 class Compared:
-    """What came of one subject."""
+    """What came of one subject. It is `alike` where the sides read differently and every request is treated the same."""
 
+    subject: str = ""
     classes: int = 0
     differences: list[Treated] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
+
+    @property
+    def alike(self) -> bool:
+        return not self.differences and not self.undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, A
     for subject in sorted({*first, *second}):
         one, other = first.get(subject), second.get(subject)
         if one == other:
-            yield Compared(classes=1)
+            yield Compared(subject, classes=1)
         elif subject.startswith(("routes of Service ", "routes of host ")):
             yield of_routes(old, new, subject)
         else:
@@ -79,7 +84,7 @@ def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, A
 
 def of_routes(old: IR, new: IR, subject: str) -> Compared:
     """The rules for one port of a Service, compared."""
-    found = Compared()
+    found = Compared(subject)
     try:
         one, other = ways(old, subject), ways(new, subject)
         found.classes = len(one) + len(other)
@@ -232,7 +237,9 @@ def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], ol
     before, after = (
         _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
     )
-    return Compared(1, [Treated(subject, _place(subject, _world(old, new)), before, after, (_leaves(old, subject), _leaves(new, subject)))])
+    return Compared(
+        subject, 1, [Treated(subject, _place(subject, _world(old, new)), before, after, (_leaves(old, subject), _leaves(new, subject)))]
+    )
 
 
 def _leaves(ir: IR, subject: str) -> Src:

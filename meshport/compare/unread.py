@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from meshport.ir.base import Fact, Src
@@ -115,4 +116,10 @@ def _sources(thing: Any) -> Iterator[Src]:
         elif isinstance(item, list | tuple):
             stack.extend(item)
         elif is_dataclass(item) and not isinstance(item, type):
-            stack.extend(getattr(item, part.name) for part in fields(item) if not part.name.startswith("_"))
+            stack.extend(getattr(item, name) for name in _parts(type(item)))
+
+
+@cache
+def _parts(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields that are no memory of its own."""
+    return tuple(part.name for part in fields(kind) if not part.name.startswith("_"))

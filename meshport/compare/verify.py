@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import combinations, islice, pairwise, product
+from itertools import chain, combinations, islice, pairwise, product
 from typing import Any
 
 from meshport.compare import routed
@@ -22,7 +22,8 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed, probes, ruled
-from meshport.effective.pieces import Piece, Unsayable, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
 from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
@@ -32,8 +33,6 @@ from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity
 from meshport.values.language import Language, LanguageTooLarge
 
-MOST_PAIRS = 20_000
-"""Sets against sets of one port; beyond it the port is undecided."""
 UNNAMED = 61000
 """The port number that stands for those that nothing names, where it is one of them."""
 MOST_SELECTORS = 6
@@ -63,12 +62,14 @@ class Difference:
 class Verification:
     """What came of a comparison. `verdict` speaks of access first: widened or narrowed where requests are newly allowed or newly denied, changed where both
     are, or where access is the same and requests are treated otherwise; inconclusive where something could not be compared (and nothing is known to be
-    newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be."""
+    newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be; `alike` are the subjects that were
+    compared whole and of which no request tells the sides apart."""
 
     verdict: str
     classes: int
     differences: list[Difference]
     undecided: list[str] = field(default_factory=list)
+    alike: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -111,6 +112,7 @@ def verify(
     if routes:
         for item in routed.differences(old, new, canon):
             found.classes += item.classes
+            found.alike |= {item.subject} if item.alike else set()
             found.undecided += item.undecided
             found.differences += [
                 Difference("routed", one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
@@ -126,6 +128,8 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
     classes = 0
     undecided: list[str] = []
     memo: dict[Any, _Compared] = {}
+    alike: set[str] = set()
+    apart: set[str] = set()
     for item, other in _pairs(sides, before, after, canon, undecided):
         if item.meshed is False and other.meshed is False:
             continue
@@ -145,22 +149,26 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                 memo[key] = _compare(item, other, port, https, sides)
             known = memo[key]
             classes += known.count
+            subject = subjects.access(item.workload.ref, named)
+            (apart if known.undecided or False in (item.meshed, other.meshed) else alike).add(subject)
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
             for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
                 found = [_replayed(change, piece, item, other, port, https, sides) for piece in pieces]
                 made = next((one for one in found if isinstance(one, Difference)), None)
                 if made is not None:
-                    differences.append(replace(made, subject=subjects.access(item.workload.ref, named)))
+                    differences.append(replace(made, subject=subject))
+                    apart.add(subject)
                 elif None in found:
+                    apart.add(subject)
                     undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
                     if canon is not None and change == "allowed":  # a conversion says what it cannot rule out
                         unsure = pieces[found.index(None)]
                         asked = next(_asked(unsure, item, port, https, sides), None)
                         if asked is not None:
-                            said = Difference(change, asked, "denied", "allowed", subject=subjects.access(item.workload.ref, named))
+                            said = Difference(change, asked, "denied", "allowed", subject=subject)
                             differences.append(said)
-    return Verification("", classes, differences, undecided)
+    return Verification("", classes, differences, undecided, alike - apart)
 
 
 def _membership(item: Effective, other: Effective) -> Difference:
@@ -192,7 +200,7 @@ def _others(ports: set[int], *sides: Effective) -> list[int]:
     bounds = sorted(edge for edge in edges if edge <= 65536)
     for low, after in pairwise(bounds):
         start = UNNAMED if low <= UNNAMED < after else low
-        number = next((one for one in (*range(start, after), *range(low, start)) if one not in ports), None)
+        number = next((one for one in chain(range(start, after), range(low, start)) if one not in ports), None)
         if number is not None:
             found.append(number)
     return found
@@ -336,14 +344,12 @@ def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bo
         one = [*rules, *probes(item.probe_paths(port))]
         two = sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks))
         count = len(one) + len(two)
-        if len(one) * len(two) > MOST_PAIRS:
-            return _Compared(count=count, undecided=(f"{len(one)} sets of requests against {len(two)} are more than are compared",))
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return _Compared(count=count)
         way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
-        widened = [piece for piece in subtract(two, [*one, *_probes(item, port)]) if _real(piece, sides.old.world, way)]
+        widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if _real(piece, sides.old.world, way)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in subtract(rules, two) if _real(piece, sides.old.world, way)]
+        narrowed = [piece for piece in remainder(rules, two, MOST_PAIRS) if _real(piece, sides.old.world, way)]
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return _Compared(count=1, undecided=(str(error),))
     return _Compared(widened, narrowed, count, asked)
@@ -355,7 +361,7 @@ def _asked_alike(item: Effective, other: Effective, port: int, https: tuple[bool
         [piece for policy in side.customs for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
         for side, http in zip((item, other), https, strict=True)
     )
-    return not subtract(one, two) and not subtract(two, one)
+    return not remainder(one, two, MOST_PAIRS) and not remainder(two, one, MOST_PAIRS)
 
 
 def _domestic(piece: Piece, way: ByLabel) -> Piece:

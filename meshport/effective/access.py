@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.model import IR, ByLabel
+from meshport.ir.selecting import Selecting
 from meshport.ir.transport import TransportRule
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE
@@ -124,13 +125,15 @@ class Access:
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
+        self._selecting = Selecting(ir.policies, lambda item: item.subject.value)
+        self._moding = Selecting(ir.transport, lambda item: item.subject.value)
         self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
         self._beside = [Access(other, default_admission, default_mode) for other in ir.beside]
         self.workloads = [self.of(workload) for workload in self.world.workloads]
 
     def of(self, workload: Workload) -> Effective:
         namespace, labels = workload.ref.namespace, workload.labels
-        found = [self.numbered(item, workload) for item in _in(self._policies, namespace) if item.subject.value.selector.accepts(labels)]
+        found = [self.numbered(item, workload) for item in self._selecting.of(namespace, labels)]
         chosen = {
             action: tuple(
                 sorted((policy for policy in found if policy.action.value == action), key=lambda item: (item.ref.value, str(item.port)))
@@ -176,7 +179,7 @@ class Access:
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
         if any(gateway.selects(workload.labels) for gateway in self.ir.gateways):
             return {None: Fact("permissive")}  # its listeners say what they take from outside; the mesh's mode is none of theirs
-        rules = [rule for rule in _in(self._transport, workload.ref.namespace) if rule.subject.value.selector.accepts(workload.labels)]
+        rules = self._moding.of(workload.ref.namespace, workload.labels)
         mode = self.default_mode
         ports: dict[int, Fact[str]] = {}
         for level in _LEVELS:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
+from meshport.effective.remainder import bare, remainder
 from meshport.effective.seen import by_label
 from meshport.effective.sets import CLUSTER, WORLD, Identities, Methods
 from meshport.ir.authorization import Rule
-from meshport.ir.base import NOWHERE
 from meshport.values.language import Language, LanguageTooLarge
 
 
@@ -27,16 +27,12 @@ def together(pieces: list[Piece]) -> list[Piece]:
     inside, outside = Identities(frozenset((CLUSTER,))), Identities(frozenset((WORLD,)))
     found = list(pieces)
     for piece in [one for one in pieces if one.who == inside]:
-        wanted = _bare(replace(piece, who=outside))
-        other = next((one for one in found if one.who == outside and _bare(one) == wanted), None)
+        wanted = bare(replace(piece, who=outside))
+        other = next((one for one in found if one.who == outside and bare(one) == wanted), None)
         if other is not None:
             found = [one for one in found if one is not piece and one is not other]
             found.append(replace(piece, who=Identities(), src=piece.src | other.src))
     return found
-
-
-def _bare(piece: Piece) -> Piece:
-    return replace(piece, src=NOWHERE, patterns=None, base=None)
 
 
 def meet(one: Iterable[Piece], other: Iterable[Piece]) -> list[Piece]:
@@ -77,7 +73,7 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
     ]
     if mode == "disable":
         found, denies = nameless(found), nameless(denies)
-    return subtract(map(seen, found), map(seen, denies))
+    return remainder(map(seen, found), map(seen, denies)) if denies else [*map(seen, found)]
 
 
 def _seen(item: Effective, networks: tuple[str, ...]) -> Callable[[Piece], Piece]:

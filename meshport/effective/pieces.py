@@ -161,10 +161,15 @@ class Piece:
 def subtract(pieces: Iterable[Piece], denies: Iterable[Piece]) -> list[Piece]:
     """The pieces without what is denied. Raises Unsayable where it cannot be computed."""
     left = list(pieces)
-    for deny in denies:
+    for turn, deny in enumerate(denies):
         after: list[Piece] = []
+        whole = turn > 0
         for piece in left:
-            after.extend(piece.minus(deny))
+            found = piece.minus(deny)
+            whole = whole and len(found) == 1 and found[0] is piece
+            after.extend(found)
+        if whole:  # nothing was taken out: no piece can have come to lie in another
+            continue
         left = _widest(after)
         if len(left) > LIMIT:
             raise Unsayable("the denies cut the allows into too many parts")

@@ -124,6 +124,7 @@ class World:
         None  # Linkerd's opaque ports where nobody says others; None for those of a plain installation
     )
     _by_namespace: dict[str, list[Workload]] | None = None
+    _by_label: dict[tuple[str, str, str], list[Workload]] | None = None
     _services_of: dict[int, list[Service]] | None = None
 
     def of_namespace(self, namespace: str) -> list[Workload]:
@@ -135,21 +136,28 @@ class World:
 
     def selected(self, pods: PodSet) -> list[Workload]:
         """The known workloads whose pods belong to the set."""
-        among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
+        if pods.namespace and pods.selector.labels:
+            among = self._labelled(pods.namespace, *pods.selector.labels[0])
+        else:
+            among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
         return [workload for workload in among if pods.selector.accepts(workload.labels)]
+
+    def _labelled(self, namespace: str, key: str, value: str) -> list[Workload]:
+        if self._by_label is None:
+            self._by_label = {}
+            for workload in self.workloads:
+                for pair in workload.labels.items():
+                    self._by_label.setdefault((workload.ref.namespace, *pair), []).append(workload)
+        return self._by_label.get((namespace, key, value), [])
 
     def services_of(self, workload: Workload) -> list[Service]:
         """The Services whose selector takes this workload's pods, by name."""
         if self._services_of is None:
             self._services_of = {}
-            by_namespace: dict[str, list[Service]] = {}
             for service in sorted(self.services.values(), key=lambda item: item.ref):
-                if service.selector:
-                    by_namespace.setdefault(service.ref.namespace, []).append(service)
-            for one in self.workloads:
-                self._services_of[id(one)] = [
-                    service for service in by_namespace.get(one.ref.namespace, []) if Selector.of(service.selector).accepts(one.labels)
-                ]
+                for one in self.selected(service.pods) if service.pods is not None else ():
+                    if one.ref.namespace == service.ref.namespace:
+                        self._services_of.setdefault(id(one), []).append(service)
         return self._services_of.get(id(workload), [])
 
     def target_number(self, workload: Workload, port: ServicePort) -> int | None:

@@ -35,8 +35,22 @@ def test_diff_of_a_bundle_and_its_conversion(meshport: Run, shop: Path, tmp_path
     ran = meshport("diff", shop, changed)
     assert ran.code == 1
     assert ran.out.startswith(("+ access to shop/users port 8080: ", "~ access to shop/users port 8080: "))
+    assert all(line.endswith(" (behaviour)") for line in ran.out.splitlines())
     rows = json.loads(meshport("diff", shop, changed, "--format", "json").out)
-    assert set(rows[0]) == {"change", "subject", "path", "before", "after"}
+    assert set(rows[0]) == {"change", "subject", "path", "before", "after", "kind"}
+    assert {row["kind"] for row in rows} == {"behaviour"}
+
+
+def test_diff_says_what_is_of_form_alone(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    halves = POLICY + "    when: [{key: source.ip, values: [10.0.0.0/9, 10.128.0.0/9]}]\n"
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(SHOP + "---\n" + halves)
+    new.write_text(SHOP + "---\n" + halves.replace("10.0.0.0/9, 10.128.0.0/9", "10.0.0.0/8"))
+    ran = meshport("diff", old, new)
+    assert ran.code == 1
+    assert ran.out and all(line.endswith(" (form)") for line in ran.out.splitlines())
+    assert "of form alone" in ran.err
+    assert {row["kind"] for row in json.loads(meshport("diff", old, new, "--format", "json").out)} == {"form"}
 
 
 def test_verify_takes_the_new_over_the_old_world(meshport: Run, shop: Path, tmp_path: Path) -> None:
