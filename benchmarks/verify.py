@@ -188,7 +188,7 @@ def _its(executable: str, pods: Path, old: Path, new: Path, bound: float) -> Run
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if "are semantically equivalent" in done.stdout:
         answer = "equivalent"
-    elif "are not semantically equivalent" in done.stdout:
+    elif "are not semantically equivalent" in done.stdout or "which are not a subset of" in done.stdout:
         answer = "not equivalent"
     else:
         raise SystemExit(f"network-config-analyzer gave no answer: {(done.stdout + done.stderr)[-500:]}")

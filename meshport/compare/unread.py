@@ -41,10 +41,11 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, str]:
     With `own` only what one mesh alone has, in objects of which nothing is compared: extensions, tokens. The rest has its own form in each mesh.
     """
     held = read_by(ir)
+    refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken  # no cluster takes them: they decide nothing
     found: dict[Key, str] = {}
     bundle = bound.bundle
     for number, document in enumerate(bundle.documents):
-        if not bound.mesh[number] or number in bound.broken:
+        if not bound.mesh[number] or number in refused:
             continue
         if document.kind in ("HTTPRoute", "GRPCRoute") and _on_servers(document.value):
             continue  # what it grants is a policy; what it only refuses is refused without it

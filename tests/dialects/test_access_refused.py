@@ -96,8 +96,12 @@ def test_a_spiffe_identity_does_not_let_the_pod_of_that_name_in() -> None:
         {"rules": [{"from": [{"source": {"serviceAccounts": ["*"]}}]}]},
         {"rules": [{"from": [{"source": {"serviceAccounts": ["api"], "namespaces": ["shop"]}}]}]},
         {"rules": [{"from": [{"source": {"ipBlocks": ["10.0.0.0/40"]}}]}]},
+        {"rules": [{"from": [{"source": {"namespaces": [], "principals": None}}]}]},
+        {"rules": [{"to": [{"operation": {"ports": []}}]}]},
+        {"rules": [{"when": [{"key": "source.namespace", "values": []}]}]},
+        {"action": "DENY"},
     ],
-    ids=["action", "empty-source", "wildcard", "combined", "cidr"],
+    ids=["action", "empty-source", "wildcard", "combined", "cidr", "empty-lists", "empty-operation", "no-values", "no-rules"],
 )
 def test_what_istio_refuses_opens_nothing(spec: dict[str, Any]) -> None:
     closed = _object("security.istio.io/v1", "AuthorizationPolicy", "closed", {})

@@ -118,12 +118,14 @@ def _refused(spec: Any) -> str:
     action = spec.get("action")
     if action is not None and action not in ("ALLOW", "DENY", "AUDIT", "CUSTOM"):
         return f"{action!r} is no action"
+    if action in ("DENY", "CUSTOM") and not spec.get("rules"):
+        return f"{action} without rules is never triggered"
     for rule in _dicts(spec.get("rules")):
         for key, inner in (("from", "source"), ("to", "operation")):
             if rule.get(key) == []:
                 return f"a rule's `{key}` is an empty list"
             for entry in _dicts(rule.get(key)):
-                if not entry.get(inner):
+                if not any(_lists_of(entry.get(inner))):
                     return f"an entry of `{key}` has an empty {inner}"
         for source in (entry["source"] for entry in _dicts(rule.get("from")) if isinstance(entry.get("source"), dict)):
             accounts = [text for key in ("serviceAccounts", "notServiceAccounts") for text in _texts(source.get(key))]
@@ -136,11 +138,18 @@ def _refused(spec: Any) -> str:
                     if not _is_cidr(text):
                         return f"{text!r} is neither an address nor a CIDR"
         for entry in _dicts(rule.get("when")):
+            if entry.get("key") and not entry.get("values") and not entry.get("notValues"):
+                return f"the condition on {entry['key']} has neither values nor notValues"
             if entry.get("key") in ("source.ip", "remote.ip", "destination.ip"):
                 for text in (*_texts(entry.get("values")), *_texts(entry.get("notValues"))):
                     if not _is_cidr(text):
                         return f"{text!r} is neither an address nor a CIDR"
     return ""
+
+
+def _lists_of(value: Any) -> list[Any]:
+    """What the fields of a source or an operation hold. The API server drops a null, and an empty list says nothing."""
+    return list(value.values()) if isinstance(value, dict) else []
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
