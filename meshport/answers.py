@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.diff import Change
@@ -114,6 +114,29 @@ def unread(result: Account, bound: Bound) -> list[Finding]:
                 document=number,
             )
         )
+    return found
+
+
+def beside_broken(result: Account, bound: Bound, findings: Iterable[Finding]) -> list[Finding]:
+    """Leaves that nothing came of in documents parts of which no cluster acts on: what they belong to is not there to be converted."""
+    row = bound.table.codes()["MP962"]
+    broken = {bound.bundle.number(leaf) for leaf in bound.invalid}
+    broken |= {bound.bundle.number(leaf) for finding in findings if finding.disposition == "invalid" for leaf in finding.leaves}
+    groups: dict[int, list[int]] = {}
+    for leaf in result.unaccounted:
+        if (number := bound.bundle.number(leaf)) in broken:
+            groups.setdefault(number, []).append(leaf)
+            result.dispositions[leaf] = "invalid"
+    found = []
+    for number, listed in groups.items():
+        document = bound.bundle.documents[number]
+        places = ", ".join(bound.bundle.path(leaf) for leaf in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+        text = fill(row.message, {"object": f"{document.kind} {Ref(document.namespace or '', document.name)}", "path": places})
+        found.append(
+            Finding(
+                "MP962", row.severity, text, row.remedy, row.effect, "invalid", "input", bound.feature(listed[0]), leaves=tuple(listed), document=number
+            )
+        )  # fmt: skip
     return found
 
 

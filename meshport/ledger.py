@@ -228,8 +228,8 @@ def _judge(
     binding = bound.bindings[leaf]
     if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
         return "irrelevant", reason
-    if bound.bundle.value(leaf) is None:
-        return "irrelevant", "null is as if the key were not there"
+    if (value := bound.bundle.value(leaf)) is None or value in ([], {}):
+        return "irrelevant", f"{'null' if value is None else 'empty'} is as if the key were not there"
     if not mesh and (leaf not in bound.meta_leaves or leaf in out.passing):
         return "passed_through", ""
     return "unaccounted", ""

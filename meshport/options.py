@@ -87,7 +87,8 @@ def _implementation(value: Mapping[str, Any]) -> str | None:
     if value.get("kind") == "Gateway":
         name = str(spec.get("gatewayClassName", ""))
         return "istio" if name.startswith("istio") else "cilium" if name == "cilium" else None
-    for parent in spec.get("parentRefs") or ():
+    parents = spec.get("parentRefs")
+    for parent in parents if isinstance(parents, list) else ():
         if isinstance(parent, Mapping) and parent.get("group") == "policy.linkerd.io":
             return "linkerd"
     return None

@@ -133,6 +133,7 @@ def convert(
     result = account(bound, out, findings, have.world.read)
     result.settle(findings)
     findings += answers.unread(result, bound)
+    findings += answers.beside_broken(result, bound, findings)
     findings += answers.unaccounted(result.unaccounted, bound)
     findings = answers.settled(ordered(findings), bound)
     found, findings = answers.of_chosen(found, findings, chosen)

@@ -155,8 +155,10 @@ class Language:
         """Whether every text of this language (inside `within`) is in the other."""
         if self._node == other._node:
             return True
-        if self._begun() and other._begun() and all(any_of(_inside(mine, its) for its in other._forms or ()) for mine in self._forms or ()):
-            return True
+        if self._begun() and other._begun():  # no few prefixes hold another one that none of them holds
+            inside = all(any_of(_inside(mine, its) for its in other._forms or ()) for mine in self._forms or ())
+            if inside or within is None:
+                return inside
         return (self - other).witness(within) is None
 
     def overlaps(self, other: Language, within: Language | None = None) -> bool:

@@ -209,3 +209,48 @@ spec: {address: vm.example.com, labels: {app: vm}, serviceAccount: vm}
     result = convert(machine, "istio", "linkerd")
     told = {line.path: (line.disposition, line.codes) for line in result.ledger}
     assert told["metadata.namespace"] == told["spec.address"] == ("manual", ["MP715"])
+
+
+def test_a_route_of_linkerd_on_nothing_decides_nothing() -> None:
+    route = """
+apiVersion: policy.linkerd.io/v1beta2
+kind: HTTPRoute
+metadata: {name: lost, namespace: shop}
+spec: {rules: [{backendRefs: [{name: cart, port: 8080}]}]}
+"""
+    for target in ("istio", "cilium", "linkerd"):
+        result = convert(route, "linkerd", target)
+        assert result.ledger.counts["unaccounted"] == 0
+        assert "MP901" not in [item.code for item in result.findings]
+
+
+def test_what_belongs_to_something_that_is_not_valid_is_named_beside_it() -> None:
+    """Without a name no destination can be a subset, so nothing comes of its labels."""
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec: {host: cart, subsets: [{labels: {version: v1}}]}
+"""
+    result = convert(rule, "istio", "linkerd")
+    assert result.ledger.counts["unaccounted"] == 0
+    line = next(item for item in result.ledger if item.path.endswith("labels.version"))
+    assert line.disposition in ("invalid", "irrelevant", "dropped")
+    assert line.codes or line.reason
+
+
+def test_an_empty_member_is_as_if_it_were_not_there() -> None:
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart}]
+  rules: [{filters: [], backendRefs: [{name: cart, port: 80, filters: []}]}]
+"""
+    service = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: cart, namespace: shop}\nspec: {selector: {app: cart}, ports: [{port: 80}]}\n---\n"
+    )
+    for target in ("istio", "linkerd", "cilium"):
+        result = convert(service + route, "gateway-api", target)
+        assert result.ledger.counts["unaccounted"] == 0

@@ -171,8 +171,9 @@ def _entrances(out: Output, namespace: str) -> list[Ref]:
 
 
 def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
-    labels = (spec.get("selector") or {}).get("matchLabels") or {}
-    pods = PodSet(namespace, Selector.of({str(key): str(value) for key, value in labels.items()}))
+    selector = spec.get("selector")
+    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
+    pods = PodSet(namespace, Selector.of({str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}))
     return [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
 
 

@@ -40,6 +40,7 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
     """The requests of all items, each with every grant that takes it. Raises TooMany."""
     sets: list[RouteSet] = []
     cuts = 0
+    seen = _Compared()
     for grant, piece in items:
         request = _plain(piece)
         rest = [request]
@@ -60,24 +61,49 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
             after.extend(RouteSet(left, known.grants) for left in _without(known.request, request, both))
             rest = [left for one in rest for left in _without(one, known.request, both)]
         after.extend(RouteSet(one, frozenset((grant,))) for one in rest)
-        sets = _distinct(after)
+        sets = _distinct(after, seen)
         if len(sets) > MOST_SETS:
             raise TooMany
     return sets
 
 
-def _distinct(sets: list[RouteSet]) -> list[RouteSet]:
+class _Compared:
+    """What two requests have to do with each other, each pair asked once: most sets stay what they are while others are cut."""
+
+    def __init__(self) -> None:
+        self._met: dict[tuple[int, int], bool] = {}
+        self._covered: dict[tuple[int, int], bool] = {}
+        self._kept: list[Piece] = []  # so that no other piece gets the same id
+
+    def meet(self, one: Piece, other: Piece) -> bool:
+        """Whether there is a request that both take."""
+        key = (id(one), id(other)) if id(one) < id(other) else (id(other), id(one))
+        if key not in self._met:
+            self._kept += [one, other]
+            self._met[key] = _meet(one, other) is not None
+        return self._met[key]
+
+    def covers(self, one: Piece, other: Piece) -> bool:
+        """Whether `one` takes every request of the other."""
+        key = (id(one), id(other))
+        if key not in self._covered:
+            self._kept += [one, other]
+            self._covered[key] = one.covers_request(other)
+        return self._covered[key]
+
+
+def _distinct(sets: list[RouteSet], seen: _Compared) -> list[RouteSet]:
     """Each set once. One that a broader set of the same grants covers stays where a third set, of other grants, would take requests of it."""
 
     def needed(item: RouteSet) -> bool:
-        return any(other.grants != item.grants and _meet(other.request, item.request) is not None for other in sets)
+        return any(other.grants != item.grants and seen.meet(other.request, item.request) for other in sets)
 
     out: list[RouteSet] = []
     for item in sets:
-        if not any(kept.grants == item.grants and kept.request.covers_request(item.request) for kept in out) or (
-            needed(item) and all(kept.grants != item.grants or not item.request.covers_request(kept.request) for kept in out)
+        if not any(kept.grants == item.grants and seen.covers(kept.request, item.request) for kept in out) or (
+            needed(item) and all(kept.grants != item.grants or not seen.covers(item.request, kept.request) for kept in out)
         ):
-            out = [kept for kept in out if kept.grants != item.grants or not item.request.covers_request(kept.request) or needed(kept)] + [
+            out = [kept for kept in out if kept.grants != item.grants or not seen.covers(item.request, kept.request) or needed(kept)] + [
                 item
             ]
     return out
