@@ -94,7 +94,7 @@ def _written(manifest: Manifest) -> model.Written:
     return model.Written(
         apiVersion=value["apiVersion"],
         kind=value["kind"],
-        namespace=place if isinstance(place := metadata.get("namespace"), str) else None,
+        namespace=home if isinstance(home := metadata.get("namespace"), str) else None,
         name=metadata["name"],
         file=manifest.file,
         origins=cast("list[model.Origin]", manifest.origins),
