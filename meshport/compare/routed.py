@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.compare import ingress, routing
 from meshport.compare.diff import beside_access
-from meshport.compare.witness import http_members
+from meshport.compare.witness import ROOTED, http_members
 from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
 from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.base import NOWHERE, Ref, Src
@@ -105,6 +105,8 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
 def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
     """Requests of both that no earlier rule takes; None where there are none."""
     both = one.meet(other)
+    if both.path is not None:
+        both = replace(both, path=both.path & ROOTED)  # `*` of OPTIONS apart, every path has its slash
     if both.empty:
         return None
     left = subtract([both], [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty])

@@ -7,6 +7,7 @@ Destinations are the pods reached, paths are sets of texts, and what a mesh does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -26,6 +27,7 @@ from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceR
 from meshport.ir.world import World
 
 EVERYTHING = "every request"
+_POSITION = re.compile(r"\[\d+\]")
 _IMPLICIT = ("retriable-status-codes",)
 
 
@@ -238,7 +240,9 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
         out["retries"] = _retry(rule.retry, mesh)
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
-    shown.update({name: str(fact.value) for name, fact in rule.extras if name != "name"})
+    shown.update(
+        {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in rule.extras if name != "name"}
+    )
     filters = _filters(rule.filters, world)
     for backend in rule.backends:
         if backend.filters:
@@ -254,11 +258,19 @@ def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
             copies[_copied_to(item, world)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
         elif item.parts and item.kind != "rewrite":
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
-            out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = {
-                name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%")
-                for name, fact in sorted(item.parts, key=lambda part: part[0])
-            }
+            out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = _parts(item)
     return out
+
+
+def _parts(item: Filter) -> dict[str, Any]:
+    """The members of a filter. Durations of faults and of CORS have one unit, and their lists no order."""
+    parts = sorted(item.parts, key=lambda part: part[0])
+    if item.kind not in ("fault", "cors"):
+        return {name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%") for name, fact in parts}
+    found: dict[str, set[str]] = {}
+    for name, fact in parts:
+        found.setdefault(_POSITION.sub("", name), set()).add(_spelled(fact.value))
+    return {name: ", ".join(sorted(values)) for name, values in found.items()}
 
 
 def _copied_to(mirror: Filter, world: World) -> str:
@@ -322,7 +334,7 @@ def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
     out: dict[str, Any] = {"attempts": retry.attempts.value, "on": ", ".join(_conditions(words))}
     if retry.per_try_timeout is not None and retry.per_try_timeout.value:
         out["per try"] = one_unit(retry.per_try_timeout.value)
-    out.update({name: str(fact.value) for name, fact in retry.extras})
+    out.update({name: _spelled(fact.value) for name, fact in retry.extras})
     return out
 
 

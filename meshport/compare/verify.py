@@ -16,7 +16,7 @@ from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
 from meshport.compare.request import parse
-from meshport.compare.unread import Key, differences
+from meshport.compare.unread import Entry, Key, differences
 from meshport.compare.witness import ROOTED, requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
@@ -29,7 +29,7 @@ from meshport.effective.sets import Identities, Methods
 from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
-from meshport.ir.world import Workload, World
+from meshport.ir.world import ContainerPort, Workload, World
 from meshport.values.identities import Identity
 from meshport.values.language import Language, LanguageTooLarge
 
@@ -98,7 +98,7 @@ def verify(
     *,
     new_options: Options | None = None,
     routes: bool = True,
-    unread: tuple[Mapping[Key, str], Mapping[Key, str]] | None = None,
+    unread: tuple[Mapping[Key, Entry], Mapping[Key, Entry]] | None = None,
 ) -> Verification:
     """Compare access at every known workload and port, for paths as they are after normalising, and the way of each request to a Service.
 
@@ -221,11 +221,22 @@ def _pairs(
             {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for side, policy in unseen if side is before}
         )
         return
+    ports = _customary(before.world)
     for namespace, selectors in sorted(_classes(before, after).items()):
         for labels in _combined(sorted(one for one in selectors if one), namespace, undecided):
             name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
-            pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), [], [], -1, ())
+            pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), list(ports), [], -1, ())
             yield before.of(pod), after.of(replace(pod))
+
+
+def _customary(world: World) -> list[ContainerPort]:
+    """Ports whose name has one number in all workloads that have it: pods that nobody shows are supposed to name theirs likewise."""
+    named: dict[str, set[tuple[int, str]]] = {}
+    for workload in world.workloads:
+        for port in workload.ports:
+            if port.name:
+                named.setdefault(port.name, set()).add((port.number, port.protocol))
+    return [ContainerPort(number, name, protocol) for name, known in sorted(named.items()) if len(known) == 1 for number, protocol in known]
 
 
 def _classes(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, str], ...]]]:

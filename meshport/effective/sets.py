@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Selector
-from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
 from meshport.values.language import TEXT
 
 if TYPE_CHECKING:
@@ -129,14 +129,42 @@ def _meet(one: Any, other: Any) -> Any | None:
         return None  # it did not fit above
     if globs and _apart(one, other):
         return None
+    if (only := _shared(one, other)) is not None:
+        return only
     raise ValueError("the overlap of two identity patterns cannot be told")
 
 
+@lru_cache(maxsize=1)
+def _accounts() -> Language:
+    """The names that certificates of service accounts have."""
+    from meshport.values.language import Language
+
+    return Language.regex("[^/]+/ns/[^/]+/sa/[^/]+")
+
+
 @lru_cache(maxsize=8192)
+def _both(one: Any, other: Any) -> Language | None:
+    """The certificates of service accounts that two patterns share; None where one is no pattern over names."""
+    mine, its = certificates(one), certificates(other)
+    return mine & its & _accounts() if mine is not None and its is not None else None
+
+
 def _apart(one: Any, other: Any) -> bool:
     """Whether no certificate is of both."""
-    mine, its = certificates(one), certificates(other)
-    return mine is not None and its is not None and not mine.overlaps(its)
+    found = _both(one, other)
+    return found is not None and found.is_empty()
+
+
+@lru_cache(maxsize=8192)
+def _shared(one: Any, other: Any) -> Any | None:
+    """The one service account that two patterns share, such as that of `cluster.local/ns/shop/*` and `*/sa/web`; None where they share more."""
+    found = _both(one, other)
+    text = found.witness() if found is not None else None
+    if found is None or text is None:
+        return None
+    from meshport.values.language import Language
+
+    return parse_principal(text) if (found - Language.exact(text)).is_empty() else None
 
 
 def _meet_labels(one: Any, other: Any) -> Any | None:

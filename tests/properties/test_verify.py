@@ -9,12 +9,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from judge import Undecided, cilium, generate, generate_cilium, istio, linkerd
+from judge import Undecided, cilium, generate, generate_cilium, generate_routes, istio, linkerd
 
 import meshport
 from meshport.compare.verify import sentence
 
 from .changing import Changes, Leaf, Source, leaves, outcome, sources, with_value
+from .rewrites import REWRITES, Rewrite
 
 Obj = dict[str, Any]
 DECIDE: dict[str, Any] = {"istio": istio.decide, "linkerd": linkerd.decide, "cilium": cilium.decide}
@@ -138,6 +139,37 @@ def test_a_rewrite_that_means_the_same(mesh: str, rewrite: Callable[[list[Obj], 
             [],
             [],
         )
+
+
+def told(old: list[Obj], new: list[Obj], mesh: str) -> tuple[str, list[str], list[str]]:
+    """What verify says, for people."""
+    found = verified(old, new, mesh)
+    return found.verdict, found.undecided, [f"{sentence(item.request)}: {item.before} | {item.after}" for item in found.differences]
+
+
+@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.__name__)
+def test_a_rewrite_in_other_words(rewrite: Rewrite) -> None:
+    """Of random policies and random routes of every mesh, wherever the rewrite finds something of its kind."""
+    for seed in range(300, 303):
+        for made in (MAKE, generate_routes.MAKE):
+            for mesh, make in made.items():
+                bundle = make(seed)
+                other = rewrite(bundle, Random(seed))
+                if other != bundle:
+                    assert (seed, mesh, told(bundle, other, mesh)) == (seed, mesh, ("equivalent", [], []))
+
+
+@pytest.mark.parametrize(
+    "source", [item for item in sources() if " to " not in item.name and item.mesh != "smi"], ids=lambda item: item.name
+)
+def test_a_bundle_in_other_words(source: Source) -> None:
+    """What cannot be compared with itself cannot be compared with the same in other words either, and for the same reasons."""
+    verdict, undecided, _ = told(source.objects, copy.deepcopy(source.objects), source.mesh)
+    assert verdict in ("equivalent", "inconclusive")
+    for rewrite in Random(source.name).sample(REWRITES, 5):
+        other = rewrite(source.objects, Random(source.name))
+        if other != source.objects:
+            assert (rewrite.__name__, told(source.objects, other, source.mesh)) == (rewrite.__name__, (verdict, undecided, []))
 
 
 # -- one value changed
