@@ -137,7 +137,7 @@ def _http(item: Effective, port: int | None, seen: _Seen) -> bool:
 def _admitted(item: Effective, port: int | None, seen: _Seen, steps: list[Step], http: bool) -> str:
     policies = item.at(port)
     if not policies:
-        return _by_default(item, port, seen, steps)
+        return _by_default(item, port, seen, steps, http)
     unsure: tuple[Policy, Rule] | None = None
     for policy in policies:
         for rule, fits in _fitting(policy, seen, http):
@@ -145,8 +145,7 @@ def _admitted(item: Effective, port: int | None, seen: _Seen, steps: list[Step],
                 steps.append(_step(policy, rule, "allows it"))
                 return ALLOW
             unsure = unsure or (policy, rule)
-    if seen.request.method == "GET" and http and seen.request.bare in item.probe_paths(port):
-        steps.append(Step("is it a declared probe", "yes: the mesh lets it through until a route hangs on the port"))
+    if http and _is_probe(item, port, seen, steps):
         return ALLOW
     if unsure is not None:
         steps.append(_step(*unsure, f"cannot be told: {seen.why}"))
@@ -159,15 +158,34 @@ def _admitted(item: Effective, port: int | None, seen: _Seen, steps: list[Step],
     return DENY
 
 
-def _by_default(item: Effective, port: int | None, seen: _Seen, steps: list[Step]) -> str:
+_DEFAULTS = {
+    "deny": "nobody",
+    "all-unauthenticated": "every caller",
+    "all-authenticated": "callers with a certificate",
+    "cluster-unauthenticated": "callers from the cluster's networks",
+    "cluster-authenticated": "callers with a certificate from the cluster's networks",
+}
+
+
+def _is_probe(item: Effective, port: int | None, seen: _Seen, steps: list[Step]) -> bool:
+    if seen.request.method != "GET" or seen.request.bare not in item.probe_paths(port):
+        return False
+    steps.append(Step("is it a declared probe", "yes: the mesh lets it through until a route hangs on the port"))
+    return True
+
+
+def _by_default(item: Effective, port: int | None, seen: _Seen, steps: list[Step], http: bool) -> str:
     default = item.default(port)
-    what = "what does a port admit that no policy closes"
+    what = "no policy is for the port, which then admits"
     if item.admission.src == NOWHERE and default == "all-unauthenticated":
         steps.append(Step(what, "every caller"))
         return ALLOW
     conditions = admission_conditions(default, seen.options.cluster_networks, item.admission.src)
     fits = False if default == "deny" else seen.all(conditions)
-    steps.append(Step(what, default if fits is not None else f"{default}; it cannot be told: {seen.why}", src=item.admission.src))
+    said = _DEFAULTS.get(default, default)
+    steps.append(Step(what, said if fits is not None else f"{said}; it cannot be told: {seen.why}", src=item.admission.src))
+    if not fits and http and _is_probe(item, port, seen, steps):
+        return ALLOW
     return ALLOW if fits else DENY if fits is False else UNDECIDED
 
 

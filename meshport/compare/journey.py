@@ -3,6 +3,7 @@ may reach says to it. It knows no mesh."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,6 +49,7 @@ class Journey:
     route: Route | None = None
     decisions: list[Decision] = field(default_factory=list)
     rule: Step | None = None
+    unsure: bool = False  # whether some rule of the route could not be told before one was found
 
 
 def follow(ir: IR, request: Request, options: Options) -> Journey:
@@ -80,6 +82,8 @@ def follow(ir: IR, request: Request, options: Options) -> Journey:
             )
         reached = [(pod, port, "") for pod, port in pods]
     _decide(ir, reached, request, options, found)
+    if found.unsure and found.verdict == ALLOW:
+        found.verdict = UNDECIDED  # another rule may take it
     return found
 
 
@@ -141,18 +145,21 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
             )
         )
         if rule.answers:
-            found.verdict, found.rule = ANSWERED, found.steps[-1]
+            found.verdict, found.rule = UNDECIDED if found.unsure else ANSWERED, found.steps[-1]
             return None
         backends = rule.backends
         request = _rewritten(request, rule)
     elif asked and not any(routes.unmatched == "forward" for routes, _ in routing.of_subject(ir, routes_subject(name, port))):
-        found.verdict = UNROUTED
-        found.steps.append(Step("which rule routes it", "none of the Service's routes takes it: answered 404"))
+        found.verdict = UNDECIDED if found.unsure else UNROUTED
+        other = "no other of the Service's routes takes it" if found.unsure else "none of the Service's routes takes it: answered 404"
+        found.steps.append(Step("which rule routes it", other))
         found.rule = found.steps[-1]
         return None
     else:
-        found.steps.append(Step("which rule routes it", f"none: straight to {name}"))
-        found.route = Route(None, "")
+        retries = untouched(ir, request)
+        again = f"; the mesh by itself retries: {', '.join(f'{key} {value}' for key, value in retries.items())}" if retries else ""
+        found.steps.append(Step("which rule routes it", f"none: straight to {name}{again}"))
+        found.route = Route(None, "", retries=retries)
     _guards(ir, service, found)
     host = Fact(f"{service.ref.name}.{service.ref.namespace}.svc")
     reached = []
@@ -175,6 +182,11 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
     return request, reached
 
 
+def untouched(ir: IR, request: Request) -> dict[str, Any]:
+    """The retries that the client's proxy makes where nobody says anything."""
+    return routing.retries(None, ir.mesh) if request.caller.principal is not None else {}
+
+
 def _taken(
     ir: IR, routes: ServiceRoutes, port: int | None, request: Request, found: Journey
 ) -> tuple[ServiceRoutes, RouteRule, dict[str, Any]] | None:
@@ -183,10 +195,11 @@ def _taken(
         if taken:
             return routes, rule, outcome
         if taken is None:
+            found.unsure = True
             found.steps.append(
                 Step(
                     f"{routes.kind} {routes.ref.value}",
-                    "cannot be told: it asks for what no request says",
+                    "cannot be told: it asks for what no request says, or for a text by an expression that is not understood",
                     routes.ref.value,
                     routes.kind,
                     routes.document,
@@ -244,9 +257,29 @@ def _other(name: str, value: Any, request: Request) -> bool | None:
     if name == "sourceNamespace":
         return bool(request.caller.namespace == value)
     if name == "authority" and isinstance(value, Mapping) and request.host is not None:
-        kinds = {"exact": "exact", "prefix": "prefix", "regex": "regex"}
-        return all(_fits(Pattern(kinds[kind], str(text)), request.host) is True for kind, text in value.items() if kind in kinds)
+        return _string(value, request.host)
+    if name == "scheme" and isinstance(value, Mapping):
+        return _string(value, "http")  # the application's; TLS is the proxy's
+    if name == "withoutHeaders" and isinstance(value, Mapping):
+        sure = True
+        for header, match in value.items():
+            given = request.header(str(header).lower())
+            if not given:
+                continue
+            answer = _string(match, ",".join(given)) if isinstance(match, Mapping) else True
+            if answer:
+                return False
+            sure = sure and answer is False
+        return True if sure else None
     return None
+
+
+def _string(match: Mapping[str, Any], text: str) -> bool | None:
+    """A StringMatch of Istio; empty, or the expression `*`, it asks for presence."""
+    if match.get("regex") == "*":
+        return True
+    answers = [_fits(Pattern(kind, str(match[kind])), text) for kind in ("exact", "prefix", "regex") if kind in match]
+    return None if None in answers else all(answers)
 
 
 def _rewritten(request: Request, rule: RouteRule) -> Request:
@@ -278,6 +311,9 @@ def _path(request: Request, rule: RouteRule, rewrite: Filter) -> str:
     whole = rewrite.part("path")
     if whole is not None:
         return str(whole.value) + mark + query
+    expression, by = rewrite.part("uriRegexRewrite.match"), rewrite.part("uriRegexRewrite.rewrite")
+    if expression is not None:
+        return _replaced(bare, str(expression.value), str(by.value) if by is not None else "") + mark + query
     prefix = rewrite.part("prefix") or rewrite.part("uri")
     if prefix is None:
         return request.path
@@ -294,6 +330,14 @@ def _path(request: Request, rule: RouteRule, rewrite: Filter) -> str:
         if old.kind == "prefix" and bare.startswith(old.text):
             return new + bare[len(old.text) :] + mark + query
     return request.path
+
+
+def _replaced(path: str, expression: str, by: str) -> str:
+    """Each match of an expression of RE2 by a text with groups; the path as it came where Python reads the expression otherwise."""
+    try:
+        return re.sub(expression, by, path)
+    except re.error:
+        return path
 
 
 def _guards(ir: IR, service: Service, found: Journey) -> None:

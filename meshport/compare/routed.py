@@ -16,12 +16,13 @@ from meshport.compare.diff import beside_access
 from meshport.compare.witness import ROOTED, http_members
 from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
 from meshport.effective.sets import Methods, Value, Values
+from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, RouteMatch, gather
 from meshport.ir.world import World
-from meshport.values.language import LanguageTooLarge
+from meshport.values.language import Language, LanguageTooLarge
 
 MOST_PAIRS = 4000
 _SUBJECT = re.compile(
@@ -105,6 +106,8 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
 def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
     """Requests of both that no earlier rule takes; None where there are none."""
     both = one.meet(other)
+    if len({text for name, text, wanted in both.literals if wanted and name == "sourceNamespace"}) > 1:
+        return None  # nobody calls from two namespaces
     if both.path is not None:
         both = replace(both, path=both.path & ROOTED)  # `*` of OPTIONS apart, every path has its slash
     if both.empty:
@@ -184,8 +187,25 @@ def of_match(match: RouteMatch) -> Piece:
             if match.method.value.kind == "exact"
             else Methods(frozenset(name for name in Methods().listed() if language.accepts(name)), False)
         )
-    literals = frozenset((name, str(fact.value), True) for name, fact in match.others if name != "gateways")
-    return Piece(methods=methods, path=path, headers=_values(match.headers), query=_values(match.query), literals=literals)
+    headers, host, literals = _values(match.headers), None, set[tuple[str, str, bool]]()
+    for name, fact in match.others:
+        if name == "withoutHeaders" and isinstance(fact.value, Mapping) and all(isinstance(one, Mapping) for one in fact.value.values()):
+            for header, demand in fact.value.items():
+                headers = headers.meet(Values().put(str(header).lower(), Value(None, _language(demand))))
+        elif name == "authority" and isinstance(fact.value, Mapping):
+            host = _language(fact.value)
+        elif name != "gateways":
+            literals.add((name, str(fact.value), True))
+    return Piece(methods=methods, path=path, host=host, headers=headers, query=_values(match.query), literals=frozenset(literals))
+
+
+def _language(demand: Mapping[str, Any]) -> Language:
+    """The texts that a StringMatch of Istio takes; empty, or the expression `*`, it takes any."""
+    found = Language.any()
+    for kind in ("exact", "prefix", "regex"):
+        if kind in demand and (kind, demand[kind]) != ("regex", "*"):
+            found = found & language_of(Pattern(kind, str(demand[kind])))
+    return found
 
 
 def _values(pairs: Any) -> Values:
@@ -199,7 +219,18 @@ def _treated(subject: str, piece: Piece, mine: Way, its: Way, world: World) -> T
     one, other = _shown(mine.outcome), _shown(its.outcome)
     told = [aspect for aspect in _ORDER if one.get(aspect) != other.get(aspect)]
     request = {**_place(subject, world), **http_members(piece)}
+    _from(request["source"], piece, world)
     return Treated(subject, request, spoken(one, told), spoken(other, told), (mine.src, its.src))
+
+
+def _from(source: dict[str, Any], piece: Piece, world: World) -> None:
+    """The caller with what the piece asks of its namespace."""
+    asked = {text: wanted for name, text, wanted in piece.literals if name == "sourceNamespace"}
+    home = next((text for text, wanted in asked.items() if wanted), None)
+    if home is None and asked.get(source.get("namespace", "")) is False:
+        home = next((name for name in (*sorted(world.namespaces), "elsewhere") if name not in asked), None)
+    if home is not None:
+        source["namespace"] = home
 
 
 _ORDER = ("rules", "backends", "filters", "timeout", "retries")

@@ -237,7 +237,7 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     out: dict[str, Any] = {"rules": "answers itself" if rule.answers else "routes"}
     if not rule.answers:
         out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
-        out["retries"] = _retry(rule.retry, mesh)
+        out["retries"] = retries(rule.retry, mesh)
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
     shown.update(
@@ -321,7 +321,8 @@ def _pods(world: World, backend: Backend, port: int | None) -> str:
     return f"{PodSet(ref.namespace, Selector.of(labels))}{suffix}"
 
 
-def _retry(retry: Retry | None, mesh: str) -> dict[str, Any]:
+def retries(retry: Retry | None, mesh: str) -> dict[str, Any]:
+    """The retries that a rule asks for, or that the mesh makes unasked."""
     if retry is None:
         return {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if mesh == "istio" else {}
     if retry.attempts is None or retry.none:

@@ -33,7 +33,7 @@ COMPARED = (
 routes of connections."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
 _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
-_APART = ("retry.budget.",)  # in the IR, and no part of what is compared
+_APART = ("retry.budget.",)  # in the IR, and no part of what is compared but where a ServiceProfile's routes use it
 _OWN = {"EnvoyFilter", "WasmPlugin", "TrafficExtension", "RequestAuthentication", "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"}
 _NAMED_BY_POLICIES = {"MeshTLSAuthentication", "NetworkAuthentication"}  # of no effect where no policy names them
 _CILIUM = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
@@ -85,7 +85,12 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
         left: dict[str, list[tuple[str, str]]] = {}
         for leaf in range(document.first, document.first + document.count):
             feature = bound.feature(leaf)
-            if not feature or leaf in bound.invalid or feature.startswith(_NAMES) or (leaf in held and not feature.startswith(_APART)):
+            if (
+                not feature
+                or leaf in bound.invalid
+                or feature.startswith(_NAMES)
+                or (leaf in held and (document.kind == "ServiceProfile" or not feature.startswith(_APART)))
+            ):
                 continue
             binding = bound.bindings[leaf]
             if binding is not None and binding.reason_for(bundle.value(leaf)):

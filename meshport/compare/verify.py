@@ -15,9 +15,10 @@ from typing import Any
 from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
+from meshport.compare.presence import real
 from meshport.compare.request import parse
 from meshport.compare.unread import Entry, Key, differences
-from meshport.compare.witness import ROOTED, requests
+from meshport.compare.witness import requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
@@ -26,11 +27,10 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
-from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Labelled, Rule
+from meshport.ir.authorization import PORT, Condition, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import ContainerPort, Workload, World
-from meshport.values.identities import Identity
 from meshport.values.language import Language, LanguageTooLarge
 
 UNNAMED = 61000
@@ -358,9 +358,9 @@ def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bo
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return _Compared(count=count)
         way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
-        widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if _real(piece, sides.old.world, way)]
+        widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if real(piece, sides.old.world, way)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in remainder(rules, two, MOST_PAIRS) if _real(piece, sides.old.world, way)]
+        narrowed = [piece for piece in remainder(rules, two, MOST_PAIRS) if real(piece, sides.old.world, way)]
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return _Compared(count=1, undecided=(str(error),))
     return _Compared(widened, narrowed, count, asked)
@@ -389,37 +389,6 @@ def _probes(item: Effective, port: int | None) -> list[Piece]:
     if any(probe.kind == "grpc" and probe.port == port for probe in item.workload.probes):
         found.append(Piece(methods=Methods(frozenset(("POST",)), False), path=Language.exact("/grpc.health.v1.Health/Check")))
     return found
-
-
-def _real(piece: Piece, world: World, way: ByLabel | None) -> bool:
-    """Whether some request that a client can send is in the piece. By labels (`way`) nobody is of another trust domain."""
-    if piece.who.include is not None and not any(_there(peer, piece.who, world, way) for peer in piece.who.include):
-        return False
-    if piece.path is not None and piece.path.witness(ROOTED) is None:
-        return False
-    return not piece.methods.inverted or bool(piece.methods.listed())
-
-
-def _there(peer: Any, who: Identities, world: World, way: ByLabel | None) -> bool:
-    """Whether there may be such a caller. In a namespace whose workloads the bundle shows no pods with other labels are supposed, and elsewhere none with
-    the labels of known workloads under other accounts than theirs."""
-    if isinstance(peer, Identity) and way is not None and peer.trust_domain is not None:
-        return peer.trust_domain in way.domains
-    if not isinstance(peer, Labelled):
-        return True
-    homes = [pod for pod in world.workloads if peer.namespace in ("", pod.ref.namespace)]
-    pods = [pod for pod in homes if peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value})]
-    if not pods:
-        return not peer.namespace or not homes
-    return any(not _spared(pod, who) for pod in pods)
-
-
-def _spared(pod: Workload, who: Identities) -> bool:
-    """Whether the account of a pod is taken out."""
-    return any(
-        Identity(domain, pod.ref.namespace, pod.account.value) in who.exclude
-        for domain in {item.trust_domain for item in who.exclude if isinstance(item, Identity)}
-    )
 
 
 # -- witnesses
@@ -495,6 +464,8 @@ def sentence(request: dict[str, Any]) -> str:
         who = f"{source.get('namespace', 'any')}/{source.get('service_account') or source['workload']}"
         if source.get("meshed") is False:
             who += " without a certificate"
+    elif entity := next((key.partition(":")[2] for key in source.get("labels") or () if key.startswith("reserved:")), None):
+        who = f"the entity {entity}"
     elif source.get("meshed") is False:
         who = "outside the mesh"
     elif source.get("namespace"):

@@ -225,7 +225,16 @@ def test_one_value_changed(mesh: str, seed: int) -> None:
 
 # -- our own output with one value changed
 
-SILENT = ("proxy.", "metrics.", "access-log.", "tracing.", "identity.name", "membership.revision")  # of no request
+SILENT = (
+    "proxy.",
+    "metrics.",
+    "access-log.",
+    "tracing.",
+    "telemetry.",
+    "identity.name",
+    "membership.revision",
+    "membership.native-sidecar",
+)  # of no request
 
 
 def _after(source: Source) -> tuple[list[Obj], list[Obj]]:
