@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_access_decisions import LINKERD, WORLD, said, server, spec, to_istio, to_linkerd
+from test_access_decisions import LINKERD, WORLD, policy, said, server, spec, to_istio, to_linkerd
 
 import meshport
 
@@ -269,3 +269,22 @@ def test_pods_that_no_service_port_reaches_lose_their_limit_with_a_word() -> Non
     result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
     assert {(item.workload, item.port) for item in said(result, "MP663").affects} == {("users", 8080), ("web", 8081)}
     assert "MP900" not in {one.code for one in result.findings}
+
+
+HTTP_ONLY = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {paths: [/api]}}]}]}"
+HUNG = "{targetRefs: [{kind: Service, group: '', name: web}], rules: [{}]}"
+
+
+def test_a_policy_that_no_waypoint_enforced_goes_before_a_new_waypoint_would() -> None:
+    text = WORLD + SERVICE + policy(HTTP_ONLY) + policy(HUNG, "idle")
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="ambient")
+    assert "waypoint" in {one.object["metadata"]["name"] for one in result.manifests if one.object["kind"] == "Gateway"}
+    assert ("AuthorizationPolicy", "idle") in {(one["kind"], one["name"]) for one in result.removals}
+    assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP904"}
+
+
+def test_rules_for_a_port_of_when_are_said_for_that_port_in_ambient() -> None:
+    rules = "[{to: [{operation: {paths: [/api]}}], when: [{key: destination.port, values: ['6001']}]}]"
+    text = WORLD + SERVICE + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}")
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="ambient")
+    assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP904"}

@@ -675,9 +675,12 @@ def _anybody(rule: dict[str, Any]) -> bool:
 
 
 def _ports(rule: dict[str, Any]) -> list[str]:
-    return [
-        str(port) for item in rule.get("to") or () for key in ("ports", "notPorts") for port in (item.get("operation") or {}).get(key) or ()
-    ]
+    """The ports that a rule names, as operations or in `when`."""
+    operations = [item.get("operation") or {} for item in rule.get("to") or ()]
+    conditions = [item for item in rule.get("when") or () if item.get("key") == "destination.port"]
+    named = [(item, key) for item in operations for key in ("ports", "notPorts")]
+    named += [(item, key) for item in conditions for key in ("values", "notValues")]
+    return [str(port) for item, key in named for port in item.get(key) or ()]
 
 
 def _speaks_of(rule: dict[str, Any], port: int | None) -> bool:
