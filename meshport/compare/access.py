@@ -145,17 +145,28 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
 def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:
     """The row's paths with those of broader rows, by method; without the methods where the row adds nothing."""
     out: dict[str, Language | None] = {}
+    known: dict[tuple[int, ...], Language | None | bool] = {}  # methods mostly share their paths, so what is left of them is asked once
     for method, language in row.paths.items():
         covers = [other.paths[method] for other in broader if method in other.paths]
-        if any(cover is None or cover.is_any(NORMALISED) for cover in covers):
-            continue
-        whole = union(*[cover for cover in covers if cover is not None])
-        whole = seen.setdefault(whole, whole)
-        if language is not None and covers and language.issubset(whole, NORMALISED):
-            continue
-        left = language - whole if language is not None and covers else ~whole if covers else language
-        out[method] = seen.setdefault(left, left) if left is not None else None
+        key = (id(language), *map(id, covers))
+        if key not in known:
+            known[key] = _left(language, covers, seen)
+        left = known[key]
+        if not isinstance(left, bool):
+            out[method] = left
     return out
+
+
+def _left(language: Language | None, covers: list[Language | None], seen: dict[Language, Language]) -> Language | None | bool:
+    """The paths without those of broader rows; None for every path, False where nothing is left."""
+    if any(cover is None or cover.is_any(NORMALISED) for cover in covers):
+        return False
+    whole = union(*[cover for cover in covers if cover is not None])
+    whole = seen.setdefault(whole, whole)
+    if language is not None and covers and language.issubset(whole, NORMALISED):
+        return False
+    left = language - whole if language is not None and covers else ~whole if covers else language
+    return seen.setdefault(left, left) if left is not None else None
 
 
 def _joined(one: Language | None, other: Language | None) -> Language | None:
