@@ -145,7 +145,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
 def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:
     """The row's paths with those of broader rows, by method; without the methods where the row adds nothing."""
     out: dict[str, Language | None] = {}
-    known: dict[tuple[int, ...], Language | None | bool] = {}  # methods mostly share their paths, so what is left of them is asked once
+    known: dict[tuple[int, ...], Language | bool | None] = {}  # methods mostly share their paths, so what is left of them is asked once
     for method, language in row.paths.items():
         covers = [other.paths[method] for other in broader if method in other.paths]
         key = (id(language), *map(id, covers))
@@ -157,7 +157,7 @@ def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict
     return out
 
 
-def _left(language: Language | None, covers: list[Language | None], seen: dict[Language, Language]) -> Language | None | bool:
+def _left(language: Language | None, covers: list[Language | None], seen: dict[Language, Language]) -> Language | bool | None:
     """The paths without those of broader rows; None for every path, False where nothing is left."""
     if any(cover is None or cover.is_any(NORMALISED) for cover in covers):
         return False
