@@ -163,8 +163,6 @@ SAME: dict[tuple[str, str], dict[str, tuple[str, Callable[[Any], Any]]]] = {
         "meshConfig.defaultConfig.holdApplicationUntilProxyStarts": ("proxy.await", bool),
         "meshConfig.defaultConfig.terminationDrainDuration": ("proxy.shutdownGracePeriod", str),
         "meshConfig.connectTimeout": ("proxy.outboundConnectTimeout", str),
-        "meshConfig.accessLogFile": ("proxy.accessLog", lambda value: "apache"),
-        "meshConfig.accessLogEncoding": ("proxy.accessLog", lambda value: "json"),
         "pilot.env.ENABLE_NATIVE_SIDECARS": ("proxy.nativeSidecar", lambda value: str(value).lower() == "true"),
     },
     ("linkerd", "istio"): {
@@ -205,6 +203,8 @@ def lower(ir: IR, out: Output) -> None:
             out.ignore("off, as it is where nobody says anything", item.value)
         elif item.holds and item.path not in same:
             out.imply(item.holds, item.value)
+        elif item.path in ACCESS_LOG and (form := _access_log(ir)) and ir.mesh == "istio" and out.target == "linkerd":
+            out.install("linkerd-control-plane", "proxy.accessLog", form, item.value)
         elif item.path in same and out.table.support(item.value.feature, out.target, out.target_version).support != "none":
             path, convert = same[item.path]
             out.install(CHARTS[out.target], path, convert(item.value.value), item.value)
@@ -222,6 +222,17 @@ def lower(ir: IR, out: Output) -> None:
         )
     if ir.mesh == "cilium" and out.target != "cilium" and out.target != "gateway-api":
         _beneath(ir, out)
+
+
+ACCESS_LOG = ("meshConfig.accessLogFile", "meshConfig.accessLogEncoding")
+
+
+def _access_log(ir: IR) -> str:
+    """Linkerd's word for Istio's access log where it goes to the proxy's own output, which is where Linkerd's goes; else ""."""
+    said = {item.path: str(item.value.value) for item in ir.settings if item.path in ACCESS_LOG}
+    if said.get(ACCESS_LOG[0]) not in ("/dev/stdout", "/dev/stderr"):
+        return ""
+    return "json" if said.get(ACCESS_LOG[1], "").upper() == "JSON" else "apache"
 
 
 _NORMALISED = {

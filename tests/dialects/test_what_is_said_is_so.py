@@ -161,3 +161,93 @@ def test_a_rule_for_tokens_that_is_left_out_narrows() -> None:
 def test_a_proxy_in_ingress_mode_is_named(target: str) -> None:
     _, result = converted(LINKERD.replace("enabled", "ingress") + service("web") + workload("web"), "linkerd", target)
     assert [(item.severity, item.affects[0].namespace) for item in result.findings if item.code == "MP740"] == [("warning", "shop")]
+
+
+TRACE = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-trace, namespace: istio-system}
+spec: {action: DENY, rules: [{to: [{operation: {methods: [TRACE]}}]}]}
+"""
+JOB = """---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, namespace: shop}
+spec:
+  schedule: "0 1 * * *"
+  jobTemplate: {spec: {template: {metadata: {labels: {app: nightly}}, spec: {restartPolicy: Never, containers: [{name: app, image: "app:1"}]}}}}
+"""
+
+
+def test_pods_without_ports_are_not_called_unknown() -> None:
+    _, result = converted(ISTIO + service("web") + workload("web") + JOB + TRACE, "istio", "linkerd")
+    assert not said(result, "MP207")
+    found = [item for item in result.findings if item.code == "MP744"]
+    assert [(item.severity, [one.workload for one in item.affects]) for item in found] == [("warning", ["nightly"])]
+    assert all("(8080)" in message for message in said(result, "MP206"))
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("", "apache"), ("\n    accessLogEncoding: JSON", "json")])
+def test_the_access_log_of_the_whole_mesh_is_a_setting_of_linkerd(encoding: str, written: str) -> None:
+    operator = f"""---
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {{name: istio, namespace: istio-system}}
+spec:
+  meshConfig:
+    accessLogFile: /dev/stdout{encoding}
+"""
+    _, result = converted(ISTIO + operator, "istio", "linkerd")
+    assert result.install["helm_values"]["linkerd-control-plane"]["proxy"]["accessLog"] == written
+    assert not said(result, "MP851")
+    _, result = converted(ISTIO + operator.replace("/dev/stdout", "/var/log/mesh.log"), "istio", "linkerd")
+    assert said(result, "MP851")  # Linkerd writes to no file
+
+
+def test_empty_lists_of_rules_are_nothing_to_report() -> None:
+    rule = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [web], http: [{timeout: 1s, route: [{destination: {host: web}}]}], tcp: [], tls: []}
+"""
+    for target in ("linkerd", "cilium", "gateway-api"):
+        _, result = converted(ISTIO + service("web") + workload("web") + rule, "istio", target)
+        assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_rule_for_many_hosts_names_the_service_that_it_cannot_be_kept_for() -> None:
+    rule = """---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: all, namespace: istio-system}
+spec: {host: "*.local", trafficPolicy: {connectionPool: {tcp: {maxConnections: 10}}}}
+"""
+    headless = service("web-0").replace("spec: {", "spec: {clusterIP: None, ")
+    _, result = converted(ISTIO + service("web") + headless + workload("web") + rule, "istio", "cilium")
+    assert [message.partition(" is ")[0] for message in said(result, "MP523")] == ["Service shop/web-0"]
+
+
+def test_limits_that_envoy_sets_unasked_are_not_called_istios() -> None:
+    config = """---
+apiVersion: cilium.io/v2
+kind: CiliumEnvoyConfig
+metadata: {name: breaker, namespace: shop}
+spec:
+  services: [{name: web, namespace: shop, listener: web}]
+  resources:
+  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+    name: web
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: web, cluster: shop/web}
+  - "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+    name: shop/web
+    type: EDS
+    outlier_detection: {consecutive_5xx: 3}
+"""
+    _, result = converted(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n" + service("web") + workload("web") + config, "cilium", "linkerd"
+    )
+    assert said(result, "MP501") and not [message for message in said(result, "MP501") if "Istio" in message]

@@ -46,7 +46,7 @@ def test_same_input_same_bytes(name: str) -> None:
     source = SOURCES[name]
     first = source.convert()
     table = Table()  # nothing shared with the first run
-    other = pipeline.convert(first.bundle, table, chosen(first.bundle, source.mesh, source.target), verify=False)
+    other = pipeline.convert(first.bundle, table, chosen(first.bundle, source.mesh, source.target, **source.choices), verify=False)
     assert first.text() == other.text()
     assert _everything(first) == _everything(other)
 

@@ -268,22 +268,22 @@ def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]
     if policy.subset:
         _say(policy, out, "MP524", why=f"the subset {policy.subset} has no listener of its own")
     elif service is None:
-        _say(policy, out, "MP522", namespace=ref.namespace, name=ref.name)
+        _say(policy, out, "MP522", ref, namespace=ref.namespace, name=ref.name)
     elif service.headless or service.external_name or not service.ports:
-        _say(policy, out, "MP523", what="headless" if service.headless else "without a cluster IP")
+        _say(policy, out, "MP523", ref, what="headless" if service.headless else "without a cluster IP")
     elif ref in routed:
-        _say(policy, out, "MP524", why="a Gateway API route owns the Service's ports, and only one object may")
+        _say(policy, out, "MP524", ref, why="a Gateway API route owns the Service's ports, and only one object may")
     else:
         return service
     return None
 
 
-def _say(policy: ServicePolicy, out: Output, code: str, **values: Any) -> None:
-    """What is left out: the breaker and the limits of a policy."""
+def _say(policy: ServicePolicy, out: Output, code: str, ref: Ref | None = None, **values: Any) -> None:
+    """What is left out: the breaker and the limits of a policy, for all its Services or for one."""
     limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL or path == "loadBalancer.simple")
     out.finding(
         code, gather(policy.breaker, limits, policy.port, policy.host), document=policy.document, disposition="dropped", affects=_affects(policy),
-        explains=_explained(policy), feature="breaker.consecutive-errors", **{"subject": policy.subject_name, **values},
+        explains=_explained(policy), feature="breaker.consecutive-errors", **{"subject": policy.subject_name if ref is None or policy.service is not None else f"Service {ref}", **values},
     )  # fmt: skip
 
 

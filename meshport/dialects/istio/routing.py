@@ -44,7 +44,10 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     _spread(ir, world, options)
     found: list[ServiceRoutes] = []
     for number in of("VirtualService", "networking.istio.io"):
-        found.extend(_virtual_service(Cursor.root(bound, number), subsets, options))
+        root = Cursor.root(bound, number)
+        found.extend(_virtual_service(root, subsets, options))
+        empty = [place for key in ("http", "tls", "tcp") if (place := root.at("spec", key)).value == []]
+        ir.idle.extend(Fact("an empty list has no rules", place.src, "routing.match.path") for place in empty)
     ir.routes.extend(_over_services(delegates.inlined(found), world, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)

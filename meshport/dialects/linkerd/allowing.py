@@ -327,16 +327,19 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
     opened = admitted_anywhere(first, context.options.cluster_networks) if first.allows or first.denies else None
     if broad and not (opened is not None and opened[2]):
         named = ", ".join(str(policy.ref.value) for policy in broad)
-        context.out.gather(
-            named, "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
-            feature="authorization.posture", policies=named, listed={"ports": [item.port for item in plans] or ["none"]},
-        )  # fmt: skip
-        if not plans:
+        if plans:
+            context.out.gather(
+                named, "MP206", document=broad[0].document, affects=context.affects(None), explains=context.explains(None, "allow", "deny", "default"),
+                feature="authorization.posture", policies=named, listed={"ports": [item.port for item in plans]},
+            )  # fmt: skip
+        else:
             for policy in broad:
+                members = [member.workload for member in context.region.members]
+                known = all(context.out.bundle.documents[item.document].kind == item.kind for item in members)
                 context.out.finding(
-                    "MP207", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
-                    explains=context.explains(None, "allow"), feature="authorization.rule", policy=str(policy.ref.value), namespace=context.region.namespace,
-                    selector=str(policy.subject.value.selector),
+                    "MP744" if known else "MP207", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
+                    explains=context.explains(None, "allow", "deny", "default"), feature="authorization.rule", policy=str(policy.ref.value),
+                    namespace=context.region.namespace, selector=str(policy.subject.value.selector), workloads=", ".join(str(item.ref) for item in members),
                 )  # fmt: skip
     elif not broad and (wide := [policy for policy in first.denies if not first.allows and any_port(policy)]):
         context.out.finding(
