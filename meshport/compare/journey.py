@@ -61,9 +61,10 @@ def follow(ir: IR, request: Request, options: Options) -> Journey:
         if caller.pod
         else caller.ip or "somebody outside"
     )
-    found.steps.append(
-        Step(f"who calls: {who}", f"with the certificate {caller.principal}" if caller.principal else "without a certificate")
-    )
+    seen_as = f"with the certificate {caller.principal}" if caller.principal else "without a certificate"
+    if not ir.enrols:  # Cilium knows a caller by its pod
+        seen_as = f"known by its labels, under service account {caller.account or 'default'}" if caller.pod else "known by its address"
+    found.steps.append(Step(f"who calls: {who}", seen_as))
     reached: list[tuple[Workload, int | None, str]]
     service = ir.world.services.get(Ref(request.namespace, request.service)) if request.service else None
     if service is not None and request.http and _follows(ir, request):

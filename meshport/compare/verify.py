@@ -457,6 +457,9 @@ def sentence(request: dict[str, Any]) -> str:
     headers = request.get("headers") or {}
     if headers:
         what += " with " + ", ".join(f"{name}: {value}" for name, value in sorted(headers.items()))
+    claims = request.get("claims") or {}
+    if claims:
+        what += " with a token of " + ", ".join(f"{name} {value}" for name, value in sorted(claims.items()))
     who = "anyone"
     if source.get("identity"):
         who = str(source["identity"])
