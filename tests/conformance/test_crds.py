@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not (TOOLS / "crdcheck.py").is_file(), reason="n
 SOURCES = {source.name: source for source in sources()}
 LINKERD = ("2.14", "2.16", "2.18", "2.20")
 ISTIO = ("1.24", "1.26", "1.27", "1.31")
-RELEASES = {"linkerd": LINKERD, "istio": ISTIO, "cilium": ("1.16", "1.18", "1.20")}
+RELEASES = {"linkerd": LINKERD, "istio": ISTIO, "cilium": ("1.16", "1.18", "1.20"), "gateway-api": ("1.2", "1.6")}
 
 
 @pytest.fixture(scope="module")

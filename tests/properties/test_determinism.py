@@ -71,7 +71,7 @@ def test_files_do_not_count(name: str, tmp_path: Path) -> None:
         with (tmp_path / f"{number % 3}" / f"{99 - number // 2}.yaml").open("a", encoding="utf-8") as file:
             file.write("---\n" + dump([item]))
     bundle, table = load(str(tmp_path)), builtin()
-    apart = pipeline.convert(bundle, table, chosen(bundle, source.mesh, source.target), verify=False)
+    apart = pipeline.convert(bundle, table, chosen(bundle, source.mesh, source.target, **source.choices), verify=False)
     assert _manifests(apart) == _manifests(source.convert())
 
 

@@ -70,7 +70,7 @@ def test_the_corpus(folder: Any) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("path", BUNDLES, ids=[path.stem for path in BUNDLES])
 def test_the_bundles_of_properties(path: Any, target: str) -> None:
-    source = path.stem.partition("-")[0]
+    source = next(mesh for mesh in ("gateway-api", "istio", "linkerd", "cilium", "smi") if path.stem.startswith(mesh))
     bundle = [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
     if source != "smi" or target != "gateway-api":
         assert new_mistakes(bundle, source, target) == []

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshport.values.language import Language
@@ -55,6 +55,7 @@ _REGEX = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_REGEX, st.text(alphabet="abc", max_size=7))
 def test_never_yes_where_the_search_stops_early(pattern: str, text: str) -> None:
     if finds_whole(pattern) and Language.regex(pattern, "rust").accepts(text):

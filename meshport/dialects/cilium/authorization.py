@@ -114,7 +114,7 @@ def _changing(spec: Cursor) -> list[Cursor]:
     """The entries of `headerMatches` that let every request through, and log or change the header of those that do not match."""
     entries = [entry for rule in spec.each("ingress") for entry in rule.each("toPorts")]
     rules = [item for entry in entries for item in entry.at("rules").each("http")]
-    return [match for item in rules for match in item.each("headerMatches") if match.at("mismatch").value]
+    return [match for item in rules for match in item.each("headerMatches") if match.at("mismatch") and match.at("mismatch").value]
 
 
 def _rule_set(

@@ -112,7 +112,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for rule in ir.egress_defaults:
         if rule.silenced or not rule.said:
             out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
-    for outside in ir.outside:
+    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
         ported = outside if not outside.kind.endswith("Route") else replace(outside, inert=NOWHERE)
         decorated(ported, ir, out)
         if outside.hosts or outside.addresses:
@@ -158,7 +158,7 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
     found: list[dict[str, Any]] = [DNS, {"toEntities": ["cluster"]}]
     for entry in found:
         _add(obj, entry, because)
-    for outside in ir.outside:
+    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
         _opening(obj, namespace, rule, outside, ir, out, options)
     for entry in OTHER_PROTOCOLS:
         _add(obj, entry, because)
@@ -305,7 +305,7 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
     reached = out.reached() | set(out.implied) | set(out.irrelevant)
-    for outside in ir.outside:
+    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
         if not outside.hosts and outside.services:
             continue
         if outside.resolution is not None:
