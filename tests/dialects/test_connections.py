@@ -144,3 +144,35 @@ def test_a_tcproute_stays_towards_the_gateway_api_and_is_refused_by_cilium() -> 
 def test_the_written_routes_read_as_yaml_again() -> None:
     result = convert(WORLD + SPLIT % "", "linkerd")
     assert list(yaml.safe_load_all(result.text()))
+
+
+@pytest.mark.parametrize("target", ["linkerd", "gateway-api"])
+@pytest.mark.parametrize(
+    "rules", ["tcp: [{match: [{port: 5432}]}]", "tcp: [{match: [{gateways: [mesh]}]}]", "tls: [{match: [{sniHosts: [db]}]}]"]
+)
+def test_a_rule_without_a_destination_is_no_route(target: str, rules: str) -> None:
+    text = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: db, namespace: shop}, spec: {hosts: [db], %s}}"
+    result = convert(WORLD + text % rules, target)
+    assert all(item.object["kind"] not in ("TCPRoute", "TLSRoute") for item in result.manifests)
+    assert "MP330" in codes(result)
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_rule_of_which_one_match_is_for_a_gateway_is_written_for_the_mesh() -> None:
+    text = (
+        SPLIT % ""
+        + "  - match: [{gateways: [edge]}, {port: 6000, gateways: [mesh]}]\n    route: [{destination: {host: db, port: {number: 6000}}}]\n"
+    )
+    result = convert(WORLD.replace("{name: https, port: 443}", "{name: tcp-more, port: 6000}") + text, "linkerd")
+    routes = [item.object["spec"] for item in result.manifests if item.object["kind"] == "TCPRoute"]
+    assert sorted(spec["parentRefs"][0]["port"] for spec in routes) == [5432, 6000]
+    assert "MP361" in codes(result)
+    assert "MP306" not in codes(result)
+
+
+@pytest.mark.parametrize("name", ["http", "https"])
+def test_a_rule_for_bytes_does_nothing_on_a_port_that_carries_something_else_by_its_name(name: str) -> None:
+    world = WORLD.replace("{name: https, port: 443}", f"{{name: {name}, port: 80}}")
+    result = convert(world + SPLIT.replace("port: 5432%s", "port: 80"), "linkerd")
+    assert all(item.object["kind"] != "TCPRoute" for item in result.manifests)
+    assert not codes(result)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.gateway_api.lowering import RouteLowering
     from meshport.dialects.output import Obj
+    from meshport.ir.world import Service, ServicePort
 
 KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
 NAMES = "sniHosts"
@@ -72,19 +73,25 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
     """The rules as routes on the Service of `low`, or on Gateways where some are given; where one cannot be said, none is, with the finding MP306."""
     routes = low.routes
     api, kind = apis.get(routes.protocol), "TLSRoute" if routes.protocol == "tls" else "TCPRoute"
+    _nowhere(low)
+    rules = [rule for rule in routes.rules if rule.backends]
     entries = [
         (rule, match, ports)
-        for rule in routes.rules
+        for rule in rules
+        if not _idle(low, rule, gateways)
         for match in rule.matches or (RouteMatch(),)
+        if _here(low, rule, match, gateways)
         for ports in [_ports(low, match, gateways)]
     ]
+    if not entries:
+        low.out.ignore("none of the rules acts on a connection", gather(routes.host, routes.service))
+        return
     if (
         api is None
-        or not entries
-        or any(_unsaid(match, routes.protocol, gateways) or not ports for _, match, ports in entries)
-        or any(backend.service is None for rule in routes.rules for backend in rule.backends)
+        or any(_unsaid(match, routes.protocol) or not ports for _, match, ports in entries)
+        or any(backend.service is None for rule in rules for backend in rule.backends)
     ):
-        low.say("MP306", routes.src, gather(routes.rules), aspects=("rules", "backends"), protocol=routes.protocol.upper())
+        low.say("MP306", routes.src, gather(rules), aspects=("rules", "backends"), protocol=routes.protocol.upper())
         return
     closed: set[int] = set()
     for rule, match, ports in entries:
@@ -100,13 +107,63 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
             closed.update(live)
 
 
-def _unsaid(match: RouteMatch, protocol: str, gateways: list[tuple[Ref, Fact[str]]] | None) -> list[str]:
+def _nowhere(low: RouteLowering) -> None:
+    """Say of rules that name no destination that nothing comes of them: istiod refuses them."""
+    told = [rule for rule in low.routes.rules if not rule.backends]
+    if told and low.routes.src not in low.told:
+        whole = () if len(told) < len(low.routes.rules) else (low.routes.src,)
+        low.say("MP330", *whole, gather(told), aspects=("rules",), disposition="invalid", protocol=low.routes.protocol, count=len(told))
+
+
+def _here(low: RouteLowering, rule: RouteRule, match: RouteMatch, gateways: list[tuple[Ref, Fact[str]]] | None) -> bool:
+    """Whether a match holds where the routes are written: in the mesh, or at one of the gateways."""
+    fact = next((fact for name, fact in match.others if name == "gateways"), None)
+    if fact is None:
+        return True
+    if gateways is not None:
+        own = low.routes.ref.value.namespace
+        mine = {str(ref) for ref, _ in gateways}
+        return any((text if "/" in text else f"{own}/{text}") in mine for text in fact.value if text != "mesh")
+    if "mesh" not in fact.value and low.linkerd:  # no Gateway is Linkerd's
+        found = low.lost(fact, "rules", what="match on gateways", rule=low.routes.protocol, path="every connection")
+        if found is not None:
+            whole = gather(rule) if all(_elsewhere(one) for one in rule.matches) else gather(match)
+            found.leaves = tuple(sorted({*found.leaves, *match.src, *whole}))
+    return "mesh" in fact.value
+
+
+def _elsewhere(match: RouteMatch) -> bool:
+    return any(name == "gateways" and "mesh" not in fact.value for name, fact in match.others)
+
+
+def _idle(low: RouteLowering, rule: RouteRule, gateways: list[tuple[Ref, Fact[str]]] | None) -> bool:
+    """Whether Istio has no connection for a rule in the mesh: `tls` rules act on the ports for TLS alone, `tcp` rules on those that are for neither TLS nor HTTP.
+
+    https://istio.io/latest/docs/reference/config/networking/virtual-service/#VirtualService
+    """
+    if gateways is not None or low.routes.family != "istio":
+        return False
+    for match in rule.matches or (RouteMatch(),):
+        known = low.service.port(match.port.value) if match.port is not None else None
+        if match.port is not None and (known is None or not (known.app_protocol or known.name)):
+            return False  # no such port, or one where the bytes decide
+        if (known in spoken(low.service, low.routes.protocol)) if known is not None else spoken(low.service, low.routes.protocol):
+            return False
+    words = "TLS" if low.routes.protocol == "tls" else "neither TLS nor HTTP"
+    low.out.ignore(f"the rule acts on ports for {words}, and is for none of them", gather(rule), rule.src)
+    return True
+
+
+def spoken(service: Service, protocol: str) -> list[ServicePort]:
+    """The ports of a Service on which Istio asks its `tls` or `tcp` rules."""
+    bytes_alone = [port for port in service.ports if port.protocol == "TCP" and not speaks_http(port)]
+    tls = [port for port in bytes_alone if (port.app_protocol or port.name).lower().split("-")[0] in _TLS]
+    return tls if protocol == "tls" else [port for port in bytes_alone if port not in tls]
+
+
+def _unsaid(match: RouteMatch, protocol: str) -> list[str]:
     """What a match asks for that no route can ask."""
-    return [
-        name
-        for name, fact in match.others
-        if not (name == NAMES and protocol == "tls") and not (name == "gateways" and (gateways is not None or "mesh" in fact.value))
-    ]
+    return [name for name, _ in match.others if not (name == NAMES and protocol == "tls") and name != "gateways"]
 
 
 def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact[str]]] | None) -> list[int]:
@@ -116,9 +173,7 @@ def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact
     known = [port for port in low.service.ports if port.protocol == "TCP"]
     if match.port is not None:
         return [port.number for port in known if port.number == match.port.value]
-    spoken = [port for port in known if not speaks_http(port)]
-    tls = [port for port in spoken if (port.app_protocol or port.name).lower().split("-")[0] in _TLS]
-    return [port.number for port in (tls if low.routes.protocol == "tls" else [port for port in spoken if port not in tls] or spoken)]
+    return [port.number for port in spoken(low.service, low.routes.protocol)]
 
 
 def _targets(low: RouteLowering, rule: RouteRule, port: int) -> list[Target] | None:
