@@ -23,7 +23,19 @@ from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.exposure import LOCALITY, inert
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather, ports_named, ports_of, routes_subject
+from meshport.ir.routing import (
+    Backend,
+    Filter,
+    RouteMatch,
+    RouteRule,
+    ServiceRoutes,
+    acts_on,
+    gather,
+    of_mesh,
+    ports_named,
+    ports_of,
+    routes_subject,
+)
 from meshport.ir.world import World
 
 EVERYTHING = "every request"
@@ -59,6 +71,8 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
         if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
             continue
         for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
+            if not acts_on(routes, port):
+                continue
             if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
                 continue
             yield subject, routes, port
@@ -177,9 +191,7 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
         if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
             break
         for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
-            if any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others):
-                continue
-            if not any(contained(match, known) for known, *_ in live):
+            if of_mesh(match) and not any(contained(match, known) for known, *_ in live):
                 live.append((match, _with_rewrite(outcome, rule, match), rule))
     return live
 

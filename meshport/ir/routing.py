@@ -179,6 +179,23 @@ def ports_named(routes: ServiceRoutes) -> set[int]:
     return named | ({routes.port.value} if routes.port is not None else set())
 
 
+def of_mesh(match: RouteMatch) -> bool:
+    """Whether clients in the mesh come to a match: it is not for gateways alone."""
+    return not any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
+
+
+def acts_on(routes: ServiceRoutes, port: int | None) -> bool:
+    """Whether the rules say anything of requests in the mesh to a port. Istio leaves a VirtualService out where none of its matches is for the port and for
+    the mesh, and sends what comes to the Service; elsewhere what no rule takes is answered 404.
+
+    https://github.com/istio/istio/blob/master/pilot/pkg/networking/core/route/route.go, BuildHTTPRoutesForVirtualService: "no routes matched"
+    """
+    if routes.kind != "VirtualService":
+        return True
+    matches = (match for rule in routes.rules for match in rule.matches or (RouteMatch(),))
+    return any(of_mesh(match) and (match.port is None or match.port.value == port) for match in matches)
+
+
 def outer_gateways(routes: ServiceRoutes) -> tuple[Ref, ...]:
     """The Gateways that the rules hang on; one named without its namespace is in that of the object."""
     found = []

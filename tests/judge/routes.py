@@ -69,12 +69,26 @@ class _Istio:
 
     def outcome(self) -> Outcome:
         virtual = self._virtual_service()
-        if virtual is not None:
+        if virtual is not None and self._acts(virtual):
             return self._routed(virtual)
         matches = self._gateway_matches()
         if matches:
             return self._from_gateway(best_gateway(matches, self._normalised_request()))
         return self._forward([({"host": self.host}, 1)], None, default_retries())
+
+    def _acts(self, virtual: Obj) -> bool:
+        """Whether a rule is for this client and port at all: istiod discards a VirtualService none of whose routes is (BuildHTTPRoutesForVirtualService)."""
+        return any(
+            self._for_client(match) and match.get("port") in (None, self.port)
+            for entry in spec_of(virtual).get("http") or []
+            for match in entry.get("match") or [{}]
+        )
+
+    def _for_client(self, match: Obj) -> bool:
+        if match.get("gateways") is not None:
+            return "mesh" in match["gateways"]
+        labels = self.request["source"].get("labels") or {}
+        return labels_match(match.get("sourceLabels"), labels) and match.get("sourceNamespace", self.client) == self.client
 
     def _visible(self, obj: Obj) -> bool:
         to = spec_of(obj).get("exportTo") or ["*"]
@@ -144,16 +158,10 @@ class _Istio:
         return Retries(attempts, statuses, grpc, other, go_duration(block["perTryTimeout"]) if block.get("perTryTimeout") else None)
 
     def _matches(self, match: Obj) -> bool:
-        request, source = self.request, self.request["source"]
+        request = self.request
         raw, _ = split_path(request)
         path = normalized(raw)
-        if match.get("gateways") is not None:
-            if "mesh" not in match["gateways"]:
-                return False
-        elif (
-            not labels_match(match.get("sourceLabels"), source.get("labels") or {})
-            or match.get("sourceNamespace", self.client) != self.client
-        ):
+        if not self._for_client(match):
             return False
         values: dict[str, str | None] = {
             "uri": path,

@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares
 from meshport.ir.base import Fact, Ref, sources
-from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather, of_mesh
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -127,13 +127,9 @@ def _here(low: RouteLowering, rule: RouteRule, match: RouteMatch, gateways: list
     if "mesh" not in fact.value and low.linkerd:  # no Gateway is Linkerd's
         found = low.lost(fact, "rules", what="match on gateways", rule=low.routes.protocol, path="every connection")
         if found is not None:
-            whole = gather(rule) if all(_elsewhere(one) for one in rule.matches) else gather(match)
+            whole = gather(rule) if not any(of_mesh(one) for one in rule.matches) else gather(match)
             found.leaves = tuple(sorted({*found.leaves, *match.src, *whole}))
     return "mesh" in fact.value
-
-
-def _elsewhere(match: RouteMatch) -> bool:
-    return any(name == "gateways" and "mesh" not in fact.value for name, fact in match.others)
 
 
 def _idle(low: RouteLowering, rule: RouteRule, gateways: list[tuple[Ref, Fact[str]]] | None) -> bool:

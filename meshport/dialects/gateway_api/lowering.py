@@ -23,7 +23,18 @@ from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, routes_subject
+from meshport.ir.routing import (
+    Backend,
+    Filter,
+    RouteMatch,
+    RouteRule,
+    ServiceRoutes,
+    acts_on,
+    explains,
+    gather,
+    of_mesh,
+    routes_subject,
+)
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
 
 GATEWAY = "gateway.networking.k8s.io"
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
+_OF_CALLERS = ("sourceLabels", "sourceNamespace")  # Istio leaves rules out for clients that none of them is for
 MAX_RULES = 16
 MAX_MATCHES = 64
 MAX_MATCHES_TOGETHER = 128
@@ -161,7 +173,7 @@ class RouteLowering(ABC):
                 "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
             )
             matches = [whole]
-        if rule.matches and all(_elsewhere(match) for match in rule.matches):
+        if rule.matches and not any(of_mesh(match) for match in rule.matches):
             self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *rule.src, *gather(rule)}))
             return None
         if rule.matches and not matches:
@@ -450,6 +462,10 @@ class RouteLowering(ABC):
             if targets is not None:
                 chosen.append((replace(rule, matches=tuple(matches)), targets))
                 kept.append(number)
+        if not chosen and self._closes(port):
+            closed = RouteRule("refused", (), (), (Filter("direct-response", (("status", Fact(404)),)),), src=self.routes.src)
+            self._object(api, self._name(several, port, 1), port, [(closed, self.refusing(closed, port), [])])
+            return set(), set()
         matches_of = self.ranked([rule for rule, _ in chosen])
         reached = {number for number, matches in zip(kept, matches_of, strict=True) if matches}
         entries = [
@@ -472,6 +488,18 @@ class RouteLowering(ABC):
         for name, run in zip(_numbered(base, len(runs)), runs, strict=True):
             self._object(api, name, port, run)
         return set(kept), reached
+
+    def _closes(self, port: int) -> bool:
+        """Whether what no rule took on a port was answered 404, and now that none of its rules could be written would reach the Service. With a finding."""
+        routes = self.routes
+        matches = [[one for one in rule.matches or (RouteMatch(),) if one.port is None or one.port.value == port] for rule in routes.rules]
+        whole = any(replace(one, port=None).everything for listed in matches for one in listed)
+        told = [one for listed in matches for one in listed if not any(name in _OF_CALLERS for name, _ in one.others)]
+        if routes.unmatched != "refuse" or not port or whole or not told or not acts_on(routes, port):
+            return False
+        closing = self.options.on_loss != "looser"
+        self.once("MP331" if closing else "MP332", port=port)
+        return closing
 
     def _targets(self, rule: RouteRule, port: int) -> list[Target] | None:
         if rule.filter("direct-response") is not None:
@@ -691,11 +719,6 @@ def _numbered(base: str, runs: int) -> list[str]:
     """Names whose order by name is the order of the rules; one object has the plain name."""
     width = len(str(runs))
     return [base] if runs == 1 else [f"{base}-{number:0{width}d}" for number in range(1, runs + 1)]
-
-
-def _elsewhere(match: RouteMatch) -> bool:
-    """Whether a match is for gateways alone, so that no client in the mesh follows it."""
-    return any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
 
 
 def _said(routes: ServiceRoutes, rule: RouteRule) -> bool:
