@@ -82,10 +82,12 @@ def _marks(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
-    """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports."""
+    """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports, and the other way round: what each
+    port has alike is the Service's."""
     subjects = [change.subject]
     if change.subject.startswith(("breaker of ", "policy of ")):
-        subjects.append(change.subject.partition(" port ")[0])
+        whole, port, _ = change.subject.partition(" port ")
+        subjects += [whole] if port else sorted({subject for subject, _ in answered if subject.startswith(f"{whole} port ")})
     return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
 
 

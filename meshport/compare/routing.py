@@ -71,11 +71,17 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
         if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
             continue
         for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
-            if not acts_on(routes, port):
+            if not acts_on(routes, port) or _opaque(ir.world, routes, port):
                 continue
             if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
                 continue
             yield subject, routes, port
+
+
+def _opaque(world: World, routes: ServiceRoutes, port: int | None) -> bool:
+    """Whether clients treat a port as bytes, where no rule for requests acts."""
+    service = world.services.get(routes.service.value) if routes.service is not None else None
+    return service is not None and port is not None and service.is_opaque(port)
 
 
 def of_subject(ir: IR, subject: str) -> list[tuple[ServiceRoutes, int | None]]:

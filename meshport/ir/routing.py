@@ -46,7 +46,7 @@ class Subset:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Something done to a request or a response: `kind` request-headers, response-headers, redirect, rewrite, mirror, fault, cors,
-    direct-response, other.
+    direct-response, external-auth, other.
 
     `parts` are (what, fact). Header filters say `set:name`, `add:name`, `remove:name`; redirects path, prefix, hostname, scheme, port and
     code; the other
@@ -100,6 +100,13 @@ class RouteRule:
 
     def filter(self, kind: str) -> Filter | None:
         return next((item for item in self.filters if item.kind == kind), None)
+
+    @property
+    def asking(self) -> Fact[Any] | None:
+        """The external authorizer that is asked about its requests, or about those to one of its backends; None where none is."""
+        every = (*self.filters, *(item for backend in self.backends for item in backend.filters))
+        parts = tuple(part for item in every if item.kind == "external-auth" for _, part in item.parts)
+        return Fact("ExternalAuth", gather(parts), "external-authorization.provider") if parts else None
 
 
 @dataclass(frozen=True, slots=True)

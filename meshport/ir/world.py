@@ -104,10 +104,15 @@ class Service:
     annotations: dict[str, str]
     document: int
     src: Src = NOWHERE
+    opaque: tuple[tuple[int, int], ...] = ()  # ports that clients of the source mesh treat as bytes, whatever passes
 
     @property
     def pods(self) -> PodSet | None:
         return PodSet(self.ref.namespace, Selector.of(self.selector)) if self.selector else None
+
+    def is_opaque(self, port: int) -> bool:
+        """Whether no rule for requests acts on a port."""
+        return any(low <= port <= high for low, high in self.opaque)
 
     def port(self, number: int) -> ServicePort | None:
         return next((port for port in self.ports if port.number == number), None)

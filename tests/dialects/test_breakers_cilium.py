@@ -250,3 +250,24 @@ spec: {host: api.payments.example.com, trafficPolicy: {outlierDetection: {consec
     result = convert(text, "istio", "linkerd")
     assert "MP515" in codes(result)
     assert not {"MP503", "MP900"} & codes(result)
+
+
+def test_a_breaker_of_the_only_port_is_lost_with_a_finding_where_a_route_owns_the_service() -> None:
+    text = (
+        SERVICE
+        + """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec: {hosts: [users], http: [{timeout: 1s, route: [{destination: {host: users}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: shop}
+spec: {host: users, trafficPolicy: {portLevelSettings: [{port: {number: 80}, outlierDetection: {consecutive5xxErrors: 4}}]}}
+"""
+    )
+    result = meshport.convert(meshport.load_text(text), source="istio", target="cilium")
+    codes = {finding.code for finding in result.findings}
+    assert "MP524" in codes
+    assert "MP900" not in codes

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from gateway_api_helper import WORLD, codes, convert, objects, plain, service, spec, virtual_service
 
+import meshport
 from meshport.pipeline import Result
 
 SUBSETS = """---
@@ -223,3 +226,44 @@ spec:
     assert spec(result, f"{kind}/app")["parentRefs"][0]["group"] == ""
     assert spec(result, f"{kind}/app")["rules"] == [{"backendRefs": [{"name": "b0", "port": 80}]}]
     assert result.removals == []
+
+
+CORS = """
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - corsPolicy: {%s}
+    route: [{destination: {host: cart, port: {number: 80}}}]
+"""
+
+
+def cors(policy: str) -> tuple[dict[str, Any], set[str]]:
+    result = meshport.convert(meshport.load_text(CORS % policy), source="istio", target="gateway-api")
+    (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    found = [item["cors"] for item in route["spec"]["rules"][0].get("filters", ())]
+    return (found[0] if found else {}), {item.code for item in result.findings if item.severity != "info"}
+
+
+def test_the_old_list_of_origins_is_one_of_exact_ones() -> None:
+    assert cors('allowOrigin: ["https://a.test"]') == ({"allowOrigins": ["https://a.test"]}, set())
+
+
+def test_the_old_list_of_origins_is_not_asked_beside_the_new_one() -> None:
+    assert cors('allowOrigin: ["https://a.test"], allowOrigins: [{exact: "https://b.test"}]') == (
+        {"allowOrigins": ["https://b.test"]},
+        set(),
+    )
+
+
+def test_a_method_that_the_filter_does_not_know_is_left_out_with_a_finding() -> None:
+    found, codes = cors('allowOrigins: [{exact: "https://a.test"}], allowMethods: [GET, PURGE]')
+    assert found["allowMethods"] == ["GET"]
+    assert codes == {"MP320"}

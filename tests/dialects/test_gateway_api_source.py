@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from gateway_api_helper import WORLD, codes, convert, http_route, objects, plain, service, spec
+
+import meshport
 
 RULES = """
   - matches: [{path: {type: PathPrefix, value: /api}}]
@@ -146,3 +149,42 @@ def test_a_mirror_of_one_backend_is_named_where_backends_have_none() -> None:
         assert {"MP900", "MP901"}.isdisjoint(codes(result))
         told = {line.path: line.disposition for line in result.ledger if "requestMirror" in line.path}
         assert set(told.values()) == {"dropped"}
+
+
+ASKING = """
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart, port: 80}]
+  rules:
+  - matches: [{path: {type: Exact, value: /paid}}]
+    %s
+  - backendRefs: [{name: cart, port: 80}]
+"""
+AUTH = "filters: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: opa, port: 80}}}]"
+
+
+@pytest.mark.parametrize(
+    "rule", [f"{AUTH}\n    backendRefs: [{{name: cart, port: 80}}]", f"backendRefs: [{{name: cart, port: 80, {AUTH}}}]"]
+)
+@pytest.mark.parametrize(("target", "code"), [("istio", "MP333"), ("linkerd", "MP260")])
+def test_requests_that_an_authorizer_was_asked_about_are_refused_where_nobody_asks_it(target: str, code: str, rule: str) -> None:
+    result = meshport.convert(meshport.load_text(ASKING % rule), source="gateway-api", target=target)
+    (route,) = [item.object["spec"] for item in result.manifests if item.object["kind"] in ("VirtualService", "HTTPRoute")]
+    if target == "istio":
+        first, rest = route["http"]
+        assert first["match"] == [{"uri": {"exact": "/paid"}}]
+        assert first["directResponse"] == {"status": 403}
+        assert "directResponse" not in rest
+    else:
+        first, rest = route["rules"]
+        assert first["backendRefs"] == [{"name": "cart-refused", "port": 80}]
+        assert rest["backendRefs"] == [{"name": "cart", "port": 80}]
+    assert [item.code for item in result.findings if item.severity == "error"] == [code]
+    assert result.ledger.counts["unaccounted"] == 0

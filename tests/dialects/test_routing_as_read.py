@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from test_routing_helper import Made, convert, plain, service
 
+import meshport
+
 USERS = service("users", ports="[{name: http, port: 80}, {name: admin, port: 81}]")
 ONE_PORT = service("users")
 
@@ -161,3 +163,26 @@ def test_whole_milliseconds_are_not_spoken_of() -> None:
     result = to_linkerd(ONE_PORT + virtual_service("[{route: [{destination: {host: users}}], timeout: 1.5s}]"))
     assert result.spec("HTTPRoute/users")["rules"][0]["timeouts"] == {"request": "1500ms"}
     assert "MP410" not in result.codes
+
+
+PROFILE = """
+apiVersion: v1
+kind: Service
+metadata: {name: pg, namespace: shop}
+spec: {selector: {app: pg}, ports: [{name: tcp-pg, port: 5432}, {name: http, port: 80}]}
+---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: pg.shop.svc.cluster.local, namespace: shop}
+spec: {routes: [{name: all, condition: {pathRegex: /a}, timeout: 5s}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "istio", "gateway-api"])
+def test_rules_for_requests_say_nothing_of_ports_that_linkerd_takes_for_bytes(target: str) -> None:
+    """5432 is opaque by default: https://linkerd.io/2-edge/features/protocol-detection/."""
+    result = meshport.convert(meshport.load_text(PROFILE), source="linkerd", target=target)
+    routes = [item.object["spec"] for item in result.manifests if item.object["kind"] in ("HTTPRoute", "VirtualService")]
+    assert len(routes) == 1
+    assert all(parent.get("port", 80) == 80 for spec in routes for parent in spec.get("parentRefs", ()))
+    assert not [finding.code for finding in result.findings if finding.severity != "info"]

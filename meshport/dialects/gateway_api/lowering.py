@@ -179,6 +179,8 @@ class RouteLowering(ABC):
         if rule.matches and not matches:
             self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
             return None
+        if (asked := rule.asking) is not None:
+            return self._unasked(rule, tuple(matches), asked, shown)
         blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
         answer = rule.filter("direct-response")
         if answer is not None:
@@ -239,6 +241,15 @@ class RouteLowering(ABC):
             self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
         self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
         return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
+
+    def _unasked(self, rule: RouteRule, matches: tuple[RouteMatch, ...], asked: Fact[Any], shown: str) -> RouteRule | None:
+        """A rule whose authorizer nobody asks any more: its requests are refused, for none of them was let through unasked."""
+        if self.out.table.support(asked.feature, self.options.target, self.options.target_version).support == "native":
+            self.say("MP333", asked, aspects=ASPECTS, rule=shown)
+        else:
+            self.lost(asked, *ASPECTS, what="ExternalAuth", rule=shown)
+        self.out.ignore("its requests are refused", gather(rule) - gather(matches))
+        return RouteRule(rule.name, matches, (), (Filter("direct-response", (("status", Fact(403)),)),), src=rule.src)
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         """The match in words that a route has, with one entry a method; [] where it asks for something that no route can ask."""
@@ -415,7 +426,7 @@ class RouteLowering(ABC):
             return
         rules = self.rules()
         http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]
-        ports = [self.routes.port.value] if self.routes.port is not None else http
+        ports = [port for port in ([asked.value] if asked is not None else http) if not self.service.is_opaque(port)]
         self._bytes_of_a_split([port.number for port in self.service.ports if port.protocol == "TCP" and port.number not in ports])
         if not ports:
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)

@@ -395,6 +395,8 @@ def _filters(place: Cursor, family: str, namespace: str, options: Options) -> li
             found.append(Filter("mirror", tuple(_mirror(item.at("requestMirror"), src, namespace, options))))
         elif kind == "CORS" and family != "linkerd":
             found.append(Filter("cors", tuple(_cors(item.at("cors"), src))))
+        elif kind == "ExternalAuth" and family != "linkerd":
+            found.append(Filter("external-auth", tuple(item.leaves())))
         else:
             found.append(Filter("other", tuple(item.leaves())))
     return found

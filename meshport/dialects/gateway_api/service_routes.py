@@ -23,6 +23,8 @@ from meshport.ir.resilience import ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.mapping.table import version_key
 
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
+"""The methods that a CORS filter may name: https://gateway-api.sigs.k8s.io/reference/spec/#httpmethodwithwildcard."""
 _SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511)
 _WORDS = {"5xx": _SERVER_ERRORS, "gateway-error": (502, 503, 504), "retriable-4xx": (409,)}
 
@@ -210,10 +212,8 @@ class Lowering(RouteLowering):
         for path, fact in item.parts:
             stem, _, form_of = path.partition(".")
             name = stem.partition("[")[0]
-            if name == "allowOrigin":
-                stem, form_of = stem.replace("allowOrigin", "allowOrigins"), "exact"
-            known = name in ("allowOrigin", "allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials")
-            if not known or (stem.startswith("allowOrigins") and form_of != "exact"):
+            known = name in ("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials")
+            if not known or (name == "allowOrigins" and form_of != "exact") or (name == "allowMethods" and fact.value not in CORS_METHODS):
                 self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the CORS setting {path} {fact.value}")
             elif name == "maxAge" and (not isinstance(fact.value, int) or fact.value < 1):
                 self.out.ignore("the default of a few seconds holds", fact)

@@ -160,9 +160,11 @@ def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | Non
 def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
     name = place.text("name")
     filters = [*_headers(place), *_redirect(place)]
-    for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("corsPolicy", "cors"), ("directResponse", "direct-response")):
-        if parts := tuple((path, _seconds(fact) if path == "maxAge" else fact) for path, fact in place.leaves(key)):
+    for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("directResponse", "direct-response")):
+        if parts := tuple(place.leaves(key)):
             filters.append(Filter(kind, parts))
+    if cors := _cors(place, silenced):
+        filters.append(Filter("cors", cors))
     filters.extend(_mirrors(place, namespace, subsets, options))
     backends = tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route"))
     return RouteRule(
@@ -197,6 +199,20 @@ def _connection(place: Cursor, namespace: str, home: Src, subsets: Subsets, opti
         for item in place.each("match")
     )
     return RouteRule("", matches, tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route")), src=place.src)
+
+
+def _cors(place: Cursor, silenced: list[tuple[str, Src]]) -> tuple[tuple[str, Fact[Any]], ...]:
+    """The answer to CORS requests; `allowOrigin` is a list of exact `allowOrigins`, and asked where there are none of those."""
+    parts: list[tuple[str, Fact[Any]]] = []
+    newer = bool(place.at("corsPolicy").each("allowOrigins"))
+    for path, fact in place.leaves("corsPolicy"):
+        if newer and path.startswith("allowOrigin["):
+            silenced.append(("allowOrigins stands beside it, and is the one that is asked", fact.src))
+        elif path.startswith("allowOrigin["):
+            parts.append((path.replace("allowOrigin", "allowOrigins") + ".exact", fact))
+        else:
+            parts.append((path, _seconds(fact) if path == "maxAge" else fact))
+    return tuple(parts)
 
 
 def _seconds(fact: Fact[Any]) -> Fact[Any]:

@@ -205,7 +205,7 @@ class _VirtualService:
         service = self.ir.world.services.get(self.service)
         for port in service.ports if service is not None else ():
             asked = [routes for routes in self.found if routes.port is None or routes.port.value == port.number]
-            if asked and port.protocol == "TCP" and not speaks_http(port):
+            if asked and port.protocol == "TCP" and not speaks_http(port) and not (service is not None and service.is_opaque(port.number)):
                 named = any(routes.port is not None for routes in asked)
                 self.out.finding(
                     "MP312", document=asked[0].document, severity="error" if named else "warning",
@@ -298,6 +298,11 @@ class _VirtualService:
         if rule.matches and not matches:
             self.say("MP316", rule.src, aspects=ASPECTS, rule=shown)
             return 0
+        if (asked := rule.asking) is not None:
+            self.say("MP333", asked, aspects=ASPECTS, rule=shown)
+            self.out.ignore("its requests are refused", gather(rule) - gather(tuple(matches)))
+            answer = Filter("direct-response", (("status", Fact(403)),))
+            rule = RouteRule(rule.name, rule.matches, (), (answer,), src=rule.src)
         label = next((fact for name, fact in rule.extras if name == "name"), None)
         obj.set((*place, "name"), self._unique(slug(rule.name)), label, routes.service)
         port = routes.port if by_port else None
@@ -318,7 +323,7 @@ class _VirtualService:
         answer = rule.filter("direct-response")
         if answer is not None:
             for what, fact in answer.parts:
-                obj.set((*place, "directResponse", *what.split(".")), fact.value, fact)
+                obj.set((*place, "directResponse", *what.split(".")), fact.value, fact, routes.service)
             self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
             return 1
         if rule.timeout is not None and rule.timeout.value:

@@ -80,6 +80,12 @@ def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> Non
             ir.ports.append(PortSetting(subject, kind, said.map(lambda text: parse_ports(text, lenient=True)), on, document))
 
 
+def of_bytes(ir: IR) -> None:
+    """Each Service with the ports that clients treat as bytes, once the lists of all levels are known."""
+    for service in ir.world.services.values():
+        service.opaque = opaque_ports(ir.world, service)
+
+
 def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
     """The ports of a Service that Linkerd's clients treat as bytes: its own list, else its namespace's, else the installation's, else the default one."""
     home = world.namespaces.get(service.ref.namespace)
