@@ -32,7 +32,7 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
     written = {(change.subject, change.aspect) for change in made()} if own or shared else None
     extra = []
     for subject, listed in groups.items():
-        there = own or (shared and subject.startswith(("routes of ", "ingress of ")))
+        there = own or (shared and subject.startswith(("routes of ", "ingress of ", "connections of ")))
         if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
             code = "MP903" if out.source != out.target else "MP339"
             out.finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import access, exposure, ingress, routing
+from meshport.compare import access, connections, exposure, ingress, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import amounts
@@ -40,7 +40,12 @@ def canonical(
 
 def beside_access(ir: IR) -> Canonical:
     """What the IR says of requests that are let through: where they go, how they are guarded and limited, and what may leave."""
-    return {**routing.canonical(ir), **exposure.canonical(ir), **ratelimits.canonical(ir)}
+    return {**routing.canonical(ir), **connections.canonical(ir), **exposure.canonical(ir), **ratelimits.canonical(ir)}
+
+
+def at_gateways(ir: IR) -> Canonical:
+    """What the IR says of requests and connections that come in through Gateways."""
+    return {**ingress.canonical(ir), **connections.at_gateways(ir)}
 
 
 def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
@@ -66,7 +71,7 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
     if old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
-        sided = {**sided[0], **ingress.canonical(old)}, {**sided[1], **ingress.canonical(new)}
+        sided = {**sided[0], **at_gateways(old)}, {**sided[1], **at_gateways(new)}
     if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare, nor a proxy in each pod
         return _of_any_mesh(sided[0]), _of_any_mesh(sided[1])
     return sided

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshport.compare import ingress, routing
-from meshport.compare.diff import beside_access
+from meshport.compare import connections, ingress, routing
+from meshport.compare.diff import at_gateways, beside_access
 from meshport.compare.witness import ROOTED, http_members
 from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
 from meshport.effective.sets import Methods, Value, Values
@@ -69,7 +69,7 @@ def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, A
     """What each Service's requests meet on both sides, a result for each subject that differs."""
     first, second = canon or (beside_access(old), beside_access(new))
     if canon is None and old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
-        first, second = {**first, **ingress.canonical(old)}, {**second, **ingress.canonical(new)}
+        first, second = {**first, **at_gateways(old)}, {**second, **at_gateways(new)}
     for subject in sorted({*first, *second}):
         one, other = first.get(subject), second.get(subject)
         if one == other:
@@ -283,21 +283,22 @@ def _leaves(ir: IR, subject: str) -> Src:
     for policy in ir.service_policies:
         if subject in (*breaker_subjects(policy), *policy_subjects(policy)):
             found |= policy.src
-    return found
+    return found | (connections.leaves(ir, subject) if subject.startswith("connections of ") else NOWHERE)
 
 
 def _place(subject: str, world: World) -> dict[str, Any]:
     """The destination of a subject as a request has it, with a client of the mesh."""
+    protocol = "tcp" if subject.startswith("connections of ") else "http"
     found = _SUBJECT.match(subject)
     if found is None:
         named = _HOST.match(subject)
         host = named["host"] if named is not None else subject
         port = int(named["port"]) if named is not None and named["port"] else None
-        return {"source": {"meshed": True}, "destination": {"service": host, "port": port}, "protocol": "http", "host": host}
+        return {"source": {"meshed": True}, "destination": {"service": host, "port": port}, "protocol": protocol, "host": host}
     namespace, name = found["namespace"], found["name"]
     source: dict[str, Any] = {"namespace": found["client"] or namespace, "meshed": True}
     if found["what"] == "egress":
         return {"source": {"namespace": namespace, "workload": name, "meshed": True}, "destination": {}, "protocol": "tcp"}
     known = world.services.get(Ref(namespace, name))
     port = int(found["port"]) if found["port"] else known.ports[0].number if known is not None and known.ports else None
-    return {"source": source, "destination": {"namespace": namespace, "service": name, "port": port}, "protocol": "http"}
+    return {"source": source, "destination": {"namespace": namespace, "service": name, "port": port}, "protocol": protocol}

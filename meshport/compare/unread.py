@@ -29,8 +29,7 @@ COMPARED = (
     "world",
     "idle",
 )
-"""The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted; nor are
-routes of connections."""
+"""The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
 _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
 _APART = ("retry.budget.",)  # in the IR, and no part of what is compared but where a ServiceProfile's routes use it
@@ -265,7 +264,7 @@ def read_by(ir: IR) -> Src:
     found: set[int] = set()
     for name in COMPARED:
         part = getattr(ir, name, ())
-        for src in _sources([one for one in part if one.protocol not in ("tls", "tcp")] if name == "routes" else part):
+        for src in _sources(part):
             found |= src
     for other in ir.beside:
         found |= read_by(other)

@@ -180,6 +180,16 @@ def routes_subject(name: str, port: int | None = None) -> str:
     return f"routes of {name}" + (f" port {port}" if port else "")
 
 
+def connections_subject(name: str, port: int | None = None) -> str:
+    """What a difference in where connections go is about; `name` is `Service ns/name` or `host name`."""
+    return f"connections of {name}" + (f" port {port}" if port else "")
+
+
+def gateway_connections(gateway: Ref) -> str:
+    """What a difference in where connections go that come in through a Gateway is about."""
+    return f"connections of Gateway {gateway}"
+
+
 def ports_named(routes: ServiceRoutes) -> set[int]:
     """The ports of the Service that the rules speak of by number."""
     named = {match.port.value for rule in routes.rules for match in rule.matches if match.port is not None}
@@ -220,6 +230,9 @@ def ingress_subject(gateway: Ref) -> str:
 
 def subjects(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
     """The subjects that these rules speak for: each Gateway that they hang on, and `_inside`."""
+    if routes.protocol in ("tls", "tcp"):
+        inside = tuple(name.replace("routes of ", "connections of ", 1) for name in _inside(world, routes))
+        return (*inside, *(gateway_connections(gateway) for gateway in outer_gateways(routes)))
     return (*_inside(world, routes), *(ingress_subject(gateway) for gateway in outer_gateways(routes)))
 
 

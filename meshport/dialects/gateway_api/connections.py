@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.gateway_api.lowering import RouteLowering
     from meshport.dialects.output import Obj
-    from meshport.ir.world import Service, ServicePort
+    from meshport.ir.world import Service
 
 KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
 NAMES = "sniHosts"
 """The demand on the name that a client asks for, in the word that a VirtualService has for it."""
 _TLS = ("tls", "https")
+_ON_SERVICES = ("linkerd", "gateway-api")  # who follows such a route on a Service
 
 
 def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:
@@ -44,15 +45,24 @@ def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:
     found = []
     for parent in spec.each("parentRefs"):
         name, place = parent.text("name"), parent.text("namespace")
-        if name is None or parent.at("kind").value != "Service" or parent.at("group").value not in ("", "core"):
+        target = parent.text("kind")
+        if name is None:
             continue
-        target = Ref(place.value if place else namespace, name.value)
+        where = Ref(place.value if place else namespace, name.value)
         src = parent.src - parent.at("port").src | (root.at("metadata", "namespace").src if place is None else frozenset())
-        host = Fact(f"{target.name}.{target.namespace}.svc.{options.cluster_domain}", src, name.feature)
+        host = Fact(f"{where.name}.{where.namespace}.svc.{options.cluster_domain}", src, name.feature)
+        service, gateways, port = None, (), None
+        if target is not None and target.value == "Service" and parent.at("group").value in ("", "core"):
+            service, port = Fact(where, src, name.feature), parent.number_at("port")
+        elif target is None or target.value == "Gateway":
+            gateways = (Fact(str(where), parent.src, name.feature),)
+        if (service is None or family not in _ON_SERVICES) and (not gateways or family == "linkerd"):
+            continue
         found.append(
             ServiceRoutes(
-                ref, kind, Fact(target, src, name.feature), host, parent.number_at("port"), tuple(rules), "first", "forward", root.number,
-                (root.number,), protocol=KINDS[kind], family=family, src=spec.src,
+                ref, kind, service, host, port, tuple(rules), "first", "forward", root.number, (root.number,), protocol=KINDS[kind],
+                family=family, src=spec.src, gateways=gateways,
+                consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and where.namespace != namespace else None,
             )
         )  # fmt: skip
     return found
@@ -140,21 +150,23 @@ def _idle(low: RouteLowering, rule: RouteRule, gateways: list[tuple[Ref, Fact[st
     if gateways is not None or low.routes.family != "istio":
         return False
     for match in rule.matches or (RouteMatch(),):
-        known = low.service.port(match.port.value) if match.port is not None else None
-        if match.port is not None and (known is None or not (known.app_protocol or known.name)):
-            return False  # no such port, or one where the bytes decide
-        if (known in spoken(low.service, low.routes.protocol)) if known is not None else spoken(low.service, low.routes.protocol):
-            return False
+        named = match.port.value if match.port is not None else None
+        if acting(low.service, low.routes.protocol, named) or (named is not None and low.service.port(named) is None):
+            return False  # a port that is not there is said otherwise
     words = "TLS" if low.routes.protocol == "tls" else "neither TLS nor HTTP"
     low.out.ignore(f"the rule acts on ports for {words}, and is for none of them", gather(rule), rule.src)
     return True
 
 
-def spoken(service: Service, protocol: str) -> list[ServicePort]:
-    """The ports of a Service on which Istio asks its `tls` or `tcp` rules."""
-    bytes_alone = [port for port in service.ports if port.protocol == "TCP" and not speaks_http(port)]
-    tls = [port for port in bytes_alone if (port.app_protocol or port.name).lower().split("-")[0] in _TLS]
-    return tls if protocol == "tls" else [port for port in bytes_alone if port not in tls]
+def acting(service: Service, protocol: str, named: int | None) -> list[int]:
+    """The ports of a Service on which Istio asks its `tls` or `tcp` rules, of those that a match may name; on a port without a name the bytes decide."""
+    spoken = [port for port in service.ports if port.protocol == "TCP"]
+    tls = [port for port in spoken if (port.app_protocol or port.name).lower().split("-")[0] in _TLS]
+    bytes_alone = [port for port in spoken if port not in tls and not speaks_http(port)]
+    if named is None:
+        return [port.number for port in (tls if protocol == "tls" else bytes_alone)]
+    unsaid = [port for port in spoken if not (port.app_protocol or port.name)]
+    return [port.number for port in (*(tls if protocol == "tls" else bytes_alone), *unsaid) if port.number == named][:1]
 
 
 def _unsaid(match: RouteMatch, protocol: str) -> list[str]:
@@ -166,10 +178,11 @@ def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact
     """The ports that a match is for: the one that it names, or those of the Service that carry no HTTP; 0 for all of a Gateway."""
     if gateways is not None:
         return [0] if match.port is None else []
-    known = [port for port in low.service.ports if port.protocol == "TCP"]
-    if match.port is not None:
-        return [port.number for port in known if port.number == match.port.value]
-    return [port.number for port in spoken(low.service, low.routes.protocol)]
+    named = match.port.value if match.port is not None else None
+    if low.routes.family == "istio":
+        return acting(low.service, low.routes.protocol, named)
+    asked = low.routes.port.value if low.routes.port is not None else None
+    return [port.number for port in low.service.ports if port.protocol == "TCP" and asked in (None, port.number)]
 
 
 def _targets(low: RouteLowering, rule: RouteRule, port: int) -> list[Target] | None:
@@ -198,7 +211,8 @@ def _object(
 ) -> None:
     rule, match, port = entry
     routes, because = low.routes, gather(low.routes.service, low.routes.host)
-    namespace = routes.ref.value.namespace if gateways is not None else low.service.ref.namespace
+    consumer = routes.consumer.value if routes.consumer is not None else None
+    namespace = routes.ref.value.namespace if gateways is not None else consumer or low.service.ref.namespace
 
     def taken(name: str) -> bool:
         place = (GROUP, kind, Ref(namespace, name))
@@ -216,7 +230,9 @@ def _object(
     else:
         parent = {"group": low.group, "kind": "Service", "name": low.service.ref.name, "port": port}
         for key, value in parent.items():
-            obj.set(("spec", "parentRefs", 0, key), value, because, match.port if key == "port" else None)
+            obj.set(("spec", "parentRefs", 0, key), value, because, *((match.port, routes.port) if key == "port" else ()))
+        if namespace != low.service.ref.namespace:
+            obj.set(("spec", "parentRefs", 0, "namespace"), low.service.ref.namespace, because, routes.consumer)
     _hosts(obj, match, low)
     for number, target in enumerate(targets):
         place: tuple[str | int, ...] = ("spec", "rules", 0, "backendRefs", number)

@@ -52,7 +52,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             found.extend(_route(root, kind, options, family))
             if document.group != GROUP and not root.each("spec", "parentRefs"):  # one of the group GROUP stays as it is
                 ir.idle.append(Fact("a route on nothing takes no request", root.at("spec").src, "routing.parent"))
-        elif kind in ("TLSRoute", "TCPRoute") and document.group == GROUP and family == "linkerd":
+        elif kind in ("TLSRoute", "TCPRoute") and document.group == GROUP:
             from meshport.dialects.gateway_api import connections
 
             ir.routes.extend(connections.lift(root, options, family))

@@ -141,7 +141,7 @@ def _one(
     say = speaker(item, ir, out)
     ours = item.kind in ("HTTPRoute", "GRPCRoute")
     if item.kind in connections.KINDS:
-        if options.target == "cilium":
+        if options.target == "cilium" and not item.gateways:
             say("MP306", protocol=item.protocol.upper())
         else:
             out.imply("stays as it is", item.src)

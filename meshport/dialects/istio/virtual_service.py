@@ -91,6 +91,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 "MP306", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", protocol=routes.protocol.upper(),
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 affects=(Affected(routes.service.value.namespace, routes.service.value.name),) if routes.service is not None else (),
+                explains=explains(ir.world, routes, "rules"),
             )  # fmt: skip
         elif routes.service is None:
             out.finding(
@@ -301,8 +302,8 @@ class _VirtualService:
         if (asked := rule.asking) is not None:
             self.say("MP333", asked, aspects=ASPECTS, rule=shown)
             self.out.ignore("its requests are refused", gather(rule) - gather(tuple(matches)))
-            answer = Filter("direct-response", (("status", Fact(403)),))
-            rule = RouteRule(rule.name, rule.matches, (), (answer,), src=rule.src)
+            refusal = Filter("direct-response", (("status", Fact(403)),))
+            rule = RouteRule(rule.name, rule.matches, (), (refusal,), src=rule.src)
         label = next((fact for name, fact in rule.extras if name == "name"), None)
         obj.set((*place, "name"), self._unique(slug(rule.name)), label, routes.service)
         port = routes.port if by_port else None

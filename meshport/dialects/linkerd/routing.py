@@ -55,7 +55,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
     say = speaker(routes, ir, out)
     if routes.problem:
         say(routes.problem, "invalid")
-    elif routes.kind in ("HTTPRoute", "GRPCRoute") and routes.gateways:
+    elif routes.kind in ("HTTPRoute", "GRPCRoute", *connections.KINDS) and routes.gateways:
         out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
     elif routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "Service"):
         out.imply("stays as it is", routes.src)

@@ -1,0 +1,86 @@
+"""Where connections go is compared: a changed name, share or destination of a TLS or TCP rule shows in `diff`, in `verify` and on read-back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+from meshport.dialects.gateway_api import connections
+
+WORLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{name: tcp-db, port: 5000}, {name: https, port: 443}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db2, namespace: shop}
+spec: {selector: {app: db2}, ports: [{name: tcp-db, port: 5000}, {name: https, port: 443}]}
+---
+"""
+RULES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db]
+  tcp:
+  - match: [{port: 5000}]
+    route: [{destination: {host: db, port: {number: 5000}}, weight: 90}, {destination: {host: db2, port: {number: 5000}}, weight: 10}]
+  tls:
+  - match: [{sniHosts: [a.test, b.test]}]
+    route: [{destination: {host: db2, port: {number: 443}}}]
+"""
+OLD = WORLD + RULES
+EVERY = "connections of Service shop/db port 5000"
+BY_NAME = "connections of Service shop/db port 443"
+
+
+def load(text: str) -> Any:
+    return meshport.load_text(text)
+
+
+def test_rules_for_connections_are_equal_to_their_routes() -> None:
+    for target in ("linkerd", "gateway-api"):
+        result = meshport.convert(load(OLD), source="istio", target=target)
+        written = load(result.text() + ("" if target == "linkerd" else "\n---\n" + WORLD))
+        found = meshport.verify(load(OLD), written, old_mesh="istio", new_mesh=target)
+        assert not [item.subject for item in found.differences if item.subject.startswith("connections of ")]
+        assert all(
+            not item.subject.startswith("connections of ") for item in meshport.diff(load(OLD), written, old_mesh="istio", new_mesh=target)
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "subject"),
+    [
+        ("weight: 90", "weight: 50", EVERY),
+        ("host: db2, port: {number: 5000}", "host: db2, port: {number: 5001}", EVERY),
+        ("a.test", "c.test", BY_NAME),
+        ("host: db2, port: {number: 443}", "host: db, port: {number: 443}", BY_NAME),
+        ("match: [{port: 5000}]", "match: [{port: 443}]", EVERY),
+    ],
+)
+def test_a_change_of_a_rule_for_connections_is_a_difference(before: str, after: str, subject: str) -> None:
+    new = OLD.replace(before, after)
+    assert new != OLD
+    assert subject in {item.subject for item in meshport.diff(load(OLD), load(new), old_mesh="istio", new_mesh="istio")}
+    found = meshport.verify(load(OLD), load(new), old_mesh="istio", new_mesh="istio")
+    (told, *_) = [item for item in found.differences if item.subject == subject]
+    assert told.request["protocol"] == "tcp"
+    assert found.verdict == "changed"
+
+
+def test_a_route_that_is_written_wrong_is_said_as_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "shares", lambda weights: [1 for _ in weights])
+    result = meshport.convert(load(OLD), source="istio", target="linkerd")
+    (told,) = [finding for finding in result.findings if finding.code == "MP900"]
+    assert EVERY in told.message
+
+
+def test_rules_for_one_name_hide_later_ones_for_it() -> None:
+    more = "  - match: [{sniHosts: [b.test]}]\n    route: [{destination: {host: db, port: {number: 443}}}]\n"
+    assert not [item for item in meshport.diff(load(OLD), load(OLD + more), old_mesh="istio", new_mesh="istio") if item.subject == BY_NAME]
