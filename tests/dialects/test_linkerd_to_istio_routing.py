@@ -218,3 +218,18 @@ def test_a_condition_that_no_request_meets_takes_no_request() -> None:
     profile = PROFILE.replace('{method: GET, pathRegex: "/api/users/[^/]+"}', "{method: GET, all: [{method: POST}]}")
     entries = made(USERS + profile).spec("VirtualService/users")["http"]
     assert [(entry["name"], entry.get("timeout")) for entry in entries] == [("post-api-users", "10s"), ("other", None)]
+
+
+@pytest.mark.parametrize("everything", [".*", "/.*", "^.*$"])
+def test_no_rule_is_written_behind_one_that_takes_every_request(everything: str) -> None:
+    profile = f"""---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {{name: users.shop.svc.cluster.local, namespace: shop}}
+spec:
+  routes:
+  - {{name: a, condition: {{pathRegex: /a}}, timeout: 5s}}
+  - {{name: all, condition: {{pathRegex: "{everything}"}}, timeout: 6s}}
+"""
+    rules = made(USERS + profile).spec("VirtualService/users")["http"]
+    assert [(rule["name"], rule.get("match")) for rule in rules] == [("a", [{"uri": {"exact": "/a"}}]), ("all", None)]

@@ -51,7 +51,9 @@ def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:
         where = Ref(place.value if place else namespace, name.value)
         src = parent.src - parent.at("port").src | (root.at("metadata", "namespace").src if place is None else frozenset())
         host = Fact(f"{where.name}.{where.namespace}.svc.{options.cluster_domain}", src, name.feature)
-        service, gateways, port = None, (), None
+        service: Fact[Ref] | None = None
+        port: Fact[int] | None = None
+        gateways: tuple[Fact[str], ...] = ()
         if target is not None and target.value == "Service" and parent.at("group").value in ("", "core"):
             service, port = Fact(where, src, name.feature), parent.number_at("port")
         elif target is None or target.value == "Gateway":

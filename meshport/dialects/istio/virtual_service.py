@@ -305,14 +305,15 @@ class _VirtualService:
             refusal = Filter("direct-response", (("status", Fact(403)),))
             rule = RouteRule(rule.name, rule.matches, (), (refusal,), src=rule.src)
         label = next((fact for name, fact in rule.extras if name == "name"), None)
-        obj.set((*place, "name"), self._unique(slug(rule.name)), label, routes.service)
-        port = routes.port if by_port else None
         whole = [match for match in matches if match.everything]
+        obj.set(
+            (*place, "name"), self._unique(slug(rule.name)), label, routes.service, gather(whole)
+        )  # that there is no match is said by nothing else
+        port = routes.port if by_port else None
         if whole:
             self.out.ignore(
                 "another alternative of the rule takes every request", gather([match for match in matches if not match.everything])
             )
-            self.out.imply("a prefix / takes every path", gather(whole))
             matches = []
         if matches or port is not None:
             for number, match in enumerate(matches or [RouteMatch()]):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
-from meshport.dialects.gateway_api.patterns import METHODS, bare, language, top_level
+from meshport.dialects.gateway_api.patterns import METHODS, bare, language, path_key, top_level
 from meshport.dialects.smi import splits
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
@@ -374,6 +374,8 @@ def _match(atoms: list[Atom], src: Src) -> RouteMatch | None:
             others.append(("condition", Fact("several path conditions", sources(*(fact for fact, _ in paths)), "routing.match.condition")))
         elif path.value.kind == "none":
             return None
+    if path is not None and not path_key(path.value):  # `.*` and the like: no request is excluded
+        path = path.holding(Pattern("segments", "/"))
     method: Fact[Pattern] | None = None
     if wanted:
         names = {fact.value.text for fact, holds in wanted if holds}
