@@ -238,7 +238,9 @@ class RouteLowering(ABC):
     def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
         """A rule that answers by itself: its requests are refused, so that no later rule forwards them."""
         for _, fact in answer.parts:
-            self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
+            found = self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
+            if found is not None:
+                found.disposition = "dropped"  # whatever it says, the requests are refused
         self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
         return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
 
