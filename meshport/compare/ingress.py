@@ -42,10 +42,11 @@ def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str,
         if listener is not None and listener.hosts:
             hosts = [both for host in hosts if (both := narrower(listener.hosts[0].value, host)) is not None]
         for gateway in outer_gateways(routes):
-            for host in hosts:
+            kept = [one for rule in routes.rules if (one := routing.outside(rule, gateway, routes.ref.value.namespace)) is not None]
+            for host in hosts if kept or not routes.rules else ():
                 key = (ingress_subject(gateway), host)
                 known = found.get(key)
-                mine = replace(routes, rules=tuple(routing.outside(rule) for rule in routes.rules))
+                mine = replace(routes, rules=tuple(kept))
                 found[key] = mine if known is None else replace(known, rules=known.rules + mine.rules)
     for (subject, host), routes in sorted(found.items(), key=lambda item: item[0]):
         yield subject, host, routes

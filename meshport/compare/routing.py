@@ -31,6 +31,7 @@ from meshport.ir.routing import (
     ServiceRoutes,
     acts_on,
     gather,
+    met,
     of_mesh,
     ports_named,
     ports_of,
@@ -149,14 +150,14 @@ def of_rules(world: World, routes: ServiceRoutes, mesh: str) -> dict[str, Any]:
     return _routes(world, routes, None, mesh) or {}
 
 
-def outside(rule: RouteRule) -> RouteRule:
-    """The rule as it is for requests from outside: which gateways a match is for is said by where the rule hangs."""
-    matches = [
-        replace(match, others=tuple((name, fact) for name, fact in match.others if name != "gateways"))
-        for match in rule.matches
-        if not any(name == "gateways" and set(fact.value or ()) == {"mesh"} for name, fact in match.others)
-    ]
-    return replace(rule, matches=tuple(matches))
+def outside(rule: RouteRule, gateway: Ref, home: str) -> RouteRule | None:
+    """The rule as it is for requests that come in through a Gateway; None where none of its matches is for that. Gateways without a namespace are in `home`."""
+    kept = []
+    for match in rule.matches:
+        wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
+        if wanted is None or any((text if "/" in text else f"{home}/{text}") == str(gateway) for text in wanted if text != "mesh"):
+            kept.append(met(match))  # which gateways it is for is said by where the rule hangs
+    return replace(rule, matches=tuple(kept)) if kept or not rule.matches else None
 
 
 def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
@@ -194,11 +195,12 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
     live: list[tuple[RouteMatch, dict[str, Any], RouteRule]] = []
     for rule in rules:
         outcome = _outcome(world, routes, rule, port, mesh)
-        if _refuses(rule) and any(match.everything for match in _on_port(rule, port)):
+        if _refuses(rule) and any(of_mesh(match) and met(match).everything for match in _on_port(rule, port)):
             break
         for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
-            if of_mesh(match) and not any(contained(match, known) for known, *_ in live):
-                live.append((match, _with_rewrite(outcome, rule, match), rule))
+            inner = met(match)
+            if of_mesh(match) and not any(contained(inner, known) for known, *_ in live):
+                live.append((inner, _with_rewrite(outcome, rule, match), rule))
     return live
 
 

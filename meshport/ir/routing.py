@@ -7,7 +7,7 @@ Service of its own compare equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from meshport.ir.authorization import Pattern
@@ -199,6 +199,11 @@ def ports_named(routes: ServiceRoutes) -> set[int]:
 def of_mesh(match: RouteMatch) -> bool:
     """Whether clients in the mesh come to a match: it is not for gateways alone."""
     return not any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
+
+
+def met(match: RouteMatch) -> RouteMatch:
+    """The match as those meet it whom it is for: that it holds in the mesh, or at a gateway, is no demand on a request."""
+    return replace(match, others=tuple((name, fact) for name, fact in match.others if name != "gateways"))
 
 
 def acts_on(routes: ServiceRoutes, port: int | None) -> bool:

@@ -100,3 +100,11 @@ def test_rules_for_certain_callers_alone_refuse_nobody_else() -> None:
     result = convert("{sourceLabels: {app: web}, uri: {exact: /a}}", "linkerd")
     assert not by_port(result)
     assert not codes(result) & {"MP331", "MP900"}
+
+
+@pytest.mark.parametrize("target", ["linkerd", "gateway-api"])
+def test_a_rule_for_the_mesh_alone_takes_every_request_of_it(target: str) -> None:
+    result = convert("{gateways: [mesh]}", target, "gateways: [mesh, edge]")
+    assert all(len(rules) == 1 and "matches" not in rules[0] for rules in by_port(result).values())
+    assert by_port(result)
+    assert "MP900" not in codes(result)

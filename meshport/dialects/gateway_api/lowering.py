@@ -32,6 +32,7 @@ from meshport.ir.routing import (
     acts_on,
     explains,
     gather,
+    met,
     of_mesh,
     routes_subject,
 )
@@ -506,7 +507,7 @@ class RouteLowering(ABC):
         """Whether what no rule took on a port was answered 404, and now that none of its rules could be written would reach the Service. With a finding."""
         routes = self.routes
         matches = [[one for one in rule.matches or (RouteMatch(),) if one.port is None or one.port.value == port] for rule in routes.rules]
-        whole = any(replace(one, port=None).everything for listed in matches for one in listed)
+        whole = any(of_mesh(one) and met(replace(one, port=None)).everything for listed in matches for one in listed)
         told = [one for listed in matches for one in listed if not any(name in _OF_CALLERS for name, _ in one.others)]
         if routes.unmatched != "refuse" or not port or whole or not told or not acts_on(routes, port):
             return False

@@ -327,7 +327,7 @@ def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     elif fold is not None:
         silenced.append(("case is ignored in exact and prefix matches of the path alone, and only where this is true", fold.src))
     idle = frozenset() if fold is None or (path is not None and fold.src <= path.src) else fold.src
-    if (told := place.at("name").src | place.at("statPrefix").src):
+    if told := place.at("name").src | place.at("statPrefix").src:
         silenced.append(("names the match in logs and metrics; no request is treated differently", told))
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
