@@ -71,6 +71,7 @@ class Backend:
     labels: Subset | None = None  # the subset, resolved; None where no subset or where it is not defined
     weight: Fact[Any] | None = None  # a Fraction or int, relative
     filters: tuple[Filter, ...] = ()
+    refused: bool = False  # nobody may send there, and `service` is a name that no Service has
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,3 +188,32 @@ def test_requests_that_an_authorizer_was_asked_about_are_refused_where_nobody_as
         assert rest["backendRefs"] == [{"name": "cart", "port": 80}]
     assert [item.code for item in result.findings if item.severity == "error"] == [code]
     assert result.ledger.counts["unaccounted"] == 0
+
+
+GRANTED = """
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: g, namespace: eu}
+spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: %s}], to: [{group: "", kind: Service}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: eu}
+spec: {selector: {app: far}, ports: [{name: http, port: 80}]}
+---
+"""
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("admitted", [False, True])
+def test_the_share_of_a_backend_that_no_grant_admits_stays_an_error(target: str, admitted: bool) -> None:
+    split = "backendRefs: [{name: cart, port: 80, weight: 9}, {name: far, namespace: eu, port: 80, weight: 1}]"
+    text = GRANTED % ("shop" if admitted else "third") + ASKING % split
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target=target)
+    (route,) = [item.object["spec"] for item in result.manifests if item.object["kind"] in ("VirtualService", "HTTPRoute")]
+    if target == "istio":
+        sent = {item["destination"]["host"].partition(".")[0]: item["weight"] for item in route["http"][0]["route"]}
+    else:
+        sent = {item["name"]: item["weight"] * 10 for item in route["rules"][0]["backendRefs"]}
+    assert sent == {"cart": 90, "far" if admitted else "far-refused": 10}
+    assert [item.code for item in result.findings if item.severity != "info"] == ([] if admitted else ["MP344"])

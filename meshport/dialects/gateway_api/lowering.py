@@ -355,6 +355,9 @@ class RouteLowering(ABC):
         assert backend.service is not None
         ref = backend.service.value
         known = self.ir.world.services.get(ref)
+        if backend.refused:
+            self.once("MP344", backend.service, name=ref.name, namespace=ref.namespace)
+            return ref
         if backend.subset is None:
             if known is None:
                 self.once("MP307", backend.service, namespace=ref.namespace, name=ref.name)
@@ -380,9 +383,9 @@ class RouteLowering(ABC):
 
     def once(self, code: str, *facts: Fact[Any] | Src, **values: Any) -> None:
         """A finding that is said once, however many ports and rules ask."""
-        aspects = () if code == "MP307" else ASPECTS
+        aspects = () if code in ("MP307", "MP344") else ASPECTS
         before = len(self.out.findings)
-        self.say(code, *facts, aspects=aspects, disposition=None if code == "MP307" else "dropped", **values)
+        self.say(code, *facts, aspects=aspects, disposition=None if code in ("MP307", "MP344") else "dropped", **values)
         added = self.out.findings[before]
         for known in self.out.findings[:before]:
             if (known.code, known.message, known.document) == (added.code, added.message, added.document):
@@ -606,7 +609,7 @@ class RouteLowering(ABC):
 
     def granted(self, obj: Obj, rule: RouteRule, targets: list[Target]) -> None:
         """What lets the route send to Services of other namespaces: without it their share of the requests is answered 500."""
-        wanted = [(target.ref, target.because | gather(target.backend.host)) for target in targets]
+        wanted = [(target.ref, target.because | gather(target.backend.host)) for target in targets if not target.backend.refused]
         for item in rule.filters:
             host = item.part("host") if item.kind == "mirror" else None
             if host is not None and isinstance(host.value, Ref):

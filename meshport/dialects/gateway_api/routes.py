@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
@@ -289,7 +290,7 @@ def _rule(
     return RouteRule(
         shown,
         tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
-        tuple(backend_of(item, route.namespace, options, many, family) for item in backends),
+        tuple(_admitted(item, kind, route.namespace, options, many, family) for item in backends),
         (*_filters(place, family, route.namespace, options), *((answer,) if answer is not None else ())),
         timeout=timeout,
         retry=retry,
@@ -314,20 +315,37 @@ def _nobody(place: Cursor, family: str) -> Filter | None:
 
 def _refused(place: Cursor, kind: str, namespace: str, family: str) -> Filter | None:
     """The answer 500 of a rule none of whose backends may be referred to: in another namespace, whose ReferenceGrants are there and speak of others."""
-    src = NOWHERE
-    for item in place.each("backendRefs") if family != "linkerd" else ():
-        there, name = item.text("namespace"), item.text("name")
-        if there is None or name is None or there.value == namespace:
-            return None
-        grants = [
-            document.value.get("spec") or {}
-            for document in place.bound.bundle.documents
-            if document.kind == "ReferenceGrant" and document.namespace == there.value
-        ]
-        if not grants or any(may_refer(grant, kind, namespace, name.value) for grant in grants):
-            return None
-        src |= gather(there, name)
-    return Filter("direct-response", (("status", Fact(500, src, "routing.destination")),)) if src else None
+    found = [_unadmitted(item, kind, namespace, family) for item in place.each("backendRefs")]
+    src = frozenset().union(*(one for one in found if one is not None))
+    return Filter("direct-response", (("status", Fact(500, src, "routing.destination")),)) if found and None not in found else None
+
+
+def _unadmitted(backend: Cursor, kind: str, namespace: str, family: str) -> Src | None:
+    """Why nobody may send to a backend in another namespace: what names it; None where it may be, or nothing is known of grants there."""
+    there, name = backend.text("namespace"), backend.text("name")
+    if family == "linkerd" or there is None or name is None or there.value == namespace:
+        return None
+    grants = [
+        document.value.get("spec") or {}
+        for document in backend.bound.bundle.documents
+        if document.kind == "ReferenceGrant" and document.namespace == there.value
+    ]
+    if not grants or any(may_refer(grant, kind, namespace, name.value) for grant in grants):
+        return None
+    return gather(there, name)
+
+
+def _nobody_there(backend: Backend, src: Src, place: Cursor) -> Backend:
+    """The backend as a Service that is not there: its share of the requests is answered with an error."""
+    if backend.service is None:
+        return backend
+    ref = backend.service.value
+    known = {
+        document.name for document in place.bound.bundle.documents if document.kind == "Service" and document.namespace == ref.namespace
+    }
+    gone = Ref(ref.namespace, naming.unique(naming.name(ref.name, "refused"), known.__contains__))
+    host = backend.host.map(lambda text: text.replace(f"{ref.name}.", f"{gone.name}.", 1)).also(src)
+    return replace(backend, service=backend.service.holding(gone).also(src), host=host, refused=True)
 
 
 def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
@@ -341,6 +359,12 @@ def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
 def _since(version: str, wanted: tuple[int, int]) -> bool:
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     return parts >= wanted
+
+
+def _admitted(place: Cursor, kind: str, namespace: str, options: Options, many: bool, family: str) -> Backend:
+    found = backend_of(place, namespace, options, many, family)
+    refused = _unadmitted(place, kind, namespace, family)
+    return found if refused is None else _nobody_there(found, refused, place)
 
 
 def backend_of(place: Cursor, namespace: str, options: Options, many: bool, family: str) -> Backend:

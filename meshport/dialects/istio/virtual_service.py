@@ -503,7 +503,11 @@ class _VirtualService:
             if weight is not None:
                 obj.set((*at, "weight"), weight, *(other.weight for other in backends))
             self._headers(obj, (*at, "headers"), backend.filters)
-            if rule.backends and backend.service is not None and backend.service.value not in self.ir.world.services:
+            if backend.refused and backend.service is not None:
+                self.say(
+                    "MP344", backend.service, disposition=None, namespace=backend.service.value.namespace, name=backend.service.value.name
+                )
+            elif rule.backends and backend.service is not None and backend.service.value not in self.ir.world.services:
                 self._unknown(backend.service, routes)
 
     def _port(self, backend: Backend, routes: ServiceRoutes) -> int | None:
