@@ -27,7 +27,7 @@ KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
 NAMES = "sniHosts"
 """The demand on the name that a client asks for, in the word that a VirtualService has for it."""
 _TLS = ("tls", "https")
-_ON_SERVICES = ("linkerd", "gateway-api")  # who follows such a route on a Service
+_ON_SERVICES = ("linkerd", "gateway-api", "istio")  # who follows such a route on a Service
 
 
 def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:

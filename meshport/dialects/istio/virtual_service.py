@@ -84,6 +84,9 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 explains=explains(ir.world, routes, "retries"),
             )  # fmt: skip
             standing.append(routes.service)
+        elif routes.kind in ("TCPRoute", "TLSRoute") and routes.family != "linkerd":
+            out.imply("stays as it is: Istio reads it too", routes.src)
+            out.staying.update(routes.documents)
         elif routes.kind == "TCPRoute" and routes.service is not None and routes.service.value in ir.world.services:
             connections.append(routes)
         elif routes.protocol in ("tls", "tcp"):

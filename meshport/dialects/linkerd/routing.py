@@ -57,7 +57,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         say(routes.problem, "invalid")
     elif routes.kind in ("HTTPRoute", "GRPCRoute", *connections.KINDS) and routes.gateways:
         out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
-    elif routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "Service"):
+    elif routes.kind in connections.KINDS or (routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "Service")):
         out.imply("stays as it is", routes.src)
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
