@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
+SELECTING = ("authorization.subject", "authorization.target")
+"""Features whose value says for which pods the object is."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -222,7 +224,9 @@ def _judge(
     if leaf in kept:
         return "translated", "stays as it is"
     if leaf in out.irrelevant:
-        return "translated" if bound.feature(leaf) in DECIDING else "irrelevant", out.irrelevant[leaf]
+        feature, reason = bound.feature(leaf), out.irrelevant[leaf]
+        elsewhere = feature in SELECTING and reason.endswith("is the same without it")  # for other pods it would not be
+        return "translated" if feature in DECIDING or elsewhere else "irrelevant", reason
     if leaf in out.implied:
         return "translated", out.implied[leaf]
     binding = bound.bindings[leaf]
