@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meshport.compare.decision import Step
+from meshport.compare.edge import take
 from meshport.compare.journey import ANSWERED, follow
-from meshport.compare.request import parse
+from meshport.compare.request import Request, parse
+from meshport.compare.routed import spoken, unasked
 from meshport.ir.base import NOWHERE, Src
+from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
-    from meshport.compare.decision import Step
     from meshport.documents import Bundle
+    from meshport.ir.model import IR
     from meshport.mapping.table import Table
 
 
@@ -72,7 +76,9 @@ def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = 
     options = resolve(bundle, table, source=mesh, target="istio", **rest)
     ir, _ = pipeline.lift(bundle, table, options)
     ir.beside += pipeline.also_in_force(bundle, table, options)
-    found = follow(ir, parse(request, ir.world, options.trust_domain), options)
+    asked = parse(request, ir.world, options.trust_domain)
+    found = follow(ir, asked, options)
+    found.steps[1:1] = _at_gateways(ir, asked)
     rule = None
     if found.rule is not None and found.rule.ref is not None:
         file, line, _path = _place(bundle, found.rule)
@@ -86,6 +92,20 @@ def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = 
                  "retries": dict(own.retries), "breaker": dict(own.breaker)}  # fmt: skip
     steps = [TraceStep(step.what, step.outcome, *_place(bundle, step)) for step in found.steps]
     return Trace(found.verdict, dict(request), rule, route, steps)
+
+
+def _at_gateways(ir: IR, request: Request) -> list[Step]:
+    """Which route of a Gateway takes a request from outside, where one does. Pods judge the Gateway's own call, so that it is to be traced for itself."""
+    if request.caller.pod or not request.http or not request.host:
+        return []
+    taken = take(ir, request)
+    if taken is None:
+        return []
+    routes = taken.routes
+    told = spoken({name: value for name, value in taken.outcome.items() if value and not (name == "retries" and unasked(taken.rule.retry))})
+    again = "" if taken.rule.answers else "; the Gateway then calls as itself: trace that with its workload as the caller"
+    what = f"at the {taken.subject.removeprefix('ingress of ')}, for {taken.host}: {routes.kind} {routes.ref.value}"
+    return [Step(what, told + again, routes.ref.value, routes.kind, routes.document, gather(taken.rule, taken.match) or routes.src)]
 
 
 def _place(bundle: Bundle, step: Step) -> tuple[str | None, int | None, str | None]:

@@ -67,7 +67,8 @@ def run(
 def _text(found: Trace, quiet: bool) -> str:
     from meshport.compare.verify import sentence
 
-    lines = [f"{sentence(found.request)}: {_VERDICTS[found.verdict]}" + (f" by {found.rule.text}" if found.rule is not None else "")]
+    by = ": " if found.verdict == "undecided" else " by "
+    lines = [f"{sentence(found.request)}: {_VERDICTS[found.verdict]}" + (f"{by}{found.rule.text}" if found.rule is not None else "")]
     for number, step in enumerate(() if quiet else found.steps, 1):
         place = f"   [{step.file or '(no file)'}:{step.line or '?'}]" if step.line or step.file else ""
         lines.append(f"{number:3}. {step.what}: {step.outcome}{place}")

@@ -68,7 +68,13 @@ def _say(found: Verification, most: int | None) -> None:
     groups = grouped(found.differences)
     for item, more in groups[:most]:
         alike = f" (and {more} more like it)" if more else ""
-        lines = [f"{sentence(item.request)}: {item.before} before, {item.after} now{alike}"]
+        # what is said of a Service, or of what may leave, is for all its requests
+        what = (
+            item.subject
+            if item.change in ("routed", "transport") and item.subject and "path" not in item.request
+            else sentence(item.request)
+        )
+        lines = [f"{what}: {item.before} before, {item.after} now{alike}"]
         for side, word, rule in (("before", "before:", item.rules[0]), ("after", "now:", item.rules[1])):
             places = [f"{cause['file'] or '(no file)'}:{cause['line'] or '?'}" for cause in item.causes if cause["side"] == side]
             if places or rule:

@@ -76,7 +76,9 @@ class Decision:
 
     @property
     def rule(self) -> Step | None:
-        return self.steps[-1] if self.steps else None
+        """Where several halves have to let a request through, an object that does before a default that does."""
+        named = [step for step in self.steps if step.ref is not None] if self.verdict == ALLOW else []
+        return named[-1] if named else self.steps[-1] if self.steps else None
 
 
 def decide(item: Effective, port: int | None, request: Request, ir: IR, options: Options) -> Decision:

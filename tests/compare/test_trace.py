@@ -192,3 +192,51 @@ def test_every_measured_verdict() -> None:
                 agreed += 1
     assert wrong == []
     assert agreed > 1000 and undecided < 50
+
+
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.example]
+  gateways: [edge]
+  http: [{match: [{uri: {prefix: /users}}], route: [{destination: {host: users}}]}]
+"""
+
+
+def test_a_request_from_outside_says_which_route_of_a_gateway_takes_it() -> None:
+    bundle = meshport.load_text(ISTIO + "---" + GATEWAY)
+    request = {
+        "source": {"meshed": False, "ip": "203.0.113.9"},
+        "destination": {"namespace": "shop", "service": "users", "port": 80},
+        "path": "/users/7",
+    }
+    found = meshport.trace(bundle, {**request, "host": "shop.example"})
+    step = found.steps[1]
+    assert step.what == "at the Gateway shop/edge, for shop.example: VirtualService shop/shop"
+    assert step.outcome.startswith("sent on; to shop/app=users") and step.line is not None
+    assert not any("Gateway" in step.what for step in meshport.trace(bundle, {**request, "host": "other.example"}).steps)
+
+
+def test_what_a_mesh_does_unasked_and_what_a_route_asks_not_to_be_there() -> None:
+    """Istio retries where nobody says anything; `withoutHeaders` and `sourceNamespace` are read as a proxy reads them."""
+    bundle = meshport.load_text(
+        ISTIO.replace("match: [{uri: {prefix: /old/}}]", "match: [{withoutHeaders: {x-new: {}}, sourceNamespace: shop}]")
+    )
+    request = {
+        "source": {"namespace": "shop", "workload": "frontend"},
+        "destination": {"namespace": "shop", "service": "users", "port": 80},
+    }
+    assert meshport.trace(bundle, {**request, "path": "/other"}).verdict == "answered"
+    assert meshport.trace(bundle, {**request, "path": "/other", "headers": {"x-new": "1"}}).verdict == "unrouted"
+    plain = meshport.load_text(ISTIO.replace("hosts: [users]", "hosts: [others]"))
+    route = meshport.trace(plain, {**request, "path": "/users/7"}).route
+    assert route is not None and route["retries"]["attempts"] == 2
