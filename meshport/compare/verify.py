@@ -154,7 +154,11 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
             for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
-                found = [_replayed(change, piece, item, other, port, https, sides) for piece in pieces]
+                found = []
+                for piece in pieces:
+                    found.append(_replayed(change, piece, item, other, port, https, sides))
+                    if isinstance(found[-1], Difference):
+                        break  # one request is enough
                 made = next((one for one in found if isinstance(one, Difference)), None)
                 if made is not None:
                     differences.append(replace(made, subject=subject))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from itertools import chain
 from typing import Any
 
 from meshport.compare.decision import named
@@ -134,7 +135,7 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
         elif isinstance(item, Entity) and item != CLUSTER:
             yield {"meshed": False, "labels": {f"reserved:{item.name}": ""}}  # as Cilium labels them
     if who.include is None or CLUSTER in who.include:
-        accounts = [account for account, _ in world.identities()]
+        accounts = world.running()
         for account in accounts[:4] if CLUSTER in (who.include or ()) else ():
             yield {"namespace": account.namespace, "service_account": account.name, "meshed": False}
         yield {"meshed": False, "ip": _INSIDE if CLUSTER in (who.include or ()) else _OUTSIDE}
@@ -146,8 +147,8 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
         }  # a pod of the cluster that is in no mesh
         for name in ("remote-node", "kube-apiserver", "ingress") if by_label else ():  # the local host passes every policy
             yield {"meshed": False, "labels": {f"reserved:{name}": ""}}
-    known = [Identity(trust_domain, account.namespace, account.name) for account, _ in world.identities()]
-    for item in [*known, *_made_up(who, workload, trust_domain)]:
+    known = (Identity(trust_domain, account.namespace, account.name) for account in world.running())
+    for item in chain(known, _made_up(who, workload, trust_domain)):
         if _member(item, who):
             yield {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
     for item in sorted(who.include or (), key=str):

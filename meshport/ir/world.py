@@ -130,6 +130,7 @@ class World:
     )
     _by_namespace: dict[str, list[Workload]] | None = None
     _by_label: dict[tuple[str, str, str], list[Workload]] | None = None
+    _accounts: tuple[int, list[Ref]] | None = None
     _services_of: dict[int, list[Service]] | None = None
 
     def of_namespace(self, namespace: str) -> list[Workload]:
@@ -190,6 +191,13 @@ class World:
             ref = Ref(workload.ref.namespace, workload.account.value)
             seen[ref] = seen.get(ref) or self.meshed(workload)
         yield from sorted(seen.items(), key=lambda item: item[0])
+
+    def running(self) -> list[Ref]:
+        """The service accounts that workloads of the bundle run under, by name."""
+        if self._accounts is None or self._accounts[0] != len(self.workloads):
+            found = {Ref(workload.ref.namespace, workload.account.value) for workload in self.workloads}
+            self._accounts = len(self.workloads), sorted(found)
+        return self._accounts[1]
 
 
 NO_WORLD = World()
