@@ -332,7 +332,7 @@ class _Seen:
         if attribute == HOST:
             return request.host is not None and self._text(_lower(value), request.host)
         if attribute.startswith(HEADER):
-            values = request.header(attribute.removeprefix(HEADER))
+            values = request.header(attribute.removeprefix(HEADER), raw=self.ir.raw_paths)
             return bool(values) and self._text(value, ",".join(values))
         if attribute.startswith(QUERY):
             given = request.query.get(attribute.removeprefix(QUERY))

@@ -219,7 +219,7 @@ def takes(match: RouteMatch, request: Request, *, raw: bool = False) -> bool | N
     if match.method is not None and not (answer := _fits(match.method.value, request.method)):
         return answer
     for pairs, given in (
-        (match.headers, lambda name: ",".join(request.header(name.lower())) if request.header(name.lower()) else None),
+        (match.headers, lambda name: ",".join(found) if (found := request.header(name.lower(), raw=raw)) else None),
         (match.query, request.query.get),
     ):
         for name, fact in pairs:

@@ -15,6 +15,7 @@ from meshport.errors import UsageError
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity, parse_linkerd
+from meshport.values.paths import normalise_istio
 
 PROTOCOLS = ("http", "http2", "grpc", "tls", "tcp")
 _SOURCE = ("namespace", "service_account", "identity", "workload", "labels", "ip", "meshed")
@@ -81,10 +82,15 @@ class Request:
                 found.setdefault(name, value)
         return found
 
-    def header(self, name: str) -> tuple[str, ...]:
-        """The values of a header or of one of HTTP/2's pseudo-headers; () where it is not sent."""
+    def target(self, raw: bool) -> str:
+        """The path with its query as a mesh sees it: as it was sent, or with its dot segments resolved."""
+        bare, mark, query = self.path.partition("?")
+        return self.path if raw else normalise_istio(bare) + mark + query
+
+    def header(self, name: str, *, raw: bool = True) -> tuple[str, ...]:
+        """The values of a header or of one of HTTP/2's pseudo-headers; () where it is not sent. `raw`: the path as it was sent."""
         if name in (":path", ":method", ":authority"):
-            value = {":path": self.path, ":method": self.method, ":authority": self.host}[name]
+            value = {":path": self.target(raw), ":method": self.method, ":authority": self.host}[name]
             return (value,) if value is not None else ()
         if name == "host":
             return (self.host,) if self.host is not None else ()

@@ -59,8 +59,19 @@ def _filled() -> Term:
 _SEGMENT: Final = Language(Is(Rep(_filled(), 0, 1))) & Language(Is(Rep(_but("/\\"), 0, None)))
 DOT_FREE: Final = Language(Is(Rep(Cat((Text("/"), Rep(_filled(), 0, 1))), 1, None)))
 """Paths made of SEG segments: normalising leaves them as they are. `%2F` may be in them (no mesh's default decodes it)."""
-RAW: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\")), path=True)
-"""Paths without a backslash: where the readable forms below are exactly `language & DOT_FREE`. (Outside they hold no more than it.)"""
+_ESCAPES: Final = (
+    Chars(charset.of("0189abcdefABCDEF")),  # the second digit of these may be any
+    Cat((Text("2"), Chars(charset.of("0123456789abcfABCF")))),
+    Cat((Text("3"), Chars(charset.of("abcdefABCDEF")))),
+    Cat((Chars(charset.of("46")), Text("0"))),
+    Cat((Text("5"), Chars(charset.of("bcdeBCDE")))),
+    Cat((Text("7"), Chars(charset.of("bcdfBCDF")))),
+)
+"""What follows the percent sign of an escape that stays as it is: any but those of letters, digits and `-._~`, which normalising decodes."""
+PLAIN: Final = Language(Is(Rep(Alt((_but("%"), Cat((Text("%"), Alt(_ESCAPES))))), 0, None)))
+"""Texts without an escape that normalising takes away (`/%61dmin` is judged as `/admin`), and without a stray percent sign."""
+RAW: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\")), path=True) & PLAIN
+"""PLAIN paths without a backslash: where the readable forms below are exactly `language & DOT_FREE`. (Outside they hold no more than it.)"""
 NORMALISED: Final = (DOT_FREE & RAW) | Language.exact("*")
 """Paths as they are after normalising: inside it a language and its DOT_FREE part are the same."""
 
@@ -77,20 +88,27 @@ def raw_allow(language: Language, limit: int = LONGEST_VALUE) -> str | None:
 @lru_cache(maxsize=2048)
 def _raw_allow(language: Language, limit: int) -> str | None:
     plain = language.plain_forms()
-    if plain is not None:  # no dot, no percent sign: the readable forms hold as they are, nothing has to be checked
+    if plain is not None and all(map(_decoded, plain)):  # no dot, no percent sign: the readable forms hold as they are, nothing has to be checked
         text = _anchored(_bodies(plain))
         if len(text) <= limit:
             return text
     wanted = language & DOT_FREE
-    if wanted.witness(BARE_PATHS) is None:
+    if (wanted & RAW).witness(BARE_PATHS) is None:
         return None
-    bodies = _bodies(language.as_patterns(BARE_PATHS) or [])
+    forms = language.as_patterns(BARE_PATHS) or []
+    bodies = _bodies(forms) if all(map(_decoded, forms)) else []
     if bodies:
         text = _anchored(bodies)
         if len(text) <= limit and _stands_for(text, wanted):
             return text
     body = (wanted & RAW).to_regex(limit - len("^(?:)$"), within=BARE_PATHS)
     return None if body is None else f"^(?:{body})$"
+
+
+def _decoded(form: Form) -> bool:
+    """Whether a pattern takes what escapes stand for wherever it takes the escapes. A suffix that begins like the end of one does not: `/%65` ends in 5."""
+    kind, text = form
+    return "%" not in text and not (kind == "suffix" and text[:1] in "0123456789abcdefABCDEF")
 
 
 def _anchored(bodies: list[str]) -> str:
@@ -248,30 +266,45 @@ def _guesses(written: Language) -> list[Language]:
     return out
 
 
-_DOT = re.compile(r"\.|%2[eE]")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_TOKENS = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def normalise_istio(path: str) -> str:
     """The path that Istio's default path normalisation (BASE: Envoy `normalize_path`) leaves for policies and routes to judge.
 
-    Query and fragment go, `\\` becomes `/`, segments `.` and `..` (also spelt `%2e`) are resolved. Repeated slashes stay and nothing else
-    is decoded.
+    Query and fragment go, `\\` becomes `/`, escapes of letters, digits and `-._~` are decoded (RFC 3986, 6.2.2.2), segments `.` and `..` are
+    resolved. Repeated slashes stay and nothing else is decoded, `%2F` neither.
     """
-    path = re.split(r"[?#]", path, maxsplit=1)[0].replace("\\", "/")
+    path = _decoded_path(re.split(r"[?#]", path, maxsplit=1)[0].replace("\\", "/"))
     if not path.startswith("/"):
         return path
     segments = path.split("/")[1:]
     out: list[str] = []
     for number, segment in enumerate(segments):
-        bare = _DOT.sub(".", segment)
-        if bare not in (".", ".."):
+        if segment not in (".", ".."):
             out.append(segment)
             continue
-        if bare == ".." and out:
+        if segment == ".." and out:
             out.pop()
         if number == len(segments) - 1:
             out.append("")
     return "/" + "/".join(out)
+
+
+def _decoded_path(path: str) -> str:
+    """The path with the escapes of unreserved characters decoded. A stray percent sign that would begin an escape afterwards is escaped itself."""
+    if "%" not in path:
+        return path
+    out = []
+    for token in _TOKENS.findall(path):
+        char = chr(int(token[1:], 16)) if len(token) == 3 else token
+        out.append(char if char in _UNRESERVED else token)
+    return "".join(
+        "%25" if token == "%" and len(after := out[at + 1 : at + 3]) == 2 and _HEX.issuperset(after) else token
+        for at, token in enumerate(out)
+    )
 
 
 @lru_cache(maxsize=2048)

@@ -16,7 +16,7 @@ from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact
 from meshport.values.language import Language
-from meshport.values.paths import DOT_FREE, raw_allow
+from meshport.values.paths import DOT_FREE, RAW, normalise_istio, raw_allow
 
 MOST_SETS = 64
 MOST_CUTS = 400  # each makes the paths that are left harder to tell
@@ -125,7 +125,7 @@ def _positive(values: Values) -> Values:
 
 def _meet(one: Piece, other: Piece) -> Piece | None:
     both = one.meet(other)
-    if both.empty or (both.path is not None and (both.path & DOT_FREE).is_empty()):
+    if both.empty or (both.path is not None and (both.path & DOT_FREE & RAW).is_empty()):
         return None
     return replace(both, headers=_positive(both.headers), query=_positive(both.query))
 
@@ -253,7 +253,7 @@ def _of_pattern(fact: Fact[Pattern]) -> dict[str, str] | None:
     if pattern.kind == "exact":
         return _exact(pattern.text)
     language = language_of(pattern)
-    if (language & DOT_FREE).is_empty():
+    if (language & DOT_FREE & RAW).is_empty():
         return None
     regex = raw_allow(language)
     if regex is None or len(regex) > LONGEST_REGEX:
@@ -263,7 +263,7 @@ def _of_pattern(fact: Fact[Pattern]) -> dict[str, str] | None:
 
 def _exact(path: str) -> dict[str, str] | None:
     """An exact path; None where no normalised request path is that."""
-    if not DOT_FREE.accepts(path):
+    if normalise_istio(path) != path:
         return None
     if "//" in path or "#" in path or "%2F" in path or "%2f" in path:
         escaped = Language.exact(path).to_regex(LONGEST_REGEX)
