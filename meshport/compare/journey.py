@@ -3,12 +3,11 @@ may reach says to it. It knows no mesh."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import routing
+from meshport.compare import onward, routing
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
 from meshport.compare.request import Request, destinations
 from meshport.compare.routed import spoken, unasked
@@ -18,7 +17,7 @@ from meshport.effective.pieces import Unsayable, language_of
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
-from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
+from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
 from meshport.ir.world import Service, Workload
 from meshport.values.language import LanguageTooLarge
 from meshport.values.paths import normalise_istio
@@ -38,6 +37,8 @@ class Route:
     retries: Mapping[str, Any] = field(default_factory=dict)
     breaker: Mapping[str, Any] = field(default_factory=dict)
     answered: bool = False
+    sent: Mapping[str, Any] = field(default_factory=dict)  # path, host and headers of the request as it leaves the proxy
+    answer: Mapping[str, Any] = field(default_factory=dict)  # status, and location of a redirect, where the proxy answers by itself
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
     """The request as it leaves the client's proxy, and the pods that it may reach with the container port of each; None where the proxy answers."""
     port = request.port if request.port is not None else service.ports[0].number if len(service.ports) == 1 else None
     name = f"Service {service.ref}"
-    chosen: tuple[ServiceRoutes, RouteRule, dict[str, Any]] | None = None
+    chosen: tuple[ServiceRoutes, RouteMatch, RouteRule, dict[str, Any]] | None = None
     asked = False
     for subject in (routes_subject(f"{name} for clients of {request.caller.namespace}", port), routes_subject(name, port)):
         for routes, number in routing.of_subject(ir, subject):
@@ -130,7 +131,7 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
             break
     backends: tuple[Backend, ...] = ()
     if chosen is not None:
-        routes, rule, outcome = chosen
+        routes, match, rule, outcome = chosen
         found.route = Route(routes.ref.value, routes.kind, answered=rule.answers)
         found.route.filters, found.route.timeout = outcome["filters"], outcome["timeout"]
         found.route.retries = {} if rule.answers else outcome["retries"]
@@ -146,10 +147,14 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
             )
         )
         if rule.answers:
+            found.route.answer = onward.answered(request, match, rule, raw=ir.raw_paths)
             found.verdict, found.rule = UNDECIDED if found.unsure else ANSWERED, found.steps[-1]
             return None
         backends = rule.backends
-        request = _rewritten(request, rule)
+        arrives = onward.rewritten(request, match, rule, raw=ir.raw_paths)
+        if (arrives.path, arrives.host) != (request.target(ir.raw_paths), request.host):
+            found.steps.append(Step("what the pods get", f"path {arrives.path}" + (f", host {arrives.host}" if arrives.host else ""), src=gather(rule.filter("rewrite"))))
+        request = arrives
     elif asked and not any(routes.unmatched == "forward" for routes, _ in routing.of_subject(ir, routes_subject(name, port))):
         found.verdict = UNDECIDED if found.unsure else UNROUTED
         other = "no other of the Service's routes takes it" if found.unsure else "none of the Service's routes takes it: answered 404"
@@ -162,6 +167,8 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
         found.steps.append(Step("which rule routes it", f"none: straight to {name}{again}"))
         found.route = Route(None, "", retries=retries)
     _guards(ir, service, found)
+    if found.route is not None:
+        found.route.sent = {"path": request.target(ir.raw_paths), "host": request.host, "headers": dict(request.headers)}
     host = Fact(f"{service.ref.name}.{service.ref.namespace}.svc")
     reached = []
     shares = routing.shares(ir.world, backends or (Backend(Fact(service.ref), host),), port)
@@ -190,11 +197,11 @@ def untouched(ir: IR, request: Request) -> dict[str, Any]:
 
 def _taken(
     ir: IR, routes: ServiceRoutes, port: int | None, request: Request, found: Journey
-) -> tuple[ServiceRoutes, RouteRule, dict[str, Any]] | None:
+) -> tuple[ServiceRoutes, RouteMatch, RouteRule, dict[str, Any]] | None:
     for match, outcome, rule in routing.ways(ir.world, routes, port, ir.mesh):
         taken = takes(match, request, raw=ir.raw_paths)
         if taken:
-            return routes, rule, outcome
+            return routes, match, rule, outcome
         if taken is None:
             found.unsure = True
             found.steps.append(
@@ -281,64 +288,6 @@ def _string(match: Mapping[str, Any], text: str) -> bool | None:
         return True
     answers = [_fits(Pattern(kind, str(match[kind])), text) for kind in ("exact", "prefix", "regex") if kind in match]
     return None if None in answers else all(answers)
-
-
-def _rewritten(request: Request, rule: RouteRule) -> Request:
-    """The request as the rule sends it on: the pods judge the path, the host and the headers that arrive."""
-    rewrite = rule.filter("rewrite")
-    if rewrite is not None:
-        request = replace(request, path=_path(request, rule, rewrite), host=_changed(rewrite, "hostname", "authority", request.host))
-    headers = dict(request.headers)
-    for item in rule.filters:
-        for name, fact in item.parts if item.kind == "request-headers" else ():
-            action, _, header = name.partition(":")
-            if action == "remove":
-                headers.pop(header, None)
-            elif action == "set":
-                headers[header] = (str(fact.value),)
-            elif action == "add":
-                headers[header] = (*headers.get(header, ()), str(fact.value))
-    return replace(request, headers=headers)
-
-
-def _changed(rewrite: Filter, name: str, other: str, old: str | None) -> str | None:
-    part = rewrite.part(name) or rewrite.part(other)
-    return str(part.value) if part is not None else old
-
-
-def _path(request: Request, rule: RouteRule, rewrite: Filter) -> str:
-    """The path with its query after a rewrite: as a whole, or the prefix that the rule matched."""
-    bare, mark, query = request.path.partition("?")
-    whole = rewrite.part("path")
-    if whole is not None:
-        return str(whole.value) + mark + query
-    expression, by = rewrite.part("uriRegexRewrite.match"), rewrite.part("uriRegexRewrite.rewrite")
-    if expression is not None:
-        return _replaced(bare, str(expression.value), str(by.value) if by is not None else "") + mark + query
-    prefix = rewrite.part("prefix") or rewrite.part("uri")
-    if prefix is None:
-        return request.path
-    new = str(prefix.value)
-    for match in rule.matches:
-        if match.path is None or takes(match, request) is False:
-            continue
-        old = match.path.value
-        if old.kind == "exact":
-            return new + mark + query
-        if old.kind == "segments":
-            rest = bare.removeprefix(old.text.rstrip("/"))
-            return (new.rstrip("/") + ("/" + rest.lstrip("/") if rest else "") or "/") + mark + query
-        if old.kind == "prefix" and bare.startswith(old.text):
-            return new + bare[len(old.text) :] + mark + query
-    return request.path
-
-
-def _replaced(path: str, expression: str, by: str) -> str:
-    """Each match of an expression of RE2 by a text with groups; the path as it came where Python reads the expression otherwise."""
-    try:
-        return re.sub(expression, by, path)
-    except re.error:
-        return path
 
 
 def _guards(ir: IR, service: Service, found: Journey) -> None:
