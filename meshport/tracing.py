@@ -49,7 +49,8 @@ class Trace:
 
     `verdict` is allow, deny, unrouted (no route takes it: 404), answered (the caller's own proxy answers it) or undecided. `allowed` is None where the
     verdict is undecided. `rule` is what decides, None where nothing of the bundle does. `route` says where the caller's proxy sends it, None where no proxy
-    routes it: `backends` are {to, share, service, port}.
+    routes it: `backends` are {to, share, service, port}, `sent` is the path, host and headers that the pods get, `answer` the status (and location) that the proxy
+    answers by itself.
     """
 
     verdict: str
@@ -89,7 +90,7 @@ def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = 
         own = found.route
         said = {"namespace": own.ref.namespace or None, "name": own.ref.name} if own.ref is not None else {"namespace": None, "name": None}
         route = {"kind": own.kind or None, **said, "backends": own.backends, "filters": dict(own.filters), "timeout": dict(own.timeout),
-                 "retries": dict(own.retries), "breaker": dict(own.breaker)}  # fmt: skip
+                 "retries": dict(own.retries), "breaker": dict(own.breaker), "sent": dict(own.sent), "answer": dict(own.answer)}  # fmt: skip
     steps = [TraceStep(step.what, step.outcome, *_place(bundle, step)) for step in found.steps]
     return Trace(found.verdict, dict(request), rule, route, steps)
 

@@ -149,11 +149,20 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
         if rule.answers:
             found.route.answer = onward.answered(request, match, rule, raw=ir.raw_paths)
             found.verdict, found.rule = UNDECIDED if found.unsure else ANSWERED, found.steps[-1]
+            found.steps.append(
+                Step("what the caller gets", " ".join(str(item) for item in found.route.answer.values() if item is not None))
+            )
             return None
         backends = rule.backends
         arrives = onward.rewritten(request, match, rule, raw=ir.raw_paths)
         if (arrives.path, arrives.host) != (request.target(ir.raw_paths), request.host):
-            found.steps.append(Step("what the pods get", f"path {arrives.path}" + (f", host {arrives.host}" if arrives.host else ""), src=gather(rule.filter("rewrite"))))
+            found.steps.append(
+                Step(
+                    "what the pods get",
+                    f"path {arrives.path}" + (f", host {arrives.host}" if arrives.host else ""),
+                    src=gather(rule.filter("rewrite")),
+                )
+            )
         request = arrives
     elif asked and not any(routes.unmatched == "forward" for routes, _ in routing.of_subject(ir, routes_subject(name, port))):
         found.verdict = UNDECIDED if found.unsure else UNROUTED
@@ -269,16 +278,7 @@ def _other(name: str, value: Any, request: Request) -> bool | None:
     if name == "scheme" and isinstance(value, Mapping):
         return _string(value, "http")  # the application's; TLS is the proxy's
     if name == "withoutHeaders" and isinstance(value, Mapping):
-        sure = True
-        for header, match in value.items():
-            given = request.header(str(header).lower())
-            if not given:
-                continue
-            answer = _string(match, ",".join(given)) if isinstance(match, Mapping) else True
-            if answer:
-                return False
-            sure = sure and answer is False
-        return True if sure else None
+        return _lacks(value, request)
     return None
 
 
@@ -288,6 +288,20 @@ def _string(match: Mapping[str, Any], text: str) -> bool | None:
         return True
     answers = [_fits(Pattern(kind, str(match[kind])), text) for kind in ("exact", "prefix", "regex") if kind in match]
     return None if None in answers else all(answers)
+
+
+def _lacks(unwanted: Mapping[str, Any], request: Request) -> bool | None:
+    """Whether a request has none of the headers with the values that are not wanted. One without a form is unwanted whatever it says; else a header that is not
+    sent counts as empty, as istiod configures it."""
+    sure = True
+    for name, forms in unwanted.items():
+        sent = request.header(str(name).lower())
+        said = forms if isinstance(forms, Mapping) else {}
+        answer = bool(sent) if not said or said.get("regex") == "*" else _string(said, ",".join(sent))
+        if answer:
+            return False
+        sure = sure and answer is False
+    return True if sure else None
 
 
 def _guards(ir: IR, service: Service, found: Journey) -> None:

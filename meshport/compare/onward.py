@@ -15,7 +15,7 @@ from meshport.compare.request import Request
 from meshport.ir.authorization import Pattern
 from meshport.ir.routing import Filter, RouteMatch, RouteRule
 
-_PORTS = {"http": "80", "https": "443"}
+_DEFAULT_PORTS = ("80", "443")  # left out where the scheme changes
 
 
 def rewritten(request: Request, match: RouteMatch, rule: RouteRule, *, raw: bool) -> Request:
@@ -87,13 +87,14 @@ def answered(request: Request, match: RouteMatch, rule: RouteRule, *, raw: bool)
 
 
 def _location(request: Request, match: RouteMatch, said: Mapping[str, str], raw: bool) -> str:
-    """Where a redirect leads: what it does not name stays as the request had it, in plain HTTP as proxies of a mesh see it."""
+    """Where a redirect leads: what it does not name stays as the request had it (the Service's name, where it names no host), in plain HTTP as proxies of a mesh
+    see it."""
     bare, mark, query = request.target(raw).partition("?")
-    scheme = said.get("scheme", "http").lower()
-    host, _, port = (request.host or "").partition(":")
+    scheme = said.get("scheme", "http")
+    host, _, port = (request.host or request.service or "").partition(":")
     if "hostname" in said:
         host, _, port = said["hostname"].partition(":")
-    port = said.get("port", port if scheme == "http" or port not in _PORTS.values() else "")
+    port = said.get("port", port if scheme.lower() == "http" or port not in _DEFAULT_PORTS else "")
     path = bare
     if "path" in said:
         path = said["path"]

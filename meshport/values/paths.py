@@ -88,7 +88,9 @@ def raw_allow(language: Language, limit: int = LONGEST_VALUE) -> str | None:
 @lru_cache(maxsize=2048)
 def _raw_allow(language: Language, limit: int) -> str | None:
     plain = language.plain_forms()
-    if plain is not None and all(map(_decoded, plain)):  # no dot, no percent sign: the readable forms hold as they are, nothing has to be checked
+    if plain is not None and all(
+        map(_decoded, plain)
+    ):  # no dot, no percent sign: the readable forms hold as they are, nothing has to be checked
         text = _anchored(_bodies(plain))
         if len(text) <= limit:
             return text

@@ -132,6 +132,45 @@ def test_a_request_that_does_not(method: str, path: str, source: dict[str, Any],
     assert any(why in step.outcome for step in found.steps)
 
 
+def test_what_the_pods_get_and_where_a_redirect_leads() -> None:
+    sent, led = traced("GET", "/api/users/7?full=1"), traced("GET", "/old/x?a=1", service_account="frontend")
+    assert sent.route is not None and sent.route["sent"] == {"path": "/users/7?full=1", "host": None, "headers": {}}
+    assert [step.outcome for step in sent.steps if step.what == "what the pods get"] == ["path /users/7?full=1"]
+    assert led.route is not None and led.route["answer"] == {"status": 301, "location": "http://users/new?a=1"}
+
+
+def test_a_policy_judges_the_path_after_a_rewrite_by_expression() -> None:
+    text = ISTIO.replace("rewrite: {uri: /}", r"rewrite: {uriRegexRewrite: {match: '/api/v[0-9]+/(.*)', rewrite: '/\1'}}")
+    request = {
+        "source": {"namespace": "shop", "workload": "frontend"},
+        "destination": {"namespace": "shop", "service": "users", "port": 80},
+        "path": "/api/v2/users/7",
+    }
+    assert meshport.trace(meshport.load_text(text), request).verdict == "allow"
+    assert meshport.trace(meshport.load_text(text), {**request, "path": "/api/users/7"}).verdict == "deny"
+
+
+def test_escapes_of_letters_are_decoded_before_a_path_is_judged() -> None:
+    """As Envoy's `normalize_path` does: a denied path is not to be had by spelling it otherwise."""
+    denied = (
+        ISTIO
+        + """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: shop}
+spec: {selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/users/admin]}}]}]}
+"""
+    )
+    bundle = meshport.load_text(denied)
+    source, place = {"namespace": "shop", "workload": "frontend"}, {"namespace": "shop", "workload": "users-v1", "port": 8080}
+    for path, verdict in (("/users/%61dmin", "deny"), ("/users/adm%2Fin", "allow"), ("/users/other", "allow")):
+        assert meshport.trace(bundle, {"source": source, "destination": place, "path": path}).verdict == verdict
+    moved = meshport.convert(bundle, target="linkerd")
+    after = meshport.load_objects([item.object for item in moved.manifests])
+    for path in ("/users/%61dmin", "/users/admin"):
+        assert meshport.trace(after, {"source": source, "destination": place, "path": path}).verdict == "deny"
+
+
 def test_a_typing_error_in_a_request_is_one_clear_line() -> None:
     bundle = meshport.load_text(ISTIO)
     with pytest.raises(meshport.UsageError, match="did you mean namespace"):

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from meshport.values.language import BARE_PATHS, PATHS, Language
 from meshport.values.paths import DOT_FREE, PLAIN, RAW, SEG, from_raw, normalise_istio, raw_allow, with_query, without_query
 
-ESCAPED = ["/" + "".join(rest) for size in range(5) for rest in itertools.product(("/", "a", "e", "5", "%61", "%65", "%35", "%2e", "%2f", "%"), repeat=size)]
+ESCAPED = [
+    "/" + "".join(rest)
+    for size in range(5)
+    for rest in itertools.product(("/", "a", "e", "5", "%61", "%65", "%35", "%2e", "%2f", "%"), repeat=size)
+]
 SHORT = ["/" + "".join(rest) for size in range(6) for rest in itertools.product("/.a%2e\\", repeat=size)]
 
 WORKED = r"^/api(?:/(?:(?:\.|%2[eE]){0,2}(?:[^./%\\]|%(?:[^2/]|2[^eE/]))[^/\\]*|(?:\.|%2[eE]){3}[^/\\]*)?)+$"

@@ -24,14 +24,15 @@ class _Echo(BaseHTTPRequestHandler):
         headers: dict[str, list[str]] = {}
         for name, value in self.headers.items():
             headers.setdefault(name.lower(), []).append(value)
-        body = json.dumps({"backend": getattr(self.server, "called", ""), "path": self.path, "headers": headers}).encode()
+        path = self.requestline.split(" ")[1]  # `self.path` has one slash for several at its start
+        body = json.dumps({"backend": getattr(self.server, "called", ""), "path": path, "headers": headers}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _answer  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         return

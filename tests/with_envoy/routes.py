@@ -37,7 +37,10 @@ def listener(name: str, routes: list[Obj], *, normalise: bool) -> Obj:
         "route_config": {"virtual_hosts": hosts},
         "http_filters": [ROUTER],
     }
-    return {"name": name, "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}
+    return {
+        "name": name,
+        "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
+    }
 
 
 def cluster(name: str, port: int) -> Obj:
@@ -75,6 +78,11 @@ def _route(
         if name == "authority":
             kinds = {"exact", "prefix", "regex"}
             asked += [header(":authority", Pattern(kind, str(value))) for kind, value in fact.value.items() if kind in kinds]
+        elif name == "withoutHeaders":
+            for key, forms in fact.value.items():
+                wrong = next((Pattern(kind, str(value)) for kind, value in (forms or {}).items()), Pattern("any"))
+                empty = {} if wrong.kind == "any" else {"treat_missing_header_as_empty": True}  # istiod's TranslateRouteMatch
+                asked.append({**header(key.lower(), wrong), "invert_match": True, **empty})
         elif not _holds(name, fact.value, client, labels):
             return
     if match.method is not None:
@@ -82,7 +90,9 @@ def _route(
     found: Obj = {"match": _scoped(_path(match), scope, asked)}
     if match.query:
         found["match"]["query_parameters"] = [
-            {"name": name, "string_match": text(fact.value)} if fact.value.kind not in ("any", "absent") else _present(name, fact.value.kind)
+            {"name": name, "string_match": text(fact.value)}
+            if fact.value.kind not in ("any", "absent")
+            else _present(name, fact.value.kind)
             for name, fact in match.query
         ]
     for item in rule.filters:
@@ -151,7 +161,13 @@ def _changed(route: Obj, item: Filter, mesh: str) -> None:
 
 
 def _redirect(item: Filter) -> Obj:
-    names = {"path": "path_redirect", "prefix": "prefix_rewrite", "hostname": "host_redirect", "scheme": "scheme_redirect", "port": "port_redirect"}
+    names = {
+        "path": "path_redirect",
+        "prefix": "prefix_rewrite",
+        "hostname": "host_redirect",
+        "scheme": "scheme_redirect",
+        "port": "port_redirect",
+    }
     found: Obj = {names[name]: fact.value for name, fact in item.parts if name in names}
     code = item.part("code")
     found["response_code"] = _CODES[code.value if code is not None else 301]
@@ -182,7 +198,9 @@ def _sent_to(ir: IR, backends: tuple[Backend, ...], port: int) -> Obj:
         labels = dict(backend.labels.labels) if backend.labels is not None else {}
         ref = backend.service.value if backend.service is not None else None
         subset = backend.subset.value if backend.subset is not None and backend.labels is None else None
-        names.append(pods(ir.world, ref, subset, labels, backend.port.value if backend.port is not None else None, port, backend.host.value))
+        names.append(
+            pods(ir.world, ref, subset, labels, backend.port.value if backend.port is not None else None, port, backend.host.value)
+        )
     if len(names) == 1:
         return {"cluster": names[0], "timeout": "10s"}
     weights = [Fraction(backend.weight.value if backend.weight is not None else 0) for backend in backends]
@@ -207,4 +225,6 @@ def pods(world: World, ref: Ref | None, subset: str | None, labels: Mapping[str,
 def clusters_of(route: Obj) -> list[str]:
     """The clusters that a route names."""
     action = route.get("route", {})
-    return [action["cluster"]] if "cluster" in action else [item["name"] for item in action.get("weighted_clusters", {}).get("clusters", ())]
+    return (
+        [action["cluster"]] if "cluster" in action else [item["name"] for item in action.get("weighted_clusters", {}).get("clusters", ())]
+    )

@@ -6,7 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from math import sqrt
 from pathlib import Path
+from random import Random
 
 import pytest
 from judge import generate_routes
@@ -25,6 +28,24 @@ from .client import Answer, ask, sendable
 from .patterns import Unrendered
 from .proxy import Obj, needs_envoy, running
 
+ONWARD: list[tuple[Obj, Obj]] = [
+    *(({"prefix": "/old"}, {"redirect": one}) for one in (
+        {"uri": "/new"}, {"uri": "/new?x=1"}, {"authority": "other.test"}, {"authority": "other.test:8080"}, {"scheme": "https"}, {"port": 8443},
+        {"scheme": "https", "port": 8443, "uri": "/new"}, {"scheme": "https", "port": 443}, {"authority": "other.test", "redirectCode": 307},
+        {"scheme": "HTTPS", "authority": "other.test"}, {"port": 80}, {"uri": "/new", "redirectCode": 308}, {},
+    )),
+    *((match, {"rewrite": one}) for match in ({"prefix": "/old"}, {"prefix": "/old/"}, {"exact": "/old/a"}, {"regex": "/old.*"}) for one in (
+        {"uri": "/"}, {"uri": "/new"}, {"uri": "/new/"}, {"authority": "inner.test"}, {"uriRegexRewrite": {"match": "/old/(.*)", "rewrite": "/x/\\1/y"}},
+        {"uriRegexRewrite": {"match": "[ab]", "rewrite": "z"}}, {"uriRegexRewrite": {"match": "^/old", "rewrite": "/new"}},
+    )),
+    ({"prefix": "/"}, {"rewrite": {"uri": "/new"}}),
+    ({}, {"rewrite": {"uri": "/new/"}}),
+    *(({"prefix": "/old"}, {"headers": {"request": one}}) for one in (
+        {"set": {"x-user": "s", "x-more": "50%%"}}, {"add": {"x-user": "s"}}, {"remove": ["x-user"]}, {"remove": ["x-user"], "set": {"x-user": "s"}},
+        {"set": {"x-user": "s"}, "add": {"x-user": "t"}},
+    )),
+]  # fmt: skip
+"""Matches on the path, and what a VirtualService does with what they take."""
 TIMES = 3  # a request is sent as often, so that more than one backend of a split is seen
 
 
@@ -117,7 +138,59 @@ def difference(journey: Journey, answer: Answer) -> str:
 @pytest.mark.parametrize("mesh", generate_routes.MAKE)
 def test_envoy_routes_as_the_evaluator_says(mesh: str, tmp_path: Path) -> None:
     sheet = Sheet()
-    for seed in range(12):
+    for seed in range(30):
         sheet.add(f"{mesh} {seed}", generate_routes.MAKE[mesh](seed), mesh, generate_routes.requests(seed, 30))
     assert list(sheet.differing(tmp_path)) == []
-    assert len(sheet.asked) > 150, sheet.left
+    assert len(sheet.asked) > 400, sheet.left
+
+
+def onward(match: Obj, action: Obj) -> list[Obj]:
+    """A bundle with one rule, which does that, and one for all other requests."""
+    to = [{"destination": {"host": "cart.shop.svc.cluster.local"}}]
+    rule = {**({"match": [{"uri": match}]} if match else {}), **({"route": to} if "redirect" not in action else {}), **action}
+    spec = {"hosts": ["web"], "http": [rule, {"route": [{"destination": {"host": "web.shop.svc.cluster.local"}}]}]}
+    meta = {"name": "web", "namespace": "shop"}
+    service = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta, "spec": spec}
+    return [*generate_routes.world(Random(1), "istio"), service]
+
+
+@needs_envoy
+def test_rewrites_redirects_and_headers_come_to_what_envoy_makes_of_them(tmp_path: Path) -> None:
+    sheet = Sheet()
+    paths = ("/old", "/old/a", "/old/a/b?q=1", "/old/", "/older?x", "/a", "/x/../old/a", "/%6fld/b")
+    for number, (match, action) in enumerate(ONWARD):
+        asked = [
+            {
+                "source": {"namespace": "shop", "service_account": "cart", "meshed": True}, "destination": {"namespace": "shop", "service": "web", "port": 80},
+                "protocol": "http", "method": "GET", "host": host, "path": path, "headers": {"x-user": "alice"},
+            }
+            for path in paths for host in ("web", "web:80", "web:8080")
+        ]  # fmt: skip
+        sheet.add(f"{number} {match} {action}", onward(match, action), "istio", asked)
+    assert list(sheet.differing(tmp_path)) == []
+    assert len(sheet.asked) == len(ONWARD) * len(paths) * 3, sheet.left
+
+
+@needs_envoy
+def test_shares_are_what_arrives(tmp_path: Path) -> None:
+    """Of 600 requests each backend gets its share, give or take five times what chance does."""
+    weights = {"web-v1": 70, "web-v2": 20, "cart": 10}
+    to = [{"destination": {"host": f"{name}.shop.svc.cluster.local"}, "weight": weight} for name, weight in weights.items()]
+    sheet = Sheet()
+    request = {
+        "source": {"namespace": "shop", "meshed": True},
+        "destination": {"namespace": "shop", "service": "web", "port": 80},
+        "path": "/",
+        "host": "web",
+    }
+    sheet.add("split", onward({}, {"route": to}), "istio", [request])
+    route, seen = sheet.asked[0].journey.route, Counter[str]()
+    with serving([name for made in sheet.routes[False] for name in routes.clusters_of(made)]) as backends:
+        clusters = [routes.cluster(name, port) for name, port in backends.items()]
+        with running([routes.listener("split", sheet.routes[False], normalise=True)], clusters, tmp_path) as ports:
+            for _ in range(600):
+                seen[json.loads(ask(ports["split"], "GET", "/", "web", [(SCOPE, sheet.asked[0].scope)]).body)["backend"]] += 1
+    assert route is not None
+    said = {item["to"]: Fraction(item["share"]) for item in route.backends}
+    assert set(seen) == set(said) and sum(said.values()) == 1
+    assert all(abs(seen[name] - 600 * share) < 5 * sqrt(600 * share * (1 - share)) for name, share in said.items()), (seen, said)
