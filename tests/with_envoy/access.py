@@ -72,14 +72,10 @@ def filters(item: Effective, port: int, source: IR, networks: tuple[str, ...]) -
     denies = _policies(item.denies, port, source, deny=True)
     if mode == "strict":
         denies["plaintext"] = _policy([_ANY], [_not({"header": {"name": PEER, "present_match": True}})])
-    allows: dict[str, Obj] | None
-    if item.at(port):
-        allows = _policies(item.at(port), port, source, deny=False)
-        for number, path in enumerate(item.probe_paths(port)):
-            probe = [{"header": {"name": ":method", "string_match": {"exact": "GET"}}}, {"url_path": {"path": {"exact": path}}}]
-            allows[f"probe {number}"] = _policy(probe, [_ANY])
-    else:
-        allows = _by_default(item.default(port), networks)
+    allows = _policies(item.at(port), port, source, deny=False) if item.at(port) else _by_default(item.default(port), networks)
+    for number, path in enumerate(item.probe_paths(port) if allows is not None else ()):
+        probe = [{"header": {"name": ":method", "string_match": {"exact": "GET"}}}, {"url_path": {"path": {"exact": path}}}]
+        allows = {**(allows or {}), f"probe {number}": _policy(probe, [_ANY])}
     found = {"deny": _per_route("DENY", denies)}
     if allows is not None:
         found["allow"] = _per_route("ALLOW", allows)
