@@ -8,7 +8,7 @@ policies beside the Server's: a rule of the IR takes the better routes out again
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from meshport.dialects import installation
@@ -94,6 +94,8 @@ def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
         protocol = spec.text("proxyProtocol")
         kind = PROTOCOLS.get(protocol.value, "") if protocol is not None else ""
         entries = [] if kind in ("tcp", "tls") else routes.get((Ref(namespace, ref.value.name), kind == "grpc"), [])
+        if kind == "grpc" and protocol is not None:  # which says that these routes are read, and no other
+            entries = [replace(entry, src=entry.src | protocol.src) for entry in entries]
         rules = list(_rules(clients, Ref(namespace, ref.value.name), entries))
         access = spec.text("accessPolicy")
         if access is not None and access.value != "deny":
