@@ -22,7 +22,7 @@ from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, RouteMatch, gather
 from meshport.ir.world import World
-from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+from meshport.values.language import Language, LanguageTooLarge
 
 MOST_PAIRS = 4000
 _SUBJECT = re.compile(
@@ -113,7 +113,7 @@ def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
     if both.empty:
         return None
     left = subtract([both], [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty])
-    return next((piece for piece in left if piece.path is None or piece.path.witness(ROOTED) or piece.path.witness(BARE_PATHS)), None)
+    return next((piece for piece in left if piece.path is None or piece.path.witness(ROOTED)), None)
 
 
 def _world(old: IR, new: IR) -> World:
