@@ -81,6 +81,10 @@ def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> st
             others = [...]
         if any(words in leaf.reason for words in OF_THE_RULE):
             leaf, others = _unit(leaf), [...]
+        if leaf.path == ("spec", "rules") and source.objects[leaf.document]["spec"].get("action") == "DENY":
+            # a DENY without rules is refused whole: that it decides nothing is that the output is the same without it
+            after = outcome(source.convert([item for number, item in enumerate(source.objects) if number != leaf.document]))
+            return "" if after.manifests == base.manifests else f"{what}: without the policy the output is another, although: {leaf.reason}"
         for other in others:
             after = outcome(source.convert(with_value(source.objects, leaf, other)))
             if after.manifests != base.manifests:
