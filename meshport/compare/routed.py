@@ -14,7 +14,7 @@ from typing import Any
 from meshport.compare import connections, ingress, routing
 from meshport.compare.diff import at_gateways, beside_access
 from meshport.compare.witness import ROOTED, http_members
-from meshport.effective.pieces import Piece, Unsayable, language_of, subtract, union
+from meshport.effective.pieces import Piece, Unsayable, language_of, union
 from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Ref, Src
@@ -25,6 +25,8 @@ from meshport.ir.world import World
 from meshport.values.language import Language, LanguageTooLarge
 
 MOST_PAIRS = 4000
+MOST_STEPS = 4000
+"""Cuts of one set of requests by another that the rules of one port may take."""
 _SUBJECT = re.compile(
     r"^(?P<what>[a-z ]+) of (?:Service )?(?P<namespace>[^/ ]+)/(?P<name>[^ ]+)(?: for clients of (?P<client>\S+))?(?: port (?P<port>\d+))?"
 )
@@ -92,10 +94,11 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
         if len(one) * len(other) > MOST_PAIRS:
             found.undecided.append(f"{subject}: {len(one)} rules against {len(other)} are more than are compared")
             return found
+        steps = iter(range(MOST_STEPS))
         for place, mine in enumerate(one):
             for position, its in enumerate(other):
                 if not _same(mine.outcome, its.outcome):
-                    left = _meeting(mine.piece, its.piece, [way.piece for way in (*one[:place], *other[:position])])
+                    left = _meeting(mine.piece, its.piece, [way.piece for way in (*one[:place], *other[:position])], steps)
                     if left is not None:
                         found.differences.append(_treated(subject, left, mine, its, _world(old, new)))
     except (Unsayable, LanguageTooLarge, ValueError) as error:
@@ -103,8 +106,8 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
     return found
 
 
-def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
-    """Requests of both that no earlier rule takes; None where there are none."""
+def _meeting(one: Piece, other: Piece, earlier: list[Piece], steps: Iterator[int]) -> Piece | None:
+    """Requests of both that no earlier rule takes; None where there are none. Raises Unsayable where the steps are used up first."""
     both = one.meet(other)
     if len({text for name, text, wanted in both.literals if wanted and name == "sourceNamespace"}) > 1:
         return None  # nobody calls from two namespaces
@@ -112,8 +115,18 @@ def _meeting(one: Piece, other: Piece, earlier: list[Piece]) -> Piece | None:
         both = replace(both, path=both.path & ROOTED)  # `*` of OPTIONS apart, every path has its slash
     if both.empty:
         return None
-    left = subtract([both], [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty])
-    return next((piece for piece in left if piece.path is None or piece.path.witness(ROOTED)), None)
+    taken = [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty]
+    stack = [(both, 0)]
+    while stack:  # one request is enough: what is left of a part is followed to its end before the next part
+        part, number = stack.pop()
+        if number == len(taken):
+            if part.path is None or part.path.witness(ROOTED):
+                return part
+            continue
+        if next(steps, None) is None:
+            raise Unsayable("the rules overlap in more ways than are followed")
+        stack.extend((rest, number + 1) for rest in reversed(part.minus(taken[number])))
+    return None
 
 
 def _world(old: IR, new: IR) -> World:

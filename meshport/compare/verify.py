@@ -128,6 +128,7 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
     classes = 0
     undecided: list[str] = []
     memo: dict[Any, _Compared] = {}
+    shown: dict[Any, Difference] = {}  # a witness serves every workload of a namespace under the same rules
     alike: set[str] = set()
     apart: set[str] = set()
     for item, other in _pairs(sides, before, after, canon, undecided):
@@ -154,13 +155,19 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
             for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
-                found = []
+                found: list[Difference | bool | None] = []
+                served = shown.get((key, change, item.workload.ref.namespace))
+                if served is not None:
+                    differences.append(_elsewhere(served, item.workload.ref, subject))
+                    apart.add(subject)
+                    continue
                 for piece in pieces:
                     found.append(_replayed(change, piece, item, other, port, https, sides))
                     if isinstance(found[-1], Difference):
                         break  # one request is enough
                 made = next((one for one in found if isinstance(one, Difference)), None)
                 if made is not None:
+                    shown[key, change, item.workload.ref.namespace] = made
                     differences.append(replace(made, subject=subject))
                     apart.add(subject)
                 elif None in found:
@@ -173,6 +180,12 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                             said = Difference(change, asked, "denied", "allowed", subject=subject)
                             differences.append(said)
     return Verification("", classes, differences, undecided, alike - apart)
+
+
+def _elsewhere(difference: Difference, workload: Ref, subject: str) -> Difference:
+    """The same difference at another workload."""
+    request = {**difference.request, "destination": {**difference.request["destination"], "workload": workload.name}}
+    return replace(difference, request=request, causes=[], subject=subject)
 
 
 def _membership(item: Effective, other: Effective) -> Difference:
