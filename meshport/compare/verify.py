@@ -14,7 +14,7 @@ from typing import Any
 
 from meshport.compare import routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
-from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, decide
+from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
 from meshport.compare.presence import real
 from meshport.compare.request import parse
 from meshport.compare.unread import Entry, Key, differences
@@ -425,16 +425,20 @@ def _replayed(
         nobody = False
         first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
         if _agrees(first, second, wanted, bool(piece.literals)):
-            steps = (first.rule, second.rule)
+            one, two = first.rule, second.rule
             return Difference(
                 change,
                 request,
                 *said,
-                sources=tuple(step.src if step is not None else NOWHERE for step in steps),  # type: ignore[arg-type]
-                rules=tuple(f"{step.what} {step.outcome}" if step is not None else "" for step in steps),  # type: ignore[arg-type]
+                sources=(one.src if one is not None else NOWHERE, two.src if two is not None else NOWHERE),
+                rules=(_words(one), _words(two)),
                 subject=subjects.access(item.workload.ref, port),
             )
     return False if nobody else None
+
+
+def _words(step: Step | None) -> str:
+    return f"{step.what} {step.outcome}" if step is not None else ""
 
 
 def _asked(piece: Piece, item: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> Iterator[dict[str, Any] | None]:
