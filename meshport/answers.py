@@ -23,9 +23,12 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
     there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
+    by_port: dict[str, set[str]] = {}
+    for subject, _ in answered:
+        by_port.setdefault(subject.partition(" port ")[0], set()).add(subject)
     groups: dict[str, list[Change]] = {}
     for change in found:
-        if not _answers(answered, change):
+        if not _answers(answered, by_port, change):
             groups.setdefault(change.subject, []).append(change)
     row = out.table.codes()["MP900"]
     own, shared = _words_of_target(out) if groups else (False, False)
@@ -81,13 +84,13 @@ def _marks(value: Any) -> Iterator[tuple[str, str]]:
             yield from _marks(below)
 
 
-def _answers(answered: set[tuple[str, str]], change: Change) -> bool:
+def _answers(answered: set[tuple[str, str]], by_port: dict[str, set[str]], change: Change) -> bool:
     """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports, and the other way round: what each
-    port has alike is the Service's."""
+    port has alike is the Service's. `by_port` are the subjects answered for by the Service that they are about."""
     subjects = [change.subject]
     if change.subject.startswith(("breaker of ", "policy of ")):
         whole, port, _ = change.subject.partition(" port ")
-        subjects += [whole] if port else sorted({subject for subject, _ in answered if subject.startswith(f"{whole} port ")})
+        subjects += [whole] if port else sorted(by_port.get(whole, ()))
     return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
 
 
@@ -227,9 +230,22 @@ def widened(proof: Verification | None, findings: list[Finding], table: Table) -
 
     row = table.codes()["MP904"]
     extra = []
+    concerned: dict[tuple[str, str | None, str | None], list[tuple[int | None, Finding]]] = {}
+    for finding in findings if proof is not None and proof.differences else ():
+        for one in finding.affects:
+            concerned.setdefault((finding.effect, one.namespace, one.workload), []).append((one.port, finding))
     for difference in proof.differences if proof is not None else ():
         place = difference.request["destination"]
-        answering = [finding for finding in findings if finding.effect == _EFFECTS.get(difference.change) and _concerns(finding, place)]
+        effect = _EFFECTS.get(difference.change)
+        if effect is None:
+            continue
+        answering = [
+            finding
+            for namespace in (place["namespace"], None)
+            for workload in (place["workload"], None)
+            for port, finding in concerned.get((effect, namespace, workload), ())
+            if port in (None, place["port"])
+        ]
         for finding in answering:
             finding.witness = finding.witness or difference.request
         if not answering and difference.change == "allowed":
@@ -253,10 +269,3 @@ def widened(proof: Verification | None, findings: list[Finding], table: Table) -
 
 
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}
-
-
-def _concerns(finding: Finding, place: dict[str, Any]) -> bool:
-    return any(
-        one.namespace in (None, place["namespace"]) and one.workload in (None, place["workload"]) and one.port in (None, place["port"])
-        for one in finding.affects
-    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy
-from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.selecting import Selecting
 from meshport.ir.transport import TransportRule
@@ -122,6 +122,7 @@ class Access:
         self.default_admission = default_admission
         self.default_mode = Fact(default_mode)
         self._names: dict[int, tuple[str, ...]] = {}
+        self._subjects: dict[str, list[Fact[PodSet]]] = {}
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
@@ -244,6 +245,14 @@ class Access:
             key = (item.workload.ref.namespace, *item.key, extra(item))
             groups.setdefault(key, Region(item.workload.ref.namespace)).members.append(item)
         return sorted(groups.values(), key=lambda region: (region.namespace, region.first.workload.ref))
+
+    def subjects(self, namespace: str) -> list[Fact[PodSet]]:
+        """Whom the policies select that reach a namespace, in the order of their names."""
+        known = self._subjects.get(namespace)
+        if known is None:
+            policies = sorted(_in(self._policies, namespace), key=lambda item: (item.ref.value, item.kind))
+            known = self._subjects[namespace] = [item.subject for item in policies]
+        return known
 
     def unseen(self, namespace: str) -> list[TransportRule]:
         """Modes of a namespace for pods that the bundle does not show."""

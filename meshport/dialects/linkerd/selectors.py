@@ -90,9 +90,9 @@ def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]
     mine: list[tuple[Selector, Src]] = []
     others: list[tuple[Selector, Src]] = []
     seen: set[Selector] = set()
-    for subject in (item.subject for item in sorted(access.ir.policies, key=lambda item: (item.ref.value, item.kind))):
+    for subject in access.subjects(region.namespace):
         selector = subject.value.selector
-        if selector.everything or subject.value.namespace not in ("", region.namespace) or selector in seen:
+        if selector.everything or selector in seen:
             continue
         seen.add(selector)
         (mine if selector.accepts(labels) else others).append((selector, subject.src))
