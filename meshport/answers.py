@@ -226,7 +226,7 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
 
 def widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
     """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
-    from meshport.compare.verify import sentence
+    from meshport.compare.request import sentence
 
     row = table.codes()["MP904"]
     extra = []

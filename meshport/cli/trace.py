@@ -65,7 +65,7 @@ def run(
 
 
 def _text(found: Trace, quiet: bool) -> str:
-    from meshport.compare.verify import sentence
+    from meshport.compare.request import sentence
 
     by = ": " if found.verdict == "undecided" else " by "
     lines = [f"{sentence(found.request)}: {_VERDICTS[found.verdict]}" + (f"{by}{found.rule.text}" if found.rule is not None else "")]

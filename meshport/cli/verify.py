@@ -63,7 +63,8 @@ def run(
 
 def _say(found: Verification, most: int | None) -> None:
     from meshport.cli import common
-    from meshport.compare.verify import grouped, sentence
+    from meshport.compare.request import sentence
+    from meshport.compare.verify import grouped
 
     groups = grouped(found.differences)
     for item, more in groups[:most]:

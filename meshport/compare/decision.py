@@ -15,7 +15,7 @@ from typing import Any
 from meshport.compare.access import speaks_http
 from meshport.compare.request import Caller, Request
 from meshport.dialects.base import Options
-from meshport.effective.access import Access, Effective, admission_conditions
+from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.pieces import Unsayable, language_of
 from meshport.effective.sets import covers, disjoint, label
 from meshport.ir.authorization import (
@@ -92,11 +92,6 @@ def decide(item: Effective, port: int | None, request: Request, ir: IR, options:
         verdict = _judge(other, port, _Seen(request, port, ir.beside[number], options), found.steps)
         found.verdict = verdict if verdict != ALLOW else found.verdict
     return found
-
-
-def access_of(ir: IR, workload: Workload, access: Access | None = None) -> Effective:
-    """The effective policies of a workload, also of one that the bundle does not show."""
-    return (access or Access(ir, Fact("all-unauthenticated"))).of(workload)
 
 
 def _judge(item: Effective, port: int | None, seen: _Seen, steps: list[Step]) -> str:

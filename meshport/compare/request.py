@@ -172,6 +172,43 @@ def _workload(world: World, namespace: str | None, name: str | None) -> Workload
     return next((item for item in world.of_namespace(namespace) if item.ref.name == name), None)
 
 
+def sentence(request: dict[str, Any]) -> str:
+    """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`."""
+    source, destination = request.get("source", {}), request.get("destination", {})
+    if request.get("protocol", "http") == "tcp" or not request.get("path"):
+        what = f"a {request.get('protocol', 'tcp')} connection"
+    else:
+        what = f"{request.get('method') or 'GET'} {request['path']}"
+    if request.get("host"):
+        what += f" for {request['host']}"
+    headers = request.get("headers") or {}
+    if headers:
+        what += " with " + ", ".join(f"{name}: {value}" for name, value in sorted(headers.items()))
+    claims = request.get("claims") or {}
+    if claims:
+        what += " with a token of " + ", ".join(f"{name} {value}" for name, value in sorted(claims.items()))
+    who = "anyone"
+    if source.get("identity"):
+        who = str(source["identity"])
+    elif source.get("service_account") or source.get("workload"):
+        who = f"{source.get('namespace', 'any')}/{source.get('service_account') or source['workload']}"
+        if source.get("meshed") is False:
+            who += " without a certificate"
+    elif entity := next((key.partition(":")[2] for key in source.get("labels") or () if key.startswith("reserved:")), None):
+        who = f"the entity {entity}"
+    elif source.get("meshed") is False:
+        who = "outside the mesh"
+    elif source.get("namespace"):
+        who = f"a client in {source['namespace']}"
+    if source.get("ip"):
+        who += f" ({source['ip']})"
+    if not destination:
+        return f"{what} from {who} out of the cluster"
+    port = destination.get("port")
+    name = destination.get("service") or destination.get("workload") or "any workload"
+    return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}:{'any other port' if port is None else port}"
+
+
 def destinations(request: Request, world: World) -> tuple[list[tuple[Workload, int | None]], bool]:
     """The workloads that a request may reach with the container port that it meets there, and whether the bundle shows them.
 

@@ -12,7 +12,7 @@ import pytest
 from judge import Undecided, cilium, generate, generate_cilium, generate_routes, istio, linkerd
 
 import meshport
-from meshport.compare.verify import sentence
+from meshport.compare.request import sentence
 
 from .changing import Changes, Leaf, Source, leaves, outcome, sources, with_value
 from .rewrites import REWRITES, Rewrite
