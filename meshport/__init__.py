@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meshport.errors import InputError, MeshportError, UsageError
     from meshport.findings import Finding
     from meshport.pipeline import Result
-    from meshport.report.model import Report
+    from meshport.report.model import AuditReport, Report
     from meshport.tracing import Trace
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ __all__ = [
     "Trace",
     "UsageError",
     "Verification",
+    "audit",
     "convert",
     "diff",
     "lint",
@@ -117,6 +118,14 @@ def convert(
         **options,
     )
     return pipeline.convert(bundle, table, chosen, context=context, verify=verify, layout=layout)
+
+
+def audit(bundle: Bundle, **options: Any) -> AuditReport:
+    """What a conversion would come to, as the report with its audit: the work, the encryption and access before and after, what is lost, what was accepted.
+
+    `options` are those of `convert`. Raises UsageError as it does.
+    """
+    return convert(bundle, **options).audit()
 
 
 def lint(

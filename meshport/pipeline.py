@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport import answers, remains
@@ -31,7 +31,8 @@ from meshport.selection import Selection
 
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
-    from meshport.report.model import Report
+    from meshport.report.model import AuditReport, Report
+    from meshport.suppression import Rule
 
 
 @dataclass(slots=True)
@@ -61,13 +62,25 @@ class Result:
     ledger: Ledger
     diff: list[Change]
     verification: Verification | None
-    stopped: bool = False
+    stopped: bool
+    before: IR
+    after: IR  # as it was read back
+    read_back: Bundle  # what leaf ids of `after` count in
+    canonical: tuple[Canonical, Canonical]
+    table: Table
+    rules: list[Rule] = field(default_factory=list)  # waivers and other decisions that the findings were held against
 
     def report(self) -> Report:
         """Everything as the JSON report's model."""
         from meshport.report.build import build
 
         return build(self)
+
+    def audit(self) -> AuditReport:
+        """The same with what the decision about a migration needs: work, encryption and access before and after, exceptions."""
+        from meshport.migrate.audit import report
+
+        return report(self)
 
     def write(self, folder: str, *, force: bool = False) -> list[str]:
         """Write the manifests into a folder, whole or not at all; the paths written. Raises UsageError where the folder cannot be used."""
@@ -165,6 +178,11 @@ def convert(
         found,
         proof,
         stopped,
+        have,
+        back,
+        back_bundle,
+        (before, after),
+        table,
     )
 
 

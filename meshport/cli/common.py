@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.findings import Finding
     from meshport.mapping.table import Table
+    from meshport.suppression import Rule
 
 STDIN = "-"
 FORMATS = ("text", "json", "github")
@@ -145,14 +146,15 @@ def check_target(file: str, option: str, output: str | None = None) -> None:
 
 def suppress(
     findings: list[Finding], bundle: Bundle, rows: Table, ignore: Sequence[str] | None, waivers: str | None, baseline: str | None
-) -> None:
-    """Mark the findings that a team has decided about."""
+) -> list[Rule]:
+    """Mark the findings that a team has decided about; the decisions."""
     if not ignore and not waivers and not baseline:
-        return
+        return []
     from meshport import suppression
 
     rules = [*suppression.ignores(ignore or (), rows), *(suppression.waivers(waivers, rows) if waivers else ())]
     suppression.suppress(findings, bundle, rows, rules, suppression.baseline(baseline) if baseline else None)
+    return rules
 
 
 def failed(findings: Iterable[Finding], fail_on: str) -> bool:

@@ -7,7 +7,7 @@ stderr: as text, as the JSON report, or as workflow annotations.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -61,12 +61,11 @@ def run(
     no_color: opt.NoColor = False,
 ) -> None:
     """Convert manifests: they go to stdout (or -o), findings to stderr."""
-    from meshport.cli import common
+    from meshport.cli import common, converting
 
     common.choice("--format", form, common.FORMATS)
     common.choice("--fail-on", fail_on, common.FAIL_ON)
-    if target is None:
-        raise UsageError("no target; name the mesh to convert to with --to istio or --to linkerd")
+    target = converting.target(target)
     output = None if output == "-" else output  # as with every tool: standard output
     reports = common.check_reports(report, output)
     if ledger:
@@ -76,39 +75,40 @@ def run(
     given = common.paths_or_stdin(paths)
     _refuse_output(output, force)
 
-    from meshport import pipeline
-    from meshport.options import resolve
-
-    bundle = common.read(given)
-    table = common.table(mappings)
-    fields: dict[str, Any] = {
-        "data_plane": data_plane,
-        "routes": routes,
-        "on_loss": on_loss,
-        "namespaces": namespace,
-        "select": select,
-        "default_namespace": default_namespace,
-        "trust_domain": trust_domain,
-        "gateway_class": gateway_class,
-        "gateway_identity": gateway_identity,
-        "probe_networks": probe_networks,
-        "allow_scrape_from": allow_scrape_from,
-        "pod_cidr": pod_cidr,
-        "subsets": subsets,
-        "preserve_default_retries": preserve_default_retries,
-        "keep_network_policy": keep_network_policy,
-    }
-    beside = common.read_context(context)
-    chosen = resolve(
-        bundle, table, source=source, target=target, source_version=source_version, target_version=target_version, context=beside, **fields
+    result = converting.convert(
+        given,
+        source=source,
+        target=target,
+        source_version=source_version,
+        target_version=target_version,
+        context=context,
+        mappings=mappings,
+        verify=not no_verify,
+        layout=layout,
+        waived=(ignore, waivers, baseline),
+        choices={
+            "data_plane": data_plane,
+            "routes": routes,
+            "on_loss": on_loss,
+            "namespaces": namespace,
+            "select": select,
+            "default_namespace": default_namespace,
+            "trust_domain": trust_domain,
+            "gateway_class": gateway_class,
+            "gateway_identity": gateway_identity,
+            "probe_networks": probe_networks,
+            "allow_scrape_from": allow_scrape_from,
+            "pod_cidr": pod_cidr,
+            "subsets": subsets,
+            "preserve_default_retries": preserve_default_retries,
+            "keep_network_policy": keep_network_policy,
+        },
     )
-    result = pipeline.convert(bundle, table, chosen, context=beside, verify=not no_verify, layout=layout)
-    common.suppress(result.findings, result.known, table, ignore, waivers, baseline)
 
-    records = _records(result, reports, ledger)
-    _write({file: text for file, text in records.items() if not common.inside(file, output)})
+    records = converting.records(result, reports, ledger)
+    converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
     changed = _deliver(result, output, form, force=force, dry=check or diff, show=diff, quiet=quiet)
-    _write({file: text for file, text in records.items() if common.inside(file, output)})
+    converting.write({file: text for file, text in records.items() if common.inside(file, output)})
     _tell(result, form, quiet=quiet, verbose=verbose, no_color=no_color)
     if changed is not None:
         raise typer.Exit(1 if changed else 0)
@@ -127,30 +127,6 @@ def _refuse_output(output: str | None, force: bool) -> None:
         common.check_target(output, "-o")
     else:
         writing.check_folder(output, force=force)
-
-
-def _records(result: Result, reports: list[str], ledger: str | None) -> dict[str, str]:
-    """Report and ledger by file. They are written before the manifests, so that they are there also where those cannot be."""
-    found: dict[str, str] = {}
-    if reports:
-        from meshport.report import json
-
-        text = json.render(result.report())
-        found.update(dict.fromkeys(reports, text))
-    if ledger:
-        from meshport import writing
-
-        found[ledger] = writing.ledger_text(result)
-    return found
-
-
-def _write(files: dict[str, str]) -> None:
-    if not files:
-        return
-    from meshport import writing
-
-    for file, text in files.items():
-        writing.write_file(file, text)
 
 
 def _deliver(result: Result, output: str | None, form: str, *, force: bool, dry: bool, show: bool, quiet: bool) -> bool | None:

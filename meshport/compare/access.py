@@ -14,6 +14,7 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
 from meshport.effective.pieces import Piece, Unsayable
+from meshport.effective.seen import whole
 from meshport.effective.sets import METHODS, Identities, Networks, label
 from meshport.ir.authorization import PORT
 from meshport.ir.base import Fact, Ref
@@ -113,6 +114,25 @@ class Row:
     def holds(self, other: Row) -> bool:
         """Whether every peer of the other row is one of this, under no demand more."""
         return self.extra in ("", other.extra) and self.who.covers(other.who) and self.where.covers(other.where)
+
+
+def said(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, dict[str, str]] | None:
+    """Who may send what to a port, for people: peer, then method, then paths, each rule's peers with all that they may. None where it cannot be computed."""
+    try:
+        pieces = allowed(item, port, http, options.cluster_networks)
+        table: dict[str, dict[str, Language | None]] = {}
+        for piece in pieces:
+            networks = piece.where.networks()
+            where = "" if networks is None else " from the cluster's networks" if whole(piece.where, options.cluster_networks) else " from "
+            where += ", ".join(sorted(map(str, networks or ()))) if where == " from " else ""
+            for who in _single(piece.who):
+                row = table.setdefault(_peer_text(who, options.trust_domain) + where, {})
+                for method in _methods(piece):
+                    key = method + _extra(piece)
+                    row[key] = _joined(row[key], piece.path) if key in row else piece.path
+        return {peer: _compact(paths) for peer, paths in sorted(table.items())}
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return None
 
 
 def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.documents import Bundle
     from meshport.ledger import Ledger
+    from meshport.mapping.table import Table
     from meshport.pipeline import Manifest, Result
 
 _SEPARATE = {"source", "target", "source_version", "target_version", "data_plane", "routes"}
@@ -28,22 +29,27 @@ _NEARLY = {"approximated", "manual"}
 
 def build(result: Result) -> model.Report:
     """The report of a conversion."""
+    return model.Report(**members(result))
+
+
+def members(result: Result) -> dict[str, Any]:
+    """The members of a conversion's report."""
     options, findings = result.options, result.findings
-    return model.Report(
-        meshport_version=_version(),
-        options=_options(options),
-        source=model.Source(mesh=options.source, version=options.source_version),
-        target=model.Target(mesh=options.target, version=options.target_version, data_plane=options.data_plane, routes=options.routes),
-        inputs=inputs(result.bundle),
-        outputs=[_written(manifest) for manifest in result.manifests],
-        removals=[model.Gone.model_validate(removal) for removal in result.removals],
-        install=model.Install.model_validate(result.install),
-        findings=[finding_of(finding, result.known) for finding in findings],
-        ledger=model.LedgerCounts(**result.ledger.counts),
-        diff=[difference_of(change) for change in result.diff],
-        verification=verdict_of(result.verification) if result.verification else None,
-        readiness=readiness(result.ledger, result.known, findings, options.default_namespace),
-    )
+    return {
+        "meshport_version": _version(),
+        "options": _options(options),
+        "source": model.Source(mesh=options.source, version=options.source_version),
+        "target": model.Target(mesh=options.target, version=options.target_version, data_plane=options.data_plane, routes=options.routes),
+        "inputs": inputs(result.bundle),
+        "outputs": [_written(manifest) for manifest in result.manifests],
+        "removals": [model.Gone.model_validate(removal) for removal in result.removals],
+        "install": model.Install.model_validate(result.install),
+        "findings": [finding_of(finding, result.known) for finding in findings],
+        "ledger": model.LedgerCounts(**result.ledger.counts),
+        "diff": [difference_of(change) for change in result.diff],
+        "verification": verdict_of(result.verification) if result.verification else None,
+        "readiness": readiness(result.ledger, result.known, findings, options.default_namespace, result.table),
+    }
 
 
 def build_lint(bundle: Bundle, options: Options, findings: Iterable[Finding], *, known: Bundle | None = None) -> model.Report:
@@ -160,7 +166,13 @@ def verdict_of(found: Verification) -> model.Verdict:
 # -- readiness
 
 
-def readiness(ledger: Ledger, bundle: Bundle, findings: list[Finding], default_namespace: str) -> model.Readiness:
+def pattern_of(feature: str, table: Table) -> str:
+    """The pattern that a feature belongs to, as `meshport patterns` names it."""
+    row = table.feature(feature)
+    return row.pattern if row is not None else feature.partition(".")[0]
+
+
+def readiness(ledger: Ledger, bundle: Bundle, findings: list[Finding], default_namespace: str, table: Table) -> model.Readiness:
     """How much is carried; see the formula at `model.Readiness`. A resource counts for each pattern that one of its leaves belongs to."""
     patterns: dict[str, dict[int, set[str]]] = {}
     namespaces: dict[str, dict[int, set[str]]] = {}
@@ -169,7 +181,7 @@ def readiness(ledger: Ledger, bundle: Bundle, findings: list[Finding], default_n
         home = owner.namespace or (owner.name if owner.kind == "Namespace" else default_namespace)
         namespaces.setdefault(home, {}).setdefault(owner.first, set()).add(disposition)
         if feature:
-            patterns.setdefault(feature.partition(".")[0], {}).setdefault(owner.first, set()).add(disposition)
+            patterns.setdefault(pattern_of(feature, table), {}).setdefault(owner.first, set()).add(disposition)
     counts = ledger.counts
     score = sum(counts[name] for name in _KEPT) / counts["leaves"] if counts["leaves"] else 1.0
     return model.Readiness(

@@ -10,6 +10,8 @@ from typing import Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from meshport.report.audited import Audit
+
 SCHEMA: Literal["meshport/report/v1"] = "meshport/report/v1"
 
 Severity = Literal["error", "warning", "info"]
@@ -293,3 +295,9 @@ class Report(_Model):
     diff: list[Difference]
     verification: Verdict | None
     readiness: Readiness | None
+
+
+class AuditReport(Report):
+    """A report with its audit: what `meshport audit` says, and what the forms for people render."""
+
+    audit: Audit

@@ -8,10 +8,11 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report() -> dict[str, Any]:
-    """The schema of `meshport/report/v1`."""
-    from meshport.report.model import Report
+    """The schema of `meshport/report/v1`; the member `audit` is there in the report of an audit."""
+    from meshport.report.model import AuditReport
 
-    found = Report.model_json_schema(mode="serialization", by_alias=True)
+    found = AuditReport.model_json_schema(mode="serialization", by_alias=True)
+    found["required"] = [name for name in found["required"] if name != "audit"]
     return {"$schema": _DRAFT, "$id": "https://meshport.dev/schema/report.json", **found}
 
 

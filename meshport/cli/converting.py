@@ -1,0 +1,74 @@
+"""What the commands that make a conversion share: convert, audit and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshport.errors import UsageError
+
+if TYPE_CHECKING:
+    from meshport.pipeline import Result
+    from meshport.report.model import Report
+
+
+def target(name: str | None) -> str:
+    """The mesh of `--to`. Raises UsageError where there is none."""
+    if name is None:
+        raise UsageError("no target; name the mesh to convert to with --to istio or --to linkerd")
+    return name
+
+
+def convert(
+    paths: Sequence[str],
+    *,
+    source: str,
+    target: str,
+    source_version: str | None,
+    target_version: str | None,
+    context: Sequence[str] | None,
+    mappings: str | None,
+    verify: bool = True,
+    layout: str = "mirror",
+    waived: tuple[Sequence[str] | None, str | None, str | None] = (None, None, None),
+    choices: Mapping[str, Any],
+) -> Result:
+    """The conversion of what lies at the paths. `waived` are the options --ignore, --waivers and --baseline, `choices` the rest of the library's options."""
+    from meshport import pipeline
+    from meshport.cli import common
+    from meshport.options import resolve
+
+    bundle = common.read(paths)
+    table = common.table(mappings)
+    beside = common.read_context(context)
+    chosen = resolve(
+        bundle, table, source=source, target=target, source_version=source_version, target_version=target_version, context=beside, **choices
+    )
+    result = pipeline.convert(bundle, table, chosen, context=beside, verify=verify, layout=layout)
+    result.rules = common.suppress(result.findings, result.known, table, *waived)
+    return result
+
+
+def records(result: Result, reports: Sequence[str], ledger: str | None, report: Report | None = None) -> dict[str, str]:
+    """Report and ledger by file. They are written before the manifests, so that they are there also where those cannot be."""
+    found: dict[str, str] = {}
+    if reports:
+        from meshport.report import json
+
+        text = json.render(report or result.report())
+        found.update(dict.fromkeys(reports, text))
+    if ledger:
+        from meshport import writing
+
+        found[ledger] = writing.ledger_text(result)
+    return found
+
+
+def write(files: Mapping[str, str]) -> None:
+    """Write report files, each whole or not at all."""
+    if not files:
+        return
+    from meshport import writing
+
+    for file, text in files.items():
+        writing.write_file(file, text)

@@ -1,0 +1,1 @@
+"""What surrounds a conversion: the audit, the cutover plan."""

@@ -1,0 +1,336 @@
+"""The access matrix: who may send what to whom before and after, ports of equal access in one row.
+
+Outcomes are those of the behavioural check, which compares sets of requests exactly; the rows beside them only say the sets. The edges between workloads, from
+which the service graph is drawn, come from the same sets: a caller is let in with all of its requests, with some, or with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from meshport.compare.access import Canonical, mentioned, said, speaks_http
+from meshport.compare.request import sentence
+from meshport.effective import subjects
+from meshport.effective.access import Effective, ports_of
+from meshport.effective.admitted import allowed
+from meshport.effective.pieces import Piece, Unsayable
+from meshport.effective.seen import whole
+from meshport.effective.sets import Identities, glob_accepts
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.base import Ref
+from meshport.ir.world import Workload
+from meshport.migrate.encryption import Side
+from meshport.report.audited import AccessMatrix, AccessRow, Door, Edge, Posture
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
+from meshport.values.language import LanguageTooLarge
+
+if TYPE_CHECKING:
+    from meshport.compare.verify import Verification
+    from meshport.findings import Finding
+
+MOST_EDGES = 20_000
+"""Edges that a report carries; those beyond are counted."""
+OUTSIDE, ANY_IDENTITY = "outside the mesh", "any mesh identity"
+_ORDER = {"widened": 0, "undecided": 1, "changed": 2, "narrowed": 3, "same": 4}
+
+
+def matrix(
+    before: Side, after: Side, canon: tuple[Canonical, Canonical], proof: Verification | None, findings: list[Finding]
+) -> AccessMatrix:
+    """Access at every port that either side speaks of, worst first."""
+    known = {(item.workload.ref, item.workload.kind): item for item in after.access.workloads}
+    pairs = [(item, known[key]) for item in before.access.workloads if (key := (item.workload.ref, item.workload.kind)) in known]
+    pairs.sort(key=lambda pair: (pair[0].workload.ref, pair[0].workload.kind))
+    rows = _rows(pairs, before, after, canon, proof, findings)
+    counts = dict.fromkeys(_ORDER, 0)
+    for row in rows:
+        counts[row.outcome] += len(row.doors)
+    edges = list(_edges(pairs, before, after))
+    return AccessMatrix(
+        **counts, postures=list(_postures(pairs, canon)), rows=rows, edges=edges[:MOST_EDGES], left_out=max(0, len(edges) - MOST_EDGES)
+    )
+
+
+def _ports(item: Effective, other: Effective, before: Side, after: Side) -> set[int]:
+    return {*ports_of([item], before.ir.world), *ports_of([other], after.ir.world), *mentioned(item), *mentioned(other)}
+
+
+# -- rows
+
+
+def _rows(
+    pairs: list[tuple[Effective, Effective]],
+    before: Side,
+    after: Side,
+    canon: tuple[Canonical, Canonical],
+    proof: Verification | None,
+    findings: list[Finding],
+) -> list[AccessRow]:
+    changed: dict[str, dict[str, list[str]]] = {}
+    for difference in proof.differences if proof is not None else ():
+        if difference.change in ("allowed", "denied"):
+            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(sentence(difference.request))
+    unsure = _undecided(proof)
+    answering: dict[str, list[int]] = {}
+    for number, finding in enumerate(findings):
+        for subject, _ in finding.explains:
+            numbers = answering.setdefault(subject, [])
+            numbers += [number] if number not in numbers else []
+    words = _Words(before), _Words(after)
+    grouped: dict[Any, AccessRow] = {}
+    for item, other in pairs:
+        ref = item.workload.ref
+        for port in (*sorted(_ports(item, other, before, after)), None):
+            subject = subjects.access(ref, port)
+            one, two = canon[0].get(subject), canon[1].get(subject)
+            if one is None and two is None:
+                continue
+            differing = changed.get(subject, {})
+            why = unsure.get(subject, "") or next((str(side["undecided"]) for side in (one, two) if side and "undecided" in side), "")
+            if proof is None and one != two:
+                why = why or "the behavioural check was switched off (--no-verify)"
+            outcome = _outcome(differing, bool(why))
+            own = tuple(answering.get(subject, ())) if outcome != "same" else ()
+            shown = words[0].of(item, port), words[1].of(other, port)
+            key = (repr(shown), outcome, why, own, ref.namespace)
+            row = grouped.setdefault(
+                key,
+                AccessRow(
+                    doors=[],
+                    before=shown[0],
+                    after=shown[1],
+                    outcome=cast("Any", outcome),
+                    reason=why if outcome == "undecided" else _probes(item, port) if outcome == "same" and one != two else "",
+                    gained=[],
+                    lost=[],
+                    findings=list(own),
+                ),
+            )
+            row.doors.append(Door(namespace=ref.namespace, workload=ref.name, port=port))
+            row.gained += differing.get("allowed", [])
+            row.lost += differing.get("denied", [])
+    return sorted(
+        grouped.values(), key=lambda row: (_ORDER[row.outcome], row.doors[0].namespace, row.doors[0].workload, row.doors[0].port or 0)
+    )
+
+
+def _probes(item: Effective, port: int | None) -> str:
+    """What is compared apart: what the kubelet asks for has no identity, and each mesh has its own way to let it in."""
+    paths = sorted({f"GET {probe.path}" for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+    return f"but for {', '.join(paths)}, which a declared probe of the kubelet asks for" if paths else ""
+
+
+class _Words:
+    """What each port admits, in words; equal rules are said once."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._known: dict[Any, dict[str, dict[str, str]] | None] = {}
+
+    def of(self, item: Effective, port: int | None) -> dict[str, dict[str, str]] | None:
+        if item.meshed is False and self._side.ir.enrols:
+            return {"anyone": {"any method": "any path"}}
+        http = speaks_http(item, port, self._side.ir.world)
+        key = (item.key, port, http, tuple(item.probe_paths(port)))
+        if key not in self._known:
+            self._known[key] = said(item, port, http, self._side.options)
+        return self._known[key]
+
+
+def _outcome(differing: dict[str, list[str]], unsure: bool) -> str:
+    if "allowed" in differing:
+        return "changed" if "denied" in differing else "widened"
+    if unsure:
+        return "undecided"
+    return "narrowed" if "denied" in differing else "same"
+
+
+def _undecided(proof: Verification | None) -> dict[str, str]:
+    """Why a port could not be compared, by its subject."""
+    found: dict[str, str] = {}
+    for text in proof.undecided if proof is not None else ():
+        place, _, why = text.partition(": ")
+        name, _, port = place.rpartition(":")
+        namespace, _, workload = name.partition("/")
+        if workload:
+            found[subjects.access(Ref(namespace, workload), int(port) if port.isdigit() else None)] = why
+    return found
+
+
+def _postures(pairs: list[tuple[Effective, Effective]], canon: tuple[Canonical, Canonical]) -> Iterator[Posture]:
+    """What workloads admit on ports that nothing names, by namespace: that is the default that a new port meets."""
+    by_namespace: dict[str, list[set[str]]] = {}
+    for item, _ in pairs:
+        subject = subjects.access(item.workload.ref, None)
+        for words, side in zip(by_namespace.setdefault(item.workload.ref.namespace, [set(), set()]), canon, strict=True):
+            words.add(_posture(side.get(subject)))
+    for namespace, sides in sorted(by_namespace.items()):
+        before, after = (next(iter(words)) if len(words) == 1 else "mixed" for words in sides)
+        yield Posture(namespace=namespace, before=before, after=after)
+
+
+def _posture(side: dict[str, Any] | None) -> str:
+    if side is None:
+        return "not governed"
+    if "undecided" in side:
+        return "undecided"
+    if not side["allow"]:
+        return "nobody"
+    if side["allow"].get("anyone") == {"any method": "any path"}:
+        return "everybody"
+    if side["allow"].get("any mesh identity") == {"any method": "any path"}:
+        return "identities"
+    return "some"
+
+
+# -- edges
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who calls: a workload of the bundle, or somebody that it does not show. `identity` is None without a certificate."""
+
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    identity: Identity | None
+    meshed: bool
+
+    def key(self) -> tuple[Any, ...]:
+        return self.namespace, tuple(sorted(self.labels.items())), self.identity
+
+
+def _caller(workload: Workload, side: Side) -> _Caller:
+    ref, account = workload.ref, workload.account.value
+    meshed = side.ir.world.meshed(workload) is not False if side.ir.enrols else bool(side.node)
+    labels = {**workload.labels, ACCOUNT_LABEL: account}
+    identity = Identity(side.options.trust_domain, ref.namespace, account) if meshed or not side.ir.enrols else None
+    return _Caller(str(ref), ref.namespace, labels, identity, meshed)
+
+
+def _strangers(side: Side) -> tuple[_Caller, _Caller]:
+    """A pod without a certificate and one with a certificate, of a namespace that nobody speaks of."""
+    identity = Identity(side.options.trust_domain, "\0", "\0")
+    return _Caller(OUTSIDE, "\0", {}, None, False), _Caller(ANY_IDENTITY, "\0", {ACCOUNT_LABEL: "\0"}, identity, True)
+
+
+def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Edge]:
+    """Callers and doors behind a declared port. A workload has an edge of its own where it may do otherwise than a stranger of its kind."""
+    callers = [(_caller(item.workload, before), _caller(other.workload, after)) for item, other in pairs]
+    strangers = list(zip(_strangers(before), _strangers(after), strict=True))
+    shares = _Shares(before), _Shares(after)
+    for item, other in pairs:
+        ref = item.workload.ref
+        for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)}):
+            looked = [shares[0].of(item, port), shares[1].of(other, port)]
+            general = []
+            for pair in strangers:
+                found = (looked[0](pair[0]), looked[1](pair[1]))
+                general.append(found)
+                if found != ("none", "none"):
+                    yield _edge(pair, ref, port, found, (item, other), (before, after))
+            for pair in callers:
+                if pair[0].name == str(ref):
+                    continue
+                found = (looked[0](pair[0]), looked[1](pair[1]))
+                usual = tuple(general[1 if one.meshed else 0][number] for number, one in enumerate(pair))
+                if found != usual:
+                    yield _edge(pair, ref, port, found, (item, other), (before, after))
+
+
+def _edge(
+    pair: tuple[_Caller, _Caller], ref: Ref, port: int, found: tuple[str, str], items: tuple[Effective, Effective], sides: tuple[Side, Side]
+) -> Edge:
+    rank = {"none": 0, "some": 1, "all": 2}
+    outcome = "undecided"
+    if "undecided" not in found:
+        outcome = "same" if found[0] == found[1] else "narrowed" if rank[found[1]] < rank[found[0]] else "widened"
+    encrypted = [
+        None if share == "none" else _encrypted(caller, item, port, side)
+        for caller, item, share, side in zip(pair, items, found, sides, strict=True)
+    ]
+    return Edge(
+        source=pair[0].name,
+        destination=str(ref),
+        port=port,
+        before=cast("Any", found[0]),
+        after=cast("Any", found[1]),
+        outcome=cast("Any", outcome),
+        encrypted_before=encrypted[0],
+        encrypted_after=encrypted[1],
+    )
+
+
+def _encrypted(caller: _Caller, item: Effective, port: int, side: Side) -> bool:
+    if not side.ir.enrols:
+        return bool(side.node) and caller.name != OUTSIDE
+    return caller.meshed and item.meshed is not False and not item.workload.bypasses(port) and item.mode(port).value != "disable"
+
+
+class _Shares:
+    """How much each caller may send to each port of one side; what is known of equal rules is known once."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._known: dict[Any, _Share] = {}
+
+    def of(self, item: Effective, port: int) -> _Share:
+        http = speaks_http(item, port, self._side.ir.world)
+        key = (item.key, port, http)
+        if key not in self._known:
+            try:
+                pieces: list[Piece] | None = allowed(item, port, http, self._side.options.cluster_networks)
+            except (Unsayable, LanguageTooLarge, ValueError):
+                pieces = None
+            self._known[key] = _Share(pieces, self._side)
+        return self._known[key]
+
+
+class _Share:
+    """all, some or none of a caller's requests; undecided where the rules cannot be computed."""
+
+    def __init__(self, pieces: list[Piece] | None, side: Side) -> None:
+        self._pieces = pieces
+        self._side = side
+        self._known: dict[Any, str] = {}
+
+    def __call__(self, caller: _Caller) -> str:
+        key = caller.key()
+        if key not in self._known:
+            self._known[key] = self._share(caller)
+        return self._known[key]
+
+    def _share(self, caller: _Caller) -> str:
+        if self._pieces is None:
+            return "undecided"
+        found = "none"
+        for piece in self._pieces:
+            if not takes(piece.who, caller, by_label=not self._side.ir.enrols):
+                continue
+            if piece.any_request and (piece.where.everywhere or whole(piece.where, self._side.options.cluster_networks)):
+                return "all"
+            found = "some"
+        return found
+
+
+def takes(who: Identities, caller: _Caller, *, by_label: bool) -> bool:
+    """Whether a set of peers has a caller in it."""
+    if who.include is not None and not any(_is(peer, caller, by_label) for peer in who.include):
+        return False
+    return not any(_is(peer, caller, by_label) for peer in who.exclude)
+
+
+def _is(peer: Any, caller: _Caller, by_label: bool) -> bool:
+    if isinstance(peer, Entity):
+        return peer.name in ("cluster", "all")
+    if isinstance(peer, Labelled):
+        return peer.namespace in ("", caller.namespace) and peer.selector.accepts(caller.labels)
+    if caller.identity is None:
+        return False
+    if peer == EVERYONE:
+        return caller.meshed or by_label
+    if isinstance(peer, Identity):
+        return peer.covers(caller.identity)
+    return isinstance(peer, IdentityGlob) and glob_accepts(peer, caller.identity)

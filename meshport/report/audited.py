@@ -1,0 +1,210 @@
+"""The `audit` member of the report, as models: what three people ask of a migration before they decide.
+
+The platform lead asks how much work it is (`inventory`, `patterns`, `effort`), the auditor what changes in security (`encryption`, `access`, `exceptions`), and
+both what the answers are about (`provenance`). Everything is computed where the report is made; the forms only render it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["enforced", "opportunistic", "off", "out of mesh", "unknown"]
+"""How traffic into a workload is encrypted and who shows a certificate: `enforced` where every caller that is let in shows one, `opportunistic` where callers
+that have one use it and others are let in as well (or where only the path between nodes is encrypted), `off` where nothing is encrypted although the workload
+is in the mesh, `out of mesh`, and `unknown` where the bundle does not say whether the workload is in the mesh."""
+Outcome = Literal["same", "narrowed", "widened", "changed", "undecided"]
+Share = Literal["all", "some", "none", "undecided"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Provenance(_Model):
+    """What the report was made from. `inputs` is the SHA-256 over the files' own hashes in their order, `table` that over the rows of the mapping table;
+    `date` is the day of SOURCE_DATE_EPOCH where that is set, so that equal input gives equal bytes."""
+
+    meshport_version: str
+    inputs: str
+    table: str
+    date: str | None
+
+
+class KindCount(_Model):
+    """Objects of one kind. `dialect` is `kubernetes` for what is of no mesh."""
+
+    dialect: str
+    kind: str
+    api_versions: list[str]
+    objects: int
+    namespaces: int
+
+
+class Effort(_Model):
+    """Resources by who has to look at them; they sum to the resources of the mesh that were read."""
+
+    automatic: int
+    review: int
+    manual: int
+
+
+class FeatureUse(_Model):
+    """A feature that the bundle uses, and what the target makes of it: `support` as in the mapping table, `became` its leaves by disposition, `says` the
+    row's own words where something of it is not carried."""
+
+    feature: str
+    title: str
+    support: str
+    leaves: int
+    became: dict[str, int]
+    says: str
+
+
+class PatternUse(_Model):
+    """A pattern that the bundle uses; `before` and `after` are what source and target write it with."""
+
+    pattern: str
+    title: str
+    before: str
+    after: str
+    resources: int
+    effort: Effort
+    readiness: float
+    features: list[FeatureUse]
+
+
+class NamespaceReadiness(_Model):
+    """One namespace's share of the work; `blockers` are indices of error findings that are not suppressed."""
+
+    namespace: str
+    resources: int
+    effort: Effort
+    readiness: float
+    blockers: list[int]
+
+
+class Spot(_Model):
+    """A place in the source (`side` before) or in an output (after)."""
+
+    side: Literal["before", "after"]
+    file: str | None
+    line: int | None
+    path: str
+
+
+class Protection(_Model):
+    """The state of one workload on one side, and why."""
+
+    state: State
+    reason: str
+    spots: list[Spot]
+
+
+class WorkloadProtection(_Model):
+    """One workload before and after. `ports` are those that differ from the rest of the workload, by number, with their own state before and after."""
+
+    namespace: str
+    workload: str
+    kind: str
+    before: Protection
+    after: Protection
+    outcome: Literal["same", "stronger", "weaker", "undecided"]
+    ports: dict[str, tuple[Protection, Protection]]
+
+
+class Encryption(_Model):
+    """mTLS coverage: counts by state, and each workload."""
+
+    before: dict[State, int]
+    after: dict[State, int]
+    weaker: int
+    workloads: list[WorkloadProtection]
+
+
+class Door(_Model):
+    """A container port of a workload; `port` null means every port that nothing names."""
+
+    namespace: str
+    workload: str
+    port: int | None
+
+
+class AccessRow(_Model):
+    """Ports with equal access before and equal access after. `before` and `after` say who may send what: peer, then method, then paths; null where it cannot
+    be said in sets. `reason` says why a row is undecided; `gained` and `lost` are requests as sentences; `findings` answer for the difference."""
+
+    doors: list[Door]
+    before: dict[str, dict[str, str]] | None
+    after: dict[str, dict[str, str]] | None
+    outcome: Outcome
+    reason: str
+    gained: list[str]
+    lost: list[str]
+    findings: list[int]
+
+
+class Posture(_Model):
+    """What a namespace's workloads admit on ports that no policy names: nobody, identities, everybody, some or mixed."""
+
+    namespace: str
+    before: str
+    after: str
+
+
+class Edge(_Model):
+    """Who may call whom: a caller (`namespace/workload`, or `outside the mesh`) and a workload behind a declared port. `before` and `after` say whether all,
+    some or none of its requests are let in; `encrypted_before` and `encrypted_after` whether the connection is encrypted by the mesh."""
+
+    source: str
+    destination: str
+    port: int
+    before: Share
+    after: Share
+    outcome: Outcome
+    encrypted_before: bool | None
+    encrypted_after: bool | None
+
+
+class AccessMatrix(_Model):
+    """Access before and after. The counts are of ports (a workload's port is one): `widened` and `undecided` first, for they decide whether the auditor
+    signs. `edges` leave out pairs that may not call on either side."""
+
+    widened: int
+    undecided: int
+    narrowed: int
+    changed: int
+    same: int
+    postures: list[Posture]
+    rows: list[AccessRow]
+    edges: list[Edge]
+    left_out: int
+
+
+class Exemption(_Model):
+    """A waiver: a finding that somebody has accepted until a day. `state` is active, expired (an error finding) or unused."""
+
+    code: str
+    resource: str | None
+    owner: str
+    reason: str
+    expires: str
+    state: Literal["active", "expired", "unused"]
+    file: str | None
+    line: int | None
+    findings: list[int]
+
+
+class Audit(_Model):
+    """What an audit says beside the findings."""
+
+    provenance: Provenance
+    inventory: list[KindCount]
+    patterns: list[PatternUse]
+    namespaces: list[NamespaceReadiness]
+    effort: Effort
+    formulas: dict[str, str]
+    encryption: Encryption
+    access: AccessMatrix
+    exceptions: list[Exemption]

@@ -1,0 +1,159 @@
+"""The audit as a person reads it in a terminal: the answer first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from meshport.findings import SEVERITIES
+from meshport.report.text import Paint, plural
+
+if TYPE_CHECKING:
+    from meshport.report.audited import AccessRow, Audit, Effort
+    from meshport.report.model import AuditReport, ReportFinding
+
+_COLOURS = {"error": "31", "warning": "33", "info": "36"}
+_MOST = 12
+
+
+def headline(report: AuditReport) -> list[str]:
+    """The four answers, a line each: access, encryption, work, loss."""
+    audit = report.audit
+    access, encryption = audit.access, audit.encryption
+    before, after = encryption.before["enforced"], encryption.after["enforced"]
+    whole = sum(encryption.before.values())
+    said = [
+        f"Access      widened: {access.widened}, undecided: {access.undecided}; narrowed: {access.narrowed}, both: {access.changed}, same: {access.same}"
+        " (ports of workloads)",
+        f"Encryption  enforced at {before} of {plural(whole, 'workload')} before, at {after} after; weaker at {encryption.weaker}",
+        f"Work        {work(audit.effort)}",
+    ]
+    if report.ledger is not None:
+        counts = report.ledger.model_dump()
+        lost = ", ".join(
+            f"{counts[name]} {name}" for name in ("dropped", "manual", "invalid", "approximated", "unaccounted") if counts[name]
+        )
+        said.append(f"Leaves      {counts['leaves']}: {lost or 'nothing is lost'}")
+    return said
+
+
+def work(effort: Effort) -> str:
+    """The resources by who has to look at them."""
+    whole = effort.automatic + effort.review + effort.manual
+    return f"{plural(whole, 'resource')}: {effort.automatic} automatic, {effort.review} to review, {effort.manual} by hand"
+
+
+def lines(report: AuditReport, *, paint: Paint, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
+    """The whole audit; `quiet`: the answers alone, `verbose`: all rows of every table."""
+    target, audit = report.target, report.audit
+    if target is None:
+        return
+    data_plane = f" ({target.data_plane})" if target.data_plane else ""
+    yield paint(f"{report.source.mesh} {report.source.version} to {target.mesh} {target.version}{data_plane}", "1")
+    yield from headline(report)
+    if quiet:
+        return
+    yield from _access(audit, paint, verbose)
+    yield from _encryption(audit, paint, verbose)
+    yield from _patterns(audit, paint)
+    yield from _namespaces(audit, paint, verbose)
+    yield from _findings(report.findings, paint, verbose)
+    yield from _exceptions(audit, paint)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cut(rows: list[tuple[str, ...]], verbose: bool) -> Iterator[str]:
+    shown = rows if verbose else rows[: _MOST + 1]
+    yield from _table(shown)
+    if len(shown) < len(rows):
+        yield f"  and {len(rows) - len(shown)} more (-v shows all)"
+
+
+def _access(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
+    rows = [row for row in audit.access.rows if row.outcome != "same"]
+    yield ""
+    yield paint("Access that changes", "1")
+    if not rows:
+        yield "  none: every port admits what it admitted"
+    for row in rows if verbose else rows[:_MOST]:
+        yield f"  {paint(row.outcome, '31' if row.outcome in ('widened', 'undecided', 'changed') else '33')} {_doors(row)}{': ' + row.reason if row.reason else ''}"
+        yield from (f"      newly allowed: {text}" for text in row.gained[: None if verbose else 2])
+        yield from (f"      newly denied: {text}" for text in row.lost[: None if verbose else 2])
+    if len(rows) > _MOST and not verbose:
+        yield f"  and {len(rows) - _MOST} more (-v shows all)"
+
+
+def _doors(row: AccessRow) -> str:
+    return _some([f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}" for door in row.doors])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _encryption(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for item in audit.encryption.workloads:
+        name = f"{item.namespace}/{item.workload}"
+        for port, (one, two) in {"": (item.before, item.after), **item.ports}.items():
+            if verbose or one.state != two.state or two.state != "enforced":
+                groups.setdefault((one.state, two.state, two.reason), []).append(f"{name}:{port}" if port else name)
+    rows: list[tuple[str, ...]] = [("before", "after", "workloads", "why")]
+    rows += [(*states, _some(names), why) for (*states, why), names in groups.items()]
+    yield ""
+    yield paint("Where mutual TLS is not enforced, or changes", "1")
+    if len(rows) == 1:
+        yield "  nowhere"
+        return
+    yield from _cut(rows, verbose)
+
+
+def _patterns(audit: Audit, paint: Paint) -> Iterator[str]:
+    yield ""
+    yield paint("Patterns in use", "1")
+    rows: list[tuple[str, ...]] = [("pattern", "resources", "ready", "automatic", "review", "manual")]
+    for item in audit.patterns:
+        counts = (item.effort.automatic, item.effort.review, item.effort.manual)
+        rows.append((item.title, str(item.resources), f"{item.readiness:.0%}", *map(str, counts)))
+    yield from _table(rows)
+
+
+def _namespaces(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
+    yield ""
+    yield paint("Namespaces", "1")
+    rows: list[tuple[str, ...]] = [("namespace", "resources", "ready", "automatic", "review", "manual", "blockers")]
+    for item in audit.namespaces:
+        counts = (item.effort.automatic, item.effort.review, item.effort.manual, len(item.blockers))
+        rows.append((item.namespace, str(item.resources), f"{item.readiness:.0%}", *map(str, counts)))
+    yield from _cut(rows, verbose)
+    yield f"  ready: {audit.formulas['readiness']}"
+
+
+def _findings(findings: Sequence[ReportFinding], paint: Paint, verbose: bool) -> Iterator[str]:
+    live = [finding for finding in findings if finding.suppressed is None]
+    yield ""
+    yield paint(f"Findings: {len(findings)}", "1")
+    for severity in SEVERITIES:
+        group = [finding for finding in live if finding.severity == severity]
+        shown = group if verbose or severity == "error" else group[:_MOST]
+        for finding in shown:
+            place = finding.location
+            where = f"{place['file']}:{place['line']} " if place is not None and place["file"] and place["line"] else ""
+            yield f"  {where}{paint(finding.code, _COLOURS[severity])} {finding.message}"
+        if len(shown) < len(group):
+            yield f"  and {len(group) - len(shown)} more of severity {severity} (-v shows all)"
+
+
+def _exceptions(audit: Audit, paint: Paint) -> Iterator[str]:
+    if not audit.exceptions:
+        return
+    yield ""
+    yield paint("Exceptions", "1")
+    for item in audit.exceptions:
+        about = f" for {item.resource}" if item.resource else ""
+        yield f"  {item.state} {item.code}{about}: {item.reason} ({item.owner}, until {item.expires}; {plural(len(item.findings), 'finding')})"

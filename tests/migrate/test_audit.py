@@ -1,0 +1,202 @@
+"""The audit answers what platform lead and auditor ask: the work, access and encryption before and after, and who accepted what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+import meshport
+from meshport.cli.run import run
+from meshport.report.audited import Audit
+from meshport.report.schemas import report as schema
+
+CORPUS = Path(__file__).parents[2] / "corpus"
+
+
+def audit(text: str, **options: Any) -> Audit:
+    return meshport.audit(meshport.load_text(text), **options).audit
+
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: legacy}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: main, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec: {serviceAccountName: users, containers: [{name: main, ports: [{containerPort: 8080}, {containerPort: 9090}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: batch, namespace: legacy}
+spec:
+  selector: {matchLabels: {app: batch}}
+  template:
+    metadata: {labels: {app: batch}}
+    spec: {serviceAccountName: batch, containers: [{name: main, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+    to: [{operation: {ports: ["8080"], methods: [GET]}}]
+"""
+STRICT = """
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+"""
+
+
+def states(found: Audit) -> dict[str, tuple[str, str]]:
+    return {f"{item.namespace}/{item.workload}": (item.before.state, item.after.state) for item in found.encryption.workloads}
+
+
+def test_a_workload_whose_rules_all_ask_for_an_identity_is_enforced_without_strict() -> None:
+    found = audit(WORLD, target="linkerd")
+    assert states(found) == {
+        "legacy/batch": ("out of mesh", "out of mesh"),
+        "shop/users": ("enforced", "enforced"),
+        "shop/web": ("opportunistic", "opportunistic"),
+    }
+    web = next(item for item in found.encryption.workloads if item.workload == "web")
+    assert web.before.reason == "nothing refuses plaintext"
+    users = next(item for item in found.encryption.workloads if item.workload == "users")
+    assert users.before.reason == "every rule asks for an identity"
+    assert [(spot.file, spot.path) for spot in users.before.spots][-1][1].startswith("metadata.")
+
+
+def test_strict_is_enforced_in_linkerd_and_only_opportunistic_with_wireguard() -> None:
+    linkerd, cilium = audit(WORLD + STRICT, target="linkerd"), audit(WORLD + STRICT, target="cilium")
+    assert states(linkerd)["shop/web"] == ("enforced", "enforced")
+    assert linkerd.encryption.weaker == 0
+    assert states(cilium)["shop/web"] == ("enforced", "opportunistic")
+    web = next(item for item in cilium.encryption.workloads if item.workload == "web")
+    assert web.outcome == "weaker"
+    assert "WireGuard encrypts between nodes" in web.after.reason
+    assert cilium.encryption.weaker == 2  # batch was never in the mesh
+
+
+def test_a_bundle_without_namespaces_leaves_membership_unknown() -> None:
+    text = "---".join(part for part in WORLD.split("---") if "kind: Namespace" not in part and "name: batch" not in part)
+    found = audit(text, target="linkerd")
+    assert states(found)["shop/web"][0] == "unknown"
+    assert "no Namespace shop" in next(item for item in found.encryption.workloads if item.workload == "web").before.reason
+
+
+def test_the_matrix_says_who_may_send_what_and_which_ports_change() -> None:
+    found = audit(WORLD, target="linkerd")
+    row = next(row for row in found.access.rows if any(door.workload == "users" and door.port == 8080 for door in row.doors))
+    assert row.outcome == "same"
+    assert row.before == row.after == {"cluster.local/ns/shop/sa/web": {"GET": "any path"}}
+    assert (found.access.widened, found.access.undecided) == (0, 0)
+    counted = found.access.narrowed + found.access.changed + found.access.same
+    assert counted == sum(len(row.doors) for row in found.access.rows)
+
+
+def test_edges_are_who_may_call_whom() -> None:
+    found = audit(WORLD, target="linkerd")
+    to_users = {(edge.source, edge.port, edge.before, edge.after) for edge in found.access.edges if edge.destination == "shop/users"}
+    assert ("shop/web", 8080, "some", "some") in to_users
+    assert not [edge for edge in to_users if edge[0] == "outside the mesh"]
+    to_web = {(edge.source, edge.before, edge.encrypted_before) for edge in found.access.edges if edge.destination == "shop/web"}
+    assert to_web == {("outside the mesh", "all", False), ("any mesh identity", "all", True)}
+
+
+def test_a_widening_that_was_asked_for_stands_on_top() -> None:
+    text = (
+        WORLD
+        + """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  action: DENY
+  rules:
+  - when: [{key: "request.auth.claims[group]", values: [guest]}]
+"""
+    )
+    found = meshport.audit(meshport.load_text(text), target="linkerd", on_loss="looser")
+    widened = [row for row in found.audit.access.rows if row.outcome in ("widened", "changed")]
+    assert found.audit.access.widened == sum(len(row.doors) for row in widened) > 0
+    assert found.audit.access.rows[0] is widened[0]
+    assert widened[0].gained
+    assert all(found.findings[number].severity == "error" for number in widened[0].findings)
+
+
+def test_every_resource_is_counted_once() -> None:
+    found = meshport.audit(meshport.load(str(CORPUS / "ecommerce/istio")), target="linkerd")
+    effort = found.audit.effort
+    whole = effort.automatic + effort.review + effort.manual
+    assert whole == sum(item.resources for item in found.audit.namespaces)
+    for item in (*found.audit.namespaces, *found.audit.patterns):
+        assert item.resources == item.effort.automatic + item.effort.review + item.effort.manual
+    names = {item.pattern for item in found.audit.patterns}
+    assert {"authorization", "canary", "circuit-breaker", "mtls"} <= names
+    assert names == set(found.readiness.by_pattern if found.readiness is not None else ())
+
+
+def test_waivers_are_the_register_of_exceptions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text(
+        "- {code: MP130, owner: sec@example.com, reason: nodes are trusted, expires: 2099-01-01}\n"
+        "- {code: MP214, owner: net@example.com, reason: ingress moves first, expires: 2020-01-01}\n"
+        "- {code: MP721, owner: net@example.com, reason: nothing here, expires: 2099-01-01}\n"
+    )
+    report = tmp_path / "audit.json"
+    code = run(["audit", str(CORPUS / "ecommerce/istio"), "--to", "cilium", "--waivers", str(waivers), "--report", str(report)])
+    assert code == 1  # an expired waiver is an error, and covers nothing
+    found = json.loads(report.read_text())
+    jsonschema_rs.validator_for(schema()).validate(found)
+    states = {item["code"]: (item["state"], len(item["findings"])) for item in found["audit"]["exceptions"]}
+    assert states == {"MP130": ("active", 1), "MP214": ("expired", 0), "MP721": ("unused", 0)}
+    assert "Exceptions" in capsys.readouterr().out
+
+
+def test_the_terminal_says_the_answers_first_and_writes_no_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", str(CORPUS / "ecommerce/istio"), "--to", "linkerd", "--fail-on", "never"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("istio 1.")
+    assert out[1].startswith("Access      widened: 0, undecided: 0; narrowed: 3")
+    assert out[2] == "Encryption  enforced at 7 of 7 workloads before, at 7 after; weaker at 0"
+    assert not any(line.startswith("apiVersion:") for line in out)
+
+
+def test_equal_input_gives_equal_bytes_and_the_day_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def once() -> str:
+        return json.dumps(meshport.audit(meshport.load(str(CORPUS / "saas-api/linkerd")), target="istio").model_dump(mode="json"))
+
+    first = once()
+    assert first == once()
+    assert json.loads(first)["audit"]["provenance"]["date"] is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1795824000")
+    assert json.loads(once())["audit"]["provenance"]["date"] == "2026-11-28"
