@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle, load, load_objects, load_text
     from meshport.errors import InputError, MeshportError, UsageError
     from meshport.findings import Finding
+    from meshport.observe.promql import PromQL, parse_promql
     from meshport.pipeline import Result
     from meshport.report.model import AuditReport, Report
     from meshport.tracing import Trace
@@ -32,6 +33,7 @@ __all__ = [
     "Finding",
     "InputError",
     "MeshportError",
+    "PromQL",
     "Report",
     "Result",
     "Trace",
@@ -44,6 +46,7 @@ __all__ = [
     "load",
     "load_objects",
     "load_text",
+    "parse_promql",
     "trace",
     "verify",
 ]
@@ -54,6 +57,7 @@ _HOMES = {
     "Finding": "meshport.findings",
     "InputError": "meshport.errors",
     "MeshportError": "meshport.errors",
+    "PromQL": "meshport.observe.promql",
     "Report": "meshport.report.model",
     "Result": "meshport.pipeline",
     "Trace": "meshport.tracing",
@@ -62,6 +66,7 @@ _HOMES = {
     "load": "meshport.documents",
     "load_objects": "meshport.documents",
     "load_text": "meshport.documents",
+    "parse_promql": "meshport.observe.promql",
 }
 
 

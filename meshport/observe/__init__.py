@@ -1,0 +1,1 @@
+"""What is measured: PromQL, and the rules, dashboards and objectives that carry it."""
