@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.base import Dialect, Options, dialect, governs
+from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Output
 from meshport.documents import Document
@@ -119,7 +120,7 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
             if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
                 out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
             continue
-        value = bound.bundle.value(leaves[0])
+        value = _patches(bound, number, leaves) if document.kind == "EnvoyFilter" else bound.bundle.value(leaves[0])
         said = out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
         if said is not None and said.code in _OF_ONE_THING:
             things.setdefault((number, said.code, said.severity), []).append(said)
@@ -134,6 +135,21 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
             feature="routing.parent", object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
             parents=_kinds(document, "parentRefs"), backends=_kinds(document, "backendRefs"),
         )  # fmt: skip
+
+
+def _patches(bound: Bound, number: int, leaves: list[int]) -> str:
+    """The patches of an EnvoyFilter that these leaves are of: what each is applied to, in which context of the proxy, and its name."""
+    found = []
+    for patch in Cursor.root(bound, number).each("spec", "configPatches"):
+        if not patch.src.isdisjoint(leaves):
+            name = patch.at("patch", "value", "name").value
+            context = patch.text("match", "context")
+            kind = patch.text("applyTo")
+            found.append(
+                f"{kind.value if kind else 'a patch'} in {context.value if context else 'ANY'}"
+                + (f": {name}" if isinstance(name, str) else "")
+            )
+    return "; ".join(dict.fromkeys(found)) or str(bound.bundle.value(leaves[0]))
 
 
 def _kinds(document: Document, member: str) -> str:

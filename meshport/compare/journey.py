@@ -307,7 +307,7 @@ def _lacks(unwanted: Mapping[str, Any], request: Request) -> bool | None:
 def _guards(ir: IR, service: Service, found: Journey) -> None:
     """The breaker of a Service."""
     for policy in ir.service_policies:
-        if policy.service is None or policy.service.value != service.ref or policy.subset or policy.breaker is None:
+        if policy.service is None or policy.service.value != service.ref or policy.subset or policy.beside or policy.breaker is None:
             continue
         told = routing.breaker(policy, policy.breaker, ir.mesh)
         if found.route is not None:

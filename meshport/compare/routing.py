@@ -22,7 +22,16 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.exposure import LOCALITY, inert
 from meshport.ir.model import IR
-from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Breaker, Retry, ServicePolicy, breaker_subjects, policy_subjects
+from meshport.ir.resilience import (
+    ISTIO_CONDITIONS,
+    ISTIO_RETRIES,
+    LEAST_REQUEST,
+    Breaker,
+    Retry,
+    ServicePolicy,
+    breaker_subjects,
+    policy_subjects,
+)
 from meshport.ir.routing import (
     Backend,
     Filter,
@@ -107,11 +116,11 @@ def _by_port(ir: IR) -> list[ServicePolicy]:
     """The policies; where a port of a Service has one of its own, that of the whole Service stands for each other port."""
     own: dict[Ref, set[int]] = {}
     for policy in ir.service_policies:
-        if policy.port is not None and policy.service is not None and not policy.subset:
+        if policy.port is not None and policy.service is not None and not policy.subset and not policy.beside:
             own.setdefault(policy.service.value, set()).add(policy.port.value)
     found: list[ServicePolicy] = []
     for policy in ir.service_policies:
-        special = own.get(policy.service.value, set()) if policy.service is not None else set()
+        special = own.get(policy.service.value, set()) if policy.service is not None and not policy.beside else set()
         ports = ports_of(ir.world, policy.service.value) if policy.service is not None else ()
         if special and ports and policy.port is None and not policy.subset:
             found.extend(replace(policy, port=Fact(port)) for port in ports if port not in special)
@@ -415,6 +424,8 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue
         if path == "connectionPool.tcp.connectTimeout" and fact.value == "10s":
             continue  # what Istio and Envoy do where nothing is said
+        if path == "loadBalancer.simple" and fact.value in LEAST_REQUEST:
+            continue  # likewise
         out[path] = _spelled(fact.value)
     return out
 

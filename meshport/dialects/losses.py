@@ -8,9 +8,12 @@ from meshport.dialects.output import Output
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Egress
 from meshport.ir.base import Fact
+from meshport.ir.resilience import breaker_subjects, policy_subjects
+from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
     from meshport.ir.model import IR
+    from meshport.ir.resilience import ServicePolicy
 
 
 def report(
@@ -30,6 +33,23 @@ def report(
     return out.finding(
         code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
     )
+
+
+def clients_alone(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> bool:
+    """Say of a policy that clients of one namespace go by that the target has it for all clients or, where the others have another, for none."""
+    facts = (policy.breaker, policy.extras)
+    if not policy.clients or not (
+        policy.breaker or any(path != "tls.mode" or fact.value != "ISTIO_MUTUAL" for path, fact in policy.extras)
+    ):
+        return False
+    out.finding(
+        "MP596", *((gather(*facts, policy.host, policy.port, policy.exports),) if policy.beside else ()), document=policy.document,
+        disposition="dropped" if policy.beside else None, affects=affects,
+        explains=frozenset((subject, "*") for subject in (*breaker_subjects(policy), *policy_subjects(policy))) if policy.beside else frozenset(),
+        object=f"{policy.kind} {policy.ref.value}", namespace=policy.clients,
+        outcome="clients of other namespaces do not go by it, so it is left out" if policy.beside else "in the target every client goes by it",
+    )  # fmt: skip
+    return policy.beside
 
 
 def leaving(ir: IR, out: Output) -> None:

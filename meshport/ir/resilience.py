@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Src
 
 ISTIO_RETRIES = 2
 """Tries after the first that Istio makes where nobody says anything."""
 ISTIO_CONDITIONS = ("connect-failure", "refused-stream", "unavailable", "cancelled")
 """What Istio retries on where nobody says anything (since 1.24)."""
+
+LEAST_REQUEST = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN")
+"""The names under which Istio is asked for the choice of an endpoint that it makes where nobody says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +69,30 @@ class ServicePolicy:
     exports: tuple[Fact[str], ...] = ()
     silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
     covers: tuple[Ref, ...] = ()  # the known Services that a host with a wildcard stands for
+    clients: str = ""  # the namespace of the clients that alone go by it, "" for all
+    beside: bool = False  # whether the other clients go by another one, or by none
+    created: str = LAST
     src: Src = NOWHERE
 
     @property
     def subject_name(self) -> str:
         name = f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
         name += f" subset {self.subset}" if self.subset else ""
-        return name + (f" port {self.port.value}" if self.port else "")
+        return name + (f" port {self.port.value}" if self.port else "") + self.for_whom
+
+    @property
+    def for_whom(self) -> str:
+        return f" for clients of {self.clients}" if self.beside else ""
 
 
 def breaker_subjects(policy: ServicePolicy) -> tuple[str, ...]:
     """What differences in circuit breaking are about: one subject for each Service that the policy is for."""
-    return tuple(f"breaker of Service {ref}" for ref in policy.covers) or (f"breaker of {policy.subject_name}",)
+    return tuple(f"breaker of Service {ref}{policy.for_whom}" for ref in policy.covers) or (f"breaker of {policy.subject_name}",)
 
 
 def policy_subjects(policy: ServicePolicy) -> tuple[str, ...]:
     """What differences in limits, load balancing or TLS towards a Service are about."""
-    return tuple(f"policy of Service {ref}" for ref in policy.covers) or (f"policy of {policy.subject_name}",)
+    return tuple(f"policy of Service {ref}{policy.for_whom}" for ref in policy.covers) or (f"policy of {policy.subject_name}",)
 
 
 def explains_breaker(policy: ServicePolicy, *aspects: str) -> frozenset[tuple[str, str]]:

@@ -15,7 +15,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import report
+from meshport.dialects.losses import clients_alone, report
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -214,6 +214,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.kind == KIND:
             out.imply("stays as it is", policy.src)
             continue
+        if clients_alone(policy, _affects(policy), out):
+            continue
         _rest(policy, out, shared)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
             out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
@@ -330,8 +332,8 @@ def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref]) -> None:
     if breaker is not None and breaker.consecutive.value == 0:
         out.imply("no failures in a row eject an endpoint, and Cilium ejects none by itself", gather(breaker))
     for fact in policy.exports if not policy.subset and policy.port is None else ():
-        if fact.value == "*":
-            out.ignore("visible everywhere is the default", fact)
+        if fact.value == "*" or policy.clients:
+            out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
             report(out, fact, "MP541", policy.document, _affects(policy), frozenset(), setting="exportTo", subject=policy.subject_name)
 

@@ -79,11 +79,17 @@ def retries(bound: Bound, ir: IR) -> None:
             each = said.holding(milliseconds(limit))
         except ValueError:
             each = None
+    if not attempts and not _routed(ir):
+        ir.idle.append(Fact("retries nothing, as every other mesh does by itself", said.src, "retry.default-policy"))
     policy = Retry(said.holding(attempts), None if attempts == 0 else each, () if attempts == 0 else words, src=said.src)
     for number, routes in enumerate(ir.routes):
         if routes.family == "istio" and routes.protocol in ("http", "grpc") and not routes.problem:
             rules = tuple(replace(rule, retry=policy) if rule.retry is None and not rule.answers else rule for rule in routes.rules)
             ir.routes[number] = replace(routes, rules=rules)
+
+
+def _routed(ir: IR) -> bool:
+    return any(routes.family == "istio" for routes in ir.routes)
 
 
 def ports(bound: Bound, ir: IR) -> None:
@@ -114,14 +120,13 @@ def membership(bound: Bound, ir: IR) -> None:
 
 def settings(bound: Bound, ir: IR) -> None:
     """Everything else that the installation says."""
-    routed = any(routes.family == "istio" for routes in ir.routes)
     injected = any(namespace.meshed is not None and namespace.meshed.value for namespace in ir.world.namespaces.values())
     installation.lift(
         bound,
         ir,
         {
             EGRESS: "",
-            **({RETRIES: ""} if routed else {}),
+            **({RETRIES: ""} if _routed(ir) or any(fact.feature == "retry.default-policy" for fact in ir.idle) else {}),
             **(dict.fromkeys(EXCLUDED, "") if ir.world.workloads else {}),
             **({BY_DEFAULT: ""} if injected else {}),
             "meshConfig.trustDomain": _CHOSEN,

@@ -110,6 +110,7 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
             (),
             number,
             exports=root.strings("spec", "exportTo"),
+            created=root.created(),
         )
         ir.service_policies.extend(_policies(base, root.at("spec", "trafficPolicy")))
         for item in root.each("spec", "subsets"):

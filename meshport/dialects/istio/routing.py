@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
-from meshport.dialects.istio import delegates, gateways, resilience
+from meshport.dialects.istio import delegates, gateways, reach, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -41,7 +41,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         return sorted(chosen, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name))
 
     subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir)
-    _spread(ir, world, options)
+    reach.settle(ir, world, options)
     found: list[ServiceRoutes] = []
     for number in of("VirtualService", "networking.istio.io"):
         root = Cursor.root(bound, number)
@@ -51,19 +51,6 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     ir.routes.extend(_over_services(delegates.inlined(found), world, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)
-
-
-def _spread(ir: IR, world: World, options: Options) -> None:
-    """Rules for hosts with a wildcard, with the known Services that they act on: those that no rule of their own hides."""
-    own = {policy.service.value for policy in ir.service_policies if policy.service is not None}
-    for number, policy in enumerate(ir.service_policies):
-        if policy.service is None and policy.host.value.startswith("*"):
-            covered = tuple(
-                sorted(
-                    ref for ref in world.services if ref not in own and resilience.covers(policy.host.value, resilience.fqdn(ref, options))
-                )
-            )
-            ir.service_policies[number] = replace(policy, covers=covered)
 
 
 # -- VirtualService

@@ -98,12 +98,12 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             )  # fmt: skip
         elif routes.service is None:
             out.finding(
-                "MP310", routes.src, document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
+                "MP310", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
                 object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
             )  # fmt: skip
         elif (service := ir.world.services.get(routes.service.value)) is not None and (service.headless or service.external_name):
             out.finding(
-                "MP303", routes.src, document=routes.document, disposition="dropped",
+                "MP303", routes.src | gather(routes.rules), document=routes.document, disposition="dropped",
                 what="headless" if service.headless else "of type ExternalName",
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
             )  # fmt: skip

@@ -15,7 +15,7 @@ from meshport.dialects import exposure
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import report
+from meshport.dialects.losses import clients_alone, report
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import LOCALITY
@@ -51,6 +51,10 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
         base = ServicePolicy(known, "Service", known, known.map(lambda ref: f"{ref.name}.{ref.namespace}"), None, (), service.document)
         if ref in profiled:
             reason = "a ServiceProfile of the Service switches its failure accrual off"
+            ir.service_policies.append(replace(base, silenced=((reason, gather(*own.values())),)))
+            continue
+        if service.headless or service.external_name:
+            reason = "no failure accrual attaches to a Service without an address of its own"
             ir.service_policies.append(replace(base, silenced=((reason, gather(*own.values())),)))
             continue
         breaker, silenced = _breaker(own)
@@ -107,6 +111,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         targets = policy.covers if policy.service is None else (policy.service.value,)
         affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
+        if clients_alone(policy, affects, out):
+            continue
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
         if policy.breaker is None:
@@ -119,7 +125,7 @@ def _of_backends(ir: IR, out: Output) -> None:
     """Say where a rule sends to a Service with another breaker than the one that clients call: Linkerd goes by the latter."""
     known: dict[Ref, tuple[Any, ...]] = {}
     for policy in ir.service_policies:
-        if policy.breaker is not None and policy.breaker.consecutive.value and not policy.subset and policy.port is None:
+        if policy.breaker is not None and policy.breaker.consecutive.value and not (policy.subset or policy.port or policy.beside):
             for ref in policy.covers if policy.service is None else (policy.service.value,):
                 known.setdefault(ref, (policy.breaker.consecutive.value, policy.breaker.penalty.value))
     for routes in ir.routes:
@@ -171,7 +177,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         service = ir.world.services[ref]
         if service.headless:
             out.finding(
-                "MP505", breaker.consecutive, breaker.penalty, document=document, disposition="dropped", affects=affects, explains=every,
+                "MP505", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects, explains=every,
                 subject=policy.subject_name,
             )  # fmt: skip
             continue
@@ -233,8 +239,8 @@ def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Outpu
         explained = explains_policy(policy, path)
         report(out, fact, "MP540", policy.document, affects, explained, setting=path, subject=policy.subject_name)
     for fact in policy.exports if not policy.subset and policy.port is None else ():
-        if fact.value == "*":
-            out.ignore("visible everywhere is the default", fact)
+        if fact.value == "*" or policy.clients:
+            out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
             report(out, fact, "MP541", policy.document, affects, frozenset(), setting="exportTo", subject=policy.subject_name)
 

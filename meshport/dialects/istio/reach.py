@@ -1,0 +1,103 @@
+"""Which DestinationRule a client goes by. Of all that cover a host, one namespace decides: the client's own, else that of the Service, else the root
+namespace; in it the most specific host, and of several rules for one host the oldest that has a traffic policy.
+
+https://istio.io/latest/docs/ops/best-practices/traffic-management/#cross-namespace-configuration
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from meshport.dialects.istio import resilience
+from meshport.ir.base import Fact, Ref
+from meshport.ir.resilience import ServicePolicy
+from meshport.ir.routing import gather
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.ir.model import IR
+    from meshport.ir.world import World
+
+
+def settle(ir: IR, world: World, options: Options) -> None:
+    """Put into each service policy whom it is for: the Services that a wildcard covers, the clients that it is limited to, or that it does nothing."""
+    policies = _merged(ir.service_policies)
+    exact: dict[Ref, set[tuple[str, str]]] = {ref: set() for ref in world.services}
+    for policy in policies:
+        if policy.service is not None:
+            exact.setdefault(policy.service.value, set()).add((policy.ref.value.namespace, policy.host.value))
+    wild = {(policy.ref.value.namespace, policy.host.value) for policy in policies if policy.service is None and "*" in policy.host.value}
+    won: dict[Ref, tuple[str, str]] = {}  # by Service: the namespace and the host of the rule that all clients go by
+    for ref, named in exact.items():
+        host = resilience.fqdn(ref, options)
+        if chosen := _chosen(named | {one for one in wild if resilience.covers(one[1], host)}, ref, options):
+            won[ref] = chosen
+    ir.service_policies[:] = [one for policy in policies for one in _placed(policy, won, world, options)]
+
+
+def _chosen(found: Iterable[tuple[str, str]], ref: Ref, options: Options) -> tuple[str, str] | None:
+    """The rule for clients of every namespace. Where only rules of other namespaces name the Service itself, the first of these."""
+    for namespace in (ref.namespace, options.root_namespace):
+        hosts = [host for home, host in found if home == namespace]
+        if hosts:
+            return namespace, max(hosts, key=_specific)
+    return min(((home, host) for home, host in found if "*" not in host), default=None)
+
+
+def _specific(host: str) -> tuple[bool, int]:
+    return "*" not in host, len(host)
+
+
+def _merged(policies: list[ServicePolicy]) -> list[ServicePolicy]:
+    """The policies, without what an older rule of the same namespace has said for the same host already."""
+    oldest: dict[tuple[str, str, str], ServicePolicy] = {}
+    for policy in policies:
+        key = (policy.ref.value.namespace, policy.host.value, policy.subset)
+        if (policy.subset or _speaks(policy)) and (key not in oldest or _age(policy) < _age(oldest[key])):
+            oldest[key] = policy
+    found = []
+    for policy in policies:
+        first = oldest.get((policy.ref.value.namespace, policy.host.value, policy.subset), policy)
+        reason = f"DestinationRule {first.ref.value} is for the same host, and of two traffic policies Istio takes the older one"
+        found.append(_silent(policy, reason) if first.document != policy.document and _speaks(policy) else policy)
+    return found
+
+
+def _age(policy: ServicePolicy) -> tuple[str, str]:
+    return policy.created, policy.ref.value.name
+
+
+def _speaks(policy: ServicePolicy) -> bool:
+    return policy.breaker is not None or bool(policy.extras)
+
+
+def _silent(policy: ServicePolicy, reason: str) -> ServicePolicy:
+    said = gather(policy.breaker, tuple(fact for _, fact in policy.extras), policy.port)
+    return replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, (reason, said)))
+
+
+def _placed(policy: ServicePolicy, won: dict[Ref, tuple[str, str]], world: World, options: Options) -> list[ServicePolicy]:
+    home = policy.ref.value.namespace
+    mine = (home, policy.host.value)
+    if policy.service is not None:
+        ref = policy.service.value
+        if won.get(ref) == mine:
+            return [policy if home in (ref.namespace, options.root_namespace) else replace(policy, clients=home)]
+        if home == options.root_namespace or home == ref.namespace:
+            return [_silent(policy, f"the DestinationRules of {ref.namespace} decide for its own Services") if _speaks(policy) else policy]
+        return [replace(policy, clients=home, beside=True)]
+    if not policy.host.value.startswith("*"):
+        return [policy]
+    covered = [ref for ref in sorted(world.services) if resilience.covers(policy.host.value, resilience.fqdn(ref, options))]
+    mine_alone = tuple(ref for ref in covered if won.get(ref) == mine)
+    foreign = tuple(ref for ref in covered if home not in (ref.namespace, options.root_namespace))
+    placed = [replace(policy, covers=mine_alone)]
+    if foreign and any(path != "tls.mode" or fact.value != "ISTIO_MUTUAL" for path, fact in _said(policy)):
+        placed.append(replace(policy, covers=foreign, clients=home, beside=True))
+    return placed
+
+
+def _said(policy: ServicePolicy) -> list[tuple[str, Fact[object]]]:
+    return [*policy.extras, *((("outlierDetection", policy.breaker.consecutive),) if policy.breaker is not None else ())]
