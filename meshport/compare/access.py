@@ -104,16 +104,20 @@ def _port(item: Effective, port: int | None, http: bool, options: Options) -> di
 
 @dataclass(slots=True)
 class Row:
-    """What one kind of peer may send: paths by method (None: every path), under further demands `extra`."""
+    """What one kind of peer may send: paths by method (None: every path), under further demands (`extra` in words)."""
 
     who: Identities
     where: Networks
     extra: str
+    demands: Piece
     paths: dict[str, Language | None]
 
     def holds(self, other: Row) -> bool:
         """Whether every peer of the other row is one of this, under no demand more."""
-        return self.extra in ("", other.extra) and self.who.covers(other.who) and self.where.covers(other.where)
+        return self.who.covers(other.who) and self.where.covers(other.where) and self._asks_no_more(other)
+
+    def _asks_no_more(self, other: Row) -> bool:
+        return self.extra in ("", other.extra) or (other.extra != "" and self.demands.covers_request(other.demands))
 
 
 def said(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, dict[str, str]] | None:
@@ -143,12 +147,13 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     for piece in pieces:
         networks = piece.where.networks()
         extra = _extra(piece)
+        demands = Piece(host=piece.host, headers=piece.headers, query=piece.query, literals=piece.literals)
         for who in _single(piece.who):
             for network in (None,) if networks is None else networks:
                 where = "" if network is None else f" from {network}"
                 row = table.setdefault(
                     _peer_text(who, trust_domain) + where + "\0" + extra,
-                    Row(who, Networks() if network is None else Networks((network,)), extra, {}),
+                    Row(who, Networks() if network is None else Networks((network,)), extra, demands, {}),
                 )
                 for method in _methods(piece):
                     joined = _joined(row.paths[method], piece.path) if method in row.paths else piece.path

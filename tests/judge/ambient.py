@@ -15,13 +15,18 @@ from .world import Obj, Request, Service, Workload, World, annotations_of, meta,
 _KNOWN = {"principals", "namespaces", "serviceAccounts", "ipBlocks", "ports"}
 _KEYS = {"source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port"}
 _CLASS = "istio-waypoint"
+_MODE = "istio.io/dataplane-mode"
 
 
 def ways(
     manifests: Iterable[Obj], request: Request, *, trust_domain: str = "cluster.local", root_namespace: str = "istio-system"
 ) -> list[str]:
-    """How the request gets in: `pod` for straight to its address, `NAMESPACE/SERVICE` through that Service's waypoint; none where it is refused."""
+    """How the request gets in: `pod` for straight to its address, `NAMESPACE/SERVICE` through that Service's waypoint; none where it is refused.
+
+    A pod that ztunnel does not serve takes everything at its address."""
     world = World(manifests)
+    if not captured(world, world.destination(request)):
+        return ["pod"]
     workload, port = world.destination(request), int(request["destination"]["port"])
     identity = istio._identity(request["source"], trust_domain)
     raw, _ = split_path(request)
@@ -45,6 +50,13 @@ def ways(
             if _allows(_hung(world, service, waypoint, root_namespace), peer) and _ztunnel(world, workload, own, root_namespace):
                 found.append(f"{service.namespace}/{service.name}")
     return found
+
+
+def captured(world: World, workload: Workload) -> bool:
+    """Whether ztunnel stands before a pod: its own label goes before its namespace's, and the host's network is left alone."""
+    home = world.namespace(workload.namespace)
+    modes = [workload.labels.get(_MODE), (meta(home).get("labels") or {}).get(_MODE) if home else "ambient"]
+    return not workload.host_network and next((mode for mode in modes if mode), "none") == "ambient"
 
 
 def _peer(request: Request, port: int, identity: str | None, raw: str, trust_domain: str, *, tcp: bool = True) -> istio._Peer:

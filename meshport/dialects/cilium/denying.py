@@ -15,9 +15,11 @@ from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others
 from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, ports_of
+from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.sets import Identities, disjoint
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import Ref, Src
 from meshport.ir.model import IR
@@ -75,12 +77,17 @@ def lower(
                 for item in access.workloads
                 if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
             ]
+            if not members and any(policy.subject.value.contains(namespace, item.workload.labels) for item in outside):
+                out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+                continue
             found = (
                 choose(members, outside, [(policy.subject.value.selector, policy.subject.src)])
                 if members
                 else (policy.subject.value.selector, policy.subject.src)
             )
             selector, src = found if found is not None else (policy.subject.value.selector, policy.subject.src)
+            if found is None:
+                _beyond(out, policy, members, [item for item in outside if selector.accepts(item.workload.labels)], access)
             names = taken.setdefault(namespace, set())
             label = unique(policy.ref.value.name, names.__contains__)
             names.add(label)
@@ -99,6 +106,16 @@ def lower(
                 if ports is not None:
                     rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
                 obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+def _beyond(out: Output, policy: Policy, members: list[Effective], others: list[Effective], access: Access) -> None:
+    """Pods outside the mesh that no label tells from those that the deny is for."""
+    out.finding(
+        "MP285", document=policy.document, affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in others),
+        explains=frozenset((access_subject(item.workload.ref, port), "allow") for item in others for port in (*ports_of([item], access.world), *mentioned(item), None)),
+        feature="authorization.subject", policy=str(policy.ref.value), workloads=", ".join(str(item.workload.ref) for item in members),
+        others=", ".join(str(item.workload.ref) for item in others),
+    )  # fmt: skip
 
 
 def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> dict[int, Direct]:

@@ -16,13 +16,13 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
-from meshport.dialects.istio import waypoints
+from meshport.dialects.istio import nameless, waypoints
 from meshport.dialects.istio.membership import POD_KEYS
 from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.effective import subjects
-from meshport.effective.access import Access, ports_of
+from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
@@ -47,6 +47,7 @@ class Entry:
     gateways: list[Workload] = field(default_factory=list)  # selected too, and no pods of ambient: their proxies read it as before
     entrances: list[Ref] = field(default_factory=list)  # Gateways of the Gateway API, selected too: their pods are no ambient ones either
     services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
+    stood: dict[str, Any] | None = None  # the spec as it was, where the rules that hold are others
 
     @property
     def action(self) -> str:
@@ -68,6 +69,8 @@ class Entry:
 def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> None:
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
+    access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+    entries = [entry for entry in entries if _named_as_before(entry, access, out)]
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
     _idle(ir, out, options, gates)
@@ -81,9 +84,32 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
     denied = _refused(entries)
     named = {int(port) for entry in entries for rule in entry.rules for port in _ports(rule) if port.isdigit()}
-    writer = _Writer(ir, out, options, gates, closed, denied, named)
+    writer = _Writer(ir, out, options, gates, closed, denied, named, access)
     for entry in entries:
         writer.write(entry)
+
+
+def _named_as_before(entry: Entry, access: dict[int, Effective], out: Output) -> bool:
+    """Say rules as they came to where mTLS was disabled, so that nobody showed an identity; whether anything is left of the policy."""
+    where = nameless.plain([access[id(workload)] for workload in entry.members])
+    if where is None or not _readable(entry.spec):
+        return True
+    rules = nameless.rewritten(entry.rules, where, deny=entry.action in REFUSE)
+    if rules == entry.rules:
+        return True
+    if not where.exact:
+        outcome = "a deny refuses them by name" if entry.action in REFUSE else "those that ask for a name are left out for all of them"
+        out.finding(
+            "MP244", entry.src, document=entry.document, disposition="approximated", affects=_affects(entry.members), feature="authorization.rule",
+            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in entry.members for port in (*access[id(workload)].transport,)),
+            object=entry.named, reason="mTLS is disabled on ports of some of its pods, where rules knew no caller by name", outcome=outcome,
+        )  # fmt: skip
+    entry.stood, entry.spec = entry.spec, {**entry.spec, "rules": rules}
+    if rules or entry.action not in REFUSE or entry.document is None:
+        return True
+    out.remove(entry.document, "it refused callers by name, and mTLS is disabled: no caller had a name")
+    out.imply("under DISABLE no caller had a name, so it refused nobody", entry.src)
+    return False
 
 
 def _idle(ir: IR, out: Output, options: Options, gates: dict[str, str]) -> None:
@@ -284,17 +310,25 @@ def _free(ir: IR, out: Output, namespace: str) -> str:
 
 class _Writer:
     def __init__(
-        self, ir: IR, out: Output, options: Options, gates: dict[str, str], closed: set[int], denied: set[int], named: set[int]
+        self,
+        ir: IR,
+        out: Output,
+        options: Options,
+        gates: dict[str, str],
+        closed: set[int],
+        denied: set[int],
+        named: set[int],
+        access: dict[int, Effective],
     ) -> None:
         self.ir, self.out, self.options, self.gates, self.closed, self.denied = ir, out, options, gates, closed, denied
         self.named = named  # the ports that any policy speaks of
-        self.access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+        self.access = access
         self.named |= {port for item in self.access.values() for port in item.transport if port is not None}
 
     def write(self, entry: Entry) -> None:
         """A policy at its place, or at both."""
-        stood = entry.spec
-        entry.spec = copy.deepcopy(stood)
+        stood = entry.stood or entry.spec
+        entry.spec = copy.deepcopy(entry.spec)
         self._trust(entry.spec)
         asks = any(map(entry.deep, entry.rules))
         if not entry.services:
@@ -314,15 +348,20 @@ class _Writer:
                 self._stay(entry, stood)
         elif entry.rules:
             self._allow(entry)
-        elif any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
-            self._attach(entry, [], replace=False)
+        else:
+            if any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
+                self._attach(entry, [], replace=False)
+            self._stay(entry, stood)
 
     def _stay(self, entry: Entry, stood: dict[str, Any]) -> None:
         """A policy that ztunnel holds as it is, but for the trust domain."""
         if entry.spec == stood:
             return
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
-        if obj is not None:
+        if obj is None:
+            return
+        obj.drop(("spec", "rules"), entry.src)
+        if entry.rules:
             obj.set(("spec", "rules"), entry.rules, entry.src)
 
     # -- an allow

@@ -174,7 +174,7 @@ def _used(bound: Bound, world: World, service: Service) -> tuple[Ref, Src] | Non
 def _modes(ir: IR, found: Waypoints) -> None:
     """ztunnel takes encrypted traffic whatever PeerAuthentication says: DISABLE is PERMISSIVE there."""
     for number, rule in enumerate(ir.transport):
-        members = ir.world.selected(rule.subject.value)
+        members = [workload for workload in ir.world.selected(rule.subject.value) if ir.world.meshed(workload) is not False]
         said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
         if not said or not members or not all(workload.ref in found.ambient for workload in members):
             continue
