@@ -5,7 +5,7 @@ Peers, methods and conditions are the keys, the union of the paths is the value;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects import protocols
@@ -146,13 +146,14 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
     for piece in pieces:
         networks = piece.where.networks()
+        local = _local(piece.who, trust_domain)
         extra = _extra(piece)
         demands = Piece(host=piece.host, headers=piece.headers, query=piece.query, literals=piece.literals)
-        for who in _single(piece.who):
+        for who in _single(local):
             for network in (None,) if networks is None else networks:
                 where = "" if network is None else f" from {network}"
                 row = table.setdefault(
-                    _peer_text(who, trust_domain) + where + "\0" + extra,
+                    _peer_text(who) + where + "\0" + extra,
                     Row(who, Networks() if network is None else Networks((network,)), extra, demands, {}),
                 )
                 for method in _methods(piece):
@@ -198,12 +199,23 @@ def _joined(one: Language | None, other: Language | None) -> Language | None:
     return None if one is None or other is None else one | other
 
 
+def _local(who: Identities, trust_domain: str) -> Identities:
+    """Peers of any trust domain as those of this one, for no other is known here; all of this one are any identity of the mesh."""
+
+    def own(item: Any) -> Any:
+        if not isinstance(item, Identity) or item.trust_domain not in (None, trust_domain):
+            return item
+        return EVERYONE if item.namespace is None and item.service_account is None else replace(item, trust_domain=trust_domain)
+
+    return Identities(None if who.include is None else frozenset(map(own, who.include)), frozenset(map(own, who.exclude)))
+
+
 def _single(who: Identities) -> list[Identities]:
     return [who] if who.include is None else [Identities(frozenset((item,)), who.exclude).tidy() for item in who.include]
 
 
-def _peer_text(who: Identities, trust_domain: str) -> str:
-    return _peers(who, trust_domain)[0] if not who.empty else "nobody"
+def _peer_text(who: Identities) -> str:
+    return _peers(who)[0] if not who.empty else "nobody"
 
 
 def _methods(piece: Piece) -> list[str]:
@@ -241,15 +253,8 @@ def _extra(piece: Piece) -> str:
     return " " + "; ".join(parts) if parts else ""
 
 
-def _peers(who: Identities, trust_domain: str) -> list[str]:
-    less = " but " + ", ".join(sorted(_peer(item, trust_domain) for item in who.exclude)) if who.exclude else ""
+def _peers(who: Identities) -> list[str]:
+    less = " but " + ", ".join(sorted(label(item) for item in who.exclude)) if who.exclude else ""
     if who.include is None:
         return ["anyone" + less]
-    return sorted({_peer(item, trust_domain) + less for item in who.include})
-
-
-def _peer(item: Any, trust_domain: str) -> str:
-    """A peer as text; one of any trust domain is one of this, for no other is known here."""
-    if isinstance(item, Identity) and item != EVERYONE and item.trust_domain is None:
-        item = Identity(trust_domain, item.namespace, item.service_account)
-    return "any mesh identity" if item == Identity(trust_domain) else label(item)
+    return sorted({label(item) + less for item in who.include})

@@ -12,6 +12,8 @@ from meshport.ir.base import Ref
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
+UNSHOWN = ("MP277",)
+"""Findings of ports beyond a range: "other ports" stands for those in it."""
 SAME = "; what the other rules there admit is the same without it"
 
 
@@ -21,9 +23,9 @@ def settle(findings: Iterable[Finding], before: Mapping[str, Mapping[str, Any]],
     for finding in findings:
         about = [subject for subject, _ in finding.explains]
         if (
-            finding.severity == "info"
-            or finding.effect == "none"
+            finding.effect == "none"
             or finding.feature in ELSEWHERE
+            or finding.code in UNSHOWN
             or not about
             or not all(item.startswith(ACCESS) for item in about)
         ):
