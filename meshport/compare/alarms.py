@@ -12,8 +12,8 @@ from meshport.ir.base import Ref
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
-UNSHOWN = ("MP277",)
-"""Findings of ports beyond a range: "other ports" stands for those in it."""
+UNSHOWN = ("MP206", "MP209", "MP231", "MP277", "MP280", "MP288")
+"""Findings of what the comparison leaves out: paths with dot segments, and ports in or beyond a range, for "other ports" stands for one of them alone."""
 SAME = "; what the other rules there admit is the same without it"
 
 

@@ -21,7 +21,7 @@ ESCAPED = [
 ]
 SHORT = ["/" + "".join(rest) for size in range(6) for rest in itertools.product("/.a%2e\\", repeat=size)]
 
-WORKED = r"^/api(?:/(?:(?:\.|%2[eE]){0,2}(?:[^./%\\]|%(?:[^2/]|2[^eE/]))[^/\\]*|(?:\.|%2[eE]){3}[^/\\]*)?)+$"
+PREFIX = r"^/api(?:/(?:(?:\.|%2[eE]){0,2}(?:[^./%\\;]|%(?:[^2/]|2[^eE/]))[^/\\]*|(?:;|(?:\.|%2[eE]){3})[^/\\]*)?)+$"
 
 FORMS = {
     "any": Language.any(),
@@ -59,8 +59,20 @@ FORMS = {
 }
 
 
-def test_the_worked_example_to_the_letter() -> None:
-    assert raw_allow(Language.prefix("/api/")) == WORKED
+def test_a_prefix_to_the_letter() -> None:
+    assert raw_allow(Language.prefix("/api/")) == PREFIX
+
+
+@pytest.mark.parametrize("path", ["/api/..;x/admin", "/api/.;/x", "/api/..;", "/api/%2e%2E;a=b/admin", "/api/x/.%2e;/y"])
+def test_dots_with_parameters_are_a_dot_segment(path: str) -> None:
+    """A patched Envoy resolves them, so Linkerd must not let them through as text (CVE-2026-73551)."""
+    for language in (Language.prefix("/api/"), Language.prefix("/api"), Language.segments("/api"), Language.any()):
+        assert not re.fullmatch(raw_allow(language) or "", path)
+
+
+@pytest.mark.parametrize("path", ["/api/;x", "/api/a;b/c", "/api/...;x", "/api/.a;x", "/api/..x;y"])
+def test_other_parameters_are_text(path: str) -> None:
+    assert re.fullmatch(raw_allow(Language.prefix("/api/")) or "", path)
 
 
 @pytest.mark.parametrize("name", FORMS)
