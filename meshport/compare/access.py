@@ -129,8 +129,8 @@ def said(item: Effective, port: int | None, http: bool, options: Options) -> dic
             networks = piece.where.networks()
             where = "" if networks is None else " from the cluster's networks" if whole(piece.where, options.cluster_networks) else " from "
             where += ", ".join(sorted(map(str, networks or ()))) if where == " from " else ""
-            for who in _single(piece.who):
-                row = table.setdefault(_peer_text(who, options.trust_domain) + where, {})
+            for who in _single(_local(piece.who, options.trust_domain)):
+                row = table.setdefault(_peer_text(who) + where, {})
                 for method in _methods(piece):
                     key = method + _extra(piece)
                     row[key] = _joined(row[key], piece.path) if key in row else piece.path

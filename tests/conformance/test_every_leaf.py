@@ -16,12 +16,6 @@ pytestmark = pytest.mark.skipif(not every_leaf.THERE, reason="no CRDs: ../shared
 EACH = 41  # of the newest versions' leaves: half a minute
 
 
-OPEN = {
-    "specs[].egress[].toPorts[].rules.kafka[].apiKey": "a Kafka rule of an egress, made for a release without Kafka, is said as a defect",
-}
-"""Leaves whose conversion is known to end in MP900, an error that says so; each has to be here until it does no more."""
-
-
 @cache
 def _sample() -> tuple[Case, ...]:
     found = [case for kind in kinds() for case in _newest(kind)]
@@ -37,11 +31,4 @@ def _newest(kind: str) -> list[Case]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_leaf_of_each_kind(target: str) -> None:
     found = [(case, told) for case in _sample() if (told := problems(case, target, changing=False)[1])]
-    assert {str(case): told for case, told in found if case.path not in OPEN} == {}
-    assert all(any("MP900" in problem for problem in told) for case, told in found if case.path in OPEN)
-
-
-def test_what_is_open_is_open() -> None:
-    for case in _sample():
-        if case.path in OPEN:
-            assert any(problems(case, target, changing=False)[1] for target in TARGETS), f"{case} is mended: take it out of OPEN"
+    assert {str(case): told for case, told in found} == {}

@@ -224,3 +224,29 @@ spec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEntities: [cl
     assert named == {"identities": ["*"]}
     assert {"MP270"} <= {item.code for item in result.findings}
     assert not {"MP201", "MP900"} & {item.code for item in result.findings}
+
+
+ADDING = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: everybody-to-cart}
+spec:
+  enableDefaultDeny: {ingress: false}
+  endpointSelector: {matchLabels: {app: cart}}
+  ingress: [{toPorts: [{ports: [{port: "0", protocol: TCP}]}]}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec: {endpointSelector: {}, ingress: [{}]}
+"""
+
+
+def test_an_allow_that_closes_nothing_opens_what_another_closes() -> None:
+    """It lets everybody in, and the other policy closes the pods all the same once it is one of Istio's."""
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(SHOP), *yaml.safe_load_all(ADDING)]), source="cilium", target="istio"
+    )
+    written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert {"selector": {"matchLabels": {"app": "cart"}}, "action": "ALLOW", "rules": [{}]} in written
+    assert not [finding for finding in result.findings if finding.code in ("MP900", "MP904")]

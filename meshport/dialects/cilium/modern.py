@@ -14,6 +14,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.endpoints import WORDS, Required, holding, requirements, subjects
 from meshport.dialects.cilium.peers import NAMESPACE, Peers, take_apart
+from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
@@ -82,6 +83,8 @@ class Policy:
     def write(self) -> None:
         release, source = version_key(self.options.target_version), version_key(self.options.source_version)
         root = Cursor.root(self.bound, self.number)
+        if any(refused(place.value, clusterwide=root.document.kind == POLICIES[1]) for _, place in specs(root)):
+            return  # what is put right would begin to act
         home = None if root.document.kind == POLICIES[1] else root.document.namespace or self.options.default_namespace
         for base, place in specs(root):
             pods = [fact.value for fact in subjects(place, root, home, Peers(self.ir.world)).pods] if self.required_of else []

@@ -118,7 +118,8 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     selector = policy.subject.value.selector
     members = work.members
     if policy.action.value == "allow" and not policy.closing:
-        closed = [item for item in members if item.allows or any(other.closing for other in item.opened)]  # opened again, here maybe by this
+        # opened again, maybe by this one
+        closed = [item for item in members if item.allows or any(other.closing for other in item.opened)]
         if not closed:
             work.out.ignore("nothing else closes these pods, so that they admit everything already", policy.sources)
             return

@@ -118,7 +118,8 @@ def _without_names(rule: dict[str, Any]) -> dict[str, Any]:
 def _limited(rule: dict[str, Any], where: Plain, *, plain: bool) -> dict[str, Any] | None:
     """A rule on the ports where nobody shows an identity, or on the others."""
     said = copy.deepcopy(rule)
-    made = [where.takes(entry.get("operation") or {}, plain=plain) for entry in said.get("to") or ({},)]
+    entries: list[dict[str, Any]] = said.get("to") or [{}]
+    made = [where.takes(entry.get("operation") or {}, plain=plain) for entry in entries]
     kept = [operation for operation in made if operation is not None]
     if not kept:
         return None
