@@ -24,6 +24,7 @@ from meshport.layout import Layout
 from meshport.ledger import Ledger, account, stands
 from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
+from meshport.mapping.homes import at_home
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.options import resolve
 from meshport.reading import reading_findings
@@ -100,7 +101,7 @@ def convert(
 ) -> Result:
     """Convert a bundle. Nothing is written; what could not be said is in the findings."""
     source, target = dialect(options.source), dialect(options.target)
-    whole = merged(bundle, context)
+    whole = at_home(merged(bundle, context), options.default_namespace)
     chosen = Selection(whole, len(bundle.documents), options)
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     have = source.lift(bound, options)
@@ -114,12 +115,12 @@ def convert(
     for fact in have.idle:
         out.ignore(fact.value, fact)
     places = misfits(out, options)
-    unfitted = target.lift(Bound(overlay(whole, out), table, target.reads), options) if places else None
+    unfitted = target.lift(Bound(overlay(whole, out, options), table, target.reads), options) if places else None
     fitted = fit(out, options, places)
     remains.rest(bound, out, options)
     remains.removals(bound, out, options, target)
     name_channels(out)
-    back_bundle = overlay(whole, out)
+    back_bundle = overlay(whole, out, options)
     back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
     if unfitted is not None:
         answer(fitted, changes(*sides(unfitted, back, options, options)))
@@ -232,7 +233,7 @@ def _by_command(out: Output) -> None:
                 out.command(f"kubectl {verb} {obj.kind.lower()} {shlex.quote(document.name)} {words} --overwrite", src)
 
 
-def overlay(bundle: Bundle, out: Output) -> Bundle:
+def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
     """The cluster after the conversion: the output over the input, less the removals."""
     gone = {item.document for item in out.removals}
     changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
@@ -242,7 +243,8 @@ def overlay(bundle: Bundle, out: Output) -> Bundle:
         if number not in gone and number not in changed and not document.chart.startswith(KUBECTL)
     ]
     charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
-    return load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
+    made = load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
+    return at_home(made, options.default_namespace)
 
 
 def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle]) -> Verification:
@@ -277,13 +279,13 @@ def _install(out: Output) -> dict[str, Any]:
 def lift(bundle: Bundle, table: Table, options: Options) -> tuple[IR, Bound]:
     """The IR of a bundle, read as `options.source`, with the documents under the table."""
     reader = dialect(options.source)
-    bound = Bound(commanded(bundle), table, reader.reads, {options.source: options.source_version})
+    bound = Bound(at_home(commanded(bundle), options.default_namespace), table, reader.reads, {options.source: options.source_version})
     return reader.lift(bound, options), bound
 
 
 def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None) -> list[Finding]:
     """Mistakes in the bundle alone; the documents after the first `own` are context."""
-    bundle = commanded(bundle)
+    bundle = at_home(commanded(bundle), options.default_namespace)
     chosen = Selection(bundle, len(bundle.documents) if own is None else own, options)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
@@ -350,6 +352,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     except UsageError as error:
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
+    old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
     before, first = lift(old, table, one)
     mesh = first.mesh
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}

@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshport.findings import Finding
+from meshport.mapping.homes import OF_THE_CLUSTER
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.mapping.bound import Bound
 
 _QUIET = {"MP002"}  # files beside manifests (values, kustomizations) are no mistake
-
-_CLUSTERWIDE = {
-    "GatewayClass", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideEnvoyConfig", "CiliumCIDRGroup", "CiliumEgressGatewayPolicy",
-    "CiliumLoadBalancerIPPool", "CiliumNode", "CiliumIdentity", "CiliumClusterWideNetworkPolicy",
-}  # fmt: skip
-"""Kinds that have no namespace to name, and one that people write for such a kind."""
 
 
 def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
@@ -47,7 +42,7 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     homeless = [
         number
         for number, document in enumerate(bundle.documents)
-        if bound.mesh[number] and number not in bound.broken and document.namespace is None and document.kind not in _CLUSTERWIDE
+        if bound.mesh[number] and number not in bound.broken and document.named_namespace is None and document.kind not in OF_THE_CLUSTER
     ]
     if homeless:
         first = bundle.documents[homeless[0]]

@@ -73,7 +73,7 @@ def subject_of(finding: Finding, bundle: Bundle) -> dict[str, Any] | None:
     document = document_of(finding, bundle)
     if document is None:
         return None
-    return {"apiVersion": document.api_version, "kind": document.kind, "namespace": document.namespace, "name": document.name}
+    return {"apiVersion": document.api_version, "kind": document.kind, "namespace": document.named_namespace, "name": document.name}
 
 
 def names(subject: dict[str, Any]) -> set[str]:

@@ -44,6 +44,8 @@ class Document:
     """Whether a command of a script is all that is known of the object."""
     stood: Document | None = None
     """The document as it stands in its file, where commands have marked it since: where its own leaves are found."""
+    home: str = ""
+    """The namespace that it is in although it names none, where somebody has said which."""
 
     def _string(self, *path: str) -> str | None:
         at: Any = self.value
@@ -72,7 +74,12 @@ class Document:
 
     @property
     def namespace(self) -> str | None:
-        """`metadata.namespace`, None if absent or empty."""
+        """The namespace that the object is in: `metadata.namespace`, or the one it is read in; None for an object of the cluster, and where nobody has said it."""
+        return self._string("metadata", "namespace") or self.home or None
+
+    @property
+    def named_namespace(self) -> str | None:
+        """`metadata.namespace` as it is written, None if absent or empty."""
         return self._string("metadata", "namespace") or None
 
     @property

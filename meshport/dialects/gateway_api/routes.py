@@ -269,6 +269,9 @@ def _rule(
         listed = frozenset().union(*(item.src for item in backends))
         silenced.append(("with no weight above zero the answer is 500, and nothing is sent to a backend", listed - gather(answer)))
         backends = []
+    if backends and any(item.at("type").value == "RequestRedirect" for item in place.each("filters")):  # the CRDs of the Gateway API refuse both
+        silenced.append(("the redirect is the answer, and nothing is sent to a backend", frozenset().union(*(item.src for item in backends))))
+        backends = []
     many = len(backends) > 1
     extras: list[tuple[str, Fact[Any]]] = []
     retry = _retry(place.at("retry"), family) if family != "linkerd" else None
