@@ -126,6 +126,7 @@ def convert(
         answer(fitted, changes(*sides(unfitted, back, options, options)))
     if not governs(target):
         _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
+        _enrolled(have, back)
     if keeper is not None and out.kept:
         beside = source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options)
         back.beside.append(keeper.in_force(beside, options))
@@ -203,6 +204,13 @@ def _in_force(beside: IR, back: IR) -> None:
     for part in fields(IR):
         if part.name not in ("mesh", "routes", "gateways", "service_policies", "losses"):
             setattr(back, part.name, getattr(beside, part.name))
+
+
+def _enrolled(have: IR, back: IR) -> None:
+    """Let the namespaces be in the mesh that were: where SMI's own objects were all that said so, they are gone, and nothing else has changed."""
+    for name, namespace in back.world.namespaces.items():
+        if namespace.meshed is None and name in have.world.namespaces:
+            namespace.meshed = have.world.namespaces[name].meshed
 
 
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:

@@ -85,6 +85,10 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "parentRefs[].name": ("cart", "web"),
     "backendRefs[].name": ("cart", "web"),
     "backendRef.name": ("web", "cart-canary"),
+    "backendRefs[].kind": ("Service", "Other"),
+    "backendRefs[].group": ("", "example.com"),
+    "backendRef.kind": ("Service", "Other"),
+    "backendRef.group": ("", "example.com"),
     "mtls.mode": ("STRICT", "PERMISSIVE"),
     "matchLabels": ({"app": "cart"}, {"app": "web"}),
     "matchLabels.*": ("cart", "web"),
@@ -372,7 +376,7 @@ def _mend(made: dict[str, Any], place: tuple[str | int, ...], value: Any) -> Non
             holders[-1][name] = copy.deepcopy(FILTERS[name])
     for one, step in zip(holders, place[1:], strict=False):
         if step == "tls" and isinstance(one, dict):
-            if isinstance(one.get("port"), dict):
+            if isinstance(one.get("port"), dict) and "hosts" in one:
                 one["port"] = {"number": 443, "name": "https", "protocol": "HTTPS"}
                 one["tls"].setdefault("mode", "SIMPLE") if place[-1] != "mode" else None
             elif "certificateRefs" not in one["tls"] and one.get("protocol") == "HTTPS":
@@ -571,7 +575,9 @@ def judged(case: Case, target: str, made: dict[str, Any] | None = None, *, check
             problems.append(f"{line.path} of document {line.document} is {line.disposition}, and no finding names it")
         if line.document == len(objects) - 1 and (line.path == shown or (line.path.startswith(shown) and not said.disposition)):
             said.disposition, said.reason, said.codes, said.outputs = line.disposition, line.reason, line.codes, len(line.outputs)
-    if not said.disposition:
+    group, _, _ = case.api.rpartition("/")
+    row = builtin().kind(group, case.kind.split("/")[1])
+    if not said.disposition and not (row is not None and row.passes):
         problems.append("the ledger has no line of the leaf")
     if said.disposition == "irrelevant" and not said.reason:
         problems.append("the leaf decides nothing, and no reason is given")

@@ -61,10 +61,23 @@ def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         else:
             Kept(bound, ir, out, options, number).write()
         out.kept.add(number)
+    for number in _groups(bound, kept):
+        document = bound.bundle.documents[number]
+        out.staying.add(number)
+        out.imply("stays with the network policies that refer to it", frozenset(range(document.first, document.first + document.count)))
     _control_plane(ir, out, options, kept)
     ir = replace(ir, policies=[policy for policy in ir.policies if policy.document not in whole])
     policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
     return replace(ir, policies=policies, egress=[])
+
+
+def _groups(bound: Bound, kept: list[int]) -> list[int]:
+    """The CiliumCIDRGroups, where network policies stay that may speak of them: by name, or by labels."""
+    return [
+        number
+        for number, document in enumerate(bound.bundle.documents)
+        if kept and bound.mesh[number] and document.kind == "CiliumCIDRGroup" and number not in bound.broken
+    ]
 
 
 def in_force(ir: IR, options: Options) -> IR:

@@ -47,7 +47,7 @@ def _reasons(spec: Any, clusterwide: bool) -> Iterator[str]:
 def _rule(rule: dict[str, Any], section: str) -> Iterator[str]:
     start = "from" if section.startswith("ingress") else "to"
     for key, value in rule.items():
-        if key in ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes"):
+        if key in ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes", "fromRequires", "toRequires"):
             for selector in value if isinstance(value, list) else ():
                 yield from _selector(selector, key)
     for entity in _items(rule.get(start + "Entities")):

@@ -91,6 +91,7 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
     """The routes, those for every port as one for each port where the Service has routes for single ports, or of both kinds."""
     kinds: dict[Ref, set[tuple[bool, str]]] = {}
+    found = [replace(item, problem="MP746") if _portless(item, world) else item for item in found]
     for item in found:
         if item.service is not None and not item.problem:
             kinds.setdefault(item.service.value, set()).add((item.port is None, item.protocol))
@@ -105,6 +106,12 @@ def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
             for number, port in enumerate(port for port in known.ports if port.protocol == "TCP")
         )
     return out
+
+
+def _portless(item: ServiceRoutes, world: World) -> bool:
+    """Whether a route hangs on a port that its Service, which is known, does not have: nothing is sent there."""
+    known = world.services.get(item.service.value) if item.service is not None and item.port is not None and not item.problem else None
+    return known is not None and bool(known.ports) and item.port is not None and known.port(item.port.value) is None
 
 
 def _by_kind(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
@@ -269,8 +276,12 @@ def _rule(
         listed = frozenset().union(*(item.src for item in backends))
         silenced.append(("with no weight above zero the answer is 500, and nothing is sent to a backend", listed - gather(answer)))
         backends = []
-    if backends and any(item.at("type").value == "RequestRedirect" for item in place.each("filters")):  # the CRDs of the Gateway API refuse both
-        silenced.append(("the redirect is the answer, and nothing is sent to a backend", frozenset().union(*(item.src for item in backends))))
+    if backends and any(
+        item.at("type").value == "RequestRedirect" for item in place.each("filters")
+    ):  # the CRDs of the Gateway API refuse both
+        silenced.append(
+            ("the redirect is the answer, and nothing is sent to a backend", frozenset().union(*(item.src for item in backends)))
+        )
         backends = []
     many = len(backends) > 1
     extras: list[tuple[str, Fact[Any]]] = []
@@ -323,9 +334,22 @@ def _refused(place: Cursor, kind: str, namespace: str, family: str) -> Filter | 
     return Filter("direct-response", (("status", Fact(500, src, "routing.destination")),)) if found and None not in found else None
 
 
+_BACKENDS = {
+    "": ("Service",), "core": ("Service",), "networking.istio.io": ("Hostname",), "multicluster.x-k8s.io": ("ServiceImport",),
+    "net.networking.k8s.io": ("ServiceImport",), "gateway.networking.x-k8s.io": ("XBackend",), "policy.linkerd.io": ("EgressNetwork",),
+    "inference.networking.k8s.io": ("InferencePool",), "inference.networking.x-k8s.io": ("InferencePool",),
+}  # fmt: skip
+"""Kinds that routes send to, by group; a reference to any other is answered with 500 (ResolvedRefs is False, InvalidKind)."""
+
+
 def _unadmitted(backend: Cursor, kind: str, namespace: str, family: str) -> Src | None:
-    """Why nobody may send to a backend in another namespace: what names it; None where it may be, or nothing is known of grants there."""
+    """Why nobody sends to a backend: it is of a kind that no mesh knows, or in another namespace whose grants do not speak of the route; None where
+    somebody may, or nothing is known of grants there."""
     there, name = backend.text("namespace"), backend.text("name")
+    if str(backend.at("kind").value if backend.at("kind") else "Service") not in _BACKENDS.get(
+        str(backend.at("group").value if backend.at("group") else ""), ()
+    ):
+        return backend.at("kind").src | backend.at("group").src
     if family == "linkerd" or there is None or name is None or there.value == namespace:
         return None
     grants = [

@@ -68,6 +68,8 @@ def _one(w: _Writing) -> None:
             found.leaves = tuple(sorted(spec.src))
         w.out.remove(w.number, "it admits TLS clients without an identity, which no AuthorizationPolicy can; see the finding")
         return
+    if tls:
+        w.out.ignore("no demand: clients are asked for what else stands there", tls.src)
     refs = [*_identities(w, spec), _networks(w, spec)]
     names = []
     for server, src in servers:

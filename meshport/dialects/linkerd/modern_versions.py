@@ -131,6 +131,9 @@ def _move(bound: Bound, out: Output, options: Options, number: int) -> None:
             if key != "kubectl.kubernetes.io/last-applied-configuration":
                 obj.set(("metadata", what, key), item.value, item.src)
     _copy(obj, root.at("spec"), ("spec",))
+    for position, rule in enumerate(root.each("spec", "rules")):
+        if rule.at("backendRefs") and any(item.at("type").value == "RequestRedirect" for item in rule.each("filters")):
+            obj.drop(("spec", "rules", position, "backendRefs"), rule.at("backendRefs").src)  # which this group refuses beside it
     for position, parent in enumerate(root.each("spec", "parentRefs")):
         if not parent.at("group"):
             obj.set(("spec", "parentRefs", position, "group"), GROUP, origin, parent.src)

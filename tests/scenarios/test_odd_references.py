@@ -1,0 +1,126 @@
+"""References and fields that a cluster takes and that mean less, or other, than they look: what is written does what was done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+from meshport.pipeline import Result
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80, targetPort: 8080, appProtocol: http}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {serviceAccountName: cart, containers: [{name: app, ports: [{name: http, containerPort: 8080}]}]}
+"""
+
+
+def converted(text: str, source: str, target: str) -> Result:
+    result: Result = meshport.convert(meshport.load_text(WORLD + "---" + text), source=source, target=target)
+    assert not {item.code for item in result.findings} & {"MP900", "MP901", "MP904"}
+    assert result.ledger.counts["unaccounted"] == 0
+    return result
+
+
+def written(result: Result, kind: str) -> list[dict[str, Any]]:
+    return [item.object for item in result.manifests if item.object["kind"] == kind]
+
+
+ROUTE = """
+apiVersion: {api}
+kind: HTTPRoute
+metadata: {{name: cart, namespace: shop}}
+spec:
+  parentRefs: [{{group: {group}, kind: Service, name: cart, port: {port}}}]
+  rules: [{rule}]
+"""
+
+
+def test_a_redirect_with_backends_is_a_redirect() -> None:
+    rule = "{filters: [{type: RequestRedirect, requestRedirect: {hostname: shop.example}}], backendRefs: [{name: cart, port: 80}]}"
+    text = ROUTE.format(api="policy.linkerd.io/v1beta3", group="core", port=80, rule=rule)
+    (service,) = written(converted(text, "linkerd", "istio"), "VirtualService")
+    assert service["spec"]["http"][0]["redirect"]["authority"] == "shop.example"
+    assert "route" not in service["spec"]["http"][0]
+    for target in ("linkerd", "gateway-api"):
+        (route,) = written(converted(text, "linkerd", target), "HTTPRoute")
+        assert "backendRefs" not in route["spec"]["rules"][0]
+
+
+def test_a_backend_of_a_kind_that_nobody_knows_takes_no_request() -> None:
+    rule = "{backendRefs: [{kind: Deployment, group: apps, name: cart, port: 80}]}"
+    text = ROUTE.format(api="gateway.networking.k8s.io/v1", group='""', port=80, rule=rule)
+    (service,) = written(converted(text, "gateway-api", "istio"), "VirtualService")
+    assert service["spec"]["http"][0]["directResponse"] == {"status": 500}
+
+
+def test_a_route_on_a_port_that_the_service_does_not_have_is_named() -> None:
+    text = ROUTE.format(api="gateway.networking.k8s.io/v1", group='""', port=8080, rule="{backendRefs: [{name: cart, port: 80}]}")
+    for target in ("istio", "linkerd", "cilium"):
+        result = converted(text, "gateway-api", target)
+        assert "MP746" in {item.code for item in result.findings}
+        assert not written(result, "VirtualService")
+        assert all("port" in parent for route in written(result, "HTTPRoute") for parent in route["spec"]["parentRefs"])
+
+
+CIDRS = """
+apiVersion: cilium.io/v2
+kind: CiliumCIDRGroup
+metadata: {name: office}
+spec: {externalCIDRs: [192.0.2.0/24]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: cart}}
+  ingress: [{fromCIDRSet: [{cidrGroupRef: office}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]
+"""
+
+
+def test_a_group_of_cidrs_stays_while_a_policy_that_names_it_does() -> None:
+    result = converted(CIDRS, "cilium", "istio")
+    assert "CiliumCIDRGroup" not in {item["kind"] for item in result.removals}
+    replaced = meshport.convert(meshport.load_text(WORLD + "---" + CIDRS), source="cilium", target="istio", keep_network_policy=False)
+    assert "CiliumCIDRGroup" in {item["kind"] for item in replaced.removals}
+
+
+def test_a_policy_that_cilium_refuses_is_not_made_one_that_it_takes() -> None:
+    refused = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: cart}}
+  ingress:
+  - fromRequires: [{matchExpressions: [{key: team, operator: Exists, values: [a]}]}]
+    fromEndpoints: [{matchLabels: {app: cart}}]
+"""
+    result = converted(refused, "cilium", "cilium")
+    assert "MP015" in {item.code for item in result.findings}
+    assert not written(result, "CiliumNetworkPolicy")
+
+
+def test_what_smi_alone_said_of_membership_is_no_difference() -> None:
+    split = """
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: cart, namespace: shop}
+spec: {service: cart, backends: [{service: cart, weight: 1}]}
+"""
+    bare = (WORLD + "---" + split).replace(", annotations: {linkerd.io/inject: enabled}", "")
+    result = meshport.convert(meshport.load_text(bare), source="smi", target="gateway-api")
+    assert "MP900" not in {item.code for item in result.findings}
