@@ -18,8 +18,8 @@ def test_all_is_what_is_public() -> None:
     for name in meshport.__all__:
         assert getattr(meshport, name).__doc__
         assert name in dir(meshport)
-    with pytest.raises(AttributeError, match="no attribute 'audit'"):
-        meshport.audit  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'fleet'"):
+        meshport.fleet  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_signatures() -> None:
