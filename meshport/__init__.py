@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meshport.errors import InputError, MeshportError, UsageError
     from meshport.findings import Finding
     from meshport.observe.promql import PromQL, parse_promql
+    from meshport.observe.translate import Translation, translate_promql
     from meshport.pipeline import Result
     from meshport.report.model import AuditReport, Report
     from meshport.tracing import Trace
@@ -37,6 +38,7 @@ __all__ = [
     "Report",
     "Result",
     "Trace",
+    "Translation",
     "UsageError",
     "Verification",
     "audit",
@@ -48,6 +50,7 @@ __all__ = [
     "load_text",
     "parse_promql",
     "trace",
+    "translate_promql",
     "verify",
 ]
 
@@ -61,12 +64,14 @@ _HOMES = {
     "Report": "meshport.report.model",
     "Result": "meshport.pipeline",
     "Trace": "meshport.tracing",
+    "Translation": "meshport.observe.translate",
     "UsageError": "meshport.errors",
     "Verification": "meshport.compare.verify",
     "load": "meshport.documents",
     "load_objects": "meshport.documents",
     "load_text": "meshport.documents",
     "parse_promql": "meshport.observe.promql",
+    "translate_promql": "meshport.observe.translate",
 }
 
 

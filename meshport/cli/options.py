@@ -106,6 +106,17 @@ Waivers = Annotated[
 Baseline = Annotated[str | None, _o("--baseline", metavar="FILE", help="A former JSON report: its findings do not count.")]
 NoVerify = Annotated[bool, _o("--no-verify", help="Skip the check that access is what it was.")]
 Mappings = Annotated[str | None, _o("--mappings", metavar="FILE", help="Your own rows over the built-in mapping table.")]
+GroupBy = Annotated[
+    str, _o("--group-by", metavar="VIEW", help="service: requests by the Service that was called; workload: by the one that answers.")
+]
+Latency = Annotated[
+    str,
+    _o(
+        "--latency",
+        metavar="UNIT",
+        help="keep-unit: convert what is measured in another unit; native-unit: leave it, and rescale constants.",
+    ),
+]
 Quiet = Annotated[bool, _o("--quiet", "-q", help="Only errors and the summary.")]
 Verbose = Annotated[bool, _o("--verbose", "-v", help="Also the leaves that a finding is about.")]
 NoColor = Annotated[bool, _o("--no-color", help="No colours (also: NO_COLOR).")]

@@ -53,6 +53,16 @@ def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: 
         yield ""
 
 
+def bare(listed: Iterable[Finding], *, paint: Paint, quiet: bool = False) -> Iterator[str]:
+    """Findings about text that is no document: a line each, and what to do."""
+    for finding in listed:
+        if quiet and finding.severity != "error":
+            continue
+        yield f"{finding.severity}: {paint(finding.code, _COLOURS[finding.severity])} {finding.message}"
+        if finding.remedy:
+            yield f"    {paint(finding.remedy, '2')}"
+
+
 def _leaves(finding: Finding, bundle: Bundle) -> Iterator[str]:
     for leaf in finding.leaves[:_LEAVES_SHOWN]:
         owner, line = bundle.owner(leaf), bundle.line(leaf)

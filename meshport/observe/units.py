@@ -1,0 +1,230 @@
+"""Units in a query: where milliseconds become seconds, the value is converted back, or the constants that meet it are.
+
+The unit of a histogram's buckets comes out of `histogram_quantile`, that of its sum out of the sum itself; both pass through sums, maxima and the like until an
+operator or a rounding meets them. A division by 1000 that is there already cancels, and is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from meshport.observe.edits import Edits
+from meshport.observe.promql import PromQL
+from meshport.observe.tree import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    Expr,
+    Number,
+    Offset,
+    Paren,
+    Range,
+    Selector,
+    Subquery,
+    Unary,
+    children,
+    walk,
+)
+
+FACTORS = {("ms", "s"): 0.001, ("s", "ms"): 1000.0}
+"""What a value is multiplied by to say it in the other unit."""
+_OF_RANGE = frozenset(
+    (
+        "rate", "irate", "increase", "delta", "idelta", "sum_over_time", "avg_over_time", "max_over_time", "min_over_time", "last_over_time",
+        "first_over_time", "quantile_over_time",
+    )
+)  # fmt: skip
+_KEEPING = frozenset(("sort", "sort_desc", "label_replace", "label_join", "abs", "scalar", "vector"))
+_LIMITS = {"clamp_max": (1,), "clamp_min": (1,), "clamp": (1, 2), "round": (1,)}
+_AGGREGATIONS = frozenset(("sum", "avg", "min", "max", "topk", "bottomk", "quantile", "group", "limitk", "stddev"))
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A selector with its values' unit before and after, the histogram's suffix, and the bounds of the target's buckets."""
+
+    selector: Selector
+    before: str
+    after: str
+    suffix: str
+    buckets: tuple[float, ...]
+
+
+def rescale(
+    parsed: PromQL, measures: Iterable[Measure], latency: str, edits: Edits, say: Callable[..., None]
+) -> tuple[float, tuple[str, str] | None]:
+    """Convert what is measured in another unit. The factor of thresholds on the result, and (before, after) where the result's unit changes."""
+    parents = {id(below): node for node in walk(parsed.tree) for below in children(node)}
+    factor, unit = 1.0, None
+    done: set[int] = set()
+    for measure in measures:
+        scale = FACTORS.get((measure.before, measure.after), 1.0)
+        node = _value(measure, parents)
+        if node is None:
+            if scale != 1.0:
+                _fractions(measure, parents, scale, parsed, edits, done)
+            if scale != 1.0 and measure.suffix in ("_bucket", "") and not _inside(measure.selector, parents, "histogram_fraction"):
+                say("MP817", before=measure.before, after=measure.after, what="the bounds in the label le")
+            continue
+        if id(node) in done:
+            continue
+        done.add(id(node))
+        _saturated(node, measure, parents, scale, say)
+        if scale == 1.0:
+            continue
+        if _cancelled(node, parents, scale, edits):
+            continue
+        if latency == "native-unit" and _linear(node, parents):
+            if _consumers(node, parents, scale, edits):
+                factor, unit = scale, (measure.before, measure.after)
+                say("MP817", before=measure.before, after=measure.after, what="the result")
+        else:
+            _wrap(node, parents, 1 / scale, edits)
+    return factor, unit
+
+
+def _inside(node: Expr, parents: dict[int, Expr], function: str) -> Call | None:
+    while (above := parents.get(id(node))) is not None:
+        if isinstance(above, Call) and above.function.name == function:
+            return above
+        node = above
+    return None
+
+
+def _value(measure: Measure, parents: dict[int, Expr]) -> Expr | None:
+    """The smallest expression whose values carry the unit; None where none does."""
+    if measure.suffix == "_count":
+        return None
+    if measure.suffix != "_sum":
+        return _inside(measure.selector, parents, "histogram_quantile")
+    node: Expr = measure.selector
+    while (above := parents.get(id(node))) is not None:
+        keeps = isinstance(above, Range | Offset | At | Subquery | Paren) or (isinstance(above, Call) and above.function.name in _OF_RANGE)
+        if not keeps and not (isinstance(above, Aggregation) and above.op.name.lower() in _AGGREGATIONS):
+            break
+        node = above
+    while isinstance(node, Paren):
+        node = node.expr
+    return node
+
+
+def _constant(node: Expr) -> tuple[Number, float] | None:
+    """A number, signed or in parentheses, with its value."""
+    sign = 1.0
+    while isinstance(node, Paren | Unary) or (isinstance(node, Call) and node.function.name == "vector" and node.arguments):
+        if isinstance(node, Unary) and node.op.name == "-":
+            sign = -sign
+        node = node.arguments[0] if isinstance(node, Call) else node.expr
+    return (node, sign * node.value) if isinstance(node, Number) and node.value is not None else None
+
+
+def _up(node: Expr, parents: dict[int, Expr]) -> tuple[Expr, Expr | None]:
+    """A node with the parentheses around it, and what stands above them."""
+    above = parents.get(id(node))
+    while isinstance(above, Paren):
+        node, above = above, parents.get(id(above))
+    return node, above
+
+
+def _cancelled(node: Expr, parents: dict[int, Expr], scale: float, edits: Edits) -> bool:
+    """Take out a conversion that the query makes itself: it has become the one that the metric makes."""
+    whole, above = _up(node, parents)
+    if not isinstance(above, Binary) or above.op.name not in "*/" or above.left is not whole:
+        return False
+    constant = _constant(above.right)
+    if constant is None:
+        return False
+    made = 1 / constant[1] if above.op.name == "/" and constant[1] else constant[1]
+    if abs(made / scale - 1) > 1e-9:
+        return False
+    edits.replace(whole.end, above.end, "")
+    return True
+
+
+def _wrap(node: Expr, parents: dict[int, Expr], factor: float, edits: Edits) -> None:
+    """Convert the values of a node back."""
+    above = parents.get(id(node))
+    said = f" * {_number(factor)}" if factor >= 1 else f" / {_number(1 / factor)}"
+    if isinstance(above, Binary | Unary | Subquery | Offset | At):
+        edits.insert(node.start, "(")
+        edits.insert(node.end, f"{said})")
+    else:
+        edits.insert(node.end, said)
+
+
+def _linear(node: Expr, parents: dict[int, Expr]) -> bool:
+    """Whether everything above a node scales with it, so that its unit can be left to those who read the result."""
+    while (above := parents.get(id(node))) is not None:
+        if isinstance(above, Call) and above.function.name not in _KEEPING | _OF_RANGE | set(_LIMITS):
+            return False
+        if isinstance(above, Binary) and above.op.name in ("^", "%", "atan2"):
+            return False
+        if isinstance(above, Binary) and above.op.name in ("*", "/"):
+            other = above.right if above.left is node else above.left
+            if _constant(other) is None:
+                return False
+        if isinstance(above, Binary) and above.op.name in ("+", "-", "==", "!=", "<", ">", "<=", ">="):
+            other = above.right if above.left is node else above.left
+            if _constant(other) is None:
+                return False
+        if isinstance(above, Aggregation) and above.op.name.lower() not in _AGGREGATIONS:
+            return False
+        node = above
+    return True
+
+
+def _consumers(node: Expr, parents: dict[int, Expr], scale: float, edits: Edits) -> bool:
+    """Rescale the constants that meet a value; whether the result still carries the unit."""
+    while (above := parents.get(id(node))) is not None:
+        if isinstance(above, Binary) and above.op.name in ("+", "-", "==", "!=", "<", ">", "<=", ">="):
+            _scaled(above.right if above.left is node else above.left, scale, edits)
+            if above.compares and above.bool_:
+                return False
+        elif isinstance(above, Call) and above.function.name in _LIMITS:
+            places = _LIMITS[above.function.name]
+            for place in places:
+                if place < len(above.arguments):
+                    _scaled(above.arguments[place], scale, edits)
+                else:
+                    edits.insert(above.arguments[0].end, f", {_number(scale)}")  # to whole numbers, where nothing is said
+        node = above
+    return True
+
+
+def _scaled(node: Expr, scale: float, edits: Edits) -> None:
+    constant = _constant(node)
+    if constant is not None and constant[0].value:
+        edits.replace(constant[0].start, constant[0].end, _number(constant[0].value * scale))
+
+
+def _fractions(measure: Measure, parents: dict[int, Expr], scale: float, parsed: PromQL, edits: Edits, done: set[int]) -> None:
+    """The bounds of histogram_fraction are in the histogram's unit."""
+    call = _inside(measure.selector, parents, "histogram_fraction")
+    if call is not None and id(call) not in done:
+        done.add(id(call))
+        for bound in call.arguments[:2]:
+            _scaled(bound, scale, edits)
+
+
+def _saturated(node: Expr, measure: Measure, parents: dict[int, Expr], scale: float, say: Callable[..., None]) -> None:
+    """A quantile never exceeds the largest bound: a threshold beyond it never fires."""
+    if not measure.buckets or measure.suffix == "_sum":
+        return
+    largest, made = measure.buckets[-1], 1.0
+    while (above := parents.get(id(node))) is not None:
+        if isinstance(above, Binary):
+            other = above.right if above.left is node else above.left
+            constant = _constant(other)
+            if constant is not None and constant[1] and above.op.name in "*/" and above.left is node:
+                made *= constant[1] if above.op.name == "*" else 1 / constant[1]
+            elif constant is not None and (above.op.name in (">", ">=") if above.left is node else above.op.name in ("<", "<=")):
+                wanted = constant[1] / made * scale
+                if wanted >= largest:
+                    say("MP819", wanted=f"{wanted:g}", largest=f"{largest:g}", unit=measure.after)
+        node = above
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"
