@@ -55,6 +55,11 @@ def test_every_feature_that_is_bound_has_a_row(scripts: dict[str, ModuleType]) -
 def test_codes_and_their_pages() -> None:
     table = builtin()
     raised = {code for path in (ROOT / "meshport").rglob("*.py") for code in re.findall(r'"(MP\d{3})"', path.read_text(encoding="utf-8"))}
+    raised |= {
+        code
+        for path in (ROOT / "mappings" / "metrics").glob("*.yaml")
+        for code in re.findall(r"\bMP\d{3}\b", path.read_text(encoding="utf-8"))
+    }
     cells = {
         cell.code
         for pattern in table.patterns()
