@@ -145,10 +145,12 @@ class Bound:
         if kind is None:
             known = self.table.kinds_of(document.group)
             meant = next((name for name in known if name.lower() == document.kind.lower()), None)
-            close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None)
+            elsewhere = None if meant else self.table.elsewhere(document.group, document.kind)
+            close = meant or next(iter(difflib.get_close_matches(document.kind, known, 1)), None) if elsewhere is None else None
             leaf = document.leaves.get("kind") if isinstance(document.leaves, dict) else None
             gone = removed_groups().get(document.group, {})
-            text = f"{document.group} has no kind {document.kind!r}" + (f"; did you mean {close}?" if close else "")
+            hint = f"; did you mean {close or elsewhere}?" if close or elsewhere else ""
+            text = f"{document.group} has no kind {document.kind!r}{hint}"
             if gone:
                 text = f"no release in use knows {document.group} any more, so the object does nothing; {gone['said']}"
             self._refusal = self._problem(
@@ -156,7 +158,9 @@ class Bound:
                 number,
                 leaf,
                 text,
-                gone.get("remedy") or (f"Write kind: {close}." if close else "Check kind and apiVersion against the mesh's API reference."),
+                gone.get("remedy")
+                or (f"Write kind: {close}." if close else "")
+                or (f"Write apiVersion: {elsewhere}." if elsewhere else "Check kind and apiVersion against the mesh's API reference."),
             )
             if meant is None or (kind := self.table.kind(document.group, meant)) is None:
                 return None, False

@@ -255,6 +255,16 @@ class Table:
         names = {entry.name.split(".")[0] for entry in folder.iterdir() if entry.name.endswith(".yaml")}
         return sorted(name for name in names if (found := self.kind(group, name)) and found.name == name)
 
+    def elsewhere(self, group: str, name: str) -> str | None:
+        """The apiVersion of a kind in another group of the same dialect, for a "did you mean"."""
+        folder = data("mappings") / "bindings" / (dialect_of_group(group) or "-")
+        for entry in sorted(folder.iterdir(), key=lambda item: item.name) if folder.is_dir() else ():
+            if entry.name.removesuffix(".yaml") == name or entry.name.startswith(name + "."):
+                rows = load_yaml(entry.read_text(encoding="utf-8"), entry.name)
+                if rows["group"] != group and rows.get("versions"):
+                    return f"{rows['group']}/{next(iter(rows['versions']))}"
+        return None
+
     @property
     def metadata(self) -> Node:
         """The rows that hold for every object."""

@@ -11,13 +11,13 @@ from typing import Any
 
 from meshport.dialects import inbound_policy
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import denying
+from meshport.dialects.cilium import denying, plaintext
 from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
-from meshport.dialects.cilium.subjects import beside, choose, named
+from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
-from meshport.dialects.cilium.writing import Others, Ruled, write
+from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
 from meshport.dialects.gateway_accounts import gateway_accounts, one_entry
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
@@ -32,8 +32,6 @@ from meshport.mapping.table import in_range
 from meshport.values.identities import Identity
 
 MOST = 40  # ports of one rule
-ECHO = [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]
-OTHERS = [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]
 
 
 @dataclass(slots=True)
@@ -95,6 +93,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for draft in _drafts(ir, access, plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
     others.of_namespaces += unseen(ir, out, options, access, known, way, taken)
+    plaintext.lower(ir, out, options, access, known, way, taken)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world)
     _probes(out, options, access)
@@ -183,14 +182,18 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         by_default = False
         wanted.append(named(draft.members))
     hidden = [
-        item for item in access.unselected() if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
+        (item.subject.value.selector, item.subject.src)
+        for item in access.unselected()
+        if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
     ]
+    if draft.strict:
+        hidden += accepting_plaintext(access, draft.namespace)
     if by_default and not hidden:
         wanted.append((Selector(), NOWHERE))
     found = choose(draft.members, strangers, wanted)
     if by_default and hidden and found is not None:  # a policy of their own takes the default's place, and here they would add up
-        apart = beside(found[0], [item.subject.value.selector for item in hidden], draft.members)
-        found = (apart, found[1] | sources(*(item.subject for item in hidden))) if apart != found[0] else found
+        apart = beside(found[0], [selector for selector, _ in hidden], draft.members)
+        found = (apart, found[1].union(*(src for _, src in hidden))) if apart != found[0] else found
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
     if found is None:
@@ -324,17 +327,6 @@ def _ports(options: Options, entry: Entry, known: list[int], every: set[Where]) 
     return ranges(sorted(set(known) - set(numbers)))
 
 
-def ranges(closed: list[int]) -> list[dict[str, Any]]:
-    """Every TCP port but those that are closed."""
-    found: list[dict[str, Any]] = []
-    low = 1
-    for port in [*closed, 65536]:
-        if low < port:
-            found.append({"port": str(low), **({"endPort": port - 1} if port - 1 > low else {}), "protocol": "TCP"})
-        low = port + 1
-    return found
-
-
 # -- what is not written
 
 
@@ -372,4 +364,4 @@ def _without_effect(out: Output, access: Access) -> None:
         inbound_policy.without_effect(out, reached)
 
 
-__all__ = ["BYPASS", "lower", "name", "ranges"]
+__all__ = ["BYPASS", "lower", "name"]

@@ -344,6 +344,9 @@ def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, exp
     values = {"setting": path, "subject": policy.subject_name}
     if cell.support in ("none", "irrelevant", "external"):
         report(out, fact, "MP540", policy.document, _affects(policy), explained, **values)
+    elif cell.code == "MP750":  # TLS that nobody starts now: the row says what it would take
+        lost = replace(cell, support="none")
+        out.from_cell(lost, fact, document=policy.document, affects=_affects(policy), explains=explained, **values)
     else:
         out.finding(
             "MP540", fact, document=policy.document, disposition="dropped", affects=_affects(policy), explains=explained, value=fact.value,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshport.effective.access import Effective
-from meshport.ir.base import NOWHERE, Requirement, Selector, Src
+from meshport.effective.access import Access, Effective
+from meshport.ir.base import NOWHERE, Requirement, Selector, Src, sources
 from meshport.ir.model import IR
 
 _OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
@@ -75,6 +75,22 @@ def beside(selector: Selector, others: Iterable[Selector], members: list[Effecti
                 more.append(opposite)
                 break
     return Selector.of(dict(selector.labels), [*selector.expressions, *more]) if more else selector
+
+
+def accepting_plaintext(access: Access, namespace: str) -> list[tuple[Selector, Src]]:
+    """Pods that the bundle does not show and that accept plaintext below a namespace that refuses it: those of gateways, which take requests from outside
+    whatever mode the mesh has, and those of a mode of their own."""
+    ir = access.ir
+    found = []
+    for rule in access.unseen(namespace):
+        modes = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
+        if rule.mode is not None and all(fact.value != "strict" for fact in modes):
+            found.append((rule.subject.value.selector, rule.subject.src | sources(*modes)))
+    for gateway in ir.gateways:
+        pairs = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
+        if pairs and gateway.selects(pairs) and not any(gateway.selects(item.labels) for item in ir.world.workloads):
+            found.append((Selector.of(pairs), gateway.implementation.src))
+    return found
 
 
 def homes(ir: IR, namespace: str) -> list[str]:

@@ -15,6 +15,8 @@ from meshport.ir.world import Workload, World
 
 CILIUM = "cilium.io/v2"
 KIND = "CiliumNetworkPolicy"
+ECHO = [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]
+OTHERS = [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]
 Ruled = tuple[dict[str, Any], Src]
 
 
@@ -43,6 +45,17 @@ def write(
         obj.set(("spec", "ingress"), [{}], because)
     for position, (rule, src) in enumerate(rules):
         obj.set(("spec", "ingress", position), rule, src | because)
+
+
+def ranges(closed: list[int]) -> list[dict[str, Any]]:
+    """Every TCP port but those that are closed."""
+    found: list[dict[str, Any]] = []
+    low = 1
+    for port in [*closed, 65536]:
+        if low < port:
+            found.append({"port": str(low), **({"endPort": port - 1} if port - 1 > low else {}), "protocol": "TCP"})
+        low = port + 1
+    return found
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed, reached))
     _audited(regions, closed, reached, out)
     _without_workloads(ir, out, options, access, taken)
+    _clusters_only(ir, out, options)
     write_transport(ir, out, access, drafts)
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
@@ -419,6 +420,23 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
             draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
         draft.label = _unique(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
+
+
+def _clusters_only(ir: IR, out: Output, options: Options) -> None:
+    """A default that admits the cluster's networks alone, of a namespace without a workload in the bundle and without a Server."""
+    for admission in ir.admissions:
+        name, value = admission.subject.namespace, admission.value
+        home = ir.world.namespaces.get(name)
+        outside = home is not None and home.meshed is not None and not home.meshed.value
+        taken = bool(ir.world.of_namespace(name)) or any(policy.subject.value.namespace == name for policy in ir.policies)
+        if admission.level != "namespace" or not value.value.startswith("cluster-") or outside or taken:
+            continue
+        ref = Ref(name, f"default-{value.value}")
+        obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=admission.document, rank=40, because=value)
+        obj.set(("spec", "action"), "ALLOW", value)
+        (piece,) = of_rule(Rule(admission_conditions(value.value, options.cluster_networks, value.src), src=value.src), port=None)
+        for entry, source in enumerate(say_source(piece.who, piece.where.networks())):
+            obj.set(("spec", "rules", 0, "from", entry, "source"), source, value)
 
 
 def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
