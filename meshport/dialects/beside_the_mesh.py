@@ -6,9 +6,10 @@ proxy-injection), and others say so themselves. The move changes nothing about t
 
 from __future__ import annotations
 
+from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.output import Output
 from meshport.ir.authorization import IDENTITY, Policy
-from meshport.ir.base import NOWHERE, Src
+from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.values.identities import Identity
@@ -30,11 +31,13 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
     if policy.action.value != "allow":
         return
     found: dict[str, Src] = {}
+    gateways = gateway_accounts(ir, out.bundle)
     for rule in policy.rules:
         for condition in rule.conditions:
             for fact in (condition.any_of or ()) if condition.attribute == IDENTITY else ():
                 pods = _running_as(fact.value, ir)
-                if pods and all(ir.world.meshed(pod) is False for pod in pods):
+                entry = any(Ref(pod.ref.namespace, pod.account.value) in gateways for pod in pods)  # it is a proxy, and has an identity
+                if pods and not entry and all(ir.world.meshed(pod) is False for pod in pods):
                     named = _named(pods)
                     found[named] = found.get(named, NOWHERE) | fact.src
     for named, src in found.items():

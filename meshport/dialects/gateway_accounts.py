@@ -6,10 +6,16 @@ Istio's own Gateway selects pods by labels, in whatever namespace they run; for 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from meshport.dialects.base import Options
 from meshport.documents import Bundle
-from meshport.ir.base import Ref
+from meshport.ir.authorization import IDENTITY, Condition
+from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Gateway
 from meshport.ir.world import World
+from meshport.values.identities import Identity
 
 USUAL = tuple(Ref(namespace, "istio-ingressgateway-service-account") for namespace in ("istio-system", "istio-ingress"))
 """Accounts of installations whose gateway is not in the bundle."""
@@ -20,6 +26,32 @@ def gateway_accounts(ir: IR, bundle: Bundle) -> list[Ref]:
     """The accounts of all gateways, and those that installations usually have."""
     found = [ref for gateway in ir.gateways for ref in accounts_of(gateway, ir.world, bundle)]
     return list(dict.fromkeys([*found, *USUAL]))
+
+
+def succeed(ir: IR, bundle: Bundle, options: Options) -> None:
+    """Let the account of `--gateway-identity` take the place of the source's gateways in every rule: what is meant from here on."""
+    if not options.gateway_identity:
+        return
+    namespace, _, account = options.gateway_identity.partition("/")
+    successor = Identity(options.trust_domain, namespace, account)
+    gateways = frozenset(gateway_accounts(ir, bundle))
+
+    def follow(fact: Fact[Any]) -> Fact[Any]:
+        said = fact.value
+        known = isinstance(said, Identity) and said.trust_domain in (None, options.trust_domain, "cluster.local")
+        gone = known and Ref(said.namespace or "", said.service_account or "") in gateways
+        return fact.holding(successor) if gone else fact
+
+    def followed(item: Condition) -> Condition:
+        if item.attribute != IDENTITY:
+            return item
+        any_of = None if item.any_of is None else tuple(map(follow, item.any_of))
+        return replace(item, any_of=any_of, none_of=tuple(map(follow, item.none_of)))
+
+    for number, policy in enumerate(ir.policies):
+        rules = tuple(replace(rule, conditions=tuple(map(followed, rule.conditions))) for rule in policy.rules)
+        if rules != policy.rules:
+            ir.policies[number] = replace(policy, rules=rules)
 
 
 def accounts_of(gateway: Gateway, world: World, bundle: Bundle) -> list[Ref]:

@@ -18,7 +18,7 @@ from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choos
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
-from meshport.dialects.gateway_accounts import gateway_accounts, one_entry
+from meshport.dialects.gateway_accounts import gateway_accounts, one_entry, succeed
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of
@@ -49,6 +49,7 @@ class Draft:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Policies for every region, denies as denies where Cilium has them, and what is closed for pods that the bundle does not show."""
+    succeed(ir, out.bundle, options)
     access = Access(ir, Fact("all-unauthenticated"))
     accounts = gateway_accounts(ir, out.bundle)
     single = one_entry(ir, out.bundle)

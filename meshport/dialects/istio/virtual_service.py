@@ -331,12 +331,14 @@ class _VirtualService:
                 obj.set((*place, "directResponse", *what.split(".")), fact.value, fact, routes.service)
             self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
             return 1
-        if rule.timeout is not None and rule.timeout.value:
+        each = _backend_timeout(rule) if rule.retry is None or rule.retry.none else None  # with one try it is one for the request
+        if each is not None and (rule.timeout is None or not rule.timeout.value or each.value < rule.timeout.value):
+            obj.set((*place, "timeout"), one_unit(each.value), each)
+            self.out.ignore("the timeout of the one try ends the request before it", rule.timeout)
+        elif rule.timeout is not None and rule.timeout.value:
             obj.set((*place, "timeout"), one_unit(rule.timeout.value), rule.timeout)
         elif rule.timeout is not None:
             self.out.ignore("0 is no timeout, and none is the default", rule.timeout)
-        elif (each := _backend_timeout(rule)) is not None and (rule.retry is None or rule.retry.none):
-            obj.set((*place, "timeout"), one_unit(each.value), each)  # with one try it is the same
         if redirect is None:
             self._retries(obj, (*place, "retries"), rule, routes, shown)
             self._route(obj, (*place, "route"), rule, routes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects import installation, kubernetes, native_sidecars
+from meshport.dialects import gateway_accounts, installation, kubernetes, native_sidecars
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd import (
@@ -70,6 +70,7 @@ class Linkerd:
         if options.source == self.name:
             modern.lower(ir, out, options, self.reads)
             return
+        gateway_accounts.succeed(ir, out.bundle, options)
         access = Access(ir, Fact("all-unauthenticated"))
         membership.lower(ir, out)
         transport.lower(ir, out, options, access)

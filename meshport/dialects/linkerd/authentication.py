@@ -59,11 +59,7 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
             if said is None:
                 foreign.append(item)
             elif isinstance(said, Identity) and said.exact and Ref(said.namespace or "", said.service_account or "") in gateways:
-                replacement = _gateway(options)
-                if replacement is None:
-                    passed.append(item)
-                else:
-                    members.add(replacement)
+                passed.append(item)
             elif isinstance(said, Identity) and (said.namespace is not None or said.service_account is None):
                 members.add(said)
             else:
@@ -99,13 +95,6 @@ def _local(item: Any, options: Options) -> Any | None:
     if item == EVERYONE:
         return EVERYONE
     return Identity(options.trust_domain, item.namespace, item.service_account)
-
-
-def _gateway(options: Options) -> Identity | None:
-    if not options.gateway_identity:
-        return None
-    namespace, _, account = options.gateway_identity.partition("/")
-    return Identity(options.trust_domain, namespace, account)
 
 
 def _takes(item: Any, one: Identity, options: Options) -> bool:

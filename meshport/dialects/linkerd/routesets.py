@@ -215,7 +215,7 @@ def _value(what: str, name: str, value: Value) -> dict[str, Any]:
         raise NoMatch(f"that {what} {name!r} is absent or has another value")
     language = value.inside if value.outside is None else value.inside - value.outside
     if not name or name.startswith(":"):
-        raise NoMatch(f"a demand on {name!r}")
+        raise NoMatch("a demand on the path with its query, which a route does not see" if name == ":path" else f"a demand on {name!r}")
     exact = language.is_finite_exact()
     if exact:
         return {"type": "Exact", "name": name, "value": exact}
