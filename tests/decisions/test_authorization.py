@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from decision_helper import (
+
+from .decision_helper import (
     convert,
     grant,
     inbound_default,

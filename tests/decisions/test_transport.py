@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from decision_helper import (
+
+from .decision_helper import (
     convert,
     grant,
     inbound_default,
