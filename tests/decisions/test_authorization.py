@@ -324,3 +324,54 @@ def test_hosts_are_compared_with_their_port_as_istio_does() -> None:
     (rule,) = spec(result, "CiliumNetworkPolicy", "users")["ingress"][0]["toPorts"][0]["rules"]["http"]
     takes = re.compile(rule["host"].replace("(?i)", ""), re.IGNORECASE)
     assert takes.fullmatch("Users.test") and not takes.fullmatch("users.test:8080") and not takes.fullmatch("usersxtest")
+
+
+# -- what only Cilium enforces, and gateways
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_port_with_kafka_rules_is_closed_in_both_halves_and_leaving_the_mesh_is_the_remedy(target: str, keep: bool) -> None:
+    rule = "{endpointSelector: {matchLabels: {app: users}}, ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '9092', protocol: TCP}], rules: {kafka: [{topic: orders}]}}]}]}"
+    world = namespace(mesh="plain") + workload("users") + workload("web")
+    result = convert(world + network_policy(rule), "cilium", target, source_version="1.19", keep_network_policy=keep)
+    (lost,) = said(result, "MP269")
+    assert (lost.severity, lost.effect) == ("error", "narrows") and "leave the workload out of the mesh" in lost.remedy
+    if keep:
+        assert spec(result, "CiliumNetworkPolicy", "users")["ingress"] == [{}]
+    if target == "istio":
+        assert "rules" not in spec(result, "AuthorizationPolicy", "users")
+    else:
+        assert inbound_default(result, "Deployment", "users") == "deny" and written(result, "Server") == {}
+
+
+def test_labels_of_the_selected_pods_stay_labels_and_expressions_become_a_policy_for_each_workload() -> None:
+    rule = "{endpointSelector: {matchExpressions: [{key: app, operator: In, values: [users, batch]}]}, ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}]}"
+    world = namespace(mesh="plain") + workload("users") + workload("batch") + workload("web")
+    istio = convert(world + network_policy(rule), "cilium", "istio")
+    assert [item["spec"]["selector"]["matchLabels"] for _, item in sorted(written(istio, "AuthorizationPolicy").items())] == [
+        {"app": "batch"},
+        {"app": "users"},
+    ]
+    linkerd = convert(world + network_policy(rule), "cilium", "linkerd")
+    selectors = [item["spec"]["podSelector"] for item in written(linkerd, "Server").values()]
+    assert {"matchExpressions": [{"key": "app", "operator": "In", "values": ["batch", "users"]}]} in selectors or len(selectors) == 2
+
+
+@pytest.mark.parametrize(("gateway_class", "kept"), [(None, True), ("nginx", False)])
+def test_a_gateway_passes_to_linkerd_unchanged_unless_its_new_class_is_named(gateway_class: str | None, kept: bool) -> None:
+    edge = thing(
+        "gateway.networking.k8s.io/v1", "Gateway", "{gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}", "edge"
+    )
+    route = thing(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        "{parentRefs: [{name: edge}], rules: [{backendRefs: [{name: users, port: 80}]}]}",
+        "edge",
+    )
+    result = convert(ISTIO + edge + route, "istio", "linkerd", gateway_class=gateway_class)
+    assert "HTTPRoute" in {item["kind"] for item in result.passed_through}
+    assert [finding.severity for finding in said(result, "MP704")] == (["error"] if kept else [])
+    assert {name: item["spec"]["gatewayClassName"] for name, item in written(result, "Gateway").items()} == (
+        {} if kept else {"edge": "nginx"}
+    )

@@ -241,7 +241,11 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> bool:
                 (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
             )
             return True
-        _left_out(context, "MP201", grant, port, piece.src, str(error))
+        if piece.literals and context.options.source == "cilium":
+            what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
+            _left_out(context, "MP269", grant, port, piece.src, what, what=what)
+        else:
+            _left_out(context, "MP201", grant, port, piece.src, str(error))
         return False
     who = _peers(context, piece, grant, port)
     if who is None:
@@ -290,11 +294,13 @@ def _label(grant: Grant) -> str:
     return f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy is not None else "the default of open ports"
 
 
-def _left_out(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped") -> None:
+def _left_out(
+    context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped", **values: str
+) -> None:
     context.out.gather(
         (grant.document, _label(grant), reason), code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
         explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), listed={"port": (port,)},
-        reason=reason,
+        reason=reason, **values,
     )  # fmt: skip
 
 
