@@ -187,14 +187,15 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         for item in access.unselected()
         if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
     ]
-    if draft.strict:
-        hidden += accepting_plaintext(access, draft.namespace)
-    if by_default and not hidden:
+    plain = accepting_plaintext(access, draft.namespace) if draft.strict else []
+    if by_default and not hidden and not plain:
         wanted.append((Selector(), NOWHERE))
     found = choose(draft.members, strangers, wanted)
-    if by_default and hidden and found is not None:  # a policy of their own takes the default's place, and here they would add up
-        apart = beside(found[0], [selector for selector, _ in hidden], draft.members)
-        found = (apart, found[1].union(*(src for _, src in hidden))) if apart != found[0] else found
+    for unseen_there in (hidden, plain):  # a policy of their own, or none, takes the default's place, and here they would add up
+        if not by_default or found is None:
+            break
+        apart = beside(found[0], [selector for selector, _ in unseen_there], draft.members)
+        found = (apart, found[1].union(*(src for _, src in unseen_there))) if apart != found[0] else found
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
     if found is None:
