@@ -15,22 +15,7 @@ from meshport.ir.model import IR
 def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) -> None:
     """`all-authenticated` is STRICT, by namespace where the namespace says it and by workload where pods do; ports whose Server admits plaintext stay open."""
     demanding = {"all-authenticated"}
-    strict: dict[str, Fact[str]] = {}
-    for admission in ir.admissions:
-        home = ir.world.namespaces.get(admission.subject.namespace)
-        enrolled = home is None or home.meshed is None or home.meshed.value
-        if admission.level == "namespace" and admission.value.value in demanding and enrolled:
-            namespace = admission.subject.namespace
-            strict[namespace] = admission.value
-            obj = out.object(
-                "security.istio.io/v1",
-                "PeerAuthentication",
-                Ref(namespace, "default"),
-                owner=admission.document,
-                rank=38,
-                because=admission.value,
-            )
-            obj.set(("spec", "mtls", "mode"), "STRICT", admission.value)
+    strict = _by_namespace(ir, out, demanding)
     by_draft = {id(member.workload): draft for draft in drafts for member in draft.region.members}
     done: set[int] = set()
     for item in access.workloads:
@@ -87,6 +72,24 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
     for workload in ir.world.workloads:
         out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
+
+
+def _by_namespace(ir: IR, out: Output, demanding: set[str]) -> dict[str, Fact[str]]:
+    """The namespaces that are strict as a whole, by their own word or, where the installation says it and they do not, as enrolled ones of the bundle."""
+    said = {item.subject.namespace: (item.value, item.document) for item in ir.admissions if item.level == "namespace"}
+    for whole in (item for item in ir.admissions if item.level == "mesh"):
+        for home in ir.world.namespaces.values():
+            if home.name not in said and home.meshed is not None and home.meshed.value:
+                said[home.name] = (whole.value.also(home.meshed), home.document)
+    strict: dict[str, Fact[str]] = {}
+    for namespace, (value, document) in said.items():
+        known = ir.world.namespaces.get(namespace)
+        if value.value in demanding and (known is None or known.meshed is None or known.meshed.value):
+            strict[namespace] = value
+            ref = Ref(namespace, "default")
+            obj = out.object("security.istio.io/v1", "PeerAuthentication", ref, owner=document, rank=38, because=value)
+            obj.set(("spec", "mtls", "mode"), "STRICT", value)
+    return strict
 
 
 def _open(item: Effective, by_draft: dict[int, Draft]) -> set[int]:

@@ -1,0 +1,219 @@
+"""What crosses the border of the cluster: Gateways and their classes, egress by name, Services that clusters share."""
+
+from __future__ import annotations
+
+import pytest
+
+from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+
+ENTRANCE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP, hostname: shop.example.com}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: public, namespace: shop}
+spec: {parentRefs: [{name: public}], hostnames: [shop.example.com], rules: [{backendRefs: [{name: users, port: 80}]}]}
+"""
+OWN = """---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: public, namespace: shop}
+spec: {hosts: [shop.example.com], gateways: [public], http: [{retries: {attempts: 0}, route: [{destination: {host: users, port: {number: 80}}}]}]}
+"""
+
+
+@pytest.mark.parametrize(("target", "name"), [("cilium", "cilium"), ("gateway-api", "istio")])
+def test_istios_gateway_and_its_routes_are_those_of_the_gateway_api(target: str, name: str) -> None:
+    result = convert(shop("istio") + OWN, "istio", target)
+    gateway, route = spec(result, "Gateway/public"), spec(result, "HTTPRoute/public")
+    assert (gateway["gatewayClassName"], gateway["listeners"][0]["hostname"]) == (name, "shop.example.com")
+    assert route == read("""
+        {parentRefs: [{name: public}], hostnames: [shop.example.com], rules: [{backendRefs: [{name: users, port: 80}]}]}
+    """)
+
+
+def test_a_class_of_istio_becomes_that_of_cilium() -> None:
+    result = convert(shop("istio") + ENTRANCE, "istio", "cilium")
+    assert spec(result, "Gateway/public")["gatewayClassName"] == "cilium"
+    assert "HTTPRoute/public" not in objects(result)  # the route is the same
+
+
+def test_linkerd_has_no_ingress_and_a_class_has_to_be_named() -> None:
+    assert loud(convert(shop("istio") + ENTRANCE, "istio", "linkerd")) == ["error MP704"]
+    named = convert(shop("istio") + ENTRANCE, "istio", "linkerd", gateway_class="nginx")
+    assert loud(named) == []
+    assert spec(named, "Gateway/public")["gatewayClassName"] == "nginx"
+    assert loud(convert(shop("istio") + OWN, "istio", "linkerd")) == ["error MP701", "error MP703"]
+
+
+# -- what leaves
+
+
+def entry(host: str, protocol: str, port: int, more: str = "") -> str:
+    return f"""---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: outside, namespace: shop}}
+spec: {{hosts: ["{host}"], location: MESH_EXTERNAL, resolution: DNS, ports: [{{number: {port}, name: p, protocol: {protocol}}}]{more}}}
+"""
+
+
+def policy(outbound: str) -> str:
+    return f"""---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: default, namespace: shop}}
+spec: {{outboundTrafficPolicy: {outbound}}}
+"""
+
+
+CLOSED = ["{mode: REGISTRY_ONLY}", "{}"]  # an empty block is the strict one
+
+
+@pytest.mark.parametrize("outbound", CLOSED)
+@pytest.mark.parametrize(("protocol", "port", "kind"), [("TLS", 443, "TLSRoute"), ("HTTPS", 443, "TLSRoute"), ("HTTP", 80, "HTTPRoute")])
+def test_a_closed_namespace_of_linkerd_opens_a_name_by_a_route(outbound: str, protocol: str, port: int, kind: str) -> None:
+    result = convert(shop("istio") + policy(outbound) + entry("api.example.com", protocol, port), "istio", "linkerd")
+    assert spec(result, "EgressNetwork/egress") == {"trafficPolicy": "Deny"}
+    (name,) = [name for name in objects(result) if name.startswith(kind)]
+    assert spec(result, name) == read(f"""
+        parentRefs: [{{group: policy.linkerd.io, kind: EgressNetwork, name: egress, port: {port}}}]
+        hostnames: [api.example.com]
+        rules: [{{backendRefs: [{{group: policy.linkerd.io, kind: EgressNetwork, name: egress, port: {port}}}]}}]
+    """)
+
+
+@pytest.mark.parametrize("outbound", CLOSED)
+def test_a_closed_namespace_of_cilium_has_dns_the_cluster_and_the_name(outbound: str) -> None:
+    result = convert(shop("istio") + policy(outbound) + entry("api.example.com", "TLS", 443), "istio", "cilium")
+    dns, inside, name, *others = spec(result, "CiliumNetworkPolicy/egress")["egress"]
+    assert dns == read("""
+        toEndpoints: [{matchLabels: {"k8s:io.kubernetes.pod.namespace": kube-system, "k8s:k8s-app": kube-dns}}]
+        toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]
+    """)
+    assert inside == {"toEntities": ["cluster"]}
+    assert name == read('{toFQDNs: [{matchName: api.example.com}], toPorts: [{ports: [{port: "443", protocol: TCP}]}]}')
+    assert not any("toEntities" in rule or "toCIDR" in rule for rule in others)  # UDP, SCTP and ICMP, which Istio does not govern
+
+
+def test_where_anything_may_leave_cilium_gets_no_egress_rule() -> None:
+    result = convert(shop("istio") + policy("{mode: ALLOW_ANY}") + entry("api.example.com", "TLS", 443), "istio", "cilium")
+    assert set(objects(result)) == {"Namespace/shop"}
+
+
+def test_a_closed_network_of_linkerd_is_registry_only_with_entries() -> None:
+    network = """---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: EgressNetwork
+metadata: {name: all, namespace: shop}
+spec: {trafficPolicy: Deny}
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TLSRoute
+metadata: {name: api, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 443}]
+  hostnames: [api.example.com]
+  rules: [{backendRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 443}]}]
+"""
+    result = convert(shop("linkerd") + network, "linkerd", "istio")
+    assert spec(result, "Sidecar/default") == {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
+    assert (spec(result, "ServiceEntry/api")["hosts"], spec(result, "ServiceEntry/api")["location"]) == (
+        ["api.example.com"],
+        "MESH_EXTERNAL",
+    )
+    to_cilium = spec(convert(shop("linkerd") + network, "linkerd", "cilium"), "CiliumNetworkPolicy/egress")["egress"]
+    assert read('{toFQDNs: [{matchName: api.example.com}], toPorts: [{ports: [{port: "443", protocol: TCP}]}]}') in to_cilium
+
+
+def test_what_proxies_are_told_about_is_no_policy() -> None:
+    told = """---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec: {egress: [{hosts: ["./*", "istio-system/*"]}]}
+"""
+    for target in ("linkerd", "cilium"):
+        result = convert(shop("istio") + told, "istio", target)
+        assert set(objects(result)) == {"Namespace/shop"}
+        lines = [line for line in result.ledger if line.path.startswith("spec.egress")]
+        assert {line.disposition for line in lines} == {"irrelevant"}
+
+
+# -- clusters
+
+
+def test_an_entry_with_the_name_of_a_service_routes_nothing_and_the_remedy_shares_the_service() -> None:
+    remote = entry("users.shop.svc.cluster.local", "HTTP", 80, ", endpoints: [{address: 203.0.113.5}]")
+    for target, mark in (("linkerd", "mirror.linkerd.io/exported"), ("cilium", "service.cilium.io/global")):
+        result = convert(shop("istio") + remote, "istio", target)
+        (found,) = [item for item in result.findings if item.code == "MP710"]
+        assert found.severity == "error"
+        assert mark in found.remedy
+
+
+def test_a_service_that_linkerd_exports_is_global_in_cilium_and_back() -> None:
+    exported = shop("linkerd").replace("annotations: {}}", "labels: {mirror.linkerd.io/exported: 'true'}}", 1)
+    result = convert(exported, "linkerd", "cilium")
+    assert objects(result)["Service/users"]["metadata"]["annotations"] == {"service.cilium.io/global": "true"}
+    back = convert(shop("cilium", notes="{service.cilium.io/global: 'true'}"), "cilium", "linkerd")
+    assert objects(back)["Service/users"]["metadata"]["labels"] == {"mirror.linkerd.io/exported": "remote-discovery"}
+    assert said(back, "MP725") == [
+        "warning MP725 Linked clusters see Service shop/users as users-CLUSTER, and no longer under its own name"
+    ]
+
+
+def test_failover_to_the_own_cluster_first_is_lost_with_a_warning_where_nothing_prefers_it() -> None:
+    text = shop("cilium", notes="{service.cilium.io/global: 'true', service.cilium.io/affinity: local}")
+    for target in ("linkerd", "istio"):
+        assert "warning MP511" in loud(convert(text, "cilium", target))
+
+
+# -- rules for the clients of one namespace
+
+CONSUMER = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: web}
+spec:
+  hosts: [users.shop.svc.cluster.local]
+  exportTo: ["."]
+  http: [{timeout: 2s, retries: {attempts: 0}, route: [{destination: {host: users.shop.svc.cluster.local}}]}]
+"""
+
+
+def test_routes_for_one_namespace_stand_in_it_for_linkerd() -> None:
+    result = convert(shop("istio") + namespace("istio", "web") + CONSUMER, "istio", "linkerd")
+    route = objects(result)["HTTPRoute/users"]
+    assert route["metadata"]["namespace"] == "web"
+    assert route["spec"]["parentRefs"] == read("[{group: core, kind: Service, name: users, namespace: shop, port: 80}]")
+
+
+def test_routes_for_one_namespace_are_left_out_for_cilium() -> None:
+    result = convert(shop("istio") + namespace("istio", "web") + CONSUMER, "istio", "cilium")
+    assert "HTTPRoute/users" not in objects(result)
+    assert said(result, "MP371") == [
+        "error MP371 VirtualService web/users: only clients in web follow these routes; Cilium would make every client of the Service follow "
+        "them, so they are left out"
+    ]
+
+
+def test_names_of_hosts_are_taken_as_the_mesh_completes_them() -> None:
+    """A short name is one of the object's own namespace; a name in full is the same Service."""
+    for host in ("users", "users.shop.svc.cluster.local"):
+        rule = f"""---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: users, namespace: shop}}
+spec: {{hosts: ["{host}"], http: [{{timeout: 2s, retries: {{attempts: 0}}, route: [{{destination: {{host: "{host}"}}}}]}}]}}
+"""
+        result = convert(namespace("istio") + service() + workload() + rule, "istio", "linkerd")
+        assert spec(result, "HTTPRoute/users")["rules"] == read("[{backendRefs: [{name: users, port: 80}], timeouts: {request: 2s}}]")
