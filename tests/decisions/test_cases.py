@@ -1,0 +1,269 @@
+"""Single cases: probes, scrapes, headless Services, names of ports, ports that go past the proxy, jobs, what is not enforced, modernising."""
+
+from __future__ import annotations
+
+import pytest
+
+from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+
+STRICT = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+"""
+
+
+def allow(rules: str, *, name: str = "users", more: str = "") -> str:
+    return f"""---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: shop{more}}}
+spec: {{selector: {{matchLabels: {{app: users}}}}, {rules}}}
+"""
+
+
+FROM_WEB = "rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]"
+
+# -- probes
+
+
+def probed(probe: str) -> str:
+    return (
+        namespace("istio")
+        + service()
+        + workload(ports="[{name: http, containerPort: 8080}, {name: health, containerPort: 9000}]", container=f"livenessProbe: {probe}, ")
+    )
+
+
+@pytest.mark.parametrize(
+    ("ports", "protocol"),
+    [
+        ("[{name: http, port: 80, targetPort: 8080}]", "unknown"),  # which finds HTTP/2 out
+        ("[{name: http, port: 80, targetPort: 8080}, {name: grpc, port: 90, targetPort: 9000}]", "HTTP/2"),
+    ],
+)
+def test_a_grpc_probe_gets_a_route_under_a_policy(ports: str, protocol: str) -> None:
+    text = probed("{grpc: {port: 9000}}").replace("[{name: http, port: 80, targetPort: 8080}]", ports)
+    result = convert(text + allow(FROM_WEB), "istio", "linkerd")
+    assert spec(result, "Server/users-9000")["proxyProtocol"] == protocol
+    assert spec(result, "HTTPRoute/users-9000-probes")["rules"] == read(
+        "[{matches: [{method: POST, path: {type: Exact, value: /grpc.health.v1.Health/Check}}]}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("probe", "found"),
+    [("{tcpSocket: {port: 9000}}", ["MP236"]), ("{exec: {command: [test, -f, /ready]}}", [])],
+    ids=["a connection proves nothing any more", "a command is unaffected"],
+)
+def test_other_probes_need_no_route(probe: str, found: list[str]) -> None:
+    result = convert(probed(probe) + allow(FROM_WEB), "istio", "linkerd")
+    assert not any(name.endswith("-probes") for name in objects(result))
+    assert [item.code for item in result.findings if "probe" in item.message.lower()] == found
+
+
+def test_cilium_lets_the_node_probe_by_itself() -> None:
+    result = convert(probed("{httpGet: {path: /healthz, port: 9000}}") + allow(FROM_WEB), "istio", "cilium")
+    assert "healthz" not in str(objects(result))
+
+
+# -- scrapes
+
+SCRAPED = namespace("istio") + service() + workload(notes='{prometheus.io/scrape: "true", prometheus.io/port: "8080"}')
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_scrape_that_a_policy_closes_is_said_with_its_port_and_granted_only_where_it_is_asked_for(target: str) -> None:
+    text = SCRAPED + allow(FROM_WEB)
+    closed = convert(text, "istio", target)
+    assert any("8080" in text and "scrape" in text.lower() for text in said(closed))
+    assert "prometheus" not in str([item for name, item in objects(closed).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
+    opened = convert(text + workload("prometheus", "shop"), "istio", target, allow_scrape_from=("shop/prometheus",))
+    assert "prometheus" in str([item for name, item in objects(opened).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
+
+
+# -- headless Services
+
+HEADLESS = {"more": "clusterIP: None, "}
+RULES = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec: {hosts: [users], http: [{timeout: 2s, retries: {attempts: 0}, route: [{destination: {host: users}}]}]}
+"""
+ROUTE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop, annotations: {retry.linkerd.io/http: 5xx}}
+spec: {parentRefs: [{group: core, kind: Service, name: users, port: 80}], rules: [{backendRefs: [{name: users, port: 80}]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rules"),
+    [("istio", "linkerd", RULES), ("istio", "cilium", RULES), ("istio", "gateway-api", RULES), ("linkerd", "istio", ROUTE), ("linkerd", "cilium", ROUTE)],
+)
+def test_no_route_attaches_to_a_headless_service(source: str, target: str, rules: str) -> None:
+    result = convert(namespace(source) + service(more=HEADLESS["more"]) + workload(kind="StatefulSet") + rules, source, target)
+    assert "error MP303" in loud(result)
+    assert not any(name.startswith(("HTTPRoute", "VirtualService")) for name in objects(result))
+
+
+def test_a_headless_service_without_rules_needs_nothing() -> None:
+    text = namespace("istio") + service(more=HEADLESS["more"]) + workload(kind="StatefulSet")
+    assert set(objects(convert(text, "istio", "linkerd"))) == {"Namespace/shop"}
+
+
+# -- ports
+
+
+@pytest.mark.parametrize(
+    ("said_as", "written"),
+    [
+        ("grpc", "kubernetes.io/h2c"),
+        ("http2", "kubernetes.io/h2c"),
+        ("https", "linkerd.io/opaque"),
+        ("tls", "linkerd.io/opaque"),
+        ("mysql", "linkerd.io/opaque"),
+        ("kubernetes.io/ws", "http"),
+        ("http", "http"),
+        ("kubernetes.io/h2c", "kubernetes.io/h2c"),
+    ],
+)
+def test_a_protocol_that_linkerd_does_not_know_would_make_the_port_opaque(said_as: str, written: str) -> None:
+    text = namespace("istio") + service(ports=f"[{{name: p, port: 80, targetPort: 8080, appProtocol: {said_as}}}]") + workload()
+    result = convert(text, "istio", "linkerd")
+    ports = objects(result)["Service/users"]["spec"]["ports"] if "Service/users" in objects(result) else read(f"[{{appProtocol: {said_as}}}]")
+    assert ports[0].get("appProtocol") == written
+
+
+def test_a_tcp_port_is_opaque_on_the_service_by_its_port_and_on_the_pod_by_the_containers() -> None:
+    text = namespace("istio") + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
+    result = convert(text, "istio", "linkerd")
+    defaults = "25,587,3306,4444,5432,6379,9300,11211"
+    on_service = objects(result)["Service/users"]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"]
+    on_pod = objects(result)["Deployment/users"]["spec"]["template"]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"]
+    assert set(on_service.split(",")) == {*defaults.split(","), "7000"}
+    assert set(on_pod.split(",")) == {*defaults.split(","), "9999"}
+
+
+def test_an_opaque_port_is_tcp_to_istio() -> None:
+    opaque = service(notes='{config.linkerd.io/opaque-ports: "7000"}', ports="[{name: sync, port: 7000, targetPort: 9999}]")
+    result = convert(namespace("linkerd") + opaque + workload(ports="[{containerPort: 9999}]"), "linkerd", "istio")
+    assert spec(result, "Service/users")["ports"][0]["appProtocol"] == "tcp"
+
+
+def test_ports_past_the_proxy_stay_past_it_and_open_to_all_under_cilium() -> None:
+    notes = '{traffic.sidecar.istio.io/excludeInboundPorts: "9100", traffic.sidecar.istio.io/excludeOutboundPorts: "5432"}'
+    text = namespace("istio") + service() + workload(notes=notes) + allow(FROM_WEB)
+    template = objects(convert(text, "istio", "linkerd"))["Deployment/users"]["spec"]["template"]["metadata"]["annotations"]
+    assert template["config.linkerd.io/skip-inbound-ports"] == "9100"
+    assert template["config.linkerd.io/skip-outbound-ports"] == "5432"
+    to_cilium = convert(text, "istio", "cilium")
+    bypass = read('[{toPorts: [{ports: [{port: "9100", protocol: TCP}]}]}]')
+    assert spec(to_cilium, "CiliumNetworkPolicy/users-bypass")["ingress"] == bypass
+    assert "warning MP289" in loud(to_cilium)
+    linkerd = namespace("linkerd") + service() + workload(notes='{config.linkerd.io/skip-inbound-ports: "9100"}')
+    back = objects(convert(linkerd, "linkerd", "istio"))["Deployment/users"]["spec"]["template"]["metadata"]["annotations"]
+    assert back["traffic.sidecar.istio.io/excludeInboundPorts"] == "9100"
+
+
+# -- Sidecar
+
+
+def test_the_inbound_side_of_a_sidecar_is_lost_with_findings() -> None:
+    sidecar = """---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: users, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: users}}
+  ingress: [{port: {number: 8080, protocol: HTTP, name: http}, defaultEndpoint: "127.0.0.1:9090", connectionPool: {tcp: {maxConnections: 5}}}]
+"""
+    for target in ("linkerd", "cilium"):
+        found = loud(convert(shop("istio") + sidecar, "istio", target))
+        assert "error MP758" in found
+        assert "warning MP551" in found
+
+
+# -- what is not enforced
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [allow(f"action: AUDIT, {FROM_WEB}"), allow(FROM_WEB, more=", annotations: {istio.io/dry-run: 'true'}")],
+    ids=["AUDIT", "dry run"],
+)
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_what_istio_only_reports_becomes_no_policy(policy: str, target: str) -> None:
+    result = convert(shop("istio") + policy, "istio", target)
+    assert not any(name.startswith(("Server", "Authorization", "CiliumNetworkPolicy")) for name in objects(result))
+    assert [item.severity for item in result.findings if item.code in ("MP212", "MP225", "MP235")] in (["info"], ["info", "info"])
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_linkerds_audit_admits_everybody(target: str) -> None:
+    server = """---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: users, namespace: shop}
+spec: {podSelector: {matchLabels: {app: users}}, port: 8080, accessPolicy: audit}
+"""
+    result = convert(shop("linkerd") + server, "linkerd", target)
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"
+
+
+# -- callers
+
+
+def test_a_trust_domain_that_nobody_has_matches_nobody() -> None:
+    foreign = "rules: [{from: [{source: {principals: [corp.example/ns/shop/sa/web]}}]}]"
+    for target in ("linkerd", "cilium"):
+        result = convert(shop("istio") + workload("web") + STRICT + allow(foreign), "istio", target)
+        assert any(text.startswith("error MP2") for text in loud(result))
+        assert "sa: web" not in str(objects(result))
+        assert result.verification is not None
+        assert result.verification.verdict != "widened"
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_pods_on_the_hosts_network_are_no_subject(target: str) -> None:
+    text = namespace("istio") + service() + workload(pod="hostNetwork: true, ") + allow(FROM_WEB)
+    result = convert(text, "istio", target)
+    assert not any(name.startswith(("Server", "CiliumNetworkPolicy")) for name in objects(result))
+    assert any("host's network" in text for text in said(result))
+
+
+# -- modernising Linkerd
+
+
+OLD = """---
+apiVersion: policy.linkerd.io/v1beta1
+kind: Server
+metadata: {name: users, namespace: shop}
+spec: {podSelector: {matchLabels: {app: users}}, port: 8080, proxyProtocol: HTTP/1}
+---
+apiVersion: policy.linkerd.io/v1beta1
+kind: ServerAuthorization
+metadata: {name: users, namespace: shop}
+spec: {server: {name: users}, client: {meshTLS: {serviceAccounts: [{name: web}]}}}
+"""
+
+
+def test_an_old_authorization_names_the_clusters_networks_when_it_is_written_anew() -> None:
+    result = convert(shop("linkerd") + workload("web") + OLD, "linkerd", "linkerd")
+    kinds = sorted(name.partition("/")[0] for name in objects(result))
+    assert kinds.count("AuthorizationPolicy") == 1
+    assert kinds.count("NetworkAuthentication") == 1
+    (policy,) = [item["spec"] for name, item in objects(result).items() if name.startswith("AuthorizationPolicy")]
+    assert {ref["kind"] for ref in policy["requiredAuthenticationRefs"]} == {"ServiceAccount", "NetworkAuthentication"}
+    assert [(item["kind"], item["name"]) for item in result.removals] == [("ServerAuthorization", "users")]
+
+
+def test_tls_without_an_identity_has_no_form_any_more() -> None:
+    old = OLD.replace("{meshTLS: {serviceAccounts: [{name: web}]}}", "{meshTLS: {unauthenticatedTLS: true}}")
+    result = convert(shop("linkerd") + old, "linkerd", "linkerd")
+    assert not any(name.startswith("AuthorizationPolicy") for name in objects(result))
+    assert any(text.startswith("error") for text in loud(result))
