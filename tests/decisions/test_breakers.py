@@ -132,6 +132,39 @@ def test_a_breaker_for_a_headless_service_is_a_warning() -> None:
         assert f"warning {code}" in loud(convert(text, "istio", target))
 
 
+def test_what_linkerd_does_by_itself_is_not_lost() -> None:
+    """A rule that ejects as Linkerd does: at once, every endpoint, for at most the five minutes of Envoy's own limit."""
+    armed = "{loadBalancer: {localityLbSetting: {enabled: false}}, outlierDetection: {consecutive5xxErrors: 5, interval: 1s, maxEjectionPercent: 100}}"
+    result = convert(shop("istio") + rule(armed), "istio", "linkerd")
+    assert loud(result) == []
+    assert "MP501" not in {item.code for item in result.findings}
+    notes = f"{{{ACCRUAL}: consecutive, {ACCRUAL}-consecutive-min-penalty: 30s, {ACCRUAL}-consecutive-max-penalty: 300s}}"
+    back = convert(shop("linkerd", notes=notes), "linkerd", "istio")
+    assert loud(back) == []
+    assert back.diff == []
+
+
+def test_a_backend_with_a_breaker_of_its_own_keeps_it_and_the_callers_of_the_route_are_told() -> None:
+    """Linkerd goes by the Service that is called, Istio by the one that is sent to."""
+    split = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec: {parentRefs: [{group: core, kind: Service, name: users, port: 80}], rules: [{backendRefs: [{name: orders, port: 80}]}]}
+"""
+    for mine, instead in (
+        ("{}", "which had none"),
+        (f'{{{ACCRUAL}: consecutive, {ACCRUAL}-consecutive-max-failures: "2"}}', "which is another"),
+    ):
+        theirs = service("orders", notes=f'{{{ACCRUAL}: consecutive, {ACCRUAL}-consecutive-max-failures: "9"}}') + workload("orders")
+        result = convert(shop("linkerd", notes=mine) + theirs + split, "linkerd", "istio")
+        assert spec(result, "DestinationRule/orders")["trafficPolicy"]["outlierDetection"]["consecutive5xxErrors"] == 9
+        assert said(result, "MP597") == [
+            "warning MP597 HTTPRoute shop/users: requests to Service shop/users that go to Service shop/orders were guarded by the breaker of "
+            f"Service shop/users, {instead}; Istio goes by the one of Service shop/orders"
+        ]
+
+
 # -- which rule counts
 
 HOST = "users.shop.svc.cluster.local"

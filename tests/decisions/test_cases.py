@@ -102,7 +102,13 @@ spec: {parentRefs: [{group: core, kind: Service, name: users, port: 80}], rules:
 
 @pytest.mark.parametrize(
     ("source", "target", "rules"),
-    [("istio", "linkerd", RULES), ("istio", "cilium", RULES), ("istio", "gateway-api", RULES), ("linkerd", "istio", ROUTE), ("linkerd", "cilium", ROUTE)],
+    [
+        ("istio", "linkerd", RULES),
+        ("istio", "cilium", RULES),
+        ("istio", "gateway-api", RULES),
+        ("linkerd", "istio", ROUTE),
+        ("linkerd", "cilium", ROUTE),
+    ],
 )
 def test_no_route_attaches_to_a_headless_service(source: str, target: str, rules: str) -> None:
     result = convert(namespace(source) + service(more=HEADLESS["more"]) + workload(kind="StatefulSet") + rules, source, target)
@@ -134,12 +140,16 @@ def test_a_headless_service_without_rules_needs_nothing() -> None:
 def test_a_protocol_that_linkerd_does_not_know_would_make_the_port_opaque(said_as: str, written: str) -> None:
     text = namespace("istio") + service(ports=f"[{{name: p, port: 80, targetPort: 8080, appProtocol: {said_as}}}]") + workload()
     result = convert(text, "istio", "linkerd")
-    ports = objects(result)["Service/users"]["spec"]["ports"] if "Service/users" in objects(result) else read(f"[{{appProtocol: {said_as}}}]")
+    ports = (
+        objects(result)["Service/users"]["spec"]["ports"] if "Service/users" in objects(result) else read(f"[{{appProtocol: {said_as}}}]")
+    )
     assert ports[0].get("appProtocol") == written
 
 
 def test_a_tcp_port_is_opaque_on_the_service_by_its_port_and_on_the_pod_by_the_containers() -> None:
-    text = namespace("istio") + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
+    text = (
+        namespace("istio") + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
+    )
     result = convert(text, "istio", "linkerd")
     defaults = "25,587,3306,4444,5432,6379,9300,11211"
     on_service = objects(result)["Service/users"]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"]

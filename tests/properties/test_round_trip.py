@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from meshport.pipeline import Result
 
 from .changing import Source, sources
 from .common_ground import bundle
+from .common_guards import guarded
 
 Obj = dict[str, Any]
 MESHES = ("istio", "linkerd", "cilium", "gateway-api", "ambient")
@@ -33,6 +35,10 @@ SAYS_ALWAYS = {
     ("istio", "ambient"),
 }
 """Ways on which something is lost whatever the bundle: workload mTLS, the protocols beside TCP, the callers that go past a waypoint."""
+GUARDED = [("linkerd", "istio"), ("linkerd", "cilium"), ("istio", "linkerd"), ("istio", "cilium")]
+GUARDS = ("breaker of", "rate limit of", "policy of Service", "egress of")
+MODELS = ("MP712", "MP340", "MP597")
+"""Where the meshes are built otherwise: Linkerd judges what leaves by the names that clients give, and goes by the breaker of the Service that is called."""
 RANDOM: dict[str, Any] = {"istio": random_istio_bundle, "linkerd": random_linkerd_bundle, "cilium": random_cilium_bundle}
 SOURCES = [source for source in sources() if " to " not in source.name and source.mesh != "smi"]
 ALL = bool(os.environ.get("ROUND_TRIPS"))  # every bundle by way of every mesh: some minutes
@@ -101,6 +107,21 @@ def test_what_both_meshes_have_comes_back(mesh: str, other: str, seed: int) -> N
     if not made.loud:
         assert made.differences == []
         assert made.verdict == "equivalent"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("mesh", "other"), GUARDED, ids=[f"{a}-by-{b}" for a, b in GUARDED])
+def test_breakers_limits_and_what_may_leave_come_back(mesh: str, other: str, seed: int) -> None:
+    """Loud are ways by Cilium alone, where Envoys of nodes do what Envoys of pods did, and what the meshes are built otherwise for."""
+    made = trip(guarded(bundle(mesh, other, seed), mesh, other, Random(f"{mesh} {other} {seed}")), mesh, other)
+    assert made.unanswered == []
+    assert {item.code for one in (made.there, made.back) for item in one.findings} & {"MP900", "MP901", "MP902", "MP904"} == set()
+    if (mesh, other) not in SAYS_ALWAYS:
+        assert [text for text in made.loud if text.partition(" ")[0] not in MODELS] == []
+    kept = [change for change in made.differences if change.subject.startswith(GUARDS)]
+    assert kept == [] or (mesh, other) in SAYS_ALWAYS
+    if not made.loud:
+        assert made.differences == []
 
 
 @pytest.mark.parametrize("seed", range(4))

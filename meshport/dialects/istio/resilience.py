@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 API = "networking.istio.io/v1"
 BASE_EJECTION = 30_000
 CONSECUTIVE = 5
+LONGEST_EJECTION = 300_000  # Envoy's max_ejection_time, which Istio leaves as it is; never below the base
 
 
 def own_ref(root: Cursor, options: Options) -> Fact[Ref]:
@@ -173,6 +174,7 @@ def retry_of(place: Cursor) -> Retry | None:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Breakers and the rest of service policies as DestinationRules."""
+    _of_backends(ir, out)
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):
@@ -192,6 +194,31 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 )  # fmt: skip
         if policy.breaker is not None and policy.service is not None:
             _outlier_detection(policy, policy.breaker, ir, out, options)
+
+
+def _breakers(ir: IR) -> dict[Ref, tuple[int, int]]:
+    """The breakers of Services, where the source has one for all that is sent by way of a Service, by that Service."""
+    return {
+        policy.service.value: (policy.breaker.consecutive.value, policy.breaker.penalty.value)
+        for policy in ir.service_policies
+        if policy.kind == "Service" and policy.service is not None and policy.breaker is not None and policy.breaker.consecutive.value
+    }
+
+
+def _of_backends(ir: IR, out: Output) -> None:
+    """Say where a rule sends to a Service with another breaker than the one that clients call: Istio goes by that of the former."""
+    known = _breakers(ir)
+    for routes in ir.routes:
+        if not known or routes.service is None or not routes.mesh or routes.problem:
+            continue
+        own = routes.service.value
+        for ref in sorted({backend.service.value for rule in routes.rules for backend in rule.backends if backend.service is not None}):
+            if ref != own and ref in known and known[ref] != known.get(own):
+                out.finding(
+                    "MP597", document=routes.document, affects=(Affected(own.namespace, own.name),), feature="breaker.consecutive-errors",
+                    subject=routes.subject_name, backend=f"Service {ref}", object=f"{routes.kind} {routes.ref.value}",
+                    instead="which is another" if own in known else "which had none",
+                )  # fmt: skip
 
 
 def destination_rule(service: Ref, out: Output, options: Options, *because: Fact[Any] | Src, document: int | None) -> Obj:
@@ -251,6 +278,7 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
         for routes in ir.routes:
             if routes.service is not None and routes.service.value == policy.service.value and not routes.problem:
                 targets |= {backend.service.value for rule in routes.rules for backend in rule.backends if backend.service is not None}
+        targets -= _breakers(ir).keys() - {policy.service.value}
         for target in sorted(targets):
             obj = destination_rule(target, out, options, policy.service, mode, document=policy.document)
             policy_path = ("spec", "trafficPolicy")
@@ -276,9 +304,11 @@ def _outlier_detection(policy: ServicePolicy, breaker: Breaker, ir: IR, out: Out
         explained = explains_breaker(policy, "max_penalty")
         shown = one_unit(breaker.max_penalty.value)
         found = None
-        if breaker.max_penalty.src:
+        if breaker.max_penalty.value == max(LONGEST_EJECTION, breaker.penalty.value):
+            out.imply("Envoy's own longest ejection", breaker.max_penalty)
+        elif breaker.max_penalty.src:
             found = out.lost(fact, document=policy.document, affects=affects, explains=explained, value=shown)
-        if found is None and breaker.consecutive.value:
+        if found is None and breaker.consecutive.value and breaker.max_penalty.value != max(LONGEST_EJECTION, breaker.penalty.value):
             out.finding(
                 "MP502", fact, document=policy.document, disposition="approximated" if breaker.max_penalty.src else None,
                 affects=affects, explains=explained, subject=policy.subject_name, value=shown,

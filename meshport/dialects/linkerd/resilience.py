@@ -186,6 +186,9 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     if annotated:
         _defaults(policy, breaker, affects, out)
     for path, fact in breaker.extras:
+        if _linkerds_own(path, fact.value):
+            out.imply("Linkerd looks at each response, and may eject every endpoint", fact)
+            continue
         aspect = {"interval": "interval", "maxEjectionPercent": "max_ejection_percent"}.get(path, path)
         report(
             out,
@@ -197,6 +200,16 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             setting=f"outlierDetection.{path}",
             subject=policy.subject_name,
         )
+
+
+def _linkerds_own(path: str, value: Any) -> bool:
+    """Whether a setting of Envoy's asks for what Linkerd does."""
+    if path == "interval":
+        try:
+            return milliseconds(str(value)) <= 1000
+        except ValueError:
+            return False
+    return path == "maxEjectionPercent" and value == 100
 
 
 def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Output) -> None:
