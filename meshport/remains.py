@@ -38,7 +38,7 @@ def losses(have: IR, out: Output, own: bool) -> None:
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
-        if own and disposition != "invalid":
+        if own and disposition != "invalid" and loss.code not in _ACROSS:
             out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
             continue
         out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
@@ -63,7 +63,11 @@ _STAYING = {"MP120", "MP296"}
 """Losses of documents that no mesh can take over, so that they are not to be deleted."""
 
 
-_ABROAD = {"MP299", "MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
+_ACROSS = {"MP299"}
+"""Losses between the data planes of one mesh."""
+
+
+_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 

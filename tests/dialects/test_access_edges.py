@@ -232,6 +232,14 @@ def test_without_automatic_mtls_rules_by_identity_admit_nobody(target: str) -> N
     assert result.verification.verdict in ("equivalent", "narrowed")
 
 
+def test_in_ambient_too_rules_by_identity_admit_nobody_whom_sidecars_sent_without_one() -> None:
+    result = meshport.convert(meshport.load_text(WORLD + PLAIN), source="istio", target="istio", data_plane="ambient")
+    assert made(result, "AuthorizationPolicy")["web"]["rules"] == [{"to": [{"operation": {"ports": ["9090"]}}]}]
+    assert not {one.code for one in result.findings} & {"MP111", "MP299", "MP900", "MP901", "MP904"}
+    assert result.verification is not None
+    assert result.verification.verdict in ("equivalent", "narrowed")
+
+
 def test_without_automatic_mtls_strict_ports_are_an_error() -> None:
     strict = """
 apiVersion: security.istio.io/v1
@@ -240,8 +248,10 @@ metadata: {name: default, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 ---
 """
-    finding = said(to_linkerd(WORLD + PLAIN + strict), "MP299")
-    assert (finding.severity, finding.effect) == ("error", "widens")
+    to_ambient = meshport.convert(meshport.load_text(WORLD + PLAIN + strict), source="istio", target="istio", data_plane="ambient")
+    for result in (to_linkerd(WORLD + PLAIN + strict), to_ambient):
+        finding = said(result, "MP299")
+        assert (finding.severity, finding.effect) == ("error", "widens")
 
 
 SERVICE = """

@@ -1,7 +1,7 @@
 """Automatic mutual TLS switched off (meshConfig.enableAutoMtls: false; istio.io/latest/docs/reference/config/istio.mesh.v1alpha1).
 
 Sidecars then send plaintext unless a DestinationRule says ISTIO_MUTUAL, so that nobody shows an identity: what admits plaintext is as if mTLS were disabled
-there. The other meshes encrypt between their pods whatever is said, and know every caller.
+there. The other meshes and Istio's ztunnel encrypt between their pods whatever is said, and know every caller.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
 
-CHART, SETTING = "istiod", "meshConfig.enableAutoMtls"
+CHART, SETTING, FEATURE = "istiod", "meshConfig.enableAutoMtls", "transport.auto-mtls"
 MUTUAL = {"ISTIO_MUTUAL", "MUTUAL"}
 
 
 def apply(bound: Bound, ir: IR, options: Options) -> None:
     """Read every port that admits plaintext as one without mTLS; where some clients are told to use it, or ports refuse plaintext, say what is not known."""
-    found = installation.settings(bound, ir.world, CHART, {SETTING: "transport.auto-mtls"})
-    if not found or found[-1].value.value is not False or options.target == ir.mesh:
+    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
+    if not found or found[-1].value.value is not False or (options.target == ir.mesh and options.data_plane != "ambient"):
         return
     said, document = found[-1].value, found[-1].document
     told = _told(bound)

@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, membership, ports, sidecars, waypoints
+from meshport.dialects.istio import ambient, auto_mtls, membership, ports, sidecars, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Src, sources
@@ -138,7 +138,8 @@ _REASONS = {
 def _modes(ir: IR, out: Output, stood: waypoints.Waypoints) -> None:
     """DISABLE, of which ztunnel knows nothing: it takes encrypted traffic for every pod that it serves."""
     for rule in ir.transport:
-        said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
+        modes = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.feature != auto_mtls.FEATURE]
+        said = any(fact.value == "disable" for fact in modes)
         members = [
             workload
             for workload in ir.world.selected(rule.subject.value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio import auto_mtls
 from meshport.ir.authorization import (
     IDENTITY,
     PORT,
@@ -183,7 +184,8 @@ def _modes(ir: IR, found: Waypoints) -> None:
             mode=_permissive(rule.mode) if rule.mode is not None else None,
             ports={port: _permissive(fact) for port, fact in rule.ports.items()},
         )
-        ir.losses.append(Loss("MP111", tuple(said), rule.document))
+        if written := tuple(fact for fact in said if fact.feature != auto_mtls.FEATURE):
+            ir.losses.append(Loss("MP111", written, rule.document))
 
 
 def _permissive(mode: Fact[str]) -> Fact[str]:
