@@ -83,7 +83,7 @@ def run(
         },
     )
     found = result.audit()
-    converting.write(converting.records(result, reports, ledger, found))
+    converting.write(converting.records(result, reports, ledger, fail_on=fail_on, audited=found))
 
     from meshport.report import overview, text
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 STDIN = "-"
 FORMATS = ("text", "json", "github")
 FAIL_ON = ("error", "warning", "never")
-_LATER = (".html", ".md", ".sarif", ".junit.xml")
 
 
 def choice(option: str, value: str, allowed: Sequence[str]) -> str:
@@ -123,15 +122,14 @@ def inside(file: str, output: str | None) -> bool:
 
 
 def check_reports(files: Sequence[str] | None, output: str | None = None) -> list[str]:
-    """The report files, if this release can write them and their folders exist. Raises UsageError."""
+    """The report files, if their suffixes name a form and their folders exist. Raises UsageError."""
+    from meshport.report.forms import SUFFIXES, suffix
+
     given = list(files or ())
     for file in given:
-        if file.lower().endswith(".json"):
-            check_target(file, "--report", output)
-            continue
-        later = next((suffix for suffix in _LATER if file.lower().endswith(suffix)), None)
-        what = f"{later} comes in a later release" if later else "its suffix is of no report form"
-        raise UsageError(f"--report {file}: {what}; this release writes .json")
+        if suffix(file) is None:
+            raise UsageError(f"--report {file}: its suffix is of no report form; choose {', '.join(SUFFIXES)}")
+        check_target(file, "--report", output)
     return given
 
 

@@ -105,7 +105,7 @@ def run(
         },
     )
 
-    records = converting.records(result, reports, ledger)
+    records = converting.records(result, reports, ledger, fail_on=fail_on)
     converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
     changed = _deliver(result, output, form, force=force, dry=check or diff, show=diff, quiet=quiet)
     converting.write({file: text for file, text in records.items() if common.inside(file, output)})

@@ -9,7 +9,7 @@ from meshport.errors import UsageError
 
 if TYPE_CHECKING:
     from meshport.pipeline import Result
-    from meshport.report.model import Report
+    from meshport.report.model import AuditReport
 
 
 def target(name: str | None) -> str:
@@ -49,14 +49,18 @@ def convert(
     return result
 
 
-def records(result: Result, reports: Sequence[str], ledger: str | None, report: Report | None = None) -> dict[str, str]:
-    """Report and ledger by file. They are written before the manifests, so that they are there also where those cannot be."""
+def records(
+    result: Result, reports: Sequence[str], ledger: str | None, *, fail_on: str = "error", audited: AuditReport | None = None
+) -> dict[str, str]:
+    """Report and ledger by file. They are written before the manifests, so that they are there also where those cannot be. `audited` is the report of an
+    audit, which every form then shows."""
     found: dict[str, str] = {}
     if reports:
-        from meshport.report import json
+        from meshport.report import forms
 
-        text = json.render(report or result.report())
-        found.update(dict.fromkeys(reports, text))
+        plain = result.report if audited is None else lambda: audited
+        whole = result.audit if audited is None else lambda: audited
+        found.update(forms.render(reports, plain, whole, fail_on=fail_on))
     if ledger:
         from meshport import writing
 

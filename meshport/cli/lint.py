@@ -20,6 +20,7 @@ def run(
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
     trust_domain: opt.TrustDomain = None,
+    report: opt.ReportFile = None,
     form: opt.Format = "text",
     fail_on: opt.FailOn = "error",
     ignore: opt.Ignore = None,
@@ -35,6 +36,7 @@ def run(
 
     common.choice("--format", form, common.FORMATS)
     common.choice("--fail-on", fail_on, common.FAIL_ON)
+    reports = common.check_reports(report)
     given = common.paths_or_stdin(paths)
 
     from meshport import pipeline
@@ -49,9 +51,15 @@ def run(
     findings = pipeline.lint(bundle, table, chosen, own=len(own.documents))
     common.suppress(findings, bundle, table, ignore, waivers, baseline)
 
+    from meshport.report.build import build_lint
+
+    if reports:
+        from meshport.cli import converting
+        from meshport.report import forms
+
+        converting.write(forms.render(reports, lambda: build_lint(own, chosen, findings, known=bundle), fail_on=fail_on))
     if form == "json":
         from meshport.report import json
-        from meshport.report.build import build_lint
 
         common.emit(json.render(build_lint(own, chosen, findings, known=bundle)))
     elif form == "github":

@@ -93,7 +93,8 @@ Force = Annotated[bool, _o("--force", help="Write into a folder that holds other
 Check = Annotated[bool, _o("--check", help="Write nothing; exit 1 if the output would change.")]
 Diff = Annotated[bool, _o("--diff", help="As --check, and print the change.")]
 ReportFile = Annotated[
-    list[str] | None, _o("--report", metavar="FILE", help="Write the report; the suffix picks the form: .json. Repeatable.")
+    list[str] | None,
+    _o("--report", metavar="FILE", help="Write the report; the suffix picks the form: .html .md .json .sarif .junit.xml. Repeatable."),
 ]
 Format = Annotated[str, _o("--format", metavar="FORM", help="How findings are printed: text, json, github.")]
 PlainFormat = Annotated[str, _o("--format", metavar="FORM", help="text or json.")]
