@@ -124,3 +124,25 @@ spec: {service: cart, backends: [{service: cart, weight: 1}]}
     bare = (WORLD + "---" + split).replace(", annotations: {linkerd.io/inject: enabled}", "")
     result = meshport.convert(meshport.load_text(bare), source="smi", target="gateway-api")
     assert "MP900" not in {item.code for item in result.findings}
+
+
+def test_settings_of_linkerds_own_proxy_are_named_with_what_istio_has_instead() -> None:
+    marks = "config.linkerd.io/shutdown-grace-period: 10s, config.linkerd.io/proxy-await: enabled, linkerd.io/inject: enabled"
+    text = WORLD.replace("{name: shop, annotations: {linkerd.io/inject: enabled}}", f"{{name: shop, annotations: {{{marks}}}}}")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio")
+    said = [item.remedy for item in result.findings if item.code == "MP957"]
+    assert len(said) == 2 and any("terminationDrainDuration" in text for text in said) and any("holdApplication" in text for text in said)
+    assert "MP902" not in {item.code for item in result.findings}
+
+
+def test_how_a_service_is_shared_is_nothing_where_it_is_not_shared() -> None:
+    text = WORLD.replace(
+        "metadata: {name: cart, namespace: shop}\nspec: {selector",
+        'metadata: {name: cart, namespace: shop, annotations: {service.cilium.io/shared: "false"}}\nspec: {selector',
+    )
+    assert "service.cilium.io" in text
+    for target in ("istio", "linkerd"):
+        result = meshport.convert(meshport.load_text(text), source="cilium", target=target)
+        assert "MP902" not in {item.code for item in result.findings}
+        (line,) = [line for line in result.ledger if "service.cilium.io" in line.path]
+        assert (line.disposition, line.reason) == ("irrelevant", "the Service is not global, and its clusters do not share it")

@@ -48,6 +48,10 @@ OTHER_PROTOCOLS: tuple[dict[str, Any], ...] = (
 WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespaces that the bundle does not show"
 
 
+_OF_GLOBAL = (AFFINITY, "service.cilium.io/shared", "service.cilium.io/global-sync-endpoint-slices")
+"""What says how a global Service is shared, and nothing of one that is not."""
+
+
 # -- lift
 
 
@@ -61,6 +65,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         notes = root.at("metadata", "annotations")
         mark = notes.text(GLOBAL)
         if mark is None or mark.value.lower() != "true":
+            idle = [fact for key in (GLOBAL, *_OF_GLOBAL) if (fact := notes.text(key)) is not None]
+            ir.idle.extend(Fact("the Service is not global, and its clusters do not share it", fact.src, fact.feature) for fact in idle)
             continue
         prefers = notes.text(AFFINITY)
         known = root.ref().holding(ref)
