@@ -59,6 +59,8 @@ def detect(bundle: Bundle, table: Table) -> str:
     meshes = sorted(name for name in counts if name not in ("gateway-api", "smi"))
     if len(meshes) == 1:
         return meshes[0]
+    if len(meshes) > 1 and bundle.written is not None and bundle.written.mesh in meshes:
+        return bundle.written.mesh  # an output beside which policies of another mesh stay
     if len(meshes) > 1:
         raise UsageError(f"the documents are of {' and '.join(meshes)}; say which to read with --from {meshes[0]} or --from {meshes[1]}")
     if "smi" in counts:

@@ -352,18 +352,21 @@ def _as_before(other: Options, one: Options) -> Options:
 
 
 def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> _Both:
-    """Two bundles, the second with the Services and workloads of the first where it does not state them."""
+    """Two bundles, the second with the Services and workloads of the first where it does not state them, and with what a conversion left as it was."""
     old, new = commanded(old), commanded(new)
     one = resolve(old, table, source=old_mesh, target="istio", **rest)
     try:
-        other = resolve(new, table, source=new_mesh, target="istio", **rest)
+        written = new.written if new.written is not None and new_mesh == "auto" else None
+        other = resolve(new, table, source=new_mesh if written is None else written.mesh, target="istio", **rest)
     except UsageError as error:
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
     old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
     before, first = lift(old, table, one)
     mesh = first.mesh
-    world = {id(document) for number, document in enumerate(old.documents) if not mesh[number]}
+    stays = new.written.stays if new.written is not None else frozenset()
+    kept = [(item.group, item.kind, item.namespace or "", item.name) in stays for item in old.documents]
+    world = {id(document) for number, document in enumerate(old.documents) if not mesh[number] or kept[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     after, second = lift(over, table, other)

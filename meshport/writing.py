@@ -1,7 +1,8 @@
 """Manifests become text and files: one stream, one file, or a folder that is written whole or not at all.
 
 A folder that meshport wrote holds `.meshport`, which lists its files: a later run replaces them, removes those that it no longer writes,
-and leaves alone whatever else stands there.
+and leaves alone whatever else stands there. It also says which mesh reads the result, and which documents of meshes stay in the cluster beside it: `verify` and
+`diff` take those from OLD.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.base import dialect, governs
 from meshport.documents import dump, dump_json, edit
 from meshport.documents.read import OUTPUT_MARKER as MARKER
 from meshport.errors import UsageError
+from meshport.mapping.table import dialect_of_group
 from meshport.retouch import retouch
 
 if TYPE_CHECKING:
@@ -133,16 +136,30 @@ def check_folder(folder: str, *, force: bool = False) -> None:
 
 def write_folder(result: Result, folder: str, *, force: bool = False) -> list[str]:
     """Write the manifests and install values of a result; the relative paths written. After a UsageError nothing has changed."""
-    return write_files(plan(result), folder, force=force)
+    return write_files(plan(result), folder, force=force, said=afterwards(result))
 
 
-def write_files(files: Mapping[str, str], folder: str, *, force: bool = False) -> list[str]:
+def afterwards(result: Result) -> dict[str, Any]:
+    """What the marker says of the cluster afterwards: the mesh that reads it, and the documents of meshes that stay as they are."""
+    stays = []
+    for value in result.passed_through:
+        group = str(value.get("apiVersion")).rpartition("/")[0]
+        if dialect_of_group(group) is not None:
+            metadata = value["metadata"]
+            where = {"namespace": str(metadata.get("namespace") or ""), "name": str(metadata.get("name"))}
+            stays.append({"group": group, "kind": str(value["kind"]), **where})
+    stays.sort(key=lambda item: tuple(item.values()))
+    own = governs(dialect(result.options.target)) or not stays  # else the policies stay with the mesh that enforces them
+    return {"mesh": result.options.target if own else result.options.source, "stays": stays}
+
+
+def write_files(files: Mapping[str, str], folder: str, *, force: bool = False, said: Mapping[str, Any] | None = None) -> list[str]:
     """Make a folder hold exactly `files`, beside what is not meshport's: all of it or, where anything goes wrong, none."""
     from meshport import __version__
 
     check_folder(folder, force=force)
     stale = [name for name in written_before(folder) or () if name not in files]
-    marker = json.dumps({"meshport": __version__, "files": sorted(files)}, indent=2) + "\n"
+    marker = json.dumps({"meshport": __version__, **(said or {}), "files": sorted(files)}, indent=2) + "\n"
     path = Path(folder)
     try:
         stage = _stage(path)

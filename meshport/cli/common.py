@@ -51,7 +51,7 @@ def read(paths: Sequence[str]) -> Bundle:
     from meshport.documents import load
 
     bundle = load(*paths)
-    if bundle.documents:
+    if bundle.documents or (bundle.written is not None and not bundle.problems):  # an output may be empty: all stays as it is
         return bundle
     if bundle.problems:
         first = bundle.problems[0]

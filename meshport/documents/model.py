@@ -187,10 +187,19 @@ def _renumbered(shadow: Any, old_lines: array[int], old_columns: array[int], lin
     return {key: _renumbered(below, old_lines, old_columns, lines, columns) for key, below in shadow.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a folder that a conversion wrote says of the cluster afterwards: the mesh that reads it, and the documents of meshes that stay beside what is in
+    the folder, each as (group, kind, namespace or empty, name)."""
+
+    mesh: str
+    stays: frozenset[tuple[str, str, str, str]]
+
+
 class Bundle:
     """The documents of one conversion, in the order in which they were read. Read-only once built, safe to share between threads."""
 
-    __slots__ = ("_columns", "_firsts", "_lines", "_texts", "documents", "files", "problems", "roots")
+    __slots__ = ("_columns", "_firsts", "_lines", "_texts", "documents", "files", "problems", "roots", "written")
 
     def __init__(
         self,
@@ -200,12 +209,14 @@ class Bundle:
         lines: array[int],
         columns: array[int],
         roots: tuple[str, ...] = (),
+        written: Written | None = None,
     ) -> None:
         self.documents = documents
         self.problems = problems
         self.files = files
         self.roots = roots
         """The folders that were given, with a trailing separator: what a mirrored output leaves out of its paths."""
+        self.written = written
         self._lines = lines
         self._columns = columns
         self._firsts = array("L", (document.first for document in documents))
@@ -263,11 +274,11 @@ class Bundle:
         ]
         files = [source for source in other.files if source.file not in own]
         roots = (*self.roots, *(root for root in other.roots if root not in self.roots))
-        return Bundle(documents, [*self.problems, *problems], [*self.files, *files], lines, columns, roots)
+        return Bundle(documents, [*self.problems, *problems], [*self.files, *files], lines, columns, roots, self.written)
 
     def holding(self, documents: list[Document]) -> Bundle:
         """The same leaves under other documents, one for each."""
-        return Bundle(documents, self.problems, self.files, self._lines, self._columns, self.roots)
+        return Bundle(documents, self.problems, self.files, self._lines, self._columns, self.roots, self.written)
 
     def line(self, leaf: int) -> int | None:
         """Line of the leaf's value from 1; None where the bundle was made from objects. An alias has the place of its anchor."""

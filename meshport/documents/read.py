@@ -5,6 +5,7 @@ document.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -19,7 +20,7 @@ from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
 from meshport.documents.events import backend, pure_backend
-from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, first_leaf, format_path, leaf_paths
+from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
 from meshport.errors import InputError
 
 STDIN = "<stdin>"
@@ -53,6 +54,7 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
         given = Path(path)
         if given.is_dir():
             reader.roots.append(f"{given}{os.sep}")
+            reader.written = reader.written or _written(given)
             for file in _files(given):
                 real = os.path.realpath(file)
                 if real in seen:
@@ -157,6 +159,16 @@ def plain(text: str) -> Any:
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _written(folder: Path) -> Written | None:
+    """What the marker of an output folder says; None where there is none, or one that says nothing of this."""
+    try:
+        said = json.loads((folder / OUTPUT_MARKER).read_text(encoding="utf-8"))
+        stays = [(item["group"], item["kind"], item["namespace"], item["name"]) for item in said["stays"]]
+        return Written(str(said["mesh"]), frozenset(tuple(map(str, item)) for item in stays))  # type: ignore[misc]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -280,6 +292,7 @@ class _Reader:
     def __init__(self, strict: bool) -> None:
         self.strict = strict
         self.roots: list[str] = []
+        self.written: Written | None = None
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
@@ -288,7 +301,7 @@ class _Reader:
         self.builder = Builder(backend(), self.lines, self.columns)
 
     def bundle(self) -> Bundle:
-        return Bundle(self.documents, self.problems, self.files, self.lines, self.columns, tuple(self.roots))
+        return Bundle(self.documents, self.problems, self.files, self.lines, self.columns, tuple(self.roots), self.written)
 
     # -- one file
 

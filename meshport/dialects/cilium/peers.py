@@ -119,10 +119,36 @@ class Peers:
 
     def _endpoints(self, rule: Cursor, home: str | None) -> list[Alternative]:
         facts: list[Fact[Any]] = []
+        but: list[Alternative] = []
         for place in rule.each("fromEndpoints"):
             selector = place.selector()
-            facts += [Fact(peer, selector.src | place.src, selector.feature) for peer in self.of_selector(selector.value, home)]
-        return [(Condition(IDENTITY, tuple(facts)),)] if facts else []
+            chosen = take_apart(selector.value)
+            rest = self._rest(chosen, home)
+            if rest is None:
+                facts += [Fact(peer, selector.src | place.src, selector.feature) for peer in self.of_selector(selector.value, home)]
+                continue
+            some, none = (tuple(Fact(peer, selector.src | place.src, selector.feature) for peer in peers) for peers in rest)
+            but.append((Condition(IDENTITY, some, none),))
+        return [*([(Condition(IDENTITY, tuple(facts)),)] if facts else []), *but]
+
+    def _rest(self, chosen: Chosen, home: str | None) -> tuple[list[Identity], list[Identity]] | None:
+        """The peers of a selector that takes all but some namespaces or accounts, and those that it does not take: pods that the bundle does not show are
+        among them too. None for a selector that says otherwise whom it takes."""
+        asked = (*chosen.namespace, *chosen.account)
+        if chosen.reserved or chosen.foreign or chosen.pod or chosen.namespace_labels or not self._local(chosen):
+            return None
+        if any(item.operator == "DoesNotExist" for item in asked) or all(item.operator != "NotIn" for item in asked):
+            return None
+        spaces, accounts = _listed(chosen.namespace), _listed(chosen.account)
+        if spaces is None and not chosen.names_namespace and home is not None:
+            spaces = [home]
+        if spaces is not None and accounts is not None:
+            return None
+        some = [Identity(None, space, name) for space in (spaces if spaces is not None else [None]) for name in accounts or [None]]
+        none = [] if spaces is not None else [Identity(None, name) for name in _barred(chosen.namespace)]
+        if accounts is None:
+            none += [Identity(None, space, name) for space in (spaces if spaces is not None else [None]) for name in _barred(chosen.account)]
+        return ([item if item.namespace or item.service_account else EVERYONE for item in some], none) if none else None
 
     def _entities(self, rule: Cursor, home: str | None) -> list[Alternative]:
         facts = rule.strings("fromEntities")
@@ -272,6 +298,11 @@ def _listed(demands: Iterable[Requirement]) -> list[str] | None:
     if found is None:
         return None
     return sorted(value for value in found if all(item.accepts({item.key: value}) for item in rest))
+
+
+def _barred(demands: Iterable[Requirement]) -> list[str]:
+    """The values that `NotIn` takes out."""
+    return sorted({value for item in demands if item.operator == "NotIn" for value in item.values})
 
 
 def _unsayable(what: str, place: Cursor) -> Alternative:

@@ -80,18 +80,22 @@ def say_source(who: Identities, networks: tuple[Network, ...] | None) -> list[di
     if who.include is not None:
         principals = []
         for item in sorted(who.include, key=label):
-            if isinstance(item, Identity) and item.trust_domain is None and item.namespace is not None and item.service_account is None:
-                namespaced.append(item.namespace)
+            if (name := _of_namespace(item)) is not None:
+                namespaced.append(name)
             else:
                 principals.append(principal(item))
         if principals:
             source["principals"] = sorted(principals)
-    excluded = [principal(item) for item in sorted(who.exclude, key=label)]
-    if excluded:
-        source["notPrincipals"] = sorted(excluded)
+    barred: dict[str, list[str]] = {}
+    for item in sorted(who.exclude, key=label):
+        if (name := _of_namespace(item)) is not None:
+            barred.setdefault("notNamespaces", []).append(name)
+        else:
+            barred.setdefault("notPrincipals", []).append(principal(item))
+    source.update({key: sorted(values) for key, values in sorted(barred.items(), reverse=True)})
     entries = [source] if source.get("principals") or not namespaced else []
     if namespaced:
-        entries.append({**({"notPrincipals": source["notPrincipals"]} if excluded else {}), "namespaces": sorted(namespaced)})
+        entries.append({**{key: values for key, values in source.items() if key in barred}, "namespaces": sorted(namespaced)})
     if networks is None:
         return entries
     out = []
@@ -101,6 +105,13 @@ def say_source(who: Identities, networks: tuple[Network, ...] | None) -> list[di
             out.append({**entry, "ipBlocks": plain})
         out += [{**entry, "ipBlocks": [network.cidr], "notIpBlocks": list(network.excluded)} for network in networks if network.excluded]
     return out
+
+
+def _of_namespace(item: Any) -> str | None:
+    """The namespace of an identity that says nothing else: `namespaces` holds for those of every trust domain."""
+    if isinstance(item, Identity) and item.trust_domain is None and item.service_account is None:
+        return item.namespace
+    return None
 
 
 def principal(item: Any) -> str:
