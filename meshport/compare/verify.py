@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, islice, pairwise, product
 from typing import Any
 
-from meshport.compare import routed
+from meshport.compare import behind, routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
 from meshport.compare.presence import real
@@ -27,7 +27,7 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
 from meshport.effective.sets import Identities, Methods
-from meshport.ir.authorization import PORT, Condition, Rule
+from meshport.ir.authorization import PORT, Condition, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import ContainerPort, Workload, World
@@ -35,6 +35,8 @@ from meshport.values.language import Language, LanguageTooLarge
 
 UNNAMED = 61000
 """The port number that stands for those that nothing names, where it is one of them."""
+UNSEEN = -1
+"""The document of a pod that is made up for a selector."""
 MOST_SELECTORS = 6
 """Selectors of one namespace that the bundle shows no pod for, of which every combination is looked at."""
 
@@ -117,6 +119,10 @@ def verify(
             found.differences += [
                 Difference("routed", one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
             ]
+        found.differences += [
+            Difference("routed", request, one, other, [], sources, subject=subject)
+            for subject, request, one, other, sources in behind.differences(old, new)
+        ]
     if unread is not None:
         found.undecided += differences(*unread)
     found.verdict = _verdict(found.differences, bool(found.undecided))
@@ -131,6 +137,7 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
     shown: dict[Any, Difference] = {}  # a witness serves every workload of a namespace under the same rules
     alike: set[str] = set()
     apart: set[str] = set()
+    doubtful: list[Workload] = []
     for item, other in _pairs(sides, before, after, canon, undecided):
         if item.meshed is False and other.meshed is False:
             continue
@@ -150,6 +157,9 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                 memo[key] = _compare(item, other, port, https, sides)
             known = memo[key]
             classes += known.count
+            if canon is not None and item.workload.document == UNSEEN and (known.undecided or known.widened):
+                doubtful.append(item.workload)  # a conversion claims nothing of pods that may not be there, and rules nothing out
+                continue
             subject = subjects.access(item.workload.ref, named)
             (apart if known.undecided or False in (item.meshed, other.meshed) else alike).add(subject)
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
@@ -179,7 +189,22 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                         if asked is not None:
                             said = Difference(change, asked, "denied", "allowed", subject=subject)
                             differences.append(said)
+    if canon is not None:
+        undecided += sorted(
+            {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for policy in _open(before, after, doubtful)}
+        )
     return Verification("", classes, differences, undecided, alike - apart)
+
+
+def _open(before: Access, after: Access, doubtful: list[Workload]) -> Iterator[Policy]:
+    """The policies of a conversion that select no pod of the bundle and of whose pods it is open what becomes."""
+    looked_at = _unseen(before, after)
+    for policy in before.unselected():
+        pods = policy.subject.value
+        if pods.namespace not in looked_at or any(
+            pod.ref.namespace == pods.namespace and pods.selector.accepts(pod.labels) for pod in doubtful
+        ):
+            yield policy
 
 
 def _elsewhere(difference: Difference, workload: Ref, subject: str) -> Difference:
@@ -232,17 +257,12 @@ def _pairs(
         other = known.get((item.workload.ref, item.workload.kind))
         if other is not None:
             yield item, other
-    unseen = [(side, policy) for side in (before, after) for policy in side.unselected()]
-    if canon is not None:
-        undecided += sorted(
-            {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for side, policy in unseen if side is before}
-        )
-        return
+    classes = _classes(before, after) if canon is None else _unseen(before, after)
     ports = _customary(before.world)
-    for namespace, selectors in sorted(_classes(before, after).items()):
+    for namespace, selectors in sorted(classes.items()):
         for labels in _combined(sorted(one for one in selectors if one), namespace, undecided):
             name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
-            pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), list(ports), [], -1, ())
+            pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), list(ports), [], UNSEEN, ())
             yield before.of(pod), after.of(replace(pod))
 
 
@@ -278,6 +298,15 @@ def _classes(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, st
             if unseen or not world.of_namespace(namespace):
                 found.setdefault(namespace, set()).update(_labels_of(pods.selector))
     return found
+
+
+def _unseen(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, str], ...]]]:
+    """The same of a conversion: only the pods of policies that select none, where a namespace has few of those."""
+    found: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for access in (before, after):
+        for policy in access.unselected():
+            found.setdefault(policy.subject.value.namespace, set()).update(_labels_of(policy.subject.value.selector))
+    return {namespace: selectors for namespace, selectors in found.items() if namespace and len(selectors - {()}) <= MOST_SELECTORS}
 
 
 def _labels_of(selector: Selector) -> Iterator[tuple[tuple[str, str], ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 from meshport.compare.decision import named
 from meshport.compare.request import Caller
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import CLUSTER, WORLD, Identities, Networks
+from meshport.effective.sets import CLUSTER, WORLD, Identities, Networks, example
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World
@@ -153,7 +153,7 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
             yield {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
     for item in sorted(who.include or (), key=str):
         if isinstance(item, IdentityGlob):
-            yield {"identity": item.language().witness() or item.text, "meshed": True}
+            yield {"identity": example(item, who.exclude) or item.text, "meshed": True}
 
 
 def _made_up(who: Identities, workload: Ref, trust_domain: str) -> Iterator[Identity]:

@@ -25,6 +25,23 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 # -- identities
 
 
+@dataclass(frozen=True, slots=True)
+class Overlap(IdentityGlob):
+    """What several patterns over names share, where no pattern says it: `cluster.local/ns/shop/*` and `*/sa/web*`."""
+
+    parts: frozenset[Identity | IdentityGlob]
+
+    def language(self) -> Language:
+        from functools import reduce
+
+        return reduce(lambda one, other: one & other, [found for part in sorted(self.parts, key=label) if (found := certificates(part))])
+
+
+def _overlap(one: Identity | IdentityGlob, other: Identity | IdentityGlob) -> Overlap:
+    parts = frozenset(part for item in (one, other) for part in (item.parts if isinstance(item, Overlap) else (item,)))
+    return Overlap(f"({' and '.join(sorted(map(label, parts)))})", parts)
+
+
 def _fits(pattern: Any, identity: Any) -> bool:
     """Whether every identity of the second pattern is one of the first."""
     if isinstance(pattern, Entity):
@@ -131,6 +148,8 @@ def _meet(one: Any, other: Any) -> Any | None:
         return None
     if (only := _shared(one, other)) is not None:
         return only
+    if isinstance(one, Identity | IdentityGlob) and isinstance(other, Identity | IdentityGlob):
+        return _overlap(one, other)
     raise ValueError("the overlap of two identity patterns cannot be told")
 
 
@@ -206,7 +225,7 @@ class Identities:
     def empty(self) -> bool:
         if self.include is None:
             return WORLD in self.exclude and CLUSTER in self.exclude  # everybody is in the cluster or outside
-        return all(any(_fits(out, item) for out in self.exclude) for item in self.include)
+        return all(_gone(item, self.exclude) for item in self.include)
 
     def tidy(self) -> Identities:
         """Without members that the exclusions take out whole, and without exclusions that take nothing out."""
@@ -248,6 +267,38 @@ class Identities:
             return not self.meet(other).empty
         except ValueError:
             return True
+
+
+def _gone(item: Any, exclude: frozenset[Any]) -> bool:
+    """Whether nobody of a pattern is left once others are taken out, one by one or together."""
+    if any(_fits(out, item) for out in exclude):
+        return True
+    if (
+        len(exclude) < 2
+        or not any(isinstance(one, IdentityGlob) for one in (item, *exclude))
+        or not isinstance(item, Identity | IdentityGlob)
+    ):
+        return False
+    return _gone_together(item, frozenset(out for out in exclude if isinstance(out, Identity | IdentityGlob)))
+
+
+@lru_cache(maxsize=8192)
+def _gone_together(item: Any, exclude: frozenset[Any]) -> bool:
+    left = _left(item, exclude)
+    return left is not None and (left & _accounts()).is_empty()
+
+
+def _left(item: Any, exclude: frozenset[Any]) -> Language | None:
+    left = certificates(item)
+    for taken in filter(None, map(certificates, sorted(exclude, key=label))):
+        left = left - taken if left is not None else None
+    return left
+
+
+def example(item: Identity | IdentityGlob, exclude: frozenset[Any]) -> str | None:
+    """The name of a certificate that a pattern takes and the exclusions leave: of a service account where there is one."""
+    left = _left(item, exclude)
+    return (left & _accounts()).witness() or left.witness() if left is not None else None
 
 
 def _touch(one: Any, other: Any) -> bool:

@@ -144,10 +144,12 @@ class Peers:
             spaces = [home]
         if spaces is not None and accounts is not None:
             return None
-        some = [Identity(None, space, name) for space in (spaces if spaces is not None else [None]) for name in accounts or [None]]
+        homes: list[str | None] = [None] if spaces is None else [*spaces]
+        names: list[str | None] = [None] if accounts is None else [*accounts]
+        some = [Identity(None, space, name) for space in homes for name in names]
         none = [] if spaces is not None else [Identity(None, name) for name in _barred(chosen.namespace)]
         if accounts is None:
-            none += [Identity(None, space, name) for space in (spaces if spaces is not None else [None]) for name in _barred(chosen.account)]
+            none += [Identity(None, space, name) for space in homes for name in _barred(chosen.account)]
         return ([item if item.namespace or item.service_account else EVERYONE for item in some], none) if none else None
 
     def _entities(self, rule: Cursor, home: str | None) -> list[Alternative]:

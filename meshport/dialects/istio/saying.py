@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import Identities, Value, label
+from meshport.effective.sets import Identities, Overlap, Value, label
 from meshport.ir.authorization import Network
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
@@ -123,6 +123,8 @@ def principal(item: Any) -> str:
         if text is None:
             raise Unsaid(f"the peers {label(item)}")
         return text
+    if isinstance(item, Overlap):
+        raise Unsaid(f"the peers {label(item)}, of which each has to be of both")
     if isinstance(item, IdentityGlob) and not item.text.startswith("spiffe:") and "/" in item.text:
         return item.text
     if isinstance(item, IdentityGlob) and item.text.startswith("spiffe://"):

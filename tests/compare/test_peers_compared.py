@@ -1,0 +1,98 @@
+"""Callers that no list of the bundle's accounts shows: those that `NotIn` leaves, and those that two patterns share."""
+
+from __future__ import annotations
+
+import pytest
+
+import meshport
+from meshport.compare.request import sentence
+
+WORLD = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec: {serviceAccountName: users, containers: [{name: app, image: "app:1", ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: job, namespace: ops}
+spec:
+  selector: {matchLabels: {app: job}}
+  template:
+    metadata: {labels: {app: job}}
+    spec: {serviceAccountName: job, containers: [{name: app, image: "app:1"}]}
+---
+"""
+CILIUM = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{name: users, namespace: shop}}
+spec:
+  endpointSelector: {{matchLabels: {{app: users}}}}
+  ingress: [{{fromEndpoints: [{{matchExpressions: [{peers}]}}]}}]
+"""
+NAMESPACE, ACCOUNT = "k8s:io.kubernetes.pod.namespace", "k8s:io.cilium.k8s.policy.serviceaccount"
+
+
+def cilium(*peers: str) -> meshport.Bundle:
+    return meshport.load_text(WORLD + CILIUM.format(peers=", ".join(f"{{{item}}}" for item in peers)))
+
+
+@pytest.mark.parametrize(
+    ("but", "only", "witness"),
+    [
+        (f"key: {NAMESPACE}, operator: NotIn, values: [ops]", f"key: {NAMESPACE}, operator: In, values: [shop]", "from elsewhere/stranger"),
+        (f"key: {ACCOUNT}, operator: NotIn, values: [users]", f"key: {ACCOUNT}, operator: In, values: [job]", "from shop/stranger"),
+    ],
+)
+def test_all_but_some_is_more_than_the_rest_that_the_bundle_shows(but: str, only: str, witness: str) -> None:
+    found = meshport.verify(cilium(but), cilium(only))
+    assert found.verdict == "narrowed"
+    assert witness in sentence(found.differences[0].request)
+    assert meshport.verify(cilium(but), cilium(but)).verdict == "equivalent"
+
+
+def test_all_but_some_stays_that_in_istio() -> None:
+    bundle = cilium(f"key: {NAMESPACE}, operator: NotIn, values: [ops]")
+    moved = meshport.convert(bundle, target="istio", keep_network_policy=False)
+    policy = next(item.object for item in moved.manifests if item.object["kind"] == "AuthorizationPolicy")
+    assert policy["spec"]["rules"] == [{"from": [{"source": {"principals": ["*"], "notNamespaces": ["ops"]}}]}]
+    assert moved.verification is not None and moved.verification.verdict == "equivalent"
+
+
+ISTIO = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: users, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: users}}}}
+  rules: [{{from: [{{source: {{principals: ["{taken}"]}}}}]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: closed, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: users}}}}
+  action: DENY
+  rules: [{{from: [{{source: {{principals: ["{refused}"]}}}}]}}]
+"""
+
+
+def istio(taken: str, refused: str) -> meshport.Bundle:
+    return meshport.load_text(WORLD + ISTIO.format(taken=taken, refused=refused))
+
+
+def test_patterns_that_overlap_are_compared_by_what_they_share() -> None:
+    """`cluster.local/ns/*` and `*-admin` share accounts that neither has alone, and that no third pattern says."""
+    old, new = istio("cluster.local/ns/*", "*-admin"), istio("cluster.local/ns/*", "*-root-admin")
+    wider = meshport.verify(old, new)
+    assert (wider.verdict, wider.undecided) == ("widened", [])
+    request = wider.differences[0].request
+    assert request["source"]["identity"].startswith("cluster.local/ns/") and request["source"]["identity"].endswith("-admin")
+    assert [meshport.trace(side, request).allowed for side in (old, new)] == [False, True]
+    assert meshport.verify(new, old).verdict == "narrowed"
+    assert meshport.verify(old, istio("cluster.local/ns/*", "*-admin")).verdict == "equivalent"
