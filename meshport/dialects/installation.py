@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CHARTS = {"istio": "istiod", "linkerd": "linkerd-control-plane", "cilium": "cilium"}
 """The chart whose values decide what a mesh does."""
 _RELEASES = {("helm.toolkit.fluxcd.io", "HelmRelease"), ("argoproj.io", "Application"), ("install.istio.io", "IstioOperator")}
+_KINDS = {"ConfigMap", *(kind for _, kind in _RELEASES)}
 _AGENT: dict[str, str] = {
     "enable-policy": "policyEnforcementMode", "enable-wireguard": "encryption.enabled", "enable-ipsec": "encryption.enabled",
     "enable-hubble": "hubble.enabled", "enable-l7-proxy": "l7Proxy", "cluster-name": "cluster.name", "cluster-id": "cluster.id",
@@ -289,9 +290,11 @@ def places(bundle: Bundle, chart: str, broken: set[int] | frozenset[int] = froze
             yield Place(number, document.value, document.leaves)
         elif document.chart == AGENT and chart == "cilium":
             yield _agent(number, document.value, document.leaves)
-        elif not document.chart and (document.group, document.kind) in _RELEASES:
-            yield from _release(number, document.kind, document.value, document.leaves, chart)
-        elif not document.chart and (document.group, document.kind) == ("", "ConfigMap"):
+        elif document.chart or (kind := document.kind) not in _KINDS:
+            continue
+        elif (document.group, kind) in _RELEASES:
+            yield from _release(number, kind, document.value, document.leaves, chart)
+        elif (document.group, kind) == ("", "ConfigMap"):
             yield from _config_map(number, document.name, document.value.get("data"), document.leaves.get("data"), chart)
 
 

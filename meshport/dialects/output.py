@@ -383,10 +383,12 @@ class Output:
 
     def in_order(self) -> list[Obj]:
         """The objects in an order that follows from their names alone."""
-        return sorted(
-            self.objects.values(),
-            key=lambda item: (item.ref.namespace or item.ref.name, item.rank // 10, item.group, item.rank, item.kind, item.ref),
-        )
+        return sorted(self.objects.values(), key=_place)
+
+
+def _place(item: Obj) -> tuple[object, ...]:
+    ref = item.ref
+    return (ref.namespace or ref.name, item.rank // 10, item.group, item.rank, item.kind, ref)
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:

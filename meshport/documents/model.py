@@ -47,17 +47,9 @@ class Document:
     home: str = ""
     """The namespace that it is in although it names none, where somebody has said which."""
 
-    def _string(self, *path: str) -> str | None:
-        at: Any = self.value
-        for key in path:
-            if not isinstance(at, dict):
-                return None
-            at = at.get(key)
-        return at if isinstance(at, str) else None
-
     @property
     def api_version(self) -> str:
-        return self._string("apiVersion") or ""
+        return _text(self.value, "apiVersion")
 
     @property
     def group(self) -> str:
@@ -70,21 +62,27 @@ class Document:
 
     @property
     def kind(self) -> str:
-        return "Values" if self.chart and not self.chart.startswith("kubectl") else self._string("kind") or ""
+        return "Values" if self.chart and not self.chart.startswith("kubectl") else _text(self.value, "kind")
 
     @property
     def namespace(self) -> str | None:
         """The namespace that the object is in: `metadata.namespace`, or the one it is read in; None for an object of the cluster, and where nobody has said it."""
-        return self._string("metadata", "namespace") or self.home or None
+        return _text(self.value.get("metadata"), "namespace") or self.home or None
 
     @property
     def named_namespace(self) -> str | None:
         """`metadata.namespace` as it is written, None if absent or empty."""
-        return self._string("metadata", "namespace") or None
+        return _text(self.value.get("metadata"), "namespace") or None
 
     @property
     def name(self) -> str:
-        return self.chart if self.chart and not self.chart.startswith("kubectl") else self._string("metadata", "name") or ""
+        return self.chart if self.chart and not self.chart.startswith("kubectl") else _text(self.value.get("metadata"), "name")
+
+
+def _text(holder: Any, key: str) -> str:
+    """The text under a key; "" where there is none."""
+    found = holder.get(key) if isinstance(holder, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True, slots=True)

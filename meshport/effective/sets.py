@@ -322,12 +322,14 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
     return ip_network(cidr, strict=False)
 
 
+@lru_cache(maxsize=8192)
 def covers(outer: str, inner: str) -> bool:
     """Whether a CIDR holds all addresses of another."""
     one, two = _network(outer), _network(inner)
     return one.version == two.version and two.subnet_of(one)  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=8192)
 def disjoint(one: str, other: str) -> bool:
     return not _network(one).overlaps(_network(other))
 

@@ -43,6 +43,7 @@ def dialect_of_group(group: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def version_key(version: str) -> tuple[int, ...]:
     """A release such as `1.27` or `2.20` as a key that sorts. Raises UsageError for anything else."""
     try:

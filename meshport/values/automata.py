@@ -15,28 +15,32 @@ from typing import Any, Protocol
 from meshport.values import charset
 from meshport.values.charset import Charset
 from meshport.values.problems import LanguageTooLarge
-from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Chars, Rep, Term, Text, any_of
+from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Chars, Hashed, Rep, Term, Text, any_of, hashed_once
 
 STATES = 20_000  # the budget of every walk
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Is:
+class Is(Hashed):
     term: Term
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class IsNot:
+class IsNot(Hashed):
     term: Term
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Both:
+class Both(Hashed):
     parts: tuple[Node, ...]
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Either:
+class Either(Hashed):
     parts: tuple[Node, ...]
 
 

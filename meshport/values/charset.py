@@ -35,6 +35,7 @@ def union(a: Charset, b: Charset) -> Charset:
     return a if a == b else normal((*a, *b))
 
 
+@lru_cache(maxsize=65_536)
 def intersection(a: Charset, b: Charset) -> Charset:
     if a is ALL or a == b:
         return b

@@ -28,6 +28,7 @@ class _Leaf:
         self.masks: dict[Charset, int] = {}
         self.width = 0
         self._known: dict[Any, list[Any]] = {}
+        self._kept: dict[frozenset[int], frozenset[int] | None] = {}
 
     def start(self) -> Any:
         return frozenset((self.nfa.start,))
@@ -46,14 +47,16 @@ class _Leaf:
                         bit = mask & -mask
                         reached[bit.bit_length() - 1].add(target)
                         mask ^= bit
-            row = [self._after(targets) for targets in reached]
+            row = [self._after(frozenset(targets)) for targets in reached]
             self._known[state] = row
         return row
 
-    def _after(self, targets: set[int]) -> Any:
-        if any(self.nfa.universal(target) for target in targets):
-            return frozenset(t for t in targets if self.nfa.universal(t)) if self.positive else None
-        return frozenset(targets) if targets or not self.positive else None
+    def _after(self, targets: frozenset[int]) -> Any:
+        if targets not in self._kept:
+            universal = frozenset(target for target in targets if self.nfa.universal(target))
+            kept = universal if self.positive else None
+            self._kept[targets] = kept if universal else targets if targets or not self.positive else None
+        return self._kept[targets]
 
 
 class _Join:
@@ -168,10 +171,8 @@ def _minimised(rows: list[list[int]], block: list[int]) -> list[int]:
     count = len(set(block))
     while True:
         names: dict[tuple[int, ...], int] = {}
-        new = [
-            -1 if old < 0 else names.setdefault((old, *(block[target] if target >= 0 else -1 for target in row)), len(names))
-            for old, row in zip(block, rows, strict=True)
-        ]
+        block_of = [*block, -1].__getitem__  # the dead state is -1, and so is its block
+        new = [-1 if old < 0 else names.setdefault((old, *map(block_of, row)), len(names)) for old, row in zip(block, rows, strict=True)]
         found = len(set(new))
         if found == count:
             return new

@@ -38,7 +38,7 @@ class Language:
         self._node = node
         self._forms = forms
         self._world = world
-        self._memo: dict[Any, Any] = {}
+        self._memo = _answers(node)
         self.pattern: str | None = None
         """The regular expression that it was made of, without outer anchors, where RE2 and Rust read that alike; else None."""
 
@@ -297,16 +297,22 @@ class Language:
         return self._once(("dfa", within), lambda: dfa.build(node, STATES))
 
     def _once(self, what: object, ask: Callable[[], T]) -> T:
+        """What was asked of the language, or of one put together alike; also that it was too large a question."""
         if what not in self._memo:
-            self._memo[what] = ask()
+            try:
+                self._memo[what] = ask()
+            except LanguageTooLarge as error:
+                self._memo[what] = error
         found: T = self._memo[what]
+        if isinstance(found, LanguageTooLarge):
+            raise LanguageTooLarge(str(found))
         return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Language) and self._node == other._node
 
     def __hash__(self) -> int:
-        return self._once("hash", lambda: hash(self._node))
+        return hash(self._node)
 
     def __repr__(self) -> str:
         if self._forms is not None:
@@ -334,6 +340,12 @@ _QUICK: dict[str, Callable[[str, str], bool]] = {
 def _inside(one: Form, other: Form) -> bool:
     """Whether an exact text or prefix is within another one."""
     return one == other or (other[0] == "prefix" and one[1].startswith(other[1]))
+
+
+@lru_cache(maxsize=8192)
+def _answers(node: Node) -> dict[Any, Any]:
+    """The answers about a language, shared by all that are put together alike: the same differences are asked about again and again."""
+    return {}
 
 
 @lru_cache(maxsize=8192)

@@ -3,41 +3,72 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from meshport.values import charset
 from meshport.values.charset import Charset
 
+Class = TypeVar("Class", bound=type)
 
+
+class Hashed:
+    """Has a place for its hash."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
+def hashed_once(cls: Class) -> Class:
+    """A frozen class whose instances work out their hash once: terms are deep, and what is known of a language is kept by its term."""
+    worked_out = cls.__hash__
+
+    def known(self: Hashed) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            found: int = worked_out(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    cls.__hash__ = known  # type: ignore[assignment]
+    return cls
+
+
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Chars:
+class Chars(Hashed):
     """One character of a set."""
 
     of: Charset
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Hashed):
     """A literal."""
 
     text: str
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Cat:
+class Cat(Hashed):
     """One after the other; no parts is the empty string."""
 
     parts: tuple[Term, ...]
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Alt:
+class Alt(Hashed):
     """One of; no parts is nothing at all."""
 
     parts: tuple[Term, ...]
 
 
+@hashed_once
 @dataclass(frozen=True, slots=True)
-class Rep:
+class Rep(Hashed):
     """`least` to `most` times; `most` None is without end."""
 
     body: Term

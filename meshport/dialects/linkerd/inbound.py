@@ -304,6 +304,7 @@ def _path(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> 
     return (0, max(len(stripped), 1))
 
 
+@lru_cache(maxsize=4096)
 def raw_pattern(regex: str) -> Pattern:
     """A path regex of Linkerd; where it is a simple pattern less dot segments (as meshport writes it), that pattern."""
     try:
