@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src
-from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.bound import Bound, leaves_below, leaves_of
 
 if TYPE_CHECKING:
     from meshport.documents import Document
@@ -85,7 +85,7 @@ class Cursor:
             return NOWHERE
         if isinstance(self.shadow, int):
             return frozenset((self.shadow,))
-        return frozenset(leaf for leaf, _ in leaves_below(self.shadow, ()) if leaf not in self.bound.invalid)
+        return frozenset(leaf for leaf in leaves_of(self.shadow) if leaf not in self.bound.invalid)
 
     def fact(self, parse: Callable[[Any], T] | type[T]) -> Fact[T] | None:
         """The scalar here as a fact; None where there is none, or where `parse` (a type, or a function that raises ValueError) does not take it."""

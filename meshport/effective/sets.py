@@ -358,6 +358,8 @@ class Networks:
         return not any(covers(out, network.cidr) for out in (*self.exclude, *network.excluded))
 
     def meet(self, other: Networks) -> Networks:
+        if other.everywhere and not self.exclude:
+            return self
         exclude = tuple(sorted(set(self.exclude) | set(other.exclude)))
         if self.include is None or other.include is None:
             include = self.include if other.include is None else other.include
@@ -525,6 +527,8 @@ class Values:
         return any(value.empty for _, value in self.by_name)
 
     def meet(self, other: Values) -> Values:
+        if not self.by_name:
+            return other
         found = self
         for name, value in other.by_name:
             found = found.put(name, found.get(name).meet(value))

@@ -92,7 +92,7 @@ class Bound:
 
     def _refused(self, document: Document) -> None:
         """All of a document does nothing, and the finding that says why names all of it: it goes on pointing where it points."""
-        own = [leaf for leaf, _ in leaves_below(document.leaves, ())]
+        own = leaves_of(document.leaves)
         self.invalid.update(own)
         if self._refusal is not None:
             self._refusal.at = min(self._refusal.leaves, default=None)
@@ -205,7 +205,7 @@ class Bound:
             place = dotted(clash.path) or "the object"
             why = f"{' and '.join(clash.members)} stand together" if clash.members else f"none of {', '.join(clash.rule.members)} is there"
             text = f"{place}: {why}; no cluster takes the object, so all of it does nothing"
-            listed = [leaf for one in of for leaf, _ in leaves_below(one, ())]
+            listed = [leaf for one in of for leaf in leaves_of(one)]
             kept = " and ".join(clash.members)
             remedy = f"Keep one of {kept}, and write the other on its own." if kept else f"Add one of {', '.join(clash.rule.members)}."
             found = self._problem("MP020", number, listed, text, remedy)
@@ -224,7 +224,7 @@ class Bound:
                 if below is None:
                     break
                 shadow = below
-            listed = [leaf for leaf, _ in leaves_below(shadow, ())] if breach.path else document.leaves.get("kind")
+            listed = leaves_of(shadow) if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""
             text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
             said = self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
@@ -354,11 +354,11 @@ class Bound:
             self._problem("MP013", number, leaf, text, f"Did you mean {close}?")
 
     def _whole(self, value: Any, shadow: Any, binding: Binding) -> None:
-        for leaf, _ in leaves_below(shadow, ()):
+        for leaf in leaves_of(shadow):
             self.bindings[leaf] = binding
 
     def _unknown(self, number: int, shadow: Any, path: tuple[str | int, ...]) -> None:
-        found = [leaf for leaf, _ in leaves_below(shadow, ())]
+        found = leaves_of(shadow)
         self.invalid.update(found)
         document = self.bundle.documents[number]
         place = self._elsewhere(document, path)
@@ -380,7 +380,7 @@ class Bound:
         return "Remove it: as written it does nothing."
 
     def _wrong_type(self, number: int, shadow: Any, path: tuple[str | int, ...], node: Node, what: str, wanted: str = "") -> None:
-        found = [leaf for leaf, _ in leaves_below(shadow, ())]
+        found = leaves_of(shadow)
         self.invalid.update(found)
         binding = node.binding or node.first_binding()
         expected = wanted or (binding.type if binding and binding.type else "another type")
@@ -452,6 +452,19 @@ def dotted(path: tuple[str | int, ...]) -> str:
     from meshport.documents import format_path
 
     return format_path(path)
+
+
+def leaves_of(shadow: Any) -> list[int]:
+    """Each leaf of a shadow, in order."""
+    if isinstance(shadow, int):
+        return [shadow]
+    found: list[int] = []
+    for below in shadow.values() if isinstance(shadow, dict) else shadow:
+        if isinstance(below, int):
+            found.append(below)
+        else:
+            found += leaves_of(below)
+    return found
 
 
 def leaves_below(shadow: Any, path: tuple[str | int, ...]) -> Iterator[tuple[int, tuple[str | int, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, cast
 
 from meshport._resources import data
@@ -21,8 +21,9 @@ def parser(name: str) -> Lark:
     return Lark(text, parser="lalr", lexer="contextual", maybe_placeholders=False, propagate_positions=False)
 
 
+@lru_cache(maxsize=64)  # what asks twice does so at once
 def parse(name: str, text: str, what: str) -> Tree[Token]:
-    """The tree of `text` under grammar `name`. Raises ValueProblem, worded with `what` (such as "a duration")."""
+    """The tree of `text` under grammar `name`, which nobody changes. Raises ValueProblem, worded with `what` (such as "a duration")."""
     from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
     try:
