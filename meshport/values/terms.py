@@ -26,7 +26,7 @@ def hashed_once(cls: Class) -> Class:
         try:
             return self._hash
         except AttributeError:
-            found: int = worked_out(self)
+            found: int = worked_out(self)  # type: ignore[call-arg]
             object.__setattr__(self, "_hash", found)
             return found
 
