@@ -54,7 +54,7 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
     foreign: list[Any] = []
     passed: list[Any] = []
     if include is not None and not who.exclude:
-        for item in include:
+        for item in sorted(include, key=str):
             said = EVERYONE if item == CLUSTER else _local(item, options)
             if said is None:
                 foreign.append(item)
