@@ -15,7 +15,15 @@ from meshport.dialects.linkerd.authentication import POLICY, Peers, free, refere
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
-from meshport.dialects.linkerd.serverroutes import grpc_probe, http_probes, ties_with_refusal, write_probes, write_refusal, write_routes
+from meshport.dialects.linkerd.serverroutes import (
+    grpc_probe,
+    http_probes,
+    probe_request,
+    ties_with_refusal,
+    write_probes,
+    write_refusal,
+    write_routes,
+)
 from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
@@ -75,12 +83,14 @@ def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
             if place not in written and probe.path in only_by_exemption(item, probe.port, networks):
                 groups.setdefault((item.workload.ref.namespace, probe.path), []).append((item, probe.port, probe.src))
     for (_, path), found in sorted(groups.items()):
-        out.finding(
+        affects = tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item, port, _ in found)
+        said = out.finding(
             "MP234", document=found[0][0].workload.document, feature="authorization.probe", path=path,
-            affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item, port, _ in found),
+            affects=affects,
             explains=frozenset((access_subject(item.workload.ref, port), "allow") for item, port, _ in found),
             workloads=", ".join(dict.fromkeys(f"{item.workload.ref} port {port}" for item, port, _ in found)),
         )  # fmt: skip
+        said.witness = probe_request(affects, "GET", path, None)
 
 
 def _tcp_probes(out: Output, access: Access) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, free, references
@@ -10,6 +14,7 @@ from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Region
 from meshport.effective.pieces import Piece
+from meshport.findings import Affected
 from meshport.ir.authorization import Network
 from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.mapping.table import in_range
@@ -200,11 +205,25 @@ def write_probes(
     overlapped = {path for (method, path) in probes if method == "GET" and _admitted(item, path)}
     for method, path in probes:
         code = "MP205" if path in overlapped else "MP204"
-        out.finding(
-            code, probes[method, path], document=region.first.workload.document, affects=context.affects(item.port),
+        request = probe_request(context.affects(item.port), method, path, None if networks is None else networks[0].cidr)
+        found = out.finding(
+            code, probes[method, path],  document=region.first.workload.document, affects=context.affects(item.port),
             explains=context.explains(item.port, "allow"), feature="authorization.probe", method=method, path=path, server=str(server), port=item.port,
             networks=ANY_NETWORK if networks is None else ", ".join(network.cidr for network in networks),
         )  # fmt: skip
+        found.witness = request
+
+
+def probe_request(affects: Sequence[Affected], method: str, path: str, network: str | None) -> dict[str, Any] | None:
+    """A caller without a certificate that asks for a probe's path, from one of the networks that may."""
+    if not affects:
+        return None
+    place = affects[0]
+    source: dict[str, Any] = {"meshed": False}
+    if network is not None:
+        source["ip"] = str(ip_network(network, strict=False).network_address)
+    destination = {"namespace": place.namespace, "workload": place.workload, "port": place.port}
+    return {"source": source, "destination": destination, "protocol": "http", "method": method, "path": path}
 
 
 def _probe_networks(options: Options) -> tuple[Network, ...] | None:
