@@ -22,7 +22,7 @@ from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload
 from meshport.migrate.encryption import Side
-from meshport.report.audited import AccessMatrix, AccessRow, Door, Edge, Posture
+from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import LanguageTooLarge
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MOST_EDGES = 20_000
 """Edges that a report carries; those beyond are counted."""
-OUTSIDE, ANY_IDENTITY = "outside the mesh", "any mesh identity"
 _ORDER = {"widened": 0, "undecided": 1, "changed": 2, "narrowed": 3, "same": 4}
 
 

@@ -16,6 +16,8 @@ that have one use it and others are let in as well (or where only the path betwe
 is in the mesh, `out of mesh`, and `unknown` where the bundle does not say whether the workload is in the mesh."""
 Outcome = Literal["same", "narrowed", "widened", "changed", "undecided"]
 Share = Literal["all", "some", "none", "undecided"]
+OUTSIDE, ANY_IDENTITY = "outside the mesh", "any mesh identity"
+"""The callers of edges that the bundle does not show: without a certificate of the mesh, and with one."""
 
 
 class _Model(BaseModel):
@@ -154,7 +156,7 @@ class Posture(_Model):
 
 
 class Edge(_Model):
-    """Who may call whom: a caller (`namespace/workload`, or `outside the mesh`) and a workload behind a declared port. `before` and `after` say whether all,
+    """Who may call whom: a caller (`namespace/workload`, or `outside the mesh` or `any mesh identity`) and a workload behind a declared port. `before` and `after` say whether all,
     some or none of its requests are let in; `encrypted_before` and `encrypted_after` whether the connection is encrypted by the mesh."""
 
     source: str
