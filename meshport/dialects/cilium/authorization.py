@@ -13,7 +13,7 @@ from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.allowing import lower
 from meshport.dialects.cilium.endpoints import Required, holding, requirements, subjects
-from meshport.dialects.cilium.peers import Alternative, Peers
+from meshport.dialects.cilium.peers import Alternative, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
 from meshport.dialects.cilium.specs import specs
@@ -126,7 +126,7 @@ def _rule_set(
     default = spec.at("enableDefaultDeny", "ingress").fact(bool)
     if allows or denies:
         closing = default is None or default.value
-        rules, beyond = _rules(allows, home, peers, _demands(required, "ingress", subject, peers))
+        rules, beyond = _rules(allows, home, peers, holding(required, "ingress", (subject.value,), peers.world))
         if not closing and wide:
             rules = [_unread(rule) for rule in rules]
         why = spec.at("ingress").src if not rules else NOWHERE
@@ -135,7 +135,7 @@ def _rule_set(
         if closing or rules:
             action = Fact("allow", why, "l4.ingress-default-deny")
             ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, beyond=beyond))
-        refusing, besides = _rules(denies, home, peers, _demands(required, "ingressDeny", subject, peers))
+        refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world))
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
             ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
@@ -155,30 +155,19 @@ def _rule_set(
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))
 
 
-def _demands(required: list[Required], section: str, subject: Fact[PodSet], peers: Peers) -> Alternative:
-    """What requirements ask of each peer that a rule for these pods names by labels."""
-    found = []
-    for item in holding(required, section, (subject.value,), peers.world):
-        selector = item.place.selector()
-        spared = tuple(Fact(peer, selector.src, selector.feature) for peer in peers.of_selector(selector.value, item.home))
-        found.append(Condition(IDENTITY, spared, (), selector.src))
-    return tuple(found)
-
-
-def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, demands: Alternative) -> tuple[list[Rule], tuple[Fact[str], ...]]:
-    """The rules of a section, and what they say of other protocols; `demands` is what their peers by labels have to meet besides."""
+def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required]) -> tuple[list[Rule], tuple[Fact[str], ...]]:
+    """The rules of a section, and what they say of other protocols; `required` is what their peers by labels have to meet besides."""
+    demands = tuple(Demand(item.place.selector(), item.home) for item in required)
     found: list[Rule] = []
     beyond: list[Fact[str]] = []
     for position, place in enumerate(places):
-        who = peers.of_rule(place, home)
+        who = peers.of_rule(place, home, demands)
         if place.each("icmps"):
             beyond.append(Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp"))
             continue
         entries = place.each("toPorts")
         if who is None and (not entries or place.each("fromRequires")):
             continue  # a rule of nothing grants nothing, nor one that only requires
-        if who is not None and place.each("fromEndpoints"):
-            who = [(*item, *demands) for item in who]
         who = _authenticated(place, [()] if who is None else who)
         if not entries:
             beyond.append(Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol"))

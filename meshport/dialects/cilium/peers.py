@@ -89,6 +89,34 @@ def take_apart(selector: Selector) -> Chosen:
     return Chosen(**{name: tuple(items) for name, items in found.items()}, reserved=tuple(reserved), foreign=foreign)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What another rule requires of peers by labels; `home` is the namespace of its object, None for a clusterwide one."""
+
+    selector: Fact[Selector]
+    home: str | None
+
+
+def demanding(selector: Fact[Selector], home: str | None, demands: tuple[Demand, ...]) -> Fact[Selector]:
+    """The selector of the peers that meet all demands too: so it is written where the demands are folded into the peers. A demand of a namespaced object is
+    of its namespace, where it names none."""
+    labels, more, src = dict(selector.value.labels), list(selector.value.expressions), selector.src
+    for demand in demands:
+        wanted = demand.selector.value
+        if (
+            demand.home is not None
+            and not take_apart(wanted).names_namespace
+            and (demand.home != home or take_apart(selector.value).names_namespace)
+        ):
+            more.append(Requirement(NAMESPACE, "In", (demand.home,)))
+        for key, value in wanted.labels:
+            if labels.setdefault(key, value) != value:
+                more.append(Requirement(key, "In", (value,)))
+        more += wanted.expressions
+        src |= demand.selector.src
+    return Fact(Selector.of(labels, more), src, selector.feature) if demands else selector
+
+
 @dataclass(slots=True)
 class Peers:
     """Resolves the peers of one bundle's policies. `cluster` is the name of the local cluster."""
@@ -101,10 +129,10 @@ class Peers:
 
     # -- one rule
 
-    def of_rule(self, rule: Cursor, home: str | None) -> list[Alternative] | None:
+    def of_rule(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...] = ()) -> list[Alternative] | None:
         """The alternatives whom a rule admits; [()] for everyone, [] for nobody. None where the rule speaks of no peer at all.
 
-        `home` is the namespace of a CiliumNetworkPolicy, None for a clusterwide one.
+        `home` is the namespace of a CiliumNetworkPolicy, None for a clusterwide one; `demands` is what its peers by labels have to meet besides.
         """
         said = [key for key in PEERS if isinstance(rule.at(key).value, list) and (rule.each(key) or self.empty_is_nobody)]
         if not said:
@@ -112,16 +140,16 @@ class Peers:
         found: list[Alternative] = []
         src = frozenset(leaf for key in said if not rule.each(key) for leaf in rule.at(key).src)
         for key in said:
-            found += getattr(self, _READERS[key])(rule, home)
+            found += self._endpoints(rule, home, demands) if key == "fromEndpoints" else getattr(self, _READERS[key])(rule, home)
         if src:
             found = [(Condition(IDENTITY, None, (), src), *item) for item in found]
         return found
 
-    def _endpoints(self, rule: Cursor, home: str | None) -> list[Alternative]:
+    def _endpoints(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...] = ()) -> list[Alternative]:
         facts: list[Fact[Any]] = []
         but: list[Alternative] = []
         for place in rule.each("fromEndpoints"):
-            selector = place.selector()
+            selector = demanding(place.selector(), home, demands)
             chosen = take_apart(selector.value)
             rest = self._rest(chosen, home)
             if rest is None:
