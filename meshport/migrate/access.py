@@ -22,7 +22,7 @@ from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload
 from meshport.migrate.encryption import Side
-from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture
+from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture, Stranger
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import LanguageTooLarge
 
@@ -48,7 +48,12 @@ def matrix(
         counts[row.outcome] += len(row.doors)
     edges = list(_edges(pairs, before, after))
     return AccessMatrix(
-        **counts, postures=list(_postures(pairs, canon)), rows=rows, edges=edges[:MOST_EDGES], left_out=max(0, len(edges) - MOST_EDGES)
+        **counts,
+        postures=list(_postures(pairs, canon)),
+        rows=rows,
+        edges=edges[:MOST_EDGES],
+        strangers=list(_outside(pairs, before, after)),
+        left_out=max(0, len(edges) - MOST_EDGES),
     )
 
 
@@ -237,6 +242,32 @@ def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) 
                 usual = tuple(general[1 if one.meshed else 0][number] for number, one in enumerate(pair))
                 if found != usual:
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
+
+
+def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Stranger]:
+    """The workloads of the bundle that are not in the source mesh, and what they reach in it."""
+    shares = _Shares(before), _Shares(after)
+    doors = [
+        (item, other, port)
+        for item, other in pairs
+        if item.meshed is not False or not before.ir.enrols
+        for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)})
+    ]
+    for item, other in pairs:
+        if not before.ir.enrols or item.meshed is not False:
+            continue
+        callers = _caller(item.workload, before), _caller(other.workload, after)
+        found = [(one, port, shares[0].of(one, port)(callers[0]), shares[1].of(two, port)(callers[1])) for one, two, port in doors]
+        yield Stranger(
+            workload=str(item.workload.ref),
+            before=sum(1 for _, _, share, _ in found if share != "none"),
+            after=sum(1 for _, _, _, share in found if share != "none"),
+            lost=[
+                Door(namespace=one.workload.ref.namespace, workload=one.workload.ref.name, port=port)
+                for one, port, had, has in found
+                if had != "none" and has == "none"
+            ],
+        )
 
 
 def _edge(

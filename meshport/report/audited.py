@@ -169,9 +169,18 @@ class Edge(_Model):
     encrypted_after: bool | None
 
 
+class Stranger(_Model):
+    """A workload that is not in the source mesh, and how many ports of meshed workloads take any of its requests; `lost` are those that take none after."""
+
+    workload: str
+    before: int
+    after: int
+    lost: list[Door]
+
+
 class AccessMatrix(_Model):
     """Access before and after. The counts are of ports (a workload's port is one): `widened` and `undecided` first, for they decide whether the auditor
-    signs. `edges` leave out pairs that may not call on either side."""
+    signs. `edges` leave out pairs that may not call on either side; `strangers` are the workloads that call from outside the source mesh."""
 
     widened: int
     undecided: int
@@ -181,6 +190,7 @@ class AccessMatrix(_Model):
     postures: list[Posture]
     rows: list[AccessRow]
     edges: list[Edge]
+    strangers: list[Stranger] = []
     left_out: int
 
 

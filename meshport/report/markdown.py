@@ -28,7 +28,13 @@ def write(material: Material) -> str:
     if isinstance(report, AuditReport):
         parts += [
             "\n".join(part)
-            for part in (_access(report.audit), _encryption(report.audit), _work(report.audit), _exceptions(report.audit))
+            for part in (
+                _access(report.audit),
+                _encryption(report.audit),
+                _outside(report.audit),
+                _work(report.audit),
+                _exceptions(report.audit),
+            )
             if part
         ]
     text, rest = "\n\n".join(parts), list(_findings(report.findings))
@@ -130,6 +136,16 @@ def _encryption(audit: Audit) -> list[str]:
         for (before, after, why), names in groups.items()
     ]
     return ["## Where mutual TLS is not enforced, or changes", "", *_table(("Before", "After", "Workloads", "Why"), made)]
+
+
+def _outside(audit: Audit) -> list[str]:
+    rows = []
+    for item in audit.access.strangers:
+        lost = [f"{door.namespace}/{door.workload}:{door.port}" for door in item.lost]
+        named = ", ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
+        rows.append((cell(item.workload), str(item.before), str(item.after), cell(named)))
+    head = ("Workload", "Ports before", "Ports after", "Lost")
+    return ["## Callers outside the source mesh", "", *_table(head, rows)] if rows else []
 
 
 def _work(audit: Audit) -> list[str]:

@@ -55,6 +55,7 @@ def lines(report: AuditReport, *, paint: Paint, quiet: bool = False, verbose: bo
         return
     yield from _access(audit, paint, verbose)
     yield from _encryption(audit, paint, verbose)
+    yield from _outside(audit, paint, verbose)
     yield from _patterns(audit, paint)
     yield from _namespaces(audit, paint, verbose)
     yield from _findings(report.findings, paint, verbose)
@@ -110,6 +111,18 @@ def _encryption(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     if len(rows) == 1:
         yield "  nowhere"
         return
+    yield from _cut(rows, verbose)
+
+
+def _outside(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
+    if not audit.access.strangers:
+        return
+    yield ""
+    yield paint("Callers outside the source mesh, and the ports of the mesh that take their requests", "1")
+    rows: list[tuple[str, ...]] = [("workload", "before", "after", "lost")]
+    for item in audit.access.strangers:
+        lost = _some([f"{door.namespace}/{door.workload}:{door.port}" for door in item.lost])
+        rows.append((item.workload, str(item.before), str(item.after), lost or "-"))
     yield from _cut(rows, verbose)
 
 

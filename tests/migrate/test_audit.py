@@ -130,6 +130,13 @@ def test_edges_are_who_may_call_whom() -> None:
     assert to_web == {("outside the mesh", "all", False), ("any mesh identity", "all", True)}
 
 
+def test_callers_outside_the_mesh_are_listed_with_what_they_lose() -> None:
+    open_ = audit(WORLD, target="linkerd").access.strangers
+    assert [(item.workload, item.before, item.after, item.lost) for item in open_] == [("legacy/batch", 1, 1, [])]  # web takes everybody
+    strict = audit(WORLD + STRICT, target="linkerd").access.strangers
+    assert [(item.workload, item.before, item.after) for item in strict] == [("legacy/batch", 0, 0)]
+
+
 def test_a_widening_that_was_asked_for_stands_on_top() -> None:
     text = (
         WORLD
