@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
-SELECTING = ("authorization.subject", "authorization.target")
+SELECTING = ("authorization.subject",)
 """Features whose value says for which pods the object is."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
@@ -114,12 +114,13 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
 
 def _standing(bound: Bound, out: Output) -> Iterator[int]:
     """The leaves that stand in a changed copy of their object as they stood in the object."""
+    renewed = out.source == out.target  # of a mesh converted onto itself the newest version is written
     for obj in out.objects.values():
         if obj.changed is None or obj.value == (document := bound.bundle.documents[obj.changed]).value:
             continue
         for leaf, path, value in bound.bundle.walk(document):
             found = _at(obj.value, path)
-            if found is not None and found == value:
+            if found is not None and found == value and path not in obj.sources and not (renewed and path == ("apiVersion",)):
                 yield leaf
 
 
@@ -223,6 +224,8 @@ def _judge(
         return "translated", "stands in the changed object as it stood"
     if leaf in kept:
         return "translated", "stays as it is"
+    if leaf in out.deciding:
+        return "translated", out.deciding[leaf]
     if leaf in out.irrelevant:
         feature, reason = bound.feature(leaf), out.irrelevant[leaf]
         elsewhere = feature in SELECTING and reason.endswith("is the same without it")  # for other pods it would not be

@@ -75,7 +75,7 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
     """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
 
     Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
-    reached = out.reached() | set(out.implied) | set(out.irrelevant) | bound.invalid | bound.repeated
+    reached = out.reached() | set(out.implied) | set(out.deciding) | set(out.irrelevant) | bound.invalid | bound.repeated
     for install in out.installs.values():
         reached |= install.src
     for src in out.commands.values():
@@ -84,7 +84,10 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
     copied = {obj.changed for obj in out.objects.values()}
     for number, document in enumerate(bound.bundle.documents):
         if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
-            out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
+            if number in copied:
+                out.ignore("the changed object is written in the newest version that the release serves", frozenset((leaf,)))
+            else:
+                out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
         for leaf in range(document.first, document.first + document.count):
             binding = bound.bindings[leaf]
             if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):

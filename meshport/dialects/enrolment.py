@@ -58,6 +58,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             out.imply("the namespace says the same", workload.meshed)
     services(ir, out)
     defaults(ir, out)
+    places(ir, out)
     for name, src in sorted(unseen(ir).items()):
         out.command(enrolment.command.format(namespace=name), src)
         out.finding(
@@ -144,6 +145,16 @@ def unseen(ir: IR) -> dict[str, Src]:
         if name and name not in ir.world.namespaces:
             found[name] = found.get(name, frozenset()) | src
     return found
+
+
+def places(ir: IR, out: Output) -> None:
+    """The namespaces that policies and modes stand in: another one would count as in the mesh, and be governed."""
+    spoken = [policy.document for policy in ir.policies] + [rule.document for rule in ir.transport]
+    for number in dict.fromkeys(spoken):
+        metadata = out.bundle.documents[number].leaves.get("metadata")
+        leaf = metadata.get("namespace") if isinstance(metadata, dict) else None
+        if isinstance(leaf, int):
+            out.decide("what the object says, it says for this namespace, which counts as in the mesh", frozenset((leaf,)))
 
 
 def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str = "membership.") -> None:

@@ -136,6 +136,7 @@ class Output:
     findings: list[Finding] = field(default_factory=list)
     gathered: dict[tuple[str, Hashable], Gathered] = field(default_factory=dict)  # findings that grow with each place where they hold
     implied: dict[int, str] = field(default_factory=dict)  # leaves whose meaning the target has with nothing written
+    deciding: dict[int, str] = field(default_factory=dict)  # leaves that add nothing as they are, and would with another value
     passing: set[int] = field(default_factory=set)  # leaves of documents of no mesh that stay as they are
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
     indifferent: set[tuple[str, str]] = field(default_factory=set)  # (subject, aspect) of differences that leaves like these make
@@ -249,6 +250,11 @@ class Output:
         """These facts hold in the target with nothing written."""
         for leaf in sources(*facts):
             self.implied.setdefault(leaf, reason)
+
+    def decide(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
+        """Nothing is written because of these facts, as others say as much already; with another value they would say more. Goes before `ignore`."""
+        for leaf in sources(*facts):
+            self.deciding.setdefault(leaf, reason)
 
     def ignore(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
         """These facts decide nothing."""

@@ -237,6 +237,8 @@ class Changes:
             return [f"{document.group}/{version}" for version in served if version != document.version][:2]
         if leaf.path == ("kind",) or value is None or isinstance(value, dict | list):
             return []
+        if key == "protocol" and document.group == "cilium.io":
+            return [other for other in ("UDP", "SCTP") if other != value]
         if key in _BY_KEY and (_BY_KEY[key] or not (binding and binding.values)):
             return [other for other in _BY_KEY[key] if other != value]
         if document.kind == "Service" and key == "name" and "ports" in leaf.path:

@@ -1,12 +1,11 @@
 """The ledger is true: change one leaf, and what its line says happens.
 
 Of a leaf that became output, another value becomes other output. A leaf that is lost is named by a finding. A leaf that decides nothing may
-have any other value; one that says what would be so anyway may be taken away.
+have any other value.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,34 +16,25 @@ from .changing import Changes, Leaf, Outcome, Source, leaves, outcome, sources, 
 SOURCES = {source.name: source for source in sources()}
 LOST = ("dropped", "manual", "invalid")
 OUTPUT = ("translated", "approximated", "installed")
-# Reasons that speak of the value, not of the field: taking the leaf away changes nothing, another value may.
+# Reasons that speak of the value, not of the field: another one may be lost, and be said to be; nothing else is written for it.
 BY_VALUE = (
     "default",
-    "0 is no timeout",
     "every mesh does by itself",
     "holds in the mesh",
     "mesh is what",
     "case is ignored",
     "whether a client speaks TLS",
-)
-# Reasons that speak of a rule or a match as a whole: without it the output is the same.
-OF_THE_RULE = (
-    "nothing that the policies allow is refused by it",
-    "another alternative of the rule",
+    "is the same without it",
+    "is refused by it",
     "no request reaches",
-    "without this class",
 )
 
 
 OPEN = {
     "gateway-api-routes to cilium": 1,  # the port of a parent
-    "istio-access to istio:ambient": 6,  # versions of changed copies, and facts that stand for whole rules
     "istio-gateway-api to cilium": 1,  # the port of a parent
     "istio-routing to cilium": 1,  # a subset of a rule that is said another way
-    "istio-strict": 4,  # a deny that refuses nothing tells pods apart all the same
-    "linkerd-access": 2,  # the target of a policy that adds nothing
-    "linkerd-access to cilium": 3,
-    "linkerd-inbound to cilium": 1,  # gRPC on a Server whose rules are those of another
+    "linkerd-access to cilium": 1,  # the protocol of a Server that a rate limit is for
 }
 """Lines that are known to be false, by bundle: a new one fails."""
 
@@ -78,32 +68,15 @@ def test_another_value_does_what_the_line_says(name: str) -> None:
     assert len(problems) <= OPEN.get(name, 0), problems
 
 
-def _unit(leaf: Leaf) -> Leaf:
-    """The rule or the match that the reason of a leaf speaks of; all rules of the object for a leaf beside them."""
-    if len(leaf.path) < 3 or leaf.path[1] not in ("rules", "http", "routes"):
-        return replace(leaf, path=("spec", "rules"))
-    return replace(
-        leaf, path=leaf.path[:5] if any(word in leaf.reason for word in ("this match", "alternative", "this class")) else leaf.path[:3]
-    )
-
-
 def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> str:
     what = f"{source.objects[leaf.document]['kind']} {leaf.shown} ({leaf.value!r}, {leaf.disposition})"
     if leaf.disposition == "irrelevant":
-        if any(word in leaf.reason for word in BY_VALUE):
-            others = [...]
-        if any(words in leaf.reason for words in OF_THE_RULE):
-            leaf, others = _unit(leaf), [...]
-        spec = source.objects[leaf.document].get("spec") or {}
-        if spec.get("action") == "DENY" and leaf.path[:2] == ("spec", "rules") and len(leaf.path) < 4 and len(spec["rules"]) < 2:
-            # a DENY without rules is refused whole: that it decides nothing is that the output is the same without it
-            after = outcome(source.convert([item for number, item in enumerate(source.objects) if number != leaf.document]))
-            return "" if after.manifests == base.manifests else f"{what}: without the policy the output is another, although: {leaf.reason}"
+        by_value = any(words in leaf.reason for words in BY_VALUE)
         for other in others:
             after = outcome(source.convert(with_value(source.objects, leaf, other)))
             if after.manifests != base.manifests:
                 return f"{what}: {other!r} changes the output, although: {leaf.reason}"
-            if _codes(after) != _codes(base):
+            if not by_value and _codes(after) != _codes(base):
                 return f"{what}: {other!r} changes the findings, although: {leaf.reason}"
         return ""
     if not others:

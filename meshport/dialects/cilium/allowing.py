@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.dialects import inbound_policy
+from meshport.dialects import inbound_policy, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext
 from meshport.dialects.cilium.callers import Known
@@ -98,7 +98,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world)
     _probes(out, options, access)
-    _without_effect(out, access)
+    _without_effect(out, options, access)
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:
@@ -353,14 +353,10 @@ def _outside(out: Output, region: Region) -> None:
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
-def _without_effect(out: Output, access: Access) -> None:
-    """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
+def _without_effect(out: Output, options: Options, access: Access) -> None:
     reached = out.reached()
+    redundant.without_effect(out, access, options.cluster_networks, reached)
     for item in access.workloads:
-        for policy in (*item.allows, *item.opened):
-            out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
-        for policy in (*item.denies, *item.customs):
-            out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":
         inbound_policy.without_effect(out, reached)

@@ -6,7 +6,7 @@ As a source, each namespace of the bundle that has workloads is taken in, those 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, services, strip, unseen
+from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, places, services, strip, unseen
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact
@@ -62,6 +62,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             left.append(workload.ref.namespace)
     services(ir, out)
     defaults(ir, out)
+    places(ir, out)
     for name, src in sorted(unseen(ir).items()):
         if options.source in UNMARK:
             out.command(UNMARK[options.source].format(namespace=name), src)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
-from meshport.dialects.gateway_api.ranking import contained, in_order
+from meshport.dialects.gateway_api.ranking import contained, deciding, in_order
 from meshport.dialects.gateway_api.routes import may_refer
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
 from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
@@ -141,7 +141,7 @@ class RouteLowering(ABC):
         closed = False
         for number, rule in enumerate(rules):
             if closed:
-                self.out.ignore("no request reaches this rule: an earlier one takes every request", gather(rule), rule.src)
+                self._unreached(rule, [RouteMatch()], "no request reaches this rule: an earlier one takes every request")
                 continue
             kept = self._rule(rule, number)
             closed = rule.everything
@@ -149,16 +149,23 @@ class RouteLowering(ABC):
                 continue
             live = [match for match in kept.matches if not any(contained(match, known) for known in earlier)]
             if kept.matches and not live:
-                self.out.ignore("no request reaches this rule: earlier ones take all of its requests", gather(rule), rule.src)
+                self._unreached(
+                    replace(rule, matches=kept.matches), earlier, "no request reaches this rule: earlier ones take all of its requests"
+                )
                 continue
             if len(live) < len(kept.matches):
-                self.out.ignore(
-                    "no request reaches this match: earlier rules take all of its requests",
-                    gather([m for m in kept.matches if m not in live]),
-                )
+                dead = tuple(match for match in kept.matches if match not in live)
+                self._unreached(RouteRule("", dead, ()), earlier, "no request reaches this match: earlier rules take all of its requests")
             earlier.extend(live)
             out.append(replace(kept, matches=tuple(live)))
         return out
+
+    def _unreached(self, rule: RouteRule, earlier: list[RouteMatch], why: str) -> None:
+        """A rule, or a match, that earlier ones leave nothing: what it matches may be another thing, what it does with requests decides nothing."""
+        ranked = self.routes.selection != "first"
+        told = frozenset(leaf for match in rule.matches for leaf in deciding(match, earlier, ranked=ranked))
+        self.out.decide(f"{why}, as long as it asks for this", told)
+        self.out.ignore(why, (gather(rule) | rule.src) - told)
 
     def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
         shown = rule.name or f"number {number + 1}"

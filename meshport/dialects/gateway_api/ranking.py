@@ -11,14 +11,15 @@ headers, of query parameters, and the method; the Gateway API and Istio put exac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact
+from meshport.ir.base import Fact, Src
 from meshport.ir.routing import RouteMatch, RouteRule
 
+Demands = tuple[tuple[str, Fact[Pattern]], ...]
 Form = tuple[str, int]  # exact, prefix or regex, and how long
 
 
@@ -69,6 +70,37 @@ def contained(one: RouteMatch, other: RouteMatch) -> bool:
         if any(name not in known or not within(known[name].value, fact.value, path=False) for name, fact in theirs):
             return False
     return True
+
+
+def deciding(one: RouteMatch, earlier: Iterable[RouteMatch], *, ranked: bool) -> Src:
+    """The leaves of a match that earlier ones take whole with which another value would take requests of its own. `ranked`: the path decides which rule is
+    the earlier one."""
+    known = list(earlier)
+    found: set[int] = set(one.path.src) if ranked and one.path is not None else set()
+    for src, other in _others(one):
+        if not any(contained(other, match) for match in known):
+            found |= src
+    return frozenset(found)
+
+
+def _others(one: RouteMatch) -> Iterator[tuple[Src, RouteMatch]]:
+    """The match with another value in one place, and the leaves of that place."""
+    if one.path is not None:
+        yield one.path.src, replace(one, path=one.path.holding(Pattern(one.path.value.kind, one.path.value.text.rstrip("/") + "/other")))
+    if one.method is not None:
+        yield one.method.src, replace(one, method=one.method.holding(Pattern("exact", "PATCH")))
+    for src, headers in _another(one.headers):
+        yield src, replace(one, headers=headers)
+    for src, query in _another(one.query):
+        yield src, replace(one, query=query)
+    if one.port is not None:
+        yield one.port.src, replace(one, port=one.port.holding(one.port.value + 1))
+
+
+def _another(listed: Demands) -> Iterator[tuple[Src, Demands]]:
+    for number, (name, fact) in enumerate(listed):
+        other = fact.holding(Pattern("exact", f"{fact.value.text}z"))
+        yield fact.src, (*listed[:number], (name, other), *listed[number + 1 :])
 
 
 def outranks(later: RouteMatch, earlier: RouteMatch) -> bool:

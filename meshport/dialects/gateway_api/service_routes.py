@@ -216,7 +216,7 @@ class Lowering(RouteLowering):
             if not known or (name == "allowOrigins" and form_of != "exact") or (name == "allowMethods" and fact.value not in CORS_METHODS):
                 self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the CORS setting {path} {fact.value}")
             elif name == "maxAge" and (not isinstance(fact.value, int) or fact.value < 1):
-                self.out.ignore("the default of a few seconds holds", fact)
+                self.out.imply("the default of a few seconds holds", fact)
             else:
                 parts.append((stem, fact))
         if found is not None and not parts:
@@ -233,7 +233,7 @@ class Lowering(RouteLowering):
     def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
         timeout = rule.timeout
         if timeout is not None and timeout.value == 0:
-            self.out.ignore("0 is no timeout, and none is the default", timeout)
+            self.out.imply("0 is no timeout, and none is the default", timeout)
             timeout = None
         if timeout is not None and self.release < (1, 2):
             self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))

@@ -17,6 +17,7 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio import nameless, waypoints
+from meshport.dialects.istio.carried import trim
 from meshport.dialects.istio.membership import POD_KEYS
 from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star
@@ -87,6 +88,9 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     writer = _Writer(ir, out, options, gates, closed, denied, named, access)
     for entry in entries:
         writer.write(entry)
+    for entry in entries:
+        if entry.document is not None:
+            trim(out, entry.document, entry.src)
 
 
 def _named_as_before(entry: Entry, access: dict[int, Effective], out: Output) -> bool:

@@ -121,6 +121,7 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
         # opened again, maybe by this one
         closed = [item for item in members if item.allows or any(other.closing for other in item.opened)]
         if not closed:
+            work.out.decide("says that the rules close nothing, where others would", policy.action)
             work.out.ignore("nothing else closes these pods, so that they admit everything already", policy.sources)
             return
         whole = len(closed) == len(members)

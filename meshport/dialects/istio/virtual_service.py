@@ -24,7 +24,7 @@ from meshport.dialects.istio.subsets import as_subset, subset_of
 from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of, routes_subject
 
@@ -187,7 +187,9 @@ class _VirtualService:
             closed = False
             for rule in rules:
                 if closed:
-                    self.out.ignore("no request reaches this rule: an earlier one takes every request", gather(rule), rule.src)
+                    told = gather([match.path for match in rule.matches]) if routes.selection != "first" else NOWHERE  # the path ranks
+                    self.out.decide("an earlier rule takes every request, as long as this one asks for this path", told)
+                    self.out.ignore("no request reaches this rule: an earlier one takes every request", (gather(rule) | rule.src) - told)
                     continue
                 closed = rule.everything
                 index += self._rule(obj, index, rule, routes, by_port)
@@ -338,7 +340,7 @@ class _VirtualService:
         elif rule.timeout is not None and rule.timeout.value:
             obj.set((*place, "timeout"), one_unit(rule.timeout.value), rule.timeout)
         elif rule.timeout is not None:
-            self.out.ignore("0 is no timeout, and none is the default", rule.timeout)
+            self.out.imply("0 is no timeout, and none is the default", rule.timeout)
         if redirect is None:
             self._retries(obj, (*place, "retries"), rule, routes, shown)
             self._route(obj, (*place, "route"), rule, routes)

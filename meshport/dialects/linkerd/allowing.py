@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects import beside_the_mesh, other_protocols, protocols
+from meshport.dialects import beside_the_mesh, other_protocols, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
@@ -59,7 +59,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     if ir.mesh == "istio":
         beside_the_mesh.report(ir, out)
         _tcp_probes(out, access)
-    _without_effect(out, access)
+    redundant.without_effect(out, access, options.cluster_networks, out.reached())
     reached = out.written()
     for policy in ir.policies:
         if not policy.rules and policy.subject.value.selector.everything and not access.world.selected(policy.subject.value):
@@ -101,16 +101,6 @@ def _tcp_probes(out: Output, access: Access) -> None:
             out.finding(
                 "MP236", document=item.workload.document, feature="authorization.probe", workload=str(item.workload.ref), port=", ".join(map(str, ports)),
             )  # fmt: skip
-
-
-def _without_effect(out: Output, access: Access) -> None:
-    """Parts of policies on known pods that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = out.reached()
-    for item in access.workloads:
-        for policy in (*item.allows, *item.opened):
-            out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
-        for policy in (*item.denies, *item.customs):
-            out.ignore("nothing that the policies allow is refused by it", policy.sources - reached)
 
 
 def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:

@@ -43,9 +43,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         for item in spec.each("ports"):
             port, name, protocol = item.number_at("port"), item.text("name"), item.text("protocol")
             if port is not None and (protocol is None or protocol.value == "TCP"):
-                ports.append((name.value if name is not None else f"port-{port.value}", port.also(name)))
-                if protocol is not None:
-                    ir.idle.append(Fact("TCP is the default", protocol.src, "external-workload.ports"))
+                ports.append((name.value if name is not None else f"port-{port.value}", port.also(name, protocol)))
             elif port is not None:
                 rest.append(Fact(f"{port.value}/UDP", item.src, "external-workload.ports"))
         labels = tuple((name, found) for name, place in root.items("metadata", "labels") if (found := place.fact(str)) is not None)

@@ -72,7 +72,7 @@ class Lowering(RouteLowering):
         """Timeout and retries, as far as the release has them."""
         timeout, retry = rule.timeout, rule.retry
         if timeout is not None and timeout.value == 0:
-            self.out.ignore("0 is no timeout, and none is the default", timeout)
+            self.out.imply("0 is no timeout, and none is the default", timeout)
             timeout = None
         version = version_key(self.options.target_version)
         if timeout is not None and version < (2, 14):

@@ -1,0 +1,47 @@
+"""Which leaves of a policy are in what was written because of it, where its rules are written whole: those of rules left out are in nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from meshport.dialects.output import Output, Path
+from meshport.ir.base import Src
+
+_PORTS = ("ports", "notPorts")  # a Service's stand for the pods', so that the numbers may be others
+LEFT_OUT = "stands in a rule, or in a part of one, that no pod or Service here needs"
+
+
+def trim(out: Output, document: int, src: Src) -> None:
+    """Take the leaves of a document, `src`, that no object carries out of the reasons that objects were written for."""
+    written: set[tuple[str, str]] = set()
+    holders = [obj for obj in out.objects.values() if any(leaves & src for leaves in obj.sources.values())]
+    for obj in holders:
+        written |= {(_key(path), str(value)) for path, value in _leaves(obj.value.get("spec") or {}, ())}
+    places = {leaf: (path, value) for leaf, path, value in out.bundle.walk(out.bundle.documents[document]) if leaf in src}
+    kept = {leaf for leaf, (path, value) in places.items() if _key(path) not in _PORTS and (_key(path), str(value)) in written}
+    whole = {places[leaf][0][:3] for leaf in kept}  # rules of which something is written
+    parts = {path[:3] for path, _ in places.values() if _key(path) not in _PORTS}
+    shown = any(key in _PORTS for key, _ in written)
+    kept |= {leaf for leaf, (path, _) in places.items() if _key(path) in _PORTS and shown and (path[:3] in whole or path[:3] not in parts)}
+    gone = src - kept
+    for obj in holders if gone else ():
+        for path, leaves in obj.sources.items():
+            obj.sources[path] = leaves - gone
+    said = {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
+    out.ignore(LEFT_OUT, gone - said - out.implied.keys())
+
+
+def _key(path: Path) -> str:
+    """The member that a leaf is of: for an item of a list, the list's."""
+    return next(str(step) for step in reversed(path) if isinstance(step, str))
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    items: Iterable[tuple[str | int, Any]] = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    if not isinstance(value, dict | list) or not value:
+        yield path or ("",), value
+    for step, below in items:
+        yield from _leaves(below, (*path, step))

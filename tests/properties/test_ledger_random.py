@@ -1,0 +1,65 @@
+"""The ledger of random bundles is true as well: change a leaf, and what its line says happens.
+
+Leaves are sampled, for each change is a conversion. Rules that overlap at random leave some lines that are known to be false (a condition among several of
+which the output shows another): their share is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from judge import generate, generate_access, generate_cilium, generate_routes
+
+from .changing import Changes, Source, leaves, outcome, with_value
+
+Obj = dict[str, Any]
+MAKE: dict[str, tuple[Callable[[int], list[Obj]], ...]] = {
+    "istio": (generate.random_istio_bundle, generate_access.wide_istio_bundle, generate_routes.istio),
+    "linkerd": (generate.random_linkerd_bundle, generate_access.wide_linkerd_bundle, generate_routes.linkerd),
+    "cilium": (generate_cilium.random_cilium_bundle, generate_cilium.wide_cilium_bundle, generate_routes.cilium),
+    "gateway-api": (generate_routes.gateway,),
+}
+TARGETS = ("istio", "istio:ambient", "linkerd", "cilium", "gateway-api")
+LEAVES = 6
+"""Leaves of a bundle that are changed."""
+SHARE = 0.05
+"""The part of them whose line may be false."""
+UNREAD = ("passed_through",)
+LOST = ("dropped", "manual", "invalid")
+
+
+def false_lines(source: Source, seed: int) -> list[str]:
+    result = source.convert()
+    base, changes = outcome(result), Changes(source)
+    named = {leaf for finding in base.said for leaf in finding.leaves}
+    lines = [leaf for leaf in leaves(source, result) if leaf.disposition not in UNREAD]
+    assert [leaf.shown for leaf in lines if leaf.disposition in LOST and leaf.number not in named] == []
+    found = []
+    for leaf in Random(seed).sample(lines, min(LEAVES, len(lines))):
+        others = [] if leaf.disposition in LOST else changes.of(leaf)
+        if leaf.disposition != "irrelevant" and {"labels", "annotations"} & set(leaf.path[:-1]):
+            others.append(...)  # that it is there may be all that counts
+        seen = [outcome(source.convert(with_value(source.objects, leaf, other))) for other in others]
+        if leaf.disposition == "irrelevant":
+            wrong = any(after.manifests != base.manifests for after in seen)
+        else:
+            wrong = bool(seen) and all(after.output == base.output and (leaf.outputs or after.findings == base.findings) for after in seen)
+        if wrong:
+            found.append(f"{source.name}: {leaf.kind} {leaf.shown} ({leaf.value!r}, {leaf.disposition}): {leaf.reason}")
+    return found
+
+
+@pytest.mark.parametrize("mesh", MAKE)
+def test_nearly_every_line_is_true(mesh: str) -> None:
+    false: list[str] = []
+    changed = 0
+    for target in TARGETS:
+        name, _, plane = target.partition(":")
+        for seed, make in enumerate(MAKE[mesh]):
+            source = Source(f"{mesh} to {target}", mesh, make(seed), name, {"data_plane": plane} if plane else {})
+            false += false_lines(source, seed)
+            changed += LEAVES
+    assert len(false) <= SHARE * changed, false
