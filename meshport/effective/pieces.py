@@ -22,7 +22,6 @@ from meshport.ir.authorization import (
     SOURCE_IP,
     Condition,
     Pattern,
-    Policy,
     Rule,
     is_http,
 )
@@ -346,10 +345,3 @@ def _language_of(pattern: Pattern) -> Language:
         "segments": Language.segments,
     }
     return makers[kind](text)
-
-
-def sources_of(policy: Policy, *pieces: Piece) -> Src:
-    found = set(policy.sources)
-    for piece in pieces:
-        found |= piece.src
-    return frozenset(found)

@@ -42,10 +42,6 @@ class Duration:
             return f"{seconds}s"
         return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"
 
-    def go(self) -> str:
-        """As Istio and Linkerd's Go parts read it; the same text as `str()`."""
-        return str(self)
-
     def gateway(self) -> str:
         """As the Gateway API's CRDs admit it: at most five digits a unit, so a long odd span takes several units (which Linkerd's
         HTTPRoutes ignore).

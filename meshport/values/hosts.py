@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-from meshport.values.language import Language
-
-
-def resolve_host(host: str, namespace: str, cluster_domain: str = "cluster.local") -> str:
-    """The full name that Istio makes of a host: one without a dot is a Service of `namespace`; anything else, wildcards too, stays. Lower
-    case, no final dot.
-    """
-    host = host.lower().removesuffix(".")
-    if not host or "." in host or "*" in host:
-        return host
-    return f"{host}.{namespace}.svc.{cluster_domain}"
-
 
 def kubernetes_service(host: str, cluster_domain: str = "cluster.local") -> tuple[str, str] | None:
     """(name, namespace) of a full Service name, None for any other host."""
@@ -38,18 +26,3 @@ def host_matches(pattern: str, host: str) -> bool:
     if host.startswith("*"):
         return host[1:].endswith(ending)
     return len(host) > len(ending) and host.endswith(ending)
-
-
-def hosts_overlap(one: str, other: str) -> bool:
-    """Whether some host is matched by both patterns."""
-    return host_matches(one, other) or host_matches(other, one)
-
-
-def host_language(pattern: str) -> Language:
-    """The pattern's hosts in lower case, without a port."""
-    pattern = pattern.lower().removesuffix(".")
-    if pattern == "*":
-        return Language.any()
-    if pattern.startswith("*"):
-        return Language.suffix(pattern[1:]) - Language.exact(pattern[1:])
-    return Language.exact(pattern)

@@ -53,14 +53,6 @@ class Identity:
         whose = f"{self.service_account or '*'}.{self.namespace}" if self.namespace is not None else "*"
         return f"{whose}.serviceaccount.identity.{control_plane}.{self.trust_domain or trust_domain}"
 
-    def spiffe(self) -> str | None:
-        """The SPIFFE id, None unless exact."""
-        return f"spiffe://{self.istio()}" if self.exact else None
-
-    def service_account_ref(self) -> str | None:
-        """Istio's `serviceAccounts` entry `namespace/name`, None unless both are known."""
-        return f"{self.namespace}/{self.service_account}" if self.namespace is not None and self.service_account is not None else None
-
 
 @dataclass(frozen=True, slots=True)
 class IdentityGlob:
@@ -97,17 +89,6 @@ def parse_principal(text: str) -> Identity | IdentityGlob:
     if tree.data == "namespace":
         return Identity(parts[0], parts[2])
     return Identity(parts[0]) if tree.data == "domain" else Identity(None, None, parts[2])
-
-
-@lru_cache(maxsize=4096)
-def parse_service_account(text: str, namespace: str | None = None) -> Identity:
-    """An entry of Istio's `serviceAccounts` (≥ 1.25); one without a namespace is of the policy's. Raises ValueProblem."""
-    parts = [str(child) for child in _grammar.parse("service_account", text, "a service account (name or namespace/name)").children]
-    if len(parts) == 2:
-        return Identity(None, parts[0], parts[1])
-    if namespace is None:
-        raise ValueProblem(f"{text!r} names no namespace")
-    return Identity(None, namespace, parts[0])
 
 
 @lru_cache(maxsize=4096)

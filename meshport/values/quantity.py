@@ -42,12 +42,3 @@ def ratio(weights: Sequence[int | Fraction]) -> tuple[int, ...]:
     whole = [int(weight * scale) for weight in exact]
     common = gcd(0, *whole) or 1
     return tuple(weight // common for weight in whole)
-
-
-def to_hundred(weights: Sequence[int | Fraction]) -> tuple[int, ...]:
-    """Whole per cents where the proportion allows it (9 and 1: 90 and 10), else as `ratio`."""
-    small = ratio(weights)
-    total = sum(small)
-    if total and 100 % total == 0:
-        return tuple(weight * (100 // total) for weight in small)
-    return small

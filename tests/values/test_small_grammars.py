@@ -24,7 +24,6 @@ OURS = [
     "principal",
     "linkerd_identity",
     "spiffe",
-    "service_account",
     "ports",
     "retry",
     "quantity",
@@ -87,7 +86,7 @@ def test_no_shift_reduce_conflicts(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_go_durations(text: str, written: str) -> None:
-    assert str(durations.parse_go(text)) == durations.parse_go(text).go() == written
+    assert str(durations.parse_go(text)) == written
 
 
 @pytest.mark.parametrize("text", ["", "5", "5d", "1 s", "s", ".s", "1h-5m", "--1s", "1.2.3s", "99999999999h", "five"])
@@ -200,16 +199,7 @@ def test_what_has_no_form() -> None:
         Identity(None, "shop").istio() is None
         and Identity(None, "shop").linkerd() == "*.shop.serviceaccount.identity.linkerd.cluster.local"
     )
-    assert Identity("td", "shop", "web").spiffe() == "spiffe://td/ns/shop/sa/web" and Identity("td", "shop").spiffe() is None
     assert EVERYONE.covers(Identity("td", "a", "b")) and not Identity("td", "a", "b").covers(EVERYONE)
-
-
-def test_service_accounts() -> None:
-    assert identities.parse_service_account("web", "shop") == identities.parse_service_account("shop/web") == Identity(None, "shop", "web")
-    assert Identity(None, "shop", "web").service_account_ref() == "shop/web"
-    for text in ("*", "shop/*", "a/b/c", ""):
-        with pytest.raises(ValueProblem):
-            identities.parse_service_account(text, "shop")
 
 
 # ---- ports
@@ -239,20 +229,6 @@ def test_istio_retry_on() -> None:
             retry.parse_istio(text)
 
 
-def test_linkerd_retry_conditions() -> None:
-    assert retry.parse_linkerd_http("5XX,429") == ((429, 429), (500, 599))
-    assert retry.parse_linkerd_http("gateway-error,500-501") == ((500, 504),)
-    assert retry.format_linkerd_http(((500, 599), (429, 429))) == "429,5xx" and retry.format_linkerd_http(((502, 504),)) == "gateway-error"
-    for text in ("5xx, 429", "", "600", "504-502", "reset", "42"):
-        with pytest.raises(ValueProblem):
-            retry.parse_linkerd_http(text)
-    assert retry.parse_linkerd_grpc("Unavailable,internal,unavailable") == ("internal", "unavailable")
-    assert retry.format_linkerd_grpc(["unavailable", "internal"]) == "internal,unavailable"
-    for text in ("not-found", "503", "unavailable, internal", ""):
-        with pytest.raises(ValueProblem):
-            retry.parse_linkerd_grpc(text)
-
-
 # ---- quantities and weights
 
 
@@ -277,28 +253,21 @@ def test_quantities() -> None:
 
 
 def test_weights() -> None:
-    assert quantity.ratio([900, 100]) == (9, 1) and quantity.to_hundred([9, 1]) == (90, 10) and quantity.to_hundred([900, 100]) == (90, 10)
-    assert (
-        quantity.to_hundred([1, 2]) == (1, 2)
-        and quantity.ratio([0, 0]) == (0, 0)
-        and quantity.ratio([0, 7]) == (0, 1)
-        and quantity.ratio([]) == ()
-    )
+    assert quantity.ratio([900, 100]) == (9, 1)
+    assert quantity.ratio([0, 0]) == (0, 0) and quantity.ratio([0, 7]) == (0, 1) and quantity.ratio([]) == ()
     assert quantity.ratio([quantity.parse_quantity("500m"), quantity.parse_quantity("1")]) == (1, 2)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=4))
 def test_weights_keep_their_proportion(weights: list[int]) -> None:
-    for scaled in (quantity.ratio(weights), quantity.to_hundred(weights)):
-        assert all(a * sum(scaled) == b * sum(weights) for a, b in zip(weights, scaled, strict=True))
+    scaled = quantity.ratio(weights)
+    assert all(a * sum(scaled) == b * sum(weights) for a, b in zip(weights, scaled, strict=True))
 
 
 # ---- hosts
 
 
 def test_hosts() -> None:
-    assert hosts.resolve_host("reviews", "shop") == "reviews.shop.svc.cluster.local"
-    assert hosts.resolve_host("Reviews.prod", "shop") == "reviews.prod" and hosts.resolve_host("*", "shop") == "*"
     assert hosts.kubernetes_service("reviews.shop.svc.cluster.local") == ("reviews", "shop")
     for host in (
         "reviews",
@@ -311,8 +280,6 @@ def test_hosts() -> None:
         assert hosts.kubernetes_service(host) is None
     assert hosts.host_matches("*.foo.com", "a.b.foo.com") and not hosts.host_matches("*.foo.com", "foo.com")
     assert hosts.host_matches("*", "x") and hosts.host_matches("Foo.com", "foo.COM.") and hosts.host_matches("*.com", "*.foo.com")
-    assert hosts.hosts_overlap("*.foo.com", "a.foo.com") and not hosts.hosts_overlap("*.foo.com", "*.bar.com")
-    assert hosts.host_language("*.foo.com").accepts("a.foo.com") and not hosts.host_language("*.foo.com").accepts(".foo.com")
 
 
 # ---- networks
