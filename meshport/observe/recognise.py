@@ -1,0 +1,95 @@
+"""Which selectors of a query are the source mesh's, what they measure, and which end measured it."""
+
+from __future__ import annotations
+
+from meshport.observe import values
+from meshport.observe.edits import Edits
+from meshport.observe.metrics import Concept, Metric, Saying
+from meshport.observe.promql import GRAFANA
+from meshport.observe.tree import Call, Selector, walk
+from meshport.observe.work import NAMES, Found, Refused, Work
+
+
+def recognise(work: Work, edits: Edits) -> bool:
+    """Find the selectors of the source mesh; whether recording rules of the same assets were renamed beside them."""
+    others = False
+    for selector in work.parsed.selectors:
+        if _is_label_of_variable(work, selector):
+            continue
+        name = selector.metric
+        if name is None:
+            _dynamic(work, selector)
+            continue
+        if name in work.renamed and selector.name is not None:
+            edits.replace(selector.name.start, selector.name.end, work.renamed[name])
+            others = True
+            continue
+        if not work.table.is_of(work.source, name):
+            continue
+        known = work.table.metric(work.source, name)
+        readings = work.table.readings(work.source, known[0].name) if known is not None else []
+        if known is None or not readings:
+            if work.table.is_of(work.target, name) and known is None:
+                continue
+            raise Refused(
+                "MP800", metric=name, mesh=NAMES[work.target], why="it speaks of the mesh's own parts, which the other does not have"
+            )
+        metric, suffix = known
+        if metric.gone:
+            work.say("MP820", metric=name, mesh=NAMES[work.source], why=metric.gone)
+        if metric.type == "histogram" and not suffix:
+            work.say("MP827", metric=name)
+        work.found.append(_reading(work, selector, metric, suffix, readings))
+    return others
+
+
+def _is_label_of_variable(work: Work, selector: Selector) -> bool:
+    """Whether a selector is the label that a Grafana variable takes its values from."""
+    for node in walk(work.parsed.tree):
+        if isinstance(node, Call) and node.function.name in GRAFANA and len(node.arguments) > 1 and node.arguments[1] is selector:
+            return True
+    return False
+
+
+def _dynamic(work: Work, selector: Selector) -> None:
+    if selector.name is None:
+        named = [one for one in selector.matchers if one.label.name == "__name__"]
+        if named and any(prefix in named[0].value for prefix in ("istio", "hubble", "cilium", "response", "request_total", "bound_")):
+            raise Refused("MP822", name=named[0].value)
+        return
+    if selector.type != "any" or any(prefix.rstrip("_") in selector.name.name for prefix in work.table.prefixes[work.source]):
+        raise Refused("MP822", name=selector.name.name)
+
+
+def _reading(work: Work, selector: Selector, metric: Metric, suffix: str, readings: list[tuple[Concept, str, Saying]]) -> Found:
+    side = _side(work, selector)
+    for concept, reads, saying in readings:
+        if reads != "both" and side not in (reads, "both"):
+            continue
+        pins = _pinned(selector, saying)
+        if pins is None:
+            continue
+        told = reads if reads != "both" else side
+        return Found(selector, metric, suffix, concept, saying, told, pins)
+    raise Refused("MP804", metric=metric.name, what="which end of the connection it counts", label=work.side_label())
+
+
+def _side(work: Work, selector: Selector) -> str:
+    """Who measures, as the matchers say; both where none does, or where a variable does."""
+    for matcher in selector.matchers:
+        if matcher.label.name == work.side_label():
+            side = values.side_of(matcher, work.source)
+            if side is None and not matcher.dynamic:
+                raise Refused("MP823", label=matcher.label.name, why=f"the value {matcher.value!r} says nothing of who measures")
+            return side or "both"
+    return "both"
+
+
+def _pinned(selector: Selector, saying: Saying) -> frozenset[int] | None:
+    found = set()
+    for label, value in saying.pins:
+        at = next((n for n, one in enumerate(selector.matchers) if one.label.name == label and one.op == "=" and one.value == value), None)
+        if at is None:
+            return None
+        found.add(at)
+    return frozenset(found)

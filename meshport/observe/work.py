@@ -1,0 +1,194 @@
+"""What the steps of a translation share: the parsed query, what was found in it, what has been said, and what its labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from meshport.findings import Finding
+from meshport.mapping.table import builtin
+from meshport.observe.metrics import SIDES, Concept, Label, Metric, Metrics, Saying
+from meshport.observe.promql import PromQL
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, walk
+
+NAMES = {"istio": "Istio", "linkerd": "Linkerd", "cilium": "Cilium"}
+SIDE_LABELS = {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}
+"""The label that says who measured."""
+MEASURED = {"server": "by the servers' proxies", "client": "by the clients' proxies", "both": "at both ends"}
+DROPPED = {
+    ("linkerd", "route_name", "!=", "probe"),
+    ("linkerd", "authz_name", "!=", "probe"),
+    ("linkerd", "dst_service", "!=", ""),
+    ("linkerd", "dst_namespace", "!=", ""),
+}
+"""Matchers that the target needs no counterpart of: Istio takes probes out before they are counted, and its labels of Services are never empty."""
+SCRAPED = {
+    "istio": frozenset(("job", "instance", "container", "node")),
+    "linkerd": frozenset(("job", "instance", "control_plane_ns")),
+    "cilium": frozenset(("job", "instance", "k8s_app", "node")),
+}
+"""Labels that scraping adds: they say how the source is scraped."""
+KEPT = frozenset(("__name__", "cluster"))
+"""Labels that stay as they are."""
+
+
+class Refused(Exception):
+    """The query cannot be said to the target; the code of the finding, and what its message says."""
+
+    def __init__(self, code: str, **said: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.said = said
+
+
+def finding(code: str, **said: str) -> Finding:
+    """A finding on a query, with the values that its message names."""
+    row = builtin().codes()[code]
+    disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" else None
+    return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
+
+
+@dataclass(slots=True)
+class Found:
+    """A selector of the source mesh. `side` is who measures: server, client or both; `chosen` who measures for the target."""
+
+    selector: Selector
+    metric: Metric
+    suffix: str
+    concept: Concept
+    saying: Saying
+    side: str
+    pins: frozenset[int]  # matchers that belong to the concept, by position
+    chosen: str = ""
+    written: Saying | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """A translation that is under way."""
+
+    parsed: PromQL
+    table: Metrics
+    source: str
+    target: str
+    version: str | None
+    group_by: str
+    latency: str
+    renamed: Mapping[str, str]
+    found: list[Found] = field(default_factory=list)
+    said: dict[tuple[str, tuple[tuple[str, str], ...]], None] = field(default_factory=dict)
+    renames: dict[str, tuple[str, ...]] = field(default_factory=dict)  # labels that group, by those of the source
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+    context: set[str] = field(default_factory=set)
+    tls_needed: bool = False
+
+    def say(self, code: str, **said: str) -> None:
+        self.said[code, tuple(said.items())] = None
+
+    def findings(self) -> list[Finding]:
+        found = [finding(code, **dict(said)) for code, said in self.said]
+        return list({(one.code, one.message): one for one in found}.values())
+
+    def side_label(self) -> str:
+        return {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}[self.source]
+
+    def used(self, one: Found) -> Iterator[Label]:
+        """What the labels of a selector, and those that its results are grouped by, say."""
+        for number, matcher in enumerate(one.selector.matchers):
+            if number in one.pins or self.drops(matcher) or matcher.whole:
+                continue
+            label = self.label(matcher.label, one)
+            if label is not None:
+                yield label
+        for node, under in self.labelled():
+            if one in under:
+                for word in words(node):
+                    if word.name not in self.own(node):
+                        label = self.label(word, one)
+                        if label is not None:
+                            yield label
+
+    def label(self, word: Word, one: Found) -> Label | None:
+        """What a label of a selector says; None for one that stays. Raises Refused for one that the tables do not know."""
+        name = word.name
+        if name in KEPT or word.dynamic:
+            return None
+        if name == "namespace" and self.source == "istio":
+            label = self.table.labels["destination.namespace" if one.side != "client" else "source.namespace"]
+            if one.side == "both":
+                raise Refused("MP804", metric=one.metric.name, what=f"whose {name} is meant", label=self.side_label())
+            return label
+        if name == "dst_namespace" and one.side == "client" and self.speaks_of_services(one):
+            return self.table.labels["service.namespace"]
+        if name in SCRAPED[self.source]:
+            return None
+        found = self.table.label(self.source, one.side, name)
+        if found is not None:
+            return found
+        if one.side == "both" and any(self.table.label(self.source, side, name) is not None for side in SIDES):
+            raise Refused("MP804", metric=one.metric.name, what=f"whose {name} is meant", label=self.side_label())
+        raise Refused("MP801", label=name, mesh=NAMES[self.target])
+
+    def speaks_of_services(self, one: Found) -> bool:
+        named = {matcher.label.name for matcher in one.selector.matchers if not self.drops(matcher)}
+        named |= {word.name for node, under in self.labelled() if one in under for word in words(node)}
+        return bool(named & {"dst_service", "parent_name", "backend_name"})
+
+    def drops(self, matcher: Matcher) -> bool:
+        return (self.source, matcher.label.name, matcher.op, matcher.value) in DROPPED or matcher.label.name in SCRAPED[self.source]
+
+    def labelled(self) -> list[tuple[Expr, list[Found]]]:
+        """The nodes that name labels, with the selectors of the source mesh below each."""
+        found = []
+        for node in walk(self.parsed.tree):
+            if any(True for _ in words(node)) or (isinstance(node, Call) and node.function.name == "label_values"):
+                below = {id(one) for one in walk(node)}
+                under = [one for one in self.found if id(one.selector) in below]
+                if under:
+                    found.append((node, under))
+        return found
+
+    def own(self, node: Expr) -> set[str]:
+        """Labels that the query itself makes below a node."""
+        made: set[str] = set()
+        for below in walk(node):
+            if (
+                isinstance(below, Call)
+                and below.function.name in ("label_replace", "label_join")
+                and isinstance(below.arguments[1], String)
+            ):
+                if not _keeps(below):
+                    made.add(below.arguments[1].value)
+            elif isinstance(below, Aggregation) and below.op.name.lower() == "count_values" and isinstance(below.arguments[0], String):
+                made.add(below.arguments[0].value)
+        return made
+
+
+def words(node: Expr) -> Iterator[Word]:
+    """The labels that a node names, apart from those of selectors."""
+    if isinstance(node, Aggregation) and node.labels is not None:
+        yield from node.labels.words
+    elif isinstance(node, Binary) and node.matching is not None:
+        yield from node.matching.labels.words
+        if node.matching.include is not None:
+            yield from node.matching.include.words
+    elif isinstance(node, Call) and node.function.name in ("label_replace", "label_join"):
+        start = 3
+        stop = 4 if node.function.name == "label_replace" else None
+        for argument in node.arguments[start:stop]:
+            if isinstance(argument, String) and argument.value not in ("", "le"):
+                yield Word(argument.value, argument.start, argument.end)
+    elif isinstance(node, Call) and node.function.name == "label_values" and len(node.arguments) > 1:
+        label = node.arguments[1]
+        if isinstance(label, Selector) and label.name is not None:
+            yield label.name
+
+
+def _keeps(call: Call) -> bool:
+    """Whether label_replace rewrites a label in its own place."""
+    return (
+        call.function.name == "label_replace"
+        and len(call.arguments) > 3
+        and isinstance(call.arguments[3], String)
+        and (isinstance(call.arguments[1], String) and call.arguments[1].value == call.arguments[3].value)
+    )
