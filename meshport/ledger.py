@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.documents import format_path
 from meshport.findings import Finding
-from meshport.ir.base import Ref
+from meshport.ir.base import Ref, Src
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -273,6 +273,18 @@ class Ledger:
         """(leaf, feature, disposition) of every counted leaf, without the cost of finding its path."""
         for leaf, disposition in self._account.dispositions.items():
             yield leaf, self._bound.feature(leaf), disposition
+
+    def written(self) -> Iterator[tuple[dict[str, Any], tuple[str | int, ...], Src]]:
+        """(object, path, leaves) of every value of the manifests: the leaves of the input that it was written because of."""
+        for obj in self._out.in_order():
+            if id(obj) in self._files:
+                for path, src in obj.sources.items():
+                    yield obj.value, path, src
+
+    def settings(self) -> Iterator[tuple[str, str, Any, Src]]:
+        """(chart, path, value, leaves) of every Helm value."""
+        for install in self._out.installs.values():
+            yield install.chart, install.path, install.value, install.src
 
     def __iter__(self) -> Iterator[Line]:
         outputs = self._reach()

@@ -56,11 +56,11 @@ def records(
     audit, which every form then shows."""
     found: dict[str, str] = {}
     if reports:
-        from meshport.report import forms
+        from meshport.report import exhibits, forms
 
         plain = result.report if audited is None else lambda: audited
         whole = result.audit if audited is None else lambda: audited
-        found.update(forms.render(reports, plain, whole, fail_on=fail_on))
+        found.update(forms.render(reports, plain, whole, fail_on=fail_on, exhibits=lambda: exhibits.of_result(result)))
     if ledger:
         from meshport import writing
 

@@ -55,9 +55,15 @@ def run(
 
     if reports:
         from meshport.cli import converting
-        from meshport.report import forms
+        from meshport.report import exhibits, forms
 
-        converting.write(forms.render(reports, lambda: build_lint(own, chosen, findings, known=bundle), fail_on=fail_on))
+        made = forms.render(
+            reports,
+            lambda: build_lint(own, chosen, findings, known=bundle),
+            fail_on=fail_on,
+            exhibits=lambda: exhibits.of_findings(findings, bundle),
+        )
+        converting.write(made)
     if form == "json":
         from meshport.report import json
 

@@ -46,7 +46,8 @@ def matrix(
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
         counts[row.outcome] += len(row.doors)
-    edges = list(_edges(pairs, before, after))
+    alike = {(Ref(door.namespace, door.workload), door.port) for row in rows if row.outcome == "same" for door in row.doors}
+    edges = list(_edges(pairs, before, after, alike))
     return AccessMatrix(
         **counts,
         postures=list(_postures(pairs, canon)),
@@ -220,25 +221,29 @@ def _strangers(side: Side) -> tuple[_Caller, _Caller]:
     return _Caller(OUTSIDE, "\0", {}, None, False), _Caller(ANY_IDENTITY, "\0", {ACCOUNT_LABEL: "\0"}, identity, True)
 
 
-def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Edge]:
-    """Callers and doors behind a declared port. A workload has an edge of its own where it may do otherwise than a stranger of its kind."""
+def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side, alike: set[tuple[Ref, int | None]]) -> Iterator[Edge]:
+    """Callers and doors behind a declared port. A workload has an edge of its own where it may do otherwise than a stranger of its kind.
+
+    `alike` are the doors whose rows say that access is the same: there nobody's share differs but for the path of a probe, which is compared apart (`_probes`).
+    """
     callers = [(_caller(item.workload, before), _caller(other.workload, after)) for item, other in pairs]
     strangers = list(zip(_strangers(before), _strangers(after), strict=True))
     shares = _Shares(before), _Shares(after)
     for item, other in pairs:
         ref = item.workload.ref
         for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)}):
-            looked = [shares[0].of(item, port), shares[1].of(other, port)]
+            looked = shares[0].of(item, port), shares[1].of(other, port)
+            same = (ref, port) in alike
             general = []
             for pair in strangers:
-                found = (looked[0](pair[0]), looked[1](pair[1]))
+                found = _both(looked, pair, same)
                 general.append(found)
                 if found != ("none", "none"):
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
             for pair in callers:
                 if pair[0].name == str(ref):
                     continue
-                found = (looked[0](pair[0]), looked[1](pair[1]))
+                found = _both(looked, pair, same)
                 usual = tuple(general[1 if one.meshed else 0][number] for number, one in enumerate(pair))
                 if found != usual:
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
@@ -268,6 +273,11 @@ def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side
                 if had != "none" and has == "none"
             ],
         )
+
+
+def _both(looked: tuple[_Share, _Share], pair: tuple[_Caller, _Caller], same: bool) -> tuple[str, str]:
+    first = looked[0](pair[0])
+    return first, first if same else looked[1](pair[1])
 
 
 def _edge(

@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from meshport.report.exhibits import Exhibit
     from meshport.report.model import Report
 
 SUFFIXES = {
     ".json": "meshport.report.json",
+    ".html": "meshport.report.html",
     ".md": "meshport.report.markdown",
     ".sarif": "meshport.report.sarif",
     ".junit.xml": "meshport.report.junit",
@@ -23,10 +25,12 @@ FOR_PEOPLE = (".html", ".md")
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a form is made of. `fail_on` is the severity from which a finding fails the run."""
+    """What a form is made of. `fail_on` is the severity from which a finding fails the run; `exhibits` gives the excerpts of source and output by the
+    number of their finding, to the forms that show them."""
 
     report: Report
     fail_on: str = "error"
+    exhibits: Callable[[], Mapping[int, Exhibit]] = dict
 
     def fails(self, severity: str, suppressed: bool) -> bool:
         """Whether a finding of this severity fails the run."""
@@ -46,6 +50,7 @@ def render(
     audit: Callable[[], Report] | None = None,
     *,
     fail_on: str = "error",
+    exhibits: Callable[[], Mapping[int, Exhibit]] = dict,
 ) -> Mapping[str, str]:
     """The texts of report files by their names. `audit` gives the report with its audit, where there is one."""
     found: dict[str, str] = {}
@@ -58,5 +63,5 @@ def render(
             whole = shown = whole or audit()
         else:
             plain = shown = plain or report()
-        found[file] = import_module(SUFFIXES[known]).write(Material(shown, fail_on))
+        found[file] = import_module(SUFFIXES[known]).write(Material(shown, fail_on, exhibits))
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"pydantic", "lark", "ruamel", "deepdiff", "yaml", "rich", "hypothesis"}
+HEAVY = {"pydantic", "lark", "ruamel", "deepdiff", "yaml", "rich", "hypothesis", "jinja2", "markupsafe"}
 
 OPTIONS = """
 --from --to --from-version --to-version --data-plane --routes --on-loss --namespace --select --context --default-namespace --trust-domain

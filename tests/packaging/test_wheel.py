@@ -23,6 +23,10 @@ result = meshport.convert(meshport.load(sys.argv[1]), source="linkerd", target="
 assert any(item.object["kind"] == "VirtualService" for item in result.manifests)
 from meshport.cli.run import run
 assert run(["explain", "MP012"]) == 0
+import pathlib, tempfile
+file = pathlib.Path(tempfile.mkdtemp(), "report.html")
+run(["audit", sys.argv[1], "--to", "istio", "-q", "--report", str(file)])
+assert 'data-findings="' in file.read_text(encoding="utf-8")
 """
 
 
@@ -65,6 +69,8 @@ def converts(*path: str, cwd: Path) -> None:
 def test_contents(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"meshport/py.typed", "meshport/_data/mappings/codes.yaml", "meshport/_data/grammars/regex.lark"} <= names
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "meshport/report/templates").iterdir()}
+    assert {"meshport/report/templates/style.css", "meshport/report/templates/script.js"} < templates <= names
     for folder in ("mappings", "grammars"):
         listed = {f"meshport/_data/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*") if path.is_file()}
         assert listed <= names
