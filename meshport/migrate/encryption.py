@@ -40,7 +40,9 @@ class Side:
     bundle: Bundle
     options: Options
     name: str  # before or after
-    node: str = ""  # what encrypts between nodes where the mesh governs every pod: wireguard, ipsec, ztunnel, or "" for nothing
+    node: str | None = (
+        None  # what encrypts where the mesh governs every pod: wireguard, ipsec, ztunnel, "" for nothing; None where nobody says
+    )
     files: dict[tuple[str, str, str | None, str], str] = field(
         default_factory=dict
     )  # where outputs are written, by group, kind, namespace and name
@@ -158,6 +160,10 @@ def _by_node(item: Effective, side: Side) -> Protection:
     if item.workload.host_network:
         return Protection(state="off", reason="its pods stand in the host's network", spots=[])
     spots = _installed(side)
+    if side.node is None:
+        return Protection(
+            state="unknown", reason="the bundle does not show how the mesh was installed, which decides what is encrypted", spots=[]
+        )
     if side.node == "ztunnel":
         return Protection(
             state="enforced", reason="ztunnel gives each connection mutual TLS under the workload's own identity", spots=spots
@@ -166,7 +172,7 @@ def _by_node(item: Effective, side: Side) -> Protection:
         what = {"wireguard": "WireGuard", "ipsec": "IPsec"}[side.node]
         reason = f"{what} encrypts between nodes: traffic on one node is not encrypted, and no workload shows a certificate"
         return Protection(state="opportunistic", reason=reason, spots=spots)
-    return Protection(state="off", reason="the installation that the bundle shows encrypts nothing", spots=[])
+    return Protection(state="off", reason="the installation encrypts nothing", spots=[])
 
 
 def _installed(side: Side) -> list[Spot]:
@@ -174,11 +180,13 @@ def _installed(side: Side) -> list[Spot]:
     return _spots(frozenset().union(*(fact.src for fact in found)), side) if found else []
 
 
-def node_encryption(ir: IR, helm: dict[str, Any] | None = None) -> str:
-    """What an installation encrypts between nodes, of its own settings and of Helm values that are to be set beside them."""
+def node_encryption(ir: IR, helm: dict[str, Any] | None = None) -> str | None:
+    """What an installation encrypts, of its own settings and of Helm values that are to be set beside them; None where there are neither."""
     values: dict[str, Any] = {setting.path: setting.value.value for setting in ir.settings if setting.chart == "cilium"}
     wanted = (helm or {}).get("encryption", {})
     values.update({f"encryption.{key}": value for key, value in wanted.items()} if isinstance(wanted, dict) else {})
+    if not values:
+        return None
     if str(values.get("encryption.enabled", "")).lower() != "true":
         return ""
     return str(values.get("encryption.type", "ipsec"))

@@ -111,6 +111,26 @@ def test_a_bundle_without_namespaces_leaves_membership_unknown() -> None:
     assert "no Namespace shop" in next(item for item in found.encryption.workloads if item.workload == "web").before.reason
 
 
+CILIUM = """
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: users, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: users}}
+  ingress: [{fromEndpoints: [{matchLabels: {app: web}}]}]
+"""
+
+
+def test_what_cilium_encrypts_is_unknown_until_its_installation_is_shown() -> None:
+    world = WORLD[: WORLD.index("---\napiVersion: security.istio.io")] + CILIUM
+    assert states(audit(world, source="cilium", target="istio"))["shop/web"][0] == "unknown"
+    values = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\ndata: {enable-wireguard: 'true'}\n---"
+    )
+    assert states(audit(values + world, source="cilium", target="istio"))["shop/web"][0] == "opportunistic"
+
+
 def test_the_matrix_says_who_may_send_what_and_which_ports_change() -> None:
     found = audit(WORLD, target="linkerd")
     row = next(row for row in found.access.rows if any(door.workload == "users" and door.port == 8080 for door in row.doors))
