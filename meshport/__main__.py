@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePath
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -15,7 +16,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     from meshport.cli.run import run
 
-    sys.exit(run(given))
+    plugin = PurePath(sys.argv[0]).stem == "kubectl-meshport"  # as a plugin of kubectl, which passes the rest of its command line on
+    sys.exit(run(given, "kubectl meshport" if plugin else "meshport"))
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ from meshport.errors import MeshportError
 _ClickException: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """The exit code of one command line."""
+def run(arguments: Sequence[str], name: str = "meshport") -> int:
+    """The exit code of one command line. `name` is the command as it was called."""
     from meshport.cli.app import app
 
     gc.set_threshold(
         100_000, 50, 100
     )  # one run makes millions of objects that live to its end: looking for cycles among them costs a tenth of it
     try:
-        code = typer.main.get_command(app).main(args=list(arguments), prog_name="meshport", standalone_mode=False)
+        code = typer.main.get_command(app).main(args=list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except MeshportError as error:
         return _say(str(error))
