@@ -218,3 +218,31 @@ def test_ports_that_ztunnel_took_do_not_go_past_the_sidecar() -> None:
     rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
     out, _ = sidecars(shop + policy("l4", rule, SELECTOR))
     assert "annotations" not in out["Deployment", "payment"]["spec"]["template"]["metadata"]
+
+
+def test_a_deny_that_refuses_the_waypoint_refuses_whoever_came_through_it() -> None:
+    deny = policy("strangers", "{from: [{source: {notNamespaces: [ops]}}]}", SELECTOR, "DENY")
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + ONLY_BY_WAYPOINT + deny)
+    assert out["AuthorizationPolicy", "strangers"]["spec"]["rules"] == [{}]
+    assert "MP244" in codes(result)
+
+
+def test_an_exception_of_a_deny_for_the_waypoint_leaves_with_it() -> None:
+    deny = policy(
+        "no-shop", "{from: [{source: {namespaces: [shop], notPrincipals: [cluster.local/ns/shop/sa/waypoint]}}]}", SELECTOR, "DENY"
+    )
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + ONLY_BY_WAYPOINT + deny)
+    assert out["AuthorizationPolicy", "no-shop"]["spec"]["rules"] == [{"from": [{"source": {"namespaces": ["shop"]}}]}]
+    assert "MP244" not in codes(result)
+
+
+def test_a_named_port_that_some_pods_do_not_declare_is_not_opened_there() -> None:
+    """The Service reached `admin` at one of the two; a policy of both by number would open it at the other."""
+    named = workload("payment", ports="{name: http, port: 80, targetPort: 8080}, {name: admin, port: 81, targetPort: admin}").replace(
+        "{containerPort: 9090}", "{containerPort: 9090, name: admin}"
+    )
+    canary = workload("canary", "a: b").replace("{app: canary}", "{app: payment, track: canary}")
+    out, result = sidecars(NAMESPACE + WAYPOINT + named + canary + workload("checkout", "a: b") + policy("l7", CHARGE) + ONLY_BY_WAYPOINT)
+    assert out["AuthorizationPolicy", "l7"]["spec"]["rules"][0]["to"][0]["operation"]["ports"] == ["8080"]
+    said = [finding for finding in result.findings if finding.code == "MP244"]
+    assert [(place.workload, place.port) for finding in said for place in finding.affects] == [("payment", 9090)]

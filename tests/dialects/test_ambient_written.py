@@ -231,3 +231,43 @@ def test_a_policy_that_stays_at_ztunnel_gets_the_real_trust_domain() -> None:
     out, _ = ambient(shop() + STRICT + policy("l4", rule, SELECTOR), trust_domain="prod.example.com")
     source = out["AuthorizationPolicy", "l4"]["spec"]["rules"][0]["from"][0]["source"]
     assert source == {"principals": ["prod.example.com/ns/shop/sa/checkout"]}
+
+
+def test_a_port_in_when_is_that_of_the_service_too() -> None:
+    rules = "{to: [{operation: {methods: [DELETE]}}], when: [{key: destination.port, values: ['8080']}, {key: source.ip, values: [10.0.0.0/8]}]}"
+    out, result = ambient(shop() + STRICT + policy("no-delete", rules, SELECTOR, "DENY"))
+    assert out["AuthorizationPolicy", "no-delete"]["spec"]["rules"] == [
+        {"to": [{"operation": {"methods": ["DELETE"], "ports": ["80"]}}], "when": [{"key": "source.ip", "values": ["10.0.0.0/8"]}]}
+    ]
+    assert "MP244" not in codes(result)
+
+
+def test_pods_of_one_service_that_admit_other_callers_are_not_opened_to_each_others() -> None:
+    """The waypoint does not tell the canary from the rest: what one of them refuses is refused at both, and said."""
+    canary = workload("canary", "a: b").replace("{app: canary}", "{app: payment, track: canary}")
+    more = policy("canary", CHARGE.replace("sa/checkout", "sa/tester"), "selector: {matchLabels: {track: canary}}")
+    out, result = ambient(shop() + canary + STRICT + policy("l7", CHARGE, SELECTOR) + more)
+    admitted = [
+        source
+        for (kind, _), obj in out.items()
+        if kind == "AuthorizationPolicy" and {"group": "", "kind": "Service", "name": "payment"} in obj["spec"].get("targetRefs", ())
+        for rule in obj["spec"].get("rules", ())
+        for source in rule["from"]
+    ]
+    assert admitted == [{"source": {"principals": ["cluster.local/ns/shop/sa/checkout"]}}]
+    assert any("does not tell pods apart" in finding.message for finding in result.findings if finding.code == "MP244")
+
+
+def test_a_deny_by_namespace_does_not_refuse_the_waypoint_that_stands_in_it() -> None:
+    deny = policy(
+        "no-shop",
+        "{from: [{source: {namespaces: [shop]}}]}, {from: [{source: {principals: [cluster.local/ns/ops/sa/x]}}]}",
+        SELECTOR,
+        "DENY",
+    )
+    out, _ = ambient(shop() + STRICT + policy("l7", CHARGE.replace("ns/shop/sa/checkout", "ns/ops/sa/web"), SELECTOR) + deny)
+    assert out["AuthorizationPolicy", "no-shop"]["spec"]["rules"] == [
+        {"from": [{"source": {"namespaces": ["shop"], "notPrincipals": ["cluster.local/ns/shop/sa/waypoint"]}}]},
+        {"from": [{"source": {"principals": ["cluster.local/ns/ops/sa/x"]}}]},
+    ]
+    assert out["AuthorizationPolicy", "no-shop-waypoint"]["spec"]["rules"][0] == {"from": [{"source": {"namespaces": ["shop"]}}]}

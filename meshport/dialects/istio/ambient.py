@@ -19,8 +19,22 @@ from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio import nameless, waypoints
 from meshport.dialects.istio.carried import trim
 from meshport.dialects.istio.membership import POD_KEYS
+from meshport.dialects.istio.rules import (
+    anybody,
+    by_operation,
+    deep,
+    inert,
+    on_port,
+    on_ports,
+    ports_of_rule,
+    qualified,
+    sparing,
+    speaks_of,
+    trusting,
+    widened,
+    within,
+)
 from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint, targets
-from meshport.dialects.istio.ztunnel import KEYS, inner_star
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
@@ -31,8 +45,6 @@ from meshport.ir.world import Service, Workload
 
 SECURITY = "security.istio.io/v1"
 REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
-_OPERATION = ("hosts", "methods", "paths")
-_SOURCE = ("requestPrincipals", "remoteIpBlocks", "trustDomains")
 
 
 @dataclass(slots=True)
@@ -84,8 +96,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
     denied = _refused(entries)
-    named = {int(port) for entry in entries for rule in entry.rules for port in _ports(rule) if port.isdigit()}
-    writer = _Writer(ir, out, options, gates, closed, denied, named, access)
+    named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
+    writer = _Writer(ir, out, options, gates, closed, denied, named, access, entries)
     for entry in entries:
         writer.write(entry)
     for entry in entries:
@@ -207,24 +219,6 @@ def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
     return [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
 
 
-def deep(rule: dict[str, Any]) -> bool:
-    """Whether a rule asks for what ztunnel does not see, or sees otherwise than a proxy for HTTP."""
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
-        for item in rule.get(part) or ():
-            entry = item.get(inner) or {}
-            if any(entry.get(key) or entry.get("not" + key[0].upper() + key[1:]) for key in fields):
-                return True
-            if any(inner_star(str(text)) for key in ("namespaces", "notNamespaces") for text in entry.get(key) or ()):
-                return True
-    when = rule.get("when") or ()
-    return any(item.get("key") not in KEYS or _patterned(item) for item in when)
-
-
-def _patterned(item: dict[str, Any]) -> bool:
-    texts = [str(text) for key in ("values", "notValues") for text in item.get(key) or ()]
-    return item.get("key") == "source.namespace" and any(map(inner_star, texts))
-
-
 def _behind(ir: IR, options: Options, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
     """The Services that a waypoint has to stand before, with the reason: rules that ask for HTTP, routes, breakers and limits."""
     found: dict[Ref, Src] = {}
@@ -323,10 +317,11 @@ class _Writer:
         denied: set[int],
         named: set[int],
         access: dict[int, Effective],
+        entries: list[Entry],
     ) -> None:
         self.ir, self.out, self.options, self.gates, self.closed, self.denied = ir, out, options, gates, closed, denied
         self.named = named  # the ports that any policy speaks of
-        self.access = access
+        self.access, self.entries = access, entries
         self.named |= {port for item in self.access.values() for port in item.transport if port is not None}
 
     def write(self, entry: Entry) -> None:
@@ -349,6 +344,8 @@ class _Writer:
         if entry.action in REFUSE:
             self._deny(entry, asks)
             if not asks:
+                if entry.action == "DENY" and entry.rules:
+                    entry.spec["rules"] = self._sparing(entry)
                 self._stay(entry, stood)
         elif entry.rules:
             self._allow(entry)
@@ -374,7 +371,7 @@ class _Writer:
         """The rules on the Services; for the pods the waypoint, and the rules that ask for no HTTP."""
         evaded = any(id(workload) in self.denied for workload in entry.members)
         shallow = [rule for rule in entry.rules if not deep(rule) and not evaded]
-        open_to_all = [rule for rule in entry.rules if (deep(rule) or evaded) and _anybody(rule)]
+        open_to_all = [rule for rule in entry.rules if (deep(rule) or evaded) and anybody(rule)]
         if open_to_all and any(
             any(mode.value != "strict" for mode in self.access[id(workload)].transport.values()) for workload in entry.members
         ):
@@ -403,9 +400,9 @@ class _Writer:
             }
             own = self.access[id(workload)]
             known = set(ports_of([own], self.ir.world)) | {port.number for port in workload.ports if port.protocol == "TCP"}
-            bare = [port for port in sorted(known - served) if any(_speaks_of(rule, port) for rule in asking)]
-            rest = any(_speaks_of(rule, None) for rule in asking)
-            spoken = [port for port in sorted((self.named | others) - served - known) if any(_speaks_of(rule, port) for rule in asking)]
+            bare = [port for port in sorted(known - served) if any(speaks_of(rule, port) for rule in asking)]
+            rest = any(speaks_of(rule, None) for rule in asking)
+            spoken = [port for port in sorted((self.named | others) - served - known) if any(speaks_of(rule, port) for rule in asking)]
             if not bare and not rest and not spoken:
                 continue
             numbers: list[int | None] = [*bare, *spoken, *([None] if rest else [])]
@@ -427,12 +424,12 @@ class _Writer:
         loose = [workload for workload in entry.members if id(workload) not in self.closed and workload.ref.namespace in homes]
         if not loose:
             return
-        ports: set[int] = {int(port) for rule in entry.rules for port in _ports(rule) if port.isdigit()}
+        ports: set[int] = {int(port) for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
         for service in entry.services:
             for numbers, _ in targets(service, self.ir.world).values():
                 ports |= numbers
         rules: list[dict[str, Any]] = []
-        elsewhere = any(entry.deep(rule) and _speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
+        elsewhere = any(entry.deep(rule) and speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
         # members that are closed are so on these ports by their own policies, which a rule for the rest would open
         if ports and not elsewhere and not any(id(workload) in self.closed for workload in entry.members):
             rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
@@ -448,6 +445,8 @@ class _Writer:
         groups: list[tuple[str, list[dict[str, Any]], list[Service]]] = []
         for service in entry.services:
             said = [made for rule in rules if (made := self._for_service(entry, rule, service)) is not None]
+            if entry.action == "ALLOW":
+                said = self._of_all(entry, said, service)
             if entry.action in REFUSE and not said:
                 continue
             home = service.ref.namespace
@@ -480,8 +479,14 @@ class _Writer:
         literal = entry.spec == self.out.bundle.documents[entry.document].value.get("spec")  # no alias of the trust domain in it
         if entry.action in REFUSE:
             self._close(entry)
-            if literal and entry.action == "DENY" and all(_inert(rule) or not deep(rule) for rule in entry.rules):
-                self.out.imply("holds for gateways as before; ztunnel takes from it what asks for no HTTP", entry.src)
+            if literal and entry.action == "DENY" and all(inert(rule) or not deep(rule) for rule in entry.rules):
+                spared = self._sparing(entry)
+                if spared == entry.rules:
+                    self.out.imply("holds for gateways as before; ztunnel takes from it what asks for no HTTP", entry.src)
+                    return
+                obj = self.out.change(entry.document, rank=41)
+                obj.drop(("spec", "rules"), entry.src)
+                obj.set(("spec", "rules"), spared, entry.src)
                 return
             self.out.remove(
                 entry.document, "it hangs on the Services behind waypoints now; a gateway that the bundle does not have needs a copy first"
@@ -489,7 +494,7 @@ class _Writer:
             self._for_gateways(entry)
             return
         evaded = any(id(workload) in self.denied for workload in entry.members)
-        if literal and not evaded and not any(map(_trusting, entry.rules)):
+        if literal and not evaded and not any(map(trusting, entry.rules)):
             self.out.imply("ztunnel leaves out of it what asks for HTTP, and gateways read it as before", entry.src)
             return
         self._for_gateways(entry)
@@ -513,6 +518,11 @@ class _Writer:
                     selector = {"selector": {"matchLabels": _labels(workload)}}
                     self._put(entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, instead=False)
 
+    def _sparing(self, entry: Entry) -> list[dict[str, Any]]:
+        """The rules of a deny for ztunnel, which do not refuse the waypoints before its pods: these refuse by the same rules themselves."""
+        gates = [self._principal(home) for home in sorted({service.ref.namespace for service in entry.services})]
+        return [rule if inert(rule) else sparing(rule, gates) for rule in entry.rules]
+
     def _close(self, entry: Entry) -> None:
         """A deny of the root namespace in each namespace where no waypoint holds it: it refuses more there, and nowhere else."""
         for home in sorted({workload.ref.namespace for workload in entry.members} - {service.ref.namespace for service in entry.services}):
@@ -532,7 +542,7 @@ class _Writer:
     def _closed(entry: Entry) -> dict[str, Any]:
         """What ztunnel can hold of a deny, which refuses more; what another would have decided is refused."""
         selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
-        return {**selector, "action": "DENY", "rules": [_widened(rule) for rule in entry.rules]}
+        return {**selector, "action": "DENY", "rules": [widened(rule) for rule in entry.rules]}
 
     def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, *, instead: bool) -> None:
         because = entry.src
@@ -594,17 +604,62 @@ class _Writer:
                             for text in holder[key]
                         ]
 
+    # -- a Service in front of pods that do not admit the same
+
+    def _of_all(self, entry: Entry, rules: list[dict[str, Any]], service: Service) -> list[dict[str, Any]]:
+        """What every pod behind a Service admits of the rules of a policy: the waypoint does not tell pods apart, and would let the requests in at each."""
+        mine = {id(workload) for workload in entry.members}
+        members = self.ir.world.selected(service.pods) if service.pods is not None else []
+        others = {id(workload): workload for workload in members if id(workload) in self.closed and id(workload) not in mine}
+        admitted = {key: found for key in others if (found := self._admitted(key, service)) is not None}
+        ports = [port.number for port in service.ports if port.protocol == "TCP"]
+        kept, refused = [], set[int]()
+        for rule in rules:
+            own = {port: said for port in ports if (said := on_port(qualified(rule, entry.ref.namespace), port)) is not None}
+            missing = {
+                port: {
+                    key
+                    for key, theirs in admitted.items()
+                    if not any((one := on_port(another, port)) is not None and within(said, one) for another in theirs)
+                }
+                for port, said in own.items()
+            }
+            refused |= {key for keys in missing.values() for key in keys}
+            held = sorted(port for port, keys in missing.items() if not keys)
+            if len(held) == len(own):
+                kept.append(rule)
+            elif held and (said := by_operation({**rule, "when": [*(rule.get("when") or ()), on_ports(held)]})) is not None:
+                kept.append(said)
+        if refused:
+            rest = _named(sorted((others[key] for key in refused), key=lambda item: item.ref))
+            reason = f"Service {service.ref} sends to {rest} as well, which refuse some of it, and a waypoint does not tell pods apart"
+            self._say(entry, entry.members, reason, "what they refuse is left out for all of them")
+        return kept
+
+    def _admitted(self, key: int, service: Service) -> list[dict[str, Any]] | None:
+        """What a pod that is closed admits, as rules on a Service; None where its ztunnel does not let the waypoint in."""
+        policies = [one for one in self.entries if one.action == "ALLOW" and any(id(workload) == key for workload in one.members)]
+        if key not in self.denied and not any(one.rules for one in policies):
+            return None
+        found = [(one, self._for_service(one, rule, service, aloud=False)) for one in policies for rule in one.rules]
+        return [qualified(said, one.ref.namespace) for one, said in found if said is not None]
+
     # -- ports of a Service
 
-    def _for_service(self, entry: Entry, rule: dict[str, Any], service: Service) -> dict[str, Any] | None:
-        """A rule about container ports as one about the Service's; None where it speaks of no port of the Service."""
-        said = copy.deepcopy(rule)
-        if any(item.get("key") in ("destination.port", "destination.ip") for item in rule.get("when") or ()):
-            self._say(
-                entry, entry.members, "a waypoint sees the Service's address and port, and `when` asks for the pod's", _outcome(entry)
-            )
-            return None if entry.action == "ALLOW" else {key: value for key, value in said.items() if key != "when"}
-        if not any((item.get("operation") or {}).get(key) for item in rule.get("to") or () for key in ("ports", "notPorts")):
+    def _for_service(self, entry: Entry, rule: dict[str, Any], service: Service, *, aloud: bool = True) -> dict[str, Any] | None:
+        """A rule about container ports as one about the Service's; None where it speaks of no port of the Service. `aloud` to say what it loses."""
+        said = by_operation(rule)
+        if said is None:
+            return None
+        if any(item.get("key") == "destination.ip" for item in said.get("when") or ()):
+            outcome = _outcome(entry) if entry.action == "ALLOW" else "it refuses at any address"
+            if aloud:
+                self._say(entry, entry.members, "a waypoint sees the Service's address, and `when` asks for the pod's", outcome)
+            if entry.action == "ALLOW":
+                return None
+            when = [item for item in said.pop("when") if item.get("key") != "destination.ip"]
+            said = {**said, "when": when} if when else said
+        if not any((item.get("operation") or {}).get(key) for item in said.get("to") or () for key in ("ports", "notPorts")):
             return said
         known = targets(service, self.ir.world)
         entries = []
@@ -622,12 +677,9 @@ class _Writer:
             if not every or deep(rule):  # on ports for TCP a rule that asks for HTTP in any part is void, and stays so
                 others = {target for number, (reached, _) in known.items() if number not in chosen for target in reached}
                 if chosen & others and entry.action == "ALLOW":
-                    self._say(
-                        entry,
-                        entry.members,
-                        f"ports of Service {service.ref} are the targets of others, so a port may mean either",
-                        _outcome(entry),
-                    )
+                    if aloud:
+                        reason = f"ports of Service {service.ref} are the targets of others, so a port may mean either"
+                        self._say(entry, entry.members, reason, _outcome(entry))
                     continue
                 operation["ports"] = [str(number) for number in sorted(chosen)]
             entries.append(item if operation else None)
@@ -649,7 +701,7 @@ class _Writer:
             return
         self._for_gateways(entry)
         kept = [rule for rule in entry.rules if not deep(rule)]
-        rules = kept if entry.action == "ALLOW" else [_widened(rule) for rule in entry.rules]
+        rules = kept if entry.action == "ALLOW" else [widened(rule) for rule in entry.rules]
         src = entry.src
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
         if obj is None:
@@ -707,77 +759,3 @@ def _outcome(entry: Entry) -> str:
         if entry.action == "ALLOW"
         else "it refuses whatever else the rule says, by any method and path"
     )
-
-
-def _anybody(rule: dict[str, Any]) -> bool:
-    """Whether a rule admits callers without an identity."""
-    entries = [item.get("source") or {} for item in rule.get("from") or ()]
-    return not entries or any(
-        not any(entry.get(key) for key in ("principals", "namespaces", "serviceAccounts", "trustDomains")) for entry in entries
-    )
-
-
-def _ports(rule: dict[str, Any]) -> list[str]:
-    """The ports that a rule names, as operations or in `when`."""
-    operations = [item.get("operation") or {} for item in rule.get("to") or ()]
-    conditions = [item for item in rule.get("when") or () if item.get("key") == "destination.port"]
-    named = [(item, key) for item in operations for key in ("ports", "notPorts")]
-    named += [(item, key) for item in conditions for key in ("values", "notValues")]
-    return [str(port) for item, key in named for port in item.get(key) or ()]
-
-
-def _speaks_of(rule: dict[str, Any], port: int | None) -> bool:
-    """Whether a rule may match on a port; None is any that nothing names."""
-    entries = [item.get("operation") or {} for item in rule.get("to") or ()]
-    if not entries:
-        return True
-    for entry in entries:
-        inside, outside = entry.get("ports"), entry.get("notPorts") or ()
-        if (inside is None or (port is not None and str(port) in inside)) and str(port) not in outside:
-            return True
-    return False
-
-
-def qualified(rule: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """A rule whose accounts name their namespace, which is the policy's where they name none: so that it can stand in another one."""
-    said = copy.deepcopy(rule)
-    lists = [(item.get("source") or {}, ("serviceAccounts", "notServiceAccounts")) for item in said.get("from") or ()]
-    lists += [(item, ("values", "notValues")) for item in said.get("when") or () if item.get("key") == "source.serviceAccount"]
-    for holder, keys in lists:
-        for key in keys:
-            if key in holder:
-                holder[key] = [text if "/" in text else f"{namespace}/{text}" for text in holder[key]]
-    return said
-
-
-def _trusting(rule: dict[str, Any]) -> bool:
-    """Whether a rule names trust domains, which ztunnel passes over, so that more callers match."""
-    return any((item.get("source") or {}).get(key) for item in rule.get("from") or () for key in ("trustDomains", "notTrustDomains"))
-
-
-def _inert(rule: dict[str, Any]) -> bool:
-    """Whether ztunnel never applies a rule of a deny: of one part of it nothing is left but what asks for HTTP."""
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
-        entries = [item.get(inner) or {} for item in rule.get(part) or ()]
-        if entries and all(
-            {key.removeprefix("not").lower() for key, value in entry.items() if value} <= {f.lower() for f in fields} for entry in entries
-        ):
-            return True
-    return any(item.get("key") not in KEYS for item in rule.get("when") or ())
-
-
-def _widened(rule: dict[str, Any]) -> dict[str, Any]:
-    """A rule of a deny without its questions about HTTP."""
-    said = copy.deepcopy(rule)
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
-        for item in said.get(part) or ():
-            for key in fields:
-                item[inner].pop(key, None)
-                item[inner].pop("not" + key[0].upper() + key[1:], None)
-            for key in ("namespaces", "notNamespaces"):
-                if any(inner_star(str(text)) for text in item[inner].get(key) or ()):
-                    item[inner].pop(key)
-        if any(not item[inner] for item in said.get(part) or ()):
-            said.pop(part)
-    when = [item for item in said.pop("when", ()) if item.get("key") in KEYS and not _patterned(item)]
-    return {**said, "when": when} if when else said

@@ -10,7 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio.waypoints import Admitted, Waypoints, attached, in_ambient, subject_of, takes, targets, without_waypoint
+from meshport.dialects.istio.waypoints import (
+    Admitted,
+    Waypoints,
+    attached,
+    in_ambient,
+    refusing,
+    subject_of,
+    takes,
+    targets,
+    without_waypoint,
+)
 from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
 from meshport.effective.access import opens
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
@@ -129,6 +139,22 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         if enforced.lost or enforced.otherwise:
             policy = replace(policy, rules=enforced.rules)
     if not allows:
+        policy, refused = refusing(policy, with_ztunnel, found, ir, trust_domain)
+        if refused:
+            facts = tuple(fact for rule in refused for item in rule.conditions for fact in (*(item.any_of or ()), *item.none_of))
+            reason = "at the pods the caller is the waypoint, and it refuses that"
+            ir.losses.append(
+                Loss(
+                    "MP244",
+                    facts,
+                    policy.document,
+                    {
+                        "object": f"AuthorizationPolicy {policy.ref.value}",
+                        "reason": reason,
+                        "outcome": "nobody comes in through the waypoint, and it is read as refusing everybody",
+                    },
+                )
+            )
         return [policy]
     made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:

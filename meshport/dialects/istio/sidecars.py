@@ -15,8 +15,9 @@ from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, ports, waypoints
-from meshport.dialects.istio.ambient import SECURITY, qualified
+from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.enforcement import Settled, targets_of
+from meshport.dialects.istio.rules import qualified
 from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star
 from meshport.dialects.output import Output
@@ -31,6 +32,8 @@ from meshport.mapping.bound import Bound
 _WAYPOINT = "membership.waypoint"
 _OPERATION = ("hosts", "methods", "paths")
 _SOURCE = ("requestPrincipals", "remoteIpBlocks")
+Ports = dict[int, tuple[set[int], Src]]
+"""Container ports by the port of a Service, with the leaves that decide them."""
 _IDENTIFYING = ("principals", "namespaces", "serviceAccounts", "trustDomains")
 
 
@@ -195,6 +198,9 @@ class _Policies:
         numbers = sorted({rule.number for rule in policy.rules if rule.number < len(said)}) if policy.rules else []
         every = targets(service, self.ir.world)
         known = {number: (reached - item.refused, src) for number, (reached, src) in every.items() if reached - item.refused}
+        beside = sorted({number for reached, _ in known.values() for number in reached})
+        if policy.action.value == "allow" and item.guarded:
+            known = self._alike(item, service, known)
         rules = []
         for number in numbers:
             made = _ported(said[number], known) if every else copy.deepcopy(said[number])
@@ -204,11 +210,32 @@ class _Policies:
                 made = _identified(made)
             rules.append(made)
         if policy.action.value == "allow" and not item.guarded and known:
-            beside = sorted({number for reached, _ in known.values() for number in reached})
             rules.append({"to": [{"operation": {"notPorts": [str(number) for number in beside]}}]})
         self._addressed(item, rules)
         assert service.pods is not None
         return Placed(service.pods, rules, item.service)
+
+    def _alike(self, item: Settled, service: Service, known: Ports) -> Ports:
+        """The ports of the pods that the Service reaches at each of them: a named port is another at pods that declare it otherwise, and none at those that
+        do not, while the policy is one for all of them."""
+        members = self.ir.world.selected(service.pods) if service.pods is not None else []
+        world, tcp = self.ir.world, [port for port in service.ports if port.protocol == "TCP"]
+        own = [{world.target_number(workload, port) for port in tcp} for workload in members]
+        every = set[int]().union(*(reached for reached, _ in known.values()))
+        uneven = {number for number in every if not all(number in numbers for numbers in own)}
+        concerned = [workload for workload, numbers in zip(members, own, strict=True) if uneven & numbers]
+        if not uneven or not concerned:
+            return known
+        ports = ", ".join(map(str, sorted(uneven)))
+        self.out.finding(
+            "MP244", document=item.read.policy.document, disposition=None, feature="authorization.rule",
+            affects=tuple(Affected(workload.ref.namespace, workload.ref.name, port) for workload in concerned for port in sorted(uneven)),
+            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in members for port in uneven),
+            object=f"AuthorizationPolicy {item.read.policy.ref.value}",
+            reason=f"Service {service.ref} reaches port {ports} at {', '.join(str(workload.ref) for workload in concerned)} alone of its pods",
+            outcome="what it admits there is left out",
+        )  # fmt: skip
+        return {number: (reached - uneven, src) for number, (reached, src) in known.items() if reached - uneven}
 
     def _addressed(self, item: Settled, rules: list[dict[str, Any]]) -> None:
         """A waypoint compares `destination.ip` with the Service's address, a sidecar with the pod's: of an allow the rule leaves, of a deny the question."""
@@ -287,12 +314,19 @@ class _Policies:
     def _by_selector(self, item: Settled, closed: set[Ref]) -> None:
         """A policy of ztunnel: without the waypoint's account, and without what ztunnel does not enforce."""
         policy = item.read.policy
-        number, held = policy.document, item.made[0]
+        number, held, deny = policy.document, item.made[0], policy.action.value == "deny"
         said = self._rules(number)
         kept = {rule.number for rule in held.rules}
         accounts = self._waypoints(item)
-        rules = [made for position in sorted(kept) if (made := self._held(said[position], accounts)) is not None]
         own = policy.subject.value
+        refused: set[int] = set()
+        if deny:
+            found = waypoints.refusing(
+                policy, waypoints.subject_of(own, self.stood, self.ir)[0], self.stood, self.ir, self.options.trust_domain
+            )
+            refused = {rule.number for rule in found[1]}
+        stood = {position: _of_everybody(said[position]) if position in refused else said[position] for position in kept}
+        rules = [made for position in sorted(kept) if (made := self._held(stood[position], accounts, deny=deny)) is not None]
         beside: list[Placed] = []
         for through in item.made[1:]:
             for rule in through.rules:
@@ -312,7 +346,7 @@ class _Policies:
             self.out.remove(number, "it admitted the waypoint, which is gone; other policies close these pods")
             self.out.imply("what comes through the waypoint is what the policies of the pods say", src)
             return
-        if not rules and policy.action.value == "deny":
+        if not rules and deny:
             self.out.remove(number, "ztunnel enforces none of it, and a DENY needs rules")
             self.out.imply("ztunnel refuses nothing by it", src)
             return
@@ -352,7 +386,7 @@ class _Policies:
                 return True
         return False
 
-    def _held(self, rule: dict[str, Any], gates: list[waypoints.Waypoint]) -> dict[str, Any] | None:
+    def _held(self, rule: dict[str, Any], gates: list[waypoints.Waypoint], *, deny: bool) -> dict[str, Any] | None:
         """A rule as ztunnel enforces it, without the accounts of waypoints; None where nothing of it is left."""
         said = copy.deepcopy(rule)
         for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
@@ -366,7 +400,7 @@ class _Policies:
                     holder.pop("not" + key[0].upper() + key[1:], None)
                 if not holder:
                     continue
-                if self._lists(holder, gates):
+                if self._lists(holder, gates, deny=deny):
                     kept.append(entry)
                     anything = anything or not holder
             if not kept:
@@ -383,14 +417,18 @@ class _Policies:
                 return None
         return said
 
-    def _lists(self, holder: dict[str, Any], gates: list[waypoints.Waypoint]) -> bool:
+    def _lists(self, holder: dict[str, Any], gates: list[waypoints.Waypoint], *, deny: bool) -> bool:
         """Take out of the lists of a source what matches nobody; False where a list that demands has nothing left."""
         for key in ("principals", "namespaces", "serviceAccounts"):
             if not self._values(holder, key, gates, key):
                 return False
             negative = "not" + key[0].upper() + key[1:]
             if negative in holder:
-                holder[negative] = [text for text in holder[negative] if not self._literal(text, key)]
+                holder[negative] = [
+                    text
+                    for text in holder[negative]
+                    if not self._literal(text, key) and not (deny and key == "principals" and self._is_gate(text, "", gates))
+                ]
                 if not holder[negative]:
                     del holder[negative]
         return True
@@ -421,6 +459,12 @@ class _Policies:
         if numbers:
             said["to"] = [{"operation": {"ports": numbers}}]
         return said
+
+
+def _of_everybody(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule that asks nothing of the caller."""
+    when = [item for item in rule.get("when") or () if not str(item.get("key")).startswith("source.")]
+    return {key: value for key, value in {**rule, "when": when}.items() if key != "from" and (key != "when" or when)}
 
 
 def _speaks_of(rule: dict[str, Any], port: int) -> bool:

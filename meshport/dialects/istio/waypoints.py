@@ -9,12 +9,14 @@ https://istio.io/latest/docs/ambient/usage/waypoint/
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import auto_mtls
 from meshport.ir.authorization import (
     IDENTITY,
     PORT,
+    SOURCE_IP,
     Condition,
     Policy,
     Rule,
@@ -23,7 +25,7 @@ from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Namespace, Service, Workload, World
 from meshport.mapping.bound import Bound
-from meshport.values.identities import EVERYONE, Identity
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 
 CLASS = "istio-waypoint"
 MODE = "istio.io/dataplane-mode"
@@ -52,6 +54,12 @@ class Waypoint:
     def covered_by(self, value: object, trust_domain: str) -> bool:
         """Whether this account is among those that a value of a rule stands for."""
         return isinstance(value, Identity) and value.covers(self.identity(trust_domain))
+
+    def may_be(self, value: object, trust_domain: str) -> bool:
+        """Whether this account may be among those that a value of a rule stands for, a pattern among them."""
+        if isinstance(value, IdentityGlob):
+            return fnmatchcase(f"{trust_domain}/ns/{self.ref.namespace}/sa/{self.ref.name}", value.text)
+        return self.covered_by(value, trust_domain)
 
     @property
     def of_services(self) -> bool:
@@ -286,6 +294,46 @@ def without_waypoint(
                 made = replace(rule, conditions=(everyone, *others, *ports.conditions))
                 through.append(replace(policy, subject=subject, rules=(made,)))
     return replace(policy, rules=tuple(rules)), through, admitted
+
+
+def refusing(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str) -> tuple[Policy, list[Rule]]:
+    """(a deny of ztunnel in the callers' names, its rules that refuse a waypoint). Such a rule refuses all that come through the waypoint, whoever they
+    are, and is read as one for everybody; an exception for the waypoint is none for a caller."""
+    gates = {waypoint.ref: waypoint for workload in members for _, waypoint, _ in found.of(workload, ir.world)}.values()
+    rules: list[Rule] = []
+    refused: list[Rule] = []
+    spared: Src = NOWHERE
+    for rule in policy.rules:
+        asked = [condition for condition in rule.conditions if condition.attribute == IDENTITY]
+        if not asked or not gates:
+            rules.append(rule)
+            continue
+        by_address = any(item.attribute == SOURCE_IP and item.any_of is not None for item in rule.conditions)
+        if not by_address and any(
+            all(
+                (condition.any_of is None or any(gate.may_be(fact.value, trust_domain) for fact in condition.any_of))
+                and not any(gate.covered_by(fact.value, trust_domain) for fact in condition.none_of)
+                for condition in asked
+            )
+            for gate in gates
+        ):
+            refused.append(rule)
+            rules.append(replace(rule, conditions=tuple(item for item in rule.conditions if item.attribute not in (IDENTITY, SOURCE_IP))))
+            continue
+        kept = [
+            replace(
+                item, none_of=tuple(fact for fact in item.none_of if not any(gate.named_by(fact.value, trust_domain) for gate in gates))
+            )
+            if item.attribute == IDENTITY
+            else item
+            for item in rule.conditions
+        ]
+        spared |= sources(
+            *(fact for item in asked for fact in item.none_of if any(gate.named_by(fact.value, trust_domain) for gate in gates))
+        )
+        rules.append(replace(rule, conditions=tuple(item for item in kept if item.any_of is not None or item.none_of)))
+    action = policy.action.also(spared) if spared else policy.action
+    return replace(policy, action=action, rules=tuple(rules)), refused
 
 
 def subject_of(pods: PodSet, found: Waypoints, ir: IR) -> tuple[list[Workload], list[Workload]]:
