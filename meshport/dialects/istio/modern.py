@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, auto_mtls, membership, ports, sidecars, waypoints
+from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Src, sources
@@ -37,6 +37,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         ambient.lower(ir, out, options, stood)
         _modes(ir, out, stood)
         _without_effect(bound, ir, out, options)
+    older.lower(bound, out, options)
     _versions(bound, out, options)
     installation.lower(ir, out)
 
