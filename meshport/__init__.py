@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from meshport.observe.translate import Translation, translate_promql
     from meshport.pipeline import Result
     from meshport.report.model import AuditReport, Report
+    from meshport.report.planned import Plan
     from meshport.tracing import Trace
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "Finding",
     "InputError",
     "MeshportError",
+    "Plan",
     "PromQL",
     "Report",
     "Result",
@@ -49,6 +51,7 @@ __all__ = [
     "load_objects",
     "load_text",
     "parse_promql",
+    "plan",
     "trace",
     "translate_promql",
     "verify",
@@ -60,6 +63,7 @@ _HOMES = {
     "Finding": "meshport.findings",
     "InputError": "meshport.errors",
     "MeshportError": "meshport.errors",
+    "Plan": "meshport.report.planned",
     "PromQL": "meshport.observe.promql",
     "Report": "meshport.report.model",
     "Result": "meshport.pipeline",
@@ -136,6 +140,15 @@ def audit(bundle: Bundle, **options: Any) -> AuditReport:
     `options` are those of `convert`. Raises UsageError as it does.
     """
     return convert(bundle, **options).audit()
+
+
+def plan(bundle: Bundle, *, strategy: str = "namespace", **options: Any) -> Plan:
+    """A migration as a runbook: ordered, reversible steps, each with its commands, manifests, checks, way back, what is weaker meanwhile, and what the
+    behavioural check finds of the cluster after it.
+
+    `strategy` is what moves in one step: namespace, service, or cluster. `options` are those of `convert`. Raises UsageError as it does.
+    """
+    return convert(bundle, **options).plan(strategy)
 
 
 def lint(

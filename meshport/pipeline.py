@@ -33,6 +33,7 @@ from meshport.selection import Selection
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
     from meshport.report.model import AuditReport, Report
+    from meshport.report.planned import Plan
     from meshport.suppression import Rule
 
 
@@ -82,6 +83,12 @@ class Result:
         from meshport.migrate.audit import report
 
         return report(self)
+
+    def plan(self, strategy: str = "namespace") -> Plan:
+        """The conversion as a cutover: ordered, reversible steps. `strategy` is namespace, service or cluster; UsageError for another."""
+        from meshport.migrate.plan import plan
+
+        return plan(self, strategy)
 
     def write(self, folder: str, *, force: bool = False) -> list[str]:
         """Write the manifests into a folder, whole or not at all; the paths written. Raises UsageError where the folder cannot be used."""

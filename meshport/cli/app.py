@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from meshport.cli import audit, convert, diff, explain, ir, lint, patterns, promql, schema, trace, verify
+from meshport.cli import audit, convert, diff, explain, ir, lint, patterns, plan, promql, schema, trace, verify
 from meshport.cli.options import Version
 
 app = typer.Typer(
@@ -31,5 +31,5 @@ def main(context: typer.Context, version: Version = False) -> None:
         typer.echo(context.get_help())
 
 
-for command in (convert, audit, lint, diff, verify, trace, ir, promql, patterns, explain, schema):
+for command in (convert, audit, plan, lint, diff, verify, trace, ir, promql, patterns, explain, schema):
     app.command(name=command.NAME)(command.run)

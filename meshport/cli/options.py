@@ -88,6 +88,23 @@ KeepNetworkPolicy = Annotated[
 Output = Annotated[
     str | None, _o("--output", "-o", metavar="PATH", help="A folder, or a file ending in .yaml or .json; whole or not at all.")
 ]
+PlanOutput = Annotated[
+    str | None,
+    _o(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="A folder for runbook, manifests and rollback, whole or not at all; or a file ending in .md, .json or .yaml.",
+    ),
+]
+Strategy = Annotated[
+    str,
+    _o(
+        "--strategy",
+        metavar="CHOICE",
+        help="What moves in one step: namespace, service, or cluster (everything onto a new one, then the traffic).",
+    ),
+]
 Layout = Annotated[str, _o("--layout", metavar="CHOICE", help="Files of a folder: mirror, kind, namespace, single.")]
 Force = Annotated[bool, _o("--force", help="Write into a folder that holds other files.")]
 Check = Annotated[bool, _o("--check", help="Write nothing; exit 1 if the output would change.")]

@@ -1,4 +1,4 @@
-"""`meshport schema report|ir|mapping|waivers`: JSON Schema of what meshport writes and reads."""
+"""`meshport schema report|ir|mapping|waivers|plan`: JSON Schema of what meshport writes and reads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from meshport.cli import options as opt
 
 NAME = "schema"
 
-_NAMES = ("report", "ir", "mapping", "waivers")
+_NAMES = ("report", "ir", "mapping", "waivers", "plan")
 
 
 def run(
-    name: Annotated[str, typer.Argument(metavar="report|ir|mapping|waivers", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="report|ir|mapping|waivers|plan", show_default=False)],
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
     no_color: opt.NoColor = False,
 ) -> None:
-    """Print the JSON Schema of the report, the IR, a file for --mappings, or a file for --waivers."""
+    """Print the JSON Schema of the report, the IR, a file for --mappings, a file for --waivers, or the plan."""
     from meshport.cli import common
 
     common.choice("schema", name, _NAMES)
@@ -27,11 +27,11 @@ def run(
 
 
 def schema(name: str) -> dict[str, Any]:
-    """One of the four schemas."""
+    """One of the five schemas."""
     from meshport.report import schemas
 
     if name == "waivers":
         from meshport.suppression import WAIVERS_SCHEMA
 
         return WAIVERS_SCHEMA
-    return {"report": schemas.report, "ir": schemas.ir, "mapping": schemas.mapping}[name]()
+    return {"report": schemas.report, "plan": schemas.plan, "ir": schemas.ir, "mapping": schemas.mapping}[name]()

@@ -27,11 +27,9 @@ from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import LanguageTooLarge
 
 if TYPE_CHECKING:
-    from meshport.compare.verify import Difference, Verification
+    from meshport.compare.verify import Verification
     from meshport.findings import Finding
 
-UNNAMED = 61000
-"""The number that a witness has for a port that nothing names (compare/verify)."""
 MOST_EDGES = 20_000
 """Edges that a report carries; those beyond are counted."""
 _ORDER = {"widened": 0, "undecided": 1, "changed": 2, "narrowed": 3, "same": 4}
@@ -45,10 +43,9 @@ def matrix(
     pairs = [(item, known[key]) for item in before.access.workloads if (key := (item.workload.ref, item.workload.kind)) in known]
     pairs.sort(key=lambda pair: (pair[0].workload.ref, pair[0].workload.kind))
     rows = _rows(pairs, before, after, canon, proof, findings)
-    rows = sorted([*rows, *_unseen(rows, proof)], key=_place)
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
-        counts[row.outcome] += max(1, len(row.doors))
+        counts[row.outcome] += len(row.doors)
     alike = {(Ref(door.namespace, door.workload), door.port) for row in rows if row.outcome == "same" for door in row.doors}
     edges = list(_edges(pairs, before, after, alike))
     return AccessMatrix(
@@ -79,7 +76,7 @@ def _rows(
     changed: dict[str, dict[str, list[str]]] = {}
     for difference in proof.differences if proof is not None else ():
         if difference.change in ("allowed", "denied"):
-            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(_said(difference))
+            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(sentence(difference.request))
     unsure = _undecided(proof)
     answering: dict[str, list[int]] = {}
     for number, finding in enumerate(findings):
@@ -119,53 +116,9 @@ def _rows(
             row.doors.append(Door(namespace=ref.namespace, workload=ref.name, port=port))
             row.gained += differing.get("allowed", [])
             row.lost += differing.get("denied", [])
-    return list(grouped.values())
-
-
-def _of_others(difference: Difference) -> bool:
-    """Whether a difference is about the ports that nothing names, of which the request names one."""
-    return difference.subject.endswith(" other ports") or difference.request.get("destination", {}).get("port") == UNNAMED
-
-
-def _said(difference: Difference) -> str:
-    request = difference.request
-    if _of_others(difference):
-        request = {**request, "destination": {**request["destination"], "port": None}}
-    return sentence(request)
-
-
-def _place(row: AccessRow) -> tuple[Any, ...]:
-    """The worst first, then by name."""
-    door = row.doors[0] if row.doors else None
-    return (_ORDER[row.outcome], *((door.namespace, door.workload, door.port or 0) if door is not None else ("~", row.reason, 0)))
-
-
-def _unseen(rows: list[AccessRow], proof: Verification | None) -> Iterator[AccessRow]:
-    """What was found, or left open, of pods that the bundle does not show: a policy is for them all the same."""
-    known = {(door.namespace, door.workload) for row in rows for door in row.doors}
-    found: dict[tuple[str, str, int | None], dict[str, list[str]]] = {}
-    for difference in proof.differences if proof is not None else ():
-        place = difference.request.get("destination", {})
-        where = (str(place.get("namespace")), str(place.get("workload")))
-        if difference.change in ("allowed", "denied") and where not in known:
-            port = None if _of_others(difference) else place.get("port")
-            differing = found.setdefault((*where, port if isinstance(port, int) else None), {})
-            differing.setdefault(difference.change, []).append(_said(difference))
-    for (namespace, workload, port), differing in sorted(found.items(), key=lambda item: (item[0][:2], item[0][2] or 0)):
-        yield AccessRow(
-            doors=[Door(namespace=namespace, workload=workload, port=port)],
-            before=None,
-            after=None,
-            outcome=cast("Any", _outcome(differing, False)),
-            reason="pods that the bundle does not show",
-            gained=differing.get("allowed", []),
-            lost=differing.get("denied", []),
-            findings=[],
-        )
-    names = {subjects.access(Ref(door.namespace, door.workload), door.port) for row in rows for door in row.doors}
-    for text in dict.fromkeys(proof.undecided if proof is not None else ()):
-        if _subject(text) not in names:
-            yield AccessRow(doors=[], before=None, after=None, outcome="undecided", reason=text, gained=[], lost=[], findings=[])
+    return sorted(
+        grouped.values(), key=lambda row: (_ORDER[row.outcome], row.doors[0].namespace, row.doors[0].workload, row.doors[0].port or 0)
+    )
 
 
 def _probes(item: Effective, port: int | None) -> str:
@@ -203,17 +156,12 @@ def _undecided(proof: Verification | None) -> dict[str, str]:
     """Why a port could not be compared, by its subject."""
     found: dict[str, str] = {}
     for text in proof.undecided if proof is not None else ():
-        subject = _subject(text)
-        if subject is not None:
-            found[subject] = text.partition(": ")[2]
+        place, _, why = text.partition(": ")
+        name, _, port = place.rpartition(":")
+        namespace, _, workload = name.partition("/")
+        if workload:
+            found[subjects.access(Ref(namespace, workload), int(port) if port.isdigit() else None)] = why
     return found
-
-
-def _subject(text: str) -> str | None:
-    """The port that a reason is about (`shop/users:8080: why`); None where it is about no single one."""
-    name, _, port = text.partition(": ")[0].rpartition(":")
-    namespace, _, workload = name.partition("/")
-    return subjects.access(Ref(namespace, workload), int(port) if port.isdigit() else None) if workload else None
 
 
 def _postures(pairs: list[tuple[Effective, Effective]], canon: tuple[Canonical, Canonical]) -> Iterator[Posture]:

@@ -1,4 +1,4 @@
-"""JSON Schemas of what meshport writes (report, IR) and reads (mapping rows)."""
+"""JSON Schemas of what meshport writes (report, plan, IR) and reads (mapping rows)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ def report() -> dict[str, Any]:
     found = AuditReport.model_json_schema(mode="serialization", by_alias=True)
     found["required"] = [name for name in found["required"] if name != "audit"]
     return {"$schema": _DRAFT, "$id": "https://meshport.dev/schema/report.json", **found}
+
+
+def plan() -> dict[str, Any]:
+    """The schema of `meshport/plan/v1`."""
+    from meshport.report.planned import Plan
+
+    return {
+        "$schema": _DRAFT,
+        "$id": "https://meshport.dev/schema/plan.json",
+        **Plan.model_json_schema(mode="serialization", by_alias=True),
+    }
 
 
 def ir() -> dict[str, Any]:

@@ -109,13 +109,13 @@ def test_explain_lists_and_refuses(meshport: Run) -> None:
     assert all(row["title"] and row["meaning"] and row["remedy"] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["report", "ir", "mapping", "waivers"])
+@pytest.mark.parametrize("name", ["report", "ir", "mapping", "waivers", "plan"])
 def test_schemas_are_schemas(meshport: Run, name: str) -> None:
     jsonschema_rs.meta.validate(json.loads(meshport("schema", name).out))
 
 
 def test_an_unknown_schema(meshport: Run) -> None:
-    assert "choose report, ir, mapping, waivers; did you mean report?" in meshport("schema", "reports").error
+    assert "choose report, ir, mapping, waivers, plan; did you mean report?" in meshport("schema", "reports").error
 
 
 def test_the_built_in_rows_fit_the_mapping_schema(meshport: Run) -> None:

@@ -141,16 +141,6 @@ def test_the_matrix_says_who_may_send_what_and_which_ports_change() -> None:
     assert counted == sum(len(row.doors) for row in found.access.rows)
 
 
-def test_pods_that_nobody_shows_count_too() -> None:
-    policy = WORLD[WORLD.index("apiVersion: security.istio.io") :]
-    found = audit(policy, target="linkerd")
-    rows = [(row.outcome, [(door.workload, door.port) for door in row.doors], row.reason) for row in found.access.rows]
-    assert ("narrowed", [("app=users", 8080)], "pods that the bundle does not show") in rows
-    assert found.access.narrowed >= 1
-    assert sum((found.access.same, found.access.widened)) == 0
-    assert all(":61000" not in text for row in found.access.rows for text in row.lost)
-
-
 def test_edges_are_who_may_call_whom() -> None:
     found = audit(WORLD, target="linkerd")
     to_users = {(edge.source, edge.port, edge.before, edge.after) for edge in found.access.edges if edge.destination == "shop/users"}

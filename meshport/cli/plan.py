@@ -1,0 +1,155 @@
+"""`meshport plan`: the cutover runbook on stdout, or with its manifests in `-o`; the summary on stderr.
+
+With `-o` stdout holds the steps in short. A folder gets the runbook, its JSON, a folder a step and `rollback/`; a file ending in .md, .json or .yaml the plan alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from meshport.cli import options as opt
+
+if TYPE_CHECKING:
+    from meshport.report.planned import Plan
+
+NAME = "plan"
+
+
+def run(
+    paths: opt.Paths = None,
+    source: opt.From = "auto",
+    target: opt.To = None,
+    source_version: opt.FromVersion = None,
+    target_version: opt.ToVersion = None,
+    data_plane: opt.DataPlane = None,
+    routes: opt.Routes = None,
+    on_loss: opt.OnLoss = "stricter",
+    namespace: opt.Namespaces = None,
+    select: opt.Select = None,
+    context: opt.Context = None,
+    default_namespace: opt.DefaultNamespace = "default",
+    trust_domain: opt.TrustDomain = None,
+    gateway_class: opt.GatewayClass = None,
+    gateway_identity: opt.GatewayIdentity = None,
+    probe_networks: opt.ProbeNetworks = None,
+    allow_scrape_from: opt.AllowScrapeFrom = None,
+    pod_cidr: opt.PodCidr = None,
+    subsets: opt.Subsets = False,
+    preserve_default_retries: opt.PreserveDefaultRetries = False,
+    keep_network_policy: opt.KeepNetworkPolicy = None,
+    strategy: opt.Strategy = "namespace",
+    output: opt.PlanOutput = None,
+    force: opt.Force = False,
+    report: opt.ReportFile = None,
+    form: opt.Format = "text",
+    fail_on: opt.FailOn = "error",
+    ignore: opt.Ignore = None,
+    waivers: opt.Waivers = None,
+    baseline: opt.Baseline = None,
+    mappings: opt.Mappings = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_color: opt.NoColor = False,
+) -> None:
+    """Plan a cutover: ordered, reversible steps with their commands, manifests, checks and ways back."""
+    from meshport.cli import common, converting
+    from meshport.migrate.plan import STRATEGIES
+
+    common.choice("--format", form, common.FORMATS)
+    common.choice("--fail-on", fail_on, common.FAIL_ON)
+    common.choice("--strategy", strategy, STRATEGIES)
+    target = converting.target(target)
+    output = None if output == "-" else output
+    reports = common.check_reports(report, output)
+    given = common.paths_or_stdin(paths)
+    _refuse_output(output, force)
+    result = converting.convert(
+        given,
+        source=source,
+        target=target,
+        source_version=source_version,
+        target_version=target_version,
+        context=context,
+        mappings=mappings,
+        waived=(ignore, waivers, baseline),
+        choices={
+            "data_plane": data_plane,
+            "routes": routes,
+            "on_loss": on_loss,
+            "namespaces": namespace,
+            "select": select,
+            "default_namespace": default_namespace,
+            "trust_domain": trust_domain,
+            "gateway_class": gateway_class,
+            "gateway_identity": gateway_identity,
+            "probe_networks": probe_networks,
+            "allow_scrape_from": allow_scrape_from,
+            "pod_cidr": pod_cidr,
+            "subsets": subsets,
+            "preserve_default_retries": preserve_default_retries,
+            "keep_network_policy": keep_network_policy,
+        },
+    )
+    records = converting.records(result, reports, None, fail_on=fail_on, audited=result.audit() if reports else None)
+    converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
+    found = result.plan(strategy)
+    written = _deliver(found, output, force)
+    converting.write({file: text for file, text in records.items() if common.inside(file, output)})
+
+    from meshport.report import runbook, text
+
+    if form == "json":
+        common.emit(common.as_json(found.model_dump(mode="json", by_alias=True)))
+    elif form == "github":
+        common.emit("".join(f"{line}\n" for line in text.workflow(result.findings, result.known)))
+    elif output is None and not quiet:
+        common.emit(found.markdown())
+    else:
+        paint = text.Paint(text.wants_colour(sys.stdout, no_color))
+        common.emit("".join(f"{line}\n" for line in runbook.lines(found, paint=paint, quiet=quiet, verbose=verbose)))
+    if written and not quiet:
+        common.say([written])
+    common.say([text.summary(result)])
+    raise typer.Exit(1 if result.stopped or common.failed(result.findings, fail_on) else 0)
+
+
+_FILES = (".md", ".json", ".yaml", ".yml")
+
+
+def _is_file(output: str) -> bool:
+    from pathlib import Path
+
+    return output.lower().endswith(_FILES) and not Path(output).is_dir()
+
+
+def _refuse_output(output: str | None, force: bool) -> None:
+    """An output that cannot be used is said before anything is read."""
+    if output is None:
+        return
+    if _is_file(output):
+        from meshport.cli import common
+
+        common.check_target(output, "-o")
+    else:
+        from meshport import writing
+
+        writing.check_folder(output, force=force)
+
+
+def _deliver(found: Plan, output: str | None, force: bool) -> str:
+    """Write the plan; what was written, in words."""
+    if output is None or found.stopped:
+        return ""
+    if not _is_file(output):
+        return f"wrote {len(found.write(output, force=force))} files to {output}"
+
+    from meshport import writing
+    from meshport.documents import dump, dump_json
+
+    model = found.model_dump(mode="json", by_alias=True)
+    suffix = output.lower().rpartition(".")[2]
+    writing.write_file(output, found.markdown() if suffix == "md" else dump_json([model]) if suffix == "json" else dump([model]))
+    return f"wrote {output}"
