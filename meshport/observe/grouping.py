@@ -54,8 +54,7 @@ def _grouped(work: Work, word: Word, under: list[Found], taken_out: bool) -> tup
             found.add(())
             continue
         names, near = said
-        if near:
-            work.say(near, label=word.name, target=", ".join(names))
+        work.say_near(near, word.name, names)
         if label.value == "tls":
             work.say("MP829", label=word.name, target=names[0])
         if word.name in ("authority", "dst"):

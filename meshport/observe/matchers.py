@@ -47,8 +47,10 @@ def write(work: Work, one: Found, edits: Edits) -> None:
 
 def _linkerd(work: Work, one: Found, kept: list[str]) -> list[tuple[str, str, str]]:
     """Where a client's proxy measures, requests to no Service are counted too; where a server's does, the kubelet's probes."""
-    http = one.written is not None and one.written.metric in ("response_total", "response_latency_ms")
-    if not http:
+    metric = one.written.metric if one.written is not None else ""
+    if metric == "inbound_http_authz_allow_total":
+        return [("authz_name", "!=", "probe")]
+    if metric not in ("response_total", "response_latency_ms"):
         return []
     if one.chosen == "client" and any(label.name.startswith("service.") for label in work.used(one)) and work.group_by == "service":
         return [] if any(text.startswith(("dst_service=", "dst_service!=")) for text in kept) else [("dst_service", "!=", "")]
@@ -124,8 +126,7 @@ def _rewritten(work: Work, matcher: Matcher, one: Found) -> list[tuple[str, str,
         if said is None:
             raise Refused("MP801", label=matcher.label.name, mesh=NAMES[work.target])
         names, near = said
-        if near:
-            work.say(near, label=matcher.label.name, target=", ".join(names))
+        work.say_near(near, matcher.label.name, names)
         return _valued(work, matcher, label, names, one)
     except values.Unsaid as unsaid:
         raise Refused("MP823", label=matcher.label.name, why=str(unsaid)) from None
@@ -142,27 +143,31 @@ def _valued(work: Work, matcher: Matcher, label: Label, names: tuple[str, ...], 
         return _host(work, matcher, names)
     if len(names) > 1:
         raise values.Unsaid("several labels stand for it")
-    return [(names[0], matcher.op, _status(work, matcher, label))]
+    if label.name == "grpc.status":
+        return [(names[0], matcher.op, _grpc(matcher))]
+    return values.peer(matcher, work.source, work.target, names[0]).matchers if label.of_peer else [(names[0], matcher.op, matcher.value)]
 
 
 def _host(work: Work, matcher: Matcher, names: tuple[str, ...]) -> list[tuple[str, str, str]]:
     if matcher.label.name in ("authority", "dst"):
-        if matcher.dynamic or matcher.op not in ("=", "!=") or not matcher.value:
-            raise values.Unsaid(f"{matcher.label.name} has the port in it, which the target's label has not")
         work.say("MP828", label=matcher.label.name)
-        return [(names[0], matcher.op, matcher.value.partition(":")[0])]
+        matcher = values.without_port(matcher)
     if len(names) == 1:
-        return [(names[0], matcher.op, matcher.value)]
+        if matcher.dynamic and matcher.label.name in ("authority", "dst"):
+            work.say("MP815", label=names[0], holds="the host without the port")
+        return values.peer(matcher, work.source, work.target, names[0]).matchers
     found = values.host(matcher, (names[0], names[1]))
     for code in found.near:
         work.say(code, label=names[0], holds=found.variable["holds"])
     return found.matchers
 
 
-def _status(work: Work, matcher: Matcher, label: Label) -> str:
-    if label.name == "grpc.status" and matcher.value in _GRPC and matcher.op in ("=", "!="):
-        return str(_GRPC.index(matcher.value))
-    return matcher.value
+def _grpc(matcher: Matcher) -> str:
+    """gRPC statuses by number, as Istio and Linkerd's older metrics have them; Linkerd's newer ones say them by name."""
+    words = [matcher.value] if matcher.op in ("=", "!=") else values.alternatives(matcher.value)
+    if words is None or not any(word in _GRPC for word in words):
+        return matcher.value
+    return "|".join(str(_GRPC.index(word)) if word in _GRPC else word for word in words)
 
 
 def _outcome(work: Work, matcher: Matcher) -> list[tuple[str, str, str]]:

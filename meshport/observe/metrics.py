@@ -68,11 +68,16 @@ class Label:
 
     name: str
     names: Mapping[tuple[str, str], tuple[str, ...]]
-    near: Mapping[str, str]
+    near: Mapping[tuple[str, str], str]
     also: Mapping[tuple[str, str], tuple[str, ...]]
     workload: Mapping[tuple[str, str], tuple[str, ...]]
     workload_near: Mapping[str, str]
     value: str = ""
+
+    @property
+    def of_peer(self) -> bool:
+        """Whether it tells one end of the connection, which may be unknown."""
+        return self.name.startswith(("source.", "destination.", "service."))
 
     def of(self, mesh: str, side: str, group_by: str) -> tuple[tuple[str, ...], str] | None:
         """The labels that say it for a mesh and side, and the finding where they are near it; None where there are none. `side` both: those of either."""
@@ -80,7 +85,7 @@ class Label:
             found = self._sided(self.workload, mesh, side)
             return (found, self.workload_near.get(mesh, "")) if found else None
         found = self._sided(self.names, mesh, side)
-        return (found, self.near.get(mesh, "")) if found else None
+        return (found, self.near.get((mesh, side), "")) if found else None
 
     @staticmethod
     def _sided(rows: Mapping[tuple[str, str], tuple[str, ...]], mesh: str, side: str) -> tuple[str, ...]:
@@ -234,12 +239,18 @@ def _label(name: str, row: dict[str, Any]) -> Label:
     return Label(
         name,
         _by_side({mesh: row[mesh] for mesh in MESHES if mesh in row}),
-        {mesh: row[mesh]["near"] for mesh in MESHES if isinstance(row.get(mesh), dict) and "near" in row[mesh]},
+        {(mesh, side): near for mesh in MESHES for side, near in _nears(row.get(mesh)).items()},
         _by_side(also),
         _by_side(workload),
         {mesh: item["near"] for mesh, item in workload.items() if isinstance(item, dict) and "near" in item},
         row.get("value", ""),
     )
+
+
+def _nears(row: Any) -> dict[str, str]:
+    """The finding by side; one for all sides, or a mapping."""
+    near = row.get("near", {}) if isinstance(row, dict) else {}
+    return dict.fromkeys((*SIDES, "both"), near) if isinstance(near, str) else dict(near)
 
 
 def _by_side(rows: dict[str, Any]) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from meshport.observe.metrics import SIDES, Concept, Label, Saying, in_release
-from meshport.observe.work import MEASURED, NAMES, Found, Refused, Work
+from meshport.observe.tree import Matcher
+from meshport.observe.work import MEASURED, NAMES, PROBED, Found, Refused, Work
 
 
 def choose(work: Work) -> None:
@@ -14,12 +13,11 @@ def choose(work: Work) -> None:
     for one in work.found:
         groups.setdefault(one.side, []).append(one)
     for side, members in groups.items():
-        used = {label.name: label for one in members for label in work.used(one)}
         varies = side == "both" and any(one.label.name == work.side_label() for found in members for one in found.selector.matchers)
         wanted = list(dict.fromkeys([side, *(("client", "server") if side != "both" or varies else ())]))
         lacking: dict[str, str] = {}
         for candidate in wanted:
-            missing = _missing(work, candidate, side, members, used.values())
+            missing = _missing(work, candidate, side, members)
             if missing is None:
                 if candidate != side and varies:
                     work.say("MP826", label=work.side_label(), after=MEASURED[candidate])
@@ -31,9 +29,12 @@ def choose(work: Work) -> None:
                 break
             lacking[candidate] = missing
         else:
-            missing = lacking[wanted[0]]
-            if side == "both" and any(_missing(work, one, side, members, used.values()) is None for one in SIDES):
-                raise Refused("MP804", metric=members[0].metric.name, what=f"whose {missing} is meant", label=work.side_label())
+            if side == "both":
+                apart = {one: _missing(work, one, side, members) for one in SIDES}
+                if None in apart.values():
+                    raise Refused("MP804", metric=members[0].metric.name, what=f"whose {lacking[side]} is meant", label=work.side_label())
+                lacking |= {one: missing for one, missing in apart.items() if missing is not None}
+            missing = next((one for one in lacking.values() if not one.startswith(_METRIC)), lacking[side])
             raise Refused("MP801", label=missing, mesh=NAMES[work.target])
     for one in work.found:
         sided = any(matcher.label.name == work.side_label() for matcher in one.selector.matchers)
@@ -45,8 +46,18 @@ def choose(work: Work) -> None:
 def _near(work: Work, one: Found) -> None:
     written = one.written
     assert written is not None
+    seen = written.metric if work.target == "cilium" else one.metric.name
     for code in (*one.concept.read, *one.saying.read, *written.written):
-        work.say(code, metric=one.metric.name, target=written.metric)
+        work.say(code, metric=one.metric.name, target=written.metric, hubble=seen)
+    if "istio" in (work.source, work.target) and one.chosen != "server" and any(label.name == "tls" for label in work.used(one)):
+        work.say("MP891")
+    if (
+        work.source == "linkerd"
+        and one.side == "server"
+        and one.metric.name in PROBED
+        and not any(_is_probe(one) for one in one.selector.matchers)
+    ):
+        work.say("MP890", metric=one.metric.name)
     if one.saying.means and written.means and one.saying.means != written.means:
         work.say("MP802", before=_MEANS[one.saying.means], after=_MEANS[written.means])
     row = work.table.inventory[work.target][written.metric]
@@ -63,10 +74,11 @@ def _saying(work: Work, concept: Concept, side: str) -> Saying | None:
     return one if one == other else None
 
 
-def _missing(work: Work, candidate: str, side: str, members: list[Found], used: Iterable[Label]) -> str | None:
+def _missing(work: Work, candidate: str, side: str, members: list[Found]) -> str | None:
     """What the target lacks on a side: the name of a label, or of the metric; None where it lacks nothing."""
     for one in members:
-        if _saying(work, one.concept, candidate) is None:
+        saying = _saying(work, one.concept, candidate)
+        if saying is None:
             known = work.table.concepts[one.concept.becomes] if one.concept.becomes else one.concept
             if not any((work.target, name) in known.says for name in SIDES):
                 raise Refused(
@@ -75,15 +87,23 @@ def _missing(work: Work, candidate: str, side: str, members: list[Found], used: 
                     mesh=NAMES[work.target],
                     why=known.none.get(work.target, "it does not measure that"),
                 )
-            return f"metric of {known.title}"
-    for label in used:
-        if label.name in ("side", "outcome", "protocol"):
-            continue
-        if label.name == "tls" and work.target == "istio" and candidate == "client":
-            return "connection_security_policy"  # a client's proxy knows nothing of it
-        if label.of(work.target, candidate, work.group_by) is None:
-            return _named(work, label, side)
+            return f"{_METRIC} {known.title}"
+        for label in work.used(one):
+            if label.name == "protocol" and work.target == "linkerd" and not _shown(work, saying, ("grpc_status",)):
+                return _named(work, label, side)
+            if label.name in ("side", "outcome", "protocol"):
+                continue
+            if label.name == "tls" and work.target == "istio" and candidate == "client":
+                return "tls"  # a client's sidecar knows nothing of it
+            said = label.of(work.target, candidate, work.group_by)
+            if said is None or not _shown(work, saying, said[0]):
+                return _named(work, label, side)
     return None
+
+
+def _shown(work: Work, saying: Saying, names: tuple[str, ...]) -> bool:
+    """Whether a metric's series have these labels: Hubble's durations have no status."""
+    return work.table.inventory[work.target][saying.metric].labels.issuperset(name for name in names if name != "le")
 
 
 def _named(work: Work, label: Label, side: str) -> str:
@@ -93,4 +113,9 @@ def _named(work: Work, label: Label, side: str) -> str:
     return names[0]
 
 
+def _is_probe(matcher: Matcher) -> bool:
+    return matcher.label.name in ("route_name", "authz_name")
+
+
+_METRIC = "a metric of"
 _MEANS = {"whole": "the whole exchange", "first": "the time to the first byte of the response"}

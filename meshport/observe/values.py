@@ -7,7 +7,7 @@ in is unknown: it goes through only where the values themselves stay the same.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from meshport.observe.tree import Matcher
 
@@ -80,10 +80,8 @@ def identity(matcher: Matcher, source: str, target: str, label: str) -> Rewritte
     """A caller's or a server's name in its certificate: SPIFFE in Istio, a DNS-like name in Linkerd."""
     if matcher.dynamic:
         raise Unsaid("a variable holds names of certificates, which are written otherwise")
-    if matcher.value in ("", ".*", ".+"):
-        return Rewritten([(label, matcher.op, matcher.value)])
-    if matcher.value == "unknown" and source == "istio" and matcher.op in ("=", "!="):
-        return Rewritten([(label, matcher.op, "")])
+    if matcher.value in ("", ".*", ".+", "unknown"):
+        return peer(matcher, source, target, label)
     plain = matcher.op in ("=", "!=")
     parts = _spiffe(matcher.value, plain) if source == "istio" else _dns_like(matcher.value, plain)
     if parts is None:
@@ -93,6 +91,32 @@ def identity(matcher: Matcher, source: str, target: str, label: str) -> Rewritte
         return Rewritten([(label, matcher.op, f"spiffe://{domain}/ns/{namespace}/sa/{account}")])
     dot = "." if plain else r"\."
     return Rewritten([(label, matcher.op, dot.join((account, namespace, "serviceaccount", "identity", "linkerd", domain)))])
+
+
+def peer(matcher: Matcher, source: str, target: str, label: str) -> Rewritten:
+    """A name of one end of the connection. What nobody knows is `unknown` in Istio, and an empty or absent label elsewhere."""
+    old, new = ("unknown" if mesh == "istio" else "" for mesh in (source, target))
+    op, value = matcher.op, matcher.value
+    if old == new or matcher.dynamic:
+        return Rewritten([(label, op, value)])
+    if op in ("=", "!="):
+        return Rewritten([(label, op, new if value == old else value)])
+    if value == ".+":  # of Istio that is everything, of the others what is known
+        return Rewritten([(label, op, ".*")] if source == "istio" else [(label, "!=" if op == "=~" else "=", new)])
+    words = alternatives(value)
+    if words is not None and old in words:
+        value = "|".join(new if word == old else re.escape(word).replace(r"\-", "-") for word in words)
+    return Rewritten([(label, op, value)])
+
+
+def without_port(matcher: Matcher) -> Matcher:
+    """A matcher of host and port as one of the host. Raises Unsaid for a pattern that may be about both."""
+    if matcher.dynamic:
+        return matcher
+    bare = re.sub(r":\d+$|:\\d\+$|:\.\*$", "", matcher.value)
+    if ":" in bare or (bare == matcher.value and matcher.op in ("=~", "!~") and not bare.endswith((".*", ".+"))):
+        raise Unsaid(f"the pattern {matcher.value!r} of hosts with ports")
+    return replace(matcher, value=bare)
 
 
 _PART = r"[A-Za-z0-9-]+|\.\*|\.\+|\[\^/\]\+|\[\^\.\]\+"

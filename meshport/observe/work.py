@@ -28,6 +28,13 @@ SCRAPED = {
     "cilium": frozenset(("job", "instance", "k8s_app", "node")),
 }
 """Labels that scraping adds: they say how the source is scraped."""
+PROBED = frozenset(
+    ("request_total", "response_total", "response_latency_ms", "inbound_http_requests_total", "inbound_http_statuses_total",
+     "inbound_http_request_duration_seconds", "inbound_http_response_duration_seconds", "inbound_http_authz_allow_total")
+)  # fmt: skip
+"""Linkerd's metrics that count the kubelets' probes at the servers."""
+KINDS = frozenset(("deployment", "statefulset", "daemonset", "replicaset", "replicationcontroller", "k8s_job", "cronjob"))
+"""Linkerd's labels of workloads, by kind."""
 KEPT = frozenset(("__name__", "cluster"))
 """Labels that stay as they are."""
 
@@ -80,7 +87,7 @@ class Work:
     renames: dict[str, tuple[str, ...]] = field(default_factory=dict)  # labels that group, by those of the source
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     context: set[str] = field(default_factory=set)
-    tls_needed: bool = False
+    known: dict[int, list[Label]] = field(default_factory=dict)  # what `used` found
 
     def say(self, code: str, **said: str) -> None:
         self.said[code, tuple(said.items())] = None
@@ -92,8 +99,13 @@ class Work:
     def side_label(self) -> str:
         return {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}[self.source]
 
-    def used(self, one: Found) -> Iterator[Label]:
+    def used(self, one: Found) -> list[Label]:
         """What the labels of a selector, and those that its results are grouped by, say."""
+        if id(one) not in self.known:
+            self.known[id(one)] = list(self._used(one))
+        return self.known[id(one)]
+
+    def _used(self, one: Found) -> Iterator[Label]:
         for number, matcher in enumerate(one.selector.matchers):
             if number in one.pins or self.drops(matcher) or matcher.whole:
                 continue
@@ -133,6 +145,15 @@ class Work:
         named = {matcher.label.name for matcher in one.selector.matchers if not self.drops(matcher)}
         named |= {word.name for node, under in self.labelled() if one in under for word in words(node)}
         return bool(named & {"dst_service", "parent_name", "backend_name"})
+
+    def say_near(self, near: str, label: str, names: tuple[str, ...]) -> None:
+        """That labels are near each other, and no more: what the table says, or that Linkerd's label is of one kind of workload."""
+        if not near and self.source == "linkerd" and label.removeprefix("dst_") in KINDS:
+            near = "MP812"
+        if near:
+            self.say(near, label=label, target=", ".join(names))
+        if near == "MP811" and any(name.removeprefix("dst_") in KINDS for name in names):
+            self.say("MP812", label=label, target=", ".join(names))
 
     def drops(self, matcher: Matcher) -> bool:
         return (self.source, matcher.label.name, matcher.op, matcher.value) in DROPPED or matcher.label.name in SCRAPED[self.source]

@@ -281,3 +281,82 @@ def test_the_door_is_the_librarys() -> None:
     assert meshport.translate_promql is translate_promql
     with pytest.raises(meshport.UsageError, match="--group-by pod: choose service, workload"):
         translate_promql("up", source="istio", target="linkerd", group_by="pod")
+
+
+@pytest.mark.parametrize(
+    ("expr", "source", "target", "wanted"),
+    [
+        # what nobody knows is `unknown` in Istio, and an empty or absent label elsewhere
+        (
+            'sum(rate(istio_requests_total{reporter="source",destination_workload="unknown"}[5m]))', "istio", "linkerd",
+            'sum(rate(response_total{direction="outbound",dst_deployment=""}[5m]))',
+        ),
+        (
+            'sum(rate(istio_requests_total{reporter="destination",source_workload!~"web|unknown"}[5m]))', "istio", "cilium",
+            'sum(rate(hubble_http_requests_total{reporter="server",source_workload!~"web|"}[5m]))',
+        ),
+        (
+            'sum(rate(hubble_http_requests_total{reporter="server",source_namespace!="",source_workload=~".+"}[5m]))', "cilium", "istio",
+            'sum(rate(istio_requests_total{reporter="destination",source_workload_namespace!="unknown",source_workload!="unknown"}[5m]))',
+        ),
+        (
+            'sum(rate(response_total{direction="outbound",server_id!=""}[5m]))', "linkerd", "istio",
+            'sum(rate(istio_requests_total{reporter="source",destination_principal!="unknown"}[5m]))',
+        ),
+        # an authority is the host and the port of a Service
+        (
+            'sum(rate(response_total{direction="outbound",authority="users.shop.svc.cluster.local:80"}[5m]))', "linkerd", "cilium",
+            'sum(rate(hubble_http_requests_total{reporter="client",destination_workload="users",destination_namespace="shop"}[5m]))',
+        ),
+        (
+            'sum(rate(response_total{direction="outbound",authority=~"users.shop.*"}[5m])) by (authority)', "linkerd", "istio",
+            'sum(rate(istio_requests_total{reporter="source",destination_service=~"users.shop.*"}[5m])) by (destination_service)',
+        ),
+        (
+            'sum(rate(response_total{direction="outbound",authority="$authority"}[5m]))', "linkerd", "istio",
+            'sum(rate(istio_requests_total{reporter="source",destination_service="$authority"}[5m]))',
+        ),
+        # Istio's canonical service is the label app of the server's pods, which a client of Linkerd's does not know
+        (
+            'sum(rate(istio_requests_total{reporter="destination"}[5m])) by (destination_canonical_service)', "istio", "linkerd",
+            'sum(rate(response_total{direction="inbound",route_name!="probe"}[5m])) by (app)',
+        ),
+        (
+            'sum(rate(istio_requests_total{reporter="source"}[5m])) by (destination_canonical_service)', "istio", "linkerd",
+            'sum(rate(response_total{direction="outbound"}[5m])) by (dst_deployment)',
+        ),
+        # the kubelets' probes are allowed by an authorization of their own
+        (
+            'sum(rate(hubble_policy_verdicts_total{match="l7/http",action="forwarded",direction="ingress"}[5m]))', "cilium", "linkerd",
+            'sum(rate(inbound_http_authz_allow_total{direction="inbound",authz_name!="probe"}[5m]))',
+        ),
+    ],
+)  # fmt: skip
+def test_values_and_labels_keep_their_meaning(expr: str, source: str, target: str, wanted: str) -> None:
+    assert said(expr, source, target)[0] == wanted
+
+
+@pytest.mark.parametrize(
+    ("expr", "source", "target", "label"),
+    [
+        ('histogram_quantile(0.9, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination",response_code="200"}[5m])) by (le))', "istio", "cilium", "response_code"),
+        ('histogram_quantile(0.9, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination",request_protocol="grpc"}[5m])) by (le))', "istio", "linkerd", "request_protocol"),
+        ('sum(rate(istio_request_duration_milliseconds_sum{reporter="source",grpc_response_status="0"}[5m]))', "istio", "linkerd", "grpc_response_status"),
+        ('sum(rate(hubble_drop_total{reason="POLICY_DENIED",source_workload="web"}[5m]))', "cilium", "linkerd", "source_workload"),
+    ],
+)  # fmt: skip
+def test_a_label_that_other_metrics_of_the_target_have_is_not_enough(expr: str, source: str, target: str, label: str) -> None:
+    found = translate_promql(expr, source=source, target=target)
+    assert found.expr is None
+    assert (found.findings[-1].code, found.findings[-1].message.partition(":")[0]) == ("MP801", label)
+
+
+def test_what_only_one_mesh_counts_is_said_in_both_directions() -> None:
+    assert "MP806" in said('sum(rate(hubble_http_requests_total{reporter="server"}[5m]))', "cilium", "istio")[1]
+    assert "MP812" in said('sum(rate(response_total{direction="inbound"}[5m])) by (deployment)', "linkerd", "istio")[1]
+    assert "MP890" in said('sum(rate(response_total{direction="inbound"}[5m]))', "linkerd", "istio")[1]
+    assert "MP890" not in said('sum(rate(response_total{direction="inbound",route_name!="probe"}[5m]))', "linkerd", "istio")[1]
+    share = 'sum(rate(istio_requests_total{%sconnection_security_policy="mutual_tls"}[5m]))'
+    assert "MP891" in said(share % "", "istio", "linkerd")[1]
+    assert "MP891" in said(share % 'reporter="source",', "istio", "linkerd")[1]
+    assert "MP891" not in said(share % 'reporter="destination",', "istio", "linkerd")[1]
