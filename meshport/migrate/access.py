@@ -6,25 +6,25 @@ which the service graph is drawn, come from the same sets: a caller is let in wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.access import Canonical, mentioned, said, speaks_http
 from meshport.compare.request import sentence
 from meshport.effective import subjects
 from meshport.effective.access import Effective, ports_of
-from meshport.effective.admitted import allowed
-from meshport.effective.pieces import Piece, Unsayable
+from meshport.effective.admitted import allowed, probes
+from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import whole
-from meshport.effective.sets import Identities, glob_accepts
+from meshport.effective.sets import Identities, Networks, glob_accepts
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload
 from meshport.migrate.encryption import Side
 from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture, Stranger
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
-from meshport.values.language import LanguageTooLarge
+from meshport.values.language import Language, LanguageTooLarge, union
 
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
@@ -46,8 +46,8 @@ def matrix(
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
         counts[row.outcome] += len(row.doors)
-    alike = {(Ref(door.namespace, door.workload), door.port) for row in rows if row.outcome == "same" for door in row.doors}
-    edges = list(_edges(pairs, before, after, alike))
+    outcomes = {(Ref(door.namespace, door.workload), door.port): row.outcome for row in rows for door in row.doors}
+    edges = list(_edges(pairs, before, after, outcomes))
     return AccessMatrix(
         **counts,
         postures=list(_postures(pairs, canon)),
@@ -195,20 +195,25 @@ def _posture(side: dict[str, Any] | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who calls: a workload of the bundle, or somebody that it does not show. `identity` is None without a certificate."""
+    """Who calls: a workload of the bundle, or somebody that it does not show. `identity` is None without a certificate; `entities` are what a mesh that goes by
+    labels has for callers without any."""
 
     name: str
     namespace: str
     labels: dict[str, str]
     identity: Identity | None
     meshed: bool
+    entities: tuple[str, ...] = ()
+    key: tuple[Any, ...] = field(init=False)
 
-    def key(self) -> tuple[Any, ...]:
-        return self.namespace, tuple(sorted(self.labels.items())), self.identity
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.namespace, tuple(sorted(self.labels.items())), self.identity, self.entities))
 
 
 def _caller(workload: Workload, side: Side) -> _Caller:
     ref, account = workload.ref, workload.account.value
+    if workload.host_network and not side.ir.enrols:
+        return _Caller(str(ref), ref.namespace, {}, None, False, ("host", "remote-node"))
     meshed = side.ir.world.meshed(workload) is not False if side.ir.enrols else bool(side.node)
     labels = {**workload.labels, ACCOUNT_LABEL: account}
     identity = Identity(side.options.trust_domain, ref.namespace, account) if meshed or not side.ir.enrols else None
@@ -218,13 +223,15 @@ def _caller(workload: Workload, side: Side) -> _Caller:
 def _strangers(side: Side) -> tuple[_Caller, _Caller]:
     """A pod without a certificate and one with a certificate, of a namespace that nobody speaks of."""
     identity = Identity(side.options.trust_domain, "\0", "\0")
-    return _Caller(OUTSIDE, "\0", {}, None, False), _Caller(ANY_IDENTITY, "\0", {ACCOUNT_LABEL: "\0"}, identity, True)
+    return _Caller(OUTSIDE, "\0", {}, None, False, ("world",)), _Caller(ANY_IDENTITY, "\0", {ACCOUNT_LABEL: "\0"}, identity, True)
 
 
-def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side, alike: set[tuple[Ref, int | None]]) -> Iterator[Edge]:
+def _edges(
+    pairs: list[tuple[Effective, Effective]], before: Side, after: Side, outcomes: Mapping[tuple[Ref, int | None], str]
+) -> Iterator[Edge]:
     """Callers and doors behind a declared port. A workload has an edge of its own where it may do otherwise than a stranger of its kind.
 
-    `alike` are the doors whose rows say that access is the same: there nobody's share differs but for the path of a probe, which is compared apart (`_probes`).
+    `outcomes` are what the rows say of the doors: where access is the same, nobody's share differs but for the path of a probe, which is compared apart (`_probes`).
     """
     callers = [(_caller(item.workload, before), _caller(other.workload, after)) for item, other in pairs]
     strangers = list(zip(_strangers(before), _strangers(after), strict=True))
@@ -232,20 +239,22 @@ def _edges(pairs: list[tuple[Effective, Effective]], before: Side, after: Side, 
     for item, other in pairs:
         ref = item.workload.ref
         for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)}):
-            looked = shares[0].of(item, port), shares[1].of(other, port)
-            same = (ref, port) in alike
+            declared = sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+            # what a mesh keeps open for the kubelet by itself is nobody's rule; of declared probes, GET may be newly allowed
+            looked = shares[0].of(item, port, item.probe_paths(port)), shares[1].of(other, port, declared)
+            door = outcomes.get((ref, port), "same")
             general = []
             for pair in strangers:
-                found = _both(looked, pair, same)
+                found = _judged(looked, pair, door)
                 general.append(found)
-                if found != ("none", "none"):
+                if found[:2] != ("none", "none"):
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
             for pair in callers:
                 if pair[0].name == str(ref):
                     continue
-                found = _both(looked, pair, same)
+                found = _judged(looked, pair, door)
                 usual = tuple(general[1 if one.meshed else 0][number] for number, one in enumerate(pair))
-                if found != usual:
+                if found[:2] != usual:
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
 
 
@@ -275,28 +284,47 @@ def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side
         )
 
 
-def _both(looked: tuple[_Share, _Share], pair: tuple[_Caller, _Caller], same: bool) -> tuple[str, str]:
-    first = looked[0](pair[0])
-    return first, first if same else looked[1](pair[1])
+def _judged(looked: tuple[_Share, _Share], pair: tuple[_Caller, _Caller], door: str) -> tuple[str, str, str]:
+    """How much a caller may send before and after, and what became of it. `door` is the outcome for all callers together."""
+    before = looked[0](pair[0])
+    if door == "same" and before in ("none", "all"):
+        return before, before, "same"
+    after = looked[1](pair[1])
+    rank = {"none": 0, "some": 1, "all": 2}
+    if "undecided" in (before, after):
+        return before, after, "undecided"
+    if ((before, after) == ("none", "some") and not looked[1].beyond(pair[1])) or (
+        (before, after) == ("some", "none") and not looked[0].beyond(pair[0])
+    ):
+        return "none", "none", "same"
+    if door == "same":
+        return before, before, "same"
+    if before != after:
+        outcome = "narrowed" if rank[after] < rank[before] else "widened"
+        # what lies between all and some may be paths that nobody can send: the behavioural check knows
+        return before, after, outcome if "none" in (before, after) or door not in ("narrowed", "widened") or door == outcome else "same"
+    return before, after, "same" if before != "some" else looked[0].against(looked[1], pair, door)
 
 
 def _edge(
-    pair: tuple[_Caller, _Caller], ref: Ref, port: int, found: tuple[str, str], items: tuple[Effective, Effective], sides: tuple[Side, Side]
+    pair: tuple[_Caller, _Caller],
+    ref: Ref,
+    port: int,
+    found: tuple[str, str, str],
+    items: tuple[Effective, Effective],
+    sides: tuple[Side, Side],
 ) -> Edge:
-    rank = {"none": 0, "some": 1, "all": 2}
-    outcome = "undecided"
-    if "undecided" not in found:
-        outcome = "same" if found[0] == found[1] else "narrowed" if rank[found[1]] < rank[found[0]] else "widened"
+    before, after, outcome = found
     encrypted = [
         None if share == "none" else _encrypted(caller, item, port, side)
-        for caller, item, share, side in zip(pair, items, found, sides, strict=True)
+        for caller, item, share, side in zip(pair, items, (before, after), sides, strict=True)
     ]
     return Edge(
         source=pair[0].name,
         destination=str(ref),
         port=port,
-        before=cast("Any", found[0]),
-        after=cast("Any", found[1]),
+        before=cast("Any", before),
+        after=cast("Any", after),
         outcome=cast("Any", outcome),
         encrypted_before=encrypted[0],
         encrypted_after=encrypted[1],
@@ -316,28 +344,33 @@ class _Shares:
         self._side = side
         self._known: dict[Any, _Share] = {}
 
-    def of(self, item: Effective, port: int) -> _Share:
+    def of(self, item: Effective, port: int, excused: Iterable[str] = ()) -> _Share:
+        """`excused` are paths of probes of which a GET is no difference."""
         http = speaks_http(item, port, self._side.ir.world)
-        key = (item.key, port, http)
+        key = (item.key, port, http, tuple(item.probe_paths(port)), tuple(excused))
         if key not in self._known:
             try:
                 pieces: list[Piece] | None = allowed(item, port, http, self._side.options.cluster_networks)
             except (Unsayable, LanguageTooLarge, ValueError):
                 pieces = None
-            self._known[key] = _Share(pieces, self._side)
+            self._known[key] = _Share(pieces, self._side, [*excused])
         return self._known[key]
 
 
 class _Share:
     """all, some or none of a caller's requests; undecided where the rules cannot be computed."""
 
-    def __init__(self, pieces: list[Piece] | None, side: Side) -> None:
+    def __init__(self, pieces: list[Piece] | None, side: Side, excused: list[str]) -> None:
+        excuses = [replace(piece, path=union(*map(Language.exact, excused))) for piece in probes(excused[:1])]
         self._pieces = pieces
+        self._own = [piece for piece in pieces or () if not any(excuse.covers_request(piece) for excuse in excuses)]
         self._side = side
         self._known: dict[Any, str] = {}
+        self._beyond: dict[Any, bool] = {}
+        self._compared: dict[Any, str] = {}
 
     def __call__(self, caller: _Caller) -> str:
-        key = caller.key()
+        key = caller.key
         if key not in self._known:
             self._known[key] = self._share(caller)
         return self._known[key]
@@ -354,6 +387,34 @@ class _Share:
             found = "some"
         return found
 
+    def beyond(self, caller: _Caller) -> bool:
+        """Whether the caller may send anything beside what is excused."""
+        if caller.key not in self._beyond:
+            self._beyond[caller.key] = any(takes(piece.who, caller, by_label=not self._side.ir.enrols) for piece in self._own)
+        return self._beyond[caller.key]
+
+    def against(self, other: _Share, pair: tuple[_Caller, _Caller], door: str) -> str:
+        """What became of the requests of a caller that is let in with some before (this) and some after."""
+        key = (other, pair[0].key, pair[1].key, door)
+        if key not in self._compared:
+            try:
+                gained = door != "narrowed" and bool(subtract(other._of(pair[1], other._own), self._of(pair[0], self._pieces)))
+                lost = door != "widened" and bool(subtract(self._of(pair[0], self._own), other._of(pair[1], other._pieces)))
+                differs = "changed" if gained and lost else "widened" if gained else "narrowed" if lost else "same"
+                self._compared[key] = "undecided" if door == "undecided" and differs != "same" else differs
+            except (Unsayable, LanguageTooLarge, ValueError):
+                self._compared[key] = "undecided"
+        return self._compared[key]
+
+    def _of(self, caller: _Caller, pieces: list[Piece] | None) -> list[Piece]:
+        """What the caller may send of it, without who it is; every address of the cluster is everywhere."""
+        networks = self._side.options.cluster_networks
+        return [
+            replace(piece, who=Identities(), where=Networks() if whole(piece.where, networks) else piece.where)
+            for piece in pieces or ()
+            if takes(piece.who, caller, by_label=not self._side.ir.enrols)
+        ]
+
 
 def takes(who: Identities, caller: _Caller, *, by_label: bool) -> bool:
     """Whether a set of peers has a caller in it."""
@@ -364,7 +425,7 @@ def takes(who: Identities, caller: _Caller, *, by_label: bool) -> bool:
 
 def _is(peer: Any, caller: _Caller, by_label: bool) -> bool:
     if isinstance(peer, Entity):
-        return peer.name in ("cluster", "all")
+        return peer.name in ("cluster", "all", *caller.entities)
     if isinstance(peer, Labelled):
         return peer.namespace in ("", caller.namespace) and peer.selector.accepts(caller.labels)
     if caller.identity is None:

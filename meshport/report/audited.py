@@ -156,8 +156,9 @@ class Posture(_Model):
 
 
 class Edge(_Model):
-    """Who may call whom: a caller (`namespace/workload`, or `outside the mesh` or `any mesh identity`) and a workload behind a declared port. `before` and `after` say whether all,
-    some or none of its requests are let in; `encrypted_before` and `encrypted_after` whether the connection is encrypted by the mesh."""
+    """Who may call whom: a caller (`namespace/workload`, `outside the mesh` or `any mesh identity`) and a workload behind a declared port. `before` and `after`
+    say whether all, some or none of its requests are let in; where all that differs is a GET of a declared probe, nothing does. `encrypted_before` and
+    `encrypted_after` say whether the connection is encrypted by the mesh."""
 
     source: str
     destination: str

@@ -8,6 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from judge.generate_access import wide_istio_bundle, wide_linkerd_bundle
+from judge.generate_cilium import random_cilium_bundle
 
 import meshport
 from meshport.cli.run import run
@@ -155,6 +157,70 @@ def test_callers_outside_the_mesh_are_listed_with_what_they_lose() -> None:
     assert [(item.workload, item.before, item.after, item.lost) for item in open_] == [("legacy/batch", 1, 1, [])]  # web takes everybody
     strict = audit(WORLD + STRICT, target="linkerd").access.strangers
     assert [(item.workload, item.before, item.after) for item in strict] == [("legacy/batch", 0, 0)]
+
+
+def test_an_edge_says_what_becomes_of_some_requests() -> None:
+    claim = """
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+    to: [{operation: {ports: ["8080"], methods: [POST]}}]
+    when: [{key: "request.auth.claims[group]", values: [staff]}]
+"""
+    found = audit(WORLD.rstrip() + claim, target="linkerd")
+    edges = {
+        (edge.source, edge.port): (edge.before, edge.after, edge.outcome) for edge in found.access.edges if edge.destination == "shop/users"
+    }
+    assert edges["shop/web", 8080] == ("some", "some", "narrowed")  # GET stays, POST cannot be said
+
+
+def test_the_kubelets_probes_are_no_edges() -> None:
+    probe = "containers: [{name: main, readinessProbe: {httpGet: {path: /ready, port: 8080}}, ports: [{containerPort: 8080}, {containerPort: 9090}]}]"
+    text = WORLD.replace("containers: [{name: main, ports: [{containerPort: 8080}, {containerPort: 9090}]}]", probe)
+    assert text != WORLD
+    found = audit(text, target="linkerd")
+    row = next(row for row in found.access.rows if any(door.workload == "users" and door.port == 8080 for door in row.doors))
+    assert row.reason == "but for GET /ready, which a declared probe of the kubelet asks for"
+    edges = [(edge.source, edge.outcome) for edge in found.access.edges if edge.destination == "shop/users" and edge.port == 8080]
+    assert edges == [("shop/web", "same")]
+
+
+def test_a_pod_on_the_hosts_network_has_no_labels_to_cilium() -> None:
+    agent = """
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: shop}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec: {hostNetwork: true, serviceAccountName: web, containers: [{name: main}]}
+"""
+    found = audit(WORLD + agent, target="cilium")
+    assert not [edge for edge in found.access.edges if edge.source == "shop/agent" and edge.destination == "shop/users"]
+
+
+@pytest.mark.parametrize("on_loss", ["stricter", "looser"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("make", "source", "target"),
+    [
+        (wide_istio_bundle, "istio", "linkerd"),
+        (wide_istio_bundle, "istio", "cilium"),
+        (wide_linkerd_bundle, "linkerd", "istio"),
+        (wide_linkerd_bundle, "linkerd", "cilium"),
+        (random_cilium_bundle, "cilium", "istio"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_edge_is_widened_only_where_the_behavioural_check_says_so(make: Any, source: str, target: str, seed: int, on_loss: str) -> None:
+    found = meshport.audit(meshport.load_objects(make(seed)), source=source, target=target, on_loss=on_loss).audit
+    doors = {(f"{door.namespace}/{door.workload}", door.port): row.outcome for row in found.access.rows for door in row.doors}
+    for edge in found.access.edges:
+        door = doors.get((edge.destination, edge.port), "same")
+        if edge.outcome in ("widened", "changed"):
+            assert door in ("widened", "changed", "undecided"), edge
+        if edge.outcome == "narrowed" and edge.encrypted_before:
+            assert door in ("narrowed", "changed", "undecided"), edge
 
 
 def test_a_widening_that_was_asked_for_stands_on_top() -> None:

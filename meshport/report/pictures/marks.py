@@ -108,7 +108,8 @@ def counted(audit: Audit) -> str:
     more = f" {audit.access.left_out} more edges are not in the report." if audit.access.left_out else ""
     return (
         f"{many(len(nodes), 'workload')}, {many(len(edges), 'edge')} (a caller and a port): {', '.join(parts)}; "
-        f"{open_} not encrypted after.{more} A workload without an edge of its own may do what “{ANY_IDENTITY}” may, or “{OUTSIDE}” if it is not in the mesh."
+        f"{open_} not encrypted after.{more} A workload without an edge of its own may do what “{ANY_IDENTITY}” may, or “{OUTSIDE}” if it is not in the mesh. "
+        "What a declared probe of the kubelet asks for is not drawn."
     )
 
 
