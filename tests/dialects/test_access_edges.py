@@ -240,18 +240,52 @@ def test_in_ambient_too_rules_by_identity_admit_nobody_whom_sidecars_sent_withou
     assert result.verification.verdict in ("equivalent", "narrowed")
 
 
-def test_without_automatic_mtls_strict_ports_are_an_error() -> None:
-    strict = """
+STRICT_WITHOUT = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 ---
 """
-    to_ambient = meshport.convert(meshport.load_text(WORLD + PLAIN + strict), source="istio", target="istio", data_plane="ambient")
-    for result in (to_linkerd(WORLD + PLAIN + strict), to_ambient):
-        finding = said(result, "MP299")
-        assert (finding.severity, finding.effect) == ("error", "widens")
+
+
+@pytest.mark.parametrize(("target", "more"), [("linkerd", {}), ("cilium", {}), ("istio", {"data_plane": "ambient"})])
+def test_without_automatic_mtls_strict_ports_admit_nobody(target: str, more: dict[str, Any]) -> None:
+    """Clients send plaintext, and the ports refuse it; the target's clients would show a name."""
+    result = meshport.convert(meshport.load_text(WORLD + PLAIN + STRICT_WITHOUT), source="istio", target=target, **more)
+    assert result.verification is not None
+    assert result.verification.verdict in ("equivalent", "narrowed")
+    assert not {one.code for one in result.findings} & {"MP299", "MP900", "MP901", "MP904"}
+    request = {
+        "source": {"namespace": "shop", "service_account": "users", "meshed": True},
+        "destination": {"namespace": "shop", "workload": "web", "port": 9090},
+        "protocol": "http", "method": "GET", "path": "/",
+    }  # fmt: skip
+    assert not meshport.trace(meshport.load_objects(afterwards(WORLD + PLAIN + STRICT_WITHOUT, result)), request, mesh=target).allowed
+
+
+def test_clients_that_are_told_to_use_mutual_tls_are_an_error() -> None:
+    told = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec: {host: web, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}
+---
+"""
+    finding = said(to_linkerd(WORLD + PLAIN + told), "MP299")
+    assert (finding.severity, finding.effect) == ("error", "widens")
+
+
+def afterwards(text: str, result: Any) -> list[dict[str, Any]]:
+    """The cluster with the output over the input."""
+    written = {
+        (one.object["kind"], one.object["metadata"].get("namespace"), one.object["metadata"]["name"]): one.object
+        for one in result.manifests
+    }
+    kept = [one.value for one in meshport.load_text(text).documents]
+    gone = {(item["kind"], item["namespace"], item["name"]) for item in result.removals}
+    stays = [one for one in kept if (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) not in gone | written.keys()]
+    return [one for one in stays if one["kind"] != "IstioOperator"] + list(written.values())
 
 
 SERVICE = """

@@ -50,6 +50,7 @@ class Istio:
         auto_mtls.apply(bound, ir, options)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
+        auto_mtls.close(bound, ir, options, stood.ambient)
         normalisation.apply(bound, ir, options)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)

@@ -83,6 +83,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+    named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
     entries = [entry for entry in entries if _named_as_before(entry, access, out)]
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
@@ -96,7 +97,6 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
     denied = _refused(entries)
-    named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
     writer = _Writer(ir, out, options, gates, closed, denied, named, access, entries)
     for entry in entries:
         writer.write(entry)

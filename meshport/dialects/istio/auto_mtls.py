@@ -9,34 +9,84 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from meshport.dialects import installation
+from meshport.dialects import installation, naming
 from meshport.dialects.base import Options
-from meshport.ir.base import Fact, PodSet, Ref
+from meshport.dialects.output import Output
+from meshport.effective.access import Access
+from meshport.ir.authorization import PORT, Condition, Policy, Rule
+from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
 
 CHART, SETTING, FEATURE = "istiod", "meshConfig.enableAutoMtls", "transport.auto-mtls"
 MUTUAL = {"ISTIO_MUTUAL", "MUTUAL"}
+KIND = "PeerAuthentication"  # of the denies for ports that refuse everybody
+SECURITY = "security.istio.io/v1"
 
 
 def apply(bound: Bound, ir: IR, options: Options) -> None:
-    """Read every port that admits plaintext as one without mTLS; where some clients are told to use it, or ports refuse plaintext, say what is not known."""
+    """Read every port that admits plaintext as one without mTLS; where some clients are told to use it, say what is not known."""
     found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
     if not found or found[-1].value.value is not False or (options.target == ir.mesh and options.data_plane != "ambient"):
         return
     said, document = found[-1].value, found[-1].document
     told = _told(bound)
-    strict = [rule for rule in ir.transport if any(one.value == "strict" for one in (rule.mode, *rule.ports.values()) if one is not None)]
     if not told:
         plain = {"permissive": said.holding("disable")}
         ir.transport = [_plain(rule, plain) for rule in ir.transport]
         if not any(rule.level == "mesh" and rule.mode is not None for rule in ir.transport):
             ref = Fact(Ref(options.root_namespace, "meshConfig"), said.src, "transport.mode")
             ir.transport.append(TransportRule(ref, "mesh", Fact(PodSet("")), said.holding("disable"), {}, document))
-    if told or strict:
-        why = f"{', '.join(told)} lets some clients use it" if told else "ports that refuse plaintext refused everybody"
-        ir.losses.append(Loss("MP299", (said,), document, {"why": why}))
+        return
+    ir.losses.append(Loss("MP299", (said,), document, {"why": f"{', '.join(told)} lets some clients use it"}))
+
+
+def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
+    """Where no client uses mutual TLS, ports that refuse plaintext refuse everybody: a deny for each workload that has some, but for those in
+    `ambient`, whose callers have a name whatever the setting."""
+    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
+    if not found or found[-1].value.value is not False or (options.target == ir.mesh and options.data_plane != "ambient") or _told(bound):
+        return
+    said, document = found[-1].value, found[-1].document
+    for item in Access(ir, Fact("all-unauthenticated")).workloads:
+        modes = {
+            port: mode for port, mode in item.transport.items() if (mode.value == "strict") != (item.transport[None].value == "strict")
+        }
+        rest = item.transport[None].value == "strict"
+        if item.meshed is False or item.workload.ref in ambient or not (rest or modes):
+            continue
+        named = tuple(
+            Fact((port, port), mode.src) for port, mode in sorted((port, mode) for port, mode in modes.items() if port is not None)
+        )
+        ports = (Condition(PORT, None, named) if rest else Condition(PORT, named),) if named else ()
+        own = item.workload
+        src = said.src | item.transport[None].src
+        ir.policies.append(
+            Policy(
+                Fact(Ref(own.ref.namespace, naming.name(own.ref.name, "refuses-plaintext")), src), Fact("deny", src, "authorization.action"),
+                Fact(PodSet(own.ref.namespace, Selector.of(own.labels)), src, "authorization.subject"), (Rule(ports, src=src),), document, KIND,
+            )
+        )  # fmt: skip
+
+
+def lower(ir: IR, out: Output) -> None:
+    """The same for ztunnel, which would let in whoever shows a name."""
+    for policy in ir.policies:
+        if policy.kind != KIND:
+            continue
+        src, (rule,) = policy.action.src, policy.rules
+        ref = policy.ref.value
+        name = out.free(SECURITY, "AuthorizationPolicy", ref.namespace, ref.name)
+        obj = out.object(SECURITY, "AuthorizationPolicy", Ref(ref.namespace, name), owner=None, rank=42, because=src)
+        obj.set(("spec", "selector", "matchLabels"), dict(policy.subject.value.selector.labels), src)
+        obj.set(("spec", "action"), "DENY", src)
+        ports: dict[str, list[str]] = {}
+        for condition in rule.conditions:
+            key, values = ("ports", condition.any_of) if condition.any_of is not None else ("notPorts", condition.none_of)
+            ports[key] = [str(fact.value[0]) for fact in values]
+        obj.set(("spec", "rules"), [{"to": [{"operation": ports}]}] if ports else [{}], src)
+        obj.note("no client sent mutual TLS, and its ports refused plaintext")
 
 
 def _plain(rule: TransportRule, plain: dict[str, Fact[str]]) -> TransportRule:

@@ -35,6 +35,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         _enrol(bound, ir, out)
         _ports(ir, out)
         ambient.lower(ir, out, options, stood)
+        auto_mtls.lower(ir, out)
         _modes(ir, out, stood)
         _without_effect(bound, ir, out, options)
     older.lower(bound, out, options)
