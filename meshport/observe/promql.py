@@ -407,7 +407,7 @@ class _Builder:
     def _length_of(self, parts: list[Token]) -> Length:
         token = parts[-1]
         seconds = None if token.type == "TEMPLATE" else duration(token) if token.type == "DURATION" else number(token)
-        if sum(1 for sign in parts[:-1] if str(sign) == "-") % 2 and seconds is not None:
+        if str(parts[0]) == "-" and seconds is not None:
             seconds = -seconds
         return Length(seconds, _from(parts[0]), _to(token))
 
@@ -415,6 +415,8 @@ class _Builder:
         token, length = parts
         if not isinstance(length, Length):
             raise Malformed("a duration is expected", _from(token))
+        if self.text[length.start] in "+-":  # of a sign before a sign only the arithmetic of durations makes something
+            self.needs.add("promql-duration-expr")
         seconds = -length.seconds if length.seconds is not None and str(token) == "-" else length.seconds
         return Length(seconds, _from(token), length.end)
 

@@ -235,3 +235,13 @@ def test_the_door_is_the_librarys() -> None:
     assert isinstance(call, Call)
     assert call.type == "scalar"
     assert isinstance(parse_promql("up").tree, Selector)
+
+
+@pytest.mark.parametrize("text", ["foo @ --100", "foo @ ++1", "foo + fill(--1) bar"])
+def test_a_moment_and_a_filling_have_one_sign(text: str) -> None:
+    assert "unexpected" in refused(text).reason
+
+
+def test_a_shift_with_two_signs_is_arithmetic_of_durations() -> None:
+    assert parse_promql("foo offset -5m").needs == ()
+    assert parse_promql("foo offset --5m").needs == ("promql-duration-expr",)

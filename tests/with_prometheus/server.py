@@ -78,6 +78,14 @@ class Server:
     def close(self) -> None:
         self._connection.close()
 
+    def complaint(self, query: str) -> str | None:
+        """What the parser says against an expression; None where it takes it."""
+        self._connection.request(
+            "POST", "/api/v1/format_query", urlencode({"query": query}), {"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        answer = json.loads(self._connection.getresponse().read())
+        return None if answer["status"] == "success" else str(answer.get("error", "no reason given"))
+
     def ask(self, query: str, at: float) -> Vector | float:
         """The answer at a time, in seconds: a vector by labels, or a scalar. Raises Unanswered where the server refuses."""
         self._connection.request(
