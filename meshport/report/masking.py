@@ -7,7 +7,8 @@ comments, by how it looks. Where both are in doubt a line is hidden: a report go
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +18,16 @@ MASK = "•••"
 SHOWN_OF_SECRETS = {("apiVersion",), ("kind",), ("type",), ("metadata", "name"), ("metadata", "namespace")}
 
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as the end of a line
-SEPARATOR = re.compile(r"---(\s|$)")
-_BARE_KEY = re.compile(r"\s*(-\s+)?[\w./-]+:\s*")
-_SECRET_TEXT = re.compile(r"kind\b[^\n]*secret|stringData|type[\"']?\s*:\s*[\"']?(Opaque|kubernetes\.io/)", re.IGNORECASE)
+SEPARATOR = re.compile(r"---\s*(#.*)?$")
+_BARE_KEY = re.compile(r"""\s*(-\s+)*["']?[\w./-]+["']?:\s*""")
+_CLEAN = re.compile(r"""\s*(-\s+)*(?:(?:"[^"]*"|'[^']*'|[\w./-]+)\s*:\s*)?""")  # what may stand before a value and be of none
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'(?!')""")
+_COMMENT = re.compile(r"\s#.*")
+_SECRET_TEXT = re.compile(
+    r"secret|stringData|type[\"']?\s*:\s*[\"']?(Opaque|kubernetes\.io/)|pass(word|wd|phrase)|pwd\b|token|credential|authorization|jwks?\b"
+    r"|(api|access|private|signing|encryption|shared|tls|ca)[-_. ]?key|key[-_.]?pem",
+    re.IGNORECASE,
+)
 _SECRET_NAMES = (
     *("password", "passwd", "passphrase", "pwd", "secret", "token", "credential", "credentials", "authorization", "jwk", "jwks"),
     *("apikey", "accesskey", "privatekey", "signingkey", "encryptionkey", "secretkey", "sharedkey", "tlskey", "cakey", "keypem"),
@@ -37,29 +45,26 @@ _KEY_BEGINS, _KEY_ENDS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), re.c
 
 def lines(bundle: Bundle, file: str) -> list[str]:
     """All lines of a file of the bundle, masked; none where its text is not at hand."""
-    text = next((source.text for source in bundle.files if source.file == file), None)
-    if text is None:
+    whole = next((source.text for source in bundle.files if source.file == file), None)
+    if whole is None:
         return []
-    shown = _BREAK.split(text)
-    documents = sorted((item for item in bundle.documents if item.file == file and item.line), key=lambda item: (item.line, item.first))
+    written = _BREAK.split(whole)
+    documents = [document for document in bundle.documents if document.file == file and document.line]
+    documents.sort(key=lambda item: (item.line, item.first))
+    values = [value for document in documents for value in _values(bundle, document)]
+    shown = list(written)
+    for number, value in enumerate(values):
+        if value.secret:
+            _cover(written, shown, value, values[number + 1] if number + 1 < len(values) else None)
     known: set[int] = set()
-    hidden: set[int] = set()
+    starts = {value.line for value in values}
     for number, document in enumerate(documents):
-        nearest = documents[number + 1] if number + 1 < len(documents) else None
-        end = nearest.line - 1 if nearest else len(shown)
-        own = [(bundle.line(leaf) or 0, leaf, path, value) for leaf, path, value in _leaves(document)]
-        known.update(range(document.line, max(line for line, *_ in own) + 1))
+        known.update(range(document.line, max(_end(written, value) for value in _values(bundle, document)) + 1))
         if _is_secret(document):
-            hidden |= _secret(shown, own, document.line, end)
-            if nearest and "}" in shown[nearest.line - 1].partition(f"{nearest.api_version or nearest.kind}")[0]:
-                hidden.add(nearest.line)  # in flow style the Secret may end where the next one starts
-        else:
-            _cover(bundle, shown, document, own)
-    hidden |= _unknown(shown, known)
-    for number in hidden:
-        line = shown[number - 1]
-        if line.strip():
-            shown[number - 1] = line[: len(line) - len(line.lstrip())] + MASK
+            end = documents[number + 1].line - 1 if number + 1 < len(documents) else len(written)
+            _bare(shown, starts, document.line, end)
+    for line in _unknown(written, known):
+        shown[line - 1] = _hidden(written[line - 1])
     return list(_by_looks(shown))
 
 
@@ -87,8 +92,31 @@ def _is_secret(document: Document) -> bool:
 # -- by what the documents say
 
 
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A leaf where it stands; line and column count from 1."""
+
+    line: int
+    column: int
+    value: Any
+    secret: bool
+
+
+def _values(bundle: Bundle, document: Document) -> Iterator[_Value]:
+    """The leaves of a document as it stands in its file."""
+    hides = _is_secret(document)
+    for leaf, path, value in _leaves(document):
+        secret = path not in SHOWN_OF_SECRETS if hides else _names_one(path) if value and isinstance(value, str) else _merged(path, value)
+        yield _Value(bundle.line(leaf) or 1, bundle.column(leaf) or 1, value, secret)
+
+
+def _merged(path: tuple[Part, ...], value: Any) -> bool:
+    """Whether a key without a value looks like both of them: a colon is missing."""
+    return value is None and bool(path) and " " in str(path[-1])
+
+
 def _leaves(document: Document) -> Iterator[tuple[int, tuple[Part, ...], Any]]:
-    """(leaf, path, value) of a document as it stands in its file; a value that a name beside it calls a secret is under the path of that name."""
+    """(leaf, path, value); what a name beside it calls a secret is under the path of that name."""
     document = document.stood or document
     stack: list[tuple[Any, Any, tuple[Part, ...]]] = [(document.leaves, document.value, ())]
     while stack:
@@ -99,52 +127,56 @@ def _leaves(document: Document) -> Iterator[tuple[int, tuple[Part, ...], Any]]:
             stack.extend((shadow[number], value[number], (*path, number)) for number in range(len(shadow) - 1, -1, -1))
         else:
             called = next((name for key in ("name", "key") if isinstance(name := value.get(key), str) and names_secret(name)), None)
-            secret = value.get("kind") == "Secret"
+            inner = value.get("kind") == "Secret"  # an object inside another, as templates have it
             for key in reversed(shadow):
-                below = (
-                    called
-                    if called is not None and key in ("value", "values", "notValues")
-                    else "stringData"
-                    if secret and key == "data"
-                    else key
-                )
-                stack.append((shadow[key], value[key], (*path, below)))
+                below = called if called is not None and key in ("value", "values", "notValues") else key
+                stack.append((shadow[key], value[key], (*path, "stringData" if inner and key == "data" else below)))
 
 
-def _secret(shown: list[str], own: list[tuple[int, int, tuple[Part, ...], Any]], first: int, end: int) -> set[int]:
-    """The lines of a Secret that are hidden: all but those that hold its name alone and those that hold no value."""
-    starts: dict[int, bool] = {}
-    for place, _, path, _ in own:
-        starts[place] = starts.get(place, True) and path in SHOWN_OF_SECRETS
-    hidden, inside = set(), False
-    for number in range(first, max(end, max(starts)) + 1):
+def _cover(written: Sequence[str], shown: list[str], value: _Value, following: _Value | None) -> None:
+    """Hide a value, in place: its line to the end and, where it is longer than that, all up to where the next value starts."""
+    place, column = value.line - 1, value.column - 1 if value.value is not None else 0  # with no value the key may be it
+    rest = written[place][column:]
+    if len(shown[place]) > column:
+        shown[place] = written[place][:column] + MASK if shown[place].startswith(written[place][:column]) else MASK
+    if _complete(rest, value.value):
+        return
+    last = following.line - 1 if following is not None else len(written)
+    for number in range(place + 1, last):
+        if SEPARATOR.match(written[number]):
+            return
+        shown[number] = _hidden(written[number])
+    if following is not None and last > place and not _CLEAN.fullmatch(written[last][: following.column - 1]):
+        shown[last] = _hidden(written[last])
+
+
+def _end(written: Sequence[str], value: _Value) -> int:
+    """The last line of a value, as far as it can be counted: a block has a line for each of its text."""
+    quoted = written[value.line - 1][value.column - 1 : value.column] in ("'", '"')
+    return value.line + (value.value.count("\n") if isinstance(value.value, str) and not quoted else 0)
+
+
+def _complete(rest: str, value: Any) -> bool:
+    """Whether a value ends on the line where it starts, of which this is the rest."""
+    if rest[:1] in ("'", '"'):
+        return bool(_QUOTED.match(rest))
+    return not isinstance(value, str) or rest.startswith(value)
+
+
+def _bare(shown: list[str], starts: set[int], first: int, end: int) -> None:
+    """Hide what else a Secret's lines hold, in place: comments, and whatever is neither a value nor a key alone."""
+    for number in range(first, end + 1):
         line = shown[number - 1]
         if SEPARATOR.match(line):
-            break
+            return
         if number in starts:
-            inside = not starts[number]
-            if inside:
-                hidden.add(number)
-        elif inside or not _BARE_KEY.fullmatch(line):
-            hidden.add(number)
-    return hidden
+            shown[number - 1] = _COMMENT.sub(f" # {MASK}", line)
+        elif not _BARE_KEY.fullmatch(line):
+            shown[number - 1] = _hidden(line)
 
 
-def _cover(bundle: Bundle, shown: list[str], document: Document, own: list[tuple[int, int, tuple[Part, ...], Any]]) -> None:
-    """Hide the values of members that are called secrets, in place. A value takes its line to the end, and where it is longer, all lines up to the next one."""
-    for place, (line, leaf, path, value) in enumerate(own):
-        if not line or not isinstance(value, str) or not value or not _names_one(path):
-            continue
-        following = own[place + 1][0] if place + 1 < len(own) else len(shown) + 1
-        column = (bundle.column(leaf) or 1) - 1
-        rest = shown[line - 1][column:].rstrip()
-        shown[line - 1] = shown[line - 1][:column] + MASK
-        quote = rest[:1] if rest[:1] in ("'", '"') else ""
-        if "\n" in value or len(value) > len(rest) or (quote and quote not in rest[1:]):
-            for number in range(line + 1, min(following + (quote != ""), len(shown) + 1)):
-                if SEPARATOR.match(shown[number - 1]) or (number == following and quote not in shown[number - 1]):
-                    break
-                shown[number - 1] = MASK if shown[number - 1].strip() else ""
+def _hidden(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())] + MASK if line.strip() else ""
 
 
 def _names_one(path: tuple[Part, ...]) -> bool:
@@ -159,15 +191,15 @@ def _names_one(path: tuple[Part, ...]) -> bool:
 
 
 def _unknown(shown: list[str], known: set[int]) -> set[int]:
-    """The lines that no document holds, of stretches that look like a Secret: text that could not be read, and items of a List that are no objects."""
+    """The lines that no document holds, of stretches that seem to have a secret: text that could not be read, and items of a List that are no objects. Nothing
+    tells there which line belongs to what, so all of such a stretch is hidden."""
     hidden: set[int] = set()
     stretch: list[int] = []
     for number in range(1, len(shown) + 2):
-        outside = number <= len(shown) and number not in known and not SEPARATOR.match(shown[number - 1])
-        if outside:
+        if number <= len(shown) and number not in known and not SEPARATOR.match(shown[number - 1]):
             stretch.append(number)
         elif stretch:
-            if _SECRET_TEXT.search("\n".join(shown[line - 1] for line in stretch)):
+            if any(_SECRET_TEXT.search(shown[line - 1]) and not shown[line - 1].lstrip().startswith("#") for line in stretch):
                 hidden.update(stretch)
             stretch = []
     return hidden

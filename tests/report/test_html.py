@@ -10,9 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import meshport
 from meshport.cli.run import run
+from meshport.documents import load_stream
 from meshport.report import exhibits, masking
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -251,7 +255,8 @@ kind: Secret
 stringData:
   broken: [HIDDEN-n
 ---
-# token: HIDDEN-o, and what follows is shown
+# token: HIDDEN-o, and more
+# of secrets: shown-k
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: shown-i}
@@ -285,6 +290,60 @@ def test_secrets_in_json_are_hidden(tmp_path: Path, form: str) -> None:
     text = "\n".join(masking.lines(meshport.load(str(file)), str(file)))
     assert "HIDDEN" not in text
     assert ("clusterIP" in text) == (form == "json")  # one line holds it all, so the line is hidden
+
+
+TEXTS = st.lists(
+    st.sampled_from(
+        [
+            "HIDDEN",
+            "b c",
+            "x: y",
+            "# z",
+            "line\nbreak",
+            "  lead",
+            "trail  ",
+            "'q'",
+            '"d"',
+            "- i",
+            "{f}",
+            "long " * 30,
+            "\n\nblank\n",
+            "a\n---\nb",
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda parts: "".join(parts) + "HIDDEN")
+SECRET_OBJECTS = st.fixed_dictionaries(
+    {"apiVersion": st.just("v1"), "kind": st.just("Secret"), "metadata": st.just({"name": "s", "namespace": "n"})},
+    optional={key: st.dictionaries(st.sampled_from(["a", "name", "kind", "tls.key"]), TEXTS, min_size=1) for key in ("data", "stringData")},
+)
+TOKEN_OBJECTS = TEXTS.map(
+    lambda text: {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"env": [{"name": "API_TOKEN", "value": text}, {"name": "L", "value": "l"}]},
+    }
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(SECRET_OBJECTS | TOKEN_OBJECTS, min_size=1, max_size=3),
+    st.booleans(),
+    st.sampled_from([None, '"', "'", "|", ">"]),
+    st.sampled_from([True, False, None]),
+    st.sampled_from([20, 80, 10_000]),
+)
+def test_however_it_is_laid_out_no_secret_is_shown(
+    objects: list[dict[str, object]], listed: bool, style: str | None, flow: bool | None, width: int
+) -> None:
+    whole = [{"apiVersion": "v1", "kind": "List", "items": objects}] if listed else objects
+    text = yaml.safe_dump_all(whole, default_style=style, default_flow_style=flow, width=width)
+    lines = masking.lines(load_stream(text, "f"), "f")
+    assert len(lines) == len(text.split("\n"))
+    assert not [line for line in lines if "HIDDEN" in line]
 
 
 def test_no_secret_reaches_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
