@@ -79,3 +79,25 @@ spec:
     )
     assert [port.get("appProtocol") for port in one(result, "Service")["spec"]["ports"]] == [None, "tcp"]
     assert not any(item.code == "MP900" for item in result.findings)
+
+
+def test_ports_that_a_linkerd_namespace_closes_to_plaintext_are_closed_for_pods_that_are_not_shown() -> None:
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: ops
+  annotations: {linkerd.io/inject: enabled, config.linkerd.io/proxy-require-identity-inbound-ports: "9090"}
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    (spec,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    asking, others = spec["ingress"][:2]
+    assert spec["endpointSelector"] == {}
+    assert asking["toPorts"] == [{"ports": [{"port": "9090", "protocol": "TCP"}]}]
+    assert asking["fromEndpoints"][0]["matchExpressions"][0]["values"] == ["ops"]
+    assert "fromEndpoints" not in others
+    assert others["toPorts"][0]["ports"][:2] == [
+        {"port": "1", "endPort": 9089, "protocol": "TCP"},
+        {"port": "9091", "endPort": 65535, "protocol": "TCP"},
+    ]
+    assert not {finding.code for finding in result.findings} & {"MP900", "MP901", "MP902", "MP904"}

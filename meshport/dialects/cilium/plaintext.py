@@ -58,12 +58,31 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
         mode = access.namespace_mode(namespace)
         if not ir.world.of_namespace(namespace):
             document, default = _default(ir, access, namespace)
+            home = ir.world.namespaces.get(namespace)
+            demanded = home.demanding if home is not None else None
+            if (
+                demanded is not None and default.value == "cluster-unauthenticated"
+            ):  # a policy for the ports alone would add to one for all of them
+                default = default.holding("cluster-authenticated").also(demanded)
             conditions = admission_conditions(default.value, options.cluster_networks, default.src)
             if mode.value == "strict":
                 rule = next(item for item in ir.transport if item.mode is not None and item.mode.src <= mode.src)
                 say(namespace, "strict-mtls", Selector(), rule.document, _identity(mode.src), {}, mode.src)
             elif conditions:
                 say(namespace, f"default-{default.value}", Selector(), document, conditions, {}, default.src)
+            elif demanded is not None and home is not None and default.value in ("all-unauthenticated", "audit"):
+                asking: _Ports = {port: True for low, high in demanded.value for port in range(low, high + 1)}
+                every = len(asking) > MOST_PORTS  # then all ports ask, which refuses more
+                say(
+                    namespace,
+                    "plaintext",
+                    Selector(),
+                    home.document,
+                    _identity(demanded.src),
+                    {} if every else {None: False, **asking},
+                    demanded.src,
+                )
+            out.imply("the ports that it names are closed to plaintext anyway", demanded)
         for rule in access.unseen(namespace):
             own = rule.mode if rule.mode is not None else mode
             strict: _Ports = {None: own.value == "strict", **{port: fact.value == "strict" for port, fact in rule.ports.items()}}
@@ -78,6 +97,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
             )  # fmt: skip
 
 
+MOST_PORTS = 40  # in one list of a rule, https://docs.cilium.io/en/stable/security/policy/language/
 _Ports = dict[int | None, bool]  # which ports ask for the peers; None is every other, and an empty table is all of them
 
 
