@@ -94,7 +94,7 @@ metadata:
     asking, others = spec["ingress"][:2]
     assert spec["endpointSelector"] == {}
     assert asking["toPorts"] == [{"ports": [{"port": "9090", "protocol": "TCP"}]}]
-    assert asking["fromEndpoints"][0]["matchExpressions"][0]["values"] == ["ops"]
+    assert asking["fromEndpoints"] == [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "ops"}}]
     assert "fromEndpoints" not in others
     assert others["toPorts"][0]["ports"][:2] == [
         {"port": "1", "endPort": 9089, "protocol": "TCP"},
