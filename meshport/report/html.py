@@ -222,29 +222,33 @@ def _answers(report: Report, audit: Audit | None) -> Iterator[Answer]:
     live = [finding for finding in report.findings if finding.suppressed is None]
     counts = Counter(str(finding.severity) for finding in live)
     if audit is not None:
-        yield from _security(audit)
+        yield from _security(audit, report.verification.verdict if report.verification is not None else "")
         yield from _work(report, audit, counts["error"])
         return
-    said = ", ".join(f"{counts[severity]} {severity if severity == 'info' else severity + 's'}" for severity in SEVERITIES)
+    said = f"{plural(counts['error'], 'error')}, {plural(counts['warning'], 'warning')}, {counts['info']} info"
     state = "stop" if counts["error"] else "look" if counts["warning"] else "good"
     yield Answer("What is wrong?", said, f"{len(report.findings) - len(live)} accepted or suppressed.", state, "findings")
 
 
-def _security(audit: Audit) -> Iterator[Answer]:
+def _security(audit: Audit, verdict: str) -> Iterator[Answer]:
     access, encryption = audit.access, audit.encryption
+    whole, after = sum(encryption.after.values()), encryption.after["enforced"]
+    unseen = (
+        "The input shows no workloads, so this says little: add them (kubectl get deploy,sts,ds,svc,ns -A -o yaml)." if not whole else ""
+    )
+    open_ = access.widened or access.changed or verdict in ("widened", "changed")
     yield Answer(
         "Is any access widened?",
         f"widened: {access.widened}, undecided: {access.undecided}",
-        f"Ports of workloads; narrowed: {access.narrowed}, both: {access.changed}, same: {access.same}.",
-        "stop" if access.widened or access.changed else "look" if access.undecided else "good",
+        unseen or f"Ports of workloads; narrowed: {access.narrowed}, both: {access.changed}, same: {access.same}.",
+        "stop" if open_ else "look" if access.undecided or unseen or verdict == "inconclusive" else "good",
         "changes",
     )
-    whole, after = sum(encryption.after.values()), encryption.after["enforced"]
     yield Answer(
         "Where is mTLS not enforced?",
-        f"enforced at {after} of {plural(whole, 'workload')}",
-        f"{encryption.before['enforced']} before; weaker at {encryption.weaker}.",
-        "stop" if encryption.weaker else "look" if after < whole else "good",
+        f"enforced at {after} of {plural(whole, 'workload')}" if whole else "not known",
+        unseen or f"{encryption.before['enforced']} before; weaker at {encryption.weaker}.",
+        "stop" if encryption.weaker else "look" if after < whole or unseen else "good",
         "mtls",
     )
 

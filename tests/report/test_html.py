@@ -76,6 +76,13 @@ def test_the_answers_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "What is lost? ! 6 dropped, 1 manual" in before_changes
 
 
+def test_without_workloads_no_answer_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = Page(page(tmp_path, str(CORPUS / "ecommerce/istio-as-published"), "--to", "linkerd")).text
+    assert "Is any access widened? ! widened: 0, undecided: 0 The input shows no workloads" in text
+    assert "Where is mTLS not enforced? ! not known" in text
+    assert "every port admits what it admitted" not in text
+
+
 def test_a_lint_has_no_audit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = Page(page(tmp_path, ECOMMERCE, command="lint"))
     ids = {item.get("id") for item in found.all("section")}
