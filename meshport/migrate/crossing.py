@@ -230,7 +230,7 @@ def _move(draft: Draft, setting: Setting, unit: order.Unit, exceptions: dict[str
             keys.remove(mark)
     expired = [mark for name in sorted(unit.names) for mark in exceptions.pop(name, ())]
     marks = [Command(run=command) for command in setting.commands.get(unit.namespace, ()) if whole]
-    marks += _apart_from_gateways(draft, unit.namespace) if whole or last else []
+    passing += _gateways_stay_out(draft, unit.namespace) if last else []
     final = draft.take(keys)
     if not unit.workloads and not marks and not final and not passing:
         return
@@ -240,7 +240,8 @@ def _move(draft: Draft, setting: Setting, unit: order.Unit, exceptions: dict[str
         f"{unit.name} move",
         f"{unit.name}: move to {options.target}",
         "A pod is in one mesh: the labels of one leave as those of the other come, and new pods follow them. Servers restart before their callers."
-        + (" Exceptions that were made for these workloads end here." if expired else ""),
+        + (" Exceptions that were made for these workloads end here." if expired else "")
+        + (" The Gateway's own pods stay with Istio, and out of Linkerd." if any(obj["kind"] == "Gateway" for obj in passing) else ""),
         namespaces=[unit.namespace],
         final=final,
         interim=passing,
@@ -256,25 +257,23 @@ def _move(draft: Draft, setting: Setting, unit: order.Unit, exceptions: dict[str
         namespace_follows(draft, setting, unit.namespace)
 
 
-def _apart_from_gateways(draft: Draft, name: str) -> list[Command]:
-    """A gateway that the source mesh runs in the namespace stays out of the target: its next pod would have two proxies."""
+def _gateways_stay_out(draft: Draft, name: str) -> list[Obj]:
+    """Gateways that Istio runs in the namespace, kept out of Linkerd: their next pod would have two proxies."""
     options = draft.result.options
     if options.target != "linkerd" or options.source != "istio":
         return []
     found = []
     for mark, obj in sorted(draft.cluster.objects.items()):
+        spec = obj.get("spec")
         if (
-            mark[2] == name
-            and mark[:2] == ("gateway.networking.k8s.io", "Gateway")
-            and str((obj.get("spec") or {}).get("gatewayClassName", "")) == "istio"
+            mark[:3] == ("gateway.networking.k8s.io", "Gateway", name)
+            and isinstance(spec, dict)
+            and spec.get("gatewayClassName") == "istio"
         ):
-            patch = '{"spec":{"infrastructure":{"annotations":{"linkerd.io/inject":"disabled"}}}}'
-            found.append(
-                Command(
-                    run=f"kubectl patch gateway.gateway.networking.k8s.io {words.q(mark[3])} -n {words.q(name)} --type=merge -p '{patch}'",
-                    note="Its pods stay with Istio: in a namespace that Linkerd injects, their next pod would get both proxies.",
-                )
-            )
+            made = copy.deepcopy(obj)
+            infrastructure = made["spec"].setdefault("infrastructure", {})
+            infrastructure["annotations"] = {**(infrastructure.get("annotations") or {}), "linkerd.io/inject": "disabled"}
+            found.append(made)
     return found
 
 

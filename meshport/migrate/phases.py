@@ -176,9 +176,10 @@ def sign_off(draft: Draft, setting: Setting, namespaces: Sequence[str]) -> None:
     options = draft.result.options
     left = removals(draft)
     homes = [name for name in namespaces if name]
+    held = set() if setting.calm else _guarding_gateways(draft, left)
     switched = {mark[1] for mark in left} & {"ServiceProfile", "TrafficSplit"} if setting.calm and options.source == "linkerd" else set()
     for name in homes:
-        own = [mark for mark in left if home(mark) == name]
+        own = [mark for mark in left if home(mark) == name and mark not in held]
         finish = draft.take(draft.of("service", namespaces=[name]))
         checks = [*words.served(options.target, name), *words.refused(options.target, name)]
         draft.add(
@@ -188,20 +189,16 @@ def sign_off(draft: Draft, setting: Setting, namespaces: Sequence[str]) -> None:
             "Whoever owns the namespace says, in writing, that it is well: a working day of traffic, the checks below, and the findings that concern it. Until then its "
             "source objects stay, and the way back is open.",
             namespaces=[name],
-            before=[Command(run=f"kubectl get pods -n {words.q(name)}", note="All Ready, no restarts since the step.")],
+            before=[
+                *words.tried(name, setting.rows),
+                Command(run=f"kubectl get pods -n {words.q(name)}", note="All Ready, no restarts since the step."),
+            ],
             checks=checks,
             judged=False,
         ).back = [Command(run="", note="A sign-off changes nothing.")]
         if not own and not finish:
             continue
         why = "The objects of the source mesh, which nothing reads any more. Remove their files from Git in the same commit."
-        still = [
-            obj["metadata"]["name"]
-            for mark, obj in draft.cluster.objects.items()
-            if mark[1] == "Gateway" and home(mark) == name and _of_mesh(obj, options.source)
-        ]
-        if still and not setting.calm and any(role(draft.cluster.objects[mark]) == "authorization" for mark in own):
-            why += f" Gateway {', '.join(sorted(still))} is still served by {options.source}: what these policies refuse there is let in from here on. Keep those that select it."
         if switched & {mark[1] for mark in own}:
             why = (
                 "This is the switch: a ServiceProfile or TrafficSplit wins over routes and annotations of its Service until it is gone, so the new routes act from here "
@@ -217,16 +214,29 @@ def sign_off(draft: Draft, setting: Setting, namespaces: Sequence[str]) -> None:
             delete=own,
             checks=[*words.served(options.target, name), *words.refused(options.target, name)],
         )
-    rest = [mark for mark in left if home(mark) not in homes]
+    rest = [mark for mark in left if home(mark) not in homes or mark in held]
     if rest:
         draft.add(
             "clean-up",
             "remove the rest",
-            f"Remove what {options.source} leaves outside these namespaces",
-            "After every namespace is signed off.",
+            f"Remove the rest of what {options.source} leaves",
+            "After every namespace is signed off."
+            + (
+                f" Policies of whole namespaces are among it, which also guard the Gateways that {options.source} still serves: not before those are handed over."
+                if held
+                else ""
+            ),
             namespaces=sorted({home(mark) for mark in rest if home(mark)}),
             delete=rest,
         )
+
+
+def _guarding_gateways(draft: Draft, left: Sequence[Key]) -> set[Key]:
+    """Policies without selector in namespaces where the source still serves a Gateway: without them it lets in what they refuse."""
+    source = draft.result.options.source
+    homes = {mark[2] for mark, obj in draft.cluster.objects.items() if mark[1] == "Gateway" and _of_mesh(obj, source)}
+    unselected = (mark for mark in left if mark[1] == "AuthorizationPolicy" and mark[2] in homes)
+    return {mark for mark in unselected if not (draft.cluster.objects[mark].get("spec") or {}).get("selector")}
 
 
 def retire(draft: Draft, setting: Setting) -> None:

@@ -39,6 +39,7 @@ def plan(result: Result, strategy: str = "namespace") -> Plan:
     options = result.options
     report = result.audit().audit
     setting = _setting(result, strategy, order.calls(report.access.edges, result.before.world))
+    setting.rows = report.access.rows
     draft = _draft(result, setting)
     said: list[str] = []
     if not result.stopped:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from meshport.ir.world import Workload
 from meshport.migrate.order import Call
+from meshport.report.audited import AccessRow
 
 
 @dataclass(slots=True)
@@ -22,5 +23,6 @@ class Setting:
     calls: list[Call]
     commands: dict[str, list[str]]
     install_commands: list[str]
+    rows: list[AccessRow] = field(default_factory=list)
     wrong: list[Call] = field(default_factory=list)
     excepted: list[Call] = field(default_factory=list)

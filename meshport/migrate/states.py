@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.request import sentence
+from meshport.compare.verify import UNNAMED
+from meshport.dialects.base import dialect
 from meshport.documents import Bundle, load_objects
 from meshport.documents.scripts import KUBECTL
 from meshport.errors import MeshportError
+from meshport.mapping.table import dialect_of_group
 from meshport.report.planned import Half, StateCheck
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 Obj = dict[str, Any]
 Key = tuple[str, str, str, str]
 MOST_SHOWN = 5
-MOST_STATES = 60
-"""States that are verified; the check of one costs about as much as a conversion."""
+MOST_HALVES = 100
+"""Halves of states that are verified; the check of one costs about as much as a conversion."""
 SERVER_MADE = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NO_NAMESPACE = ("Namespace", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideEnvoyConfig", "GatewayClass")
@@ -80,25 +83,36 @@ class Cluster:
         return load_objects([value for value, _ in listed], {number: chart for number, (_, chart) in enumerate(listed) if chart})
 
 
-def judge(result: Result, cluster: Cluster, moved: set[str], staying: set[str], known: dict[Any, StateCheck]) -> StateCheck:
-    """The state against the source. `moved` and `staying` are the workloads (namespace/name) of each half; `known` remembers states that were computed."""
-    mark = (tuple((name, repr(value)) for name, value in cluster.objects.items()), repr(cluster.values), frozenset(moved))
-    if mark in known:
-        return known[mark]
-    if len(known) >= MOST_STATES:
-        return StateCheck(halves=[], says=f"Not computed: the plan has more than {MOST_STATES} states.")
-    state = cluster.bundle()
+def judge(result: Result, cluster: Cluster, moved: set[str], staying: set[str], known: dict[Any, Half]) -> StateCheck:
+    """The state against the source. `moved` and `staying` are the workloads (namespace/name) of each half; `known` remembers what was computed."""
+    mixed = bool(moved and staying) and mesh_differs(result)
+    state: Bundle | None = None
     halves: list[Half] = []
     try:
         for mesh, own in ((result.options.source, staying), (result.options.target, moved)):
-            if own and not any(half.mesh == mesh for half in halves):
-                halves.append(_half(result, state, mesh, own if moved and staying and mesh_differs(result) else None, len(own)))
+            if not own or any(half.mesh == mesh for half in halves):
+                continue
+            mark = (
+                mesh,
+                frozenset(own),
+                hash(tuple((name, repr(value)) for name, value in cluster.objects.items() if _read(mesh, name[0]))),
+                repr(cluster.values),
+            )
+            if mark not in known:
+                if len(known) >= MOST_HALVES:
+                    return StateCheck(halves=[], says=f"Not computed: the plan has more than {MOST_HALVES} different states.")
+                state = state or cluster.bundle()
+                known[mark] = _half(result, state, mesh, own if mixed else None, len(own))
+            halves.append(known[mark])
     except MeshportError as error:
-        found = StateCheck(halves=[], says=f"Not computed: the state could not be read ({error}).")
-    else:
-        found = StateCheck(halves=halves, says=_says(halves, bool(moved and staying) and mesh_differs(result)))
-    known[mark] = found
-    return found
+        return StateCheck(halves=[], says=f"Not computed: the state could not be read ({error}).")
+    return StateCheck(halves=halves, says=_says(halves, mixed))
+
+
+def _read(mesh: str, group: str) -> bool:
+    """Whether objects of an API group have a say where a mesh is judged: those of another mesh do not, network policies do everywhere."""
+    of = dialect_of_group(group)
+    return of is None or of == "cilium" or of in dialect(mesh).reads
 
 
 def mesh_differs(result: Result) -> bool:
@@ -169,7 +183,7 @@ def _verdict(differences: list[Difference], undecided: bool) -> str:
 
 def _sentence(item: Difference) -> str:
     if item.change in ("allowed", "denied"):
-        return f"newly {item.change}: {sentence(item.request)}"
+        return f"newly {item.change}: {sentence(item.request)}".replace(f":{UNNAMED}", ", on any port that nothing names")
     if item.change == "transport":
         destination = item.request.get("destination", {})
         return f"{destination.get('namespace')}/{destination.get('workload')}: {item.before}, then {item.after}"

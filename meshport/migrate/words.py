@@ -14,6 +14,7 @@ from typing import Any
 from meshport.ir.world import Workload
 from meshport.mapping.table import version_key
 from meshport.migrate.interim import WORKLOADS, group_of
+from meshport.report.audited import AccessRow
 from meshport.report.planned import Check, Command
 
 Obj = dict[str, Any]
@@ -390,6 +391,25 @@ def refused(mesh: str, namespace: str) -> list[Check]:
             )
         ]
     return []
+
+
+MOST_TRIED = 20
+
+
+def tried(namespace: str, rows: Sequence[AccessRow]) -> list[Command]:
+    """Who may call what in the end, port by port, for somebody to try: a call that is let in, and one that is not named."""
+    found = []
+    for row in rows:
+        doors = [door for door in row.doors if door.namespace == namespace and door.port is not None]
+        if not doors or row.after is None:
+            continue
+        names = ", ".join(f"{door.workload}:{door.port}" for door in doors[:5]) + (" and more" if len(doors) > 5 else "")
+        who = "; ".join(f"{peer}: {', '.join(f'{method} {paths}' for method, paths in asked.items())}" for peer, asked in row.after.items())
+        found.append(Command(run="", note=f"Try one call that is let in and one that is not: {names} lets in {who or 'nobody'}."))
+    more = (
+        [Command(run="", note=f"And {len(found) - MOST_TRIED} more ports: meshport audit lists them.")] if len(found) > MOST_TRIED else []
+    )
+    return [*found[:MOST_TRIED], *more]
 
 
 def accepted(objects: Sequence[Obj]) -> list[Check]:

@@ -149,7 +149,19 @@ def test_errors_are_decided_first(shop: Plan) -> None:
 
 
 def test_a_gateway_of_the_source_gets_no_second_proxy(shop: Plan) -> None:
-    assert any("patch gateway" in line and "linkerd.io/inject" in line for line in typed(step(shop, "move to linkerd")))
+    gateway = next(item.object for item in step(shop, "move to linkerd").manifests if item.object["kind"] == "Gateway")
+    assert gateway["spec"]["infrastructure"] == {"annotations": {"linkerd.io/inject": "disabled"}}
+
+
+def test_policies_that_guard_a_gateway_of_the_source_stay_as_long_as_it(shop: Plan) -> None:
+    gone = {one.title: {item.object["metadata"]["name"] for item in one.manifests} for one in shop.steps if one.phase == "clean-up"}
+    assert "deny-all" not in gone["Remove what istio leaves in production"]
+    assert "deny-all" in gone["Remove the rest of what istio leaves"]
+
+
+def test_the_sign_off_says_which_calls_to_try(shop: Plan) -> None:
+    notes = [command.note for command in step(shop, "Sign off production").commands]
+    assert any("payment:8080 lets in" in note and 'sa/checkout: POST exact "/charge"' in note for note in notes)
 
 
 def test_the_example_is_as_reviewed(shop: Plan) -> None:
@@ -321,3 +333,33 @@ def test_stopped_there_are_no_steps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_strategy_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", str(CORPUS / "ecommerce" / "istio"), "--to", "linkerd", "--strategy", "pod"]) == 2
     assert "namespace, service, cluster" in capsys.readouterr().err
+
+
+LINKERD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: all-authenticated}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec: {podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 8080}]}]}
+"""
+
+
+def test_linkerd_s_authenticated_default_is_opened_by_new_pods_and_istio_is_strict_last() -> None:
+    found = meshport.plan(meshport.load_text(LINKERD + workload("web")), source="linkerd", target="istio")
+    overlap, strict = step(found, "callers of both meshes"), step(found, "Strict again")
+    assert overlap.manifests[0].object["metadata"]["annotations"]["config.linkerd.io/default-inbound-policy"] == "all-unauthenticated"
+    assert "kubectl rollout restart deployment/web -n shop" in typed(overlap)
+    assert [item.object["spec"]["mtls"]["mode"] for item in strict.manifests if item.object["kind"] == "PeerAuthentication"] == ["STRICT"]
+    assert strict.number > step(found, "shop: move").number
+    moved = next(window for window in step(found, "shop: move").windows if window.what == "plaintext accepted")
+    assert moved.until == strict.number
+
+
+def test_network_policies_that_may_shut_the_mesh_s_own_port_are_looked_at() -> None:
+    found = of(CHAIN + LINKERD.partition("---")[2])
+    asked = next(check for check in found.steps[0].checks if "networkpolicy" in check.run)
+    assert "closed -n shop" in asked.run
+    assert "TCP 4143" in asked.expect
