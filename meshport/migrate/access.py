@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.access import Canonical, mentioned, said, speaks_http
 from meshport.compare.request import sentence
+from meshport.compare.verify import UNNAMED
 from meshport.effective import subjects
 from meshport.effective.access import Effective, ports_of
 from meshport.effective.admitted import allowed, probes
