@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.access import Canonical, mentioned, said, speaks_http
 from meshport.compare.request import sentence
-from meshport.compare.verify import UNNAMED
 from meshport.effective import subjects
 from meshport.effective.access import Effective, ports_of
 from meshport.effective.admitted import allowed, probes
@@ -234,7 +233,7 @@ def _edges(
 
     `outcomes` are what the rows say of the doors: where access is the same, nobody's share differs but for the path of a probe, which is compared apart (`_probes`).
     """
-    callers = [(_caller(item.workload, before), _caller(other.workload, after)) for item, other in pairs]
+    callers = _Callers([(_caller(item.workload, before), _caller(other.workload, after)) for item, other in pairs])
     strangers = list(zip(_strangers(before), _strangers(after), strict=True))
     shares = _Shares(before), _Shares(after)
     for item, other in pairs:
@@ -250,13 +249,43 @@ def _edges(
                 general.append(found)
                 if found[:2] != ("none", "none"):
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
-            for pair in callers:
+            for pair in callers.named(*looked):
                 if pair[0].name == str(ref):
                     continue
                 found = _judged(looked, pair, door)
                 usual = tuple(general[1 if one.meshed else 0][number] for number, one in enumerate(pair))
                 if found[:2] != usual:
                     yield _edge(pair, ref, port, found, (item, other), (before, after))
+
+
+class _Callers:
+    """The workloads as callers, found by what rules may name of them: whoever is named by no rule of a port may do what a stranger of its kind may."""
+
+    def __init__(self, pairs: list[tuple[_Caller, _Caller]]) -> None:
+        self._pairs = pairs
+        self._always = [number for number, (one, two) in enumerate(pairs) if one.meshed != two.meshed or one.entities or two.entities]
+        self._homes: dict[str, list[int]] = {}
+        self._accounts: dict[tuple[str, str], list[int]] = {}
+        self._known: dict[tuple[_Share, _Share], list[int]] = {}
+        for number, (one, _) in enumerate(pairs):
+            self._homes.setdefault(one.namespace, []).append(number)
+            self._accounts.setdefault((one.namespace, one.labels[ACCOUNT_LABEL]), []).append(number)
+
+    def named(self, *shares: _Share) -> Iterator[tuple[_Caller, _Caller]]:
+        """The callers that a rule of either side may name, in the order of their names."""
+        one, two = shares
+        if (one, two) not in self._known:
+            found = set(self._always)
+            for peer in {*one.named, *two.named}:
+                found.update(self._of(peer))
+            self._known[one, two] = sorted(found)
+        return (self._pairs[number] for number in self._known[one, two])
+
+    def _of(self, peer: Any) -> Iterable[int]:
+        home = getattr(peer, "namespace", None)
+        if isinstance(peer, Identity) and home and peer.service_account:
+            return self._accounts.get((home, peer.service_account), ())
+        return self._homes.get(home, ()) if home else range(len(self._pairs))
 
 
 def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Stranger]:
@@ -364,6 +393,8 @@ class _Share:
     def __init__(self, pieces: list[Piece] | None, side: Side, excused: list[str]) -> None:
         excuses = [replace(piece, path=union(*map(Language.exact, excused))) for piece in probes(excused[:1])]
         self._pieces = pieces
+        peers = {peer for piece in pieces or () for peer in (*(piece.who.include or ()), *piece.who.exclude)}
+        self.named = frozenset(peer for peer in peers if not isinstance(peer, Entity) and peer != EVERYONE)
         self._own = [piece for piece in pieces or () if not any(excuse.covers_request(piece) for excuse in excuses)]
         self._side = side
         self._known: dict[Any, str] = {}
