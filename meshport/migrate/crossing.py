@@ -165,6 +165,8 @@ def _prepare_namespace(draft: Draft, name: str) -> None:
             form = interim.audited(draft.pool[mark], options.target_version)
             if form is not None:
                 passing.append(form)
+    by_label = _by_label(draft, name)
+    passing += by_label
     final = draft.take(keys)
     if not final and not passing:
         return
@@ -174,7 +176,11 @@ def _prepare_namespace(draft: Draft, name: str) -> None:
         "move",
         f"{name} prepare",
         f"{name}: what {options.target} will read, before any of its pods is there",
-        f"Nothing of it acts yet: {options.source} does not read it, and no pod of the namespace has {options.target}."
+        (
+            "Network policies by label and port are in force from here on, beside the sidecars' rules; what they say of requests comes when no sidecar encrypts them any more."
+            if by_label
+            else f"Nothing of it acts yet: {options.source} does not read it, and no pod of the namespace has {options.target}."
+        )
         + (
             " The order is that of the files: authentications, routes, authorizations, then Servers, which admit and log (audit) for now."
             if audit
@@ -185,6 +191,22 @@ def _prepare_namespace(draft: Draft, name: str) -> None:
         interim=passing,
         checks=checks,
     )
+
+
+def _by_label(draft: Draft, name: str) -> list[Obj]:
+    """Cilium's policies without their rules about requests, ahead of the move: Istio's sidecars leave labels and ports as they are (Linkerd's and ztunnel's
+    traffic comes on a port of its own)."""
+    options = draft.result.options
+    ambient = any(
+        home.meshed is not None and home.meshed.feature == "membership.ambient" for home in draft.result.before.world.namespaces.values()
+    )
+    if options.target != "cilium" or options.source != "istio" or ambient:
+        return []
+    return [
+        form
+        for mark in sorted(draft.of("authorization", namespaces=[name]))
+        if (form := interim.without_requests(draft.pool[mark])) is not None
+    ]
 
 
 def _read_by_both(draft: Draft, obj: Obj) -> bool:

@@ -90,6 +90,19 @@ def _of_gateway(obj: Mapping[str, Any]) -> bool:
 # -- the target's objects while callers are still to come
 
 
+def without_requests(policy: Obj) -> Obj | None:
+    """A network policy of Cilium by labels and ports alone, for pods whose sidecars still encrypt what its rules about requests would have to read."""
+    if policy.get("kind") != "CiliumNetworkPolicy":
+        return None
+    found = copy.deepcopy(policy)
+    for spec in (found.get("spec"), *(found.get("specs") or ())):
+        for way in ("ingress", "egress"):
+            for rule in (spec or {}).get(way) or ():
+                for ports in rule.get("toPorts") or ():
+                    ports.pop("rules", None)
+    return found
+
+
 def open_default(value: Any) -> Any:
     """A default policy of Linkerd that takes callers without identity as well."""
     return OPEN_DEFAULT.get(value, value) if isinstance(value, str) else value

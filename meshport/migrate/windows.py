@@ -12,7 +12,8 @@ from meshport.migrate.setting import Setting
 from meshport.report.audited import ANY_IDENTITY, AccessMatrix, AccessRow, Edge
 from meshport.report.planned import Step, WeakEdge, Window
 
-EVERYBODY = {"anyone": {"any method": "any path"}}
+ANYTHING = {"any method": "any path"}
+EVERYBODY = {"anyone": ANYTHING}
 NOBODY_KNOWN = "any caller without identity"
 
 
@@ -179,9 +180,10 @@ def _waiting(draft: Draft, setting: Setting, step: Step, rows: Sequence[AccessRo
     until = draft.enforced.get(namespace)
     if until is None or until <= step.number or setting.ambient_within:
         return
+    early = any(each.interim and each.object["kind"] == "CiliumNetworkPolicy" for other in draft.steps for each in other.manifests)
     guarded: dict[str, set[int]] = {}
     for row in rows:
-        if row.before == EVERYBODY:
+        if row.before == EVERYBODY or (early and row.after is not None and all(asked == ANYTHING for asked in row.after.values())):
             continue
         for door in row.doors:
             if (name := f"{door.namespace}/{door.workload}") in step.workloads:
@@ -202,13 +204,21 @@ def _waiting(draft: Draft, setting: Setting, step: Step, rows: Sequence[AccessRo
         else ""
     )
     audit = bool(audited)
-    how = "Servers admit and log (audit) until the last caller has come." if audit else "The target's rules come when the last caller has."
+    if early:
+        how = "Rules by label and port hold; those about requests come when the last sidecar is gone. Whoever those let in may send any request."
+    elif audit:
+        how = "Servers admit and log (audit) until the last caller has come. Whoever reaches the pod may call it."
+    else:
+        waits = "right after the move" if result.options.target == "cilium" else "when the last caller has"
+        how = f"The target's rules come {waits}. Whoever reaches the pod may call it."
     step.windows.append(
         Window(
             what="rules not enforced",
-            why=f"{how} Whoever reaches the pod may call it.{kept}",
+            why=f"{how}{kept}",
             until=until,
-            edges=[WeakEdge(source="anyone", destination=name, port=port) for name, port in doors],
+            edges=[
+                WeakEdge(source="whoever is let in by label" if early else "anyone", destination=name, port=port) for name, port in doors
+            ],
         )
     )
 

@@ -248,6 +248,16 @@ def test_cilium_enforces_as_soon_as_the_sidecars_are_gone() -> None:
     assert "cilium connectivity test" in [check.run for check in step(found, "Install cilium").checks]
 
 
+def test_cilium_s_rules_by_label_and_port_hold_before_the_sidecars_go() -> None:
+    found = planned("ecommerce/istio", "cilium")
+    early = {item.object["metadata"]["name"]: item for item in step(found, "before any of its pods").manifests if item.interim}
+    assert set(early) == {"deny-all", "allow-checkout-to-payment", "allow-frontend-to-checkout"}
+    assert "rules" not in early["allow-checkout-to-payment"].object["spec"]["ingress"][0]["toPorts"][0]
+    moved = step(found, "move to cilium").state
+    assert moved is not None
+    assert all("outside the mesh" not in text for half in moved.halves for text in half.differences)
+
+
 def test_cilium_leaves_room_for_a_mesh_beside_it() -> None:
     found = planned("real-time-analytics/cilium", "linkerd")
     assert "cilium config set cni-exclusive false" in typed(found.steps[0])
