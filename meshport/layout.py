@@ -43,6 +43,8 @@ class Layout:
 
     def file(self, obj: Obj) -> str:
         kind, ref = obj.kind, obj.ref
+        if obj.file_of[0]:
+            return self._own(obj)
         if self._layout == "single":
             return "manifests.yaml"
         if self._layout == "kind":
@@ -54,5 +56,15 @@ class Layout:
             return "install/commands.sh"
         if owner is not None and owner.file and owner.file != "<stdin>" and not owner.chart:
             mirrored = self._mirrored[owner.file]
+            if obj.text is not None and mirrored.endswith(".json"):
+                return mirrored
             return mirrored if mirrored.endswith((".yaml", ".yml")) else str(PurePosixPath(mirrored).with_suffix(".yaml"))
         return f"{ref.namespace or (ref.name if kind == 'Namespace' else 'cluster')}/{kind.lower()}-{ref.name}.yaml"
+
+    def _own(self, obj: Obj) -> str:
+        """The file of what is no object but a file itself, whatever the layout."""
+        document = self._bundle.documents[obj.origins[0]]
+        if document.file and document.file in self._mirrored and document.file != "<stdin>":
+            return self._mirrored[document.file]
+        suffix = "json" if obj.text is not None and obj.text.lstrip()[:1] == "{" else "yaml"
+        return f"{obj.kind.lower()}-{document.index}.{suffix}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle
 
 ON_LOSS = ("stricter", "looser", "stop")
+_VIEWPOINTS = ("service", "workload")
+_LATENCIES = ("keep-unit", "native-unit")
 _DATA_PLANES = {"istio": ("sidecar", "ambient"), "cilium": ("wireguard", "ipsec", "ztunnel")}
 _WRITTEN = {"sidecar", "ambient", "wireguard", "ipsec", "ztunnel"}  # the data planes that this release writes for
 _ROUTES = ("native", "gateway-api")
@@ -121,6 +123,9 @@ def resolve(
     if on_loss not in ON_LOSS:
         raise UsageError(f"--on-loss {on_loss}: one of {', '.join(ON_LOSS)}")
     fields = {key: value for key, value in rest.items() if value is not None}
+    for key, option, choices in (("group_by", "--group-by", _VIEWPOINTS), ("latency", "--latency", _LATENCIES)):
+        if fields.get(key, choices[0]) not in choices:
+            raise UsageError(f"{option} {fields[key]}: one of {', '.join(choices)}")
     unknown = [key for key in fields if key not in Options.__dataclass_fields__]
     if unknown:
         raise UsageError(f"no option {unknown[0]!r}; there are {', '.join(sorted(Options.__dataclass_fields__))}")

@@ -26,6 +26,7 @@ from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
 from meshport.mapping.table import Table, dialect_of_group
+from meshport.observe.assets import Fate, assets_of
 from meshport.options import resolve
 from meshport.reading import reading_findings
 from meshport.selection import Selection
@@ -46,6 +47,8 @@ class Manifest:
     origins: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
     source: int | None = None  # the input document that it is a changed copy of
+    kind: str = ""  # what it is where it is no object: `RuleFile`, `Dashboard`, `SlothSpec`
+    text: str | None = None  # its text with the change in it, where all else keeps its bytes
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Result:
     read_back: Bundle  # what leaf ids of `after` count in
     canonical: tuple[Canonical, Canonical]
     table: Table
+    assets: list[Fate] = field(default_factory=list)  # what became of rules, dashboards and the like
     rules: list[Rule] = field(default_factory=list)  # waivers and other decisions that the findings were held against
 
     def report(self) -> Report:
@@ -127,6 +131,7 @@ def convert(
     remains.rest(bound, out, options)
     remains.removals(bound, out, options, target)
     name_channels(out)
+    assets = assets_of(out, bound, options, chosen.chosen)
     back_bundle = overlay(whole, out, options)
     back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
     if unfitted is not None:
@@ -152,7 +157,7 @@ def convert(
     findings += chosen.left_out(out.in_order(), table)
     proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
     findings += answers.widened(proof, findings, table)
-    result = account(bound, out, findings, have.world.read)
+    result = account(bound, out, findings, have.world.read | assets.read)
     result.settle(findings)
     findings += answers.unread(result, bound)
     findings += answers.beside_broken(result, bound, findings)
@@ -192,6 +197,7 @@ def convert(
         back_bundle,
         (before, after),
         table,
+        assets.fates,
     )
 
 
@@ -277,7 +283,7 @@ def _manifest(obj: Obj, bundle: Bundle, place: Layout) -> Manifest:
     for number in obj.origins:
         document = bundle.documents[number]
         origins.append({"file": document.file, "document": document.index, "line": document.line or None})
-    return Manifest(obj.value, place.file(obj), origins, tuple(sorted(obj.notes)), obj.changed)
+    return Manifest(obj.value, place.file(obj), origins, tuple(sorted(obj.notes)), obj.changed, obj.file_of[0], obj.text)
 
 
 def _install(out: Output) -> dict[str, Any]:

@@ -33,15 +33,29 @@ _FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
 def stream(manifests: Sequence[Manifest], bundle: Bundle) -> str:
     """The manifests as one YAML stream: a changed copy of an input document keeps its comments and order, the others carry their notes."""
-    return "---\n".join(_text(each, bundle) for each in manifests)
+    return "---\n".join(_text(each, bundle) for each in _applied(manifests))
+
+
+def _applied(manifests: Sequence[Manifest]) -> Sequence[Manifest]:
+    """What one stream holds: objects, for `kubectl apply` takes nothing else; files of Prometheus and Grafana where there is nothing else."""
+    objects = [each for each in manifests if not each.kind]
+    return objects or manifests
+
+
+def apart(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """The files that one stream does not hold, so that a folder is needed."""
+    held = {id(each) for each in _applied(manifests)}
+    return [each for each in manifests if id(each) not in held]
 
 
 def listing(manifests: Sequence[Manifest]) -> str:
     """The manifests as one JSON `List`, also where there is one or none."""
-    return dump_json([{"apiVersion": "v1", "kind": "List", "items": [each.object for each in manifests]}])
+    return dump_json([{"apiVersion": "v1", "kind": "List", "items": [each.object for each in _applied(manifests)]}])
 
 
 def _text(manifest: Manifest, bundle: Bundle) -> str:
+    if manifest.text is not None and (manifest.kind or manifest.text.lstrip()[:1] != "{"):
+        return manifest.text.replace("\r\n", "\n").strip("\n") + "\n"
     if manifest.source is not None and manifest.source < len(bundle.documents):
         document = bundle.documents[manifest.source]
         text = bundle.text_of(document)
@@ -56,13 +70,28 @@ def plan(result: Result) -> dict[str, str]:
     groups: dict[str, list[Manifest]] = {}
     for manifest in result.manifests:
         groups.setdefault(_checked(manifest.file), []).append(manifest)
-    files = {name: stream(groups[name], result.bundle) for name in sorted(groups)}
+    files = {name: _whole(groups[name], result.known) or stream(groups[name], result.bundle) for name in sorted(groups)}
     if result.manifests or not result.stopped:
         for chart, values in sorted(result.install["helm_values"].items()):
             files[_free(files, f"install/{chart}.yaml")] = dump([values])
         if result.install["commands"]:
             files[_free(files, "install/commands.sh")] = "\n".join(["#!/bin/sh", "set -eu", *result.install["commands"], ""])
     return files
+
+
+def _whole(manifests: Sequence[Manifest], bundle: Bundle) -> str | None:
+    """A file of the input with the changes in it, where that is all of it and every change was made by characters."""
+    documents = [bundle.documents[each.source] for each in manifests if each.source is not None and each.text is not None]
+    files = {document.file for document in documents}
+    source = next((one for one in bundle.files if one.file in files), None)
+    if len(documents) != len(manifests) or len(files) != 1 or source is None or source.text is None or source.documents != len(documents):
+        return None
+    from meshport.documents.spans import applied
+
+    edits = [
+        (*document.text, each.text) for document, each in zip(documents, manifests, strict=True) if document.text and each.text is not None
+    ]
+    return applied(source.text, edits) if len(edits) == len(documents) else None
 
 
 def _checked(name: str) -> str:

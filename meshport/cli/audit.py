@@ -33,6 +33,8 @@ def run(
     subsets: opt.Subsets = False,
     preserve_default_retries: opt.PreserveDefaultRetries = False,
     keep_network_policy: opt.KeepNetworkPolicy = None,
+    group_by: opt.GroupBy = "service",
+    latency: opt.AssetLatency = None,
     report: opt.ReportFile = None,
     form: opt.Format = "text",
     ledger: opt.Ledger = None,
@@ -80,6 +82,8 @@ def run(
             "subsets": subsets,
             "preserve_default_retries": preserve_default_retries,
             "keep_network_policy": keep_network_policy,
+            "group_by": group_by,
+            "latency": latency,
         },
     )
     found = result.audit()

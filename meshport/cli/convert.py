@@ -42,6 +42,8 @@ def run(
     subsets: opt.Subsets = False,
     preserve_default_retries: opt.PreserveDefaultRetries = False,
     keep_network_policy: opt.KeepNetworkPolicy = None,
+    group_by: opt.GroupBy = "service",
+    latency: opt.AssetLatency = None,
     output: opt.Output = None,
     layout: opt.Layout = "mirror",
     force: opt.Force = False,
@@ -102,6 +104,8 @@ def run(
             "subsets": subsets,
             "preserve_default_retries": preserve_default_retries,
             "keep_network_policy": keep_network_policy,
+            "group_by": group_by,
+            "latency": latency,
         },
     )
 

@@ -135,6 +135,14 @@ Latency = Annotated[
         help="keep-unit: convert what is measured in another unit; native-unit: leave it, and rescale constants.",
     ),
 ]
+AssetLatency = Annotated[
+    str | None,
+    _o(
+        "--latency",
+        metavar="UNIT",
+        help="Of queries: keep-unit or native-unit; else dashboards get the target's unit, and alerts and gates keep theirs.",
+    ),
+]
 Quiet = Annotated[bool, _o("--quiet", "-q", help="Only errors and the summary.")]
 Verbose = Annotated[bool, _o("--verbose", "-v", help="Also the leaves that a finding is about.")]
 NoColor = Annotated[bool, _o("--no-color", help="No colours (also: NO_COLOR).")]

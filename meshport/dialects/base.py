@@ -54,6 +54,8 @@ class Options:
     keep_network_policy: bool | None = None
     namespaces: tuple[str, ...] = ()
     select: tuple[str, ...] = field(default=())
+    group_by: str = "service"
+    latency: str | None = None  # None: dashboards in the target's unit, all else in the source's
 
 
 class Dialect(Protocol):

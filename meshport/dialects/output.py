@@ -30,7 +30,7 @@ SERVER_WRITTEN = ("uid", "resourceVersion", "generation", "creationTimestamp", "
 class Obj:
     """An object of the output. `origins` are the input documents that it comes from, the owner first."""
 
-    __slots__ = ("changed", "group", "notes", "origins", "rank", "sources", "value")
+    __slots__ = ("changed", "file_of", "group", "notes", "origins", "rank", "sources", "text", "value")
 
     def __init__(self, value: dict[str, Any], group: str, rank: int, changed: int | None) -> None:
         self.value = value
@@ -40,16 +40,20 @@ class Obj:
         self.group = group
         self.rank = rank
         self.changed = changed  # the input document that this is a changed copy of
+        self.file_of = ("", "")  # kind and name of what is no object but a file
+        self.text: str | None = None  # the document's own text with the change in it, where that was made by characters
 
     @property
     def ref(self) -> Ref:
+        if self.file_of[0]:
+            return Ref("", self.file_of[1])
         metadata = self.value.get("metadata")
         named = (metadata.get("namespace"), metadata.get("name")) if isinstance(metadata, dict) else ()
         return Ref(*(text if isinstance(text, str) else "" for text in named or ("", "")))
 
     @property
     def kind(self) -> str:
-        return str(self.value["kind"])
+        return self.file_of[0] or str(self.value["kind"])
 
     def set(self, path: Path, value: Any, *because: Fact[Any] | Src | None) -> None:
         """Write a value (a scalar or plain containers) at a path, because of facts. List items are written in order. No reason, no leaf."""
@@ -210,6 +214,8 @@ class Output:
                 if isinstance(annotations, dict):
                     annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
             found = self.objects[key] = Obj(value, group, rank, number)
+            if document.form:
+                found.file_of = (document.form, document.name)
             found.add_origin(number)
         return found
 

@@ -46,6 +46,8 @@ class Document:
     """The document as it stands in its file, where commands have marked it since: where its own leaves are found."""
     home: str = ""
     """The namespace that it is in although it names none, where somebody has said which."""
+    form: str = ""
+    """What it is where it is no object but a file of Prometheus, Grafana or Sloth: `RuleFile`, `Dashboard` or `SlothSpec`; else ""."""
 
     @property
     def api_version(self) -> str:
@@ -53,8 +55,8 @@ class Document:
 
     @property
     def group(self) -> str:
-        """The API group, "" for the core group; `helm` for values of a chart."""
-        return "helm" if self.chart else self.api_version.rpartition("/")[0]
+        """The API group, "" for the core group; `helm` for values of a chart, `files` for what is no object."""
+        return "helm" if self.chart else "files" if self.form else self.api_version.rpartition("/")[0]
 
     @property
     def version(self) -> str:
@@ -62,6 +64,8 @@ class Document:
 
     @property
     def kind(self) -> str:
+        if self.form:
+            return self.form
         return "Values" if self.chart and not self.chart.startswith("kubectl") else _text(self.value, "kind")
 
     @property
@@ -76,6 +80,8 @@ class Document:
 
     @property
     def name(self) -> str:
+        if self.form:
+            return f"{self.file}#{self.index}" if self.file is None or self.index else self.file
         return self.chart if self.chart and not self.chart.startswith("kubectl") else _text(self.value.get("metadata"), "name")
 
 

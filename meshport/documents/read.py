@@ -35,6 +35,11 @@ _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BARE_SEPARATOR = re.compile(r"\s*(?:#.*)?")
 _NEXT_JSON = re.compile(r"^[{\[]", re.MULTILINE)
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\"\]]")
+_TEMPLATED = frozenset({
+    "PrometheusRule", "GrafanaDashboard", "Dashboard", "MetricTemplate", "AnalysisTemplate", "ClusterAnalysisTemplate", "AnalysisRun", "Experiment",
+    "PrometheusServiceLevel",
+})  # fmt: skip
+"""Kinds whose own templates are filled in by those who read them."""
 _NOT_MANIFEST_TEXT = frozenset({"command", "args", "data", "stringData", "binaryData", "script"})
 
 
@@ -132,7 +137,17 @@ def load_objects(objects: Sequence[Mapping[str, Any]], charts: Mapping[int, str]
             first = leaf
             documents.append(
                 Document(
-                    None, index, item, cast(dict[str, Any], given), number(given, 1), 0, None, first, leaf - first, chart or chart_of(given)
+                    None,
+                    index,
+                    item,
+                    cast(dict[str, Any], given),
+                    number(given, 1),
+                    0,
+                    None,
+                    first,
+                    leaf - first,
+                    chart or chart_of(given),
+                    form="" if chart else form_of(given),
                 )
             )
     return Bundle(documents, problems, [], array("I", bytes(4 * leaf)), array("I", bytes(4 * leaf)))
@@ -245,6 +260,35 @@ def chart_of(value: Any) -> str:
     )
 
 
+# ---- files of Prometheus and Grafana ---------------------------------------------------------------------------------------------------
+
+
+def form_of(value: Any) -> str:
+    """What a mapping without apiVersion and kind is: a file of rules, a dashboard as Grafana exports it, a specification of Sloth; else ""."""
+    if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
+        return ""
+    groups = value.get("groups")
+    if isinstance(groups, (list, tuple)) and any(map(_is_rules, groups)):
+        return "RuleFile"
+    inner = value.get("dashboard")
+    if _is_dashboard(value) or (isinstance(inner, Mapping) and _is_dashboard(inner)):
+        return "Dashboard"
+    if value.get("version") == "prometheus/v1" and isinstance(value.get("slos"), (list, tuple)):
+        return "SlothSpec"
+    return ""
+
+
+def _is_rules(group: Any) -> bool:
+    rules = group.get("rules") if isinstance(group, Mapping) else None
+    listed = rules if isinstance(rules, (list, tuple)) else ()
+    return any(isinstance(rule, Mapping) and "expr" in rule and ("record" in rule or "alert" in rule) for rule in listed)
+
+
+def _is_dashboard(value: Mapping[str, Any]) -> bool:
+    holds = any(isinstance(value.get(name), (list, tuple)) for name in ("panels", "rows"))
+    return holds and any(name in value for name in ("schemaVersion", "templating", "__inputs"))
+
+
 # ---- objects ---------------------------------------------------------------------------------------------------------------------------
 
 _MP002 = "nothing to do if the file is no manifest; else add apiVersion and kind"
@@ -252,7 +296,7 @@ _MP002 = "nothing to do if the file is no manifest; else add apiVersion and kind
 
 def _not_an_object(value: Any) -> str | None:
     """Why a value is neither a Kubernetes object nor the values of a mesh's chart, None if it is one of them."""
-    if chart_of(value):
+    if chart_of(value) or form_of(value):
         return None
     if not isinstance(value, Mapping):
         kind = "a list" if isinstance(value, (list, tuple)) else "null" if value is None else "a single value"
@@ -453,7 +497,10 @@ class _Reader:
         for at, (number, begins, value, shadow) in enumerate(taken):
             start = first_leaf(shadow)
             end = first_leaf(taken[at + 1][3]) if at + 1 < len(taken) else len(self.lines)
-            made.append(Document(file, index, number, value, shadow, begins, None if listed else span, start, end - start, chart_of(value)))
+            text = None if listed else span
+            made.append(
+                Document(file, index, number, value, shadow, begins, text, start, end - start, chart_of(value), form=form_of(value))
+            )
         self.documents += made
         for duplicate in tree.duplicates:
             self._duplicate(duplicate, made, listed, file, index)
@@ -500,6 +547,8 @@ class _Reader:
         ):
             found = sorted(each for leaf in leaves for each in moved[leaf])
             for document in made:
+                if document.form or document.kind in _TEMPLATED:
+                    continue  # templates and variables are what these hold
                 here = set(found[bisect_left(found, document.first) : bisect_left(found, document.first + document.count)])
                 paths = [each for each in leaf_paths(document.leaves) if each[0] in here] if here else []
                 own = [each for each in paths if leaves is tree.templates or _NOT_MANIFEST_TEXT.isdisjoint(each[1])]

@@ -24,7 +24,7 @@ def at_home(bundle: Bundle, namespace: str) -> Bundle:
     """The bundle with the objects that name no namespace in this one; those of the cluster stay in none. What is written of them stays as it is."""
     documents = [
         replace(document, home=namespace)
-        if document.named_namespace is None and not document.chart and document.kind not in OF_THE_CLUSTER
+        if document.named_namespace is None and not document.chart and not document.form and document.kind not in OF_THE_CLUSTER
         else document
         for document in bundle.documents
     ]

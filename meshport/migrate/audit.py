@@ -55,6 +55,8 @@ def _sides(result: Result) -> tuple[Side, Side]:
     files = {}
     for manifest in result.manifests:
         value = manifest.object
+        if manifest.kind:
+            continue
         metadata = value["metadata"]
         group = str(value["apiVersion"]).rpartition("/")[0]
         files[group, str(value["kind"]), metadata.get("namespace"), str(metadata["name"])] = manifest.file

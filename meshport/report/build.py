@@ -96,6 +96,10 @@ def inputs(bundle: Bundle) -> model.Inputs:
 
 def _written(manifest: Manifest) -> model.Written:
     value = manifest.object
+    if manifest.kind:
+        return model.Written(
+            apiVersion="", kind=manifest.kind, namespace=None, name=manifest.file, file=manifest.file, origins=cast("list[model.Origin]", manifest.origins)
+        )  # fmt: skip
     metadata = value["metadata"]
     return model.Written(
         apiVersion=value["apiVersion"],

@@ -1,0 +1,338 @@
+"""Dashboards of Grafana: panels, variables, annotations. A variable that is used on several panels has to mean one thing on all of them.
+
+https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.errors import InputError
+from meshport.findings import Finding
+from meshport.observe.assets import panels, texts
+from meshport.observe.assets.panels import Plan
+from meshport.observe.assets.queries import Queries, say
+from meshport.observe.assets.surface import QUERY, SHOWN, Path, Surface
+from meshport.observe.metrics import metrics
+from meshport.observe.promql import parse_promql
+from meshport.observe.translate import Translation
+from meshport.observe.tree import Call, Selector
+
+_OF_A_LABEL = re.compile(r"\s*label_values\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*\)\s*")
+_MEANING = {
+    "service": ("dst_service", "parent_name", "backend_name", "destination_service_name"),
+    "host": ("destination_service", "authority", "dst"),
+    "workload": (
+        "deployment", "dst_deployment", "destination_workload", "source_workload", "destination_canonical_service", "source_canonical_service", "statefulset",
+        "dst_statefulset", "daemonset", "dst_daemonset",
+    ),
+    "namespace": (
+        "namespace", "dst_namespace", "destination_namespace", "source_namespace", "destination_workload_namespace", "source_workload_namespace",
+        "destination_service_namespace", "parent_namespace",
+    ),
+}  # fmt: skip
+_MEANS = {label: meaning for meaning, labels in _MEANING.items() for label in labels}
+
+
+def is_dashboard(value: Any) -> bool:
+    """Whether a JSON value is a dashboard."""
+    return isinstance(value, dict) and (isinstance(value.get("panels"), list) or isinstance(value.get("rows"), list) or "elements" in value)
+
+
+def translate(surface: Surface, root: Path, queries: Queries, latency: str | None) -> None:
+    """Translate a dashboard at a path of a surface."""
+    dashboard = surface.at(root)
+    found = list(_panels(dashboard, root))
+    variables = [_variable(holder, path) for holder, path in _variables(dashboard, root)]
+    blocked: set[str] = set()
+    for _ in range(len(variables) + 1):
+        plans = [panels.plan(panel, path, queries, latency, blocked) for panel, path in found]
+        uses = _uses(plans)
+        for variable in variables:
+            variable.plan(queries, uses, blocked, _values(plans))
+        more = {one.name for one in variables if one.refused} - blocked
+        if not more:
+            break
+        blocked |= more
+    for made in plans:
+        _write(surface, made)
+    for variable in variables:
+        variable.write(surface)
+    _unchanged_users(surface, plans, variables)
+
+
+def _panels(value: Any, path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    """What asks queries: panels wherever they are nested, and annotations."""
+    stack: list[tuple[Path, Any]] = [(path, value)]
+    while stack:
+        where, found = stack.pop()
+        if isinstance(found, dict):
+            newest = found.get("kind") == "Panel" and isinstance(found.get("spec"), dict)
+            asks = isinstance(found.get("targets"), list) or newest or (isinstance(found.get("expr"), str) and "annotations" in where)
+            if asks:
+                yield (found["spec"], (*where, "spec")) if newest else (found, where)
+                if isinstance(found.get("panels"), list):
+                    stack.append(((*where, "panels"), found["panels"]))
+                continue
+            stack.extend(((*where, key), item) for key, item in reversed(list(found.items())) if key != "templating")
+        elif isinstance(found, list):
+            stack.extend(((*where, number), found[number]) for number in range(len(found) - 1, -1, -1))
+
+
+def _write(surface: Surface, made: Plan) -> None:
+    fate = surface.fate
+    fate.expressions += len(made.queries)
+    where = f"panel {made.title!r}" if made.title else "panel"
+    for query, found in zip(made.queries, made.found, strict=True):
+        surface.leaf(query.path)
+        if made.refused and not made.neutral:
+            fate.refused += not found.neutral
+            fate.unchanged += found.neutral
+        elif found.neutral:
+            fate.unchanged += 1
+        else:
+            fate.translated += 1
+            surface.require(query.path, found.requires)
+    for path, finding in made.said:
+        surface.report(path, [finding], where)
+    if made.refused:
+        return
+    asked = {query.path for query in made.queries}
+    for path, value in made.puts:
+        surface.put(path, value, QUERY if path in asked else SHOWN)
+    for path, key in made.keys:
+        surface.rename(path, key)
+
+
+def _uses(plans: list[Plan]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for made in plans:
+        for name, labels in made.uses.items() if not made.refused else ():
+            found.setdefault(name, set()).update(labels)
+    return found
+
+
+def _values(plans: list[Plan]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for made in plans:
+        for label, words in made.values.items() if not made.refused else ():
+            found.setdefault(label, {}).update(words)
+    return found
+
+
+def _unchanged_users(surface: Surface, plans: list[Plan], variables: list[_Variable]) -> None:
+    """Panels that stay as they are and ask with a variable that holds other values now."""
+    other = {one.name for one in variables if one.other_values and not one.refused}
+    for made in plans:
+        for query, found in zip(made.queries, made.found, strict=True):
+            names = panels.variables_in(query.expr) & other
+            if found.neutral and names:
+                surface.report(query.path, [say("MP838", name=", ".join(sorted(names)), panel=made.title)])
+
+
+# -- variables
+
+
+@dataclass(slots=True)
+class _Variable:
+    """A variable where it stands. `refused`: it cannot be made to mean what its panels ask with it, so that it stays with them."""
+
+    name: str
+    type: str
+    path: Path
+    value: dict[str, Any]
+    puts: list[tuple[Path, Any]] = field(default_factory=list)
+    said: list[Finding] = field(default_factory=list)
+    found: Translation | None = None
+    refused: bool = False
+    other_values: bool = False
+
+    def plan(self, queries: Queries, uses: dict[str, set[str]], blocked: set[str], words: dict[str, dict[str, str]]) -> None:
+        """Work out what becomes of it; a refused one stays refused."""
+        if self.refused:
+            return
+        self.puts, self.said, self.found, self.other_values = [], [], None, False
+        labels = uses.get(self.name, set())
+        if len({_MEANS.get(label, label) for label in labels}) > 1:
+            self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels))))
+        elif self.type == "query":
+            self._query(queries, labels, blocked)
+        elif self.type == "custom":
+            self._custom({source: target for label in labels for source, target in words.get(label, {}).items()})
+
+    def _refuse(self, *findings: Finding) -> None:
+        self.refused, self.puts, self.said = True, [], list(findings)
+
+    def write(self, surface: Surface) -> None:
+        where = f"variable {self.name}"
+        queried = self.path if not self.puts else self.puts[0][0]
+        if self.type == "query" and (self.found is not None):
+            surface.fate.expressions += 1
+            if self.refused:
+                surface.fate.refused += 1
+            elif self.found.neutral:
+                surface.fate.unchanged += 1
+            else:
+                surface.fate.translated += 1
+                surface.require(queried, self.found.requires)
+        for finding in self.said:
+            surface.report(queried, [finding], where)
+        if not self.refused:
+            for path, value in self.puts:
+                surface.put(path, value, QUERY if path[-1] in ("query", "definition") else SHOWN)
+
+    # -- values that are asked for
+
+    def _query(self, queries: Queries, labels: set[str], blocked: set[str]) -> None:
+        text, holders = self._text()
+        if not text:
+            return
+        alone = _OF_A_LABEL.fullmatch(text)
+        if alone is not None:
+            self._of_a_label(alone.group(1), text, holders, queries, labels)
+            return
+        found = queries.of_variable(text)
+        self.found = found[0]
+        if found[0].neutral:
+            return
+        if found[0].expr is None:
+            self._refuse(*(one for one in found[0].findings if one.severity == "error"))
+            return
+        if panels.variables_in(text) & blocked:
+            self._refuse(say("MP836", name=", ".join(sorted(panels.variables_in(text) & blocked))))
+            return
+        wanted = {_MEANS.get(label, label) for label in labels}
+        chosen = next((one for one in found if one.expr is not None and _fits(one.expr, wanted)), None)
+        if chosen is None or chosen.expr is None:
+            self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels))))
+            return
+        self.found = chosen
+        self.said = [one for one in chosen.findings if one.code not in ("MP805", "MP813", "MP815", "MP817")]
+        self._put(text, chosen.expr, holders)
+        before, after = _asked(text), _asked(chosen.expr)
+        self.other_values = before is not None and after is not None and _MEANS.get(before, before) != _MEANS.get(after, after)
+        regex = self.value.get("regex")
+        if isinstance(regex, str) and regex:
+            self.puts.append(((*self.path, "regex"), texts.pattern(regex, chosen.labels)))
+
+    def _of_a_label(self, name: str, text: str, holders: list[Path], queries: Queries, labels: set[str]) -> None:
+        """`label_values(label)`: of all series, so that what the panels compare it with says which label is meant."""
+        known = metrics().inventory
+        self.found = queries.translate("up")
+        if not any(name in metric.labels for metric in known[queries.source].values()) or name in labels:
+            return
+        if len(labels) == 1:
+            after = next(iter(labels))
+            self._put(text, text.replace(name, after), holders)
+            self.found = Translation(text.replace(name, after))
+            self.other_values = _MEANS.get(name, name) != _MEANS.get(after, after)
+        elif labels or not any(name in metric.labels for metric in known[queries.target].values()):
+            self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels)) or "nothing"))
+
+    def _text(self) -> tuple[str, list[Path]]:
+        """The query, and the places where it stands."""
+        query, definition = self.value.get("query"), self.value.get("definition")
+        places: list[Path] = []
+        text = ""
+        if isinstance(query, str):
+            text = query
+            places.append((*self.path, "query"))
+        elif isinstance(query, dict):
+            spec = query.get("spec")
+            for holder, where in ((query, (*self.path, "query")), (spec, (*self.path, "query", "spec"))):
+                if isinstance(holder, dict) and isinstance(holder.get("query"), str) and not text:
+                    text = holder["query"]
+                    places.append((*where, "query"))
+        if isinstance(definition, str) and definition and (not text or definition == text):
+            text = text or definition
+            places.append((*self.path, "definition"))
+        return text, places
+
+    def _put(self, before: str, after: str, places: list[Path]) -> None:
+        self.puts += [(place, after) for place in places]
+        query = self.value.get("query")
+        if isinstance(query, dict) and isinstance(query.get("metric"), str) and query.get("metric"):
+            self._fields(query, after)
+
+    def _fields(self, query: dict[str, Any], after: str) -> None:
+        """The query as Grafana's builder keeps it beside its text."""
+        tree = parse_promql(after).tree
+        if not isinstance(tree, Call) or len(tree.arguments) != 2 or not isinstance(tree.arguments[0], Selector):
+            return
+        selector, label = tree.arguments[0], _asked(after)
+        base = (*self.path, "query")
+        self.puts.append(((*base, "metric"), selector.metric or query["metric"]))
+        if "label" in query and label:
+            self.puts.append(((*base, "label"), label))
+        if isinstance(query.get("labelFilters"), list):
+            filters = [{"label": one.label.name, "op": one.op, "value": one.value} for one in selector.matchers]
+            self.puts.append(((*base, "labelFilters"), filters))
+
+    # -- values that are listed
+
+    def _custom(self, words: dict[str, str]) -> None:
+        if not words:
+            return
+        text = self.value.get("query")
+        listed = [part.strip() for part in text.split(",")] if isinstance(text, str) else []
+        held = [part.rpartition(" : ")[2] for part in listed]
+        if any(part not in words for part in held if part and part not in (".*", ".+")):
+            self._refuse(say("MP837", name=self.name, what=f"values that are {', '.join(sorted(words))}"))
+            return
+        self.other_values = True
+        if isinstance(text, str):
+            made = list(dict.fromkeys(self._word(part, words) for part in listed))
+            self.puts.append(((*self.path, "query"), ("," if ", " not in text else ", ").join(made)))
+        options = self.value.get("options")
+        for at, one in enumerate(options if isinstance(options, list) else ()):
+            self._held(one, (*self.path, "options", at), words)
+        self._held(self.value.get("current"), (*self.path, "current"), words)
+
+    @staticmethod
+    def _word(part: str, words: dict[str, str]) -> str:
+        shown, colon, value = part.rpartition(" : ")
+        return f"{shown}{colon}{words.get(value, value)}"
+
+    def _held(self, holder: Any, path: Path, words: dict[str, str]) -> None:
+        for key in ("text", "value") if isinstance(holder, dict) else ():
+            value = holder.get(key)
+            if isinstance(value, str) and value in words:
+                self.puts.append(((*path, key), words[value]))
+            elif isinstance(value, list):
+                self.puts += [((*path, key, at), words[one]) for at, one in enumerate(value) if isinstance(one, str) and one in words]
+
+
+def _variables(dashboard: dict[str, Any], root: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    templating = dashboard.get("templating")
+    listed = templating.get("list") if isinstance(templating, dict) else None
+    for number, one in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(one, dict):
+            yield one, (*root, "templating", "list", number)
+    for number, one in enumerate(dashboard["variables"] if isinstance(dashboard.get("variables"), list) else ()):
+        if isinstance(one, dict) and isinstance(one.get("spec"), dict):
+            yield {"type": str(one.get("kind")).removesuffix("Variable").lower(), **one["spec"]}, (*root, "variables", number, "spec")
+
+
+def _variable(value: dict[str, Any], path: Path) -> _Variable:
+    return _Variable(str(value.get("name") or ""), str(value.get("type") or "query"), path, value)
+
+
+def _asked(query: str) -> str | None:
+    """The label that `label_values(..., label)` asks for; None for another query."""
+    try:
+        tree = parse_promql(query).tree
+    except InputError:
+        return None
+    if isinstance(tree, Call) and tree.function.name == "label_values" and len(tree.arguments) == 2 and isinstance(tree.arguments[1], Selector):
+        word = tree.arguments[1].name
+        return word.name if word is not None else None
+    return None
+
+
+def _fits(query: str, wanted: set[str]) -> bool:
+    """Whether a query lists what the panels compare it with."""
+    label = _asked(query)
+    return label is None or not wanted or {_MEANS.get(label, label)} == wanted

@@ -1,0 +1,79 @@
+"""Objects of the Prometheus operator that scrape the source mesh's own proxies: the target's chart scrapes its own, and Istio's proxies need an object.
+
+https://istio.io/latest/docs/ops/integrations/prometheus/, https://linkerd.io/2-edge/tasks/external-prometheus/, https://docs.cilium.io/en/stable/observability/metrics/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.ir.base import Ref
+from meshport.observe.assets.queries import Queries, say
+from meshport.observe.assets.surface import Surface, below
+
+_ISTIO = {
+    "selector": {"matchExpressions": [{"key": "istio-prometheus-ignore", "operator": "DoesNotExist"}]},
+    "namespaceSelector": {"any": True},
+    "jobLabel": "envoy-stats",
+    "podMetricsEndpoints": [
+        {
+            "path": "/stats/prometheus",
+            "interval": "15s",
+            "relabelings": [
+                {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_container_name"], "regex": "istio-proxy"},
+                {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_annotationpresent_prometheus_io_scrape"]},
+                {"action": "labeldrop", "regex": "__meta_kubernetes_pod_label_(.+)"},
+                {"sourceLabels": ["__meta_kubernetes_namespace"], "targetLabel": "namespace"},
+                {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "pod"},
+            ],
+        }
+    ],
+}
+_SETTINGS = {
+    "linkerd": [("linkerd-control-plane", "podMonitor.enabled", True)],
+    "cilium": [("cilium", "hubble.metrics.serviceMonitor.enabled", True), ("cilium", "prometheus.serviceMonitor.enabled", True)],
+    "istio": [],
+}
+
+
+def monitor(surface: Surface, queries: Queries) -> None:
+    """List one of the source mesh for removal, and see that the target is scraped."""
+    spec = surface.value.get("spec")
+    if not isinstance(spec, dict) or _mesh(spec) != queries.source:
+        return
+    out, number = surface.job.out, surface.number
+    out.remove(number, f"it scrapes {queries.source.capitalize()}'s proxies; delete it once they are gone")
+    src = frozenset(surface.leaf((*path,)) for path, value in below(spec, ("spec",)) if not isinstance(value, dict | list) or not value)
+    how = f"{queries.target.capitalize()}'s chart scrapes its own"
+    if queries.target == "istio":
+        document = surface.job.bound.bundle.documents[number]
+        namespace = document.namespace or surface.job.options.root_namespace
+        made = out.object("monitoring.coreos.com/v1", "PodMonitor", Ref(namespace, "envoy-stats-monitor"), owner=number, group="observability", because=src)
+        for key, value in _ISTIO.items():
+            made.set(("spec", key), value, src)
+        how = f"PodMonitor {namespace}/envoy-stats-monitor scrapes Istio's"
+    for chart, path, setting in _SETTINGS[queries.target]:
+        out.install(chart, path, setting, src)
+    first = min(src)
+    surface.report(("spec",), [say("MP842", how=how)])
+    surface.fate.findings[-1].leaves = tuple(sorted(src))
+    surface.fate.findings[-1].at = first
+    surface.fate.findings[-1].disposition = "approximated"
+
+
+def _mesh(spec: dict[str, Any]) -> str:
+    """The mesh whose proxies are scraped; "" where it is none's."""
+    endpoints = [one for key in ("podMetricsEndpoints", "endpoints") for one in spec.get(key) or () if isinstance(one, dict)]
+    ports = {str(one.get("port") or one.get("targetPort")) for one in endpoints}
+    paths = {str(one.get("path")) for one in endpoints}
+    selector = spec.get("selector")
+    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
+    named = {f"{key}={value}" for key, value in labels.items()} if isinstance(labels, dict) else set()
+    texts = {value for _, value in below(spec) if isinstance(value, str)}
+    if "/stats/prometheus" in paths or ports & {"http-envoy-prom", "http-monitoring"}:
+        return "istio"
+    if ports & {"linkerd-admin"} or any(name.startswith("linkerd.io/") for name in named) or any("linkerd_io_proxy" in one for one in texts):
+        return "linkerd"
+    if ports & {"hubble-metrics", "envoy-metrics"} or named & {"k8s-app=hubble", "k8s-app=cilium"}:
+        return "cilium"
+    return ""

@@ -1,0 +1,195 @@
+"""Queries inside assets: a query may ask a recording rule of the same assets, whose name and labels change with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from meshport.errors import InputError
+from meshport.findings import Finding
+from meshport.mapping.table import builtin
+from meshport.observe import values
+from meshport.observe.edits import Edits
+from meshport.observe.metrics import metrics
+from meshport.observe.promql import PromQL, parse_promql
+from meshport.observe.translate import Translation, translate_promql
+from meshport.observe.tree import Aggregation, Binary, Call, Labels, Selector, String, walk
+from meshport.observe.tokens import quoted
+
+Names = dict[str, tuple[str, ...]]
+"""Labels of the source, and those of the target that stand in their place."""
+
+_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+_SIDES = {
+    "istio": ('reporter="destination"', 'reporter="source"'),
+    "linkerd": ('direction="inbound"', 'direction="outbound"'),
+    "cilium": ('reporter="server"', 'reporter="client"'),
+}
+_OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
+"""Labels whose values are other words, so that a rename alone would not do."""
+
+
+def say(code: str, **said: str) -> Finding:
+    """A finding of the codes table about a query."""
+    row = builtin().codes()[code]
+    disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" else None
+    return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A recording rule. `name` is its new name, `labels` those of its series that are called otherwise; `refused`: it stays as it is, and is empty."""
+
+    name: str
+    labels: Names = field(default_factory=dict)
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class Queries:
+    """The translation of all queries of a bundle's assets."""
+
+    source: str
+    target: str
+    source_version: str
+    target_version: str
+    group_by: str
+    recorded: dict[str, Recorded] = field(default_factory=dict)
+
+    def concerns(self, text: str) -> bool:
+        """Whether a text names a metric of the source mesh, or a recording rule that has one in it."""
+        return any(name in self.recorded or self._is_source(name) for name in _NAME.findall(text))
+
+    def _is_source(self, name: str) -> bool:
+        known = metrics()
+        if known.metric(self.source, name) is not None:
+            return True
+        return name.startswith(known.prefixes[self.source]) and known.metric(self.target, name) is None
+
+    def translate(self, expr: str, latency: str = "keep-unit", templating: str = "grafana") -> Translation:
+        """The query for the target mesh; MP824 alone where nothing of the source is in it."""
+        if not self.concerns(expr):
+            return Translation(None, [say("MP824", mesh=self.source.capitalize())])
+        labels: Names = {}
+        text = expr
+        if self.recorded:
+            try:
+                parsed = parse_promql(expr, templating=templating)
+                text, labels = self._of_recorded(parsed)
+            except InputError:
+                pass  # the translation says so
+            except _Refused as refused:
+                return Translation(None, [refused.finding])
+        found = translate_promql(
+            text,
+            source=self.source,
+            target=self.target,
+            source_version=self.source_version,
+            target_version=self.target_version,
+            group_by=self.group_by,
+            latency=latency,
+            templating=templating,
+            renamed={name: item.name for name, item in self.recorded.items()},
+        )
+        if found.expr is not None:
+            clash = next((name for name, names in labels.items() if found.labels.get(name, names) != names), None)
+            if clash is not None:
+                return Translation(None, [*found.findings, say("MP832", label=clash, why="recorded and measured series call it otherwise")])
+            found.labels = {**labels, **found.labels}
+        return found
+
+    def of_variable(self, query: str, templating: str = "grafana") -> list[Translation]:
+        """A query that lists values, which need not say who measures: for either side where it does not. The preferred one first."""
+        found = self.translate(query, templating=templating)
+        if found.expr is not None or found.neutral or not any(one.code == "MP804" for one in found.findings):
+            return [found]
+        made = []
+        for matcher in _SIDES[self.source]:
+            sided = self._sided(query, matcher, templating)
+            if sided is not None and (one := self.translate(sided, templating=templating)).expr is not None:
+                made.append(one)
+        return made or [found]
+
+    def _sided(self, query: str, matcher: str, templating: str) -> str | None:
+        edits = Edits(query)
+        for selector in parse_promql(query, templating=templating).selectors:
+            if selector.metric is not None and metrics().metric(self.source, selector.metric) is not None:
+                if selector.braces is None:
+                    edits.insert(selector.end, "{" + matcher + "}")
+                else:
+                    edits.insert(selector.braces[0] + 1, matcher + ("," if selector.matchers else ""))
+        made = edits.result()
+        return made if made != query else None
+
+    def label(self, name: str, expr: str, found: Translation, templating: str = "grafana") -> tuple[str, ...] | None:
+        """The labels that stand for one of the result's series; None where the target has none, and itself where it stays."""
+        if name in found.labels:
+            return found.labels[name]
+        known = metrics()
+        if not any(name in metric.labels for metric in known.inventory[self.source].values()):
+            return (name,)
+        probe = self.translate(f"sum by ({name}) ({expr})", templating=templating)
+        return probe.labels.get(name) if probe.expr is not None else None
+
+    # -- recorded series
+
+    def _of_recorded(self, parsed: PromQL) -> tuple[str, Names]:
+        """The query with the labels of recorded series as they are called now; what they are called."""
+        edits = Edits(parsed.text)
+        used: Names = {}
+        for selector in parsed.selectors:
+            item = self.recorded.get(selector.metric or "")
+            if item is None:
+                continue
+            if item.refused:
+                raise _Refused(say("MP831", name=selector.metric or ""))
+            used.update({name: names for name, names in item.labels.items() if names != (name,)})
+            self._matchers(selector, item, edits)
+        if not used:
+            return parsed.text, {}
+        for node in walk(parsed.tree):
+            if isinstance(node, Aggregation | Binary | Call):
+                below = [one for one in walk(node) if isinstance(one, Selector)]
+                if all(not self._is_source(one.metric or "") or (one.metric or "") in self.recorded for one in below):
+                    self._grouping(node, used, edits)
+        return edits.result(), used
+
+    def _matchers(self, selector: Selector, item: Recorded, edits: Edits) -> None:
+        for matcher in selector.matchers:
+            names = item.labels.get(matcher.label.name)
+            if names is None or names == (matcher.label.name,):
+                continue
+            if matcher.label.name in _OTHER_WORDS or "principal" in matcher.label.name or not names:
+                raise _Refused(say("MP832", label=matcher.label.name, why="its values are other words on the recorded series"))
+            if len(names) == 1:
+                edits.replace(matcher.label.start, matcher.label.end, names[0])
+                continue
+            try:
+                made = values.host(matcher, (names[0], names[1])).matchers
+            except values.Unsaid as unsaid:
+                raise _Refused(say("MP823", label=matcher.label.name, why=str(unsaid))) from None
+            edits.replace(matcher.start, matcher.end, ",".join(f"{label}{op}{quoted(value)}" for label, op, value in made))
+
+    def _grouping(self, node: Aggregation | Binary | Call, used: Names, edits: Edits) -> None:
+        lists: list[Labels] = []
+        if isinstance(node, Aggregation) and node.labels is not None:
+            lists.append(node.labels)
+        elif isinstance(node, Binary) and node.matching is not None:
+            lists += [one for one in (node.matching.labels, node.matching.include) if one is not None]
+        elif isinstance(node, Call) and node.function.name in ("label_replace", "label_join"):
+            for argument in node.arguments[3:4] if node.function.name == "label_replace" else node.arguments[3:]:
+                if isinstance(argument, String) and argument.value in used:
+                    names = used[argument.value]
+                    if len(names) != 1:
+                        raise _Refused(say("MP832", label=argument.value, why="several labels stand for it now, and one is asked for"))
+                    edits.replace(argument.start, argument.end, quoted(names[0]))
+        for listed in lists:
+            made = list(dict.fromkeys(name for word in listed.words for name in used.get(word.name, (word.name,))))
+            if made != [word.name for word in listed.words]:
+                edits.replace(listed.start, listed.end, "(" + ", ".join(made) + ")")
+
+
+class _Refused(Exception):
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.code)
+        self.finding = finding

@@ -1,0 +1,105 @@
+"""Labels in texts that are no queries: legends, templates of annotations, links, patterns of variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+Find = Callable[[str], tuple[str, ...] | None]
+"""The labels that stand for one; None where the target has none."""
+
+_LEGEND = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_LABELS = re.compile(r"(\$labels|\.Labels|\$value\.Labels)\.([A-Za-z_][A-Za-z0-9_]*)")
+_ACTION = re.compile(r"\{\{-?(?:[^{}\"`]|\"(?:[^\"\\]|\\.)*\"|`[^`]*`)*-?\}\}")
+_ALONE = re.compile(r"\{\{(-?\s*)((?:\$labels|\.Labels|\$value\.Labels))\.([A-Za-z_][A-Za-z0-9_]*)(\s*-?)\}\}")
+_FIELD = re.compile(r"\$\{__(field|series|data\.fields|value)\.labels\.([A-Za-z_][A-Za-z0-9_]*)((?::[a-z]+)?)\}")
+_WORD = "(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
+
+
+class Lost(Exception):
+    """A label that nothing stands for."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+        self.label = label
+
+
+def joined(names: tuple[str, ...], around: Callable[[str], str]) -> str:
+    """Several labels as one name: `service.namespace` as hosts are written, `namespace/workload` as workloads are."""
+    shown = [around(name) for name in names]
+    if len(names) == 2 and "service" not in names[0]:
+        return f"{shown[1]}/{shown[0]}"
+    return ".".join(shown)
+
+
+def legend(text: str, find: Find) -> str:
+    """A legend of Grafana: `{{label}}`. Raises Lost."""
+
+    def put(found: re.Match[str]) -> str:
+        name = found.group(1)
+        names = find(name)
+        if names is None or not names:
+            raise Lost(name)
+        if names == (name,):
+            return found.group(0)
+        return joined(names, lambda one: found.group(0).replace(name, one))
+
+    return _LEGEND.sub(put, text)
+
+
+def template(text: str, find: Find) -> str:
+    """A Go template of Prometheus: `{{ $labels.x }}` alone or in a pipeline. Raises Lost."""
+
+    def names_of(name: str) -> tuple[str, ...]:
+        names = find(name)
+        if not names:
+            raise Lost(name)
+        return names
+
+    def action(found: re.Match[str]) -> str:
+        whole = found.group(0)
+        alone = _ALONE.fullmatch(whole)
+        if alone is not None:
+            before, holder, name, after = alone.groups()
+            names = names_of(name)
+            return joined(names, lambda one: "{{" + before + holder + "." + one + after + "}}")
+
+        def inside(part: re.Match[str]) -> str:
+            holder, name = part.groups()
+            names = names_of(name)
+            if len(names) == 1:
+                return f"{holder}.{names[0]}"
+            form = joined(names, lambda _: "%s")
+            order = names if "/" not in form else names[::-1]
+            return f'(printf "{form}" {" ".join(f"{holder}.{one}" for one in order)})'
+
+        return _LABELS.sub(inside, whole)
+
+    return _ACTION.sub(action, text)
+
+
+def link(text: str, find: Find) -> str:
+    """`${__field.labels.x}` in a link: alone as a variable's value, joined elsewhere. Raises Lost."""
+
+    def put(found: re.Match[str]) -> str:
+        what, name, form = found.groups()
+        names = find(name)
+        if not names:
+            raise Lost(name)
+        as_value = re.search(r"var-[A-Za-z0-9_]+=$", text[: found.start()]) is not None
+        return joined(names[:1] if as_value else names, lambda one: f"${{__{what}.labels.{one}{form}}}")
+
+    return _FIELD.sub(put, text)
+
+
+def linked(text: str) -> set[str]:
+    """The labels that a link names."""
+    return {found.group(2) for found in _FIELD.finditer(text)}
+
+
+def pattern(text: str, labels: dict[str, tuple[str, ...]]) -> str:
+    """The pattern by which a variable takes its values from the text of series."""
+    for name, names in labels.items():
+        if names and names[0] != name:
+            text = re.sub(_WORD.format(re.escape(name)) + r'(?=\\?"|\s*=)', names[0], text)
+    return text
