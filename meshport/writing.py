@@ -119,7 +119,12 @@ def is_file_name(output: str) -> bool:
 
 def file_text(result: Result, output: str) -> str:
     """What `-o FILE` writes: JSON for `.json`, else YAML."""
-    return listing(result.manifests) if output.lower().endswith(".json") else stream(result.manifests, result.bundle)
+    if output.lower().endswith(".json"):
+        alone = result.manifests[0] if len(result.manifests) == 1 else None
+        if alone is not None and alone.kind and alone.text is not None and alone.text.lstrip()[:1] == "{":
+            return alone.text
+        return listing(result.manifests)
+    return stream(result.manifests, result.bundle)
 
 
 def write_file(output: str, text: str) -> None:

@@ -146,7 +146,11 @@ def _deliver(result: Result, output: str | None, form: str, *, force: bool, dry:
         common.emit(writing.listing(result.manifests) if form == "json" else writing.stream(result.manifests, result.bundle))
     elif writing.is_file_name(output):
         writing.write_file(output, writing.file_text(result, output))
-    else:
+    if output is None or writing.is_file_name(output):
+        from meshport.report import text
+
+        common.say(text.apart(result))
+    if output is not None and not writing.is_file_name(output):
         written = result.write(output, force=force)
         if form == "text" and not quiet:
             common.say([f"wrote {len(written)} files to {output}"])

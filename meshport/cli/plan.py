@@ -40,6 +40,8 @@ def run(
     subsets: opt.Subsets = False,
     preserve_default_retries: opt.PreserveDefaultRetries = False,
     keep_network_policy: opt.KeepNetworkPolicy = None,
+    group_by: opt.GroupBy = "service",
+    latency: opt.AssetLatency = None,
     strategy: opt.Strategy = "namespace",
     output: opt.PlanOutput = None,
     force: opt.Force = False,
@@ -91,6 +93,8 @@ def run(
             "subsets": subsets,
             "preserve_default_retries": preserve_default_retries,
             "keep_network_policy": keep_network_policy,
+            "group_by": group_by,
+            "latency": latency,
         },
     )
     records = converting.records(result, reports, None, fail_on=fail_on, audited=result.audit() if reports else None)

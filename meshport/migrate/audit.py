@@ -20,7 +20,7 @@ from meshport.migrate.access import matrix
 from meshport.migrate.encryption import Side, coverage, node_encryption
 from meshport.migrate.work import FORMULAS, inventory, work
 from meshport.report import build
-from meshport.report.audited import Audit, Exemption, Provenance
+from meshport.report.audited import AssetFate, Audit, Exemption, Provenance
 from meshport.report.model import AuditReport
 from meshport.suppression import names, subject_of
 
@@ -48,7 +48,26 @@ def audit(result: Result, rules: Sequence[Rule] = ()) -> Audit:
         encryption=coverage(before, after),
         access=matrix(before, after, result.canonical, result.verification, result.findings),
         exceptions=_exceptions(result, rules),
+        assets=_assets(result),
     )
+
+
+def _assets(result: Result) -> list[AssetFate]:
+    numbers = {id(finding): number for number, finding in enumerate(result.findings)}
+    return [
+        AssetFate(
+            file=one.file,
+            kind=one.kind,
+            namespace=one.namespace,
+            name=one.name,
+            expressions=one.expressions,
+            translated=one.translated,
+            refused=one.refused,
+            unchanged=one.unchanged,
+            findings=sorted({numbers[id(finding)] for finding in one.findings if id(finding) in numbers}),
+        )
+        for one in result.assets
+    ]
 
 
 def _sides(result: Result) -> tuple[Side, Side]:

@@ -77,7 +77,7 @@ def _setting(result: Result, strategy: str, calls: list[order.Call]) -> Setting:
     within = one_mesh and ambient and _plane(result.before) != "ambient"
     calm = (one_mesh and not within) or not governs(dialect(options.target))
     movers = [] if calm else _movers(result)
-    homes = {key(item.object, options.default_namespace) for item in result.manifests}
+    homes = {key(item.object, options.default_namespace) for item in result.manifests if not item.kind}
     by_namespace, rest = _commands(result.install["commands"])
     names = {mark[3] if mark[1] == "Namespace" else mark[2] for mark in homes} | set(by_namespace)
     apart = {
@@ -105,7 +105,7 @@ def _movers(result: Result) -> list[Workload]:
     options = result.options
     after = {(one.ref, one.kind): one for one in result.after.world.workloads}
     chosen = set(options.namespaces)
-    written = {key(item.object, options.default_namespace) for item in result.manifests}
+    written = {key(item.object, options.default_namespace) for item in result.manifests if not item.kind}
     found = []
     for workload in result.before.world.workloads:
         other = after.get((workload.ref, workload.kind))
@@ -137,6 +137,8 @@ def _draft(result: Result, setting: Setting) -> Draft:
     default = result.options.default_namespace
     draft = Draft(result, Cluster.of(result.known, default), setting.movers, setting.calm)
     for item in result.manifests:
+        if item.kind:
+            continue  # no object of the cluster: a dashboard's or a rule's file
         obj = bare(item.object, default)
         draft.pool[key(obj, default)] = obj
     return draft

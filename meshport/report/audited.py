@@ -209,6 +209,21 @@ class Exemption(_Model):
     findings: list[int]
 
 
+class AssetFate(_Model):
+    """What becomes of something that asks a mesh's metrics: rules, a dashboard, a gate, an objective, a trigger. Of its `expressions` those of the source mesh
+    are `translated` or `refused`; the others stay as they are (`unchanged`). `findings` are indices."""
+
+    file: str | None
+    kind: str
+    namespace: str | None
+    name: str
+    expressions: int
+    translated: int
+    refused: int
+    unchanged: int
+    findings: list[int]
+
+
 class Audit(_Model):
     """What an audit says beside the findings."""
 
@@ -221,3 +236,4 @@ class Audit(_Model):
     encryption: Encryption
     access: AccessMatrix
     exceptions: list[Exemption]
+    assets: list[AssetFate]

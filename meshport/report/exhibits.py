@@ -215,6 +215,8 @@ class _Outputs:
 
     def _head(self, number: int) -> tuple[str, str]:
         manifest = self.result.manifests[number]
+        if manifest.kind:
+            return manifest.file, manifest.kind
         metadata = manifest.object["metadata"]
         return manifest.file, _called(str(manifest.object["kind"]), metadata.get("namespace"), str(metadata["name"]))
 

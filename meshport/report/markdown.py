@@ -33,6 +33,7 @@ def write(material: Material) -> str:
                 _encryption(report.audit),
                 _outside(report.audit),
                 _work(report.audit),
+                _assets(report.audit),
                 _exceptions(report.audit),
             )
             if part
@@ -136,6 +137,15 @@ def _encryption(audit: Audit) -> list[str]:
         for (before, after, why), names in groups.items()
     ]
     return ["## Where mutual TLS is not enforced, or changes", "", *_table(("Before", "After", "Workloads", "Why"), made)]
+
+
+def _assets(audit: Audit) -> list[str]:
+    rows = []
+    for item in audit.assets:
+        counts = (item.expressions, item.translated, item.refused, item.unchanged, len(item.findings))
+        rows.append((cell(f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}"), *map(str, counts)))
+    head = ("Asset", "Queries", "Translated", "Refused", "Unchanged", "Findings")
+    return ["## Queries of metrics", "", *_table(head, rows)] if rows else []
 
 
 def _outside(audit: Audit) -> list[str]:

@@ -58,6 +58,7 @@ def lines(report: AuditReport, *, paint: Paint, quiet: bool = False, verbose: bo
     yield from _outside(audit, paint, verbose)
     yield from _patterns(audit, paint)
     yield from _namespaces(audit, paint, verbose)
+    yield from _assets(audit, paint, verbose)
     yield from _findings(report.findings, paint, verbose)
     yield from _exceptions(audit, paint)
 
@@ -145,6 +146,18 @@ def _namespaces(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
         rows.append((item.namespace, str(item.resources), f"{item.readiness:.0%}", *map(str, counts)))
     yield from _cut(rows, verbose)
     yield f"  ready: {audit.formulas['readiness']}"
+
+
+def _assets(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
+    if not audit.assets:
+        return
+    yield ""
+    yield paint("Queries of metrics", "1")
+    rows: list[tuple[str, ...]] = [("asset", "queries", "translated", "refused", "unchanged", "findings")]
+    for item in audit.assets:
+        counts = (item.expressions, item.translated, item.refused, item.unchanged, len(item.findings))
+        rows.append((f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}", *map(str, counts)))
+    yield from _cut(rows, verbose)
 
 
 def _findings(findings: Sequence[ReportFinding], paint: Paint, verbose: bool) -> Iterator[str]:

@@ -96,6 +96,14 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def apart(result: Result) -> Iterator[str]:
+    """What a stream of objects does not hold."""
+    from meshport.writing import apart as files
+
+    if found := files(result.manifests):
+        yield f"not in the stream, for no cluster takes it: {', '.join(sorted(each.file for each in found))} (-o FOLDER writes it)"
+
+
 def by_the_way(result: Result) -> Iterator[str]:
     """What no manifest says: settings of the installation, commands, objects to delete in the end."""
     for chart, values in sorted(result.install["helm_values"].items()):

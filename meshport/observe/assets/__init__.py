@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from meshport.observe.assets import canaries, dashboards, gates, monitors, rules
@@ -111,6 +112,9 @@ def _texts(job: Job, number: int, document: Document, places: list[tuple[str, st
 
 def _fate(job: Job, number: int, document: Document, part: str = "") -> Fate:
     name = f"{document.name}/{part}" if part else document.name
+    if document.form:
+        title = (document.value.get("dashboard") or document.value) if document.kind == "Dashboard" else {}
+        name = str(title.get("title") or PurePath(document.name).name)
     made = Fate(document.file, document.kind, document.namespace, name, number)
     job.fates.append(made)
     return made

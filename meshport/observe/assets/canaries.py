@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshport.documents.spans import Path
 from meshport.ir.base import Ref
 from meshport.observe.assets.gates import PROMETHEUS
 from meshport.observe.assets.queries import Queries, say
-from meshport.observe.assets.surface import SHOWN, Path, Surface
+from meshport.observe.assets.surface import SHOWN, Surface
 
 _OF_MESH = {"istio": ("istio",), "linkerd": ("linkerd", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), "cilium": ()}
 _ANY = ("gatewayapi:v1", "gatewayapi:v1beta1", "gatewayapi:v1alpha2")
@@ -71,7 +72,8 @@ def canary(surface: Surface, queries: Queries) -> None:
         tied = [name for name in _OF_ISTIO if isinstance(service, dict) and name in service]
         if wanted in _ANY:
             more = f"; {', '.join(tied)} of spec.service stay Istio's" if tied else ""
-            surface.report(("metadata", "name"), [say("MP841", before=str(provider or "that of the installation"), after=wanted, more=more)])
+            place: Path = ("spec", "provider") if provider is not None else ("metadata", "name")
+            surface.report(place, [say("MP841", before=str(provider or "that of the installation"), after=wanted, more=more)])
     if queries.target == "istio" and provider not in _ANY:
         surface.fate.translated += len(own)  # Flagger asks Istio's metrics by itself
         return
@@ -95,10 +97,11 @@ def _template(surface: Surface, path: Path, name: str, queries: Queries) -> None
     namespace = surface.job.bound.bundle.documents[surface.number].namespace or ""
     src = frozenset((surface.leaf((*path, "name"), SHOWN),))
     api, kind = "flagger.app/v1beta1", "MetricTemplate"
-    made = out.object(api, kind, Ref(namespace, name), owner=surface.number, group="observability", because=src)
+    called = name if out.bundle_object("flagger.app", kind, Ref(namespace, name)) is None else f"{name}-{queries.target}"
+    made = out.object(api, kind, Ref(namespace, called), owner=surface.number, group="observability", because=src)
     made.set(("spec", "provider", "type"), "prometheus", src)
     made.set(("spec", "provider", "address"), PROMETHEUS[queries.target], src)
     made.set(("spec", "query"), found.expr, src)
-    surface.add((*path, "templateRef"), {"name": name, **({"namespace": namespace} if namespace else {})}, (*path, "name"))
-    surface.report((*path, "name"), [say("MP840", name=name), *found.findings], f"metric {name}")
+    surface.add((*path, "templateRef"), {"name": called, **({"namespace": namespace} if namespace else {})}, (*path, "name"))
+    surface.report((*path, "name"), [say("MP840", name=name, template=called), *found.findings], f"metric {name}")
     surface.require((*path, "name"), found.requires)

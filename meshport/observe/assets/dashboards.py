@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshport.documents.spans import Path
 from meshport.errors import InputError
 from meshport.findings import Finding
 from meshport.observe.assets import panels, texts
 from meshport.observe.assets.panels import Plan
 from meshport.observe.assets.queries import Queries, say
-from meshport.observe.assets.surface import QUERY, SHOWN, Path, Surface
+from meshport.observe.assets.surface import QUERY, SHOWN, Surface
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation
@@ -326,7 +327,12 @@ def _asked(query: str) -> str | None:
         tree = parse_promql(query).tree
     except InputError:
         return None
-    if isinstance(tree, Call) and tree.function.name == "label_values" and len(tree.arguments) == 2 and isinstance(tree.arguments[1], Selector):
+    if (
+        isinstance(tree, Call)
+        and tree.function.name == "label_values"
+        and len(tree.arguments) == 2
+        and isinstance(tree.arguments[1], Selector)
+    ):
         word = tree.arguments[1].name
         return word.name if word is not None else None
     return None

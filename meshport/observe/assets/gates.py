@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from meshport.documents.spans import Path
 from meshport.observe.assets.queries import Queries, say
-from meshport.observe.assets.surface import QUERY, SHOWN, Path, Surface, below
+from meshport.observe.assets.surface import QUERY, SHOWN, Surface, below
 from meshport.observe.translate import Translation
 
 PROMETHEUS = {
@@ -23,7 +24,9 @@ PROMETHEUS = {
 _HOSTS = {"istio": "prometheus.istio-system", "linkerd": "prometheus.linkerd-viz", "cilium": "prometheus.cilium-monitoring"}
 
 
-def together(surface: Surface, places: list[Path], queries: Queries, where: str, repair: Callable[[str], str] = str) -> list[Translation] | None:
+def together(
+    surface: Surface, places: list[Path], queries: Queries, where: str, repair: Callable[[str], str] = str
+) -> list[Translation] | None:
     """Translate queries that belong together: all of them, or none where one is refused. What became of them; None where nothing changes."""
     found = [queries.translate(str(surface.at(path))) for path in places]
     for path in places:
@@ -61,9 +64,10 @@ def moved(surface: Surface, path: Path, queries: Queries) -> None:
 def metric_template(surface: Surface, queries: Queries) -> None:
     """Flagger's MetricTemplate."""
     spec = surface.value.get("spec")
-    if isinstance(spec, dict) and isinstance(spec.get("query"), str):
-        if together(surface, [("spec", "query")], queries, "the query") is not None and isinstance(spec.get("provider"), dict):
-            moved(surface, ("spec", "provider", "address"), queries)
+    if not isinstance(spec, dict) or not isinstance(spec.get("query"), str):
+        return
+    if together(surface, [("spec", "query")], queries, "the query") is not None and isinstance(spec.get("provider"), dict):
+        moved(surface, ("spec", "provider", "address"), queries)
 
 
 def analysis(surface: Surface, queries: Queries) -> None:
@@ -137,4 +141,3 @@ def keda(surface: Surface, queries: Queries) -> None:
             base: Path = ("spec", "triggers", number, "metadata")
             if together(surface, [(*base, "query")], queries, f"trigger {number}") is not None:
                 moved(surface, (*base, "serverAddress"), queries)
-

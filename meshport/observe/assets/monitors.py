@@ -48,17 +48,23 @@ def monitor(surface: Surface, queries: Queries) -> None:
     if queries.target == "istio":
         document = surface.job.bound.bundle.documents[number]
         namespace = document.namespace or surface.job.options.root_namespace
-        made = out.object("monitoring.coreos.com/v1", "PodMonitor", Ref(namespace, "envoy-stats-monitor"), owner=number, group="observability", because=src)
+        made = out.object(
+            "monitoring.coreos.com/v1",
+            "PodMonitor",
+            Ref(namespace, "envoy-stats-monitor"),
+            owner=number,
+            group="observability",
+            because=src,
+        )
         for key, value in _ISTIO.items():
             made.set(("spec", key), value, src)
         how = f"PodMonitor {namespace}/envoy-stats-monitor scrapes Istio's"
     for chart, path, setting in _SETTINGS[queries.target]:
         out.install(chart, path, setting, src)
-    first = min(src)
-    surface.report(("spec",), [say("MP842", how=how)])
-    surface.fate.findings[-1].leaves = tuple(sorted(src))
-    surface.fate.findings[-1].at = first
-    surface.fate.findings[-1].disposition = "approximated"
+    said = say("MP842", how=how)
+    surface.report(("spec",), [said])
+    if said.document == number:
+        said.leaves, said.disposition = tuple(sorted(src)), "approximated"
 
 
 def _mesh(spec: dict[str, Any]) -> str:
@@ -72,7 +78,11 @@ def _mesh(spec: dict[str, Any]) -> str:
     texts = {value for _, value in below(spec) if isinstance(value, str)}
     if "/stats/prometheus" in paths or ports & {"http-envoy-prom", "http-monitoring"}:
         return "istio"
-    if ports & {"linkerd-admin"} or any(name.startswith("linkerd.io/") for name in named) or any("linkerd_io_proxy" in one for one in texts):
+    if (
+        ports & {"linkerd-admin"}
+        or any(name.startswith("linkerd.io/") for name in named)
+        or any("linkerd_io_proxy" in one for one in texts)
+    ):
         return "linkerd"
     if ports & {"hubble-metrics", "envoy-metrics"} or named & {"k8s-app=hubble", "k8s-app=cilium"}:
         return "cilium"

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshport.documents.spans import Path
 from meshport.errors import InputError
 from meshport.findings import Finding
 from meshport.observe.assets import texts
 from meshport.observe.assets.queries import Queries, say
-from meshport.observe.assets.surface import Path
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation
@@ -83,7 +83,9 @@ def queries_of(panel: dict[str, Any], path: Path) -> list[Query]:
 
 def _asks_prometheus(datasource: Any) -> bool:
     name = datasource.get("type") if isinstance(datasource, dict) else datasource
-    return not isinstance(name, str) or not re.search("loki|elastic|influx|graphite|tempo|jaeger|zipkin|cloudwatch|sql", name, re.IGNORECASE)
+    return not isinstance(name, str) or not re.search(
+        "loki|elastic|influx|graphite|tempo|jaeger|zipkin|cloudwatch|sql", name, re.IGNORECASE
+    )
 
 
 def plan(panel: dict[str, Any], path: Path, queries: Queries, latency: str | None, blocked: set[str]) -> Plan:
@@ -153,7 +155,7 @@ def _in_unit(
         return kept, 1.0, None
     found = [queries.translate(query.expr, "native-unit") for query in made.queries]
     units = {one.unit for one in found if not one.neutral}
-    if units == {None}:
+    if units <= {None}:
         return found, 1.0, None
     unit = next(iter(units))
     alone = len(units) == 1 and not any(one.neutral for one in found)
@@ -195,9 +197,7 @@ def _rescale(panel: dict[str, Any], path: Path, made: Plan, unit: tuple[str, str
             made.puts.append(((*where, "value"), unit[1]))
         evaluator = value.get("evaluator")
         if isinstance(evaluator, dict) and isinstance(evaluator.get("params"), list):
-            made.puts += [
-                ((*where, "evaluator", "params", at), _times(one, factor)) for at, one in enumerate(evaluator["params"])
-            ]
+            made.puts += [((*where, "evaluator", "params", at), _times(one, factor)) for at, one in enumerate(evaluator["params"])]
         if isinstance(value.get("properties"), list):
             made.puts += _override(value["properties"], (*where, "properties"), unit, factor)
     if not root:
@@ -339,4 +339,7 @@ def _refuse(made: Plan, label: str) -> None:
     """A transformation or an override asks for one field where there are several now."""
     if not made.refused:
         made.refused = True
-        made.said = [*((where, one) for where, one in made.said if one.severity == "error"), (made.queries[0].path, say("MP835", label=label))]
+        made.said = [
+            *((where, one) for where, one in made.said if one.severity == "error"),
+            (made.queries[0].path, say("MP835", label=label)),
+        ]

@@ -12,9 +12,9 @@ from meshport.observe import values
 from meshport.observe.edits import Edits
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import PromQL, parse_promql
+from meshport.observe.tokens import quoted
 from meshport.observe.translate import Translation, translate_promql
 from meshport.observe.tree import Aggregation, Binary, Call, Labels, Selector, String, walk
-from meshport.observe.tokens import quoted
 
 Names = dict[str, tuple[str, ...]]
 """Labels of the source, and those of the target that stand in their place."""
@@ -28,11 +28,14 @@ _SIDES = {
 _OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
 """Labels whose values are other words, so that a rename alone would not do."""
 
+_OF_OTHERS = frozenset(("MP838",))
+"""What is said of a query that stays as it is, and right."""
+
 
 def say(code: str, **said: str) -> Finding:
     """A finding of the codes table about a query."""
     row = builtin().codes()[code]
-    disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" else None
+    disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" and code not in _OF_OTHERS else None
     return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
 
 

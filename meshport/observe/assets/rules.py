@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from meshport.documents.spans import Path
 from meshport.errors import InputError
 from meshport.observe.assets import texts
 from meshport.observe.assets.queries import Names, Queries, Recorded, say
-from meshport.observe.assets.surface import QUERY, SHOWN, Path, Surface
+from meshport.observe.assets.surface import QUERY, SHOWN, Surface
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation

@@ -45,6 +45,7 @@ class Job:
     fates: list[Fate] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
     requires: dict[tuple[str, str], list[tuple[Any, frozenset[int]]]] = field(default_factory=dict)
+    said: dict[tuple[str, str], Finding] = field(default_factory=dict)  # what is no error, once for all places where it holds
 
 
 class Surface:
@@ -60,7 +61,6 @@ class Surface:
         self.keys: dict[Path, str] = {}
         self.added: dict[Path, Any] = {}
         self.because: dict[Path, set[int]] = {}
-        self._grouped: dict[tuple[str, str], Finding] = {}
         self._lines: tuple[dict[Path, Any], list[int]] | None = None
 
     # -- reading
@@ -147,22 +147,28 @@ class Surface:
     # -- saying
 
     def report(self, path: Path, findings: list[Finding], where: str = "") -> None:
-        """Findings about a value. Those that are no error are said once for the asset, with all the places."""
+        """Findings about a value. One that is no error is said once, with all the places."""
         leaf = self.leaf(path)
+        namespace = self.job.bound.bundle.documents[self.number].namespace
+        affects = (Affected(namespace),) if namespace else ()
         for found in findings:
             if found.code in _HANDLED:
                 continue
-            if found.severity != "error" and (known := self._grouped.get((found.code, found.message))) is not None:
+            if found.severity != "error" and (known := self.job.said.get((found.code, found.message))) is not None:
                 known.leaves = tuple(sorted({*known.leaves, leaf}))
+                known.affects = tuple(dict.fromkeys((*known.affects, *affects)))
+                if all(one is not known for one in self.fate.findings):
+                    self.fate.findings.append(known)
                 continue
-            self._grouped.setdefault((found.code, found.message), found)
+            if found.severity != "error":
+                self.job.said[found.code, found.message] = found
             if found.severity == "error" and where:
                 found.message = f"{where}: {found.message}"
             found.leaves = (leaf,)
             found.document = self.number
             found.pattern, found.feature = "observability", QUERY
-            namespace = self.job.bound.bundle.documents[self.number].namespace
-            found.affects = (Affected(namespace),) if namespace else ()
+            found.affects = affects
+            found.at = leaf
             self._locate(found, path)
             self.fate.findings.append(found)
             self.job.out.findings.append(found)
