@@ -97,25 +97,24 @@ def yaml_spans(text: str) -> dict[Path, Span]:
 def replaced(text: str, old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str] | None = None) -> str | None:
     """`text`, which reads as `old`, with new values at some paths, and for JSON with other keys on the way to some; None where characters alone cannot do it."""
     wanted = _with(old, new, renamed or {})
-    try:
-        is_json = text.lstrip(_BLANK + "\ufeff")[:1] in ("{", "[") and _is_json(text)
-        if renamed and not is_json:
-            return None
-        spans = json_spans(text) if is_json else yaml_spans(text)
-        keys = json_spans(text, keys=True) if renamed else {}
-        for anew in (False, True):
+    is_json = text.lstrip(_BLANK + "\ufeff")[:1] in ("{", "[") and _is_json(text)
+    if renamed and not is_json:
+        return None
+    for anew in (False, True):
+        try:
+            spans = json_spans(text) if is_json else yaml_spans(text)
+            keys = json_spans(text, keys=True) if renamed else {}
             edits = [(keys[path].start, keys[path].end, json.dumps(name, ensure_ascii=False)) for path, name in (renamed or {}).items()]
             for path, value in new.items():
                 edits += _edits(text, spans[path], _at(old, path), value, anew)
             made = applied(text, edits)
             if same(json.loads(made, strict=False) if is_json else plain(made), wanted):
                 return made
-    except (KeyError, IndexError, ValueError, InputError):
-        return None
-    except Exception as error:  # PyYAML's own, without importing it for JSON
-        if type(error).__module__.startswith("yaml"):
-            return None
-        raise
+        except (KeyError, IndexError, ValueError, InputError):
+            continue
+        except Exception as error:
+            if not type(error).__module__.startswith("yaml"):  # PyYAML's own, without importing it for JSON
+                raise
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 State = Literal["enforced", "opportunistic", "off", "out of mesh", "unknown"]
 """How traffic into a workload is encrypted and who shows a certificate: `enforced` where every caller that is let in shows one, `opportunistic` where callers
@@ -236,4 +236,4 @@ class Audit(_Model):
     encryption: Encryption
     access: AccessMatrix
     exceptions: list[Exemption]
-    assets: list[AssetFate]
+    assets: list[AssetFate] = Field(default_factory=list)

@@ -15,7 +15,7 @@ from meshport.errors import InputError
 from meshport.findings import Finding
 from meshport.observe.assets import panels, texts
 from meshport.observe.assets.panels import Plan
-from meshport.observe.assets.queries import Queries, say
+from meshport.observe.assets.queries import Queries, say, variables_in
 from meshport.observe.assets.surface import QUERY, SHOWN, Surface
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
@@ -129,7 +129,7 @@ def _unchanged_users(surface: Surface, plans: list[Plan], variables: list[_Varia
     other = {one.name for one in variables if one.other_values and not one.refused}
     for made in plans:
         for query, found in zip(made.queries, made.found, strict=True):
-            names = panels.variables_in(query.expr) & other
+            names = variables_in(query.expr) & other
             if found.neutral and names:
                 surface.report(query.path, [say("MP838", name=", ".join(sorted(names)), panel=made.title)])
 
@@ -195,18 +195,16 @@ class _Variable:
         if alone is not None:
             self._of_a_label(alone.group(1), text, holders, queries, labels)
             return
-        found = queries.of_variable(text)
+        gone = variables_in(text) & blocked
+        found = queries.of_variable(text, gone)
         self.found = found[0]
         if found[0].neutral:
             return
         if found[0].expr is None:
             self._refuse(*(one for one in found[0].findings if one.severity == "error"))
             return
-        if panels.variables_in(text) & blocked:
-            self._refuse(say("MP836", name=", ".join(sorted(panels.variables_in(text) & blocked))))
-            return
         wanted = {_MEANS.get(label, label) for label in labels}
-        chosen = next((one for one in found if one.expr is not None and _fits(one.expr, wanted)), None)
+        chosen = next((one for one in found if _fits(one, wanted)), None)
         if chosen is None or chosen.expr is None:
             self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels))))
             return
@@ -216,8 +214,11 @@ class _Variable:
         before, after = _asked(text), _asked(chosen.expr)
         self.other_values = before is not None and after is not None and _MEANS.get(before, before) != _MEANS.get(after, after)
         regex = self.value.get("regex")
-        if isinstance(regex, str) and regex:
-            self.puts.append(((*self.path, "regex"), texts.pattern(regex, chosen.labels)))
+        if isinstance(regex, str) and regex and before is None:
+            try:
+                self.puts.append(((*self.path, "regex"), texts.pattern(regex, chosen.labels)))
+            except texts.Lost as lost:
+                self._refuse(say("MP837", name=self.name, what=f"{lost.label} in the pattern {regex}"))
 
     def _of_a_label(self, name: str, text: str, holders: list[Path], queries: Queries, labels: set[str]) -> None:
         """`label_values(label)`: of all series, so that what the panels compare it with says which label is meant."""
@@ -338,7 +339,10 @@ def _asked(query: str) -> str | None:
     return None
 
 
-def _fits(query: str, wanted: set[str]) -> bool:
+def _fits(found: Translation, wanted: set[str]) -> bool:
     """Whether a query lists what the panels compare it with."""
-    label = _asked(query)
-    return label is None or not wanted or {_MEANS.get(label, label)} == wanted
+    if found.expr is None:
+        return False
+    label = _asked(found.expr)
+    listed = {label} if label is not None else {names[0] for names in found.labels.values() if names}
+    return not wanted or not listed or {_MEANS.get(one, one) for one in listed} == wanted

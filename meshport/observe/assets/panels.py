@@ -14,12 +14,11 @@ from meshport.documents.spans import Path
 from meshport.errors import InputError
 from meshport.findings import Finding
 from meshport.observe.assets import texts
-from meshport.observe.assets.queries import Queries, say
+from meshport.observe.assets.queries import Queries, say, variables_in
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)|\$([A-Za-z_][A-Za-z0-9_]*)|\[\[([A-Za-z0-9_]+)")
 _BOUNDS = ("min", "max", "softMin", "softMax")
 _UNIT_KEYS = ("unit", "format")
 _BY_LABEL = ("transformations", "styles", "sortBy", "columns", "fieldsFilter")
@@ -52,11 +51,6 @@ class Plan:
     @property
     def neutral(self) -> bool:
         return all(one.neutral for one in self.found)
-
-
-def variables_in(text: str) -> set[str]:
-    """The variables of Grafana that a text names."""
-    return {next(filter(None, found.groups())) for found in _VARIABLE.finditer(text)}
 
 
 def inside(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from meshport.errors import InputError
@@ -14,12 +15,14 @@ from meshport.observe.metrics import metrics
 from meshport.observe.promql import PromQL, parse_promql
 from meshport.observe.tokens import quoted
 from meshport.observe.translate import Translation, translate_promql
-from meshport.observe.tree import Aggregation, Binary, Call, Labels, Selector, String, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Labels, Matcher, Selector, String, walk
 
 Names = dict[str, tuple[str, ...]]
 """Labels of the source, and those of the target that stand in their place."""
 
+_TRIES = 40
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)|\$([A-Za-z_][A-Za-z0-9_]*)|\[\[([A-Za-z0-9_]+)")
 _SIDES = {
     "istio": ('reporter="destination"', 'reporter="source"'),
     "linkerd": ('direction="inbound"', 'direction="outbound"'),
@@ -37,6 +40,11 @@ def say(code: str, **said: str) -> Finding:
     row = builtin().codes()[code]
     disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" and code not in _OF_OTHERS else None
     return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
+
+
+def variables_in(text: str) -> set[str]:
+    """The variables of Grafana that a text names."""
+    return {next(filter(None, found.groups())) for found in _VARIABLE.finditer(text)}
 
 
 @dataclass(slots=True)
@@ -101,21 +109,37 @@ class Queries:
             found.labels = {**labels, **found.labels}
         return found
 
-    def of_variable(self, query: str, templating: str = "grafana") -> list[Translation]:
-        """A query that lists values, which need not say who measures: for either side where it does not. The preferred one first."""
-        found = self.translate(query, templating=templating)
-        if found.expr is not None or found.neutral or not any(one.code == "MP804" for one in found.findings):
-            return [found]
-        made = []
-        for matcher in _SIDES[self.source]:
-            sided = self._sided(query, matcher, templating)
-            if sided is not None and (one := self.translate(sided, templating=templating)).expr is not None:
-                made.append(one)
-        return made or [found]
+    def of_variable(self, query: str, without: Collection[str] = ()) -> list[Translation]:
+        """A query that lists values, the preferred translation first: for either side where it does not say who measures. What the target cannot say of it is
+        left out (a filter by another variable, one of several alternatives, and those of the variables `without`), with MP844, for a list of values is wider or narrower by that and no more."""
+        first = self.translate(query)
+        if (first.expr is not None and not without) or first.neutral:
+            return [first]
+        start = _unfiltered(query, lambda one: bool(variables_in(one.value) & set(without))) if without else query
+        waiting, seen = [start], {start}
+        for _ in range(_TRIES):
+            if not waiting:
+                break
+            text = waiting.pop(0)
+            found = self.translate(text)
+            made = [found] if found.expr is not None else []
+            if any(one.code == "MP804" for one in found.findings):
+                sides = (self._sided(text, matcher) for matcher in _SIDES[self.source])
+                made = [one for side in sides if side is not None and (one := self.translate(side)).expr is not None]
+            if made:
+                if text != query:
+                    for one in made:
+                        one.findings.append(say("MP844"))
+                return made
+            for looser in _looser(text):
+                if looser not in seen:
+                    seen.add(looser)
+                    waiting.append(looser)
+        return [first]
 
-    def _sided(self, query: str, matcher: str, templating: str) -> str | None:
+    def _sided(self, query: str, matcher: str) -> str | None:
         edits = Edits(query)
-        for selector in parse_promql(query, templating=templating).selectors:
+        for selector in parse_promql(query).selectors:
             if selector.metric is not None and metrics().metric(self.source, selector.metric) is not None:
                 if selector.braces is None:
                     edits.insert(selector.end, "{" + matcher + "}")
@@ -190,6 +214,29 @@ class Queries:
             made = list(dict.fromkeys(name for word in listed.words for name in used.get(word.name, (word.name,))))
             if made != [word.name for word in listed.words]:
                 edits.replace(listed.start, listed.end, "(" + ", ".join(made) + ")")
+
+
+def _looser(query: str) -> list[str]:
+    """A query with one alternative of several, and without a filter that a variable fills."""
+    made = []
+    parsed = parse_promql(query)
+    for node in walk(parsed.tree):
+        if isinstance(node, Binary) and node.op.name.lower() == "or":
+            made += [query[: node.start] + query[side.start : side.end] + query[node.end :] for side in (node.left, node.right)]
+    for label in sorted({one.label.name for selector in parsed.selectors for one in selector.matchers if one.dynamic}):
+        made.append(_unfiltered(query, lambda one, of=label: one.label.name == of))  # type: ignore[misc]
+    return made
+
+
+def _unfiltered(query: str, which: Callable[[Matcher], bool]) -> str:
+    """A query without some of the matchers that variables fill."""
+    edits = Edits(query)
+    for selector in parse_promql(query).selectors:
+        gone = [one for one in selector.matchers if one.dynamic and which(one)]
+        if selector.braces is not None and gone:
+            kept = [query[one.start : one.end] for one in selector.matchers if one not in gone]
+            edits.replace(*selector.braces, "{" + ",".join(kept) + "}")
+    return edits.result()
 
 
 class _Refused(Exception):

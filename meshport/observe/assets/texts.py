@@ -13,7 +13,7 @@ _LABELS = re.compile(r"(\$labels|\.Labels|\$value\.Labels)\.([A-Za-z_][A-Za-z0-9
 _ACTION = re.compile(r"\{\{-?(?:[^{}\"`]|\"(?:[^\"\\]|\\.)*\"|`[^`]*`)*-?\}\}")
 _ALONE = re.compile(r"\{\{(-?\s*)((?:\$labels|\.Labels|\$value\.Labels))\.([A-Za-z_][A-Za-z0-9_]*)(\s*-?)\}\}")
 _FIELD = re.compile(r"\$\{__(field|series|data\.fields|value)\.labels\.([A-Za-z_][A-Za-z0-9_]*)((?::[a-z]+)?)\}")
-_WORD = "(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
+_QUOTED_LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\s*=\s*\\?\")")
 
 
 class Lost(Exception):
@@ -98,8 +98,31 @@ def linked(text: str) -> set[str]:
 
 
 def pattern(text: str, labels: dict[str, tuple[str, ...]]) -> str:
-    """The pattern by which a variable takes its values from the text of series."""
-    for name, names in labels.items():
-        if names and names[0] != name:
-            text = re.sub(_WORD.format(re.escape(name)) + r'(?=\\?"|\s*=)', names[0], text)
-    return text
+    """The pattern by which a variable takes its values from the text of series: the labels in it, or the ends of their names that it goes by. Raises Lost where
+    the series have no such label any more."""
+
+    def put(found: re.Match[str]) -> str:
+        name = found.group(1)
+        after = {names[0] for label, names in labels.items() if names and (label == name or label.endswith(name))}
+        if not after:
+            if labels:
+                raise Lost(name)
+            return found.group(0)
+        common = next(iter(after)) if len(after) == 1 else _common_end(sorted(after))
+        if not common:
+            raise Lost(name)
+        whole = {label for label in labels if label.endswith(name)} == {name} or name in labels
+        return (common if whole or not common.endswith(name) else name) + found.group(2)
+
+    return _QUOTED_LABEL.sub(put, text)
+
+
+def _common_end(names: list[str]) -> str:
+    """The words that several labels end with."""
+    parts = [name.split("_")[::-1] for name in names]
+    same: list[str] = []
+    for words in zip(*parts, strict=False):
+        if len(set(words)) > 1:
+            break
+        same.append(words[0])
+    return "_".join(same[::-1])
