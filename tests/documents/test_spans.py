@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshport.documents.read import plain
 from meshport.documents.spans import json_spans, replaced
 
-YAML = '''# rules
+YAML = """# rules
 double: "a \\"b\\" rate(old[5m])"   # kept
 single: 'it''s old'
 literal: |
@@ -26,7 +26,7 @@ wrapped: >-
 plain: sum(old)
   by (y)
 flow: [ 1,  {"g": "old" } ]
-'''
+"""
 
 
 def strings(value, path=()):
@@ -45,7 +45,9 @@ def test_every_style_of_yaml_keeps_its_layout():
     new = {path: text.replace("old", 'new{a="b"}') for path, text in strings(old)}
     made = replaced(YAML, old, new)
     assert made == (
-        YAML.replace('rate(old[5m])"', 'rate(new{a=\\"b\\"}[5m])"').replace('"g": "old"', '"g": "new{a=\\"b\\"}"').replace("old", 'new{a="b"}')
+        YAML.replace('rate(old[5m])"', 'rate(new{a=\\"b\\"}[5m])"')
+        .replace('"g": "old"', '"g": "new{a=\\"b\\"}"')
+        .replace("old", 'new{a="b"}')
     )
 
 
@@ -87,6 +89,6 @@ def test_any_formatting_of_json_stays(value, indent, ascii_only, blank):
 
 @pytest.mark.parametrize("style", ["|", "|-", ">-"])
 def test_a_text_in_a_block_is_changed_in_its_line_alone(style):
-    text = f"a:\n  b: {style}\n    {{\n      \"x\": \"old\"\n    }}\nc: 1 # kept\n"
+    text = f'a:\n  b: {style}\n    {{\n      "x": "old"\n    }}\nc: 1 # kept\n'
     old = plain(text)
     assert replaced(text, old, {("a", "b"): old["a"]["b"].replace("old", "new")}) == text.replace("old", "new")

@@ -152,10 +152,15 @@ def test_labels_are_renamed_where_a_result_is_shown(tmp_path):
 def test_a_variable_that_would_mean_two_things_stays_with_its_panels(tmp_path):
     panels = [
         {"title": "clients", "targets": [{"expr": 'sum(rate(istio_requests_total{reporter="source",destination_service_name="$x"}[5m]))'}]},
-        {"title": "servers", "targets": [{"expr": 'sum(rate(istio_requests_total{reporter="destination",destination_workload="$x"}[5m]))'}]},
+        {
+            "title": "servers",
+            "targets": [{"expr": 'sum(rate(istio_requests_total{reporter="destination",destination_workload="$x"}[5m]))'}],
+        },
         {"title": "others", "targets": [{"expr": 'sum(rate(istio_requests_total{reporter="destination"}[5m]))'}]},
     ]
-    variables = [{"name": "x", "type": "query", "query": 'label_values(istio_requests_total{reporter="destination"}, destination_workload)'}]
+    variables = [
+        {"name": "x", "type": "query", "query": 'label_values(istio_requests_total{reporter="destination"}, destination_workload)'}
+    ]
     text = json.dumps({"schemaVersion": 39, "panels": panels, "templating": {"list": variables}})
     result, made = convert(tmp_path, {"a.json": text}, "istio", "linkerd")
     got = json.loads(made["a.json"])
@@ -406,9 +411,16 @@ def test_a_dashboard_in_a_configmap_is_changed_in_its_lines_alone(tmp_path):
 
 
 def test_a_dashboard_of_the_operator_is_found(tmp_path):
-    text = "apiVersion: grafana.integreatly.org/v1beta1\nkind: GrafanaDashboard\nmetadata: {name: d, namespace: m}\nspec:\n  json: >\n    " + " ".join(PANEL.split()) + "\n"
+    text = (
+        "apiVersion: grafana.integreatly.org/v1beta1\nkind: GrafanaDashboard\nmetadata: {name: d, namespace: m}\nspec:\n  json: >\n    "
+        + " ".join(PANEL.split())
+        + "\n"
+    )
     _, made = convert(tmp_path, {"d.yaml": text}, "istio", "cilium")
-    assert json.loads(meshport.load_text(made["d.yaml"]).documents[0].value["spec"]["json"])["panels"][0]["fieldConfig"]["defaults"]["unit"] == "s"
+    assert (
+        json.loads(meshport.load_text(made["d.yaml"]).documents[0].value["spec"]["json"])["panels"][0]["fieldConfig"]["defaults"]["unit"]
+        == "s"
+    )
 
 
 ALL = {"rules.yaml": RULES, "d.json": PANEL, "a.json": json.dumps(DASHBOARD, indent=2), "canary.yaml": CANARY, "cm.yaml": CONFIG_MAP} | {
