@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshport.observe.edits import Edits
 from meshport.observe.tokens import quoted
 from meshport.observe.tree import Aggregation, Binary, Call, Expr, Labels, Selector, String, Word
-from meshport.observe.work import NAMES, SCRAPED, SIDE_LABELS, Found, Refused, Work
+from meshport.observe.work import SCRAPED, SIDE_LABELS, Found, Refused, Work
 
 
 def relabel(work: Work, node: Expr, under: list[Found], edits: Edits) -> None:
@@ -39,7 +39,7 @@ def _grouped(work: Work, word: Word, under: list[Found], taken_out: bool) -> tup
             found.add(())
             continue
         if word.name in SCRAPED[work.source]:
-            raise Refused("MP801", label=word.name, mesh=NAMES[work.target])
+            raise work.no_label(word.name)
         label = work.label(word, one)
         if label is None:
             found.add((word.name,))
@@ -50,7 +50,7 @@ def _grouped(work: Work, word: Word, under: list[Found], taken_out: bool) -> tup
         said = label.of(work.target, one.chosen, work.group_by)
         if said is None:
             if not taken_out:
-                raise Refused("MP801", label=word.name, mesh=NAMES[work.target])
+                raise work.no_label(word.name)
             found.add(())
             continue
         names, near = said

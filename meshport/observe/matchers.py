@@ -8,7 +8,7 @@ from meshport.observe.metrics import SIDES, Label
 from meshport.observe.tokens import quoted
 from meshport.observe.tree import Matcher, Selector
 from meshport.observe.units import FACTORS
-from meshport.observe.work import KEPT, NAMES, SCRAPED, SIDE_LABELS, Found, Refused, Work
+from meshport.observe.work import KEPT, SCRAPED, SIDE_LABELS, Found, Refused, Work
 
 
 def write(work: Work, one: Found, edits: Edits) -> None:
@@ -124,7 +124,7 @@ def _rewritten(work: Work, matcher: Matcher, one: Found) -> list[tuple[str, str,
             return _protocol(work, matcher)
         said = label.of(work.target, one.chosen, work.group_by)
         if said is None:
-            raise Refused("MP801", label=matcher.label.name, mesh=NAMES[work.target])
+            raise work.no_label(matcher.label.name)
         names, near = said
         work.say_near(near, matcher.label.name, names)
         return _valued(work, matcher, label, names, one)
@@ -188,7 +188,7 @@ def _protocol(work: Work, matcher: Matcher) -> list[tuple[str, str, str]]:
             return [("grpc_status", "!=" if grpc else "=", "")]
         if matcher.value == "tcp":
             raise values.Unsaid("TCP is counted by metrics of its own")
-    raise Refused("MP801", label=matcher.label.name, mesh=NAMES[work.target])
+    raise work.no_label(matcher.label.name)
 
 
 def _bound(work: Work, matcher: Matcher, one: Found) -> list[tuple[str, str, str]]:

@@ -6,8 +6,9 @@ A metric is looked up by the name that a query has, with the `_bucket`, `_sum` o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -96,6 +97,16 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is near something that has no counterpart. `metrics` are patterns of names, `matchers` labels with a word in their value; `instead` is by target."""
+
+    metrics: tuple[str, ...]
+    matchers: Mapping[str, str]
+    why: str
+    instead: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """All tables."""
 
@@ -104,6 +115,19 @@ class Metrics:
     concepts: Mapping[str, Concept]
     labels: Mapping[str, Label]
     requires: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    candidates: tuple[Candidate, ...] = ()
+
+    def near_metric(self, name: str) -> Candidate | None:
+        """What the tables say of a series that has no counterpart."""
+        bare = name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
+        return next(
+            (row for row in self.candidates if any(fnmatchcase(one, pattern) for pattern in row.metrics for one in (name, bare))), None
+        )
+
+    def near_label(self, label: str, values: Iterable[str]) -> Candidate | None:
+        """What the tables say of a label that has no counterpart, by the values that a query compares it with."""
+        said = " ".join(values)
+        return next((row for row in self.candidates if label in row.matchers and row.matchers[label] in said), None)
 
     def metric(self, mesh: str, name: str) -> tuple[Metric, str] | None:
         """The metric behind a series' name, and the suffix that the name has more."""
@@ -154,7 +178,7 @@ def metrics() -> Metrics:
     folder = data("mappings") / "metrics"
     rows = {
         name: load_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"metrics/{name}.yaml")
-        for name in (*MESHES, "concepts", "labels")
+        for name in (*MESHES, "concepts", "labels", "candidates")
     }
     inventory, buckets = {}, {}
     for mesh in MESHES:
@@ -167,6 +191,12 @@ def metrics() -> Metrics:
         {name: _concept(name, row, inventory, buckets) for name, row in rows["concepts"].items()},
         {name: _label(name, row) for name, row in rows["labels"].items()},
         {mesh: rows[mesh].get("requires") or {} for mesh in MESHES},
+        tuple(
+            Candidate(
+                tuple(row.get("metrics") or ()), row.get("matchers") or {}, row["why"], {mesh: row[mesh] for mesh in MESHES if mesh in row}
+            )
+            for row in rows["candidates"]["candidates"]
+        ),
     )
 
 

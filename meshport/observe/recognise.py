@@ -6,7 +6,7 @@ from meshport.observe import values
 from meshport.observe.edits import Edits
 from meshport.observe.metrics import Concept, Metric, Saying
 from meshport.observe.promql import GRAFANA
-from meshport.observe.tree import Call, Selector, walk
+from meshport.observe.tree import Call, Matcher, Selector, walk
 from meshport.observe.work import NAMES, Found, Refused, Work
 
 
@@ -29,11 +29,9 @@ def recognise(work: Work, edits: Edits) -> bool:
         known = work.table.metric(work.source, name)
         readings = work.table.readings(work.source, known[0].name) if known is not None else []
         if known is None or not readings:
-            if work.table.is_of(work.target, name) and known is None:
+            if work.table.is_of(work.target, name) and known is None and not name.startswith("envoy_"):
                 continue
-            raise Refused(
-                "MP800", metric=name, mesh=NAMES[work.target], why="it speaks of the mesh's own parts, which the other does not have"
-            )
+            raise work.nothing(name)
         metric, suffix = known
         if metric.gone:
             work.say("MP820", metric=name, mesh=NAMES[work.source], why=metric.gone)
@@ -71,6 +69,14 @@ def _reading(work: Work, selector: Selector, metric: Metric, suffix: str, readin
             continue
         told = reads if reads != "both" else side
         return Found(selector, metric, suffix, concept, saying, told, pins)
+    apart = {reads for _, reads, _ in readings} != {"both"} and not any(saying.unsided for _, _, saying in readings)
+    if side != "both" or not apart:  # it is told who measures, and not what is counted
+        kinds = [
+            ", ".join(f'{label}="{value}"' for label, value in saying.pins)
+            for _, reads, saying in readings
+            if "both" in (side, reads) or side == reads
+        ]
+        raise work.nothing(metric.name, f"of it, only what has {' or '.join(dict.fromkeys(kinds))} is counted there")
     raise Refused("MP804", metric=metric.name, what="which end of the connection it counts", label=work.side_label())
 
 
@@ -88,8 +94,16 @@ def _side(work: Work, selector: Selector) -> str:
 def _pinned(selector: Selector, saying: Saying) -> frozenset[int] | None:
     found = set()
     for label, value in saying.pins:
-        at = next((n for n, one in enumerate(selector.matchers) if one.label.name == label and one.op == "=" and one.value == value), None)
-        if at is None:
+        at = next(
+            (n for n, one in enumerate(selector.matchers) if one.label.name == label and one.op == "=" and _spelt(one) == value), None
+        )
+        if at is not None:
+            found.add(at)
+        elif label != "direction":  # a verdict of either direction is one; those of the ingress are most
             return None
-        found.add(at)
     return frozenset(found)
+
+
+def _spelt(matcher: Matcher) -> str:
+    """A value as the tables spell it: older Hubbles said `Policy denied` where newer ones say POLICY_DENIED."""
+    return matcher.value.upper().replace(" ", "_") if matcher.label.name == "reason" else matcher.value

@@ -14,14 +14,18 @@ def choose(work: Work) -> None:
         groups.setdefault(one.side, []).append(one)
     for side, members in groups.items():
         varies = side == "both" and any(one.label.name == work.side_label() for found in members for one in found.selector.matchers)
-        wanted = list(dict.fromkeys([side, *(("client", "server") if side != "both" or varies else ())]))
+        wanted = (
+            ["server", "client"]
+            if all(one.saying.unsided for one in members)
+            else list(dict.fromkeys([side, *(("client", "server") if side != "both" or varies else ())]))
+        )
         lacking: dict[str, str] = {}
         for candidate in wanted:
             missing = _missing(work, candidate, side, members)
             if missing is None:
                 if candidate != side and varies:
                     work.say("MP826", label=work.side_label(), after=MEASURED[candidate])
-                elif candidate != side:
+                elif candidate != side and not all(one.saying.unsided for one in members):
                     work.say("MP813", before=MEASURED[side], after=MEASURED[candidate])
                 for one in members:
                     one.chosen = candidate
@@ -32,10 +36,12 @@ def choose(work: Work) -> None:
             if side == "both":
                 apart = {one: _missing(work, one, side, members) for one in SIDES}
                 if None in apart.values():
-                    raise Refused("MP804", metric=members[0].metric.name, what=f"whose {lacking[side]} is meant", label=work.side_label())
+                    raise Refused(
+                        "MP804", metric=members[0].metric.name, what=f"whose {lacking[wanted[0]]} is meant", label=work.side_label()
+                    )
                 lacking |= {one: missing for one, missing in apart.items() if missing is not None}
-            missing = next((one for one in lacking.values() if not one.startswith(_METRIC)), lacking[side])
-            raise Refused("MP801", label=missing, mesh=NAMES[work.target])
+            missing = next((one for one in lacking.values() if not one.startswith(_METRIC)), lacking[wanted[0]])
+            raise work.no_label(missing)
     for one in work.found:
         sided = any(matcher.label.name == work.side_label() for matcher in one.selector.matchers)
         if one.side == "both" and not sided and one.written is not None and not one.written.unsided and not one.saying.unsided:
@@ -81,12 +87,7 @@ def _missing(work: Work, candidate: str, side: str, members: list[Found]) -> str
         if saying is None:
             known = work.table.concepts[one.concept.becomes] if one.concept.becomes else one.concept
             if not any((work.target, name) in known.says for name in SIDES):
-                raise Refused(
-                    "MP800",
-                    metric=one.metric.name,
-                    mesh=NAMES[work.target],
-                    why=known.none.get(work.target, "it does not measure that"),
-                )
+                raise work.nothing(one.metric.name, known.none.get(work.target, "it does not measure that"))
             return f"{_METRIC} {known.title}"
         for label in work.used(one):
             if label.name == "protocol" and work.target == "linkerd" and not _shown(work, saying, ("grpc_status",)):

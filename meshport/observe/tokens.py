@@ -92,7 +92,7 @@ class _Reader:
         for length in (2, 1):
             kind = known.get(self.text[self.at : self.at + length])
             if kind is not None:
-                return kind, self.at + length
+                return kind, min(self.at + length, len(self.text))
         return None
 
 

@@ -84,7 +84,7 @@ def translate_promql(
     try:
         return _translated(work)
     except Refused as refused:
-        return Translation(None, [*work.findings(), finding(refused.code, **refused.said)])
+        return Translation(None, [*work.findings(), finding(refused.code, refused.remedy, **refused.said)])
 
 
 def _translated(work: Work) -> Translation:

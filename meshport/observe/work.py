@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from meshport.findings import Finding
 from meshport.mapping.table import builtin
-from meshport.observe.metrics import SIDES, Concept, Label, Metric, Metrics, Saying
+from meshport.observe.metrics import SIDES, Candidate, Concept, Label, Metric, Metrics, Saying
 from meshport.observe.promql import PromQL
 from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, walk
 
@@ -42,17 +42,20 @@ KEPT = frozenset(("__name__", "cluster"))
 class Refused(Exception):
     """The query cannot be said to the target; the code of the finding, and what its message says."""
 
-    def __init__(self, code: str, **said: str) -> None:
+    def __init__(self, code: str, remedy: str = "", **said: str) -> None:
         super().__init__(code)
         self.code = code
+        self.remedy = remedy
         self.said = said
 
 
-def finding(code: str, **said: str) -> Finding:
-    """A finding on a query, with the values that its message names."""
+def finding(code: str, remedy: str = "", **said: str) -> Finding:
+    """A finding on a query, with the values that its message names; `remedy` where there is a better one than the code's own."""
     row = builtin().codes()[code]
     disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" else None
-    return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
+    return Finding(
+        code, row.severity, row.message.format(**said), remedy or row.remedy, row.effect, disposition, "observability", "telemetry.query"
+    )
 
 
 @dataclass(slots=True)
@@ -95,6 +98,17 @@ class Work:
     def findings(self) -> list[Finding]:
         found = [finding(code, **dict(said)) for code, said in self.said]
         return list({(one.code, one.message): one for one in found}.values())
+
+    def nothing(self, metric: str, why: str = "") -> Refused:
+        """That the target has nothing that says a metric, with what is near it."""
+        near = self.table.near_metric(metric)
+        why = why or (near.why if near is not None else "it speaks of the mesh's own parts, which the other does not have")
+        return Refused("MP800", _instead(near, self.target), metric=metric, mesh=NAMES[self.target], why=why)
+
+    def no_label(self, label: str) -> Refused:
+        """That the target's series have no label that says one, with what is near it."""
+        said = [matcher.value for one in self.parsed.selectors for matcher in one.matchers if matcher.label.name == label]
+        return Refused("MP801", _instead(self.table.near_label(label, said), self.target), label=label, mesh=NAMES[self.target])
 
     def side_label(self) -> str:
         return {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}[self.source]
@@ -139,7 +153,7 @@ class Work:
             return found
         if one.side == "both" and any(self.table.label(self.source, side, name) is not None for side in SIDES):
             raise Refused("MP804", metric=one.metric.name, what=f"whose {name} is meant", label=self.side_label())
-        raise Refused("MP801", label=name, mesh=NAMES[self.target])
+        raise self.no_label(name)
 
     def speaks_of_services(self, one: Found) -> bool:
         named = {matcher.label.name for matcher in one.selector.matchers if not self.drops(matcher)}
@@ -183,6 +197,10 @@ class Work:
             elif isinstance(below, Aggregation) and below.op.name.lower() == "count_values" and isinstance(below.arguments[0], String):
                 made.add(below.arguments[0].value)
         return made
+
+
+def _instead(near: Candidate | None, target: str) -> str:
+    return f"In its place: {near.instead[target]}." if near is not None and target in near.instead else ""
 
 
 def words(node: Expr) -> Iterator[Word]:

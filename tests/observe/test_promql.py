@@ -245,3 +245,8 @@ def test_a_moment_and_a_filling_have_one_sign(text: str) -> None:
 def test_a_shift_with_two_signs_is_arithmetic_of_durations() -> None:
     assert parse_promql("foo offset -5m").needs == ()
     assert parse_promql("foo offset --5m").needs == ("promql-duration-expr",)
+
+
+def test_the_last_parenthesis_ends_with_the_text() -> None:
+    assert parse_promql("(0)").tree.end == 3
+    assert parse_promql("sum((up))").tree.end == 9

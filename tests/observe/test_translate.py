@@ -328,7 +328,7 @@ def test_the_door_is_the_librarys() -> None:
         # the kubelets' probes are allowed by an authorization of their own
         (
             'sum(rate(hubble_policy_verdicts_total{match="l7/http",action="forwarded",direction="ingress"}[5m]))', "cilium", "linkerd",
-            'sum(rate(inbound_http_authz_allow_total{direction="inbound",authz_name!="probe"}[5m]))',
+            'sum(rate(inbound_http_authz_allow_total{authz_name!="probe"}[5m]))',
         ),
     ],
 )  # fmt: skip
@@ -360,3 +360,56 @@ def test_what_only_one_mesh_counts_is_said_in_both_directions() -> None:
     assert "MP891" in said(share % "", "istio", "linkerd")[1]
     assert "MP891" in said(share % 'reporter="source",', "istio", "linkerd")[1]
     assert "MP891" not in said(share % 'reporter="destination",', "istio", "linkerd")[1]
+
+
+@pytest.mark.parametrize(
+    ("expr", "source", "target", "code", "candidate"),
+    [
+        ('sum(rate(envoy_cluster_upstream_rq_retry{cluster_name=~"outbound.*"}[5m]))', "istio", "linkerd", "MP800", "outbound_http_route_retry_requests_total"),
+        ("sum(envoy_cluster_outlier_detection_ejections_active)", "istio", "linkerd", "MP800", "outbound_http_balancer_endpoints"),
+        ('sum(rate(istio_requests_total{reporter="source",response_flags=~".*UO.*"}[5m]))', "istio", "linkerd", "MP801", 'error="failfast"'),
+        ('sum(rate(istio_requests_total{reporter="source",response_flags=~".*URX.*"}[5m]))', "istio", "linkerd", "MP801", "retry_limit_exceeded"),
+        ("sum(envoy_cluster_upstream_cx_active)", "istio", "cilium", "MP800", "cilium_bpf_map_pressure"),
+        ('sum(rate(istio_requests_total{reporter="destination",connection_security_policy="mutual_tls"}[5m]))', "istio", "cilium", "MP801", "transparent_encryption"),
+        ("sum(outbound_http_balancer_queue_length)", "linkerd", "istio", "MP800", "envoy_cluster_upstream_rq_pending_active"),
+        ("sum(rate(inbound_http_local_ratelimit_total[5m]))", "linkerd", "istio", "MP800", 'response_code="429"'),
+        ("sum(rate(route_actual_request_total[5m])) - sum(rate(route_request_total[5m]))", "linkerd", "cilium", "MP800", "cilium-envoy"),
+        ("identity_cert_expiration_timestamp_seconds - time()", "linkerd", "istio", "MP800", "istio_agent_cert_expiry_seconds"),
+        ('sum(rate(hubble_http_requests_total{reporter="server"}[5m])) by (method)', "cilium", "istio", "MP801", "request_method"),
+        ("sum(rate(hubble_drop_total[5m])) by (reason)", "cilium", "linkerd", "MP800", "inbound_tcp_authz_deny_total"),
+    ],
+)  # fmt: skip
+def test_what_has_no_counterpart_names_what_is_near_it(expr: str, source: str, target: str, code: str, candidate: str) -> None:
+    found = translate_promql(expr, source=source, target=target)
+    assert found.expr is None
+    assert found.findings[-1].code == code
+    assert candidate in found.findings[-1].remedy
+
+
+@pytest.mark.parametrize(
+    ("expr", "source", "target", "wanted"),
+    [
+        (
+            'sum(rate(hubble_drop_total{reason="Policy denied"}[5m])) by (destination_workload)', "cilium", "linkerd",
+            "sum(rate(inbound_tcp_authz_deny_total[5m])) by (deployment)",
+        ),
+        (
+            'sum(rate(hubble_tcp_flags_total{flag="SYN",destination_namespace="shop"}[5m]))', "cilium", "istio",
+            'sum(rate(istio_tcp_connections_opened_total{reporter="destination",destination_workload_namespace="shop"}[5m]))',
+        ),
+        (
+            'sum(rate(hubble_tcp_flags_total{flag="SYN",source_workload="web"}[5m]))', "cilium", "linkerd",
+            'sum(rate(tcp_open_total{direction="outbound",peer="dst",deployment="web"}[5m]))',
+        ),
+        (
+            'sum(rate(outbound_grpc_route_request_statuses_total{grpc_status=~"UNAVAILABLE|INTERNAL"}[1m])) by (parent_name)', "linkerd", "istio",
+            'sum(rate(istio_requests_total{reporter="source",request_protocol="grpc",grpc_response_status=~"14|13"}[1m])) by (destination_service_name)',
+        ),
+        (
+            'histogram_quantile(0.95, sum(rate(inbound_http_request_duration_seconds_bucket{route_name!="probe"}[5m])) by (le))', "linkerd", "istio",
+            'histogram_quantile(0.95, sum(rate(istio_request_duration_milliseconds_bucket{reporter="destination"}[5m])) by (le)) / 1000',
+        ),
+    ],
+)  # fmt: skip
+def test_metrics_that_do_not_say_who_measures_are_read_as_the_servers(expr: str, source: str, target: str, wanted: str) -> None:
+    assert said(expr, source, target)[0] == wanted

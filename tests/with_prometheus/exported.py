@@ -107,19 +107,24 @@ def linkerd(log: Log, out: Exported) -> None:
         for labels in _linkerd(one):
             inbound = labels["direction"] == "inbound"
             if one.denied and inbound:
-                out.count("inbound_http_authz_deny_total", one.at, labels | {"srv_name": "http"})
+                out.count("inbound_http_authz_deny_total", one.at, _decided(labels, "http"))
                 continue
             if inbound:
-                out.count("inbound_http_authz_allow_total", one.at, labels | {"srv_name": "http", "authz_name": "callers"})
+                out.count("inbound_http_authz_allow_total", one.at, _decided(labels, "http") | {"authz_name": "callers"})
             _linkerd_http(one, labels, out)
     for pod in sorted({one.server for one in log.requests if one.server.workload.meshed}, key=str) if log.probed else ():
         probe = Request(30.0, pod, None, pod, "200", "", 0.7, 0.7, "GET", False)
         labels = _own(pod) | {"direction": "inbound", "tls": "no_identity", "no_tls_reason": "no_tls_from_remote", "route_name": "probe"}
         for second in range(10, SECONDS, 10):
             _classic(probe, labels, out, float(second))
-            out.count("inbound_http_authz_allow_total", float(second), labels | {"authz_name": "probe"})
+            out.count("inbound_http_authz_allow_total", float(second), _decided(labels, "http") | {"authz_name": "probe"})
     for one in log.connections:
         _linkerd_tcp(one, out)
+
+
+def _decided(labels: Labels, server: str) -> Labels:
+    """Decisions of policy are the servers' by their name, and have no direction."""
+    return {label: value for label, value in labels.items() if label not in ("direction", "route_name")} | {"srv_name": server}
 
 
 def _own(pod: Pod) -> Labels:
@@ -195,7 +200,7 @@ def _linkerd_tcp(one: Connection, out: Exported) -> None:
         inbound = labels["direction"] == "inbound"
         if one.denied:
             if inbound:
-                out.count("inbound_tcp_authz_deny_total", one.at, labels | {"srv_name": "tcp"})
+                out.count("inbound_tcp_authz_deny_total", one.at, _decided(labels, "tcp"))
             continue
         for peer in ("src", "dst"):  # the leg to the client, and the leg to the server
             here = labels | {"peer": peer}
