@@ -5,6 +5,7 @@ Peers, methods and conditions are the keys, the union of the paths is the value;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
 from meshport.effective.pieces import Piece, Unsayable
 from meshport.effective.seen import whole
-from meshport.effective.sets import METHODS, Identities, Networks, label
+from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, label
 from meshport.ir.authorization import PORT
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
@@ -25,6 +26,8 @@ from meshport.values.language import TEXT, Language, LanguageTooLarge, union
 from meshport.values.paths import NORMALISED
 
 Canonical = dict[str, dict[str, Any]]
+MOST_COMPARED = 20_000
+"""Pairs of rows of one port that take automata to compare."""
 
 
 def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()) -> Canonical:
@@ -96,10 +99,9 @@ def mentioned(item: Effective) -> set[int]:
 
 def _port(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, Any]:
     try:
-        pieces = allowed(item, port, http, options.cluster_networks)
+        return {"allow": _rows(allowed(item, port, http, options.cluster_networks), options.trust_domain)}
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return {"undecided": str(error)}
-    return {"allow": _rows(pieces, options.trust_domain)}
 
 
 @dataclass(slots=True)
@@ -116,6 +118,11 @@ class Row:
         """Whether every peer of the other row is one of this, under no demand more."""
         return self.who.covers(other.who) and self.where.covers(other.where) and self._asks_no_more(other)
 
+    def asks_much(self, other: Row) -> bool:
+        """Whether it may take automata to tell that one holds the other."""
+        patterns = self.who.include is not None and other.who.include is not None and None is _only(self.who) is _only(other.who)
+        return (patterns and self.who != other.who) or "" != self.extra != other.extra != ""
+
     def _asks_no_more(self, other: Row) -> bool:
         return self.extra in ("", other.extra) or (other.extra != "" and self.demands.covers_request(other.demands))
 
@@ -124,7 +131,7 @@ def said(item: Effective, port: int | None, http: bool, options: Options) -> dic
     """Who may send what to a port, for people: peer, then method, then paths, each rule's peers with all that they may. None where it cannot be computed."""
     try:
         pieces = allowed(item, port, http, options.cluster_networks)
-        table: dict[str, dict[str, Language | None]] = {}
+        table: dict[str, dict[str, list[Language | None]]] = {}
         for piece in pieces:
             networks = piece.where.networks()
             where = "" if networks is None else " from the cluster's networks" if whole(piece.where, options.cluster_networks) else " from "
@@ -132,9 +139,8 @@ def said(item: Effective, port: int | None, http: bool, options: Options) -> dic
             for who in _single(_local(piece.who, options.trust_domain)):
                 row = table.setdefault(_peer_text(who) + where, {})
                 for method in _methods(piece):
-                    key = method + _extra(piece)
-                    row[key] = _joined(row[key], piece.path) if key in row else piece.path
-        return {peer: _compact(paths) for peer, paths in sorted(table.items())}
+                    row.setdefault(method + _extra(piece), []).append(piece.path)
+        return {peer: _compact({key: _joined(paths) for key, paths in row.items()}) for peer, row in sorted(table.items())}
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
 
@@ -143,6 +149,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     """peer → method and further demands → paths. A row says what it adds to the rows of broader peers; one that adds nothing is left out,
     so that it does not show how many rules say the same."""
     table: dict[str, Row] = {}
+    paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
     for piece in pieces:
         networks = piece.where.networks()
@@ -152,16 +159,25 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
         for who in _single(local):
             for network in (None,) if networks is None else networks:
                 where = "" if network is None else f" from {network}"
-                row = table.setdefault(
-                    _peer_text(who) + where + "\0" + extra,
-                    Row(who, Networks() if network is None else Networks((network,)), extra, demands, {}),
-                )
+                key = _peer_text(who) + where + "\0" + extra
+                table.setdefault(key, Row(who, Networks() if network is None else Networks((network,)), extra, demands, {}))
+                its = paths.setdefault(key, {})
                 for method in _methods(piece):
-                    joined = _joined(row.paths[method], piece.path) if method in row.paths else piece.path
-                    row.paths[method] = seen.setdefault(joined, joined) if joined is not None else None
+                    its.setdefault(method, []).append(piece.path)
+    for key, row in table.items():
+        known: dict[tuple[int, ...], Language | None] = {}  # methods mostly have the same paths, rule by rule
+        for method, languages in paths[key].items():
+            same = tuple(map(id, languages))
+            if same not in known:
+                joined = _joined(languages)
+                known[same] = seen.setdefault(joined, joined) if joined is not None else None
+            row.paths[method] = known[same]
     found: dict[str, dict[str, Language | None]] = {}
+    perhaps = _broader(table)
     for key, row in sorted(table.items()):
-        broader = [other for name, other in table.items() if name != key and other.holds(row) and (not row.holds(other) or name < key)]
+        broader = [
+            other for name in perhaps(row) if name != key and (other := table[name]).holds(row) and (not row.holds(other) or name < key)
+        ]
         added = _added(row, broader, seen)
         if added:
             found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
@@ -195,8 +211,50 @@ def _left(language: Language | None, covers: list[Language | None], seen: dict[L
     return seen.setdefault(left, left) if left is not None else None
 
 
-def _joined(one: Language | None, other: Language | None) -> Language | None:
-    return None if one is None or other is None else one | other
+def _broader(table: dict[str, Row]) -> Callable[[Row], list[str]]:
+    """For a row, the rows that may hold it, in the table's order: those that share nobody's name or address with it are not asked.
+
+    Asking raises LanguageTooLarge past MOST_COMPARED rows altogether.
+    """
+    order = {name: number for number, name in enumerate(table)}
+    index: dict[Identity | None, dict[str | None, list[str]]] = {}
+    for name, row in table.items():
+        index.setdefault(_only(row.who), {}).setdefault(_address(row.where), []).append(name)
+    near = {who: Cidrs(address for address in places if address is not None) for who, places in index.items()}
+    left = MOST_COMPARED
+
+    def perhaps(row: Row) -> list[str]:
+        nonlocal left
+        who, address = _only(row.who), _address(row.where)
+        found: list[str] = []
+        for other in [who, None] if who is not None else list(index):
+            for place in (None, *(near[other].holding(address) if address is not None and other in near else ())):
+                found += index.get(other, {}).get(place, ())
+        left -= len(found) // 100 + sum(map(row.asks_much, map(table.__getitem__, found)))
+        if left < 0:
+            raise LanguageTooLarge("too many rules speak of callers or demands that would have to be compared with each other")
+        return sorted(found, key=order.__getitem__)
+
+    return perhaps
+
+
+def _only(who: Identities) -> Identity | None:
+    """The one service account that is meant."""
+    if who.include is None or len(who.include) != 1:
+        return None
+    (only,) = who.include
+    return only if isinstance(only, Identity) and only.exact else None
+
+
+def _address(where: Networks) -> str | None:
+    return where.include[0].cidr if where.include else None
+
+
+def _joined(languages: list[Language | None]) -> Language | None:
+    known = [language for language in languages if language is not None]
+    if len(known) < len(languages):
+        return None
+    return known[0] if len(known) == 1 else union(*known)
 
 
 def _local(who: Identities, trust_domain: str) -> Identities:
@@ -226,9 +284,8 @@ def _methods(piece: Piece) -> list[str]:
 
 def _compact(row: dict[str, Language | None]) -> dict[str, str]:
     """Paths as text; methods that all have the same paths under one key."""
-    texts = {
-        key: "any path" if language is None or NORMALISED.issubset(language) else language.key(NORMALISED) for key, language in row.items()
-    }
+    said = {id(language): _paths(language) for language in {id(language): language for language in row.values()}.values()}
+    texts = {key: said[id(language)] for key, language in row.items()}
     groups: dict[tuple[str, str], list[str]] = {}
     for key, text in texts.items():
         method, _, extra = key.partition(" ")
@@ -239,6 +296,10 @@ def _compact(row: dict[str, Language | None]) -> dict[str, str]:
             key = method + (f" {extra}" if extra else "")
             out[key] = text
     return dict(sorted(out.items()))
+
+
+def _paths(language: Language | None) -> str:
+    return "any path" if language is None or NORMALISED.issubset(language) else language.key(NORMALISED)
 
 
 def _extra(piece: Piece) -> str:

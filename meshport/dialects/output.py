@@ -62,7 +62,7 @@ class Obj:
         src = sources(*because)
         _put(self.value, path, value)
         for leaf in _leaf_paths(value, path):
-            self.sources[leaf] = self.sources.get(leaf, NOWHERE) | src
+            self.sources[leaf] = self.sources[leaf] | src if leaf in self.sources else src
 
     def drop(self, path: Path, *because: Fact[Any] | Src | None) -> None:
         """Take a key out of a changed object, because of facts."""
@@ -244,7 +244,8 @@ class Output:
 
     def written(self) -> set[int]:
         """The leaves that reached an object."""
-        return {leaf for obj in self.objects.values() for src in obj.sources.values() for leaf in src}
+        written = dict.fromkeys(src for obj in self.objects.values() for src in obj.sources.values())  # many leaves have the same reasons
+        return {leaf for src in written for leaf in src}
 
     def reached(self) -> set[int]:
         """The leaves that reached an object, or that a finding says the fate of."""

@@ -28,6 +28,7 @@ from meshport.ir.authorization import (
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.values.identities import EVERYONE
 from meshport.values.language import Language, LanguageTooLarge, UnsupportedRegex
+from meshport.values.language import union as union_of
 from meshport.values.problems import ValueProblem
 from meshport.values.search import finds_whole
 
@@ -303,11 +304,7 @@ def _methods(patterns: Iterable[Pattern]) -> Methods:
 
 
 def union(patterns: Iterable[Any], *, host: bool = False) -> Language:
-    found = Language.none()
-    for pattern in patterns:
-        text = Pattern(pattern.kind, pattern.text.lower()) if host else pattern
-        found = found | language_of(text)
-    return found
+    return union_of(*(language_of(Pattern(pattern.kind, pattern.text.lower()) if host else pattern) for pattern in patterns))
 
 
 _CACHE: dict[Pattern, Language] = {}

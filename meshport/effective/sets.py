@@ -4,6 +4,8 @@ difference; a set that would have to be a union comes back as several."""
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -14,11 +16,16 @@ from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Selector
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
 from meshport.values.language import TEXT
+from meshport.values.problems import LanguageTooLarge
 
 if TYPE_CHECKING:
     from meshport.values.language import Language
 
 CLUSTER, WORLD = Entity("cluster"), Entity("world")
+FEW_EXCEPTING = 4
+"""Networks with exceptions that are taken out of a set of addresses one by one, so that each part is plain."""
+MOST_NETWORKS = 96
+"""Parts that a set of addresses may be cut into."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
 
@@ -309,15 +316,25 @@ def _touch(one: Any, other: Any) -> bool:
 
 
 def _widest(patterns: frozenset[Any]) -> frozenset[Any]:
+    if len(patterns) < 2:
+        return patterns
+    wide = [item for item in patterns if not _one(item)]  # no service account is another one
     return frozenset(
-        item for item in patterns if not any(item != other and _fits(other, item) and not _fits(item, other) for other in patterns)
+        item
+        for item in patterns
+        if not any(item != other and _fits(other, item) and not _fits(item, other) for other in (wide if _one(item) else patterns))
     )
+
+
+def _one(item: Any) -> bool:
+    """Whether one service account is meant."""
+    return isinstance(item, Identity) and item.exact
 
 
 # -- networks
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65536)
 def _network(cidr: str) -> IPv4Network | IPv6Network:
     return ip_network(cidr, strict=False)
 
@@ -334,9 +351,64 @@ def disjoint(one: str, other: str) -> bool:
     return not _network(one).overlaps(_network(other))
 
 
+class Cidrs:
+    """CIDRs by address: two of them are apart, or one is inside the other."""
+
+    def __init__(self, cidrs: Iterable[str]) -> None:
+        self._exact: dict[tuple[int, int], dict[int, list[str]]] = {}  # version and length of the prefix → prefix
+        starts: dict[int, list[tuple[int, str]]] = {}
+        for cidr in cidrs:
+            network = _network(cidr)
+            first = int(network.network_address)
+            self._exact.setdefault((network.version, network.prefixlen), {}).setdefault(
+                first >> (network.max_prefixlen - network.prefixlen), []
+            ).append(cidr)
+            starts.setdefault(network.version, []).append((first, cidr))
+        self._starts = {version: sorted(found) for version, found in starts.items()}
+
+    def holding(self, cidr: str) -> list[str]:
+        """Those that hold all addresses of a CIDR."""
+        network = _network(cidr)
+        first, width = int(network.network_address), network.max_prefixlen
+        return [
+            found
+            for (version, length), prefixes in self._exact.items()
+            if version == network.version and length <= network.prefixlen
+            for found in prefixes.get(first >> (width - length), ())
+        ]
+
+    def touching(self, cidr: str) -> list[str]:
+        """Those that share an address with a CIDR."""
+        network = _network(cidr)
+        starts = self._starts.get(network.version, [])
+        low = bisect_left(starts, (int(network.network_address), ""))
+        high = bisect_left(starts, (int(network.broadcast_address) + 1, ""))
+        return [*{**dict.fromkeys(self.holding(cidr)), **dict.fromkeys(found for _, found in starts[low:high])}]
+
+
+@lru_cache(maxsize=512)
+def _cidrs(cidrs: tuple[str, ...]) -> Cidrs:
+    return Cidrs(cidrs)
+
+
 def normal_cidr(text: str) -> str:
     """A CIDR or an address as a CIDR. Raises ValueError for anything else."""
     return str(_network(text))
+
+
+def _apart_from_each_other(networks: list[Network]) -> bool:
+    """Whether no two share an address, and each has its exceptions inside."""
+    near = Cidrs(network.cidr for network in networks)
+    return all(
+        len(near.touching(network.cidr)) == 1 and all(covers(network.cidr, out) for out in network.excluded) for network in networks
+    ) and (len({network.cidr for network in networks}) == len(networks))
+
+
+def _by_cidr(networks: Iterable[Network]) -> dict[str, list[Network]]:
+    found: dict[str, list[Network]] = {}
+    for network in networks:
+        found.setdefault(network.cidr, []).append(network)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +427,7 @@ class Networks:
         return self.include is not None and not any(self._left(network) for network in self.include)
 
     def _left(self, network: Network) -> bool:
-        return not any(covers(out, network.cidr) for out in (*self.exclude, *network.excluded))
+        return not _cidrs(self.exclude).holding(network.cidr) and not any(covers(out, network.cidr) for out in network.excluded)
 
     def meet(self, other: Networks) -> Networks:
         if other.everywhere and not self.exclude:
@@ -365,10 +437,10 @@ class Networks:
             include = self.include if other.include is None else other.include
         else:
             found = []
+            others = _by_cidr(other.include)
+            near = _cidrs(tuple(others))
             for one in self.include:
-                for two in other.include:
-                    if disjoint(one.cidr, two.cidr):
-                        continue
+                for two in (item for cidr in near.touching(one.cidr) for item in others[cidr]):
                     inner = two.cidr if covers(one.cidr, two.cidr) else one.cidr
                     found.append(Network(inner, tuple(sorted({*one.excluded, *two.excluded}))))
             include = tuple(sorted(set(found), key=str))
@@ -377,11 +449,19 @@ class Networks:
     def minus(self, other: Networks) -> list[Networks]:
         out: list[Networks] = []
         if other.include is not None:
-            left = [self]
-            for network in other.include:
+            plain = {network.cidr for network in other.include if not network.excluded}
+            left = [Networks(self.include, tuple(sorted({*self.exclude, *plain})))]
+            excepting = [network for network in other.include if network.excluded]
+            if len(excepting) > FEW_EXCEPTING and _apart_from_each_other(excepting):
+                inside = Networks(tuple(Network(cidr) for cidr in sorted({out for network in excepting for out in network.excluded})))
+                beyond = tuple(sorted({*left[0].exclude, *(network.cidr for network in excepting)}))
+                left, excepting = [Networks(self.include, beyond), left[0].meet(inside)], []
+            for network in excepting:
                 outside = [Networks(piece.include, tuple(sorted({*piece.exclude, network.cidr}))) for piece in left]
                 spared = [piece.meet(Networks(tuple(Network(cidr) for cidr in network.excluded))) for piece in left if network.excluded]
-                left = outside + spared
+                left = [piece for piece in outside + spared if not piece.empty]
+                if len(left) > MOST_NETWORKS:
+                    raise LanguageTooLarge("the networks are cut into too many parts")
             out.extend(left)
         if other.exclude:
             out.append(self.meet(Networks(tuple(Network(cidr) for cidr in other.exclude))))
@@ -394,17 +474,21 @@ class Networks:
             if other.include is None:
                 return set(self.exclude) <= set(other.exclude)
             return all(
-                any(covers(out, item) for out in other.exclude) or all(disjoint(item, net.cidr) for net in other.include)
+                _cidrs(other.exclude).holding(item) or not _cidrs(tuple(net.cidr for net in other.include)).touching(item)
                 for item in self.exclude
             )
         if other.include is None:
             return False
-        mine_out = {*self.exclude}
+        mine = _by_cidr(self.include)
+        near, out, theirs = _cidrs(tuple(mine)), _cidrs(self.exclude), frozenset(other.exclude)
         return all(
             any(
-                covers(net.cidr, item.cidr)
-                and all(disjoint(out, item.cidr) or out in {*other.exclude, *item.excluded} for out in {*mine_out, *net.excluded})
-                for net in self.include
+                all(
+                    cidr in theirs or cidr in item.excluded
+                    for cidr in (*out.touching(item.cidr), *_cidrs(net.excluded).touching(item.cidr))
+                )
+                for found in near.holding(item.cidr)
+                for net in mine[found]
             )
             for item in other.include
         )
@@ -415,8 +499,9 @@ class Networks:
             return None
         base = self.include if self.include is not None else (Network("0.0.0.0/0"), Network("::/0"))
         out = []
+        near = _cidrs(self.exclude)
         for network in base:
-            taken = {*network.excluded, *(cidr for cidr in self.exclude if not disjoint(cidr, network.cidr))}
+            taken = {*network.excluded, *near.touching(network.cidr)}
             if any(covers(cidr, network.cidr) for cidr in taken):
                 continue
             out.append(Network(network.cidr, tuple(sorted(taken))))

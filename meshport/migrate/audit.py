@@ -78,7 +78,8 @@ def _sides(result: Result) -> tuple[Side, Side]:
             continue
         metadata = value["metadata"]
         group = str(value["apiVersion"]).rpartition("/")[0]
-        files[group, str(value["kind"]), metadata.get("namespace"), str(metadata["name"])] = manifest.file
+        namespace = metadata.get("namespace")
+        files[group, str(value["kind"]), namespace if isinstance(namespace, str) else None, str(metadata["name"])] = manifest.file
     helm = result.install["helm_values"].get("cilium")
     return (
         Side(result.before, _access(result, 0), result.known, result.options, "before", node_encryption(result.before)),

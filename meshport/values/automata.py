@@ -18,6 +18,24 @@ from meshport.values.problems import LanguageTooLarge
 from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Chars, Hashed, Rep, Term, Text, any_of, hashed_once
 
 STATES = 20_000  # the budget of every walk
+WORK = 3_000_000  # moves that one question may look at: few states can have very many, and each of a product is as wide as its parts
+KEPT = 200_000  # members of state sets that an automaton remembers for the next question
+CLOSURES = 400_000  # moves of all states of one automaton together
+
+
+class Spending:
+    """What a question has left of its budget. The same question always costs the same, whatever was asked before."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, work: int = WORK) -> None:
+        self.left = work
+
+    def take(self, work: int) -> None:
+        """Raises LanguageTooLarge where nothing is left."""
+        self.left -= work
+        if self.left < 0:
+            raise LanguageTooLarge("the question about these patterns takes too many steps")
 
 
 @hashed_once
@@ -109,14 +127,19 @@ def negation(node: Node) -> Node:
 class Nfa:
     """Thompson's automaton of a term, its ε-closures taken on demand. State 0 accepts."""
 
-    __slots__ = ("_closed", "_edges", "_jumps", "splits", "start")
+    __slots__ = ("_closed", "_edges", "_jumps", "_weight", "splits", "start")
 
     def __init__(self, term: Term) -> None:
         self._edges: list[tuple[Charset, int] | None] = [None]
         self._jumps: list[tuple[int, ...]] = [()]
         self._closed: dict[int, tuple[tuple[tuple[Charset, int], ...], bool]] = {}
-        self.splits: dict[frozenset[int], list[tuple[Charset, Any]]] = {}
+        self._weight = 0
+        self.splits: dict[frozenset[int], tuple[int, list[tuple[Charset, Any]]]] = {}
         self.start = self._build(term, 0)
+        if len(self._edges) > CLOSURES**0.5:  # fewer states cannot have so many
+            left = Spending(CLOSURES)
+            for state in range(len(self._edges)):
+                left.take(len(self.moves(state)))
 
     def _state(self, edge: tuple[Charset, int] | None, jumps: tuple[int, ...]) -> int:
         if len(self._edges) >= STATES:
@@ -150,7 +173,10 @@ class Nfa:
             for _ in range(term.most - term.least):
                 last = self._state(None, (self._build(term.body, last), after))
         for _ in range(term.least):
+            before = last
             last = self._build(term.body, last)
+            if last == before:  # the empty text
+                break
         return last
 
     def _close(self, state: int) -> tuple[tuple[tuple[Charset, int], ...], bool]:
@@ -183,6 +209,14 @@ class Nfa:
         moves, accepts = self._close(state)
         return accepts and moves == ((charset.ALL, state),)
 
+    def remember(self, state: frozenset[int], cost: int, moves: list[tuple[Charset, Any]]) -> None:
+        """Keeps the moves of a set of states: an automaton outlives the question, so not of any number."""
+        self._weight += cost
+        if self._weight > KEPT:
+            self.splits.clear()
+            self._weight = cost
+        self.splits[state] = (cost, moves)
+
     def charsets(self) -> set[Charset]:
         return {edge[0] for edge in self._edges if edge is not None}
 
@@ -205,14 +239,17 @@ class Machine(Protocol):
 
 
 class _Term:
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: Term, spending: Spending) -> None:
         self.nfa = nfa(term)
+        self.spending = spending
 
     def starts(self) -> list[Any]:
         return [self.nfa.start]
 
     def moves(self, state: Any) -> list[tuple[Charset, Any]]:
-        return list(self.nfa.moves(state))
+        moves = self.nfa.moves(state)
+        self.spending.take(len(moves))
+        return list(moves)
 
     def accepting(self, state: Any) -> bool:
         return self.nfa.accepting(state)
@@ -222,23 +259,26 @@ class _Term:
 
 
 class _NotTerm:
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: Term, spending: Spending) -> None:
         self.nfa = nfa(term)
+        self.spending = spending
 
     def starts(self) -> list[Any]:
         return [frozenset((self.nfa.start,))]
 
     def moves(self, state: Any) -> list[tuple[Charset, Any]]:
-        known = self.nfa.splits
-        found = known.get(state)
-        if found is None:
-            if len(known) > STATES:  # the automaton outlives the question
-                known.clear()
-            found = known[state] = self._split(state)
+        known = self.nfa.splits.get(state)
+        if known is not None:
+            self.spending.take(known[0])
+            return known[1]
+        before = self.spending.left
+        found = self._split(state)
+        self.nfa.remember(state, before - self.spending.left, found)
         return found
 
     def _split(self, state: frozenset[int]) -> list[tuple[Charset, Any]]:
         edges = [edge for member in state for edge in self.nfa.moves(member)]
+        self.spending.take(len(state) + len(edges))
         if not edges:
             return [(charset.ALL, frozenset())]
         targets: dict[Charset, set[int]] = {}
@@ -246,9 +286,11 @@ class _NotTerm:
             targets.setdefault(chars, set()).add(target)
         sets = list(targets)
         pieces, masks = charset.minterms(sets)
+        self.spending.take(len(pieces) * len(sets) // 4)
         out: dict[frozenset[int], list[tuple[int, int]]] = {}
         for number, piece in enumerate(pieces):
             reached = frozenset(t for chars, mask in zip(sets, masks, strict=True) if mask >> number & 1 for t in targets[chars])
+            self.spending.take(len(reached))
             if not any(self.nfa.universal(t) for t in reached):
                 out.setdefault(reached, []).extend(piece)
         return [(charset.normal(ranges), reached) for reached, ranges in out.items()]
@@ -261,19 +303,23 @@ class _NotTerm:
 
 
 class _Both:
-    def __init__(self, parts: list[Machine]) -> None:
+    def __init__(self, parts: list[Machine], spending: Spending) -> None:
         self.parts = parts
+        self.spending = spending
 
     def starts(self) -> list[Any]:
         out: list[Any] = [()]
-        for part in self.parts:
-            out = [(*state, start) for state in out for start in part.starts()]
+        for width, part in enumerate(self.parts):
+            begin = part.starts()
+            self.spending.take(len(out) * len(begin) * (1 + width // 16))
+            out = [(*state, start) for state in out for start in begin]
         return out
 
     def moves(self, state: Any) -> list[tuple[Charset, Any]]:
         out: list[tuple[Charset, Any]] = [(charset.ALL, ())]
-        for part, at in zip(self.parts, state, strict=True):
+        for width, (part, at) in enumerate(zip(self.parts, state, strict=True)):
             step = part.moves(at)
+            self.spending.take(len(out) * len(step) * (1 + width // 16))
             out = [(met, (*left, right)) for chars, left in out for more, right in step if (met := charset.intersection(chars, more))]
         return out
 
@@ -305,19 +351,20 @@ class _Either:
         return (state[0], hard), soft
 
 
-def machine(node: Node) -> Machine:
+def machine(node: Node, spending: Spending) -> Machine:
     """The automaton of a node, ready to be explored."""
     if isinstance(node, Is):
-        return _Term(node.term)
+        return _Term(node.term, spending)
     if isinstance(node, IsNot):
-        return _NotTerm(node.term)
-    parts = [machine(part) for part in node.parts]
-    return _Both(parts) if isinstance(node, Both) else _Either(parts)
+        return _NotTerm(node.term, spending)
+    parts = [machine(part, spending) for part in node.parts]
+    return _Both(parts, spending) if isinstance(node, Both) else _Either(parts)
 
 
-def shortest(node: Node, budget: int = STATES) -> str | None:
-    """A shortest text in the language, None where there is none. Raises LanguageTooLarge past `budget` states."""
-    explored = machine(node)
+def shortest(node: Node, budget: int = STATES, work: int = WORK) -> str | None:
+    """A shortest text in the language, None where there is none. Raises LanguageTooLarge past `budget` states, or past `work` moves looked at."""
+    spending = Spending(work)
+    explored = machine(node, spending)
     seen: dict[Any, list[tuple[frozenset[int], ...]]] = {}
     queue: deque[tuple[Any, int]] = deque()
     trail: list[tuple[int, Charset]] = []
@@ -325,6 +372,7 @@ def shortest(node: Node, budget: int = STATES) -> str | None:
     def add(state: Any, parent: int, chars: Charset) -> None:
         hard, soft = explored.key(state)
         known = seen.setdefault(hard, [])
+        spending.take(1 + len(known))
         for old in known:
             if all(a <= b for a, b in zip(old, soft, strict=True)):
                 return

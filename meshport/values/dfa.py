@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from meshport.values import charset
-from meshport.values.automata import STATES, Both, Either, Is, Nfa, Node, nfa
+from meshport.values.automata import STATES, WORK, Both, Either, Is, Nfa, Node, Spending, nfa
 from meshport.values.charset import Charset
 from meshport.values.problems import LanguageTooLarge
 
@@ -22,9 +23,10 @@ class Dfa:
 class _Leaf:
     """One term, determinised as it is asked; the state None is dead."""
 
-    def __init__(self, automaton: Nfa, positive: bool) -> None:
+    def __init__(self, automaton: Nfa, positive: bool, spending: Spending) -> None:
         self.nfa = automaton
         self.positive = positive
+        self.spending = spending
         self.masks: dict[Charset, int] = {}
         self.width = 0
         self._known: dict[Any, list[Any]] = {}
@@ -47,6 +49,7 @@ class _Leaf:
                         bit = mask & -mask
                         reached[bit.bit_length() - 1].add(target)
                         mask ^= bit
+            self.spending.take(len(state) + self.width // 4 + sum(map(len, reached)))
             row = [self._after(frozenset(targets)) for targets in reached]
             self._known[state] = row
         return row
@@ -60,9 +63,10 @@ class _Leaf:
 
 
 class _Join:
-    def __init__(self, parts: list[Any], every: bool) -> None:
+    def __init__(self, parts: list[Any], every: bool, spending: Spending) -> None:
         self.parts = parts
         self.every = every
+        self.spending = spending
 
     def start(self) -> Any:
         return tuple(part.start() for part in self.parts)
@@ -73,6 +77,7 @@ class _Join:
 
     def step(self, state: Any) -> list[Any]:
         width = _width(self)
+        self.spending.take(1 + width * len(self.parts) // 8)
         rows = [[None] * width if at is None else part.step(at) for part, at in zip(self.parts, state, strict=True)]
         if self.every:
             return [None if None in column else column for column in zip(*rows, strict=True)]
@@ -85,18 +90,19 @@ def _width(part: Any) -> int:
     return int(part.width)
 
 
-def _machine(node: Node, leaves: list[_Leaf]) -> Any:
+def _machine(node: Node, leaves: list[_Leaf], spending: Spending) -> Any:
     if isinstance(node, (Both, Either)):
-        return _Join([_machine(part, leaves) for part in node.parts], isinstance(node, Both))
-    leaf = _Leaf(nfa(node.term), isinstance(node, Is))
+        return _Join([_machine(part, leaves, spending) for part in node.parts], isinstance(node, Both), spending)
+    leaf = _Leaf(nfa(node.term), isinstance(node, Is), spending)
     leaves.append(leaf)
     return leaf
 
 
-def build(node: Node, budget: int = STATES) -> Dfa:
-    """The canonical minimal automaton of a node. Raises LanguageTooLarge past `budget` states before minimisation."""
+def build(node: Node, budget: int = STATES, work: int = WORK) -> Dfa:
+    """The canonical minimal automaton of a node. Raises LanguageTooLarge past `budget` states before minimisation, or past `work` moves."""
     leaves: list[_Leaf] = []
-    root = _machine(node, leaves)
+    spending = Spending(work)
+    root = _machine(node, leaves, spending)
     sets = sorted({chars for leaf in leaves for chars in leaf.nfa.charsets()})
     pieces, masks = charset.minterms(sets)
     table = dict(zip(sets, masks, strict=True))
@@ -106,6 +112,7 @@ def build(node: Node, budget: int = STATES) -> Dfa:
     order = [root.start()]
     rows: list[list[int]] = []
     for state in order:
+        spending.take(len(pieces) // 4)
         row: list[int] = []
         for target in root.step(state):
             if target is None:
@@ -123,7 +130,8 @@ def build(node: Node, budget: int = STATES) -> Dfa:
 
 
 def _canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charset]) -> Dfa:
-    block = _minimised(*_alive(rows, accepting))
+    back = _alive(rows, accepting)
+    block = _minimised(rows, accepting, back)
     if block[0] < 0:
         return Dfa((), ())
     picture: dict[int, list[tuple[Charset, int]]] = {}
@@ -147,8 +155,8 @@ def _canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charse
     return Dfa(tuple(final[number] for number in order), edges)
 
 
-def _alive(rows: list[list[int]], accepting: list[bool]) -> tuple[list[list[int]], list[int]]:
-    """The rows with every target that cannot accept set to -1, and for each state 1 (accepts), 0 (does not), -1 (dead)."""
+def _alive(rows: list[list[int]], accepting: list[bool]) -> dict[int, set[int]]:
+    """For each state from which one that accepts is reached, the states that it is a target of. Every other target becomes -1."""
     back: list[set[int]] = [set() for _ in rows]
     for state, row in enumerate(rows):
         for target in set(row):
@@ -163,33 +171,69 @@ def _alive(rows: list[list[int]], accepting: list[bool]) -> tuple[list[list[int]
                 todo.append(source)
     for state, row in enumerate(rows):
         rows[state] = [target if target in alive else -1 for target in row]
-    return rows, [int(accepting[state]) if state in alive else -1 for state in range(len(rows))]
+    return {state: back[state] & alive for state in sorted(alive)}
 
 
-def _minimised(rows: list[list[int]], block: list[int]) -> list[int]:
-    """Moore's refinement: the block number of each state, -1 for dead ones."""
-    count = len(set(block))
-    while True:
-        names: dict[tuple[int, ...], int] = {}
-        block_of = [*block, -1].__getitem__  # the dead state is -1, and so is its block
-        new = [-1 if old < 0 else names.setdefault((old, *map(block_of, row)), len(names)) for old, row in zip(block, rows, strict=True)]
-        found = len(set(new))
-        if found == count:
-            return new
-        block, count = new, found
+def _minimised(rows: list[list[int]], accepting: list[bool], back: dict[int, set[int]]) -> list[int]:
+    """The block number of each state, -1 for dead ones: equal for states that cannot be told apart.
+
+    Blocks are split until all states of one lead into the same blocks. The largest part keeps its number, so only the states that lead
+    into a smaller part are looked at again: a long chain is taken apart in as many steps as it has states (after Hopcroft).
+    """
+    block = [int(accepts) if state in back else -1 for state, accepts in enumerate(accepting)]
+    block.append(-1)  # of the target -1
+    members: dict[int, set[int]] = {0: set(), 1: set()}
+    for state in back:
+        members[block[state]].add(state)
+    fresh = set(back)
+    while fresh:
+        moved: list[tuple[int, Iterable[int]]] = []
+        ordered: dict[int, list[int]] = {}
+        for state in fresh:
+            ordered.setdefault(block[state], []).append(state)
+        for number, states in ordered.items():
+            if len(members[number]) == 1:
+                continue
+            parts: dict[tuple[int, ...], list[int]] = {}
+            for state in states:
+                parts.setdefault(tuple(map(block.__getitem__, rows[state])), []).append(state)
+            others = len(members[number]) - len(states)
+            if others:  # they lead where they led, all alike
+                one = next(state for state in members[number] if state not in fresh)
+                theirs = parts.pop(tuple(map(block.__getitem__, rows[one])), [])
+                if others + len(theirs) < max(map(len, parts.values()), default=0):
+                    parts[()] = [*theirs, *(state for state in members[number] if state not in fresh)]
+                else:
+                    moved += [(number, part) for part in parts.values()]
+                    continue
+            largest = max(parts.values(), key=len)
+            moved += [(number, part) for part in parts.values() if part is not largest]
+        fresh = set()
+        for number, part in moved:
+            new = len(members)
+            members[new] = set(part)
+            members[number] -= members[new]
+            for state in part:
+                block[state] = new
+                fresh |= back[state]
+    return block[:-1]
 
 
 def shortest(dfa: Dfa) -> str | None:
     """A shortest text that the automaton accepts."""
     if not dfa.accepting:
         return None
-    came: dict[int, str] = {0: ""}
+    came: dict[int, tuple[int, Charset]] = {0: (-1, charset.NO_CHARS)}
     order = [0]
     for state in order:
         if dfa.accepting[state]:
-            return came[state]
+            letters: list[str] = []
+            while state:
+                state, chars = came[state]
+                letters.append(charset.pick(chars))
+            return "".join(reversed(letters))
         for chars, target in dfa.edges[state]:
             if target not in came:
-                came[target] = came[state] + charset.pick(chars)
+                came[target] = (state, chars)
                 order.append(target)
     return None

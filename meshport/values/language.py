@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from meshport.values import automata, charset, dfa, patterns, regex, spelling
@@ -159,9 +160,19 @@ class Language:
             inside = all(any_of(_inside(mine, its) for its in other._forms or ()) for mine in self._forms or ())
             if inside or within is None:
                 return inside
+        mine, its = self._one_end(), other._one_end()
+        if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
+            return mine[0] == its[0] and mine[1].endswith(its[1])
         return (self - other).witness(within) is None
 
+    def _one_end(self) -> Form | None:
+        """The text that the language's texts begin or end with, where that is all."""
+        return self._forms[0] if self._forms is not None and len(self._forms) == 1 and self._forms[0][0] in ("prefix", "suffix") else None
+
     def overlaps(self, other: Language, within: Language | None = None) -> bool:
+        mine, its = self._one_end(), other._one_end()
+        if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
+            return mine[0] != its[0] or mine[1].endswith(its[1]) or its[1].endswith(mine[1])
         return (self & other).witness(within) is not None
 
     def same(self, other: Language, within: Language | None = None) -> bool:
@@ -279,8 +290,9 @@ class Language:
                 found |= {("exact", text), ("prefix", text + "/")}
             else:
                 found.add((kind, text))
-        prefixes = [text for kind, text in found if kind == "prefix"]
-        covered = any_of(text.startswith(prefix) and (kind, text) != ("prefix", prefix) for kind, text in found for prefix in prefixes)
+        prefixes = {text for kind, text in found if kind == "prefix"}
+        lengths = sorted(set(map(len, prefixes)))
+        covered = any_of(text[:end] in prefixes for kind, text in found for end in lengths if end < len(text) + (kind == "exact"))
         return None if covered else sorted(found)
 
     def _key(self, world: Language) -> str:
@@ -382,10 +394,9 @@ def _regex(pattern: str, flavour: Flavour) -> Language:
 
 def union(*languages: Language) -> Language:
     """All texts of all of them; of none: no text."""
-    forms: dict[Form, None] | None = {}
-    for language in languages:
-        forms = None if forms is None or language._forms is None else {**forms, **dict.fromkeys(language._forms)}
-    return Language(automata.either(*(language._node for language in languages)), None if forms is None else tuple(forms))
+    known = [language._forms for language in languages if language._forms is not None]
+    forms = tuple(dict.fromkeys(chain.from_iterable(known))) if len(known) == len(languages) else None
+    return Language(automata.either(*(language._node for language in languages)), forms)
 
 
 _ANY: Final = Language(ANY, (("any", ""),))

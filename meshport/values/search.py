@@ -22,6 +22,8 @@ from meshport.values.regex import parse
 from meshport.values.terms import Alt, Cat, Chars, Rep, Term, Text
 
 MOST_POSITIONS = 400
+MOST_STEPS = 20_000
+MOST_PAIRS = 4_000  # alternatives that have to be compared by automata
 
 
 @lru_cache(maxsize=4096)
@@ -66,13 +68,38 @@ def _no_text_begins_another(term: Term) -> bool:
 def _earlier_takes_less(alternatives: tuple[Term, ...]) -> bool:
     """Whether a text of one alternative begins with a shorter text of one before it, which does not take the whole of it."""
     try:
+        beginnings = [_beginning(term) for term in alternatives]
+        compared = 0
         for position, first in enumerate(alternatives):
-            for later in alternatives[position + 1 :]:
+            for number, later in enumerate(alternatives[position + 1 :], position + 1):
+                if _part_ways(beginnings[position], beginnings[number]):
+                    continue
+                compared += 1
+                if compared > MOST_PAIRS:
+                    return True
                 if not (_longer(first, later) & ~Language(Is(first))).is_empty():
                     return True
     except LanguageTooLarge:
         return True
     return False
+
+
+def _beginning(term: Term) -> list[Charset]:
+    """The characters that every text of the term begins with, one after the other, as far as it is plain to see."""
+    found: list[Charset] = []
+    for part in term.parts if isinstance(term, Cat) else (term,):
+        if isinstance(part, Text):
+            found += [charset.of(char) for char in part.text]
+        elif isinstance(part, Chars):
+            found.append(part.of)
+        else:
+            break
+    return found
+
+
+def _part_ways(one: list[Charset], other: list[Charset]) -> bool:
+    """Whether no text of the one begins like any of the other."""
+    return any(not charset.intersection(mine, its) for mine, its in zip(one, other, strict=False))
 
 
 def _longer(one: Term, other: Term) -> Language:
@@ -99,6 +126,7 @@ class _Positions:
     def __init__(self) -> None:
         self.sets: list[Charset] = []
         self.follow: list[set[int]] = []
+        self.steps = 0
 
     def unambiguous(self, term: Term) -> bool:
         _, first, _ = self._walk(term)
@@ -113,7 +141,10 @@ class _Positions:
         return True
 
     def _walk(self, term: Term) -> tuple[bool, set[int], set[int]]:
-        """Whether the empty text is of the term, the positions that it starts and those that it ends with."""
+        """Whether the empty text is of the term, the positions that it starts and those that it ends with. Raises OverflowError past MOST_STEPS."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:  # repetitions of nothing have no positions
+            raise OverflowError
         if isinstance(term, Chars):
             return self._position(term.of)
         if isinstance(term, Text):
@@ -163,7 +194,14 @@ class _Positions:
             return True, first, last
         if term.most == 0:
             return True, set(), set()
-        tail: list[Term] = []
-        for _ in range(min(term.most - term.least, MOST_POSITIONS)):
-            tail = [Rep(Cat((term.body, *tail)), 0, 1)]
-        return self._sequence([*[term.body] * min(term.least, MOST_POSITIONS), *tail])
+        empty, first, last = self._sequence([term.body] * min(term.least, MOST_POSITIONS))
+        more = [self._walk(term.body) for _ in range(min(term.most - term.least, MOST_POSITIONS))]
+        after_first, after_last = set[int](), set[int]()  # of (x(x(x)?)?)?, from the inside
+        for its_empty, its_first, its_last in reversed(more):
+            for position in its_last:
+                self.follow[position] |= after_first
+            after_first = its_first | after_first if its_empty else its_first
+            after_last = its_last | after_last
+        for position in last:
+            self.follow[position] |= after_first
+        return empty, first | after_first if empty else first, last | after_last

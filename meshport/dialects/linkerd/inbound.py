@@ -65,6 +65,14 @@ class Entry:
     src: Src
     hung: Src  # what hangs the route on its Server
 
+    @property
+    def exact_path(self) -> str | None:
+        """The one path that it takes, where that is what it asks for."""
+        found = [condition.any_of for condition in self.conditions if condition.attribute == PATH]
+        if len(found) != 1 or found[0] is None or len(found[0]) != 1:
+            return None
+        return found[0][0].value.text if found[0][0].value.kind == "exact" else None
+
     def beats(self, other: Entry) -> bool:
         """Whether this match is taken before the other for a request that both take (Linkerd reference 2.5)."""
         mine = (self.host, self.path if self.path[0] == 0 else (1, 0), self.headers, self.queries, self.method)
@@ -145,12 +153,18 @@ def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule
     by_route = {entry.route: clients.of_route(*entry.route) for entry in entries}
     granted = {route: {(rule.conditions, rule.granted_by) for rule in rules} for route, rules in by_route.items()}
     peers = {route: {rule.conditions for rule in rules} for route, rules in by_route.items()}
+    by_path: dict[str | None, list[Entry]] = {}
     for entry in entries:
-        touching = [
-            other
-            for other in entries
-            if other.route != entry.route and granted[other.route] != granted[entry.route] and other.beats(entry) and _touch(entry, other)
-        ]
+        by_path.setdefault(entry.exact_path, []).append(entry)
+    matters = {  # where a better match can take a request from somebody: it is granted to others
+        route: {other for other in granted if granted[other] != granted[route] and not peers[route] <= peers[other]} for route in granted
+    }
+    order = {id(entry): number for number, entry in enumerate(entries)}
+    for entry in entries:
+        exact, others = entry.exact_path, matters[entry.route]
+        near = [] if not others else entries if exact is None else [*by_path[exact], *by_path.get(None, ())]
+        touching = [other for other in near if other.route in others and other.beats(entry) and _touch(entry, other)]
+        touching.sort(key=lambda other: order[id(other)])
         for rule in by_route[entry.route]:
             better = [other for other in touching if rule.conditions not in peers[other.route]]
             src = sources(rule.src, entry.src, *(other.src for other in better))

@@ -22,7 +22,8 @@ def label_selector(place: Cursor, *keys: str) -> Fact[Selector]:
 
 def matches_nothing(place: Cursor) -> tuple[Fact[Any], ...]:
     """The expressions of a selector that no pod can meet."""
-    return tuple(fact for item in place.each("matchExpressions") if (fact := item.whole()) is not None and not _met(fact.value))
+    facts = (item.whole() for item in place.each("matchExpressions"))
+    return tuple(fact for fact in facts if fact is not None and isinstance(fact.value, dict) and not _met(fact.value))
 
 
 def _met(expression: dict[str, Any]) -> bool:

@@ -38,9 +38,14 @@ class RouteSet:
 
 def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
     """The requests of all items, each with every grant that takes it. Raises TooMany."""
-    sets: list[RouteSet] = []
-    cuts = 0
-    seen = _Compared()
+    return parted(items).sets
+
+
+def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> Parted:
+    """The same for items that come after those of `before`, which stays as it is."""
+    sets = before.sets if before is not None else []
+    cuts = before.cuts if before is not None else 0
+    seen = before.seen if before is not None else _Compared()
     for grant, piece in items:
         request = _plain(piece)
         rest = [request]
@@ -64,7 +69,7 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
         sets = _distinct(after, seen)
         if len(sets) > MOST_SETS:
             raise TooMany
-    return sets
+    return Parted(sets, cuts, seen)
 
 
 class _Compared:
@@ -90,6 +95,15 @@ class _Compared:
             self._kept += [one, other]
             self._covered[key] = one.covers_request(other)
         return self._covered[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The sets of the items so far, and what is known of them."""
+
+    sets: list[RouteSet]
+    cuts: int
+    seen: _Compared
 
 
 def _distinct(sets: list[RouteSet], seen: _Compared) -> list[RouteSet]:
@@ -206,7 +220,7 @@ def matches(request: Piece) -> list[Match]:
                 value["headers"] = headers
             if queries:
                 value["queryParams"] = queries
-            found.append(Match(value, src | request.src))
+            found.append(Match(value, request.src if src <= request.src else src | request.src))
     return found
 
 

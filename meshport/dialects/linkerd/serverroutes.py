@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -66,26 +67,23 @@ def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[rout
 
 
 def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
-    out: list[routesets.Match] = []
+    out: dict[str, routesets.Match] = {}
     for match in matches:
-        known = next((position for position, one in enumerate(out) if one.value == match.value), None)
-        if known is None:
-            out.append(match)
-        else:
-            out[known] = routesets.Match(match.value, out[known].src | match.src)
-    return out
+        key = json.dumps(match.value, sort_keys=True)
+        out[key] = routesets.Match(match.value, out[key].src | match.src) if key in out else match
+    return list(out.values())
 
 
 def _one_by_one(
     context: Context, item: PortPlan, server: Ref, flat: list[tuple[Grant, Peers, list[Piece]]], group: str, because: Src, reason: str
 ) -> dict[frozenset[int], list[routesets.Match]]:
     """Where the overlaps cannot be written, grants are kept as long as they are disjoint from those kept before; the others are left out, and said."""
-    kept: list[int] = []
+    kept: routesets.Parted | None = None
     written: dict[frozenset[int], list[routesets.Match]] = {}
     for number, (grant, _, pieces) in enumerate(flat):
         try:
-            sets = routesets.partition([(known, piece) for known in [*kept, number] for piece in flat[known][2]])
-            found = _by_grants(sets)
+            now = routesets.parted(((number, piece) for piece in pieces), kept)
+            found = _by_grants(now.sets)
             if any(len(numbers) > 1 for numbers in found):
                 raise ValueError(reason)
         except ValueError as error:
@@ -97,7 +95,7 @@ def _one_by_one(
                 reason=str(error) or reason,
             )  # fmt: skip
             continue
-        kept.append(number)
+        kept = now
         written = found
     for numbers, matches in written.items():
         _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
