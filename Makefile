@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 MESHPORT := $(BIN)/meshport
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint docs format clean
 
 help:
 	@echo "make demo   convert the two example bundles: manifests on stdout, findings on stderr"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff, mypy and the import contracts"
+	@echo "make docs   the documentation as a site, in build/site; every link has to lead somewhere"
 	@echo "make format let ruff format the code"
 
 # What pip says goes to stderr, so that `make -s demo > manifests.yaml` holds manifests alone.
@@ -65,6 +66,10 @@ lint: $(VENV)/.meshport-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.meshport-docs
+	@$(BIN)/python scripts/make_site.py build/site-sources
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f build/site-sources/mkdocs.yml -d ../site
 
 format: $(VENV)/.meshport-dev
 	@$(BIN)/ruff check --fix --quiet . || true

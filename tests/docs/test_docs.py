@@ -17,7 +17,7 @@ from meshport.cli.app import app
 from meshport.mapping.table import builtin
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HAND_WRITTEN = [page for page in PAGES if page.name not in ("patterns.md", "findings.md")]
 
 
