@@ -18,7 +18,8 @@ import make_docs
 from meshport.mapping.table import Table, builtin
 
 ROOT = Path(__file__).resolve().parent.parent
-HAND_WRITTEN = ("index.md", "quick-start.md", "guarantees.md", "library.md")
+GENERATED = ("findings.md", "patterns.md")
+"""The long pages that `make_docs.py` writes; the site has a page for each of their parts."""
 
 
 def main() -> int:
@@ -42,7 +43,8 @@ def main() -> int:
 
 def site(table: Table) -> dict[str, str]:
     """The pages by their path in the site."""
-    found = {name: _linked((ROOT / "docs" / name).read_text(encoding="utf-8"), "") for name in HAND_WRITTEN}
+    written = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in GENERATED]
+    found = {page.name: _linked(page.read_text(encoding="utf-8"), "") for page in written}
     found["changelog.md"] = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     found.update(_commands())
     found.update(_patterns(table))
@@ -64,10 +66,17 @@ def navigation(pages: dict[str, str]) -> list[Any]:
         {"Commands": commands},
         {"Patterns": under("patterns")},
         {"Findings": under("findings")},
-        {"Guarantees": "guarantees.md"},
-        {"Library": "library.md"},
+        *(
+            {_title(pages[name]): name}
+            for name in sorted(pages)
+            if "/" not in name and name not in ("index.md", "quick-start.md", "changelog.md")
+        ),
         {"Changelog": "changelog.md"},
     ]
+
+
+def _title(text: str) -> str:
+    return next(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
 
 
 def _linked(text: str, up: str) -> str:
