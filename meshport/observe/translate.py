@@ -20,7 +20,7 @@ from meshport.observe.metrics import MESHES, metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.recognise import recognise
 from meshport.observe.sides import choose
-from meshport.observe.tree import Binary, Call, Expr, Paren, Range, children, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, walk
 from meshport.observe.units import Measure, rescale
 from meshport.observe.work import NAMES, Found, Refused, Work, finding
 
@@ -101,6 +101,7 @@ def _translated(work: Work) -> Translation:
         relabel(work, node, under, edits)
     factor, unit = rescale(work.parsed, [_measure(one) for one in work.found], work.latency, edits, work.say)
     _source_mistakes(work)
+    _series(work)
     text = _collapsed(edits.result())
     return Translation(text, work.findings(), work.renames, work.values, unit, factor, list(_requires(work)))
 
@@ -117,6 +118,17 @@ def _source_mistakes(work: Work) -> None:
         if isinstance(node, Binary) and node.op.name == "/" and all(_bare(side, counters) for side in (node.left, node.right)):
             work.say("MP816")
             return
+
+
+def _series(work: Work) -> None:
+    """Aggregations that see a mesh's series one by one: how many there are depends on its labels, and differs."""
+    parents = {id(below): node for node in walk(work.parsed.tree) for below in children(node)}
+    for one in work.found:
+        node: Expr = one.selector
+        while (above := parents.get(id(node))) is not None and not isinstance(above, Aggregation):
+            node = above
+        if isinstance(above, Aggregation) and above.op.name.lower() in _ONE_BY_ONE:
+            work.say("MP892", op=above.op.name, metric=one.metric.name)
 
 
 def _collapsed(text: str) -> str:
@@ -177,6 +189,7 @@ def _alike(node: Binary, text: str) -> bool:
     return bare(node.left) == bare(node.right)
 
 
+_ONE_BY_ONE = frozenset(("avg", "min", "max", "stddev", "stdvar", "quantile", "topk", "bottomk"))
 _CONTEXT = frozenset(
     f"{end}_{what}" for end in ("source", "destination") for what in ("ip", "namespace", "pod", "workload", "workload_kind", "app")
 )

@@ -413,3 +413,17 @@ def test_what_has_no_counterpart_names_what_is_near_it(expr: str, source: str, t
 )  # fmt: skip
 def test_metrics_that_do_not_say_who_measures_are_read_as_the_servers(expr: str, source: str, target: str, wanted: str) -> None:
     assert said(expr, source, target)[0] == wanted
+
+
+def test_a_mean_over_single_series_depends_on_how_a_mesh_splits_them() -> None:
+    rate = 'rate(istio_requests_total{reporter="destination"}[5m])'
+    assert "MP892" in said(f"avg({rate})", "istio", "linkerd")[1]
+    assert "MP892" in said(f"topk(3, {rate})", "istio", "cilium")[1]
+    assert "MP892" not in said(f"topk(3, sum by (destination_workload) ({rate}))", "istio", "linkerd")[1]
+
+
+def test_hubbles_protocol_is_another_than_istios() -> None:
+    found = translate_promql(
+        'sum by (request_protocol) (rate(istio_requests_total{reporter="destination"}[5m]))', source="istio", target="cilium"
+    )
+    assert (found.expr, found.findings[-1].code) == (None, "MP801")
