@@ -162,7 +162,7 @@ def difference(case: Case, before: agreement.Answer, after: agreement.Answer) ->
         before, after = (
             {tuple(pair for pair in key if pair[0] not in own): value for key, value in one.items()} for one in (before, after)
         )
-    labels = {label: others for label, others in made.labels.items() if any(label in dict(key) for key in before) or set(others) & told}
+    labels = {label: others for label, others in made.labels.items() if not before or any(label in dict(key) for key in before)}
     old, new = agreement.by_meaning(before, labels, True), agreement.by_meaning(after, labels, False)
     if case.question.compare == "chosen":
         old, new = ({(): sorted(value for values in one.values() for value in values)} if one else {} for one in (old, new))
