@@ -173,3 +173,10 @@ def test_many_paths_of_one_rule_stay_exact() -> None:
         )
         >= 600
     )
+
+
+@pytest.mark.parametrize("port", ["9" * 5000, "²"])
+def test_a_port_that_only_looks_like_a_number_is_no_exception(port: str) -> None:
+    result = _converted([{"to": [{"operation": {"ports": [port]}}]}], "linkerd")
+
+    assert result.ledger.counts["unaccounted"] == 0

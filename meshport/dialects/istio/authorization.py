@@ -231,7 +231,7 @@ def _value(text: str, field: str, attribute: str, namespace: str, options: Optio
     if attribute in (SOURCE_IP, REMOTE_IP, DESTINATION_IP):
         return Network(normal_cidr(text))
     if attribute == PORT:
-        return (int(text), int(text)) if text.isdigit() else (-1, -1)
+        return (int(text), int(text)) if text.isdecimal() and len(text) < 10 else (-1, -1)
     return pattern(text, template=attribute == PATH)
 
 

@@ -42,7 +42,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         ports: dict[int, Fact[str]] = {}
         for key, item in spec.items("portLevelMtls"):
             said = item.get("mode", str)
-            if key.isdigit() and said is not None and said.value in MODES:
+            if str(key).isdecimal() and len(str(key)) < 10 and said is not None and said.value in MODES:
                 ports[int(key)] = said.map(MODES.__getitem__)
         if spec.items("portLevelMtls") and level != "workload":
             ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
