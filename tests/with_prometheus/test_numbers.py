@@ -156,7 +156,6 @@ def difference(case: Case, before: agreement.Answer, after: agreement.Answer) ->
     if isinstance(before, float) or isinstance(after, float):
         same = isinstance(before, float) and isinstance(after, float) and agreement.close(before * factor, after)
         return "" if same else f"{before} and {after}"
-    told = set().union(*(dict(key) for key in after)) if after else set()
     if case.question.compare == "joined":
         own = {"row", "short"}
         before, after = (
@@ -177,11 +176,8 @@ def difference(case: Case, before: agreement.Answer, after: agreement.Answer) ->
 
 def _values(case: Case, old: list[float], new: list[float], factor: float) -> str:
     made, how = case.translation, case.question.compare
-    if len(old) != len(new):
-        if (len({*old}) == 1 and len({*new}) == 1) or how != "exact":
-            old, new = [sum(old)], [sum(new)]
-        else:
-            old, new = [sum(old)], [sum(new)]
+    if len(old) != len(new):  # series of the one that are one of the other
+        old, new = [sum(old)], [sum(new)]
     for one, other in zip(old, new, strict=True):
         wanted = one * factor
         if how == "quantile" and not (one != one or other != other):
