@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
-SELECTING = ("authorization.subject",)
-"""Features whose value says for which pods the object is."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -228,13 +226,13 @@ def _judge(
         return "translated", out.deciding[leaf]
     if leaf in out.irrelevant:
         feature, reason = bound.feature(leaf), out.irrelevant[leaf]
-        elsewhere = feature in SELECTING and reason.endswith("is the same without it")  # for other pods it would not be
-        return "translated" if feature in DECIDING or elsewhere else "irrelevant", reason
+        return "translated" if feature in DECIDING else "irrelevant", reason
     if leaf in out.implied:
         return "translated", out.implied[leaf]
     binding = bound.bindings[leaf]
     if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
-        return "irrelevant", reason
+        decides = bound.feature(leaf).startswith("transport.")  # the level above decides for this value, and for no other
+        return "translated" if decides and not binding.irrelevant else "irrelevant", reason
     if (value := bound.bundle.value(leaf)) is None or value in ([], {}):
         return "irrelevant", f"{'null' if value is None else 'empty'} is as if the key were not there"
     if not mesh and (leaf not in bound.meta_leaves or leaf in out.passing):

@@ -120,11 +120,15 @@ def convert(
     remains.losses(have, out, options.source == options.target)
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
+    if keeper is None and source is not target:
+        remains.covered(have, out)
     target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
     if keeper is None and source is not target and governs(target):
         leaving(have, out)
     for fact in have.idle:
         out.ignore(fact.value, fact)
+    for fact in have.redundant:
+        out.adds_nothing(fact.value, fact)
     places = misfits(out, options)
     unfitted = target.lift(Bound(overlay(whole, out, options), table, target.reads), options) if places else None
     fitted = fit(out, options, places)

@@ -9,11 +9,17 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Output
 from meshport.documents import Document
+from meshport.effective.covered import tidied
 from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
+
+_SHARING = ("authorization.subject", "authorization.target", "authorization.action")
+"""Features that share the fate of the rules that they are for."""
+SHOWN = 3
+"""Paths that a message names."""
 
 
 def losses(have: IR, out: Output, own: bool) -> None:
@@ -46,13 +52,20 @@ def losses(have: IR, out: Output, own: bool) -> None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
 
+def covered(have: IR, out: Output) -> None:
+    """Take out of each policy what others of its values hold, which then adds nothing."""
+    for place, policy in enumerate(have.policies):
+        have.policies[place], gone = tidied(policy)
+        out.adds_nothing("another value of the same rule takes as much", gone)
+
+
 def named(document: Document) -> str:
     """A document by its kind and name."""
     return f"{document.kind} {Ref(document.namespace or '', document.name)}"
 
 
 _BECOMES: dict[str, str | None] = {
-    "MP111": "approximated", "MP212": None, "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
+    "MP111": "approximated", "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
     "MP248": "invalid", "MP299": "approximated",
 }  # fmt: skip
@@ -71,10 +84,40 @@ _ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 
+def _adding_nothing(bound: Bound, out: Output) -> None:
+    """One finding for each object and reason with what adds nothing to the rest: nothing is written for it, and once the rest changes it might be missed.
+    What an object is called adds nothing anywhere."""
+    known = out.reached() | out.deciding.keys() | out.irrelevant.keys() | bound.invalid | bound.repeated
+    known |= {leaf for item in out.installs.values() for leaf in item.src} | {leaf for src in out.commands.values() for leaf in src}
+    lost = {item.document: item for item in reversed(out.findings) if item.disposition == "dropped" and item.document is not None}
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    for leaf, (code, reason) in sorted(out.redundant.items()):
+        if leaf in known:
+            continue
+        number = bound.bundle.number(leaf)
+        said = bound.mesh[number] and bound.bundle.parts(leaf)[0] not in ("apiVersion", "kind", "metadata")
+        if said and bound.feature(leaf) in _SHARING and number in lost:
+            lost[number].leaves = tuple(sorted((*lost[number].leaves, leaf)))
+        elif said:
+            groups.setdefault((number, code, reason), []).append(leaf)
+        else:
+            out.ignore(reason, frozenset((leaf,)))
+    for (number, code, reason), leaves in groups.items():
+        document = bound.bundle.documents[number]
+        paths = [bound.bundle.path(leaf) for leaf in leaves]
+        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+        out.finding(
+            code, frozenset(leaves), document=number, disposition="dropped", severity="info", feature=bound.feature(leaves[0]),
+            affects=(Affected(document.namespace),) if document.namespace else (),
+            object=named(document), rule=", ".join(paths[:SHOWN]) + more, reason=reason, after="another rule",
+        )  # fmt: skip
+
+
 def rest(bound: Bound, out: Output, options: Options) -> None:
     """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
 
     Of a mesh converted onto itself what nobody takes away stays as it is, unless the release that is wanted no longer has it."""
+    _adding_nothing(bound, out)
     reached = out.reached() | set(out.implied) | set(out.deciding) | set(out.irrelevant) | bound.invalid | bound.repeated
     for install in out.installs.values():
         reached |= install.src

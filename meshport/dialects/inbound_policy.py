@@ -6,8 +6,10 @@ from collections.abc import Set
 from typing import Any
 
 from meshport.dialects.output import Output
+from meshport.ir.base import Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
+_SAME = "what the other objects for these pods come to is the same without it"
 
 
 def without_effect(out: Output, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
@@ -17,7 +19,18 @@ def without_effect(out: Output, reached: Set[int], kinds: tuple[str, ...] = KIND
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
         if inbound or (route and _on_server(document.value)):
             rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
-            out.ignore("what the other objects for these pods come to is the same without it", rest)
+            spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
+            out.ignore(_SAME, spoken)  # of a hint nobody has to know that it adds nothing
+            out.adds_nothing(_SAME, rest - spoken)
+
+
+def ends_exemption(out: Output, hung: Src, mesh: str) -> None:
+    """Routes on a port end Linkerd's exemption for its probes, which `mesh` has not: the only one does, of several none by itself."""
+    reason = f"a route on the port ends Linkerd's exemption for probes there, and {mesh} has none"
+    if len({out.bundle.number(leaf) for leaf in hung}) > 1:
+        out.adds_nothing(f"{reason}; another route does so too", hung)
+    else:
+        out.imply(reason, hung)
 
 
 def _on_server(value: dict[str, Any]) -> bool:

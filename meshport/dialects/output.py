@@ -143,6 +143,9 @@ class Output:
     deciding: dict[int, str] = field(default_factory=dict)  # leaves that add nothing as they are, and would with another value
     passing: set[int] = field(default_factory=set)  # leaves of documents of no mesh that stay as they are
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
+    redundant: dict[int, tuple[str, str]] = field(
+        default_factory=dict
+    )  # leaves that add nothing to what the rest says, with code and reason
     indifferent: set[tuple[str, str]] = field(default_factory=set)  # (subject, aspect) of differences that leaves like these make
     assumed: list[dict[str, Any]] = field(default_factory=list)  # what the commands bring about, for the read-back alone
 
@@ -262,6 +265,11 @@ class Output:
         """Nothing is written because of these facts, as others say as much already; with another value they would say more. Goes before `ignore`."""
         for leaf in sources(*facts):
             self.deciding.setdefault(leaf, reason)
+
+    def adds_nothing(self, reason: str, *facts: Fact[Any] | Src | None, code: str = "MP200") -> None:
+        """Nothing is written because of these facts, as the rest says as much: what of it reaches nothing in the end is named in a finding."""
+        for leaf in sources(*facts):
+            self.redundant.setdefault(leaf, (code, reason))
 
     def ignore(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
         """These facts decide nothing."""

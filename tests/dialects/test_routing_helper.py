@@ -78,7 +78,7 @@ class Made:
 
     def left(self, *kinds: str) -> list[str]:
         """Leaves of these kinds' specs that ended nowhere."""
-        done = set(self.out.implied) | set(self.out.irrelevant)
+        done = set(self.out.implied) | set(self.out.deciding) | set(self.out.irrelevant) | set(self.out.redundant)
         for obj in self.out.objects.values():
             for src in obj.sources.values():
                 done |= src

@@ -260,6 +260,14 @@ class Changes:
             return [other for other in binding.values if other != str(value) and other not in ("", "UNDEFINED")]
         return list(_others(value, leaf, binding.type if binding else ""))
 
+    def elsewhere(self, leaf: Leaf) -> list[Any]:
+        """Values that leaves of the same key have elsewhere in the bundle: another namespace, another account, another method."""
+        if leaf.path[-1] in ("apiVersion", "kind") or isinstance(leaf.value, dict | list | None):
+            return []
+        key = _key_of(leaf.path)
+        found = {value for item in self.source.objects for path, value in _scalars(item, ()) if _key_of(path) == key}
+        return sorted((value for value in found - {leaf.value} if type(value) is type(leaf.value)), key=str)
+
     def _values_of(self, key: str, value: Any) -> list[str]:
         """The other values that a label has somewhere in the bundle."""
         found: set[str] = set()
@@ -269,6 +277,18 @@ class Changes:
                 if key in (metadata.get("labels") or {}):
                     found.add(str(metadata["labels"][key]))
         return sorted(found - {value})
+
+
+def _key_of(path: PathOf) -> str:
+    return next((step for step in reversed(path) if isinstance(step, str)), "")
+
+
+def _scalars(value: Any, path: PathOf) -> Iterator[tuple[PathOf, Any]]:
+    if isinstance(value, dict | list):
+        for step, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _scalars(below, (*path, step))
+    else:
+        yield path, value
 
 
 def _holder(value: Any, path: PathOf) -> Any:

@@ -25,6 +25,8 @@ MAKE: dict[str, tuple[Callable[[int], list[Obj]], ...]] = {
 TARGETS = ("istio", "istio:ambient", "linkerd", "cilium", "gateway-api")
 LEAVES = 6
 """Leaves of a bundle that are changed."""
+ELSEWHERE = 2
+"""Values of other leaves that each one is given besides."""
 SHARE = 0.05
 """The part of them whose line may be false."""
 UNREAD = ("passed_through",)
@@ -40,6 +42,8 @@ def false_lines(source: Source, seed: int) -> list[str]:
     found = []
     for leaf in Random(seed).sample(lines, min(LEAVES, len(lines))):
         others = [] if leaf.disposition in LOST else changes.of(leaf)
+        if leaf.disposition not in LOST and leaf.path != ("metadata", "name"):  # two objects of one name are another bundle
+            others += Random(seed).sample(known := changes.elsewhere(leaf), min(ELSEWHERE, len(known)))
         if leaf.disposition != "irrelevant" and {"labels", "annotations"} & set(leaf.path[:-1]):
             others.append(...)  # that it is there may be all that counts
         seen = [outcome(source.convert(with_value(source.objects, leaf, other))) for other in others]

@@ -98,7 +98,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world)
     _probes(out, options, access)
-    _without_effect(out, options, access)
+    _without_effect(out, access)
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:
@@ -111,7 +111,7 @@ def _probes(out: Output, options: Options, access: Access) -> None:
                 continue
             hung = sources(*(policy.hung for policy in item.at(port)))
             if any(policy.routed for policy in item.at(port)):
-                out.imply("a route on the port ends Linkerd's exemption for probes there, and Cilium has none", hung)
+                inbound_policy.ends_exemption(out, hung, "Cilium")
                 continue
             src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
             out.finding(
@@ -353,9 +353,9 @@ def _outside(out: Output, region: Region) -> None:
         out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
-def _without_effect(out: Output, options: Options, access: Access) -> None:
+def _without_effect(out: Output, access: Access) -> None:
     reached = out.reached()
-    redundant.without_effect(out, access, options.cluster_networks, reached)
+    redundant.without_effect(out, access)
     for item in access.workloads:
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":

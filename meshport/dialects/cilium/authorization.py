@@ -149,7 +149,7 @@ def _rule_set(
             )
             - told
         )
-        ir.idle.append(Fact("the rule takes nobody, or another of the same object takes as much", idle))
+        ir.redundant.append(Fact("the rule takes nobody, or another of the same object takes as much", idle))
     for section in ("egress", "egressDeny"):
         if spec.each(section):
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))

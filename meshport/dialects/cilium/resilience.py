@@ -218,7 +218,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         _rest(policy, out, shared)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
-            out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
+            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if not _weighty(policy):
             if out.bundle.documents[policy.document].kind == "Service":
                 out.imply("the Service stays", policy.host, policy.port)

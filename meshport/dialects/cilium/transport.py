@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if tells_apart(rule, refused):
             out.imply("decides which pods the mode holds for", rule.subject)
         else:
-            out.ignore("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
+            out.adds_nothing("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
     for admission in ir.admissions:
         if admission.value.value.endswith("-authenticated"):
             demanded.append(admission.value)

@@ -24,7 +24,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
     for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
         selector = policy.subject.value.selector
         if opens(policy) and not access.world.selected(policy.subject.value):
-            out.imply("pods that the bundle does not show are as open as they were", policy.sources)
+            out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
         if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
             if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
                 _unknown(out, policy)

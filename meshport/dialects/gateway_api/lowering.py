@@ -161,7 +161,10 @@ class RouteLowering(ABC):
         return out
 
     def _unreached(self, rule: RouteRule, earlier: list[RouteMatch], why: str) -> None:
-        """A rule, or a match, that earlier ones leave nothing: what it matches may be another thing, what it does with requests decides nothing."""
+        """A rule, or a match, that earlier ones leave nothing. Of a VirtualService, where a lint says so, what it matches counts, and not what it does."""
+        if self.out.bundle.documents[self.routes.document].kind != "VirtualService":
+            self.out.adds_nothing(why, gather(rule) | rule.src, code="MP078")
+            return
         ranked = self.routes.selection != "first"
         told = frozenset(leaf for match in rule.matches for leaf in deciding(match, earlier, ranked=ranked))
         self.out.decide(f"{why}, as long as it asks for this", told)
@@ -451,7 +454,7 @@ class RouteLowering(ABC):
             chosen |= here
             ranked |= reached
         for number in sorted(chosen - ranked):
-            self.out.ignore("no request reaches this rule: on each port an earlier one takes every request", gather(rules[number]))
+            self.out.adds_nothing("on each port an earlier rule takes every request", gather(rules[number]), code="MP078")
         if len(self.out.objects) == before:
             self._unwritten()
         if any(not _said(self.routes, rule) and not rule.answers for rule in rules):

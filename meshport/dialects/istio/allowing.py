@@ -73,7 +73,7 @@ def _probes(out: Output, options: Options, access: Access) -> None:
             if not only_by_exemption(item, port, options.cluster_networks):
                 continue
             if policy is not None and policy.routed:
-                out.imply("a route on the port ends Linkerd's exemption for probes there, and Istio has none", policy.hung)
+                inbound_policy.ends_exemption(out, policy.hung, "Istio")
             else:
                 src = frozenset(leaf for probe in item.workload.probes if probe.kind == "http" and probe.port == port for leaf in probe.src)
                 out.finding(

@@ -19,7 +19,11 @@ def trim(out: Output, document: int, src: Src) -> None:
     for obj in holders:
         written |= {(_key(path), str(value)) for path, value in _leaves(obj.value.get("spec") or {}, ())}
     places = {leaf: (path, value) for leaf, path, value in out.bundle.walk(out.bundle.documents[document]) if leaf in src}
-    kept = {leaf for leaf, (path, value) in places.items() if _key(path) not in _PORTS and (_key(path), str(value)) in written}
+    kept = {
+        leaf
+        for leaf, (path, value) in places.items()
+        if _key(path) not in _PORTS and (len(path) < 2 or (_key(path), str(value)) in written)
+    }
     whole = {places[leaf][0][:3] for leaf in kept}  # rules of which something is written
     parts = {path[:3] for path, _ in places.values() if _key(path) not in _PORTS}
     shown = any(key in _PORTS for key, _ in written)
@@ -29,7 +33,7 @@ def trim(out: Output, document: int, src: Src) -> None:
         for path, leaves in obj.sources.items():
             obj.sources[path] = leaves - gone
     said = {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
-    out.ignore(LEFT_OUT, gone - said - out.implied.keys())
+    out.adds_nothing(LEFT_OUT, gone - said - out.implied.keys())
 
 
 def _key(path: Path) -> str:

@@ -102,14 +102,8 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             part = replace(work, policy=numbered, members=members)
             _write(part, selector, taken)
     other_protocols.report(ir, out)
-    _without_effect(ir, out)
-
-
-def _without_effect(ir: IR, out: Output) -> None:
-    """Parts of policies that reached nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = out.reached()
-    for policy in ir.policies:
-        out.ignore("what the other rules for these pods come to is the same without it", policy.sources - reached)
+    for policy in ir.policies:  # the read-back proves it
+        out.adds_nothing("what the other rules for these pods come to is the same without it", policy.sources)
 
 
 def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
@@ -122,7 +116,7 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
         closed = [item for item in members if item.allows or any(other.closing for other in item.opened)]
         if not closed:
             work.out.decide("says that the rules close nothing, where others would", policy.action)
-            work.out.ignore("nothing else closes these pods, so that they admit everything already", policy.sources)
+            work.out.adds_nothing("nothing else closes these pods, so that they admit everything already", policy.sources)
             return
         whole = len(closed) == len(members)
         members = closed
@@ -248,7 +242,7 @@ def _without(ranges: list[Range], taken: list[Range]) -> list[Range]:
 def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
     ports = _ports(work, rule, deny=False)
     if ports is None and work.members:
-        work.out.ignore("none of the pods has a port of this name", rule.sources)
+        work.out.adds_nothing("none of the pods has a port of this name", rule.sources)
         return
     if ports is None:
         work.say(

@@ -24,7 +24,7 @@ from meshport.dialects.istio.subsets import as_subset, subset_of
 from meshport.dialects.losses import report
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of, routes_subject
 
@@ -187,9 +187,7 @@ class _VirtualService:
             closed = False
             for rule in rules:
                 if closed:
-                    told = gather([match.path for match in rule.matches]) if routes.selection != "first" else NOWHERE  # the path ranks
-                    self.out.decide("an earlier rule takes every request, as long as this one asks for this path", told)
-                    self.out.ignore("no request reaches this rule: an earlier one takes every request", (gather(rule) | rule.src) - told)
+                    self.out.adds_nothing("an earlier rule takes every request", gather(rule) | rule.src, code="MP078")
                     continue
                 closed = rule.everything
                 index += self._rule(obj, index, rule, routes, by_port)

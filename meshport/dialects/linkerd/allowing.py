@@ -59,7 +59,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     if ir.mesh == "istio":
         beside_the_mesh.report(ir, out)
         _tcp_probes(out, access)
-    redundant.without_effect(out, access, options.cluster_networks, out.reached())
+    redundant.without_effect(out, access)
     reached = out.written()
     for policy in ir.policies:
         if not policy.rules and policy.subject.value.selector.everything and not access.world.selected(policy.subject.value):
@@ -404,7 +404,7 @@ def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None
     ]
     for policy in ir.policies:
         if opens(policy) and not access.world.selected(policy.subject.value):
-            out.imply("pods that the bundle does not show are as open as they were", policy.sources)
+            out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
     for policy in (*access.unselected(), *empty):
         if opens(policy) or any(policy is one for one in written):
             continue

@@ -118,7 +118,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.breaker is None:
             out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
         if policy.subset and not policy.src & (referred - gather(policy.host)):
-            out.ignore("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
+            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
 
 
 def _of_backends(ir: IR, out: Output) -> None:

@@ -275,7 +275,7 @@ def _rest(ir: IR, out: Output) -> None:
         if tells_apart(rule, refused):
             out.imply("decides which pods the mode holds for", rule.subject)
         else:
-            out.ignore("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
+            out.adds_nothing("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
 
 
 __all__ = ["access_subject", "lower", "wanted"]

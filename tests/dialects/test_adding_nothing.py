@@ -1,0 +1,99 @@
+"""Parts of policies and routes that add nothing to the rest: nothing is written for them, and one info finding for each object names them."""
+
+from __future__ import annotations
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec:
+      serviceAccountName: users
+      containers: [{name: app, image: users, ports: [{name: http, containerPort: 8080}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+    to: [{operation: {methods: [GET], paths: ["/users/*"]}}]
+---
+"""
+NO_PAY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-pay, namespace: shop}
+spec:
+  action: DENY
+  selector: {matchLabels: {app: users}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/pay]}}]}]
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_deny_of_callers_that_nobody_lets_in(target: str) -> None:
+    with_it = meshport.convert(meshport.load_text(WORLD + NO_PAY), source="istio", target=target)
+    without = meshport.convert(meshport.load_text(WORLD), source="istio", target=target)
+    assert with_it.verification is not None
+    assert without.verification is not None
+    assert with_it.verification.verdict == without.verification.verdict
+    if target == "cilium":  # it has denies
+        assert any("ingressDeny" in item.object["spec"] for item in with_it.manifests if item.object["kind"] == "CiliumNetworkPolicy")
+        return
+    assert [item.object for item in with_it.manifests] == [item.object for item in without.manifests]
+    (told,) = [item for item in with_it.findings if item.code == "MP200"]
+    assert (told.severity, told.effect) == ("info", "none")
+    assert "no-pay" in told.message
+    assert "nothing that the policies allow is refused by it" in told.message
+    lines = {line.path: line for line in with_it.ledger if line.document == 4}
+    assert lines["spec.rules[0].from[0].source.principals[0]"].codes == ["MP200"]
+
+
+def test_values_that_another_value_holds() -> None:
+    text = WORLD.replace('paths: ["/users/*"]', 'paths: ["/users/*", "/users/7"]').replace("methods: [GET]", 'methods: ["GET", "G*"]')
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    (told,) = [item for item in result.findings if item.code == "MP200"]
+    assert "spec.rules[0].to[0].operation.methods[0], spec.rules[0].to[0].operation.paths[1]" in told.message
+    assert result.verification is not None
+    assert result.verification.verdict in ("equivalent", "narrowed")
+
+
+def test_a_rule_after_one_for_every_request() -> None:
+    text = (
+        WORLD.split("apiVersion: security")[0]
+        + """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: users, port: 80}]
+  rules:
+  - backendRefs: [{name: users, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /}}]
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: late, value: "1"}]}}]
+    backendRefs: [{name: users, port: 80}]
+"""
+    )
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target="istio")
+    told = [item for item in result.findings if item.code == "MP078"]
+    assert [(item.severity, item.disposition) for item in told] == [("info", "dropped")]
+    assert "spec.rules[1]" in told[0].message
+    assert not any("late" in str(item.object) for item in result.manifests)
