@@ -28,6 +28,7 @@ COMPARED = (
     "rate_limits",
     "world",
     "idle",
+    "redundant",
 )
 """The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
