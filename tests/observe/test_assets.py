@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -360,8 +361,7 @@ def test_both_queries_of_an_objective_stay_where_one_is_refused(tmp_path):
     assert "g.yaml" not in made and result.assets[0].refused == 2
 
 
-def test_a_scrape_of_the_source_is_listed_for_removal_and_the_target_is_scraped(tmp_path):
-    text = """apiVersion: monitoring.coreos.com/v1
+MONITORS = """apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata: {name: hubble, namespace: kube-system}
 spec:
@@ -375,6 +375,10 @@ spec:
   selector: {matchLabels: {app: cart}}
   endpoints: [{port: http}]
 """
+
+
+def test_a_scrape_of_the_source_is_listed_for_removal_and_the_target_is_scraped(tmp_path):
+    text = MONITORS
     result, made = convert(tmp_path, {"m.yaml": text}, "cilium", "istio")
     assert [(gone["kind"], gone["name"]) for gone in result.removals] == [("ServiceMonitor", "hubble")]
     monitor = meshport.load_text(made["m.yaml"]).documents[0]
@@ -426,6 +430,26 @@ def test_a_dashboard_of_the_operator_is_found(tmp_path):
 ALL = {"rules.yaml": RULES, "d.json": PANEL, "a.json": json.dumps(DASHBOARD, indent=2), "canary.yaml": CANARY, "cm.yaml": CONFIG_MAP} | {
     f"{name}.yaml": text for name, (text, _) in GATES.items()
 }
+
+
+def _spoilt(value, chance: random.Random):
+    """A value with something else at one place in it."""
+    places = [(value, key) for key in (value if isinstance(value, dict) else range(len(value)))]
+    for holder, key in places:
+        if isinstance(holder[key], dict | list):
+            places += [(holder[key], one) for one in (holder[key] if isinstance(holder[key], dict) else range(len(holder[key])))]
+    holder, key = chance.choice(places)
+    holder[key] = chance.choice([None, 1, True, "x", [], {}, ["a", None], {"a": 1}])
+    return value
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_documents_of_any_shape_are_read_without_a_defect(seed):
+    chance = random.Random(seed)
+    objects = [item.value for text in [*ALL.values(), MONITORS] for item in meshport.load_text(text).documents]
+    spoilt = [_spoilt(json.loads(json.dumps(one)), chance) for one in objects for _ in range(2)]
+    result = meshport.convert(meshport.load_objects(spoilt), source=chance.choice(["istio", "cilium"]), target="linkerd", verify=False)
+    assert result.ledger.counts["unaccounted"] == 0
 
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium"])

@@ -59,7 +59,7 @@ def canary(surface: Surface, queries: Queries) -> None:
     own: list[tuple[Path, dict[str, Any]]] = [
         (("spec", key, "metrics", at), one)
         for at, one in enumerate(listed if isinstance(listed, list) else ())
-        if isinstance(one, dict) and one.get("name") in _BUILT_IN and "templateRef" not in one
+        if isinstance(one, dict) and str(one.get("name")) in _BUILT_IN and "templateRef" not in one
     ]
     wanted = _PROVIDER[queries.target]
     surface.fate.expressions += len(own)

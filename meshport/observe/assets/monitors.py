@@ -69,7 +69,8 @@ def monitor(surface: Surface, queries: Queries) -> None:
 
 def _mesh(spec: dict[str, Any]) -> str:
     """The mesh whose proxies are scraped; "" where it is none's."""
-    endpoints = [one for key in ("podMetricsEndpoints", "endpoints") for one in spec.get(key) or () if isinstance(one, dict)]
+    lists = [listed for key in ("podMetricsEndpoints", "endpoints") if isinstance(listed := spec.get(key), list)]
+    endpoints = [one for listed in lists for one in listed if isinstance(one, dict)]
     ports = {str(one.get("port") or one.get("targetPort")) for one in endpoints}
     paths = {str(one.get("path")) for one in endpoints}
     selector = spec.get("selector")
