@@ -227,6 +227,7 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
 def widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
     """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
     from meshport.compare.request import sentence
+    from meshport.effective.subjects import of_other_ports
 
     row = table.codes()["MP904"]
     extra = []
@@ -249,7 +250,7 @@ def widened(proof: Verification | None, findings: list[Finding], table: Table) -
         for finding in answering:
             finding.witness = finding.witness or difference.request
         if not answering and difference.change == "allowed":
-            text = fill(row.message, {"request": sentence(difference.request)})
+            text = fill(row.message, {"request": sentence(difference.request, unnamed=of_other_ports(difference.subject))})
             where = (Affected(place["namespace"], place["workload"], place["port"]),)
             extra.append(
                 Finding(

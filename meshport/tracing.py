@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.compare.decision import Step
 from meshport.compare.edge import take
-from meshport.compare.journey import ANSWERED, follow
+from meshport.compare.journey import ANSWERED, follow, ports_of
 from meshport.compare.request import Request, parse
 from meshport.compare.routed import spoken, unasked
-from meshport.ir.base import NOWHERE, Src
+from meshport.dialects.gateway_accounts import accounts_of
+from meshport.errors import UsageError
+from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.ir.routing import gather
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.ir.model import IR
+    from meshport.ir.world import World
     from meshport.mapping.table import Table
 
 
@@ -69,15 +72,17 @@ class Trace:
                 "route": self.route, "steps": [asdict(step) for step in self.steps]}  # fmt: skip
 
 
-def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = "auto", **rest: Any) -> Trace:
-    """Follow a request (the contract's REQUEST). Raises UsageError for a request that cannot be understood."""
+def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = "auto", *, port_name: str = "", **rest: Any) -> Trace:
+    """Follow a request (the contract's REQUEST); `port_name` is that of a port of its Service, in place of the number. Raises UsageError for a request that cannot be understood."""
     from meshport import pipeline
     from meshport.options import resolve
 
     options = resolve(bundle, table, source=mesh, target="istio", **rest)
     ir, _ = pipeline.lift(bundle, table, options)
     ir.beside += pipeline.also_in_force(bundle, table, options)
-    asked = parse(request, ir.world, options.trust_domain)
+    if port_name:
+        request = _numbered(request, port_name, ir.world)
+    asked = parse(_of_gateway(request, ir, bundle), ir.world, options.trust_domain)
     found = follow(ir, asked, options)
     found.steps[1:1] = _at_gateways(ir, asked)
     rule = None
@@ -93,6 +98,34 @@ def trace(bundle: Bundle, request: Mapping[str, Any], table: Table, mesh: str = 
                  "retries": dict(own.retries), "breaker": dict(own.breaker), "sent": dict(own.sent), "answer": dict(own.answer)}  # fmt: skip
     steps = [TraceStep(step.what, step.outcome, *_place(bundle, step)) for step in found.steps]
     return Trace(found.verdict, dict(request), rule, route, steps)
+
+
+def _numbered(request: Mapping[str, Any], name: str, world: World) -> Mapping[str, Any]:
+    """The request with the number of the port of its Service that has a name."""
+    destination = request["destination"]
+    ref = Ref(str(destination.get("namespace")), str(destination.get("service")))
+    service = world.services.get(ref)
+    if service is None:
+        raise UsageError(f"port {name!r}: the bundle shows no Service {ref}, whose ports have names; give the number")
+    number = next((item.number for item in service.ports if item.name == name), None)
+    if number is None:
+        raise UsageError(f"port {name!r}: Service {ref} has no port of that name; it has {ports_of(service)}")
+    return {**request, "destination": {**destination, "port": number}}
+
+
+def _of_gateway(request: Mapping[str, Any], ir: IR, bundle: Bundle) -> Mapping[str, Any]:
+    """The request with the account that a Gateway calls under, where the caller is the workload that Istio makes for it: no bundle shows that one."""
+    source = request.get("source")
+    if not isinstance(source, Mapping) or any(source.get(key) for key in ("service_account", "identity", "labels")) or "meshed" in source:
+        return request
+    home, name = source.get("namespace"), source.get("workload")
+    for gateway in ir.gateways if ir.mesh == "istio" and not any(pod.ref.name == name for pod in ir.world.of_namespace(str(home))) else ():
+        ref = gateway.ref.value
+        made = gateway.kind.startswith("gateway.networking") and ref.namespace == home
+        if made and name in (ref.name, f"{ref.name}-{gateway.implementation.value or 'istio'}"):
+            for account in accounts_of(gateway, ir.world, bundle):
+                return {**request, "source": {**source, "service_account": account.name}}
+    return request
 
 
 def _at_gateways(ir: IR, request: Request) -> list[Step]:

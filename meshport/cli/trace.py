@@ -56,8 +56,9 @@ def run(
     table = common.table(mappings)
     bundle = pipeline.merged(common.read(given), common.read_context(context))
     found = tracing.trace(
-        bundle, request, table, source, source_version=source_version, default_namespace=default_namespace, trust_domain=trust_domain
-    )
+        bundle, request, table, source, port_name=_port_name(destination), source_version=source_version,
+        default_namespace=default_namespace, trust_domain=trust_domain,
+    )  # fmt: skip
     if form == "json":
         common.emit(common.as_json(found.as_dict()))
         return
@@ -67,7 +68,7 @@ def run(
 def _text(found: Trace, quiet: bool) -> str:
     from meshport.compare.request import sentence
 
-    by = ": " if found.verdict == "undecided" else " by "
+    by = " by " if found.verdict in ("allow", "deny") else ": "
     lines = [f"{sentence(found.request)}: {_VERDICTS[found.verdict]}" + (f"{by}{found.rule.text}" if found.rule is not None else "")]
     for number, step in enumerate(() if quiet else found.steps, 1):
         place = f"   [{step.file or '(no file)'}:{step.line or '?'}]" if step.line or step.file else ""
@@ -85,28 +86,40 @@ def _request(
         raise UsageError("--to is needed: NAMESPACE/SERVICE:PORT")
     place, _, port = destination.rpartition(":") if ":" in destination else (destination, "", "")
     namespace, slash, service = place.partition("/")
-    if not slash or not service or (port and not port.isdigit()):
+    if not slash or not service or "/" in service:
         raise UsageError(f"--to {destination}: write it as NAMESPACE/SERVICE:PORT, such as shop/users:8080")
+    name, dot, domain = service.partition(".")
+    if dot and not f"{domain}.".startswith(f"{namespace}.svc.") and domain != namespace:
+        raise UsageError(f"--to {destination}: a Service of the cluster is expected, such as shop/users:8080; hosts outside are not traced")
     source: dict[str, Any] = {"meshed": False}
     if caller:
-        home, slash, name = caller.partition("/")
-        if not slash or not name:
+        home, slash, workload = caller.partition("/")
+        if not slash or not workload:
             raise UsageError(f"--from-workload {caller}: write it as NAMESPACE/NAME")
-        source = {"namespace": home, "workload": name}
+        source = {"namespace": home, "workload": workload}
     if address:
         source["ip"] = address
-    request: dict[str, Any] = {"source": source, "destination": {"namespace": namespace, "service": service}}
-    if port:
+    request: dict[str, Any] = {"source": source, "destination": {"namespace": namespace, "service": name}}
+    if port.isdigit():
         request["destination"]["port"] = int(port)
-    if protocol != "tcp":
-        request.update({"protocol": protocol or "http", "method": method or "GET", "path": path or "/"})
+    request["protocol"] = protocol or "http"
+    if protocol in ("tcp", "tls"):
+        if method or path or headers:
+            raise UsageError(f"--protocol {protocol}: --method, --path and --header are of HTTP requests")
     else:
-        request["protocol"] = "tcp"
+        if path and not path.startswith("/"):
+            raise UsageError(f"--path {path}: a path begins with a slash, such as /{path}")
+        request.update({"method": method or ("POST" if protocol == "grpc" else "GET"), "path": path or "/"})
     if host:
         request["host"] = host
     if headers:
         request["headers"] = _headers(headers)
     return request
+
+
+def _port_name(destination: str) -> str:
+    port = destination.rpartition(":")[2] if ":" in destination else ""
+    return "" if port.isdigit() else port
 
 
 def _headers(given: list[str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ def _say(found: Verification, most: int | None) -> None:
     from meshport.cli import common
     from meshport.compare.request import sentence
     from meshport.compare.verify import grouped
+    from meshport.effective.subjects import of_other_ports
 
     groups = grouped(found.differences)
     for item, more in groups[:most]:
@@ -73,7 +74,7 @@ def _say(found: Verification, most: int | None) -> None:
         what = (
             item.subject
             if item.change in ("routed", "transport") and item.subject and "path" not in item.request
-            else sentence(item.request)
+            else sentence(item.request, unnamed=of_other_ports(item.subject))
         )
         lines = [f"{what}: {item.before} before, {item.after} now{alike}"]
         for side, word, rule in (("before", "before:", item.rules[0]), ("after", "now:", item.rules[1])):

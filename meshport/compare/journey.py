@@ -3,13 +3,14 @@ may reach says to it. It knows no mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from meshport.compare import onward, routing
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
-from meshport.compare.request import Request, destinations
+from meshport.compare.request import Caller, Request, destinations
 from meshport.compare.routed import spoken, unasked
 from meshport.dialects.base import Options
 from meshport.effective.access import Access
@@ -19,6 +20,7 @@ from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
 from meshport.ir.world import Service, Workload
+from meshport.values.identities import Identity
 from meshport.values.language import LanguageTooLarge
 from meshport.values.paths import normalise_istio
 
@@ -54,20 +56,44 @@ class Journey:
 
 
 def follow(ir: IR, request: Request, options: Options) -> Journey:
-    """The way of a request."""
+    """The way of a request. That of a workload that the bundle does not show is told only where it is the same under every account that somebody speaks of."""
+    caller = request.caller
+    if not caller.unknown:
+        return _follow(ir, request, options)
+    accounts = {who.service_account for who in _identities(ir) if who.namespace == caller.namespace and who.service_account}
+    names = [None, *(f"{options.trust_domain}/ns/{caller.namespace}/sa/{one}" for one in sorted({"?", *accounts}))]
+    ways = [_follow(ir, replace(request, caller=replace(caller, principal=name)), options) for name in (names if ir.enrols else names[:1])]
+    nobody = f"the bundle shows no such workload{_close(caller, ir)}"
+    if len({way.verdict for way in ways}) > 1 or not ir.enrols:
+        return _undecided(
+            Journey(ALLOW), Step(f"who calls: {caller.namespace}/{caller.unknown}", f"{nobody}, and it depends on its identity")
+        )
+    ways[0].steps[0] = replace(ways[0].steps[0], outcome=f"{nobody}; it is the same for every identity")
+    return ways[0]
+
+
+def _identities(ir: IR) -> Iterator[Identity]:
+    """The accounts that the rules name."""
+    conditions = (one for policy in ir.policies for rule in policy.rules for some in (rule.conditions, *rule.unless) for one in some)
+    for condition in conditions:
+        for fact in (*(condition.any_of or ()), *condition.none_of):
+            if isinstance(fact.value, Identity):
+                yield fact.value
+
+
+def _follow(ir: IR, request: Request, options: Options) -> Journey:
     found = Journey(ALLOW)
     caller = request.caller
-    who = (
-        f"{caller.namespace}/{caller.workload.ref.name if caller.workload else caller.account or '?'}"
-        if caller.pod
-        else caller.ip or "somebody outside"
-    )
+    name = caller.workload.ref.name if caller.workload else caller.unknown or caller.account or "?"
+    who = f"{caller.namespace}/{name}" if caller.pod else caller.ip or "somebody outside"
     seen_as = f"with the certificate {caller.principal}" if caller.principal else "without a certificate"
     if not ir.enrols:  # Cilium knows a caller by its pod
         seen_as = f"known by its labels, under service account {caller.account or 'default'}" if caller.pod else "known by its address"
     found.steps.append(Step(f"who calls: {who}", seen_as))
     reached: list[tuple[Workload, int | None, str]]
     service = ir.world.services.get(Ref(request.namespace, request.service)) if request.service else None
+    if service is not None and not service.external_name and (missing := _no_port(service, request)):
+        return _undecided(found, Step("which port", missing))
     if service is not None and request.http and _follows(ir, request):
         way = _way(ir, service, request, found)
         if way is None:
@@ -87,6 +113,33 @@ def follow(ir: IR, request: Request, options: Options) -> Journey:
     if found.unsure and found.verdict == ALLOW:
         found.verdict = UNDECIDED  # another rule may take it
     return found
+
+
+def _undecided(found: Journey, step: Step) -> Journey:
+    found.steps.append(step)
+    found.verdict, found.rule = UNDECIDED, step
+    return found
+
+
+def _close(caller: Caller, ir: IR) -> str:
+    """The workload of the namespace that was likely meant."""
+    known = sorted({item.ref.name for item in ir.world.of_namespace(caller.namespace or "")})
+    close = get_close_matches(caller.unknown or "", known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _no_port(service: Service, request: Request) -> str:
+    """Why a Service does not take a request's port; nothing where it does. A headless one is a list of pods, of which every port may be called."""
+    if request.port is None:
+        return f"none is named, and Service {service.ref} has {ports_of(service)}" if len(service.ports) > 1 else ""
+    if service.headless or not service.ports or service.port(request.port) is not None:
+        return ""
+    return f"Service {service.ref} has no port {request.port}; it has {ports_of(service)}"
+
+
+def ports_of(service: Service) -> str:
+    """The ports of a Service in words: `http 80, grpc 9000`."""
+    return ", ".join(f"{item.name} {item.number}".strip() for item in service.ports) or "no ports"
 
 
 def _follows(ir: IR, request: Request) -> bool:

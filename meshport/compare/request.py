@@ -17,6 +17,9 @@ from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity, parse_linkerd
 from meshport.values.paths import normalise_istio
 
+UNNAMED = 61000
+"""The port number that stands for those that nothing names, where it is one of them."""
+
 PROTOCOLS = ("http", "http2", "grpc", "tls", "tcp")
 _SOURCE = ("namespace", "service_account", "identity", "workload", "labels", "ip", "meshed")
 _DESTINATION = ("namespace", "service", "workload", "labels", "ip", "port")
@@ -34,6 +37,7 @@ class Caller:
     principal: str | None
     workload: Workload | None = None
     pod: bool = False  # whether it is a pod of the cluster
+    unknown: str | None = None  # the name of a workload that the bundle does not show, where nothing else says who calls
 
     @property
     def identity(self) -> Identity | None:
@@ -155,7 +159,10 @@ def _caller(source: Mapping[str, Any], world: World, trust_domain: str) -> Calle
     if meshed and name is None and namespace:
         name = f"{trust_domain}/ns/{namespace}/sa/{account or 'default'}"
     labels = source.get("labels") or (workload.labels if workload is not None else _of_account(world, namespace, account))
-    return Caller(namespace, account, labels, _address(source, "source.ip"), name if meshed else None, workload, namespace is not None)
+    asked = _text(source, "workload") if workload is None and not (account or identity or labels) and source.get("meshed") is None else None
+    return Caller(
+        namespace, account, labels, _address(source, "source.ip"), name if meshed else None, workload, namespace is not None, asked
+    )
 
 
 def _of_account(world: World, namespace: str | None, account: str | None) -> Mapping[str, str]:
@@ -172,8 +179,8 @@ def _workload(world: World, namespace: str | None, name: str | None) -> Workload
     return next((item for item in world.of_namespace(namespace) if item.ref.name == name), None)
 
 
-def sentence(request: dict[str, Any]) -> str:
-    """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`."""
+def sentence(request: dict[str, Any], *, unnamed: bool = False) -> str:
+    """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`. `unnamed`: a witness for all ports that nothing names, whose number nobody chose."""
     source, destination = request.get("source", {}), request.get("destination", {})
     if request.get("protocol", "http") == "tcp" or not request.get("path"):
         what = f"a {request.get('protocol', 'tcp')} connection"
@@ -206,7 +213,8 @@ def sentence(request: dict[str, Any]) -> str:
         return f"{what} from {who} out of the cluster"
     port = destination.get("port")
     name = destination.get("service") or destination.get("workload") or "any workload"
-    return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}:{'any other port' if port is None else port}"
+    where = ", on any port that nothing names" if unnamed and port == UNNAMED else f":{'any other port' if port is None else port}"
+    return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}{where}"
 
 
 def destinations(request: Request, world: World) -> tuple[list[tuple[Workload, int | None]], bool]:
@@ -227,6 +235,8 @@ def destinations(request: Request, world: World) -> tuple[list[tuple[Workload, i
         reached = [(item, world.target_number(item, port) if port is not None else None) for item in found]
         if port is not None and reached:
             return reached, True
+        if service.headless and found:  # its name stands for the pods, which take calls on any port
+            return [(item, request.port) for item in found], True
     if request.labels is not None and request.workload is None and request.service is None:
         found = [item for item in world.of_namespace(request.namespace) if item.labels == dict(request.labels)]
         if found:

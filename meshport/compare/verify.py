@@ -16,7 +16,7 @@ from meshport.compare import behind, routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
 from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
 from meshport.compare.presence import real
-from meshport.compare.request import parse
+from meshport.compare.request import UNNAMED, parse
 from meshport.compare.unread import Entry, Key, differences
 from meshport.compare.witness import requests
 from meshport.dialects.base import Options
@@ -33,8 +33,6 @@ from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import ContainerPort, Workload, World
 from meshport.values.language import Language, LanguageTooLarge
 
-UNNAMED = 61000
-"""The port number that stands for those that nothing names, where it is one of them."""
 UNSEEN = -1
 """The document of a pod that is made up for a selector."""
 MOST_SELECTORS = 6

@@ -10,5 +10,10 @@ def access(workload: Ref, port: int | None) -> str:
     return f"access to {workload} port {port}" if port is not None else f"access to {workload} other ports"
 
 
+def of_other_ports(subject: str) -> bool:
+    """Whether a subject of `access` is every port that nothing names."""
+    return subject.endswith(" other ports")
+
+
 def membership(namespace: str) -> str:
     return f"mesh membership of namespace {namespace}"

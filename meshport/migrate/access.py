@@ -76,7 +76,9 @@ def _rows(
     changed: dict[str, dict[str, list[str]]] = {}
     for difference in proof.differences if proof is not None else ():
         if difference.change in ("allowed", "denied"):
-            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(sentence(difference.request))
+            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(
+                sentence(difference.request, unnamed=subjects.of_other_ports(difference.subject))
+            )
     unsure = _undecided(proof)
     answering: dict[str, list[int]] = {}
     for number, finding in enumerate(findings):
@@ -239,9 +241,8 @@ def _edges(
     for item, other in pairs:
         ref = item.workload.ref
         for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)}):
-            declared = sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
             # what a mesh keeps open for the kubelet by itself is nobody's rule; of declared probes, GET may be newly allowed
-            looked = shares[0].of(item, port, item.probe_paths(port)), shares[1].of(other, port, declared)
+            looked = shares[0].of(item, port, item.probe_paths(port)), shares[1].of(other, port, _declared(item, port))
             door = outcomes.get((ref, port), "same")
             general = []
             for pair in strangers:
@@ -288,6 +289,11 @@ class _Callers:
         return self._homes.get(home, ()) if home else range(len(self._pairs))
 
 
+def _declared(item: Effective, port: int) -> list[str]:
+    """The paths of the HTTP probes that a workload declares on a port."""
+    return sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+
+
 def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Stranger]:
     """The workloads of the bundle that are not in the source mesh, and what they reach in it."""
     shares = _Shares(before), _Shares(after)
@@ -301,7 +307,15 @@ def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side
         if not before.ir.enrols or item.meshed is not False:
             continue
         callers = _caller(item.workload, before), _caller(other.workload, after)
-        found = [(one, port, shares[0].of(one, port)(callers[0]), shares[1].of(two, port)(callers[1])) for one, two, port in doors]
+        found = [
+            (
+                one,
+                port,
+                shares[0].of(one, port, one.probe_paths(port))(callers[0]),
+                shares[1].of(two, port, _declared(one, port))(callers[1]),
+            )
+            for one, two, port in doors
+        ]
         yield Stranger(
             workload=str(item.workload.ref),
             before=sum(1 for _, _, share, _ in found if share != "none"),

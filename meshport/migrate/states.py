@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.request import sentence
-from meshport.compare.verify import UNNAMED
 from meshport.dialects.base import dialect
 from meshport.documents import Bundle, load_objects
 from meshport.documents.scripts import KUBECTL
+from meshport.effective.subjects import of_other_ports
 from meshport.errors import MeshportError
 from meshport.mapping.table import dialect_of_group
 from meshport.report.planned import Half, StateCheck
@@ -183,7 +183,7 @@ def _verdict(differences: list[Difference], undecided: bool) -> str:
 
 def _sentence(item: Difference) -> str:
     if item.change in ("allowed", "denied"):
-        return f"newly {item.change}: {sentence(item.request)}".replace(f":{UNNAMED}", ", on any port that nothing names")
+        return f"newly {item.change}: {sentence(item.request, unnamed=of_other_ports(item.subject))}"
     if item.change == "transport":
         destination = item.request.get("destination", {})
         return f"{destination.get('namespace')}/{destination.get('workload')}: {item.before}, then {item.after}"

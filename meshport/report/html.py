@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from meshport.compare.request import UNNAMED
 from meshport.findings import SEVERITIES
 from meshport.report import masking, pictures
 from meshport.report.model import AuditReport
@@ -159,7 +160,7 @@ def _shared() -> Environment:
         places=_places,
         where=_where,
         affected=_affected,
-        request=lambda value: ", ".join(_flat(value)),
+        request=_asked,
         option=_option,
         mesh=_mesh,
         slug=_slug,
@@ -434,6 +435,15 @@ def _homes_of(homes: Mapping[str, str], finding: ReportFinding) -> str:
     if finding.resource is not None and finding.resource.namespace:
         found.add(finding.resource.namespace)
     return " ".join(homes[name] for name in sorted(found))
+
+
+def _asked(finding: ReportFinding) -> str:
+    """The witness of a finding in one line; where no port is concerned by its number, the number that stands for all of those that nothing names is not one."""
+    witness: dict[str, Any] = {**(finding.witness or {})}
+    destination = dict(witness.get("destination") or {})
+    if destination.get("port") == UNNAMED and not any(item.port == UNNAMED for item in finding.affects):
+        witness["destination"] = {**destination, "port": "any other"}
+    return ", ".join(_flat(witness))
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[str]:

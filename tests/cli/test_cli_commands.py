@@ -144,6 +144,17 @@ def test_trace_follows_one_request(meshport: Run, shop: Path) -> None:
     assert any("users.yaml:" in step for step in steps)
     data = json.loads(meshport(*asked, "--format", "json").out)
     assert set(data) == {"verdict", "allowed", "request", "rule", "route", "steps"}
+    by_name = meshport("trace", shop, "--to", "shop/users:http", "--path", "/users", "--from-workload", "shop/users")
+    assert by_name.out == meshport(*asked).out
+    for wrong, said in (
+        (("--to", "shop/users:grpc"), "Service shop/users has no port of that name; it has http 80"),
+        (("--to", "shop/api.example.com:443"), "hosts outside are not traced"),
+        (("--to", "shop/users:80", "--path", "users"), "a path begins with a slash, such as /users"),
+        (("--to", "shop/users:80", "--protocol", "tcp", "--path", "/users"), "are of HTTP requests"),
+    ):
+        ran = meshport("trace", shop, *wrong)
+        assert ran.code == 2 and said in ran.err
+    assert meshport("trace", shop, "--to", "shop/users:80", "--protocol", "grpc").out.startswith("POST / from outside the mesh")
     ran = meshport("trace", shop, "--to", "users", "--path", "/users")
     assert (ran.code, ran.err) == (2, "meshport: error: --to users: write it as NAMESPACE/SERVICE:PORT, such as shop/users:8080\n")
 

@@ -51,3 +51,13 @@ def test_a_policy_that_stays_in_the_output_alone_is_not_taken_from_old(meshport:
     marker = json.loads((out / ".meshport").read_text())
     (out / ".meshport").write_text(json.dumps({**marker, "stays": []}))
     assert meshport("verify", old, out).out.startswith("changed: ")  # pods outside the mesh are let in where no network policy is left
+
+
+def test_a_witness_for_ports_that_nothing_names_is_not_given_a_number(meshport: Run, tmp_path: Path) -> None:
+    old, out, report = CORPUS / "ecommerce" / "istio", tmp_path / "out", tmp_path / "report.html"
+    meshport("convert", old, "--to", "linkerd", "-o", out, "--fail-on", "never")
+    said = meshport("verify", old, out).out
+    assert "POST /charge from production/checkout to production/payment, on any port that nothing names: allowed before, denied now" in said
+    audited = meshport("audit", old, "--to", "linkerd", "--report", report, "--fail-on", "never").out
+    assert "production/payment, on any port that nothing names" in audited
+    assert not [text for text in (said, audited, report.read_text()) if "61000" in text]

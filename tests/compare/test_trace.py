@@ -279,3 +279,75 @@ def test_what_a_mesh_does_unasked_and_what_a_route_asks_not_to_be_there() -> Non
     plain = meshport.load_text(ISTIO.replace("hosts: [users]", "hosts: [others]"))
     route = meshport.trace(plain, {**request, "path": "/users/7"}).route
     assert route is not None and route["retries"]["attempts"] == 2
+
+
+# -- callers and ports that the bundle does not show
+
+
+def asked(workload: str, service: str = "users", port: int | None = 80, **rest: Any) -> meshport.Trace:
+    request = {
+        "source": {"namespace": "shop", "workload": workload},
+        "destination": {"namespace": "shop", "service": service, **({"port": port} if port else {})},
+        "path": "/api/users/7",
+        **rest,
+    }
+    return meshport.trace(meshport.load_text(ISTIO + OTHERS), request)
+
+
+OTHERS = """
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pods, namespace: shop}
+spec: {clusterIP: None, selector: {app: users}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: more, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: front, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/shop/sa/front-istio]}}]
+"""
+
+
+def test_a_caller_that_nobody_knows_is_not_taken_for_one_without_a_certificate() -> None:
+    found = asked("frontent")
+    assert found.verdict == "undecided"
+    assert "no such workload (did you mean frontend?)" in found.steps[0].outcome
+    assert meshport.trace(meshport.load_text(ISTIO), {
+        "source": {"namespace": "shop", "workload": "frontent"}, "destination": {"namespace": "shop", "service": "users", "port": 80},
+        "method": "POST", "path": "/api/users/7",
+    }).verdict == "deny"  # fmt: skip
+
+
+def test_a_gateway_calls_under_the_account_that_istio_gives_it() -> None:
+    assert asked("front-istio").verdict == "allow" and asked("front").verdict == "allow"
+
+
+def test_a_service_does_not_take_ports_that_it_does_not_have() -> None:
+    found = asked("frontend", "more", 81)
+    assert (found.verdict, found.steps[-1].outcome) == ("undecided", "Service shop/more has no port 81; it has http 80, tcp-db 5432")
+    found = asked("frontend", "more", None)
+    assert (found.verdict, found.steps[-1].outcome) == ("undecided", "none is named, and Service shop/more has http 80, tcp-db 5432")
+
+
+def test_the_pods_of_a_headless_service_are_called_on_any_port() -> None:
+    """Their policies hold there as well."""
+    found = asked("frontend", "pods", 9999, path=None, protocol="tcp")
+    assert found.verdict == "deny" and found.rule is not None and found.rule.name in ("users", "front")
