@@ -14,6 +14,7 @@ from typing import Any
 from meshport.compare.request import Request
 from meshport.ir.authorization import Pattern
 from meshport.ir.routing import Filter, RouteMatch, RouteRule
+from meshport.values.ports import is_number
 
 _DEFAULT_PORTS = ("80", "443")  # left out where the scheme changes
 
@@ -83,7 +84,7 @@ def answered(request: Request, match: RouteMatch, rule: RouteRule, *, raw: bool)
         status = direct.part("status") if direct is not None else None
         return {"status": status.value if status is not None else None}
     said = {name: str(fact.value) for name, fact in redirect.parts}
-    return {"status": int(said["code"]) if said.get("code", "").isdigit() else None, "location": _location(request, match, said, raw)}
+    return {"status": int(said["code"]) if is_number(said.get("code", "")) else None, "location": _location(request, match, said, raw)}
 
 
 def _location(request: Request, match: RouteMatch, said: Mapping[str, str], raw: bool) -> str:

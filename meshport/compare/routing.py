@@ -47,6 +47,7 @@ from meshport.ir.routing import (
     routes_subject,
 )
 from meshport.ir.world import World
+from meshport.values.ports import is_number
 
 EVERYTHING = "every request"
 _POSITION = re.compile(r"\[\d+\]")
@@ -374,7 +375,7 @@ def _conditions(words: set[str]) -> list[str]:
     named: set[str] = set()
     for word in words:
         low, dash, high = ("409" if word == "retriable-4xx" else word).partition("-")
-        if low.isdigit() and (not dash or high.isdigit()):
+        if is_number(low) and (not dash or is_number(high)):
             codes.update(range(int(low), int(high or low) + 1))
         else:
             named.add(word)
@@ -432,7 +433,7 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
 
 def _spelled(value: Any) -> str:
     """A setting as text, durations with one unit."""
-    if isinstance(value, str) and value[:1].isdigit():
+    if isinstance(value, str) and is_number(value[:1]):
         try:
             return one_unit(milliseconds(value))
         except ValueError:

@@ -16,6 +16,7 @@ from meshport.documents import Document
 from meshport.ir.base import Fact, Src
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
 
 COMPARED = (
     "policies",
@@ -115,7 +116,7 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
 
 def _text(value: Any) -> str:
     """A value as it is compared: durations in one unit."""
-    if isinstance(value, str) and value[:1].isdigit() and value[-1:].isalpha():
+    if isinstance(value, str) and is_number(value[:1]) and value[-1:].isalpha():
         try:
             return f"{milliseconds(value)}ms"
         except ValueError:

@@ -12,6 +12,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
 
 _TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "Deployment"): ("spec", "template"),
@@ -175,7 +176,7 @@ def _probe(container: Cursor, probe: Cursor) -> Probe | None:
             named = [item for item in container.each("ports") if item.at("name").value == port]
             number = named[0].number_at("containerPort") if named else None
             src |= named[0].src if named else NOWHERE
-            port = number.value if number else int(port) if port.isdigit() else 0
+            port = number.value if number else int(port) if is_number(port) else 0
         path = place.text("path")
         return Probe(kind, port if isinstance(port, int) else 0, (path.value if path else "/").partition("?")[0] or "/", src)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshport.ir.base import Src
 from meshport.ir.world import Workload
+from meshport.values.ports import is_number
 
 _PREFIX = "prometheus.io/"
 
@@ -15,7 +16,7 @@ def scrapes(workload: Workload, port: int) -> bool:
         return False
     stated = notes.get(_PREFIX + "port")
     first = next((item.number for item in workload.ports if item.protocol == "TCP"), None)
-    return (int(stated) if stated and stated.isdigit() else first) == port
+    return (int(stated) if stated and is_number(stated) else first) == port
 
 
 def scraped_at(workload: Workload) -> tuple[str, Src]:

@@ -11,6 +11,7 @@ from meshport.lints.inventory import Inventory, text_of
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
+from meshport.values.ports import is_number
 
 _POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _NAMESPACE = ("io.kubernetes.pod.namespace", "k8s:io.kubernetes.pod.namespace", "any:io.kubernetes.pod.namespace")
@@ -141,7 +142,7 @@ def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Pat
     for place in _ports(policy, spec, "ingress"):
         for path, port in policy.each(*place, "ports"):
             text = port.get("port") if isinstance(port, dict) else None
-            if not isinstance(text, str) or not text.isdigit() or port.get("endPort") or text == "0":
+            if not isinstance(text, str) or not is_number(text) or port.get("endPort") or text == "0":
                 continue
             number = int(text)
             for pod in pods:

@@ -7,6 +7,7 @@ from typing import Any
 from meshport.ir.world import Service, Workload
 from meshport.lints.inventory import Inventory, ambient, text_of
 from meshport.lints.manifests import Manifest, Path, Review, labels_of, names
+from meshport.values.ports import is_number
 
 _SELECTORS: dict[str, Path] = {
     "AuthorizationPolicy": ("spec", "selector", "matchLabels"), "RequestAuthentication": ("spec", "selector", "matchLabels"),
@@ -202,9 +203,9 @@ def _ports(review: Review, known: Inventory, policy: Manifest) -> None:
             if not isinstance(operation, dict):
                 continue
             listed = policy.each(*place, "operation", "ports")
-            numbers = [int(text) for _, text in listed if isinstance(text, str) and text.isdigit()]
+            numbers = [int(text) for _, text in listed if isinstance(text, str) and is_number(text)]
             for at, text in listed:
-                if isinstance(text, str) and text.isdigit():
+                if isinstance(text, str) and is_number(text):
                     _service_number(review, known, policy, at, pods, int(text))
             plain = _without_requests(known, pods, numbers)
             if (asks or any(operation.get(key) for key in _REQUEST)) and plain:
@@ -243,7 +244,7 @@ def _without_requests(known: Inventory, pods: list[Workload], numbers: list[int]
 def _port_level(review: Review, known: Inventory, policy: Manifest) -> None:
     pods = _chosen(known, policy)
     for key in policy.mapping("spec", "portLevelMtls"):
-        if str(key).isdigit() and pods:
+        if is_number(str(key)) and pods:
             _service_number(review, known, policy, ("spec", "portLevelMtls", key), pods, int(key))
 
 

@@ -11,6 +11,7 @@ from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values.durations import parse_linkerd
+from meshport.values.ports import is_number
 from meshport.values.problems import ValueProblem
 
 _EVERYTHING = {".*", "/.*", "^.*$", "^/.*$", ""}
@@ -82,7 +83,7 @@ def _servers(review: Review, known: Inventory) -> None:
                 where=f"namespace {known.home(server)}",
             )
         numbers = [(pod, number) for pod in pods if (number := _number(pod, port)) is not None]
-        if pods and isinstance(port, str) and not port.isdigit() and not numbers and port not in _OF_PROXY:
+        if pods and isinstance(port, str) and not is_number(port) and not numbers and port not in _OF_PROXY:
             have = names(sorted({one.name for pod in pods for one in pod.ports if one.name})) or "none with a name"
             review.say(
                 "MP074",
@@ -104,7 +105,7 @@ def _servers(review: Review, known: Inventory) -> None:
 def _number(pod: Workload, port: Any) -> int | None:
     if isinstance(port, int):
         return port
-    if isinstance(port, str) and port.isdigit():
+    if isinstance(port, str) and is_number(port):
         return int(port)
     found = pod.port_named(str(port))
     return found.number if found is not None else None

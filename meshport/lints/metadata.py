@@ -11,7 +11,7 @@ from meshport.lints.deprecated import HOLDERS
 from meshport.lints.manifests import Manifest, Path, Review, labels_of
 from meshport.mapping.table import load_yaml
 from meshport.values.durations import parse_linkerd
-from meshport.values.ports import parse_ports
+from meshport.values.ports import is_number, parse_ports
 from meshport.values.problems import ValueProblem
 
 _PODS = {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"}
@@ -85,7 +85,7 @@ def _bad(row: dict[str, Any], key: str, value: str) -> str:
     """Why a value is not read; "" where it is."""
     wanted = row.get("type")
     counted = wanted == "integer" or (key.startswith("readiness.status.sidecar.istio.io/") and key.endswith(("Seconds", "Threshold")))
-    if counted and not value.lstrip("+-").isdigit():
+    if counted and not is_number(value.lstrip("+-")):
         return f"{value!r} is no number"
     if wanted == "boolean" and value.lower() not in _BOOLEANS:
         return f"{value!r} is neither true nor false"

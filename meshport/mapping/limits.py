@@ -15,6 +15,7 @@ from meshport._resources import data
 from meshport.mapping.demands import demands
 from meshport.mapping.table import Kind, load_yaml, split_path
 from meshport.values.durations import NS, parse_go
+from meshport.values.ports import is_number
 from meshport.values.problems import ValueProblem
 
 Path = tuple[str | int, ...]
@@ -120,7 +121,7 @@ def _mapping(value: dict[str, Any], demanded: dict[str, Any], path: Path) -> Ite
     for key in value:
         if demanded.get("plain_keys") and (not key or "*" in str(key)):
             yield (*path, key), f"{key!r} is no key of a label" if key else "a key is empty"
-        if demanded.get("port_keys") and not (str(key).isdigit() and 0 < int(key) <= 65535):
+        if demanded.get("port_keys") and not (is_number(str(key)) and 0 < int(key) <= 65535):
             yield (*path, key), f"{key!r} is no port from 1 to 65535"
 
 

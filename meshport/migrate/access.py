@@ -25,6 +25,7 @@ from meshport.migrate.encryption import Side
 from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture, Stranger
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import Language, LanguageTooLarge, union
+from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
@@ -162,7 +163,7 @@ def _undecided(proof: Verification | None) -> dict[str, str]:
         name, _, port = place.rpartition(":")
         namespace, _, workload = name.partition("/")
         if workload:
-            found[subjects.access(Ref(namespace, workload), int(port) if port.isdigit() else None)] = why
+            found[subjects.access(Ref(namespace, workload), int(port) if is_number(port) else None)] = why
     return found
 
 

@@ -11,6 +11,7 @@ from meshport.migrate.interim import DEFAULT_POLICY, OPEN_DEFAULT, role, serves
 from meshport.migrate.setting import Setting
 from meshport.report.audited import ANY_IDENTITY, AccessMatrix, AccessRow, Edge
 from meshport.report.planned import Step, WeakEdge, Window
+from meshport.values.ports import is_number
 
 ANYTHING = {"any method": "any path"}
 EVERYBODY = {"anyone": ANYTHING}
@@ -74,7 +75,7 @@ def _opened(draft: Draft, setting: Setting, step: Step) -> None:
                 why=f"{obj['kind']} {name} lets every pod of the cluster's networks in: a caller moves before this server. It ends when the server moves.",
                 until=_until(draft.moved[target], step.number),
                 edges=[
-                    WeakEdge(source="any pod of the cluster's networks", destination=target, port=int(port) if port.isdigit() else None)
+                    WeakEdge(source="any pod of the cluster's networks", destination=target, port=int(port) if is_number(port) else None)
                 ],
             )
         )

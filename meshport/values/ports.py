@@ -60,3 +60,8 @@ def merge_ports(ranges: Iterable[tuple[int, int]]) -> Ports:
 def format_ports(ranges: Iterable[tuple[int, int]]) -> str:
     """The list as both parsers read it: numbers, ascending, no spaces."""
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in merge_ports(ranges))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number that fits a machine word: ASCII digits alone, for `int` takes others and refuses thousands of them."""
+    return text.isascii() and text.isdigit() and len(text) < 19

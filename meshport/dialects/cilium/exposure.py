@@ -34,6 +34,7 @@ from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedServ
 from meshport.ir.model import IR
 from meshport.ir.routing import gather
 from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
 
 API, KIND = "cilium.io/v2", "CiliumNetworkPolicy"
 GLOBAL, AFFINITY = "service.cilium.io/global", "service.cilium.io/affinity"
@@ -101,7 +102,7 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
             OutsidePort(number.map(int), Fact("tcp", number.src, "egress.port"), None, number.src)
             for group in rule.each("toPorts")
             for item in group.each("ports")
-            if (number := item.text("port")) is not None and number.value.isdigit()
+            if (number := item.text("port")) is not None and is_number(number.value)
         )
         if ports and (hosts or addresses or world):
             resolution = Fact("DNS", NOWHERE, "egress.resolution") if hosts else None

@@ -24,6 +24,7 @@ from meshport.ir.base import NOWHERE, Ref, Requirement, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound, leaves_below
 from meshport.mapping.table import in_range, version_key
+from meshport.values.ports import is_number
 
 GROUP = "cilium.io"
 POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
@@ -207,7 +208,7 @@ class Policy:
                     for entry in rule.each("toPorts"):
                         for port in entry.each("ports"):
                             text = port.at("port").value
-                            if isinstance(text, str | int) and str(text).isdigit():
+                            if isinstance(text, str | int) and is_number(str(text)):
                                 found.add(int(text))
         return found
 

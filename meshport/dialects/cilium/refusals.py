@@ -12,6 +12,7 @@ from typing import Any
 from meshport.dialects.cilium.peers import ENTITIES
 from meshport.effective.sets import covers
 from meshport.values.language import Language
+from meshport.values.ports import is_number
 from meshport.values.problems import LanguageTooLarge, ValueProblem
 
 SECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
@@ -127,9 +128,9 @@ def _port(port: dict[str, Any]) -> Iterator[str]:
     if not isinstance(number, str):
         yield "a port is no text" if number is not None else "a port has no number or name"
         return
-    if number.isdigit() and int(number) > 65535:
+    if is_number(number) and int(number) > 65535:
         yield f"{number} is no port"
-    elif end is not None and end != 0 and (not number.isdigit() or not isinstance(end, int) or end < int(number) or end > 65535):
+    elif end is not None and end != 0 and (not is_number(number) or not isinstance(end, int) or end < int(number) or end > 65535):
         yield f"the range {number} to {end} is none"
 
 

@@ -14,6 +14,7 @@ from meshport.ir.authorization import HEADER, HOST, METHOD, OTHER, PATH, PORT, S
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.values import paths
 from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge
+from meshport.values.ports import is_number
 from meshport.values.problems import ValueProblem
 
 TARGET = HEADER + ":path"
@@ -63,7 +64,7 @@ def _condition(ranges: list[Fact[Any]]) -> Condition:
 
 def _range(text: str, end: Fact[int] | None) -> Any:
     """(low, high), (0, 65535) for every port, or the name of a container port."""
-    if not text.isdigit():
+    if not is_number(text):
         return text.lower()
     low = int(text)
     if low == 0 or (low == 1 and end is not None and end.value == 65535):

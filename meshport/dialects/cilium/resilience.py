@@ -25,6 +25,7 @@ from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, exp
 from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
 
 API = "cilium.io/v2"
 KIND = "CiliumEnvoyConfig"
@@ -104,7 +105,7 @@ def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
         return None
     namespace, _, rest = name.value.partition("/")
     service, _, port = rest.partition(":")
-    if port and not port.isdigit():
+    if port and not is_number(port):
         return None
     ref = name.holding(Ref(namespace, service))
     extras = []
@@ -130,7 +131,7 @@ def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
         _breaker(place),
         tuple(extras),
         number,
-        port=name.holding(int(port)) if port.isdigit() else None,
+        port=name.holding(int(port)) if is_number(port) else None,
         src=place.src,
     )
 

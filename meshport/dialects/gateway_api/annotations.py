@@ -9,6 +9,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import annotation
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.resilience import Retry
+from meshport.values.ports import is_number
 
 _HTTP_WORDS = re.compile(r"(?i:5xx|gateway-error|[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)")
 _GRPC_WORDS = re.compile(r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)")
@@ -92,7 +93,7 @@ def linkerd_retry(notes: dict[str, Fact[str]]) -> Retry | None:
     for key in ("http", "grpc"):
         if (listed := notes.get(f"retry.linkerd.io/{key}")) is not None:
             conditions.extend(Fact(word.lower(), listed.src, listed.feature) for word in listed.value.split(",") if word)
-    number = int(limit.value) if limit is not None and limit.value.isdigit() else 0
+    number = int(limit.value) if limit is not None and is_number(limit.value) else 0
     if not number and per_try is None and not conditions:
         return None
     first = per_try or (conditions[0] if conditions else None)

@@ -36,6 +36,7 @@ from meshport.ir.routing import (
     of_mesh,
     routes_subject,
 )
+from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -336,7 +337,7 @@ class RouteLowering(ABC):
             elif item.kind == "redirect" and what == "hostname" and ":" in text:
                 host, _, port = text.partition(":")
                 parts.append((what, fact.holding(host)))
-                if port.isdigit() and item.part("port") is None:
+                if is_number(port) and item.part("port") is None:
                     parts.append(("port", fact.holding(int(port))))
             elif item.kind == "redirect" and what not in ("scheme", "hostname", "path", "prefix", "port", "code"):
                 if fact.value not in ({}, None):

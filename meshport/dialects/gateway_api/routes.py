@@ -20,6 +20,7 @@ from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import Gateway, Listener
 from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -384,7 +385,7 @@ def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
 
 
 def _since(version: str, wanted: tuple[int, int]) -> bool:
-    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    parts = tuple(int(part) for part in version.split(".")[:2] if is_number(part))
     return parts >= wanted
 
 

@@ -22,6 +22,7 @@ from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.mapping.table import version_key
+from meshport.values.ports import is_number
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
 """The methods that a CORS filter may name: https://gateway-api.sigs.k8s.io/reference/spec/#httpmethodwithwildcard."""
@@ -328,7 +329,7 @@ def status_codes(condition: str) -> tuple[int, ...]:
     if condition in _WORDS:
         return _WORDS[condition]
     low, dash, high = condition.partition("-")
-    if not low.isdigit() or (dash and not high.isdigit()):
+    if not is_number(low) or (dash and not is_number(high)):
         return ()
     codes = range(int(low), int(high or low) + 1)
     return tuple(code for code in codes if 400 <= code <= 599 and (len(codes) == 1 or code in _SERVER_ERRORS or code < 430))

@@ -42,6 +42,7 @@ from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
+from meshport.values.ports import is_number
 
 SECURITY = "security.istio.io/v1"
 REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
@@ -83,7 +84,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
-    named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
+    named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, out)]
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
@@ -424,7 +425,7 @@ class _Writer:
         loose = [workload for workload in entry.members if id(workload) not in self.closed and workload.ref.namespace in homes]
         if not loose:
             return
-        ports: set[int] = {int(port) for rule in entry.rules for port in ports_of_rule(rule) if port.isdigit()}
+        ports: set[int] = {int(port) for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
         for service in entry.services:
             for numbers, _ in targets(service, self.ir.world).values():
                 ports |= numbers

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshport.effective.access import Effective
+from meshport.values.ports import is_number
 
 _NAMES = ("principals", "namespaces", "serviceAccounts", "trustDomains")
 _KEYS = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
@@ -38,7 +39,7 @@ class Plain:
         within = plain != self.rest
         ports = operation.get("ports")
         if ports:
-            left = [text for text in ports if (text.isdigit() and int(text) in inside) == within]
+            left = [text for text in ports if (is_number(text) and int(text) in inside) == within]
             return {**operation, "ports": left} if left else None
         listed = sorted(map(str, inside), key=int)
         if within:

@@ -27,6 +27,7 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of, routes_subject
+from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -539,7 +540,7 @@ def _retry_on(retry: Retry) -> tuple[list[str], list[str]]:
     refused: list[int] = []
     for fact in retry.conditions:
         low, dash, high = fact.value.partition("-")
-        if low.isdigit() and (not dash or high.isdigit()):
+        if is_number(low) and (not dash or is_number(high)):
             first, last = int(low), int(high or low)
             if first <= 500 and last >= 599:
                 words["5xx"] = None

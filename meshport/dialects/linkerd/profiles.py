@@ -21,6 +21,7 @@ from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.values.language import BARE_PATHS, Language
+from meshport.values.ports import is_number
 from meshport.values.problems import ValueProblem
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     return Backend(
         authority.map(lambda _: service) if service else None,
         authority.map(lambda _: host),
-        authority.map(lambda _: int(port)) if port.isdigit() else None,
+        authority.map(lambda _: int(port)) if is_number(port) else None,
         weight=place.get("weight", splits.weight),
     )
 
