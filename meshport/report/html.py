@@ -208,6 +208,8 @@ def _sections(report: Report, audit: Audit | None) -> Iterator[tuple[str, str]]:
         yield from (("answers", "Answers"), ("changes", "Access that changes"), ("matrix", "Access matrix"), ("mtls", "mTLS"))
         yield from (("patterns", "Patterns"), ("readiness", "Readiness"), ("blockers", "Blockers"))
     yield ("findings", f"Findings ({len(report.findings)})")
+    if audit is not None and audit.assets:
+        yield ("assets", "Dashboards and alerts")
     if report.target is not None:
         yield from (("removals", "Removals"), ("install", "Install"))
     yield ("exceptions", "Exceptions")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import meshport
 from meshport.cli.run import run
 from meshport.documents import load_stream
-from meshport.report import exhibits, masking
+from meshport.report import exhibits, html, masking
+from meshport.report.forms import Material
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 ECOMMERCE = str(CORPUS / "ecommerce/istio")
@@ -360,3 +361,12 @@ def test_no_secret_reaches_the_page(tmp_path: Path, capsys: pytest.CaptureFixtur
         text = page(tmp_path, str(file), "--from", "istio", *more, command=command)
         assert "shown-d" in text
         assert "HIDDEN" not in text.replace("HIDDEN-comment", "")
+
+
+def test_dashboards_and_alerts_are_listed_with_their_fate() -> None:
+    found = meshport.audit(meshport.load(str(CORPUS / "observability/assets-of-istio")), source="istio", target="linkerd")
+    text = html.write(Material(found))
+    assert found.audit.assets
+    for asset in found.audit.assets:
+        assert asset.name in text
+    assert 'href="#assets"' in text
