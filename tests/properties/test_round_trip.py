@@ -65,7 +65,8 @@ class Trip:
         said = {pair for one in (self.there, self.back) for item in one.findings for pair in item.explains}
         found = []
         for change in self.differences:
-            subjects = (change.subject, change.subject.partition(" port ")[0])
+            whole = change.subject.partition(" port ")[0]
+            subjects = (change.subject, whole, f"{whole} other ports")  # a port that a wider value of its rule covers is one of the others
             if not any((subject, aspect) in said for subject in subjects for aspect in (change.aspect, "*")):
                 found.append(f"{change.change} {change.subject} {change.path}: {change.before} -> {change.after}")
         return found
