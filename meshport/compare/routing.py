@@ -343,6 +343,10 @@ def _pods(world: World, backend: Backend, port: int | None) -> str:
         return f"host {backend.host.value}{suffix}"
     ref: Ref = backend.service.value
     known = world.services.get(ref)
+    if port is None and backend.port is not None and (known is None or [one.number for one in known.ports] != [backend.port.value]):
+        suffix = (
+            f":{backend.port.value}"  # from outside: no port of the request's stands for the backend's, unless the Service has just one
+        )
     if backend.subset is not None and backend.labels is None:
         return f"Service {ref.namespace}/{ref.name}-{backend.subset.value}{suffix}"
     if known is None or known.selector is None:

@@ -60,3 +60,14 @@ def test_what_is_written_for_a_gateway_reads_back_as_it_was_meant() -> None:
         result = meshport.convert(meshport.load_text(SERVICES + ISTIO), source="istio", target=target)
         assert not [item for item in result.diff if item.subject.startswith("ingress")]
         assert "MP900" not in {finding.code for finding in result.findings}
+
+
+def test_another_port_of_a_service_is_another_destination() -> None:
+    """From outside no port of the request's stands for that of the Service; where a Service has just one, naming it or not is the same."""
+    several = SERVICES.replace("[{name: http, port: 80}]", "[{name: http, port: 80}, {name: admin, port: 81}]")
+    one, other = (
+        ISTIO.replace("host: web}", "host: web, port: {number: 80}}"),
+        ISTIO.replace("host: web}", "host: web, port: {number: 81}}"),
+    )
+    assert meshport.verify(meshport.load_text(several + one), meshport.load_text(other)).verdict == "changed"
+    assert meshport.verify(meshport.load_text(SERVICES + ISTIO), meshport.load_text(one)).verdict == "equivalent"
