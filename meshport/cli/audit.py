@@ -48,44 +48,17 @@ def run(
     no_color: opt.NoColor = False,
 ) -> None:
     """Say what a migration comes to: how much work, what changes in security, what is lost. Writes no manifests."""
+    arguments = dict(locals())
     from meshport.cli import common, converting
 
     common.choice("--format", form, common.FORMATS)
     common.choice("--fail-on", fail_on, common.FAIL_ON)
-    target = converting.target(target)
+    converting.target(target)
     reports = common.check_reports(report)
     if ledger:
         common.check_target(ledger, "--ledger")
     given = common.paths_or_stdin(paths)
-    result = converting.convert(
-        given,
-        source=source,
-        target=target,
-        source_version=source_version,
-        target_version=target_version,
-        context=context,
-        mappings=mappings,
-        waived=(ignore, waivers, baseline),
-        choices={
-            "data_plane": data_plane,
-            "routes": routes,
-            "on_loss": on_loss,
-            "namespaces": namespace,
-            "select": select,
-            "default_namespace": default_namespace,
-            "trust_domain": trust_domain,
-            "gateway_class": gateway_class,
-            "gateway_identity": gateway_identity,
-            "probe_networks": probe_networks,
-            "allow_scrape_from": allow_scrape_from,
-            "pod_cidr": pod_cidr,
-            "subsets": subsets,
-            "preserve_default_retries": preserve_default_retries,
-            "keep_network_policy": keep_network_policy,
-            "group_by": group_by,
-            "latency": latency,
-        },
-    )
+    result = converting.convert(given, arguments)
     found = result.audit()
     converting.write(converting.records(result, reports, ledger, fail_on=fail_on, audited=found))
 

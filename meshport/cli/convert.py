@@ -63,11 +63,12 @@ def run(
     no_color: opt.NoColor = False,
 ) -> None:
     """Convert manifests: they go to stdout (or -o), findings to stderr."""
+    arguments = dict(locals())
     from meshport.cli import common, converting
 
     common.choice("--format", form, common.FORMATS)
     common.choice("--fail-on", fail_on, common.FAIL_ON)
-    target = converting.target(target)
+    converting.target(target)
     output = None if output == "-" else output  # as with every tool: standard output
     reports = common.check_reports(report, output)
     if ledger:
@@ -75,39 +76,9 @@ def run(
     if (check or diff) and not output:
         raise UsageError("--check and --diff compare with what was written before; name it with -o")
     given = common.paths_or_stdin(paths)
-    _refuse_output(output, force)
+    converting.refuse_output(output, force)
 
-    result = converting.convert(
-        given,
-        source=source,
-        target=target,
-        source_version=source_version,
-        target_version=target_version,
-        context=context,
-        mappings=mappings,
-        verify=not no_verify,
-        layout=layout,
-        waived=(ignore, waivers, baseline),
-        choices={
-            "data_plane": data_plane,
-            "routes": routes,
-            "on_loss": on_loss,
-            "namespaces": namespace,
-            "select": select,
-            "default_namespace": default_namespace,
-            "trust_domain": trust_domain,
-            "gateway_class": gateway_class,
-            "gateway_identity": gateway_identity,
-            "probe_networks": probe_networks,
-            "allow_scrape_from": allow_scrape_from,
-            "pod_cidr": pod_cidr,
-            "subsets": subsets,
-            "preserve_default_retries": preserve_default_retries,
-            "keep_network_policy": keep_network_policy,
-            "group_by": group_by,
-            "latency": latency,
-        },
-    )
+    result = converting.convert(given, arguments, verify=not no_verify, layout=layout)
 
     records = converting.records(result, reports, ledger, fail_on=fail_on)
     converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
@@ -117,20 +88,6 @@ def run(
     if changed is not None:
         raise typer.Exit(1 if changed else 0)
     raise typer.Exit(1 if result.stopped or common.failed(result.findings, fail_on) else 0)
-
-
-def _refuse_output(output: str | None, force: bool) -> None:
-    """An output that cannot be used is said before anything is read."""
-    if output is None:
-        return
-    from meshport import writing
-
-    if writing.is_file_name(output):
-        from meshport.cli import common
-
-        common.check_target(output, "-o")
-    else:
-        writing.check_folder(output, force=force)
 
 
 def _deliver(result: Result, output: str | None, form: str, *, force: bool, dry: bool, show: bool, quiet: bool) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshport.errors import UsageError
@@ -19,34 +19,49 @@ def target(name: str | None) -> str:
     return name
 
 
-def convert(
-    paths: Sequence[str],
-    *,
-    source: str,
-    target: str,
-    source_version: str | None,
-    target_version: str | None,
-    context: Sequence[str] | None,
-    mappings: str | None,
-    verify: bool = True,
-    layout: str = "mirror",
-    waived: tuple[Sequence[str] | None, str | None, str | None] = (None, None, None),
-    choices: Mapping[str, Any],
-) -> Result:
-    """The conversion of what lies at the paths. `waived` are the options --ignore, --waivers and --baseline, `choices` the rest of the library's options."""
+CHOICES = (
+    "data_plane", "routes", "on_loss", "select", "default_namespace", "trust_domain", "gateway_class", "gateway_identity", "probe_networks",
+    "allow_scrape_from", "pod_cidr", "subsets", "preserve_default_retries", "keep_network_policy", "group_by", "latency",
+)  # fmt: skip
+"""Arguments of the commands that are options of the library by the same name."""
+
+
+def convert(paths: Sequence[str], given: Mapping[str, Any], *, verify: bool = True, layout: str = "mirror") -> Result:
+    """The conversion of what lies at the paths. `given` are the command's arguments by their names."""
     from meshport import pipeline
     from meshport.cli import common
     from meshport.options import resolve
 
     bundle = common.read(paths)
-    table = common.table(mappings)
-    beside = common.read_context(context)
+    table = common.table(given["mappings"])
+    beside = common.read_context(given["context"])
     chosen = resolve(
-        bundle, table, source=source, target=target, source_version=source_version, target_version=target_version, context=beside, **choices
+        bundle,
+        table,
+        source=given["source"],
+        target=target(given["target"]),
+        source_version=given["source_version"],
+        target_version=given["target_version"],
+        context=beside,
+        namespaces=given["namespace"],
+        **{name: given[name] for name in CHOICES},
     )
     result = pipeline.convert(bundle, table, chosen, context=beside, verify=verify, layout=layout)
-    result.rules = common.suppress(result.findings, result.known, table, *waived)
+    result.rules = common.suppress(result.findings, result.known, table, given["ignore"], given["waivers"], given["baseline"])
     return result
+
+
+def refuse_output(output: str | None, force: bool, *, is_file: Callable[[str], bool] | None = None) -> None:
+    """An output that cannot be used is said before anything is read. `is_file` tells the names of files from those of folders."""
+    if output is None:
+        return
+    from meshport import writing
+    from meshport.cli import common
+
+    if (is_file or writing.is_file_name)(output):
+        common.check_target(output, "-o")
+    else:
+        writing.check_folder(output, force=force)
 
 
 def records(

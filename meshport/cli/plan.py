@@ -57,46 +57,19 @@ def run(
     no_color: opt.NoColor = False,
 ) -> None:
     """Plan a cutover: ordered, reversible steps with their commands, manifests, checks and ways back."""
+    arguments = dict(locals())
     from meshport.cli import common, converting
     from meshport.migrate.plan import STRATEGIES
 
     common.choice("--format", form, common.FORMATS)
     common.choice("--fail-on", fail_on, common.FAIL_ON)
     common.choice("--strategy", strategy, STRATEGIES)
-    target = converting.target(target)
+    converting.target(target)
     output = None if output == "-" else output
     reports = common.check_reports(report, output)
     given = common.paths_or_stdin(paths)
-    _refuse_output(output, force)
-    result = converting.convert(
-        given,
-        source=source,
-        target=target,
-        source_version=source_version,
-        target_version=target_version,
-        context=context,
-        mappings=mappings,
-        waived=(ignore, waivers, baseline),
-        choices={
-            "data_plane": data_plane,
-            "routes": routes,
-            "on_loss": on_loss,
-            "namespaces": namespace,
-            "select": select,
-            "default_namespace": default_namespace,
-            "trust_domain": trust_domain,
-            "gateway_class": gateway_class,
-            "gateway_identity": gateway_identity,
-            "probe_networks": probe_networks,
-            "allow_scrape_from": allow_scrape_from,
-            "pod_cidr": pod_cidr,
-            "subsets": subsets,
-            "preserve_default_retries": preserve_default_retries,
-            "keep_network_policy": keep_network_policy,
-            "group_by": group_by,
-            "latency": latency,
-        },
-    )
+    converting.refuse_output(output, force, is_file=_is_file)
+    result = converting.convert(given, arguments)
     records = converting.records(result, reports, None, fail_on=fail_on, audited=result.audit() if reports else None)
     converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
     found = result.plan(strategy)
@@ -127,20 +100,6 @@ def _is_file(output: str) -> bool:
     from pathlib import Path
 
     return output.lower().endswith(_FILES) and not Path(output).is_dir()
-
-
-def _refuse_output(output: str | None, force: bool) -> None:
-    """An output that cannot be used is said before anything is read."""
-    if output is None:
-        return
-    if _is_file(output):
-        from meshport.cli import common
-
-        common.check_target(output, "-o")
-    else:
-        from meshport import writing
-
-        writing.check_folder(output, force=force)
 
 
 def _deliver(found: Plan, output: str | None, force: bool) -> str:
