@@ -4,7 +4,7 @@ compared with what was meant."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,8 @@ class Result:
     read_back: Bundle  # what leaf ids of `after` count in
     canonical: tuple[Canonical, Canonical]
     table: Table
+    refused: frozenset[int]  # numbers of the mesh documents in `known` that no cluster takes
+    meant: dict[int, tuple[str, str]]  # apiVersion and kind of those that were read as if they said so
     assets: list[Fate] = field(default_factory=list)  # what became of rules, dashboards and the like
     rules: list[Rule] = field(default_factory=list)  # waivers and other decisions that the findings were held against
 
@@ -201,8 +203,26 @@ def convert(
         back_bundle,
         (before, after),
         table,
+        frozenset(number for number in bound.broken if bound.mesh[number]),
+        dict(_meant(bound)),
         assets.fates,
     )
+
+
+def _meant(bound: Bound) -> Iterator[tuple[int, tuple[str, str]]]:
+    """The documents whose apiVersion or kind was repaired, and what they were read as."""
+    for number, document in enumerate(bound.bundle.documents):
+        kind = bound.kinds.get(number, document.kind)
+        row = bound.table.kind(document.group, kind) if bound.mesh[number] and number not in bound.broken else None
+        if row is not None and (kind != document.kind or document.version not in row.versions):
+            version = (
+                document.version
+                if document.version in row.versions
+                else row.newest(bound.releases.get(row.dialect, ""))
+                if row.dialect in bound.releases
+                else None
+            )
+            yield number, (f"{document.group}/{version or row.versions[0]}", kind)
 
 
 def also_in_force(bundle: Bundle, table: Table, options: Options) -> list[IR]:

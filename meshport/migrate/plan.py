@@ -135,7 +135,7 @@ def _commands(listed: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 def _draft(result: Result, setting: Setting) -> Draft:
     default = result.options.default_namespace
-    draft = Draft(result, Cluster.of(result.known, default), setting.movers, setting.calm)
+    draft = Draft(result, Cluster.of(result.known, default, result.refused, result.meant), setting.movers, setting.calm)
     for item in result.manifests:
         if item.kind:
             continue  # no object of the cluster: a dashboard's or a rule's file

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,15 +65,20 @@ class Cluster:
     values: dict[str, Obj] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, bundle: Bundle, default: str) -> Cluster:
+    def of(cls, bundle: Bundle, default: str, refused: Collection[int] = (), meant: Mapping[int, tuple[str, str]] | None = None) -> Cluster:
+        """The cluster that a bundle describes. `refused` are the numbers of documents that no cluster takes: nobody has them; `meant` says of others which
+        apiVersion and kind they have in a cluster, if they are there at all."""
         found = cls(default)
-        for document in bundle.documents:
-            if document.chart.startswith(KUBECTL) or document.commanded:
+        for number, document in enumerate(bundle.documents):
+            if number in refused or document.chart.startswith(KUBECTL) or document.commanded:
                 continue
             if document.chart or not document.kind or not document.name:
                 found.others.append((document.value, document.chart))
             else:
-                found.objects.setdefault(key(document.value, default), document.value)
+                value = document.value
+                if meant and number in meant:
+                    value = {**value, "apiVersion": meant[number][0], "kind": meant[number][1]}
+                found.objects.setdefault(key(value, default), value)
         return found
 
     def bundle(self) -> Bundle:

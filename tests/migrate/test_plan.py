@@ -373,3 +373,13 @@ def test_network_policies_that_may_shut_the_mesh_s_own_port_are_looked_at() -> N
     asked = next(check for check in found.steps[0].checks if "networkpolicy" in check.run)
     assert "closed -n shop" in asked.run
     assert "TCP 4143" in asked.expect
+
+
+def test_what_no_cluster_takes_is_in_no_folder_of_the_plan() -> None:
+    text = (CORPUS / "saas-api/linkerd-as-published/mesh.yaml").read_text(encoding="utf-8")
+    assert "policy.linkerd.io/v1beta2\nkind: ServerAuthorization" in text  # served by no release: read as v1beta1
+    refused = "\n---\napiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: no-port, namespace: saas-api}\nspec: {podSelector: {}}\n"
+    found = meshport.plan(meshport.load_text(text + refused), source="linkerd", target="istio")
+    objects = [manifest.object for step in found.steps for manifest in (*step.manifests, *step.previous)]
+    assert {item["apiVersion"] for item in objects if item["kind"] == "ServerAuthorization"} == {"policy.linkerd.io/v1beta1"}
+    assert "no-port" not in {item["metadata"]["name"] for item in objects}

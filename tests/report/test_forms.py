@@ -119,3 +119,34 @@ def test_a_run_that_stops_reports_all_the_same(tmp_path: Path) -> None:
     file = tmp_path / "r.md"
     assert run(["convert", ECOMMERCE, "--to", "linkerd", "--on-loss", "stop", "--report", str(file)]) == 1
     assert "Findings: " in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("folder", "target"), [("ecommerce/istio", "linkerd"), ("saas-api/linkerd-as-published", "istio"), ("hybrid-cloud/istio", "cilium")]
+)
+def test_sarif_has_what_the_standard_requires(tmp_path: Path, folder: str, target: str) -> None:
+    """The members that SARIF 2.1.0 requires (§3.13, 3.14, 3.18, 3.19, 3.27, 3.30, 3.35, 3.49), and the values that it allows."""
+    found = json.loads(reports(tmp_path, str(CORPUS / folder), "--to", target)["sarif"])
+    assert found["version"] == "2.1.0"
+    assert found["$schema"].endswith("sarif-schema-2.1.0.json")
+    (run_,) = found["runs"]
+    driver = run_["tool"]["driver"]
+    assert driver["name"] == "meshport"
+    assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
+    for rule in driver["rules"]:
+        assert rule["shortDescription"]["text"] and rule["fullDescription"]["text"] and rule["help"]["text"]
+        assert rule["helpUri"].startswith("https://")
+        assert rule["defaultConfiguration"]["level"] in ("none", "note", "warning", "error")
+    assert run_["results"]
+    for result in run_["results"]:
+        assert result["message"]["text"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        assert all(isinstance(value, str) for value in result["partialFingerprints"].values())
+        for location in result.get("locations", []):
+            place = location["physicalLocation"]
+            assert "\\" not in place["artifactLocation"]["uri"]
+            region = place.get("region", {"startLine": 1})
+            assert region["startLine"] >= 1 and region.get("startColumn", 1) >= 1
+        for suppression in result.get("suppressions", []):
+            assert suppression["kind"] in ("inSource", "external")
+            assert suppression["status"] in ("accepted", "underReview", "rejected")
