@@ -52,9 +52,9 @@ $(VENV)/.meshport-browser: pyproject.toml | $(VENV)/.meshport-test
 $(VENV)/.meshport-judges: | $(VENV)/.meshport-test
 	@mkdir -p $(VENV)/prometheus $(VENV)/lezer
 	@echo "looking for a Prometheus and for its PromQL grammar ..." >&2
-	@(cd $(VENV)/prometheus && timeout 120 apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb) >/dev/null 2>&1 \
+	@(cd $(VENV)/prometheus && timeout 45 apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb) >/dev/null 2>&1 \
 		|| echo "no Prometheus here: tests that need it will be skipped" >&2
-	@timeout 120 npm install --silent --no-audit --no-fund --prefix $(VENV)/lezer @prometheus-io/lezer-promql @lezer/lr @lezer/common >/dev/null 2>&1 \
+	@timeout 45 npm install --silent --no-audit --no-fund --prefix $(VENV)/lezer @prometheus-io/lezer-promql @lezer/lr @lezer/common >/dev/null 2>&1 \
 		|| echo "no PromQL grammar of npm here: the test that needs it will be skipped" >&2
 	@touch $@
 
