@@ -28,7 +28,7 @@ from meshport.values.language import Language, LanguageTooLarge, union
 from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
-    from meshport.compare.verify import Verification
+    from meshport.compare.verify import Difference, Verification
     from meshport.findings import Finding
 
 MOST_EDGES = 20_000
@@ -44,9 +44,10 @@ def matrix(
     pairs = [(item, known[key]) for item in before.access.workloads if (key := (item.workload.ref, item.workload.kind)) in known]
     pairs.sort(key=lambda pair: (pair[0].workload.ref, pair[0].workload.kind))
     rows = _rows(pairs, before, after, canon, proof, findings)
+    rows = sorted([*rows, *_unseen(rows, proof)], key=_place)
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
-        counts[row.outcome] += len(row.doors)
+        counts[row.outcome] += max(1, len(row.doors))
     outcomes = {(Ref(door.namespace, door.workload), door.port): row.outcome for row in rows for door in row.doors}
     edges = list(_edges(pairs, before, after, outcomes))
     return AccessMatrix(
@@ -77,9 +78,7 @@ def _rows(
     changed: dict[str, dict[str, list[str]]] = {}
     for difference in proof.differences if proof is not None else ():
         if difference.change in ("allowed", "denied"):
-            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(
-                sentence(difference.request, unnamed=subjects.of_other_ports(difference.subject))
-            )
+            changed.setdefault(difference.subject, {}).setdefault(difference.change, []).append(_said(difference))
     unsure = _undecided(proof)
     answering: dict[str, list[int]] = {}
     for number, finding in enumerate(findings):
@@ -119,9 +118,45 @@ def _rows(
             row.doors.append(Door(namespace=ref.namespace, workload=ref.name, port=port))
             row.gained += differing.get("allowed", [])
             row.lost += differing.get("denied", [])
-    return sorted(
-        grouped.values(), key=lambda row: (_ORDER[row.outcome], row.doors[0].namespace, row.doors[0].workload, row.doors[0].port or 0)
-    )
+    return list(grouped.values())
+
+
+def _said(difference: Difference) -> str:
+    return sentence(difference.request, unnamed=subjects.of_other_ports(difference.subject))
+
+
+def _place(row: AccessRow) -> tuple[Any, ...]:
+    """The worst first, then by name."""
+    door = row.doors[0] if row.doors else None
+    return (_ORDER[row.outcome], *((door.namespace, door.workload, door.port or 0) if door is not None else ("~", row.reason, 0)))
+
+
+def _unseen(rows: list[AccessRow], proof: Verification | None) -> Iterator[AccessRow]:
+    """What was found, or left open, of pods that the bundle does not show: a policy is for them all the same."""
+    known = {(door.namespace, door.workload) for row in rows for door in row.doors}
+    found: dict[tuple[str, str, int | None], dict[str, list[str]]] = {}
+    for difference in proof.differences if proof is not None else ():
+        place = difference.request.get("destination", {})
+        where = (str(place.get("namespace")), str(place.get("workload")))
+        if difference.change in ("allowed", "denied") and where not in known:
+            port = None if subjects.of_other_ports(difference.subject) else place.get("port")
+            differing = found.setdefault((*where, port if isinstance(port, int) else None), {})
+            differing.setdefault(difference.change, []).append(_said(difference))
+    for (namespace, workload, port), differing in sorted(found.items(), key=lambda item: (item[0][:2], item[0][2] or 0)):
+        yield AccessRow(
+            doors=[Door(namespace=namespace, workload=workload, port=port)],
+            before=None,
+            after=None,
+            outcome=cast("Any", _outcome(differing, False)),
+            reason="pods that the bundle does not show",
+            gained=differing.get("allowed", []),
+            lost=differing.get("denied", []),
+            findings=[],
+        )
+    names = {subjects.access(Ref(door.namespace, door.workload), door.port) for row in rows for door in row.doors}
+    for text in dict.fromkeys(proof.undecided if proof is not None else ()):
+        if _subject(text) not in names:
+            yield AccessRow(doors=[], before=None, after=None, outcome="undecided", reason=text, gained=[], lost=[], findings=[])
 
 
 def _probes(item: Effective, port: int | None) -> str:
@@ -159,12 +194,17 @@ def _undecided(proof: Verification | None) -> dict[str, str]:
     """Why a port could not be compared, by its subject."""
     found: dict[str, str] = {}
     for text in proof.undecided if proof is not None else ():
-        place, _, why = text.partition(": ")
-        name, _, port = place.rpartition(":")
-        namespace, _, workload = name.partition("/")
-        if workload:
-            found[subjects.access(Ref(namespace, workload), int(port) if is_number(port) else None)] = why
+        subject = _subject(text)
+        if subject is not None:
+            found[subject] = text.partition(": ")[2]
     return found
+
+
+def _subject(text: str) -> str | None:
+    """The port that a reason is about (`shop/users:8080: why`); None where it is about no single one."""
+    name, _, port = text.partition(": ")[0].rpartition(":")
+    namespace, _, workload = name.partition("/")
+    return subjects.access(Ref(namespace, workload), int(port) if is_number(port) else None) if workload else None
 
 
 def _postures(pairs: list[tuple[Effective, Effective]], canon: tuple[Canonical, Canonical]) -> Iterator[Posture]:

@@ -108,6 +108,8 @@ def cell(text: str) -> str:
 
 
 def _doors(row: AccessRow) -> str:
+    if not row.doors:
+        return "not told of any one port"
     names = [f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}" for door in row.doors]
     return cell(", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else ""))
 

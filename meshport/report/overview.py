@@ -80,7 +80,9 @@ def _access(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     rows = [row for row in audit.access.rows if row.outcome != "same"]
     yield ""
     yield paint("Access that changes", "1")
-    if not rows:
+    if not audit.access.rows:
+        yield "  nothing could be compared: the bundle shows no workload (kubectl get deploy,sts,ds,job -A -o yaml)"
+    elif not rows:
         yield "  none: every port admits what it admitted"
     for row in rows if verbose else rows[:_MOST]:
         yield f"  {paint(row.outcome, '31' if row.outcome in ('widened', 'undecided', 'changed') else '33')} {_doors(row)}{': ' + row.reason if row.reason else ''}"
@@ -91,6 +93,8 @@ def _access(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
 
 
 def _doors(row: AccessRow) -> str:
+    if not row.doors:
+        return "not told of any one port"
     return _some([f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}" for door in row.doors])
 
 
@@ -110,7 +114,7 @@ def _encryption(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     yield ""
     yield paint("Where mutual TLS is not enforced, or changes", "1")
     if len(rows) == 1:
-        yield "  nowhere"
+        yield "  nowhere" if audit.encryption.workloads else "  not known: the bundle shows no workload"
         return
     yield from _cut(rows, verbose)
 

@@ -143,6 +143,27 @@ def test_the_matrix_says_who_may_send_what_and_which_ports_change() -> None:
     assert counted == sum(len(row.doors) for row in found.access.rows)
 
 
+def test_pods_that_nobody_shows_count_too() -> None:
+    policy = WORLD[WORLD.index("apiVersion: security.istio.io") :]
+    found = audit(policy, target="linkerd")
+    rows = [(row.outcome, [(door.workload, door.port) for door in row.doors], row.reason) for row in found.access.rows]
+    assert ("narrowed", [("app=users", 8080)], "pods that the bundle does not show") in rows
+    assert found.access.narrowed >= 1
+    assert sum((found.access.same, found.access.widened)) == 0
+    assert all(":61000" not in text for row in found.access.rows for text in row.lost)
+
+
+def test_where_no_workload_is_shown_nothing_is_called_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mtls.yaml"
+    file.write_text(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: shop}\nspec: {mtls: {mode: PERMISSIVE}}\n"
+    )
+    assert run(["audit", str(file), "--to", "linkerd", "--fail-on", "never"]) == 0
+    out = capsys.readouterr().out
+    assert "nothing could be compared: the bundle shows no workload" in out
+    assert "not known: the bundle shows no workload" in out
+
+
 def test_edges_are_who_may_call_whom() -> None:
     found = audit(WORLD, target="linkerd")
     to_users = {(edge.source, edge.port, edge.before, edge.after) for edge in found.access.edges if edge.destination == "shop/users"}
