@@ -51,6 +51,11 @@ def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:
     return tuple(Affected(item.namespace, item.name) for item in found) or (Affected(ref.namespace, ref.name),)
 
 
+def outsides(ir: IR) -> list[Outside]:
+    """What is outside, in an order that follows from the names alone."""
+    return sorted(ir.outside, key=lambda item: (item.ref.value, item.kind))
+
+
 def explains_leaving(ir: IR, rule: EgressDefault, *aspects: str) -> frozenset[tuple[str, str]]:
     """The differences in what may leave that a finding about a rule answers for."""
     return frozenset((item.subject, aspect) for item in leaving(ir) if rule in item.rules for aspect in aspects)

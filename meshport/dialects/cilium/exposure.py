@@ -12,6 +12,7 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.subjects import NAMING
+from meshport.dialects.cilium.writing import ECHO, OTHERS
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import (
     LINKING,
@@ -23,6 +24,7 @@ from meshport.dialects.exposure import (
     guarded,
     in_namespaces,
     offered,
+    outsides,
     said_by_endpoints,
     severity_of_networks,
 )
@@ -43,8 +45,8 @@ DNS: dict[str, Any] = {
     "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}],
 }
 OTHER_PROTOCOLS: tuple[dict[str, Any], ...] = (
-    {"toPorts": [{"ports": [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]}]},
-    {"icmps": [{"fields": [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]}]},
+    {"toPorts": [{"ports": OTHERS}]},
+    {"icmps": [{"fields": ECHO}]},
 )
 WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespaces that the bundle does not show"
 
@@ -119,7 +121,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for rule in ir.egress_defaults:
         if rule.silenced or not rule.said:
             out.ignore(rule.silenced or "an object that says nothing of what leaves", rule.src, rule.selector, *(rule.visible or ()))
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         ported = outside if not outside.kind.endswith("Route") else replace(outside, inert=NOWHERE)
         decorated(ported, ir, out)
         if outside.hosts or outside.addresses:
@@ -165,7 +167,7 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
     found: list[dict[str, Any]] = [DNS, {"toEntities": ["cluster"]}]
     for entry in found:
         _add(obj, entry, because)
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         _opening(obj, namespace, rule, outside, ir, out, options)
     for entry in OTHER_PROTOCOLS:
         _add(obj, entry, because)
@@ -312,7 +314,7 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
     reached = out.reached() | set(out.implied) | set(out.irrelevant)
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         if not outside.hosts and outside.services:
             continue
         if outside.resolution is not None:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import BALANCES, affected, beyond, decorated, drop_marks, guarded, in_namespaces, said_by_endpoints
+from meshport.dialects.exposure import (
+    BALANCES,
+    affected,
+    beyond,
+    decorated,
+    drop_marks,
+    guarded,
+    in_namespaces,
+    outsides,
+    said_by_endpoints,
+)
 from meshport.dialects.linkerd import machines
 from meshport.effective import egress
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
@@ -178,7 +188,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore(rule.silenced, rule.src, rule.selector, *(rule.visible or ()))
         elif not rule.said:
             out.ignore("an object that says nothing of what leaves", rule.src, rule.selector)
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         decorated(outside, ir, out)
         if outside.hosts:
             said_by_endpoints(outside, out)
@@ -190,7 +200,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)}
     for namespace in sorted(ruled | homes):
         _namespace(namespace, ir, out, options, frozenset(ruled))
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         _leftovers(outside, ruled, out)
     for rule in ir.egress_defaults:
         if rule.silenced:
@@ -246,7 +256,7 @@ def _too_old(ir: IR, out: Output) -> None:
             out.ignore("says whose traffic the setting is for", rule.selector)
         elif not rule.silenced:
             out.imply("Linkerd lets everything leave", rule.refuses, rule.selector)
-    for outside in sorted(ir.outside, key=lambda item: (item.ref.value, item.kind)):
+    for outside in outsides(ir):
         for fact in (*outside.hosts, *outside.addresses, *(outside.exports if outside.hosts else ())):
             out.lost(fact, document=outside.document)
         if outside.hosts:
