@@ -17,6 +17,7 @@ from meshport.ir.routing import (
     RouteMatch,
     RouteRule,
     ServiceRoutes,
+    comes_by,
     connections_subject,
     gateway_connections,
     gather,
@@ -89,11 +90,7 @@ def _outside(ir: IR) -> Iterator[tuple[str, RouteRule, RouteMatch]]:
         for gateway in outer_gateways(routes):
             for rule in routes.rules:
                 for match in rule.matches or (RouteMatch(),):
-                    wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
-                    home = routes.ref.value.namespace
-                    if rule.backends and (
-                        wanted is None or any((text if "/" in text else f"{home}/{text}") == str(gateway) for text in wanted)
-                    ):
+                    if rule.backends and comes_by(match, (str(gateway),), routes.ref.value.namespace):
                         yield gateway_connections(gateway), rule, match
 
 

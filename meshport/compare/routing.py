@@ -39,6 +39,7 @@ from meshport.ir.routing import (
     RouteRule,
     ServiceRoutes,
     acts_on,
+    comes_by,
     gather,
     met,
     of_mesh,
@@ -162,11 +163,9 @@ def of_rules(world: World, routes: ServiceRoutes, mesh: str) -> dict[str, Any]:
 
 def outside(rule: RouteRule, gateway: Ref, home: str) -> RouteRule | None:
     """The rule as it is for requests that come in through a Gateway; None where none of its matches is for that. Gateways without a namespace are in `home`."""
-    kept = []
-    for match in rule.matches:
-        wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
-        if wanted is None or any((text if "/" in text else f"{home}/{text}") == str(gateway) for text in wanted if text != "mesh"):
-            kept.append(met(match))  # which gateways it is for is said by where the rule hangs
+    kept = [
+        met(match) for match in rule.matches if comes_by(match, (str(gateway),), home)
+    ]  # which these are is said by where the rule hangs
     return replace(rule, matches=tuple(kept)) if kept or not rule.matches else None
 
 

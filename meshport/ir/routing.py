@@ -7,6 +7,7 @@ Service of its own compare equal.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -200,6 +201,12 @@ def ports_named(routes: ServiceRoutes) -> set[int]:
 def of_mesh(match: RouteMatch) -> bool:
     """Whether clients in the mesh come to a match: it is not for gateways alone."""
     return not any(name == "gateways" and "mesh" not in (fact.value or ()) for name, fact in match.others)
+
+
+def comes_by(match: RouteMatch, gateways: Collection[str], home: str) -> bool:
+    """Whether requests that come in through one of the Gateways (`namespace/name`) come to a match. It names those of the namespace `home` without it."""
+    wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
+    return wanted is None or any((text if "/" in text else f"{home}/{text}") in gateways for text in wanted if text != "mesh")
 
 
 def met(match: RouteMatch) -> RouteMatch:

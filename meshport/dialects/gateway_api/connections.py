@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares
 from meshport.ir.base import Fact, Ref, sources
-from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather, of_mesh
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, of_mesh
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -129,13 +129,11 @@ def _nowhere(low: RouteLowering) -> None:
 
 def _here(low: RouteLowering, rule: RouteRule, match: RouteMatch, gateways: list[tuple[Ref, Fact[str]]] | None) -> bool:
     """Whether a match holds where the routes are written: in the mesh, or at one of the gateways."""
+    if gateways is not None:
+        return comes_by(match, {str(ref) for ref, _ in gateways}, low.routes.ref.value.namespace)
     fact = next((fact for name, fact in match.others if name == "gateways"), None)
     if fact is None:
         return True
-    if gateways is not None:
-        own = low.routes.ref.value.namespace
-        mine = {str(ref) for ref, _ in gateways}
-        return any((text if "/" in text else f"{own}/{text}") in mine for text in fact.value if text != "mesh")
     if "mesh" not in fact.value and low.linkerd:  # no Gateway is Linkerd's
         found = low.lost(fact, "rules", what="match on gateways", rule=low.routes.protocol, path="every connection")
         if found is not None:

@@ -11,7 +11,7 @@ from meshport.dialects.gateway_api.service_routes import Lowering
 from meshport.dialects.output import Obj
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, gather
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, met
 from meshport.ir.world import Service
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class IngressLowering(Lowering):
         mine = {f"{ref.namespace}/{ref.name}" for ref, _ in self.gateways}
         kept = []
         for rule in self.routes.rules:
-            matches = tuple(self._at_gateway(match) for match in rule.matches if self._meant(match, mine))
+            matches = tuple(self._at_gateway(match) for match in rule.matches if comes_by(match, mine, self.routes.ref.value.namespace))
             if matches or not rule.matches:
                 kept.append(replace(rule, matches=matches))
         whole = self.routes
@@ -73,17 +73,11 @@ class IngressLowering(Lowering):
         if any(rule.retry is None and not rule.answers for rule in rules):
             self.silent()
 
-    def _meant(self, match: RouteMatch, mine: set[str]) -> bool:
-        """Whether a match is for one of the gateways, and not only for clients in the mesh."""
-        wanted = next((fact.value for name, fact in match.others if name == "gateways"), None)
-        own = self.routes.ref.value.namespace
-        return wanted is None or any((text if "/" in text else f"{own}/{text}") in mine for text in wanted if text != "mesh")
-
     def _at_gateway(self, match: RouteMatch) -> RouteMatch:
         for name, fact in match.others:
             if name == "gateways":
                 self.out.imply("the route hangs on these gateways", fact)
-        return replace(match, others=tuple((name, fact) for name, fact in match.others if name != "gateways"))
+        return met(match)
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         if match.port is not None:
