@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from meshport._resources import data
 from meshport.effective.access import Access
 from meshport.ir.base import Fact
+from meshport.ir.model import IR
 from meshport.migrate.access import matrix
 from meshport.migrate.encryption import Side, coverage, node_encryption
 from meshport.migrate.work import FORMULAS, inventory, work
 from meshport.report import build
-from meshport.report.audited import AssetFate, Audit, Exemption, Provenance
+from meshport.report.audited import AccessMatrix, AssetFate, Audit, Exemption, Provenance
 from meshport.report.model import AuditReport
 from meshport.suppression import names, subject_of
 
@@ -36,7 +37,7 @@ def report(result: Result) -> AuditReport:
 
 def audit(result: Result, rules: Sequence[Rule] = ()) -> Audit:
     """What the decision needs beside the findings. `rules` are the waivers that were in force, whether they met a finding or not."""
-    before, after = _sides(result)
+    before, after = sides(result)
     found = work(result, result.table)
     return Audit(
         provenance=_provenance(result),
@@ -46,10 +47,15 @@ def audit(result: Result, rules: Sequence[Rule] = ()) -> Audit:
         effort=found.effort,
         formulas=FORMULAS,
         encryption=coverage(before, after),
-        access=matrix(before, after, result.canonical, result.verification, result.findings),
+        access=access(result, before, after),
         exceptions=_exceptions(result, rules),
         assets=_assets(result),
     )
+
+
+def access(result: Result, before: Side, after: Side) -> AccessMatrix:
+    """The access matrix of a conversion; `before` and `after` are its sides."""
+    return matrix(before, after, result.canonical, result.verification, result.findings)
 
 
 def _assets(result: Result) -> list[AssetFate]:
@@ -70,7 +76,8 @@ def _assets(result: Result) -> list[AssetFate]:
     ]
 
 
-def _sides(result: Result) -> tuple[Side, Side]:
+def sides(result: Result) -> tuple[Side, Side]:
+    """What the conversion's input does, and what its output does."""
     files = {}
     for manifest in result.manifests:
         value = manifest.object
@@ -82,13 +89,13 @@ def _sides(result: Result) -> tuple[Side, Side]:
         files[group, str(value["kind"]), namespace if isinstance(namespace, str) else None, str(metadata["name"])] = manifest.file
     helm = result.install["helm_values"].get("cilium")
     return (
-        Side(result.before, _access(result, 0), result.known, result.options, "before", node_encryption(result.before)),
-        Side(result.after, _access(result, 1), result.read_back, result.options, "after", node_encryption(result.after, helm), files),
+        Side(result.before, _access(result.before), result.known, result.options, "before", node_encryption(result.before)),
+        Side(result.after, _access(result.after), result.read_back, result.options, "after", node_encryption(result.after, helm), files),
     )
 
 
-def _access(result: Result, number: int) -> Access:
-    return Access((result.before, result.after)[number], Fact("all-unauthenticated"))
+def _access(ir: IR) -> Access:
+    return Access(ir, Fact("all-unauthenticated"))
 
 
 def _provenance(result: Result) -> Provenance:

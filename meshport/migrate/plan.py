@@ -16,6 +16,7 @@ from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.migrate import order, words
 from meshport.migrate.ambient import to_ambient
+from meshport.migrate.audit import access, sides
 from meshport.migrate.crossing import across
 from meshport.migrate.drafting import Draft
 from meshport.migrate.setting import Setting
@@ -37,15 +38,16 @@ def plan(result: Result, strategy: str = "namespace") -> Plan:
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}")
     options = result.options
-    report = result.audit().audit
-    setting = _setting(result, strategy, order.calls(report.access.edges, result.before.world))
-    setting.rows = report.access.rows
+    before, after = sides(result)
+    found = access(result, before, after)
+    setting = _setting(result, strategy, order.calls(found.edges, result.before.world))
+    setting.rows = found.rows
     draft = _draft(result, setting)
     said: list[str] = []
     if not result.stopped:
         make = new_cluster if strategy == "cluster" else in_place if setting.calm else to_ambient if setting.ambient_within else across
         said = make(draft, setting)
-        windows(draft, setting, report.access)
+        windows(draft, setting, found, before.access)
     return Plan(
         meshport_version=__version__,
         source=PlannedMesh(mesh=options.source, version=options.source_version, data_plane=_plane(result.before)),
@@ -58,8 +60,8 @@ def plan(result: Result, strategy: str = "namespace") -> Plan:
             if finding.severity == "error" and finding.suppressed is None
         ],
         findings=len(result.findings),
-        widened=report.access.widened,
-        undecided=report.access.undecided,
+        widened=found.widened,
+        undecided=found.undecided,
         steps=draft.steps,
         stopped=result.stopped,
     )

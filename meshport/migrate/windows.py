@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from meshport.effective.access import Access
-from meshport.ir.base import Fact
 from meshport.migrate.drafting import Draft
 from meshport.migrate.interim import DEFAULT_POLICY, OPEN_DEFAULT, role, serves
 from meshport.migrate.setting import Setting
@@ -18,18 +17,19 @@ EVERYBODY = {"anyone": ANYTHING}
 NOBODY_KNOWN = "any caller without identity"
 
 
-def windows(draft: Draft, setting: Setting, access: AccessMatrix) -> None:
-    """Write the windows into the steps that open them."""
+def windows(draft: Draft, setting: Setting, access: AccessMatrix, before: Access) -> None:
+    """Write the windows into the steps that open them. `before` are the effective policies of the source."""
     if setting.calm or setting.strategy == "cluster":
         return
+    refusing = _refusing(before)
     for step in draft.steps:
         _refused(draft, setting, step)
         if step.phase == "overlap":
-            _opened(draft, setting, step)
+            _opened(draft, step, refusing)
         elif step.phase == "move" and step.workloads:
             _apart(draft, setting, step, access.edges)
             _waiting(draft, setting, step, access.rows)
-            _not_strict(draft, setting, step)
+            _not_strict(draft, setting, step, refusing)
 
 
 def _last_move(draft: Draft) -> int | None:
@@ -41,12 +41,12 @@ def _until(number: int | None, own: int) -> int | None:
     return number if number is not None and number > own else None
 
 
-def _opened(draft: Draft, setting: Setting, step: Step) -> None:
+def _opened(draft: Draft, step: Step, refusing: Sequence[str]) -> None:
     """Plaintext is accepted where it was refused, until the workload has moved; and what exceptions let in."""
     exceptions = [each.object for each in step.manifests if each.change == "create" and role(each.object) == "authorization"]
     open_again = [each for each in step.manifests if each.change == "change"]
     if open_again:
-        strict = [name for name in _refusing(draft) if name in draft.moved]
+        strict = [name for name in refusing if name in draft.moved]
         if strict or not draft.moved:
             step.windows.append(
                 Window(
@@ -96,7 +96,7 @@ def _apart(draft: Draft, setting: Setting, step: Step, edges: Sequence[Edge]) ->
         )
     last = _last_move(draft)
     if last is not None and last > step.number:
-        for edge in _strangers(edges, step.workloads, (ANY_IDENTITY,)):
+        for edge in _any_identity(edges, step.workloads):
             groups.setdefault(last, []).append(
                 WeakEdge(source=f"any workload still in {source}", destination=edge.destination, port=edge.port)
             )
@@ -122,11 +122,11 @@ def _apart(draft: Draft, setting: Setting, step: Step, edges: Sequence[Edge]) ->
         )
 
 
-def _refusing(draft: Draft) -> list[str]:
+def _refusing(before: Access) -> list[str]:
     """The workloads of the source that refuse plaintext by transport or by their default."""
     found = {
         str(item.workload.ref)
-        for item in Access(draft.result.before, Fact("all-unauthenticated")).workloads
+        for item in before.workloads
         if item.mode(None).value == "strict" or item.admission.value in ("all-authenticated", "cluster-authenticated")
     }
     return sorted(found)
@@ -139,18 +139,18 @@ def _closed_at_once(draft: Draft, name: str) -> bool:
     return draft.result.options.target == "linkerd" and said is not None and said not in OPEN_DEFAULT
 
 
-def _not_strict(draft: Draft, setting: Setting, step: Step) -> None:
+def _not_strict(draft: Draft, setting: Setting, step: Step, refusing: Sequence[str]) -> None:
     """Workloads that refused plaintext take it in the target until everything is strict again."""
     until = next((other.number for other in draft.steps if other.phase == "strict"), None)
-    refusing = [name for name in _refusing(draft) if name in step.workloads and not _closed_at_once(draft, name)]
-    if until is None or not refusing or setting.ambient_within:
+    taking = [name for name in refusing if name in step.workloads and not _closed_at_once(draft, name)]
+    if until is None or not taking or setting.ambient_within:
         return
     step.windows.append(
         Window(
             what="plaintext accepted",
             why=f"{draft.result.options.target} takes plaintext where no rule asks for an identity, for callers that are still in {draft.result.options.source}.",
             until=until,
-            edges=[WeakEdge(source=NOBODY_KNOWN, destination=name, port=None) for name in refusing],
+            edges=[WeakEdge(source=NOBODY_KNOWN, destination=name, port=None) for name in taking],
         )
     )
 
@@ -224,5 +224,5 @@ def _waiting(draft: Draft, setting: Setting, step: Step, rows: Sequence[AccessRo
     )
 
 
-def _strangers(edges: Iterable[Edge], workloads: Sequence[str], kinds: Sequence[str]) -> list[Edge]:
-    return [edge for edge in edges if edge.source in kinds and edge.destination in workloads and edge.before != "none"]
+def _any_identity(edges: Iterable[Edge], workloads: Sequence[str]) -> list[Edge]:
+    return [edge for edge in edges if edge.source == ANY_IDENTITY and edge.destination in workloads and edge.before != "none"]
