@@ -47,6 +47,10 @@ class Effective:
         """The probe paths that the mesh itself keeps open on a port."""
         if not self.open_probes or any(policy.routed for policy in self.at(port)):
             return []
+        return self.declared_probes(port)
+
+    def declared_probes(self, port: int | None) -> list[str]:
+        """The paths of the HTTP probes that the workload declares on a port."""
         return sorted({probe.path for probe in self.workload.probes if probe.kind == "http" and probe.port == port})
 
     def default(self, port: int | None) -> str:

@@ -89,7 +89,7 @@ def probes(paths: Iterable[str]) -> list[Piece]:
 
 def only_by_exemption(item: Effective, port: int, networks: tuple[str, ...]) -> list[str]:
     """The paths of declared HTTP probes that nobody could GET without an exemption for probes, or not everybody."""
-    paths = sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+    paths = item.declared_probes(port)
     try:
         rules = ruled(item, port, True, networks)
         return [path for path in paths if subtract(probes([path]), rules)]

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from meshport.compare.access import Canonical, mentioned, said, speaks_http
+from meshport.compare.access import Canonical, said, speaks_http
 from meshport.compare.request import sentence
 from meshport.effective import subjects
-from meshport.effective.access import Effective, ports_of
+from meshport.effective.access import Effective
 from meshport.effective.admitted import allowed, probes
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import whole
@@ -21,7 +21,7 @@ from meshport.effective.sets import Identities, Networks, glob_accepts
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload
-from meshport.migrate.encryption import Side
+from meshport.migrate.encryption import Side, declared_ports, known_ports, matched
 from meshport.report.audited import ANY_IDENTITY, OUTSIDE, AccessMatrix, AccessRow, Door, Edge, Posture, Stranger
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import Language, LanguageTooLarge, union
@@ -40,28 +40,22 @@ def matrix(
     before: Side, after: Side, canon: tuple[Canonical, Canonical], proof: Verification | None, findings: list[Finding]
 ) -> AccessMatrix:
     """Access at every port that either side speaks of, worst first."""
-    known = {(item.workload.ref, item.workload.kind): item for item in after.access.workloads}
-    pairs = [(item, known[key]) for item in before.access.workloads if (key := (item.workload.ref, item.workload.kind)) in known]
-    pairs.sort(key=lambda pair: (pair[0].workload.ref, pair[0].workload.kind))
-    rows = _rows(pairs, before, after, canon, proof, findings)
+    both = matched(before, after)
+    rows = _rows(both, before, after, canon, proof, findings)
     rows = sorted([*rows, *_unseen(rows, proof)], key=_place)
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
         counts[row.outcome] += max(1, len(row.doors))
     outcomes = {(Ref(door.namespace, door.workload), door.port): row.outcome for row in rows for door in row.doors}
-    edges = list(_edges(pairs, before, after, outcomes))
+    edges = list(_edges(both, before, after, outcomes))
     return AccessMatrix(
         **counts,
-        postures=list(_postures(pairs, canon)),
+        postures=list(_postures(both, canon)),
         rows=rows,
         edges=edges[:MOST_EDGES],
-        strangers=list(_outside(pairs, before, after)),
+        strangers=list(_outside(both, before, after)),
         left_out=max(0, len(edges) - MOST_EDGES),
     )
-
-
-def _ports(item: Effective, other: Effective, before: Side, after: Side) -> set[int]:
-    return {*ports_of([item], before.ir.world), *ports_of([other], after.ir.world), *mentioned(item), *mentioned(other)}
 
 
 # -- rows
@@ -89,7 +83,7 @@ def _rows(
     grouped: dict[Any, AccessRow] = {}
     for item, other in pairs:
         ref = item.workload.ref
-        for port in (*sorted(_ports(item, other, before, after)), None):
+        for port in (*known_ports(item, other, before, after), None):
             subject = subjects.access(ref, port)
             one, two = canon[0].get(subject), canon[1].get(subject)
             if one is None and two is None:
@@ -161,7 +155,7 @@ def _unseen(rows: list[AccessRow], proof: Verification | None) -> Iterator[Acces
 
 def _probes(item: Effective, port: int | None) -> str:
     """What is compared apart: what the kubelet asks for has no identity, and each mesh has its own way to let it in."""
-    paths = sorted({f"GET {probe.path}" for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
+    paths = [f"GET {path}" for path in item.declared_probes(port)]
     return f"but for {', '.join(paths)}, which a declared probe of the kubelet asks for" if paths else ""
 
 
@@ -281,9 +275,9 @@ def _edges(
     shares = _Shares(before), _Shares(after)
     for item, other in pairs:
         ref = item.workload.ref
-        for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)}):
+        for port in declared_ports(item, other, before, after):
             # what a mesh keeps open for the kubelet by itself is nobody's rule; of declared probes, GET may be newly allowed
-            looked = shares[0].of(item, port, item.probe_paths(port)), shares[1].of(other, port, _declared(item, port))
+            looked = shares[0].of(item, port, item.probe_paths(port)), shares[1].of(other, port, item.declared_probes(port))
             door = outcomes.get((ref, port), "same")
             general = []
             for pair in strangers:
@@ -330,11 +324,6 @@ class _Callers:
         return self._homes.get(home, ()) if home else range(len(self._pairs))
 
 
-def _declared(item: Effective, port: int) -> list[str]:
-    """The paths of the HTTP probes that a workload declares on a port."""
-    return sorted({probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port})
-
-
 def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side) -> Iterator[Stranger]:
     """The workloads of the bundle that are not in the source mesh, and what they reach in it."""
     shares = _Shares(before), _Shares(after)
@@ -342,7 +331,7 @@ def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side
         (item, other, port)
         for item, other in pairs
         if item.meshed is not False or not before.ir.enrols
-        for port in sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)})
+        for port in declared_ports(item, other, before, after)
     ]
     for item, other in pairs:
         if not before.ir.enrols or item.meshed is not False:
@@ -353,7 +342,7 @@ def _outside(pairs: list[tuple[Effective, Effective]], before: Side, after: Side
                 one,
                 port,
                 shares[0].of(one, port, one.probe_paths(port))(callers[0]),
-                shares[1].of(two, port, _declared(one, port))(callers[1]),
+                shares[1].of(two, port, one.declared_probes(port))(callers[1]),
             )
             for one, two, port in doors
         ]

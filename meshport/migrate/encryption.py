@@ -48,14 +48,26 @@ class Side:
     )  # where outputs are written, by group, kind, namespace and name
 
 
+def matched(before: Side, after: Side) -> list[tuple[Effective, Effective]]:
+    """The workloads that both sides have, in the order of their names."""
+    known = {(item.workload.ref, item.workload.kind): item for item in after.access.workloads}
+    found = [(item, known[key]) for item in before.access.workloads if (key := (item.workload.ref, item.workload.kind)) in known]
+    return sorted(found, key=lambda pair: (pair[0].workload.ref, pair[0].workload.kind))
+
+
+def declared_ports(item: Effective, other: Effective, before: Side, after: Side) -> list[int]:
+    """The ports of a workload that either side declares."""
+    return sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world)})
+
+
+def known_ports(item: Effective, other: Effective, before: Side, after: Side) -> list[int]:
+    """The ports that either side declares, or speaks of in a rule."""
+    return sorted({*declared_ports(item, other, before, after), *mentioned(item), *mentioned(other)})
+
+
 def coverage(before: Side, after: Side) -> Encryption:
     """Every workload of the bundle on both sides."""
-    known = {(item.workload.ref, item.workload.kind): item for item in after.access.workloads}
-    rows = []
-    for item in sorted(before.access.workloads, key=lambda one: (one.workload.ref, one.workload.kind)):
-        other = known.get((item.workload.ref, item.workload.kind))
-        if other is not None:
-            rows.append(_row(item, other, before, after))
+    rows = [_row(item, other, before, after) for item, other in matched(before, after)]
     counts = [Counter(getattr(row, side).state for row in rows) for side in ("before", "after")]
     return Encryption(
         before={state: counts[0][state] for state in STATES},
@@ -66,17 +78,17 @@ def coverage(before: Side, after: Side) -> Encryption:
 
 
 def _row(item: Effective, other: Effective, before: Side, after: Side) -> WorkloadProtection:
-    ports = sorted({*ports_of([item], before.ir.world), *ports_of([other], after.ir.world), *mentioned(item), *mentioned(other)})
+    ports = known_ports(item, other, before, after)
     whole = protection(item, None, before), protection(other, None, after)
     apart: dict[str, tuple[Protection, Protection]] = {}
-    pairs = {port: (protection(item, port, before), protection(other, port, after)) for port in ports}
-    for port, pair in pairs.items():
+    by_port = {port: (protection(item, port, before), protection(other, port, after)) for port in ports}
+    for port, pair in by_port.items():
         if (pair[0].state, pair[1].state) != (whole[0].state, whole[1].state):
             apart[str(port)] = pair
     if ports and len(apart) == len(ports) and len({(one.state, two.state) for one, two in apart.values()}) == 1:
         whole, apart = next(iter(apart.values())), {"other ports": whole}  # what callers use stands for the workload
     elif not apart:
-        whole = next((pair for pair in pairs.values() if _NOBODY not in (pair[0].reason, pair[1].reason)), whole)
+        whole = next((pair for pair in by_port.values() if _NOBODY not in (pair[0].reason, pair[1].reason)), whole)
     outcomes = {_outcome(one, two) for one, two in (whole, *apart.values())}
     return WorkloadProtection(
         namespace=item.workload.ref.namespace,
