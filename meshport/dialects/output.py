@@ -25,6 +25,8 @@ Path = tuple[str | int, ...]
 
 SERVER_WRITTEN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 """Members of `metadata` that the API server writes."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which kubectl keeps what it applied."""
 
 
 class Obj:
@@ -215,7 +217,7 @@ class Output:
                     metadata.pop(name, None)
                 annotations = metadata.get("annotations")
                 if isinstance(annotations, dict):
-                    annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
+                    annotations.pop(LAST_APPLIED, None)
             found = self.objects[key] = Obj(value, group, rank, number)
             if document.form:
                 found.file_of = (document.form, document.name)

@@ -8,10 +8,10 @@ from typing import Any
 
 from meshport.ir.world import Workload
 from meshport.migrate import interim, order, words
-from meshport.migrate.drafting import Draft, home
+from meshport.migrate.drafting import Draft
 from meshport.migrate.phases import install, prepare, retire, sign_off
 from meshport.migrate.setting import Setting
-from meshport.migrate.states import Key, key
+from meshport.migrate.states import Key, home, key
 from meshport.report.planned import Command
 
 Obj = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from meshport.ir.world import Workload
 from meshport.migrate import words
 from meshport.migrate.interim import RANKS, role
-from meshport.migrate.states import Cluster, Key, bare, judge, key
+from meshport.migrate.states import Cluster, Key, bare, home, judge, key
 from meshport.report.planned import Check, Command, Half, PlannedManifest, StateCheck, Step
 
 if TYPE_CHECKING:
@@ -159,8 +159,3 @@ class Draft:
         if not self.movers:
             return StateCheck(halves=[], says="Not computed: the input shows no workload that moves.")
         return judge(self.result, self.cluster, moved, all_of - moved, self.known)
-
-
-def home(mark: Key) -> str:
-    """The namespace that an object belongs to; a Namespace to itself, what has none to none."""
-    return mark[3] if mark[1] == "Namespace" else mark[2]

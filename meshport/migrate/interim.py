@@ -103,11 +103,6 @@ def without_requests(policy: Obj) -> Obj | None:
     return found
 
 
-def open_default(value: Any) -> Any:
-    """A default policy of Linkerd that takes callers without identity as well."""
-    return OPEN_DEFAULT.get(value, value) if isinstance(value, str) else value
-
-
 def audited(server: Obj, version: str) -> Obj | None:
     """A Server that admits and logs what it would refuse; None where it has no word for that (before 2.16), or refuses nothing."""
     policy = (server.get("spec") or {}).get("accessPolicy", "deny")

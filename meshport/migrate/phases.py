@@ -8,10 +8,10 @@ from typing import Any
 
 from meshport.mapping.table import version_key
 from meshport.migrate import words
-from meshport.migrate.drafting import Draft, home, slug
+from meshport.migrate.drafting import Draft, slug
 from meshport.migrate.interim import OPEN_DEFAULT, group_of, role
 from meshport.migrate.setting import Setting
-from meshport.migrate.states import Key, bare, key
+from meshport.migrate.states import Key, bare, home, key
 from meshport.report.planned import Check, Command, PlannedManifest
 
 Obj = dict[str, Any]
@@ -75,11 +75,11 @@ def prepare(draft: Draft, setting: Setting) -> None:
         checks.append(
             words.shell("kubectl wait --for=condition=Established crd/httproutes.gateway.networking.k8s.io --timeout=60s", "condition met")
         )
-    network = "cilium" if options.source == "cilium" else None
-    commands += words.coexistence(network or "", options.target) if not setting.calm else []
-    checks += words.coexisting(network or "", options.target) if not setting.calm else []
-    if options.target == "linkerd" and not setting.calm:
-        checks.append(words.shell("linkerd check --pre", "Status check results are √"))
+    if not setting.calm:
+        commands += words.coexistence(options.source, options.target)
+        checks += words.coexisting(options.source, options.target)
+        if options.target == "linkerd":
+            checks.append(words.shell("linkerd check --pre", "Status check results are √"))
     if kept:
         checks.append(
             words.shell(
@@ -168,7 +168,7 @@ def install(draft: Draft, setting: Setting) -> dict[str, Obj]:
 
 def _same(command: str, given: str) -> bool:
     """Whether a command of the conversion installs what a line of the plan installs."""
-    return command.split()[:4] == given.split()[:4] and "--install" in command and command.split()[3] == given.split()[3]
+    return command.split()[:4] == given.split()[:4] and "--install" in command
 
 
 def sign_off(draft: Draft, setting: Setting, namespaces: Sequence[str]) -> None:
@@ -212,7 +212,7 @@ def sign_off(draft: Draft, setting: Setting, namespaces: Sequence[str]) -> None:
             namespaces=[name],
             final=finish,
             delete=own,
-            checks=[*words.served(options.target, name), *words.refused(options.target, name)],
+            checks=checks,
         )
     rest = [mark for mark in left if home(mark) not in homes or mark in held]
     if rest:

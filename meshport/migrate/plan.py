@@ -21,13 +21,14 @@ from meshport.migrate.crossing import across
 from meshport.migrate.drafting import Draft
 from meshport.migrate.setting import Setting
 from meshport.migrate.settled import in_place, new_cluster
-from meshport.migrate.states import Cluster, bare, key
+from meshport.migrate.states import Cluster, Key, bare, home, key
 from meshport.migrate.windows import windows
 from meshport.report.planned import Decision, Plan, PlannedMesh
 
 if TYPE_CHECKING:
     from meshport.pipeline import Result
 
+Obj = dict[str, Any]
 STRATEGIES = ("namespace", "service", "cluster")
 
 
@@ -40,9 +41,10 @@ def plan(result: Result, strategy: str = "namespace") -> Plan:
     options = result.options
     before, after = sides(result)
     found = access(result, before, after)
-    setting = _setting(result, strategy, order.calls(found.edges, result.before.world))
+    written = _written(result)
+    setting = _setting(result, strategy, order.calls(found.edges, result.before.world), written)
     setting.rows = found.rows
-    draft = _draft(result, setting)
+    draft = _draft(result, setting, written)
     said: list[str] = []
     if not result.stopped:
         make = new_cluster if strategy == "cluster" else in_place if setting.calm else to_ambient if setting.ambient_within else across
@@ -72,16 +74,16 @@ def _plane(ir: IR) -> str | None:
     return "ambient" if "membership.ambient" in features else None
 
 
-def _setting(result: Result, strategy: str, calls: list[order.Call]) -> Setting:
+def _setting(result: Result, strategy: str, calls: list[order.Call], written: dict[Key, Obj]) -> Setting:
     options = result.options
     ambient = options.target == "istio" and options.data_plane == "ambient"
     one_mesh = options.source == options.target
     within = one_mesh and ambient and _plane(result.before) != "ambient"
     calm = (one_mesh and not within) or not governs(dialect(options.target))
-    movers = [] if calm else _movers(result)
-    homes = {key(item.object, options.default_namespace) for item in result.manifests if not item.kind}
+    homes = {home(mark) for mark in written}
+    movers = [] if calm else _movers(result, homes)
     by_namespace, rest = _commands(result.install["commands"])
-    names = {mark[3] if mark[1] == "Namespace" else mark[2] for mark in homes} | set(by_namespace)
+    names = homes | set(by_namespace)
     apart = {
         "",
         options.root_namespace if options.target == "istio" else "",
@@ -102,12 +104,18 @@ def _setting(result: Result, strategy: str, calls: list[order.Call]) -> Setting:
     )
 
 
-def _movers(result: Result) -> list[Workload]:
-    """The workloads whose pods join or leave a mesh of their own accord: those that are enrolled on either side."""
+def _written(result: Result) -> dict[Key, Obj]:
+    """The manifests as they are applied, but for those that are no object of the cluster: a dashboard's or a rule's file."""
+    default = result.options.default_namespace
+    objects = [bare(item.object, default) for item in result.manifests if not item.kind]
+    return {key(obj, default): obj for obj in objects}
+
+
+def _movers(result: Result, homes: set[str]) -> list[Workload]:
+    """The workloads whose pods join or leave a mesh of their own accord: those that are enrolled on either side. Something is written for `homes`."""
     options = result.options
     after = {(one.ref, one.kind): one for one in result.after.world.workloads}
     chosen = set(options.namespaces)
-    written = {key(item.object, options.default_namespace) for item in result.manifests if not item.kind}
     found = []
     for workload in result.before.world.workloads:
         other = after.get((workload.ref, workload.kind))
@@ -116,7 +124,7 @@ def _movers(result: Result) -> list[Workload]:
             continue
         if chosen and workload.ref.namespace not in chosen:
             continue
-        if options.select and not any(mark[3 if mark[1] == "Namespace" else 2] == workload.ref.namespace for mark in written):
+        if options.select and workload.ref.namespace not in homes:
             continue
         found.append(workload)
     return sorted(found, key=lambda item: (item.ref, item.kind))
@@ -135,12 +143,7 @@ def _commands(listed: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     return marks, rest
 
 
-def _draft(result: Result, setting: Setting) -> Draft:
+def _draft(result: Result, setting: Setting, written: dict[Key, Obj]) -> Draft:
     default = result.options.default_namespace
-    draft = Draft(result, Cluster.of(result.known, default, result.refused, result.meant), setting.movers, setting.calm)
-    for item in result.manifests:
-        if item.kind:
-            continue  # no object of the cluster: a dashboard's or a rule's file
-        obj = bare(item.object, default)
-        draft.pool[key(obj, default)] = obj
-    return draft
+    cluster = Cluster.of(result.known, default, result.refused, result.meant)
+    return Draft(result, cluster, setting.movers, setting.calm, pool=written)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from meshport.migrate import interim, words
-from meshport.migrate.drafting import Draft, home
+from meshport.migrate.drafting import Draft
 from meshport.migrate.phases import install, prepare, removals, sign_off
 from meshport.migrate.setting import Setting
-from meshport.migrate.states import bare, key
+from meshport.migrate.states import bare, home, key
 from meshport.report.planned import Command
 
 
@@ -85,10 +85,13 @@ def new_cluster(draft: Draft, setting: Setting) -> list[str]:
     install(draft, setting)
     gone = removals(draft)
     default = draft.cluster.default
-    stays = [bare(obj, default) for mark, obj in draft.cluster.objects.items() if mark not in draft.pool and mark not in gone]
+    stays = [
+        bare(obj, default)
+        for mark, obj in draft.cluster.objects.items()
+        if mark not in draft.pool and mark not in gone and mark[1] != "Secret"
+    ]
     final = draft.take(list(draft.pool))
     draft.cluster.objects = {}
-    stays = [obj for obj in stays if obj["kind"] not in ("Secret",)]
     step = draft.add(
         "move",
         "everything",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from meshport.compare.request import sentence
 from meshport.dialects.base import dialect
+from meshport.dialects.output import LAST_APPLIED, SERVER_WRITTEN
 from meshport.documents import Bundle, load_objects
 from meshport.documents.scripts import KUBECTL
 from meshport.effective.subjects import of_other_ports
@@ -29,8 +30,6 @@ Key = tuple[str, str, str, str]
 MOST_SHOWN = 5
 MOST_HALVES = 100
 """Halves of states that are verified; the check of one costs about as much as a conversion."""
-SERVER_MADE = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NO_NAMESPACE = ("Namespace", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideEnvoyConfig", "GatewayClass")
 
 
@@ -43,10 +42,15 @@ def key(obj: Mapping[str, Any], default: str) -> Key:
     return group, kind, namespace, str(metadata.get("name", ""))
 
 
+def home(mark: Key) -> str:
+    """The namespace that an object belongs to; a Namespace to itself, what has none to none."""
+    return mark[3] if mark[1] == "Namespace" else mark[2]
+
+
 def bare(obj: Obj, default: str) -> Obj:
     """An object as it can be applied: without what the API server writes, and with its namespace."""
     found = copy.deepcopy({name: value for name, value in obj.items() if name != "status"})
-    metadata = found["metadata"] = {name: value for name, value in found.get("metadata", {}).items() if name not in SERVER_MADE}
+    metadata = found["metadata"] = {name: value for name, value in found.get("metadata", {}).items() if name not in SERVER_WRITTEN}
     notes = metadata.get("annotations")
     if isinstance(notes, dict) and LAST_APPLIED in notes:
         metadata["annotations"] = {name: value for name, value in notes.items() if name != LAST_APPLIED}

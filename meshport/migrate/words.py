@@ -245,9 +245,9 @@ def uninstall(mesh: str, *, ambient: bool) -> list[Command]:
     return []
 
 
-def coexistence(network: str, mesh: str) -> list[Command]:
-    """What Cilium as the cluster's network has to leave to a mesh beside it."""
-    if network != "cilium" or mesh not in ("istio", "linkerd"):
+def coexistence(source: str, mesh: str) -> list[Command]:
+    """What Cilium as the cluster's network, and so as the mesh left behind, has to leave to a mesh beside it."""
+    if source != "cilium" or mesh not in ("istio", "linkerd"):
         return []
     return [
         Command(
@@ -258,11 +258,11 @@ def coexistence(network: str, mesh: str) -> list[Command]:
     ]
 
 
-def coexisting(network: str, mesh: str) -> list[Check]:
+def coexisting(source: str, mesh: str) -> list[Check]:
     if mesh not in ("istio", "linkerd"):
         return []
     asked = "kubectl -n kube-system get configmap cilium-config --ignore-not-found -o jsonpath='{.data.bpf-lb-sock-hostns-only} {.data.cni-exclusive}'"
-    if network == "cilium":
+    if source == "cilium":
         return [shell(asked, "true false"), shell("cilium status --wait", "Cilium: OK")]
     return [
         shell(

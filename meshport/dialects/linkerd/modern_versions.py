@@ -14,7 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.writing import plain_path
 from meshport.dialects.linkerd.routes import route_api
-from meshport.dialects.output import Obj, Output, Path
+from meshport.dialects.output import LAST_APPLIED, Obj, Output, Path
 from meshport.findings import Affected
 from meshport.ir.base import Ref
 from meshport.mapping.bound import Bound, leaves_below
@@ -128,7 +128,7 @@ def _move(bound: Bound, out: Output, options: Options, number: int) -> None:
     obj = out.object(api, "HTTPRoute", Ref(home.namespace, called), owner=number, group=f"route {called}", rank=45, because=root.ref())
     for what in ("labels", "annotations"):
         for key, item in root.items("metadata", what):
-            if key != "kubectl.kubernetes.io/last-applied-configuration":
+            if key != LAST_APPLIED:
                 obj.set(("metadata", what, key), item.value, item.src)
     _copy(obj, root.at("spec"), ("spec",))
     for position, rule in enumerate(root.each("spec", "rules")):
