@@ -96,7 +96,7 @@ def yaml_spans(text: str) -> dict[Path, Span]:
 
 def replaced(text: str, old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str] | None = None) -> str | None:
     """`text`, which reads as `old`, with new values at some paths, and for JSON with other keys on the way to some; None where characters alone cannot do it."""
-    wanted = _with(old, new, renamed or {})
+    wanted = with_values(old, new, renamed)
     is_json = text.lstrip(_BLANK + "\ufeff")[:1] in ("{", "[") and _is_json(text)
     if renamed and not is_json:
         return None
@@ -130,10 +130,12 @@ def scalar_place(text: str, path: Path, value: str) -> list[int] | None:
 
 
 def applied(text: str, edits: list[tuple[int, int, str]]) -> str:
-    """A text with spans replaced; they must not overlap."""
+    """A text with spans replaced. At one place what is put in comes first, in the order given; a span that begins inside a replaced one is gone with it."""
     out: list[str] = []
     at = 0
-    for start, end, put in sorted(edits, key=lambda edit: edit[:2]):
+    for start, end, put in sorted(edits, key=lambda edit: (edit[0], edit[1] != edit[0], -edit[1])):
+        if start < at:
+            continue
         out += [text[at:start], put]
         at = end
     return "".join([*out, text[at:]])
@@ -147,24 +149,20 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _with(old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str]) -> Any:
-    """The value that is to be read."""
+def with_values(old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str] | None = None) -> Any:
+    """A copy of a value with others at some paths, and other keys on the way to some."""
+    keys = renamed or {}
 
     def built(value: Any, path: Path) -> Any:
         if path in new:
             return new[path]
         if isinstance(value, dict):
-            return {renamed.get((*path, key), key): built(below, (*path, key)) for key, below in value.items()}
+            return {keys.get((*path, key), key): built(below, (*path, key)) for key, below in value.items()}
         if isinstance(value, list):
             return [built(below, (*path, number)) for number, below in enumerate(value)]
         return value
 
     return built(old, ())
-
-
-def with_values(old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str] | None = None) -> Any:
-    """A copy of a value with others at some paths, and other keys on the way to some."""
-    return _with(old, new, renamed or {})
 
 
 def _at(value: Any, path: Path) -> Any:
