@@ -13,8 +13,9 @@ from meshport.observe.work import NAMES, Found, Refused, Work
 def recognise(work: Work, edits: Edits) -> bool:
     """Find the selectors of the source mesh; whether recording rules of the same assets were renamed beside them."""
     others = False
+    labels = _labels_of_variables(work)
     for selector in work.parsed.selectors:
-        if _is_label_of_variable(work, selector):
+        if id(selector) in labels:
             continue
         name = selector.metric
         if name is None:
@@ -41,12 +42,13 @@ def recognise(work: Work, edits: Edits) -> bool:
     return others
 
 
-def _is_label_of_variable(work: Work, selector: Selector) -> bool:
-    """Whether a selector is the label that a Grafana variable takes its values from."""
-    for node in walk(work.parsed.tree):
-        if isinstance(node, Call) and node.function.name in GRAFANA and len(node.arguments) > 1 and node.arguments[1] is selector:
-            return True
-    return False
+def _labels_of_variables(work: Work) -> set[int]:
+    """Selectors that are the label that a Grafana variable takes its values from, by their identity."""
+    return {
+        id(node.arguments[1])
+        for node in walk(work.parsed.tree)
+        if isinstance(node, Call) and node.function.name in GRAFANA and len(node.arguments) > 1
+    }
 
 
 def _dynamic(work: Work, selector: Selector) -> None:

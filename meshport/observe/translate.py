@@ -20,7 +20,7 @@ from meshport.observe.metrics import MESHES, metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.recognise import recognise
 from meshport.observe.sides import choose
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, parents_of, walk
 from meshport.observe.units import Measure, rescale
 from meshport.observe.work import NAMES, Found, Refused, Work, finding
 
@@ -122,7 +122,7 @@ def _source_mistakes(work: Work) -> None:
 
 def _series(work: Work) -> None:
     """Aggregations that see a mesh's series one by one: how many there are depends on its labels, and differs."""
-    parents = {id(below): node for node in walk(work.parsed.tree) for below in children(node)}
+    parents = parents_of(work.parsed.tree)
     for one in work.found:
         node: Expr = one.selector
         while (above := parents.get(id(node))) is not None and not isinstance(above, Aggregation):

@@ -243,6 +243,11 @@ def children(node: Expr) -> tuple[Expr, ...]:
     return ()
 
 
+def parents_of(tree: Expr) -> dict[int, Expr]:
+    """What stands right above each node of a tree, by the node's identity."""
+    return {id(below): node for node in walk(tree) for below in children(node)}
+
+
 def walk(node: Expr) -> Iterator[Expr]:
     """A node and all below it, parents first, in the order of the text; any depth."""
     stack = [node]

@@ -24,8 +24,7 @@ from meshport.observe.tree import (
     Selector,
     Subquery,
     Unary,
-    children,
-    walk,
+    parents_of,
 )
 
 FACTORS = {("ms", "s"): 0.001, ("s", "ms"): 1000.0}
@@ -56,7 +55,7 @@ def rescale(
     parsed: PromQL, measures: Iterable[Measure], latency: str, edits: Edits, say: Callable[..., None]
 ) -> tuple[float, tuple[str, str] | None]:
     """Convert what is measured in another unit. The factor of thresholds on the result, and (before, after) where the result's unit changes."""
-    parents = {id(below): node for node in walk(parsed.tree) for below in children(node)}
+    parents = parents_of(parsed.tree)
     factor, unit = 1.0, None
     done: set[int] = set()
     for measure in measures:

@@ -91,6 +91,7 @@ class Work:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     context: set[str] = field(default_factory=set)
     known: dict[int, list[Label]] = field(default_factory=dict)  # what `used` found
+    naming: list[tuple[Expr, list[Found]]] | None = None  # what `labelled` found
 
     def say(self, code: str, **said: str) -> None:
         self.said[code, tuple(said.items())] = None
@@ -111,7 +112,7 @@ class Work:
         return Refused("MP801", _instead(self.table.near_label(label, said), self.target), label=label, mesh=NAMES[self.target])
 
     def side_label(self) -> str:
-        return {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}[self.source]
+        return SIDE_LABELS[self.source]
 
     def used(self, one: Found) -> list[Label]:
         """What the labels of a selector, and those that its results are grouped by, say."""
@@ -128,8 +129,9 @@ class Work:
                 yield label
         for node, under in self.labelled():
             if one in under:
+                own = self.own(node)
                 for word in words(node):
-                    if word.name not in self.own(node):
+                    if word.name not in own:
                         label = self.label(word, one)
                         if label is not None:
                             yield label
@@ -173,15 +175,18 @@ class Work:
         return (self.source, matcher.label.name, matcher.op, matcher.value) in DROPPED or matcher.label.name in SCRAPED[self.source]
 
     def labelled(self) -> list[tuple[Expr, list[Found]]]:
-        """The nodes that name labels, with the selectors of the source mesh below each."""
-        found = []
+        """The nodes that name labels, with the selectors of the source mesh below each; to be asked when all of those are found."""
+        if self.naming is None:
+            self.naming = list(self._labelled())
+        return self.naming
+
+    def _labelled(self) -> Iterator[tuple[Expr, list[Found]]]:
         for node in walk(self.parsed.tree):
             if any(True for _ in words(node)) or (isinstance(node, Call) and node.function.name == "label_values"):
                 below = {id(one) for one in walk(node)}
                 under = [one for one in self.found if id(one.selector) in below]
                 if under:
-                    found.append((node, under))
-        return found
+                    yield node, under
 
     def own(self, node: Expr) -> set[str]:
         """Labels that the query itself makes below a node."""
