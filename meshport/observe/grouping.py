@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.observe.edits import Edits
 from meshport.observe.tokens import quoted
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Labels, Selector, String, Word
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Labels, Word, label_arguments, label_asked
 from meshport.observe.work import SCRAPED, SIDE_LABELS, Found, Refused, Work
 
 
@@ -70,27 +70,18 @@ def _grouped(work: Work, word: Word, under: list[Found], taken_out: bool) -> tup
 
 
 def _in_call(work: Work, node: Call, under: list[Found], own: set[str], edits: Edits) -> None:
-    name = node.function.name
-    if (
-        name == "label_values"
-        and len(node.arguments) > 1
-        and isinstance(node.arguments[1], Selector)
-        and node.arguments[1].name is not None
-    ):
-        word = node.arguments[1].name
+    word = label_asked(node)
+    if word is not None:
         made = _grouped(work, word, under, False)
         edits.replace(word.start, word.end, made[0] if made else word.name)
         if len(made) > 1:
             work.say("MP815", label=made[0], holds="the Service's name alone")
         return
-    reads = {"label_replace": slice(3, 4), "label_join": slice(3, None)}.get(name)
-    if reads is None:
-        return
-    for argument in node.arguments[reads]:
-        if not isinstance(argument, String) or argument.value in own or argument.value in ("", "le"):
+    for argument in label_arguments(node):
+        if argument.value in own or argument.value in ("", "le"):
             continue
         made = _grouped(work, Word(argument.value, argument.start, argument.end), under, False)
-        if len(made) != 1 and name == "label_replace":
+        if len(made) != 1 and node.function.name == "label_replace":
             raise Refused("MP823", label=argument.value, why="label_replace takes one label, and several stand for this one")
         token = work.parsed.text[argument.start : argument.end]
         edits.replace(argument.start, argument.end, ", ".join(quoted(one, token[0]) for one in made))

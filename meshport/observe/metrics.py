@@ -144,9 +144,9 @@ class Metrics:
         """Whether a series is a mesh's own, known or not."""
         return self.metric(mesh, name) is not None or name.startswith(self.prefixes[mesh])
 
-    def owner(self, name: str) -> list[str]:
-        """The meshes that a series may be of."""
-        return [mesh for mesh in MESHES if self.is_of(mesh, name)]
+    def has_label(self, mesh: str, name: str) -> bool:
+        """Whether some series of a mesh has a label."""
+        return any(name in metric.labels for metric in self.inventory[mesh].values())
 
     def readings(self, mesh: str, name: str) -> list[tuple[Concept, str, Saying]]:
         """The concepts that a metric of a mesh says, with the side that says it (both where it is the same on either), the ones with pins first."""

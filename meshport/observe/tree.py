@@ -232,6 +232,18 @@ COMPARISONS = frozenset(("==", "!=", "<", ">", "<=", ">="))
 SET_OPERATORS = frozenset(("and", "or", "unless"))
 
 
+def label_arguments(call: Call) -> tuple[String, ...]:
+    """The arguments by which a call names the labels that it reads."""
+    read = {"label_replace": call.arguments[3:4], "label_join": call.arguments[3:]}.get(call.function.name, ())
+    return tuple(argument for argument in read if isinstance(argument, String))
+
+
+def label_asked(call: Call) -> Word | None:
+    """The label whose values Grafana's `label_values(..., label)` lists; None of another call."""
+    label = call.arguments[1] if call.function.name == "label_values" and len(call.arguments) > 1 else None
+    return label.name if isinstance(label, Selector) else None
+
+
 def children(node: Expr) -> tuple[Expr, ...]:
     """The expressions right below a node, in the order of the text."""
     if isinstance(node, Call | Aggregation):

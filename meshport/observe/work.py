@@ -9,7 +9,7 @@ from meshport.findings import Finding
 from meshport.mapping.table import builtin
 from meshport.observe.metrics import SIDES, Candidate, Concept, Label, Metric, Metrics, Saying
 from meshport.observe.promql import PromQL
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, label_arguments, label_asked, walk
 
 NAMES = {"istio": "Istio", "linkerd": "Linkerd", "cilium": "Cilium"}
 SIDE_LABELS = {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}
@@ -182,7 +182,7 @@ class Work:
 
     def _labelled(self) -> Iterator[tuple[Expr, list[Found]]]:
         for node in walk(self.parsed.tree):
-            if any(True for _ in words(node)) or (isinstance(node, Call) and node.function.name == "label_values"):
+            if any(True for _ in words(node)):
                 below = {id(one) for one in walk(node)}
                 under = [one for one in self.found if id(one.selector) in below]
                 if under:
@@ -216,16 +216,13 @@ def words(node: Expr) -> Iterator[Word]:
         yield from node.matching.labels.words
         if node.matching.include is not None:
             yield from node.matching.include.words
-    elif isinstance(node, Call) and node.function.name in ("label_replace", "label_join"):
-        start = 3
-        stop = 4 if node.function.name == "label_replace" else None
-        for argument in node.arguments[start:stop]:
-            if isinstance(argument, String) and argument.value not in ("", "le"):
+    elif isinstance(node, Call):
+        for argument in label_arguments(node):
+            if argument.value not in ("", "le"):
                 yield Word(argument.value, argument.start, argument.end)
-    elif isinstance(node, Call) and node.function.name == "label_values" and len(node.arguments) > 1:
-        label = node.arguments[1]
-        if isinstance(label, Selector) and label.name is not None:
-            yield label.name
+        label = label_asked(node)
+        if label is not None:
+            yield label
 
 
 def _keeps(call: Call) -> bool:

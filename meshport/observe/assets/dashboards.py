@@ -20,7 +20,7 @@ from meshport.observe.assets.surface import QUERY, SHOWN, Surface
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation
-from meshport.observe.tree import Call, Selector
+from meshport.observe.tree import Call, Selector, label_asked
 
 _OF_A_LABEL = re.compile(r"\s*label_values\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*\)\s*")
 _MEANING = {
@@ -222,16 +222,16 @@ class _Variable:
 
     def _of_a_label(self, name: str, text: str, holders: list[Path], queries: Queries, labels: set[str]) -> None:
         """`label_values(label)`: of all series, so that what the panels compare it with says which label is meant."""
-        known = metrics().inventory
+        known = metrics()
         self.found = queries.translate("up")
-        if not any(name in metric.labels for metric in known[queries.source].values()) or name in labels:
+        if not known.has_label(queries.source, name) or name in labels:
             return
         if len(labels) == 1:
             after = next(iter(labels))
             self._put(text, text.replace(name, after), holders)
             self.found = Translation(text.replace(name, after))
             self.other_values = _MEANS.get(name, name) != _MEANS.get(after, after)
-        elif labels or not any(name in metric.labels for metric in known[queries.target].values()):
+        elif labels or not known.has_label(queries.target, name):
             self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels)) or "nothing"))
 
     def _text(self) -> tuple[str, list[Path]]:
@@ -328,15 +328,8 @@ def _asked(query: str) -> str | None:
         tree = parse_promql(query).tree
     except InputError:
         return None
-    if (
-        isinstance(tree, Call)
-        and tree.function.name == "label_values"
-        and len(tree.arguments) == 2
-        and isinstance(tree.arguments[1], Selector)
-    ):
-        word = tree.arguments[1].name
-        return word.name if word is not None else None
-    return None
+    word = label_asked(tree) if isinstance(tree, Call) and len(tree.arguments) == 2 else None
+    return word.name if word is not None else None
 
 
 def _fits(found: Translation, wanted: set[str]) -> bool:

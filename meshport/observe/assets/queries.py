@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from meshport.errors import InputError
 from meshport.findings import Finding
-from meshport.mapping.table import builtin
 from meshport.observe import values
 from meshport.observe.edits import Edits
-from meshport.observe.metrics import metrics
+from meshport.observe.metrics import SIDES, metrics
 from meshport.observe.promql import PromQL, parse_promql
 from meshport.observe.tokens import quoted
 from meshport.observe.translate import Translation, translate_promql
-from meshport.observe.tree import Aggregation, Binary, Call, Labels, Matcher, Selector, String, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Labels, Matcher, Selector, label_arguments, walk
+from meshport.observe.work import SIDE_LABELS, finding
 
 Names = dict[str, tuple[str, ...]]
 """Labels of the source, and those of the target that stand in their place."""
@@ -23,11 +23,6 @@ Names = dict[str, tuple[str, ...]]
 _TRIES = 40
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)|\$([A-Za-z_][A-Za-z0-9_]*)|\[\[([A-Za-z0-9_]+)")
-_SIDES = {
-    "istio": ('reporter="destination"', 'reporter="source"'),
-    "linkerd": ('direction="inbound"', 'direction="outbound"'),
-    "cilium": ('reporter="server"', 'reporter="client"'),
-}
 _OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
 """Labels whose values are other words, so that a rename alone would not do."""
 
@@ -37,9 +32,10 @@ _OF_OTHERS = frozenset(("MP838",))
 
 def say(code: str, **said: str) -> Finding:
     """A finding of the codes table about a query."""
-    row = builtin().codes()[code]
-    disposition = "dropped" if row.severity == "error" else "approximated" if row.severity == "warning" and code not in _OF_OTHERS else None
-    return Finding(code, row.severity, row.message.format(**said), row.remedy, row.effect, disposition, "observability", "telemetry.query")
+    made = finding(code, **said)
+    if code in _OF_OTHERS:
+        made.disposition = None
+    return made
 
 
 def variables_in(text: str) -> set[str]:
@@ -124,7 +120,8 @@ class Queries:
             found = self.translate(text)
             made = [found] if found.expr is not None else []
             if any(one.code == "MP804" for one in found.findings):
-                sides = (self._sided(text, matcher) for matcher in _SIDES[self.source])
+                label, words = SIDE_LABELS[self.source], values.SIDE_VALUES[self.source]
+                sides = (self._sided(text, f'{label}="{words[side]}"') for side in SIDES)
                 made = [one for side in sides if side is not None and (one := self.translate(side)).expr is not None]
             if made:
                 if text != query:
@@ -153,7 +150,7 @@ class Queries:
         if name in found.labels:
             return found.labels[name]
         known = metrics()
-        if not any(name in metric.labels for metric in known.inventory[self.source].values()):
+        if not known.has_label(self.source, name):
             return (name,)
         probe = self.translate(f"sum by ({name}) ({expr})", templating=templating)
         return probe.labels.get(name) if probe.expr is not None else None
@@ -203,9 +200,9 @@ class Queries:
             lists.append(node.labels)
         elif isinstance(node, Binary) and node.matching is not None:
             lists += [one for one in (node.matching.labels, node.matching.include) if one is not None]
-        elif isinstance(node, Call) and node.function.name in ("label_replace", "label_join"):
-            for argument in node.arguments[3:4] if node.function.name == "label_replace" else node.arguments[3:]:
-                if isinstance(argument, String) and argument.value in used:
+        elif isinstance(node, Call):
+            for argument in label_arguments(node):
+                if argument.value in used:
                     names = used[argument.value]
                     if len(names) != 1:
                         raise _Refused(say("MP832", label=argument.value, why="several labels stand for it now, and one is asked for"))
@@ -223,9 +220,12 @@ def _looser(query: str) -> list[str]:
     for node in walk(parsed.tree):
         if isinstance(node, Binary) and node.op.name.lower() == "or":
             made += [query[: node.start] + query[side.start : side.end] + query[node.end :] for side in (node.left, node.right)]
-    for label in sorted({one.label.name for selector in parsed.selectors for one in selector.matchers if one.dynamic}):
-        made.append(_unfiltered(query, lambda one, of=label: one.label.name == of))  # type: ignore[misc]
-    return made
+    labels = {one.label.name for selector in parsed.selectors for one in selector.matchers if one.dynamic}
+    return made + [_unfiltered(query, _of(label)) for label in sorted(labels)]
+
+
+def _of(label: str) -> Callable[[Matcher], bool]:
+    return lambda one: one.label.name == label
 
 
 def _unfiltered(query: str, which: Callable[[Matcher], bool]) -> str:
