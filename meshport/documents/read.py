@@ -180,8 +180,8 @@ def _written(folder: Path) -> Written | None:
     """What the marker of an output folder says; None where there is none, or one that says nothing of this."""
     try:
         said = json.loads((folder / OUTPUT_MARKER).read_text(encoding="utf-8"))
-        stays = [(item["group"], item["kind"], item["namespace"], item["name"]) for item in said["stays"]]
-        return Written(str(said["mesh"]), frozenset(tuple(map(str, item)) for item in stays))  # type: ignore[misc]
+        stays = [(str(item["group"]), str(item["kind"]), str(item["namespace"]), str(item["name"])) for item in said["stays"]]
+        return Written(str(said["mesh"]), frozenset(stays))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

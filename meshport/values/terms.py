@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from meshport.values import charset
 from meshport.values.charset import Charset
-
-Class = TypeVar("Class", bound=type)
 
 
 class Hashed:
@@ -18,19 +17,22 @@ class Hashed:
     _hash: int
 
 
-def hashed_once(cls: Class) -> Class:
-    """A frozen class whose instances work out their hash once: terms are deep, and what is known of a language is kept by its term."""
-    worked_out = cls.__hash__
+H = TypeVar("H", bound=Hashed)
 
-    def known(self: Hashed) -> int:
+
+def hashed_once(cls: type[H]) -> type[H]:
+    """A frozen class whose instances work out their hash once: terms are deep, and what is known of a language is kept by its term."""
+    worked_out: Callable[[H], int] = cls.__hash__
+
+    def known(self: H) -> int:
         try:
             return self._hash
         except AttributeError:
-            found: int = worked_out(self)  # type: ignore[call-arg]
+            found = worked_out(self)
             object.__setattr__(self, "_hash", found)
             return found
 
-    cls.__hash__ = known  # type: ignore[assignment]
+    type.__setattr__(cls, "__hash__", known)
     return cls
 
 
