@@ -13,7 +13,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.endpoints import WORDS, Required, holding, requirements, subjects
-from meshport.dialects.cilium.peers import NAMESPACE, Peers, take_apart
+from meshport.dialects.cilium.peers import NAMESPACE, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
@@ -244,9 +244,8 @@ def _both(selector: Any, required: list[Required], home: str | None) -> dict[str
     found: dict[str, Any] = copy.deepcopy(selector) if isinstance(selector, dict) else {}
     for one in required:
         item = one.place.value
-        chosen = take_apart(one.place.selector().value)
-        if one.home is not None and not chosen.names_namespace and (one.home != home or take_apart(_of(selector)).names_namespace):
-            _demanded(found, [{"key": f"k8s:{NAMESPACE}", "operator": "In", "values": [one.home]}])
+        if (namespace := Demand(one.place.selector(), one.home).bound_for(_of(selector), home)) is not None:
+            _demanded(found, [{"key": f"k8s:{NAMESPACE}", "operator": "In", "values": [namespace]}])
         labels = item.get("matchLabels") if isinstance(item, dict) else None
         for key, value in labels.items() if isinstance(labels, dict) else ():
             own = found.setdefault("matchLabels", {})

@@ -96,19 +96,20 @@ class Demand:
     selector: Fact[Selector]
     home: str | None
 
+    def bound_for(self, peers: Selector, home: str | None) -> str | None:
+        """The namespace that peers of an object in `home` have to be in besides: a namespaced object's demand is for its own, where it names none."""
+        if self.home is None or take_apart(self.selector.value).names_namespace:
+            return None
+        return self.home if self.home != home or take_apart(peers).names_namespace else None
+
 
 def demanding(selector: Fact[Selector], home: str | None, demands: tuple[Demand, ...]) -> Fact[Selector]:
-    """The selector of the peers that meet all demands too: so it is written where the demands are folded into the peers. A demand of a namespaced object is
-    of its namespace, where it names none."""
+    """The selector of the peers that meet all demands too: so it is written where the demands are folded into the peers."""
     labels, more, src = dict(selector.value.labels), list(selector.value.expressions), selector.src
     for demand in demands:
         wanted = demand.selector.value
-        if (
-            demand.home is not None
-            and not take_apart(wanted).names_namespace
-            and (demand.home != home or take_apart(selector.value).names_namespace)
-        ):
-            more.append(Requirement(NAMESPACE, "In", (demand.home,)))
+        if (namespace := demand.bound_for(selector.value, home)) is not None:
+            more.append(Requirement(NAMESPACE, "In", (namespace,)))
         for key, value in wanted.labels:
             if labels.setdefault(key, value) != value:
                 more.append(Requirement(key, "In", (value,)))
