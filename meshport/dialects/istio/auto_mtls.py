@@ -15,6 +15,7 @@ from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.authorization import PORT, Condition, Policy, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Selector
+from meshport.ir.install import Setting
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
@@ -27,10 +28,10 @@ SECURITY = "security.istio.io/v1"
 
 def apply(bound: Bound, ir: IR, options: Options) -> None:
     """Read every port that admits plaintext as one without mTLS; where some clients are told to use it, say what is not known."""
-    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
-    if not found or found[-1].value.value is not False or (options.target == ir.mesh and options.data_plane != "ambient"):
+    found = _off(bound, ir, options)
+    if found is None:
         return
-    said, document = found[-1].value, found[-1].document
+    said, document = found.value, found.document
     told = _told(bound)
     if not told:
         plain = {"permissive": said.holding("disable")}
@@ -45,20 +46,16 @@ def apply(bound: Bound, ir: IR, options: Options) -> None:
 def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     """Where no client uses mutual TLS, ports that refuse plaintext refuse everybody: a deny for each workload that has some, but for those in
     `ambient`, whose callers have a name whatever the setting."""
-    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
-    if not found or found[-1].value.value is not False or (options.target == ir.mesh and options.data_plane != "ambient") or _told(bound):
+    found = _off(bound, ir, options)
+    if found is None or _told(bound):
         return
-    said, document = found[-1].value, found[-1].document
+    said, document = found.value, found.document
     for item in Access(ir, Fact("all-unauthenticated")).workloads:
-        modes = {
-            port: mode for port, mode in item.transport.items() if (mode.value == "strict") != (item.transport[None].value == "strict")
-        }
         rest = item.transport[None].value == "strict"
-        if item.meshed is False or item.workload.ref in ambient or not (rest or modes):
+        apart = {port: mode for port, mode in item.transport.items() if port is not None and (mode.value == "strict") != rest}
+        if item.meshed is False or item.workload.ref in ambient or not (rest or apart):
             continue
-        named = tuple(
-            Fact((port, port), mode.src) for port, mode in sorted((port, mode) for port, mode in modes.items() if port is not None)
-        )
+        named = tuple(Fact((port, port), apart[port].src) for port in sorted(apart))
         ports = (Condition(PORT, None, named) if rest else Condition(PORT, named),) if named else ()
         own = item.workload
         src = said.src | item.transport[None].src
@@ -68,6 +65,13 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
                 Fact(PodSet(own.ref.namespace, Selector.of(own.labels)), src, "authorization.subject"), (Rule(ports, src=src),), document, KIND,
             )
         )  # fmt: skip
+
+
+def _off(bound: Bound, ir: IR, options: Options) -> Setting | None:
+    """The setting where it switches automatic mutual TLS off, and the target's proxies are others than the sidecars that go by it."""
+    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
+    stays = options.target == ir.mesh and options.data_plane != "ambient"
+    return found[-1] if found and found[-1].value.value is False and not stays else None
 
 
 def lower(ir: IR, out: Output) -> None:
