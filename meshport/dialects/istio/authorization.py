@@ -14,7 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
 from meshport.dialects.istio.enforcement import Read, Settled, settle, targets_of
 from meshport.dialects.istio.waypoints import Waypoints
-from meshport.dialects.istio.ztunnel import unseen
+from meshport.dialects.istio.ztunnel import negative, unseen
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import (
     DESTINATION_IP,
@@ -214,9 +214,8 @@ def _operation(place: Cursor) -> tuple[Condition, ...]:
 
 def _lists(place: Cursor, fields: dict[str, str], namespace: str, options: Options | None) -> Iterable[Condition]:
     for field, attribute in fields.items():
-        negative = "not" + field[0].upper() + field[1:]
         inside = _values(place, field, field, attribute, namespace, options)
-        outside = _values(place, negative, field, attribute, namespace, options)
+        outside = _values(place, negative(field), field, attribute, namespace, options)
         if inside or outside:
             yield Condition(attribute, inside or None, outside)
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from meshport.dialects.istio.rules import NAME_KEYS, NAMES
+from meshport.dialects.istio.ztunnel import negative
 from meshport.effective.access import Effective
 from meshport.values.ports import is_number
 
-_NAMES = ("principals", "namespaces", "serviceAccounts", "trustDomains")
-_KEYS = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
 Rules = list[dict[str, Any]]
 
 
@@ -94,10 +94,10 @@ def _open(rule: dict[str, Any], where: Plain, *, deny: bool) -> Rules:
 
 def _by_name(rule: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The alternatives of a rule that ask who the caller is, and those that do not."""
-    if any(item.get("key") in _KEYS and item.get("values") for item in rule.get("when") or ()):
+    if any(item.get("key") in NAME_KEYS and item.get("values") for item in rule.get("when") or ()):
         return rule, None
     entries = rule.get("from") or []
-    asking = [entry for entry in entries if any((entry.get("source") or {}).get(key) for key in _NAMES)]
+    asking = [entry for entry in entries if any((entry.get("source") or {}).get(key) for key in NAMES)]
     if not asking:
         return None, rule
     others = [entry for entry in entries if entry not in asking]
@@ -108,11 +108,11 @@ def _without_names(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule without what it excludes by name."""
     said = copy.deepcopy(rule)
     for entry in said.get("from") or ():
-        for key in _NAMES:
-            (entry.get("source") or {}).pop("not" + key[0].upper() + key[1:], None)
+        for key in NAMES:
+            (entry.get("source") or {}).pop(negative(key), None)
     if any(not entry.get("source") for entry in said.get("from") or ()):  # one alternative is anybody
         said.pop("from")
-    when = [item for item in said.pop("when", None) or () if item.get("key") not in _KEYS]
+    when = [item for item in said.pop("when", None) or () if item.get("key") not in NAME_KEYS]
     return {**said, "when": when} if when else said
 
 

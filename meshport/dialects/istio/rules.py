@@ -6,18 +6,22 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from meshport.dialects.istio.ztunnel import KEYS, inner_star
+from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
 
-_OPERATION = ("hosts", "methods", "paths")
+NAMES = ("principals", "namespaces", "serviceAccounts", "trustDomains")
+"""What a source asks of the name that a caller shows."""
+NAME_KEYS = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
+"""The same in `when`."""
+OPERATION = ("hosts", "methods", "paths")
 _SOURCE = ("requestPrincipals", "remoteIpBlocks", "trustDomains")
 
 
 def deep(rule: dict[str, Any]) -> bool:
     """Whether a rule asks for what ztunnel does not see, or sees otherwise than a proxy for HTTP."""
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", OPERATION)):
         for item in rule.get(part) or ():
             entry = item.get(inner) or {}
-            if any(entry.get(key) or entry.get("not" + key[0].upper() + key[1:]) for key in fields):
+            if any(entry.get(key) or entry.get(negative(key)) for key in fields):
                 return True
             if any(inner_star(str(text)) for key in ("namespaces", "notNamespaces") for text in entry.get(key) or ()):
                 return True
@@ -33,9 +37,7 @@ def _patterned(item: dict[str, Any]) -> bool:
 def anybody(rule: dict[str, Any]) -> bool:
     """Whether a rule admits callers without an identity."""
     entries = [item.get("source") or {} for item in rule.get("from") or ()]
-    return not entries or any(
-        not any(entry.get(key) for key in ("principals", "namespaces", "serviceAccounts", "trustDomains")) for entry in entries
-    )
+    return not entries or any(not any(entry.get(key) for key in NAMES) for entry in entries)
 
 
 def ports_of_rule(rule: dict[str, Any]) -> list[str]:
@@ -103,7 +105,7 @@ def trusting(rule: dict[str, Any]) -> bool:
 
 def inert(rule: dict[str, Any]) -> bool:
     """Whether ztunnel never applies a rule of a deny: of one part of it nothing is left but what asks for HTTP."""
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", OPERATION)):
         entries = [item.get(inner) or {} for item in rule.get(part) or ()]
         if entries and all(
             {key.removeprefix("not").lower() for key, value in entry.items() if value} <= {f.lower() for f in fields} for entry in entries
@@ -115,11 +117,11 @@ def inert(rule: dict[str, Any]) -> bool:
 def widened(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule of a deny without its questions about HTTP."""
     said = copy.deepcopy(rule)
-    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+    for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", OPERATION)):
         for item in said.get(part) or ():
             for key in fields:
                 item[inner].pop(key, None)
-                item[inner].pop("not" + key[0].upper() + key[1:], None)
+                item[inner].pop(negative(key), None)
             for key in ("namespaces", "notNamespaces"):
                 if any(inner_star(str(text)) for text in item[inner].get(key) or ()):
                     item[inner].pop(key)

@@ -17,9 +17,9 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, ports, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.enforcement import Settled, targets_of
-from meshport.dialects.istio.rules import qualified
+from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified
 from meshport.dialects.istio.waypoints import Waypoints, targets
-from meshport.dialects.istio.ztunnel import KEYS, inner_star
+from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
 from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, ports_of
@@ -30,11 +30,9 @@ from meshport.ir.world import Service
 from meshport.mapping.bound import Bound
 
 _WAYPOINT = "membership.waypoint"
-_OPERATION = ("hosts", "methods", "paths")
 _SOURCE = ("requestPrincipals", "remoteIpBlocks")
 Ports = dict[int, tuple[set[int], Src]]
 """Container ports by the port of a Service, with the leaves that decide them."""
-_IDENTIFYING = ("principals", "namespaces", "serviceAccounts", "trustDomains")
 
 
 @dataclass(slots=True)
@@ -389,7 +387,7 @@ class _Policies:
     def _held(self, rule: dict[str, Any], gates: list[waypoints.Waypoint], *, deny: bool) -> dict[str, Any] | None:
         """A rule as ztunnel enforces it, without the accounts of waypoints; None where nothing of it is left."""
         said = copy.deepcopy(rule)
-        for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", _OPERATION)):
+        for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", OPERATION)):
             if not said.get(part):
                 continue
             kept, anything = [], False
@@ -397,7 +395,7 @@ class _Policies:
                 holder = entry.get(inner) or {}
                 for key in (*fields, "trustDomains"):
                     holder.pop(key, None)
-                    holder.pop("not" + key[0].upper() + key[1:], None)
+                    holder.pop(negative(key), None)
                 if not holder:
                     continue
                 if self._lists(holder, gates, deny=deny):
@@ -422,15 +420,15 @@ class _Policies:
         for key in ("principals", "namespaces", "serviceAccounts"):
             if not self._values(holder, key, gates, key):
                 return False
-            negative = "not" + key[0].upper() + key[1:]
-            if negative in holder:
-                holder[negative] = [
+            excluded = negative(key)
+            if excluded in holder:
+                holder[excluded] = [
                     text
-                    for text in holder[negative]
+                    for text in holder[excluded]
                     if not self._literal(text, key) and not (deny and key == "principals" and self._is_gate(text, "", gates))
                 ]
-                if not holder[negative]:
-                    del holder[negative]
+                if not holder[excluded]:
+                    del holder[excluded]
         return True
 
     def _values(self, holder: dict[str, Any], key: str, gates: list[waypoints.Waypoint], field: str) -> bool:
@@ -507,12 +505,11 @@ def _ported(rule: dict[str, Any], known: dict[int, tuple[set[int], Src]]) -> dic
 def _identified(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule that demands an identity, as ztunnel did of whoever did not come through the waypoint."""
     said = copy.deepcopy(rule)
-    keys = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
-    if any(entry.get("key") in keys and entry.get("values") for entry in said.get("when") or ()):
+    if any(entry.get("key") in NAME_KEYS and entry.get("values") for entry in said.get("when") or ()):
         return said
     for item in said.get("from") or ():
         source = item["source"]
-        if any(source.get(key) for key in _IDENTIFYING):
+        if any(source.get(key) for key in NAMES):
             continue
         if source.get("notServiceAccounts"):  # which cannot stand beside principals
             said.setdefault("when", []).append({"key": "source.principal", "values": ["*"]})

@@ -43,6 +43,11 @@ def inner_star(text: str) -> bool:
     return text != "*" and "*" in (text[1:] if text.startswith("*") else text.removesuffix("*"))
 
 
+def negative(key: str) -> str:
+    """The member that excludes what another demands: `notPaths` beside `paths`."""
+    return "not" + key[0].upper() + key[1:]
+
+
 def unseen(spec: Cursor, trust_domain: str) -> Unseen:
     """What a policy's words come to at ztunnel."""
     asking: set[int] = set()
@@ -60,7 +65,7 @@ def unseen(spec: Cursor, trust_domain: str) -> Unseen:
             source = entry.at("source")
             for key, field in (("principals", "principals"), ("namespaces", "namespaces")):
                 compared(source, key, field)
-                compared(source, "not" + key[0].upper() + key[1:], field)
+                compared(source, negative(key), field)
             for key in ("trustDomains", "notTrustDomains"):
                 passed_over |= {leaf for fact in source.strings(key) for leaf in fact.src}
         for entry in rule.each("when"):
