@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from meshport.dialects import installation, naming
+from meshport.dialects import naming
 from meshport.dialects.base import Options
+from meshport.dialects.istio import mesh_config
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
 from meshport.ir.authorization import PORT, Condition, Policy, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Selector
-from meshport.ir.install import Setting
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
 
-CHART, SETTING, FEATURE = "istiod", "meshConfig.enableAutoMtls", "transport.auto-mtls"
+SETTING, FEATURE = "meshConfig.enableAutoMtls", "transport.auto-mtls"
 MUTUAL = {"ISTIO_MUTUAL", "MUTUAL"}
 KIND = "PeerAuthentication"  # of the denies for ports that refuse everybody
 SECURITY = "security.istio.io/v1"
@@ -31,7 +31,7 @@ def apply(bound: Bound, ir: IR, options: Options) -> None:
     found = _off(bound, ir, options)
     if found is None:
         return
-    said, document = found.value, found.document
+    said, document = found
     told = _told(bound)
     if not told:
         plain = {"permissive": said.holding("disable")}
@@ -49,7 +49,7 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     found = _off(bound, ir, options)
     if found is None or _told(bound):
         return
-    said, document = found.value, found.document
+    said, document = found
     for item in Access(ir, Fact("all-unauthenticated")).workloads:
         rest = item.transport[None].value == "strict"
         apart = {port: mode for port, mode in item.transport.items() if port is not None and (mode.value == "strict") != rest}
@@ -67,11 +67,11 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
         )  # fmt: skip
 
 
-def _off(bound: Bound, ir: IR, options: Options) -> Setting | None:
+def _off(bound: Bound, ir: IR, options: Options) -> tuple[Fact[Any], int] | None:
     """The setting where it switches automatic mutual TLS off, and the target's proxies are others than the sidecars that go by it."""
-    found = installation.settings(bound, ir.world, CHART, {SETTING: FEATURE})
+    found = mesh_config.setting(bound, ir.world, SETTING, FEATURE)
     stays = options.target == ir.mesh and options.data_plane != "ambient"
-    return found[-1] if found and found[-1].value.value is False and not stays else None
+    return found if found is not None and found[0].value is False and not stays else None
 
 
 def lower(ir: IR, out: Output) -> None:

@@ -34,14 +34,15 @@ SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 _CHOSEN = "all the rest was read by it"
 
 
-def _said(bound: Bound, world: World, path: str, feature: str) -> tuple[Fact[Any], int] | None:
+def setting(bound: Bound, world: World, path: str, feature: str) -> tuple[Fact[Any], int] | None:
+    """What the installation says at a path, and the document that says it."""
     found = installation.settings(bound, world, CHART, {path: feature})
     return (found[-1].value, found[-1].document) if found else None
 
 
 def egress(bound: Bound, ir: IR, options: Options) -> None:
     """The mesh's default for what leaves it: what a Sidecar does not say is said here, and where the root namespace has a Sidecar it goes before."""
-    found = _said(bound, ir.world, EGRESS, "egress.mode")
+    found = setting(bound, ir.world, EGRESS, "egress.mode")
     if found is None or not isinstance(found[0].value, str):
         return
     said, document = found
@@ -59,7 +60,7 @@ def egress(bound: Bound, ir: IR, options: Options) -> None:
 
 def retries(bound: Bound, ir: IR) -> None:
     """What a route that says nothing of retries does, where the mesh configuration says it: by itself Istio tries twice more."""
-    found = _said(bound, ir.world, RETRIES, "retry.default-policy")
+    found = setting(bound, ir.world, RETRIES, "retry.default-policy")
     if found is None or not isinstance(found[0].value, dict):
         return
     said, _ = found
@@ -95,7 +96,7 @@ def _routed(ir: IR) -> bool:
 def ports(bound: Bound, ir: IR) -> None:
     """Ports that go past every sidecar whose pod says nothing of them."""
     for path, kind in EXCLUDED.items():
-        found = _said(bound, ir.world, path, f"ports.{kind}")
+        found = setting(bound, ir.world, path, f"ports.{kind}")
         if found is None or not str(found[0].value).strip():
             continue
         ranges = found[0].map(lambda value: parse_ports(str(value), lenient=True))
@@ -110,7 +111,7 @@ def ports(bound: Bound, ir: IR) -> None:
 
 def membership(bound: Bound, ir: IR) -> None:
     """Namespaces that are in the mesh because none has to ask for it."""
-    found = _said(bound, ir.world, BY_DEFAULT, "membership.inject")
+    found = setting(bound, ir.world, BY_DEFAULT, "membership.inject")
     if found is None or found[0].value is not True:
         return
     for name, namespace in ir.world.namespaces.items():

@@ -11,25 +11,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from meshport.dialects import installation
 from meshport.dialects.base import Options
+from meshport.dialects.istio import mesh_config
 from meshport.ir.authorization import PATH, Condition, Pattern, Policy, Rule
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.values.spelling import escaped
 
-CHART, SETTING = "istiod", "meshConfig.pathNormalization.normalization"
+SETTING = "meshConfig.pathNormalization.normalization"
 MERGE, DECODE = "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"
 ESCAPED_SLASH = Pattern("regex", ".*%[25].*")  # wider than %2F and %5C, so that what is left can be spelt in the length that a route has
 
 
 def apply(bound: Bound, ir: IR, options: Options) -> None:
     """Give the refusals of the policies all spellings of their paths; not where Istio stays, which goes on normalising."""
-    found = installation.settings(bound, ir.world, CHART, {SETTING: "authorization.operation.paths"})
-    said: Fact[str] | None = found[-1].value if found else None
-    if said is None or options.target == ir.mesh:
+    found = mesh_config.setting(bound, ir.world, SETTING, "authorization.operation.paths")
+    if found is None or options.target == ir.mesh:
         return
+    said: Fact[str] = found[0]
     ir.raw_paths = said.value == "NONE"
     if said.value not in (MERGE, DECODE):
         return
