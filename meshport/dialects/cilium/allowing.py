@@ -14,6 +14,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext
 from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
+from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
@@ -30,8 +31,6 @@ from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
 from meshport.values.identities import Identity
-
-MOST = 40  # ports of one rule
 
 
 @dataclass(slots=True)

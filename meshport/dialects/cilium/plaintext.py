@@ -10,6 +10,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Known, callers, endpoints
 from meshport.dialects.cilium.planning import Part
+from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, homes
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Ruled, ranges, write
 from meshport.dialects.naming import unique
@@ -72,7 +73,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
                 say(namespace, f"default-{default.value}", Selector(), document, conditions, {}, default.src)
             elif demanded is not None and home is not None and default.value in ("all-unauthenticated", "audit"):
                 asking: _Ports = {port: True for low, high in demanded.value for port in range(low, high + 1)}
-                every = len(asking) > MOST_PORTS  # then all ports ask, which refuses more
+                every = len(asking) > MOST  # then all ports ask, which refuses more
                 say(
                     namespace,
                     "plaintext",
@@ -97,7 +98,6 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
             )  # fmt: skip
 
 
-MOST_PORTS = 40  # in one list of a rule, https://docs.cilium.io/en/stable/security/policy/language/
 _Ports = dict[int | None, bool]  # which ports ask for the peers; None is every other, and an empty table is all of them
 
 
