@@ -12,7 +12,7 @@ from math import gcd
 from typing import Any
 
 from meshport.dialects.gateway_api.durations import milliseconds
-from meshport.documents import Document
+from meshport.documents import Bundle, Document
 from meshport.ir.base import Fact, Src
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -75,16 +75,16 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
     refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken  # no cluster takes them: they decide nothing
     found: dict[Key, Entry] = {}
     bundle = bound.bundle
-    named = _named(bundle.documents, held)
+    named = _named(bundle, held)
     for number, document in enumerate(bundle.documents):
         if not bound.mesh[number] or number in refused or _silent(document, named):
             continue
         if document.kind in ("HTTPRoute", "GRPCRoute") and _on_servers(document.value):
             continue  # what it grants is a policy; what it only refuses is refused without it
-        if own and (document.kind not in _OWN or any(document.first <= leaf < document.first + document.count for leaf in held)):
+        if own and (document.kind not in _OWN or not held.isdisjoint(bundle.leaves_of(document))):
             continue
         left: dict[str, list[tuple[str, str]]] = {}
-        for leaf in range(document.first, document.first + document.count):
+        for leaf in bundle.leaves_of(document):
             feature = bound.feature(leaf)
             if (
                 not feature
@@ -128,15 +128,15 @@ _BACKEND = {"group", "kind", "name", "namespace", "port", "weight"}
 _TARGETS = ("Namespace", "Server", "HTTPRoute", "GRPCRoute")
 
 
-def _named(documents: Any, held: Src) -> set[tuple[str, str, str]]:
+def _named(bundle: Bundle, held: Src) -> set[tuple[str, str, str]]:
     """The authentications that some policy of Linkerd names. One of which nothing is compared, though its target is of a kind that is, guards nothing."""
     found = set()
-    for document in documents:
+    for document in bundle.documents:
         spec = document.value.get("spec") if document.kind == "AuthorizationPolicy" and isinstance(document.value, Mapping) else None
         refs = spec.get("requiredAuthenticationRefs") if isinstance(spec, Mapping) else None
         target = spec.get("targetRef") if isinstance(spec, Mapping) else None
         plain = isinstance(target, Mapping) and target.get("kind") in _TARGETS
-        if plain and not any(document.first <= leaf < document.first + document.count for leaf in held):
+        if plain and held.isdisjoint(bundle.leaves_of(document)):
             continue
         for ref in refs if isinstance(refs, list) else ():
             if isinstance(ref, Mapping):

@@ -18,7 +18,7 @@ def without_effect(out: Output, reached: Set[int], kinds: tuple[str, ...] = KIND
         route = document.kind in ("HTTPRoute", "GRPCRoute")
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
         if inbound or (route and _on_server(document.value)):
-            rest = frozenset(range(document.first, document.first + document.count)) - reached - out.implied.keys()
+            rest = frozenset(out.bundle.leaves_of(document)) - reached - out.implied.keys()
             spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
             out.ignore(_SAME, spoken)  # of a hint nobody has to know that it adds nothing
             out.adds_nothing(_SAME, rest - spoken)

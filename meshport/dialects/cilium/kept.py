@@ -64,7 +64,7 @@ def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     for number in _groups(bound, kept):
         document = bound.bundle.documents[number]
         out.staying.add(number)
-        out.imply("stays with the network policies that refer to it", frozenset(range(document.first, document.first + document.count)))
+        out.imply("stays with the network policies that refer to it", frozenset(bound.bundle.leaves_of(document)))
     _control_plane(ir, out, options, kept)
     ir = replace(ir, policies=[policy for policy in ir.policies if policy.document not in whole])
     policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
