@@ -25,3 +25,10 @@ def unique(wanted: str, taken: Callable[[str], bool], *, label: bool = True) -> 
     while taken(found):
         found, number = name(wanted, str(number)) if label else f"{wanted}-{number}", number + 1
     return found
+
+
+def claim(wanted: str, taken: set[str]) -> str:
+    """The same of a set of names, in which it is taken from then on."""
+    found = unique(wanted, taken.__contains__)
+    taken.add(found)
+    return found

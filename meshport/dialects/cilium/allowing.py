@@ -20,7 +20,7 @@ from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
 from meshport.dialects.gateway_accounts import gateway_accounts, one_entry, succeed
-from meshport.dialects.naming import name, unique
+from meshport.dialects.naming import claim, name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption
@@ -215,8 +215,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
             workloads=", ".join(str(item.workload.ref) for item in draft.members), others=", ".join(str(item.workload.ref) for item in intruders),
         )  # fmt: skip
     selector, selector_src = found
-    label = unique(draft.wanted, taken.__contains__)
-    taken.add(label)
+    label = claim(draft.wanted, taken)
     because = selector_src | sources(*(part.src for part in draft.parts))
     because = because or sources(*(entry.src for entry in entries))
     if not because:

@@ -13,7 +13,7 @@ from meshport.dialects.cilium.callers import Known, callers
 from meshport.dialects.cilium.planning import closing, mentioned
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others
-from meshport.dialects.naming import unique
+from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule
@@ -89,8 +89,7 @@ def lower(
             if found is None:
                 _beyond(out, policy, members, [item for item in outside if selector.accepts(item.workload.labels)], access)
             names = taken.setdefault(namespace, set())
-            label = unique(policy.ref.value.name, names.__contains__)
-            names.add(label)
+            label = claim(policy.ref.value.name, names)
             because = policy.ref.src | policy.action.src | policy.subject.src | src
             obj = out.object(CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because)
             obj.note(f"from {policy.kind} {policy.ref.value}")

@@ -13,7 +13,7 @@ from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, homes
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Ruled, ranges, write
-from meshport.dialects.naming import unique
+from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, admission_conditions, opens
 from meshport.effective.pieces import of_rule
@@ -35,9 +35,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
         apart = _apart(access, namespace, selector)
         if apart is None:
             return
-        names = taken.setdefault(namespace, set())
-        label = unique(wanted, names.__contains__)
-        names.add(label)
+        label = claim(wanted, taken.setdefault(namespace, set()))
         peers, meshed = _peers(namespace, Rule(conditions, src=src), options, known, way)
         part = Part(label, None, document, src)
         ranged = in_range(options.target_version, "1.16", None)

@@ -7,7 +7,7 @@ from meshport.dialects.cilium.callers import Known, callers
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import Ruled, write
-from meshport.dialects.naming import unique
+from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import Unsayable, of_rule
@@ -47,8 +47,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
                 continue
             names = taken.setdefault(namespace, set())
             granting = sorted({rule.granted_by.name for rule in policy.rules if rule.granted_by is not None})
-            label = unique(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names.__contains__)
-            names.add(label)
+            label = claim(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names)
             src = policy.ref.src | policy.subject.src | policy.action.src
             part = Part(label, policy, policy.document, src)
             written.append(namespace)

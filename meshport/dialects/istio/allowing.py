@@ -14,7 +14,7 @@ from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.istio.strict import write_transport
-from meshport.dialects.naming import unique
+from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
 from meshport.effective.admitted import only_by_exemption
@@ -305,7 +305,7 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
 
 
 def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
-    return _unique(_wanted_name(list(servers.values())) or draft.region.first.workload.ref.name, taken)
+    return claim(_wanted_name(list(servers.values())) or draft.region.first.workload.ref.name, taken)
 
 
 def _named_after(out: Output, draft: Draft, servers: dict[int, Policy]) -> Src:
@@ -324,12 +324,6 @@ def _wanted_name(policies: list[Policy]) -> str:
     """The one object that grants, else the first Server."""
     granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
     return granting[0] if len(granting) == 1 else sorted([policy.ref.value.name for policy in policies] or [""])[0]
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    found = unique(wanted, taken.__contains__)
-    taken.add(found)
-    return found
 
 
 def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
@@ -418,7 +412,7 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
         if len(numbers) == len(policies) and admission.value in OPEN:
             src = sources(*(policy.port for policy in policies), draft.selector_src)
             draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
-        draft.label = _unique(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
+        draft.label = claim(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
 
 

@@ -14,7 +14,7 @@ from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import distinguishing
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
-from meshport.dialects.naming import unique
+from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule
@@ -169,8 +169,7 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
         label_ = policy.ref.value.name + (
             "-deny" if deny and any(item.document == policy.document and item.action.value == "allow" for item in work.ir.policies) else ""
         )
-        spelled = unique(label_, names.__contains__)
-        names.add(spelled)
+        spelled = claim(label_, names)
         because = policy.ref.src | policy.subject.src
         obj = out.object(API, KIND, Ref(space, spelled), owner=policy.document, group=f"policy {spelled}", rank=41, because=because)
         obj.note(f"from {policy.kind} {policy.ref.value}")
