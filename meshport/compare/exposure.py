@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
 from meshport.effective import egress
 from meshport.effective.egress import Leaving
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
+from meshport.values.cidrs import normalise, parse_network
 
 
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:
@@ -46,15 +45,8 @@ def _default(item: Leaving) -> str:
     general = item.general
     if general is not None and general.refuses.value:
         return "refused"
-    networks = _joined(cidr.value for rule in item.rules if rule.refuses.value for cidr, _ in rule.networks)
-    return f"refused in {', '.join(networks)}"
-
-
-def _joined(texts: Iterable[str]) -> list[str]:
-    """Networks as the fewest that hold the same addresses."""
-    networks = [ip_network(text, strict=False) for text in texts]
-    found = [*collapse_addresses(one for one in networks if isinstance(one, IPv4Network))]
-    return sorted(map(str, [*found, *collapse_addresses(one for one in networks if isinstance(one, IPv6Network))]))
+    networks = normalise(parse_network(cidr.value) for rule in item.rules if rule.refuses.value for cidr, _ in rule.networks)
+    return f"refused in {', '.join(sorted(map(str, networks)))}"
 
 
 def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
