@@ -343,7 +343,9 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
 def covers(outer: str, inner: str) -> bool:
     """Whether a CIDR holds all addresses of another."""
     one, two = _network(outer), _network(inner)
-    return one.version == two.version and two.subnet_of(one)  # type: ignore[arg-type]
+    if isinstance(one, IPv4Network):
+        return isinstance(two, IPv4Network) and two.subnet_of(one)
+    return isinstance(two, IPv6Network) and two.subnet_of(one)
 
 
 @lru_cache(maxsize=8192)
