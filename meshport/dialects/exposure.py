@@ -34,7 +34,6 @@ SHARING = {
     "istio": "keep the Service under the same name and namespace in each of them",
 }
 """What a person does to link clusters, and to share one Service between them."""
-JOINS = {"istio": "Istio", "cilium": "Cilium"}
 MARKS = ("multi-cluster.export", "multi-cluster.federate", "locality.failover")
 
 

@@ -15,7 +15,6 @@ from meshport.values.ports import is_number
 
 _POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _NAMESPACE = ("io.kubernetes.pod.namespace", "k8s:io.kubernetes.pod.namespace", "any:io.kubernetes.pod.namespace")
-_WIDE = {"all", "cluster"}
 
 
 def review(review: Review, known: Inventory) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 GROUP = "gateway.networking.k8s.io"
 GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io"), "cilium": (GROUP,), "gateway-api": (GROUP,)}
 HIDING = "a regular expression in which a shorter alternative hides a longer one"
-_LINKERD_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect")
 
 
 def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR, *, family: str) -> None:
