@@ -63,13 +63,18 @@ def _patterns(table: Table) -> Iterator[str]:
     yield "The mapping table as it decides conversions. `meshport patterns PATTERN -v` prints a part of it with messages and remedies,"
     yield "`meshport patterns --format json` all of it."
     yield ""
+    yield from legend(table)
+    for pattern in table.patterns():
+        yield from _pattern(pattern)
+
+
+def legend(table: Table) -> Iterator[str]:
+    """What the words of the cells mean, and which releases they are about."""
     yield "| Support | Meaning |"
     yield "| --- | --- |"
     yield from (f"| {word} | {meaning} |" for word, meaning in SUPPORT.items())
     yield ""
     yield "Releases known: " + "; ".join(f"{NAMES[mesh]} {table.versions(mesh)[0]} to {table.versions(mesh)[-1]}" for mesh in TARGETS) + "."
-    for pattern in table.patterns():
-        yield from _pattern(pattern)
 
 
 def _pattern(pattern: Pattern) -> Iterator[str]:
@@ -96,8 +101,12 @@ def _cell(cells: tuple[Cell, ...]) -> str:
 
 def _one(cell: Cell) -> str:
     code = f" [{cell.code}](findings.md#{cell.code.lower()})" if cell.code else ""
-    since, until = f" since {cell.since}" if cell.since else "", f" before {cell.until}" if cell.until else ""
-    return f"{cell.support}{code}{since}{until}"
+    return f"{cell.support}{code}{span(cell)}"
+
+
+def span(cell: Cell) -> str:
+    """The releases that a cell is for."""
+    return (f" since {cell.since}" if cell.since else "") + (f" before {cell.until}" if cell.until else "")
 
 
 def _findings(table: Table) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import make_docs
 
-from meshport.mapping.table import Table, builtin
+from meshport.mapping.table import TARGETS, Table, builtin
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = ("findings.md", "patterns.md")
@@ -134,19 +134,15 @@ def _names(parameter: Any) -> list[str]:
 
 
 def _patterns(table: Table) -> Iterator[tuple[str, str]]:
-    from meshport.mapping.table import TARGETS
-
     rows = ["# What each mesh can say", "", "A page for each pattern, with its features release by release.", ""]
-    rows += ["| Support | Meaning |", "| --- | --- |", *(f"| {word} | {meaning} |" for word, meaning in make_docs.SUPPORT.items()), ""]
-    releases = "; ".join(f"{make_docs.NAMES[mesh]} {table.versions(mesh)[0]} to {table.versions(mesh)[-1]}" for mesh in TARGETS)
-    rows += [f"Releases known: {releases}.", "", "| Pattern | Features |", "| --- | --- |"]
+    rows += [*make_docs.legend(table), "", "| Pattern | Features |", "| --- | --- |"]
     for pattern in table.patterns():
         rows.append(f"| [{pattern.title}]({pattern.name}.md) | {len(pattern.features)} |")
         text = "\n".join(make_docs._pattern(pattern)).strip().replace("## ", "# ", 1)
         lines = [_linked(text, "../"), "", "## In full", ""]
         for feature in pattern.features:
             said = [
-                f"- **{make_docs.NAMES[mesh]}**{_span(cell)}: {make_docs._plain(cell.message or cell.reason)}"
+                f"- **{make_docs.NAMES[mesh]}**{make_docs.span(cell)}: {make_docs._plain(cell.message or cell.reason)}"
                 + (f" *{make_docs._plain(cell.remedy)}*" if cell.remedy else "")
                 + (f" [source]({cell.source})" if cell.source.startswith("https://") else "")
                 for mesh in TARGETS
@@ -157,10 +153,6 @@ def _patterns(table: Table) -> Iterator[tuple[str, str]]:
                 lines += [f"### `{feature.name}`", "", make_docs._plain(feature.title) + ".", "", *said, ""]
         yield f"patterns/{pattern.name}.md", "\n".join(lines) + "\n"
     yield "patterns/index.md", "\n".join(rows) + "\n"
-
-
-def _span(cell: Any) -> str:
-    return (f" since {cell.since}" if cell.since else "") + (f" before {cell.until}" if cell.until else "")
 
 
 def _findings(table: Table) -> Iterator[tuple[str, str]]:
