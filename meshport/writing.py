@@ -112,9 +112,9 @@ def _free(files: Mapping[str, str], name: str) -> str:
 # -- one file
 
 
-def is_file_name(output: str) -> bool:
-    """Whether `-o` names a file rather than a folder."""
-    return output.lower().endswith(_FILE_SUFFIXES) and not Path(output).is_dir()
+def is_file_name(output: str, also: tuple[str, ...] = ()) -> bool:
+    """Whether `-o` names a file rather than a folder. `also` are suffixes of files beside those of manifests."""
+    return output.lower().endswith((*_FILE_SUFFIXES, *also)) and not Path(output).is_dir()
 
 
 def file_text(result: Result, output: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from meshport.errors import UsageError
@@ -51,14 +51,14 @@ def convert(paths: Sequence[str], given: Mapping[str, Any], *, verify: bool = Tr
     return result
 
 
-def refuse_output(output: str | None, force: bool, *, is_file: Callable[[str], bool] | None = None) -> None:
-    """An output that cannot be used is said before anything is read. `is_file` tells the names of files from those of folders."""
+def refuse_output(output: str | None, force: bool, *, also: tuple[str, ...] = ()) -> None:
+    """An output that cannot be used is said before anything is read. `also` are suffixes of files beside those of manifests."""
     if output is None:
         return
     from meshport import writing
     from meshport.cli import common
 
-    if (is_file or writing.is_file_name)(output):
+    if writing.is_file_name(output, also):
         common.check_target(output, "-o")
     else:
         writing.check_folder(output, force=force)

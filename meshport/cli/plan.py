@@ -68,7 +68,7 @@ def run(
     output = None if output == "-" else output
     reports = common.check_reports(report, output)
     given = common.paths_or_stdin(paths)
-    converting.refuse_output(output, force, is_file=_is_file)
+    converting.refuse_output(output, force, also=_RUNBOOKS)
     result = converting.convert(given, arguments)
     records = converting.records(result, reports, None, fail_on=fail_on, audited=result.audit() if reports else None)
     converting.write({file: text for file, text in records.items() if not common.inside(file, output)})
@@ -93,25 +93,18 @@ def run(
     raise typer.Exit(1 if result.stopped or common.failed(result.findings, fail_on) else 0)
 
 
-_FILES = (".md", ".json", ".yaml", ".yml")
-
-
-def _is_file(output: str) -> bool:
-    from pathlib import Path
-
-    return output.lower().endswith(_FILES) and not Path(output).is_dir()
+_RUNBOOKS = (".md",)
 
 
 def _deliver(found: Plan, output: str | None, force: bool) -> str:
     """Write the plan; what was written, in words."""
     if output is None or found.stopped:
         return ""
-    if not _is_file(output):
-        return f"wrote {len(found.write(output, force=force))} files to {output}"
-
     from meshport import writing
     from meshport.documents import dump, dump_json
 
+    if not writing.is_file_name(output, _RUNBOOKS):
+        return f"wrote {len(found.write(output, force=force))} files to {output}"
     model = found.model_dump(mode="json", by_alias=True)
     suffix = output.lower().rpartition(".")[2]
     writing.write_file(output, found.markdown() if suffix == "md" else dump_json([model]) if suffix == "json" else dump([model]))
