@@ -9,13 +9,20 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from meshport.errors import MeshportError
 
-# typer brings click along under a name of its own, or takes the installed one: its errors are found through typer's
-_ClickException: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+if TYPE_CHECKING:
+
+    class _ClickException(Exception):
+        def format_message(self) -> str: ...
+
+else:
+    # typer brings click along under a name of its own, or takes the installed one: its errors are found through typer's
+    _ClickException = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 def run(arguments: Sequence[str], name: str = "meshport") -> int:
@@ -51,8 +58,8 @@ def _say(text: str) -> int:
     return 2
 
 
-def _usage(error: Exception) -> str:
-    message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+def _usage(error: _ClickException) -> str:
+    message = str(error.format_message()).rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "meshport"
     return f"{message}; see `{command} --help`"
