@@ -176,8 +176,9 @@ def _outcome(work: Work, matcher: Matcher) -> list[tuple[str, str, str]]:
     if matcher.dynamic or not words or len(words) != 1 or words[0] not in ("success", "failure"):
         raise values.Unsaid(f"{matcher.value!r} of classification")
     good = (words[0] == "success") == (matcher.op in ("=", "=~"))
-    work.say("MP810", before="classification", after={"istio": "response_code", "cilium": "status"}[work.target])
-    return [({"istio": "response_code", "cilium": "status"}[work.target], "!~" if good else "=~", "5.*")]
+    status = {"istio": "response_code", "cilium": "status"}[work.target]
+    work.say("MP810", before="classification", after=status)
+    return [(status, "!~" if good else "=~", "5.*")]
 
 
 def _protocol(work: Work, matcher: Matcher) -> list[tuple[str, str, str]]:

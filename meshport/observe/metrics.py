@@ -57,7 +57,6 @@ class Concept:
     title: str
     says: Mapping[tuple[str, str], Saying]
     none: Mapping[str, str]
-    histogram: bool = False
     becomes: str = ""
     read: tuple[str, ...] = ()
     only_written: frozenset[str] = frozenset()  # meshes whose metric means more than this, so that it is not read as this
@@ -256,7 +255,6 @@ def _concept(
         row["title"],
         says,
         none,
-        bool(row.get("histogram", False)),
         row.get("becomes", ""),
         tuple(row.get("from", ())),
         frozenset(written),

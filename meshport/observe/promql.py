@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from meshport._resources import data
 from meshport.errors import InputError
 from meshport.observe.functions import functions
-from meshport.observe.tokens import Malformed, duration, has_template, number, tokens, unquoted
+from meshport.observe.tokens import LONGEST, Malformed, duration, has_template, number, tokens, unquoted
 from meshport.observe.tree import (
     SET_OPERATORS,
     Aggregation,
@@ -231,7 +231,7 @@ class _Builder:
 
     def _offset_by(self, parts: list[Any]) -> Expr:
         expr, token, length = parts
-        if length.seconds is not None and (not math.isfinite(length.seconds) or abs(length.seconds) >= _LONGEST):
+        if length.seconds is not None and (not math.isfinite(length.seconds) or abs(length.seconds) >= LONGEST):
             raise Malformed("the offset is out of range", length.start)
         self._modifies(expr, token, Offset)
         return Offset(expr, length, expr.start, length.end, expr.type)
@@ -276,7 +276,7 @@ class _Builder:
         return Subquery(expr, span, step, expr.start, _to(close))
 
     def _long_enough(self, span: Length) -> None:
-        if span.seconds is not None and not 0 < span.seconds < _LONGEST:
+        if span.seconds is not None and not 0 < span.seconds < LONGEST:
             raise Malformed("a duration has to be greater than 0" if not span.seconds > 0 else "the duration is out of range", span.start)
 
     def _extended(self, parts: list[Any]) -> Expr:
@@ -454,9 +454,6 @@ class _Builder:
     def _length_paren(self, parts: list[Any]) -> Length:
         self.needs.add("promql-duration-expr")
         return Length(parts[1].seconds, _from(parts[0]), _to(parts[2]))
-
-
-_LONGEST = 2**63 / 1e9
 
 
 def _is_token(part: Any) -> bool:

@@ -30,10 +30,11 @@ _DURATION = re.compile(r"(?:[0-9]+(?:ms|[ywdhms]))+")
 _UNIT = re.compile(r"([0-9]+)(ms|[ywdhms])")
 _SECONDS = {"y": 31536000.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _ORDER = list(_SECONDS)
-_LONGEST = 2**63 / 1e9  # seconds: Go's Duration counts nanoseconds in 63 bits
 _ESCAPE = re.compile(r"\\(?:[abfnrtv\\'\"]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|\\.", re.DOTALL)
 _PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
 
+LONGEST = 2**63 / 1e9
+"""Seconds: Go's Duration counts nanoseconds in 63 bits."""
 AGGREGATORS = (
     "sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio",
 )  # fmt: skip
@@ -211,7 +212,7 @@ def duration(word: str) -> float | None:
     if units != sorted(set(units)):
         return None
     seconds = sum(amount * _SECONDS[unit] for amount, unit in parts)
-    return seconds if seconds < _LONGEST else None
+    return seconds if seconds < LONGEST else None
 
 
 def _string(text: str, at: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from meshport.observe.edits import Edits
 from meshport.observe.promql import PromQL
 from meshport.observe.tree import (
+    COMPARISONS,
     Aggregation,
     At,
     Binary,
@@ -36,6 +37,8 @@ _OF_RANGE = frozenset(
     )
 )  # fmt: skip
 _KEEPING = frozenset(("sort", "sort_desc", "label_replace", "label_join", "abs", "scalar", "vector"))
+_MEETING = COMPARISONS | {"+", "-"}
+"""Operators whose two sides are in one unit."""
 _LIMITS = {"clamp_max": (1,), "clamp_min": (1,), "clamp": (1, 2), "round": (1,)}
 _AGGREGATIONS = frozenset(("sum", "avg", "min", "max", "topk", "bottomk", "quantile", "group", "limitk", "stddev"))
 
@@ -127,6 +130,11 @@ def _up(node: Expr, parents: dict[int, Expr]) -> tuple[Expr, Expr | None]:
     return node, above
 
 
+def _beside(node: Expr, above: Binary) -> Expr:
+    """The other side of an operator."""
+    return above.right if above.left is node else above.left
+
+
 def _cancelled(node: Expr, parents: dict[int, Expr], scale: float, edits: Edits) -> bool:
     """Take out a conversion that the query makes itself: it has become the one that the metric makes."""
     whole, above = _up(node, parents)
@@ -160,14 +168,8 @@ def _linear(node: Expr, parents: dict[int, Expr]) -> bool:
             return False
         if isinstance(above, Binary) and above.op.name in ("^", "%", "atan2"):
             return False
-        if isinstance(above, Binary) and above.op.name in ("*", "/"):
-            other = above.right if above.left is node else above.left
-            if _constant(other) is None:
-                return False
-        if isinstance(above, Binary) and above.op.name in ("+", "-", "==", "!=", "<", ">", "<=", ">="):
-            other = above.right if above.left is node else above.left
-            if _constant(other) is None:
-                return False
+        if isinstance(above, Binary) and above.op.name in _MEETING | {"*", "/"} and _constant(_beside(node, above)) is None:
+            return False
         if isinstance(above, Aggregation) and above.op.name.lower() not in _AGGREGATIONS:
             return False
         node = above
@@ -177,8 +179,8 @@ def _linear(node: Expr, parents: dict[int, Expr]) -> bool:
 def _consumers(node: Expr, parents: dict[int, Expr], scale: float, edits: Edits) -> bool:
     """Rescale the constants that meet a value; whether the result still carries the unit."""
     while (above := parents.get(id(node))) is not None:
-        if isinstance(above, Binary) and above.op.name in ("+", "-", "==", "!=", "<", ">", "<=", ">="):
-            _scaled(above.right if above.left is node else above.left, scale, edits)
+        if isinstance(above, Binary) and above.op.name in _MEETING:
+            _scaled(_beside(node, above), scale, edits)
             if above.compares and above.bool_:
                 return False
         elif isinstance(above, Call) and above.function.name in _LIMITS:
@@ -214,8 +216,7 @@ def _saturated(node: Expr, measure: Measure, parents: dict[int, Expr], scale: fl
     largest, made = measure.buckets[-1], 1.0
     while (above := parents.get(id(node))) is not None:
         if isinstance(above, Binary):
-            other = above.right if above.left is node else above.left
-            constant = _constant(other)
+            constant = _constant(_beside(node, above))
             if constant is not None and constant[1] and above.op.name in "*/" and above.left is node:
                 made *= constant[1] if above.op.name == "*" else 1 / constant[1]
             elif constant is not None and (above.op.name in (">", ">=") if above.left is node else above.op.name in ("<", "<=")):

@@ -15,13 +15,9 @@ from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import QUERY, SHOWN, Surface, below
 from meshport.observe.translate import Translation
 
-PROMETHEUS = {
-    "istio": "http://prometheus.istio-system:9090",
-    "linkerd": "http://prometheus.linkerd-viz:9090",
-    "cilium": "http://prometheus.cilium-monitoring:9090",
-}
-"""The address of the Prometheus that each mesh's own instructions install."""
 _HOSTS = {"istio": "prometheus.istio-system", "linkerd": "prometheus.linkerd-viz", "cilium": "prometheus.cilium-monitoring"}
+PROMETHEUS = {mesh: f"http://{host}:9090" for mesh, host in _HOSTS.items()}
+"""The address of the Prometheus that each mesh's own instructions install."""
 
 
 def together(

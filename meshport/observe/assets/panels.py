@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from meshport.documents.spans import Path
@@ -15,9 +16,11 @@ from meshport.errors import InputError
 from meshport.findings import Finding
 from meshport.observe.assets import texts
 from meshport.observe.assets.queries import Queries, say, variables_in
+from meshport.observe.assets.surface import below
 from meshport.observe.metrics import metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.translate import Translation
+from meshport.observe.units import FACTORS
 
 _BOUNDS = ("min", "max", "softMin", "softMax")
 _UNIT_KEYS = ("unit", "format")
@@ -55,14 +58,7 @@ class Plan:
 
 def inside(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """Everything in a panel but the panels in it."""
-    stack: list[tuple[Path, Any]] = [(path, value)]
-    while stack:
-        where, found = stack.pop()
-        yield where, found
-        if isinstance(found, dict):
-            stack.extend(((*where, key), item) for key, item in reversed(list(found.items())) if key != "panels")
-        elif isinstance(found, list):
-            stack.extend(((*where, number), found[number]) for number in range(len(found) - 1, -1, -1))
+    return below(value, path, without="panels")
 
 
 def queries_of(panel: dict[str, Any], path: Path) -> list[Query]:
@@ -144,7 +140,7 @@ def _in_unit(
     """The translations with the factor and the unit that the panel changes to: in the target's unit where all queries agree on it, else in the one they had."""
     bounds = {_bounds(query.expr, one, queries) for query, one in zip(made.queries, kept, strict=True) if one.expr is not None}
     if len(bounds) == 1 and (one := next(iter(bounds))) is not None:  # a heatmap: the bounds of its buckets are the values
-        return kept, {("ms", "s"): 0.001, ("s", "ms"): 1000.0}[one], one
+        return kept, FACTORS[one], one
     if not native:
         return kept, 1.0, None
     found = [queries.translate(query.expr, "native-unit") for query in made.queries]
@@ -172,7 +168,7 @@ def _bounds(expr: str, found: Translation, queries: Queries) -> tuple[str, str] 
     if any(len(one) != 1 for one in pair) or pair[0] == pair[1] or re.search(r"\ble\s*=", expr):
         return None
     before, after = (next(iter(one)) for one in pair)
-    return (before, after) if {before, after} == {"ms", "s"} else None
+    return (before, after) if (before, after) in FACTORS else None
 
 
 def _rescale(panel: dict[str, Any], path: Path, made: Plan, unit: tuple[str, str], factor: float) -> None:
@@ -282,7 +278,7 @@ def _labels(panel: dict[str, Any], path: Path, made: Plan, queries: Queries) -> 
             if isinstance(text, str) and "{{" in text:
                 where = (*query.path[:-1], key)
                 try:
-                    made.puts.append((where, texts.legend(text, lambda name, q=query, f=found: queries.label(name, q.expr, f))))  # type: ignore[misc]
+                    made.puts.append((where, texts.legend(text, partial(queries.label, expr=query.expr, found=found))))
                 except texts.Lost as lost:
                     made.said.append((query.path, say("MP833", label=lost.label, what=f"the legend {text}")))
     renamed = {name: names for _, found in pairs for name, names in found.labels.items() if names != (name,)}

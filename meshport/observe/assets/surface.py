@@ -206,13 +206,13 @@ _HANDLED = frozenset(("MP824", "MP825"))
 """What is no news of a query, or is said once for all of them."""
 
 
-def below(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """(path, value) of everything in a value, itself first."""
+def below(value: Any, path: Path = (), without: str | None = None) -> Iterator[tuple[Path, Any]]:
+    """(path, value) of everything in a value, itself first; not what is at the key `without`."""
     stack: list[tuple[Path, Any]] = [(path, value)]
     while stack:
         where, found = stack.pop()
         yield where, found
         if isinstance(found, dict):
-            stack.extend(((*where, key), item) for key, item in reversed(list(found.items())))
+            stack.extend(((*where, key), item) for key, item in reversed(list(found.items())) if key != without)
         elif isinstance(found, list):
             stack.extend(((*where, number), found[number]) for number in range(len(found) - 1, -1, -1))
