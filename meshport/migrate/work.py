@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.report.audited import Effort, FeatureUse, KindCount, NamespaceReadiness, PatternUse
-from meshport.report.build import pattern_of
+from meshport.report.build import home_of, pattern_of
 from meshport.suppression import document_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def work(result: Result, table: Table) -> Work:
     whole = _Tally()
     for leaf, feature, disposition in result.ledger.judged():
         owner = bundle.owner(leaf)
-        home = owner.namespace or (owner.name if owner.kind == "Namespace" else options.default_namespace)
+        home = home_of(owner, options.default_namespace)
         rating = judged[owner.first]
         tallies = [whole, namespaces.setdefault(home, _Tally())]
         if feature:
@@ -165,7 +165,7 @@ def _blockers(findings: list[Finding], bundle: Bundle, default: str) -> dict[str
         homes = {item.namespace for item in finding.affects if item.namespace}
         document = document_of(finding, bundle)
         if not homes and document is not None:
-            homes = {document.namespace or (document.name if document.kind == "Namespace" else default)}
+            homes = {home_of(document, default)}
         for home in homes:
             found.setdefault(home, []).append(number)
     return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshport.compare.diff import Change
     from meshport.compare.verify import Verification
     from meshport.dialects.base import Options
-    from meshport.documents import Bundle
+    from meshport.documents import Bundle, Document
     from meshport.ledger import Ledger
     from meshport.mapping.table import Table
     from meshport.pipeline import Manifest, Result
@@ -176,13 +176,18 @@ def pattern_of(feature: str, table: Table) -> str:
     return row.pattern if row is not None else feature.partition(".")[0]
 
 
+def home_of(document: Document, default_namespace: str) -> str:
+    """The namespace that a document counts in: a Namespace in its own."""
+    return document.namespace or (document.name if document.kind == "Namespace" else default_namespace)
+
+
 def readiness(ledger: Ledger, bundle: Bundle, findings: list[Finding], default_namespace: str, table: Table) -> model.Readiness:
     """How much is carried; see the formula at `model.Readiness`. A resource counts for each pattern that one of its leaves belongs to."""
     patterns: dict[str, dict[int, set[str]]] = {}
     namespaces: dict[str, dict[int, set[str]]] = {}
     for leaf, feature, disposition in ledger.judged():
         owner = bundle.owner(leaf)
-        home = owner.namespace or (owner.name if owner.kind == "Namespace" else default_namespace)
+        home = home_of(owner, default_namespace)
         namespaces.setdefault(home, {}).setdefault(owner.first, set()).add(disposition)
         if feature:
             patterns.setdefault(pattern_of(feature, table), {}).setdefault(owner.first, set()).add(disposition)
