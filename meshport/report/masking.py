@@ -51,7 +51,8 @@ def lines(bundle: Bundle, file: str) -> list[str]:
     written = _BREAK.split(whole)
     documents = [document for document in bundle.documents if document.file == file and document.line]
     documents.sort(key=lambda item: (item.line, item.first))
-    values = [value for document in documents for value in _values(bundle, document)]
+    held = [list(_values(bundle, document)) for document in documents]
+    values = [value for each in held for value in each]
     shown = list(written)
     for number, value in enumerate(values):
         if value.secret:
@@ -59,7 +60,7 @@ def lines(bundle: Bundle, file: str) -> list[str]:
     known: set[int] = set()
     starts = {value.line for value in values}
     for number, document in enumerate(documents):
-        known.update(range(document.line, max(_end(written, value) for value in _values(bundle, document)) + 1))
+        known.update(range(document.line, max(_end(written, value) for value in held[number]) + 1))
         if _is_secret(document):
             end = documents[number + 1].line - 1 if number + 1 < len(documents) else len(written)
             _bare(shown, starts, document.line, end)
