@@ -38,7 +38,7 @@ def run(
     common.choice("--format", form, ("text", "json"))
 
     from meshport import pipeline
-    from meshport.report import text
+    from meshport.report import text, words
 
     table = common.table(mappings)
     one, other = common.two(old, new, context)
@@ -56,7 +56,7 @@ def run(
             line = f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)} ({change.kind})"
             common.emit(paint(line, colours[change.change]) + "\n")
     formal = sum(change.kind == "form" for change in changes)
-    said = text.plural(len(changes), "difference") + (f", {formal} of form alone" if formal else "")
+    said = words.plural(len(changes), "difference") + (f", {formal} of form alone" if formal else "")
     common.say([said if changes else "no difference in what they do"])
     raise typer.Exit(1 if changes else 0)
 

@@ -41,7 +41,7 @@ def run(
 
     from meshport import pipeline
     from meshport.options import resolve_source
-    from meshport.report import text
+    from meshport.report import text, words
 
     own = common.read(given)
     table = common.table(mappings)
@@ -74,5 +74,5 @@ def run(
         paint = text.Paint(text.wants_colour(sys.stdout, no_color))
         common.emit("".join(f"{line}\n" for line in text.findings(findings, bundle, paint=paint, quiet=quiet, verbose=verbose)))
     if form != "json":
-        common.say([f"{text.plural(len(own.documents), 'document')}: {text.tally(findings)}"])
+        common.say([f"{words.plural(len(own.documents), 'document')}: {text.tally(findings)}"])
     raise typer.Exit(1 if common.failed(findings, fail_on) else 0)

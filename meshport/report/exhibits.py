@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from meshport.report import masking
 from meshport.report.masking import SEPARATOR
+from meshport.report.words import called
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle, Part
@@ -106,13 +107,9 @@ def _places(finding: Finding, bundle: Bundle) -> Iterable[tuple[str, str, int]]:
     for leaf in finding.leaves:
         owner, line = bundle.owner(leaf), bundle.line(leaf)
         if owner.file is not None and line is not None:
-            yield owner.file, _called(owner.kind, owner.namespace, owner.name), line
+            yield owner.file, called(owner.kind, owner.namespace, owner.name), line
     if not finding.leaves and (found := location(finding, bundle)) is not None and found["file"] and found["line"]:
         yield found["file"], "", found["line"]
-
-
-def _called(kind: str, namespace: str | None, name: str) -> str:
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _excerpts(
@@ -218,7 +215,7 @@ class _Outputs:
         if manifest.kind:
             return manifest.file, manifest.kind
         metadata = manifest.object["metadata"]
-        return manifest.file, _called(str(manifest.object["kind"]), metadata.get("namespace"), str(metadata["name"]))
+        return manifest.file, called(str(manifest.object["kind"]), metadata.get("namespace"), str(metadata["name"]))
 
     def _offset(self, number: int) -> int:
         """The lines above a manifest in the file that it is written to."""

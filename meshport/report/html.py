@@ -22,11 +22,10 @@ from meshport.compare.request import UNNAMED
 from meshport.findings import SEVERITIES
 from meshport.report import masking, pictures
 from meshport.report.model import AuditReport
-from meshport.report.text import plural
-from meshport.report.words import place, subject
+from meshport.report.words import TITLES, coverage, door, losses, place, plural, release, subject
 
 if TYPE_CHECKING:
-    from meshport.report.audited import Audit, Door, Protection, Spot, WorkloadProtection
+    from meshport.report.audited import Audit, Protection, Spot, WorkloadProtection
     from meshport.report.forms import Material
     from meshport.report.model import Affects, Report, ReportFinding
 
@@ -61,7 +60,6 @@ _MESHES = {
     "helm": "Helm",
     "kubernetes": "Kubernetes",
 }
-_TITLES = {"error": "Errors", "warning": "Warnings", "info": "Good to know"}
 _WORST = ("widened", "undecided", "changed", "narrowed", "same")
 _SIGNLESS = (
     *(
@@ -153,9 +151,9 @@ def _shared() -> Environment:
         lstrip_blocks=True,
     )
     found.filters.update(
-        count_of=_count_of,
+        count_of=plural,
         percent=lambda share: f"{share:.0%}",
-        door=_door,
+        door=door,
         grants=_grants,
         places=_places,
         where=_where,
@@ -197,10 +195,10 @@ def _legible(markup: Markup) -> Markup:
 
 
 def _title(report: Report) -> str:
-    if report.target is None:
-        return f"meshport lint: {_mesh(report.source.mesh)} {report.source.version}"
-    data_plane = f" ({report.target.data_plane})" if report.target.data_plane else ""
-    return f"{_mesh(report.source.mesh)} {report.source.version} to {_mesh(report.target.mesh)} {report.target.version}{data_plane}"
+    source, target = release(_mesh(report.source.mesh), report.source.version), report.target
+    if target is None:
+        return f"meshport lint: {source}"
+    return f"{source} to {release(_mesh(target.mesh), target.version, target.data_plane)}"
 
 
 def _sections(report: Report, audit: Audit | None) -> Iterator[tuple[str, str]]:
@@ -273,11 +271,10 @@ def _work(report: Report, audit: Audit, errors: int) -> Iterator[Answer]:
         "blockers",
     )
     if report.ledger is not None:
-        counts = report.ledger.model_dump()
-        lost = [f"{counts[name]} {name}" for name in ("dropped", "manual", "invalid", "approximated", "unaccounted") if counts[name]]
-        state = "stop" if counts["unaccounted"] else "look" if lost else "good"
+        lost = losses(report.ledger)
+        state = "stop" if report.ledger.unaccounted else "look" if lost else "good"
         yield Answer(
-            "What is lost?", ", ".join(lost) or "nothing", f"Of {plural(counts['leaves'], 'value')} of the input.", state, "ledger"
+            "What is lost?", ", ".join(lost) or "nothing", f"Of {plural(report.ledger.leaves, 'value')} of the input.", state, "ledger"
         )
     found = Counter(item.state for item in audit.exceptions)
     hidden = sum(1 for finding in report.findings if finding.suppressed is not None)
@@ -300,19 +297,12 @@ def _of_audit(audit: Audit) -> dict[str, Any]:
         "but": sum(len(row.doors) for row in audit.access.rows if row.outcome == "same" and row.reason),
         "outcomes": [(name, "both" if name == "changed" else name) for name in _WORST],
         "states": STATES,
-        "coverage": sorted(_coverage(audit), key=_urgency),
+        "coverage": sorted(coverage(audit), key=_urgency),
         "outcomes_of_protection": [(name, name) for name in ("weaker", "undecided", "stronger", "same")],
         "graph": _legible(pictures.service_graph(audit)),
         "support_picture": _legible(pictures.patterns_by_support(audit)),
         "readiness_picture": _legible(pictures.readiness_by_namespace(audit)),
     }
-
-
-def _coverage(audit: Audit) -> Iterator[tuple[WorkloadProtection, str, Protection, Protection]]:
-    for item in audit.encryption.workloads:
-        yield item, "", item.before, item.after
-        for port, (before, after) in item.ports.items():
-            yield item, port, before, after
 
 
 def _urgency(row: tuple[WorkloadProtection, str, Protection, Protection]) -> tuple[int, int, str, str]:
@@ -333,7 +323,7 @@ def _of_findings(findings: Sequence[ReportFinding]) -> dict[str, Any]:
         for code, found in numbers.items()
     ]
     groups = [
-        (severity, _TITLES[severity], [number for number, finding in enumerate(findings) if finding.severity == severity])
+        (severity, TITLES[severity], [number for number, finding in enumerate(findings) if finding.severity == severity])
         for severity in SEVERITIES
     ]
     used = Counter(str(finding.severity) for finding in findings)
@@ -372,19 +362,22 @@ def _yaml(values: Mapping[str, Any]) -> str:
 
 
 def _namespaces(report: Report, audit: Audit | None) -> set[str]:
-    found = {item.namespace for finding in report.findings for item in finding.affects}
-    found |= {finding.resource.namespace for finding in report.findings if finding.resource is not None}
+    found = {name for finding in report.findings for name in _named(finding)}
     if audit is not None:
         found |= {door.namespace for row in audit.access.rows for door in row.doors}
         found |= {item.namespace for item in audit.encryption.workloads}
     return {name for name in found if name}
 
 
+def _named(finding: ReportFinding) -> set[str]:
+    """The namespaces that a finding concerns."""
+    found = {item.namespace for item in finding.affects}
+    if finding.resource is not None:
+        found.add(finding.resource.namespace)
+    return {name for name in found if name}
+
+
 # -- words
-
-
-def _count_of(count: int, one: str, many: str | None = None) -> str:
-    return plural(count, one, many) if many else plural(count, one)
 
 
 def _mesh(name: str) -> str:
@@ -393,10 +386,6 @@ def _mesh(name: str) -> str:
 
 def _slug(text: str) -> str:
     return text.replace(" ", "-")
-
-
-def _door(door: Door) -> str:
-    return f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}"
 
 
 def _grants(rows: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -433,10 +422,7 @@ def _affected(item: Affects) -> str:
 
 
 def _homes_of(homes: Mapping[str, str], finding: ReportFinding) -> str:
-    found = {item.namespace for item in finding.affects if item.namespace}
-    if finding.resource is not None and finding.resource.namespace:
-        found.add(finding.resource.namespace)
-    return " ".join(homes[name] for name in sorted(found))
+    return " ".join(homes[name] for name in sorted(_named(finding)))
 
 
 def _asked(finding: ReportFinding) -> str:

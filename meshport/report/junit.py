@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from meshport.report.words import place, subject
+from meshport.report.words import justification, place, subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,7 @@ def _case(finding: ReportFinding, material: Material) -> Iterator[str]:
     head = f"    <testcase classname={room} name={name}{file}{line}"
     body = _text("\n".join(part for part in (place(finding), finding.message, finding.remedy, finding.docs) if part))
     if finding.suppressed is not None:
-        said = finding.suppressed
-        why = f"{said.by}: {said.reason or ''}" + (f" ({said.owner}, until {said.expires})" if said.owner else "")
+        why = justification(finding.suppressed)
         yield f"{head}><skipped message={_attribute(why)}/></testcase>"
     elif material.fails(finding.severity, False):
         yield f'{head}><failure type="{finding.severity}" message={_attribute(finding.message)}>{body}</failure></testcase>'

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from meshport.findings import SEVERITIES
 from meshport.report.model import AuditReport
-from meshport.report.words import place, subject
+from meshport.report.words import TITLES, doors, place, ports, queries, release, shares, some, subject, unprotected
 
 if TYPE_CHECKING:
-    from meshport.report.audited import AccessRow, Audit
+    from meshport.report.audited import Audit
     from meshport.report.forms import Material
     from meshport.report.model import Report, ReportFinding
 
 MOST = 60_000
 """Characters of a report: code hosts take comments of less than 65,536."""
-_TITLES = {"error": "Errors", "warning": "Warnings", "info": "Good to know"}
 _SIGNS = {"error": "🛑", "warning": "⚠️", "info": "ℹ️"}
 _ROWS = 40
+_NAMES = 4
 
 
 def write(material: Material) -> str:
@@ -51,12 +51,11 @@ def write(material: Material) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    target = report.target
+    source, target = release(report.source.mesh, report.source.version), report.target
     if target is None:
-        yield f"# meshport lint: {report.source.mesh} {report.source.version}"
+        yield f"# meshport lint: {source}"
     else:
-        data_plane = f" ({target.data_plane})" if target.data_plane else ""
-        yield f"# meshport: {report.source.mesh} {report.source.version} to {target.mesh} {target.version}{data_plane}"
+        yield f"# meshport: {source} to {release(target.mesh, target.version, target.data_plane)}"
     yield ""
     live = [finding for finding in report.findings if finding.suppressed is None]
     counts = {severity: sum(1 for finding in live if finding.severity == severity) for severity in SEVERITIES}
@@ -107,13 +106,6 @@ def cell(text: str) -> str:
     return made
 
 
-def _doors(row: AccessRow) -> str:
-    if not row.doors:
-        return "not told of any one port"
-    names = [f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}" for door in row.doors]
-    return cell(", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else ""))
-
-
 def _access(audit: Audit) -> list[str]:
     rows = [row for row in audit.access.rows if row.outcome != "same"]
     if not rows:
@@ -121,61 +113,32 @@ def _access(audit: Audit) -> list[str]:
     made = []
     for row in rows:
         said = [f"newly allowed: {text}" for text in row.gained[:2]] + [f"newly denied: {text}" for text in row.lost[:2]]
-        made.append((row.outcome, _doors(row), "<br>".join(map(cell, said or [row.reason]))))
+        made.append((row.outcome, cell(ports(row, _NAMES)), "<br>".join(map(cell, said or [row.reason]))))
     return ["## Access that changes", "", *_table(("Outcome", "Ports", "For example"), made)]
 
 
 def _encryption(audit: Audit) -> list[str]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for item in audit.encryption.workloads:
-        for port, (one, two) in {"": (item.before, item.after), **item.ports}.items():
-            if one.state != two.state or two.state != "enforced":
-                name = f"{item.namespace}/{item.workload}" + (f":{port}" if port else "")
-                groups.setdefault((one.state, two.state, two.reason), []).append(name)
-    if not groups:
-        return []
-    made = [
-        (before, after, cell(", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")), cell(why))
-        for (before, after, why), names in groups.items()
-    ]
-    return ["## Where mutual TLS is not enforced, or changes", "", *_table(("Before", "After", "Workloads", "Why"), made)]
+    rows = [(before, after, cell(some(names, _NAMES)), cell(why)) for (before, after, why), names in unprotected(audit).items()]
+    head = ("Before", "After", "Workloads", "Why")
+    return ["## Where mutual TLS is not enforced, or changes", "", *_table(head, rows)] if rows else []
 
 
 def _assets(audit: Audit) -> list[str]:
-    rows = []
-    for item in audit.assets:
-        counts = (item.expressions, item.translated, item.refused, item.unchanged, len(item.findings))
-        rows.append((cell(f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}"), *map(str, counts)))
+    rows = [tuple(map(cell, queries(item))) for item in audit.assets]
     head = ("Asset", "Queries", "Translated", "Refused", "Unchanged", "Findings")
     return ["## Queries of metrics", "", *_table(head, rows)] if rows else []
 
 
 def _outside(audit: Audit) -> list[str]:
-    rows = []
-    for item in audit.access.strangers:
-        lost = [f"{door.namespace}/{door.workload}:{door.port}" for door in item.lost]
-        named = ", ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")
-        rows.append((cell(item.workload), str(item.before), str(item.after), cell(named)))
+    rows = [(cell(item.workload), str(item.before), str(item.after), cell(doors(item.lost, _NAMES))) for item in audit.access.strangers]
     head = ("Workload", "Ports before", "Ports after", "Lost")
     return ["## Callers outside the source mesh", "", *_table(head, rows)] if rows else []
 
 
 def _work(audit: Audit) -> list[str]:
     head = ("Resources", "Ready", "Automatic", "Review", "By hand")
-    patterns = [
-        (
-            cell(item.title),
-            *map(str, (item.resources, f"{item.readiness:.0%}", item.effort.automatic, item.effort.review, item.effort.manual)),
-        )
-        for item in audit.patterns
-    ]
-    homes = [
-        (
-            cell(item.namespace),
-            *map(str, (item.resources, f"{item.readiness:.0%}", item.effort.automatic, item.effort.review, item.effort.manual)),
-        )
-        for item in audit.namespaces
-    ]
+    patterns = [(cell(item.title), *shares(item)) for item in audit.patterns]
+    homes = [(cell(item.namespace), *shares(item)) for item in audit.namespaces]
     return [
         "## Work",
         "",
@@ -199,7 +162,7 @@ def _findings(findings: Sequence[ReportFinding]) -> Iterator[str]:
     for severity in SEVERITIES:
         group = [finding for finding in findings if finding.severity == severity and finding.suppressed is None]
         for number, finding in enumerate(group):
-            title = f"## {_TITLES[severity]} ({len(group)})\n\n" if number == 0 else ""
+            title = f"## {TITLES[severity]} ({len(group)})\n\n" if number == 0 else ""
             yield title + _finding(finding)
     accepted = [finding for finding in findings if finding.suppressed is not None]
     for number, finding in enumerate(accepted):

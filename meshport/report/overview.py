@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from meshport.findings import SEVERITIES
-from meshport.report.text import Paint, plural
+from meshport.report.text import COLOURS, Paint
+from meshport.report.words import doors, losses, plural, ports, queries, release, shares, some, unprotected
 
 if TYPE_CHECKING:
-    from meshport.report.audited import AccessRow, Audit, Effort
+    from meshport.report.audited import Audit, Effort
     from meshport.report.model import AuditReport, ReportFinding
 
-_COLOURS = {"error": "31", "warning": "33", "info": "36"}
 _MOST = 12
 
 
@@ -29,11 +29,7 @@ def headline(report: AuditReport) -> list[str]:
         f"Work        {work(audit.effort)}",
     ]
     if report.ledger is not None:
-        counts = report.ledger.model_dump()
-        lost = ", ".join(
-            f"{counts[name]} {name}" for name in ("dropped", "manual", "invalid", "approximated", "unaccounted") if counts[name]
-        )
-        said.append(f"Leaves      {counts['leaves']}: {lost or 'nothing is lost'}")
+        said.append(f"Leaves      {report.ledger.leaves}: {', '.join(losses(report.ledger)) or 'nothing is lost'}")
     return said
 
 
@@ -48,8 +44,8 @@ def lines(report: AuditReport, *, paint: Paint, quiet: bool = False, verbose: bo
     target, audit = report.target, report.audit
     if target is None:
         return
-    data_plane = f" ({target.data_plane})" if target.data_plane else ""
-    yield paint(f"{report.source.mesh} {report.source.version} to {target.mesh} {target.version}{data_plane}", "1")
+    after = release(target.mesh, target.version, target.data_plane)
+    yield paint(f"{release(report.source.mesh, report.source.version)} to {after}", "1")
     yield from headline(report)
     if quiet:
         return
@@ -85,32 +81,17 @@ def _access(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     elif not rows:
         yield "  none: every port admits what it admitted"
     for row in rows if verbose else rows[:_MOST]:
-        yield f"  {paint(row.outcome, '31' if row.outcome in ('widened', 'undecided', 'changed') else '33')} {_doors(row)}{': ' + row.reason if row.reason else ''}"
+        outcome = paint(row.outcome, "31" if row.outcome in ("widened", "undecided", "changed") else "33")
+        yield f"  {outcome} {ports(row)}{': ' + row.reason if row.reason else ''}"
         yield from (f"      newly allowed: {text}" for text in row.gained[: None if verbose else 2])
         yield from (f"      newly denied: {text}" for text in row.lost[: None if verbose else 2])
     if len(rows) > _MOST and not verbose:
         yield f"  and {len(rows) - _MOST} more (-v shows all)"
 
 
-def _doors(row: AccessRow) -> str:
-    if not row.doors:
-        return "not told of any one port"
-    return _some([f"{door.namespace}/{door.workload}:{'other ports' if door.port is None else door.port}" for door in row.doors])
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
 def _encryption(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for item in audit.encryption.workloads:
-        name = f"{item.namespace}/{item.workload}"
-        for port, (one, two) in {"": (item.before, item.after), **item.ports}.items():
-            if verbose or one.state != two.state or two.state != "enforced":
-                groups.setdefault((one.state, two.state, two.reason), []).append(f"{name}:{port}" if port else name)
     rows: list[tuple[str, ...]] = [("before", "after", "workloads", "why")]
-    rows += [(*states, _some(names), why) for (*states, why), names in groups.items()]
+    rows += [(*states, some(names), why) for (*states, why), names in unprotected(audit, every=verbose).items()]
     yield ""
     yield paint("Where mutual TLS is not enforced, or changes", "1")
     if len(rows) == 1:
@@ -126,7 +107,7 @@ def _outside(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     yield paint("Callers outside the source mesh, and the ports of the mesh that take their requests", "1")
     rows: list[tuple[str, ...]] = [("workload", "before", "after", "lost")]
     for item in audit.access.strangers:
-        lost = _some([f"{door.namespace}/{door.workload}:{door.port}" for door in item.lost])
+        lost = doors(item.lost)
         rows.append((item.workload, str(item.before), str(item.after), lost or "-"))
     yield from _cut(rows, verbose)
 
@@ -135,9 +116,7 @@ def _patterns(audit: Audit, paint: Paint) -> Iterator[str]:
     yield ""
     yield paint("Patterns in use", "1")
     rows: list[tuple[str, ...]] = [("pattern", "resources", "ready", "automatic", "review", "manual")]
-    for item in audit.patterns:
-        counts = (item.effort.automatic, item.effort.review, item.effort.manual)
-        rows.append((item.title, str(item.resources), f"{item.readiness:.0%}", *map(str, counts)))
+    rows += [(item.title, *shares(item)) for item in audit.patterns]
     yield from _table(rows)
 
 
@@ -145,9 +124,7 @@ def _namespaces(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     yield ""
     yield paint("Namespaces", "1")
     rows: list[tuple[str, ...]] = [("namespace", "resources", "ready", "automatic", "review", "manual", "blockers")]
-    for item in audit.namespaces:
-        counts = (item.effort.automatic, item.effort.review, item.effort.manual, len(item.blockers))
-        rows.append((item.namespace, str(item.resources), f"{item.readiness:.0%}", *map(str, counts)))
+    rows += [(item.namespace, *shares(item), str(len(item.blockers))) for item in audit.namespaces]
     yield from _cut(rows, verbose)
     yield f"  ready: {audit.formulas['readiness']}"
 
@@ -158,9 +135,7 @@ def _assets(audit: Audit, paint: Paint, verbose: bool) -> Iterator[str]:
     yield ""
     yield paint("Queries of metrics", "1")
     rows: list[tuple[str, ...]] = [("asset", "queries", "translated", "refused", "unchanged", "findings")]
-    for item in audit.assets:
-        counts = (item.expressions, item.translated, item.refused, item.unchanged, len(item.findings))
-        rows.append((f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}", *map(str, counts)))
+    rows += [queries(item) for item in audit.assets]
     yield from _cut(rows, verbose)
 
 
@@ -174,7 +149,7 @@ def _findings(findings: Sequence[ReportFinding], paint: Paint, verbose: bool) ->
         for finding in shown:
             place = finding.location
             where = f"{place['file']}:{place['line']} " if place is not None and place["file"] and place["line"] else ""
-            yield f"  {where}{paint(finding.code, _COLOURS[severity])} {finding.message}"
+            yield f"  {where}{paint(finding.code, COLOURS[severity])} {finding.message}"
         if len(shown) < len(group):
             yield f"  and {len(group) - len(shown)} more of severity {severity} (-v shows all)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshport.report.words import position
 from meshport.suppression import document_of
 
 if TYPE_CHECKING:
@@ -55,8 +56,4 @@ def place(leaf: int, bundle: Bundle) -> model.Place:
 
 def short(finding: Finding, bundle: Bundle) -> str:
     """`file:line:column`, as far as it is known; "" where a finding has no place."""
-    found = location(finding, bundle)
-    if found is None or (found["file"] is None and found["line"] is None):
-        return ""
-    parts = [found["file"] or "<input>", found["line"], found["column"] if found["line"] is not None else None]
-    return ":".join(str(part) for part in parts if part is not None)
+    return position(location(finding, bundle))

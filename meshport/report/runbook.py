@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from meshport.documents import dump, dump_json
-from meshport.report.planned import Check, Command, Plan, PlannedManifest, Step, Window
+from meshport.report.planned import Check, Command, Plan, PlannedManifest, Step, WeakEdge, Window
+from meshport.report.words import plural, release, some
 
 if TYPE_CHECKING:
     from meshport.report.text import Paint
@@ -46,7 +47,7 @@ def document(plan: Plan) -> str:
 
 def title(plan: Plan) -> str:
     """From where to where."""
-    sides = [f"{side.mesh} {side.version}{f' ({side.data_plane})' if side.data_plane else ''}" for side in (plan.source, plan.target)]
+    sides = [release(side.mesh, side.version, side.data_plane) for side in (plan.source, plan.target)]
     return f"Cutover plan: {sides[0]} to {sides[1]}"
 
 
@@ -61,7 +62,7 @@ def _head(plan: Plan) -> Iterator[str]:
     yield "A check that does not hold: stop, go the step's way back, and find out why. To go back further, go back step by step, the last one first."
     yield ""
     if plan.decisions:
-        yield f"## Decide first: {len(plan.decisions)} error finding{'s' if len(plan.decisions) != 1 else ''}"
+        yield f"## Decide first: {plural(len(plan.decisions), 'error finding')}"
         yield ""
         yield "The plan goes on as if these were accepted. Settle each before step 1 (where the remedy is an option or another manifest, make the plan anew), or accept it in a waivers file with an owner and a date."
         yield ""
@@ -76,7 +77,7 @@ def _head(plan: Plan) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for step in plan.steps:
         weak = "; ".join(f"{window.what} ({_until(window)})" for window in step.windows) or "nothing"
-        yield f"| {step.number} | {PHASES[step.phase]} | {_cell(step.title)} | {_cell(weak)} |"
+        yield f"| {step.number} | {PHASES[step.phase]} | {_plain(step.title)} | {_plain(weak)} |"
     yield ""
 
 
@@ -114,7 +115,7 @@ def _step(step: Step, plan: Plan) -> Iterator[str]:
             yield f"- **{window.what}** {_until(window)}. {_plain(window.why)}"
             ends: dict[str, list[str]] = {}
             for edge in window.edges[:_MOST_EDGES]:
-                ends.setdefault(edge.source, []).append(f"{edge.destination}{f':{edge.port}' if edge.port is not None else ''}")
+                ends.setdefault(edge.source, []).append(_end(edge))
             more = f"; and {len(window.edges) - _MOST_EDGES} more (plan.json has all)" if len(window.edges) > _MOST_EDGES else ""
             shown = [f"{source} → {', '.join(names)}" for source, names in ends.items()]
             yield f"  {_plain('; '.join(shown))}{more}"
@@ -178,10 +179,6 @@ def _plain(text: str) -> str:
     )
 
 
-def _cell(text: str) -> str:
-    return _plain(text)
-
-
 def lines(plan: Plan, *, paint: Paint, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
     """The plan in a terminal: the steps, what each opens, and what was found of the state after it; `verbose`: with the commands."""
     yield paint(title(plan), "1")
@@ -199,11 +196,12 @@ def lines(plan: Plan, *, paint: Paint, quiet: bool = False, verbose: bool = Fals
             continue
         if verbose:
             yield from (f"     {each.run or each.note}" for each in step.commands)
-        yield from (f"     weaker: {window.what} on {_some(window)}, {_until(window)}" for window in step.windows)
+        for window in step.windows:
+            edges = some([f"{edge.source} to {_end(edge)}" for edge in window.edges])
+            yield f"     weaker: {window.what} on {edges}, {_until(window)}"
         if step.state is not None:
             yield f"     {step.state.says}"
 
 
-def _some(window: Window) -> str:
-    shown = [f"{edge.source} to {edge.destination}{f':{edge.port}' if edge.port is not None else ''}" for edge in window.edges]
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+def _end(edge: WeakEdge) -> str:
+    return edge.destination if edge.port is None else f"{edge.destination}:{edge.port}"

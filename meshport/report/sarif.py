@@ -11,6 +11,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from meshport.report.words import justification
+
 if TYPE_CHECKING:
     from meshport.report.forms import Material
     from meshport.report.model import ReportFinding
@@ -88,8 +90,7 @@ def _result(finding: ReportFinding, rule: int, seen: dict[str, int]) -> dict[str
                 {"fullyQualifiedName": f"{full}#{where['path']}" if where["path"] else full, "kind": "resource"}
             ]
     if finding.suppressed is not None:
-        said = finding.suppressed
-        why = f"{said.by}: {said.reason or ''}" + (f" ({said.owner}, until {said.expires})" if said.owner else "")
+        why = justification(finding.suppressed)
         found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": why}]
     return found
 

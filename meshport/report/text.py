@@ -8,13 +8,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from meshport.findings import SEVERITIES, Finding
 from meshport.report.places import location, short
+from meshport.report.words import TITLES, plural
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.pipeline import Result
 
-_COLOURS = {"error": "31", "warning": "33", "info": "36"}
-_TITLES = {"error": "Errors", "warning": "Warnings", "info": "Good to know"}
+COLOURS = {"error": "31", "warning": "33", "info": "36"}
 _LEAVES_SHOWN = 20
 
 
@@ -41,10 +41,10 @@ def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: 
         group = [finding for finding in shown if finding.severity == severity]
         if not group:
             continue
-        yield paint(f"{_TITLES[severity]} ({len(group)})", "1")
+        yield paint(f"{TITLES[severity]} ({len(group)})", "1")
         for finding in group:
             place = short(finding, bundle)
-            yield f"{place + ' ' if place else ''}{paint(finding.code, _COLOURS[severity])} {finding.message}"
+            yield f"{place + ' ' if place else ''}{paint(finding.code, COLOURS[severity])} {finding.message}"
             if finding.remedy and (finding.code, finding.remedy) not in said:
                 said.add((finding.code, finding.remedy))
                 yield f"    {paint(finding.remedy, '2')}"
@@ -58,7 +58,7 @@ def bare(listed: Iterable[Finding], *, paint: Paint, quiet: bool = False) -> Ite
     for finding in listed:
         if quiet and finding.severity != "error":
             continue
-        yield f"{finding.severity}: {paint(finding.code, _COLOURS[finding.severity])} {finding.message}"
+        yield f"{finding.severity}: {paint(finding.code, COLOURS[finding.severity])} {finding.message}"
         if finding.remedy:
             yield f"    {paint(finding.remedy, '2')}"
 
@@ -90,10 +90,6 @@ def tally(listed: Sequence[Finding]) -> str:
     numbers = {severity: sum(1 for finding in live if finding.severity == severity) for severity in SEVERITIES}
     text = f"{plural(numbers['error'], 'error')}, {plural(numbers['warning'], 'warning')}, {numbers['info']} info"
     return text + (f", {len(listed) - len(live)} suppressed" if len(live) < len(listed) else "")
-
-
-def plural(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def apart(result: Result) -> Iterator[str]:
