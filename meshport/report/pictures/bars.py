@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from meshport.report.audited import Audit, NamespaceReadiness
-from meshport.report.pictures.svg import figure, legend, many, tag, width, words
+from meshport.report.pictures.svg import figure, legend, tag, width, words
+from meshport.report.words import plural
 
 EFFORT = {"automatic": "✓", "review": "≈", "manual": "✎"}
 SUPPORT = {"native": "✓", "approximate": "≈", "install": "⚙", "external": "↗", "none": "✕", "irrelevant": "·"}
@@ -45,8 +46,8 @@ def readiness_by_namespace(audit: Audit) -> Markup:
     effort = audit.effort
     blockers = len({number for item in audit.namespaces for number in item.blockers})
     says = (
-        f"{many(len(audit.namespaces), 'namespace')}, the least ready first. Resources: {effort.automatic} automatic, {effort.review} to review, "
-        f"{effort.manual} manual; {many(blockers, 'blocker')}. Percent is readiness: the share of values that are carried."
+        f"{plural(len(audit.namespaces), 'namespace')}, the least ready first. Resources: {effort.automatic} automatic, {effort.review} to review, "
+        f"{effort.manual} manual; {plural(blockers, 'blocker')}. Percent is readiness: the share of values that are carried."
     )
     return _chart("readiness", "Readiness by namespace", says, rows, EFFORT, _EFFORT_SAYS)
 
@@ -61,17 +62,19 @@ def patterns_by_support(audit: Audit) -> Markup:
             parts["irrelevant"] += idle
             parts[feature.support] = parts.get(feature.support, 0) + feature.leaves - idle
         says = ", ".join(f"{count} {_SUPPORT_SAYS.get(name, name)}" for name, count in parts.items() if count)
-        title = f"{item.title}: {many(item.resources, 'resource')}; values: {says}. Before: {item.before}. After: {item.after}."
+        title = f"{item.title}: {plural(item.resources, 'resource')}; values: {says}. Before: {item.before}. After: {item.after}."
         rows.append(_Row(item.title, parts, _percent(item.readiness), "", title, item.readiness))
-    says = f"{many(len(rows), 'pattern')} in use, the least ready first, with the number of their values by what the target has for them. Percent is readiness."
+    says = f"{plural(len(rows), 'pattern')} in use, the least ready first, with the number of their values by what the target has for them. Percent is readiness."
     return _chart("patterns", "Patterns by support", says, rows, SUPPORT, _SUPPORT_SAYS)
 
 
 def _of_namespace(item: NamespaceReadiness) -> _Row:
-    alarm = many(len(item.blockers), "blocker") if item.blockers else ""
+    alarm = plural(len(item.blockers), "blocker") if item.blockers else ""
     parts = item.effort.model_dump()
     says = ", ".join(f"{parts[name]} {word}" for name, word in _EFFORT_SAYS.items())
-    title = f"{item.namespace}: {many(item.resources, 'resource')} ({says}), readiness {_percent(item.readiness)}, {alarm or 'no blockers'}"
+    title = (
+        f"{item.namespace}: {plural(item.resources, 'resource')} ({says}), readiness {_percent(item.readiness)}, {alarm or 'no blockers'}"
+    )
     return _Row(item.namespace, parts, _percent(item.readiness), alarm, title, item.readiness)
 
 
@@ -83,7 +86,7 @@ def _others(items: list[NamespaceReadiness]) -> list[_Row]:
     least = items[0].readiness
     name = f"{len(items)} other namespaces"
     title = f"{name}: {sum(item.resources for item in items)} resources, readiness {_percent(least)} or more"
-    return [_Row(name, parts, f"≥ {_percent(least)}", many(blockers, "blocker") if blockers else "", title, least)]
+    return [_Row(name, parts, f"≥ {_percent(least)}", plural(blockers, "blocker") if blockers else "", title, least)]
 
 
 def _percent(share: float) -> str:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from meshport.report.audited import ANY_IDENTITY, OUTSIDE, Audit, Edge, WorkloadProtection
+from meshport.report.audited import Audit, Edge, WorkloadProtection
 from meshport.report.pictures.layers import Layout, layered
 from meshport.report.pictures.marks import (
     SIGNS,
+    UNSEEN,
     badge,
     counted,
     data,
@@ -23,6 +24,7 @@ from meshport.report.pictures.marks import (
     kind,
     origin,
     sentence,
+    workloads,
 )
 from meshport.report.pictures.svg import figure, legend, number, tag, words
 
@@ -89,13 +91,12 @@ def draw(audit: Audit) -> Markup:
 
 
 def _names(audit: Audit) -> list[str]:
-    named = {f"{item.namespace}/{item.workload}" for item in audit.encryption.workloads}
-    named |= {end for edge in audit.access.edges for end in (edge.source, edge.destination)}
-    return sorted(named - {OUTSIDE, ANY_IDENTITY})
+    named = {*workloads(audit)} | {end for edge in audit.access.edges for end in (edge.source, edge.destination)}
+    return sorted(named.difference(UNSEEN))
 
 
 def _arrows(audit: Audit) -> list[Edge]:
-    return [edge for edge in audit.access.edges if edge.source not in (OUTSIDE, ANY_IDENTITY)]
+    return [edge for edge in audit.access.edges if edge.source not in UNSEEN]
 
 
 def _layout(arrows: list[Edge], heights: dict[str, float]) -> Layout:
@@ -103,7 +104,7 @@ def _layout(arrows: list[Edge], heights: dict[str, float]) -> Layout:
 
 
 def _cards(audit: Audit) -> dict[str, _Card]:
-    protections = {f"{item.namespace}/{item.workload}": item for item in audit.encryption.workloads}
+    protections = workloads(audit)
     cards = {name: _Card(name, protections.get(name)) for name in _names(audit)}
     for edge in audit.access.edges:
         if edge.source in cards:
@@ -257,7 +258,7 @@ def _keys(audit: Audit) -> list[tuple[Markup, float, str]]:
         return tag("path", d="M0 0h28", fill="none", class_=f"link {classes}")
 
     sources = {edge.source for edge in audit.access.edges}
-    unseen = [(tag("g", origin(6, 0, name), class_="same"), 12, name) for name in (OUTSIDE, ANY_IDENTITY) if name in sources]
+    unseen = [(tag("g", origin(6, 0, name), class_="same"), 12, name) for name in UNSEEN if name in sources]
     return [
         (tag("g", line("thick"), class_="same"), 28, "all requests"),
         (tag("g", line("thin"), class_="same"), 28, "some requests"),

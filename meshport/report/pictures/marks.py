@@ -7,8 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from meshport.report.audited import ANY_IDENTITY, OUTSIDE, Audit, Edge
-from meshport.report.pictures.svg import many, tag, words
+from meshport.report.audited import ANY_IDENTITY, OUTSIDE, Audit, Edge, WorkloadProtection
+from meshport.report.pictures.svg import tag, words
+from meshport.report.words import plural
 
 SIGNS = {"widened": "+", "changed": "±", "undecided": "?", "weaker": "!", "narrowed": "−", "stronger": "↑", "same": ""}
 """Sign by kind, worst first. `weaker` and `stronger` are edges with the same access of which the encryption is lost or won."""
@@ -21,12 +22,19 @@ MEANS = {
     "stronger": "encryption won",
     "same": "the same",
 }
+UNSEEN = (OUTSIDE, ANY_IDENTITY)
+"""The callers that the bundle does not show, in the order in which they are drawn."""
 WORSE = ("widened", "changed", "undecided", "weaker")
 RANK = {kind: place for place, kind in enumerate(SIGNS)}
 _MUCH = {"all": "all requests", "some": "some requests", "none": "nothing", "undecided": "undecided"}
 _ENCRYPTED = {True: ", encrypted", False: ", not encrypted", None: ""}
 MOST_LISTED = 400
 """Lines of the list of differences; what is beyond is counted."""
+
+
+def workloads(audit: Audit) -> dict[str, WorkloadProtection]:
+    """The workloads by what edges call them."""
+    return {f"{item.namespace}/{item.workload}": item for item in audit.encryption.workloads}
 
 
 def kind(edge: Edge) -> str:
@@ -102,12 +110,11 @@ def counted(audit: Audit) -> str:
     """The picture in one sentence, worst first."""
     edges = audit.access.edges
     kinds = [kind(edge) for edge in edges]
-    nodes = {f"{item.namespace}/{item.workload}" for item in audit.encryption.workloads}
     parts = [f"{kinds.count(known)} {word}" for known, word in _COUNTED.items() if known in ("widened", "undecided") or known in kinds]
     open_ = sum(edge.encrypted_after is False for edge in edges)
     more = f" {audit.access.left_out} more edges are not in the report." if audit.access.left_out else ""
     return (
-        f"{many(len(nodes), 'workload')}, {many(len(edges), 'edge')} (a caller and a port): {', '.join(parts)}; "
+        f"{plural(len(workloads(audit)), 'workload')}, {plural(len(edges), 'edge')} (a caller and a port): {', '.join(parts)}; "
         f"{open_} not encrypted after.{more} A workload without an edge of its own may do what “{ANY_IDENTITY}” may, or “{OUTSIDE}” if it is not in the mesh. "
         "What a declared probe of the kubelet asks for is not drawn."
     )
@@ -150,15 +157,15 @@ def _list(edges: list[Edge], which: str, unfolded: bool) -> Markup:
     ]
     rest = len(edges) - sum(len(found) for _, found in shown)
     if rest:
-        lines.append(tag("li", tag("b", "…"), f" and {many(rest, 'edge')} more, in the JSON report", data_edges=rest))
+        lines.append(tag("li", tag("b", "…"), f" and {plural(rest, 'edge')} more, in the JSON report", data_edges=rest))
     return tag(
-        "details", tag("summary", f"{which}: {many(len(edges), 'edge')}"), tag("ul", *lines, class_="list"), open="" if unfolded else None
+        "details", tag("summary", f"{which}: {plural(len(edges), 'edge')}"), tag("ul", *lines, class_="list"), open="" if unfolded else None
     )
 
 
 def namespace_of(node: str) -> str:
     """The namespace of a workload's node; callers that the bundle does not show are groups of their own."""
-    return node if node in (OUTSIDE, ANY_IDENTITY) else node.partition("/")[0]
+    return node if node in UNSEEN else node.partition("/")[0]
 
 
 def slanted(x: float, y: float, text: str, most: int = 24) -> Markup:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from meshport.report.audited import ANY_IDENTITY, OUTSIDE, Audit, Edge
+from meshport.report.audited import Audit, Edge
 from meshport.report.pictures.marks import (
     SIGNS,
+    UNSEEN,
     counted,
     data,
     difference_keys,
@@ -16,6 +17,7 @@ from meshport.report.pictures.marks import (
     sentence,
     share,
     slanted,
+    workloads,
 )
 from meshport.report.pictures.svg import figure, legend, tag, width, words
 
@@ -29,7 +31,7 @@ def draw(audit: Audit) -> Markup:
     edges = audit.access.edges
     callers = sorted(
         {edge.source for edge in edges},
-        key=lambda name: ((OUTSIDE, ANY_IDENTITY).index(name) if name in (OUTSIDE, ANY_IDENTITY) else 2, name),
+        key=lambda name: (UNSEEN.index(name) if name in UNSEEN else len(UNSEEN), name),
     )
     doors = sorted({(edge.destination, edge.port) for edge in edges})
     several = len({namespace_of(door[0]) for door in doors}) > 1
@@ -39,7 +41,7 @@ def draw(audit: Audit) -> Markup:
     above = 128
     body, rows, bottom = _rows(doors, above, left, right, several)
     heads = [
-        tag("g", slanted(xs[name] + WIDE / 2 + 4, above - 8, _caller(name)), tag("title", name), class_="node", data_node=name)
+        tag("g", slanted(xs[name] + WIDE / 2 + 4, above - 8, _workload(name)), tag("title", name), class_="node", data_node=name)
         for name in callers
     ]
     cells = [_cell(edge, xs[edge.source], rows[edge.destination, edge.port]) for edge in edges]
@@ -62,7 +64,7 @@ def draw(audit: Audit) -> Markup:
 def _columns(callers: list[str], left: float) -> tuple[dict[str, float], float]:
     xs, x, last = {}, left, ""
     for name in callers:
-        group = "unseen" if name in (OUTSIDE, ANY_IDENTITY) else namespace_of(name)
+        group = "unseen" if name in UNSEEN else namespace_of(name)
         x += BETWEEN if last not in ("", group) else 0
         xs[name], last = x, group
         x += WIDE
@@ -96,10 +98,10 @@ def _rows(
 
 
 def _door(door: tuple[str, int]) -> str:
-    return f"{door[0].partition('/')[2] or door[0]}:{door[1]}"
+    return f"{_workload(door[0])}:{door[1]}"
 
 
-def _caller(name: str) -> str:
+def _workload(name: str) -> str:
     return name.partition("/")[2] or name
 
 
@@ -119,7 +121,7 @@ def _cell(edge: Edge, x: float, y: float) -> Markup:
 
 def _silent(audit: Audit) -> Markup:
     """The workloads without a row: nobody may call a port that they declare, before or after."""
-    named = {f"{item.namespace}/{item.workload}" for item in audit.encryption.workloads} - {edge.destination for edge in audit.access.edges}
+    named = workloads(audit).keys() - {edge.destination for edge in audit.access.edges}
     if not named:
         return Markup("")
     return tag("p", f"Nobody may call a declared port of {', '.join(sorted(named))}, before or after.", class_="silent")

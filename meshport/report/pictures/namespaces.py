@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import get_args
 
 from markupsafe import Markup
 
-from meshport.report.audited import ANY_IDENTITY, OUTSIDE, Audit, Edge
+from meshport.report.audited import Audit, Edge, State
 from meshport.report.pictures.marks import (
     MEANS,
     SIGNS,
+    UNSEEN,
     counted,
     difference_keys,
     differences,
@@ -19,13 +21,14 @@ from meshport.report.pictures.marks import (
     slanted,
     worst,
 )
-from meshport.report.pictures.svg import figure, legend, many, tag, width, words
+from meshport.report.pictures.svg import figure, legend, tag, width, words
+from meshport.report.words import plural
 
 WIDE, HIGH = 42, 30
 MARGIN, BETWEEN, STATES = 12, 12, 120
 MOST_GROUPS = 30
 """Namespaces with a row and a column of their own; the rest, those with the fewest differences and edges, are counted together."""
-_ORDER = ("enforced", "opportunistic", "off", "out of mesh", "unknown")
+_ORDER: tuple[State, ...] = get_args(State)
 
 
 @dataclass(slots=True)
@@ -51,9 +54,9 @@ def draw(audit: Audit) -> Markup:
     states = _states(audit, group)
     rest = [name for name in set(group.values()) if name not in group]
     order = [*sorted(name for name in set(group.values()) if name not in rest), *rest]
-    rows = [name for name in order if name not in (OUTSIDE, ANY_IDENTITY)]
+    rows = [name for name in order if name not in UNSEEN]
     columns = [
-        *(name for name in (OUTSIDE, ANY_IDENTITY) if name in order),
+        *(name for name in UNSEEN if name in order),
         *(name for name in rows if any(pair[0] == name for pair in cells)),
     ]
     workloads = {name: states[name][0].total() for name in rows}
@@ -62,7 +65,7 @@ def draw(audit: Audit) -> Markup:
     xs: dict[str, float] = {}
     x = left
     for name in columns:
-        x += BETWEEN if xs and name not in (OUTSIDE, ANY_IDENTITY) and list(xs)[-1] in (OUTSIDE, ANY_IDENTITY) else 0
+        x += BETWEEN if xs and name not in UNSEEN and list(xs)[-1] in UNSEEN else 0
         xs[name] = x
         x += WIDE
     ys = {name: above + place * HIGH for place, name in enumerate(rows)}
@@ -106,7 +109,7 @@ def _groups(audit: Audit) -> dict[str, str]:
             known = weight.setdefault(name, [0, 0])
             known[0] -= kind(edge) != "same"
             known[1] -= 1
-    unseen = [name for name in (OUTSIDE, ANY_IDENTITY) if weight.pop(name, None)]
+    unseen = [name for name in UNSEEN if weight.pop(name, None)]
     ranked = sorted(weight, key=lambda name: (weight[name], name))
     kept = ranked if len(ranked) <= MOST_GROUPS else ranked[: MOST_GROUPS - 1]
     rest = f"{len(ranked) - len(kept)} other namespaces"
@@ -133,7 +136,7 @@ def _cell(pair: tuple[str, str], cell: _Cell, x: float, y: float) -> Markup:
         [*(f"{count} {MEANS[name]}" for name, count in differing), f"{cell.kinds['same']} the same", f"{cell.open} not encrypted after"]
     )
     parts = [
-        tag("title", f"{pair[0]} → {pair[1]}: {many(cell.edges, 'edge')}; {says}"),
+        tag("title", f"{pair[0]} → {pair[1]}: {plural(cell.edges, 'edge')}; {says}"),
         tag("rect", x=x + 1, y=y + 1, width=WIDE - 2, height=HIGH - 2, rx=3, class_="cell plain" if cell.open else "cell"),
         words(x + WIDE / 2, y + (13 if differing else 19), str(cell.edges), "count"),
     ]

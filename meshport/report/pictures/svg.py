@@ -31,12 +31,8 @@ def clean(text: str) -> str:
 
 def number(value: float) -> str:
     """Tenths of a pixel, and no more digits than it takes."""
-    return f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
-
-
-def many(count: int, word: str) -> str:
-    """`1 edge`, `2 edges`."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
 
 
 def cells(text: str) -> int:
