@@ -11,6 +11,8 @@ from meshport.pipeline import Result
 MARKS = {
     "istio": ", labels: {istio-injection: enabled}",
     "linkerd": ", annotations: {linkerd.io/inject: enabled}",
+    "cilium": "",
+    "gateway-api": "",
     "plain": "",
 }
 
@@ -23,17 +25,20 @@ def namespace(name: str = "shop", mesh: str = "istio", default: str = "") -> str
     return f"---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}{mark}}}\n"
 
 
-def service(name: str, ports: str = "[{name: http, port: 80, targetPort: 8080}]", home: str = "shop", notes: str = "{}") -> str:
+def service(
+    name: str = "users", ports: str = "[{name: http, port: 80, targetPort: 8080}]", home: str = "shop", notes: str = "{}", more: str = ""
+) -> str:
+    """A Service of the workload of its name; `more` of its spec begins with a comma."""
     return f"""---
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}, namespace: {home}, annotations: {notes}}}
-spec: {{selector: {{app: {name}}}, ports: {ports}}}
+spec: {{selector: {{app: {name}}}, ports: {ports}{more}}}
 """
 
 
 def workload(
-    name: str, ports: str = "[{name: http, containerPort: 8080}]", home: str = "shop", account: str = "", labels: str = "", notes: str = "{}",
+    name: str = "users", ports: str = "[{name: http, containerPort: 8080}]", home: str = "shop", account: str = "", labels: str = "", notes: str = "{}",
     container: str = "", pod: str = "", kind: str = "Deployment",
 ) -> str:  # fmt: skip
     """A workload with its own service account; `labels`, `container` and `pod` begin with a comma."""
@@ -47,6 +52,11 @@ spec:
     metadata: {{labels: {{app: {name}{labels}}}, annotations: {notes}}}
     spec: {{serviceAccountName: {account or name}{pod}, containers: [{{name: app, image: "app:1", ports: {ports}{container}}}]}}
 """
+
+
+def shop(mesh: str, notes: str = "{}") -> str:
+    """The namespace, the Service and the Deployment `users`; `notes` are the Service's."""
+    return namespace(mesh=mesh) + service(notes=notes) + workload()
 
 
 def thing(api: str, kind: str, spec: str, name: str, home: str = "shop", metadata: str = "") -> str:

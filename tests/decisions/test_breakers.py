@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+from .decision_helper import convert, namespace, service, shop, workload
+from .showing import loud, objects, read, said, spec
 
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
 
@@ -121,13 +122,13 @@ spec: {hosts: [users], http: [{timeout: 2s, route: [{destination: {host: users}}
 
 @pytest.mark.parametrize(("source", "target"), [("linkerd", "istio"), ("linkerd", "cilium")])
 def test_failure_accrual_of_a_headless_service_guards_nothing(source: str, target: str) -> None:
-    text = namespace(source) + service(notes=f"{{{ACCRUAL}: consecutive}}", more="clusterIP: None, ") + workload()
+    text = namespace(mesh=source) + service(notes=f"{{{ACCRUAL}: consecutive}}", more=", clusterIP: None") + workload()
     result = convert(text, source, target)
     assert set(objects(result)) == {"Namespace/shop"}
 
 
 def test_a_breaker_for_a_headless_service_is_a_warning() -> None:
-    text = namespace("istio") + service(more="clusterIP: None, ") + workload() + rule("{outlierDetection: {consecutive5xxErrors: 2}}")
+    text = namespace() + service(more=", clusterIP: None") + workload() + rule("{outlierDetection: {consecutive5xxErrors: 2}}")
     for target, code in (("linkerd", "MP505"), ("cilium", "MP523")):
         assert f"warning {code}" in loud(convert(text, "istio", target))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+from .decision_helper import convert, namespace, service, shop, workload
+from .showing import loud, objects, read, said, spec
 
 STRICT = """---
 apiVersion: security.istio.io/v1
@@ -30,9 +31,9 @@ FROM_WEB = "rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]
 
 def probed(probe: str) -> str:
     return (
-        namespace("istio")
+        namespace()
         + service()
-        + workload(ports="[{name: http, containerPort: 8080}, {name: health, containerPort: 9000}]", container=f"livenessProbe: {probe}, ")
+        + workload(ports="[{name: http, containerPort: 8080}, {name: health, containerPort: 9000}]", container=f", livenessProbe: {probe}")
     )
 
 
@@ -70,7 +71,7 @@ def test_cilium_lets_the_node_probe_by_itself() -> None:
 
 # -- scrapes
 
-SCRAPED = namespace("istio") + service() + workload(notes='{prometheus.io/scrape: "true", prometheus.io/port: "8080"}')
+SCRAPED = namespace() + service() + workload(notes='{prometheus.io/scrape: "true", prometheus.io/port: "8080"}')
 
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium"])
@@ -79,13 +80,13 @@ def test_a_scrape_that_a_policy_closes_is_said_with_its_port_and_granted_only_wh
     closed = convert(text, "istio", target)
     assert any("8080" in text and "scrape" in text.lower() for text in said(closed))
     assert "prometheus" not in str([item for name, item in objects(closed).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
-    opened = convert(text + workload("prometheus", "shop"), "istio", target, allow_scrape_from=("shop/prometheus",))
+    opened = convert(text + workload("prometheus"), "istio", target, allow_scrape_from=("shop/prometheus",))
     assert "prometheus" in str([item for name, item in objects(opened).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
 
 
 # -- headless Services
 
-HEADLESS = {"more": "clusterIP: None, "}
+HEADLESS = ", clusterIP: None"
 RULES = """---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -111,13 +112,13 @@ spec: {parentRefs: [{group: core, kind: Service, name: users, port: 80}], rules:
     ],
 )
 def test_no_route_attaches_to_a_headless_service(source: str, target: str, rules: str) -> None:
-    result = convert(namespace(source) + service(more=HEADLESS["more"]) + workload(kind="StatefulSet") + rules, source, target)
+    result = convert(namespace(mesh=source) + service(more=HEADLESS) + workload(kind="StatefulSet") + rules, source, target)
     assert "error MP303" in loud(result)
     assert not any(name.startswith(("HTTPRoute", "VirtualService")) for name in objects(result))
 
 
 def test_a_headless_service_without_rules_needs_nothing() -> None:
-    text = namespace("istio") + service(more=HEADLESS["more"]) + workload(kind="StatefulSet")
+    text = namespace() + service(more=HEADLESS) + workload(kind="StatefulSet")
     assert set(objects(convert(text, "istio", "linkerd"))) == {"Namespace/shop"}
 
 
@@ -138,7 +139,7 @@ def test_a_headless_service_without_rules_needs_nothing() -> None:
     ],
 )
 def test_a_protocol_that_linkerd_does_not_know_would_make_the_port_opaque(said_as: str, written: str) -> None:
-    text = namespace("istio") + service(ports=f"[{{name: p, port: 80, targetPort: 8080, appProtocol: {said_as}}}]") + workload()
+    text = namespace() + service(ports=f"[{{name: p, port: 80, targetPort: 8080, appProtocol: {said_as}}}]") + workload()
     result = convert(text, "istio", "linkerd")
     ports = (
         objects(result)["Service/users"]["spec"]["ports"] if "Service/users" in objects(result) else read(f"[{{appProtocol: {said_as}}}]")
@@ -147,9 +148,7 @@ def test_a_protocol_that_linkerd_does_not_know_would_make_the_port_opaque(said_a
 
 
 def test_a_tcp_port_is_opaque_on_the_service_by_its_port_and_on_the_pod_by_the_containers() -> None:
-    text = (
-        namespace("istio") + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
-    )
+    text = namespace() + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
     result = convert(text, "istio", "linkerd")
     defaults = "25,587,3306,4444,5432,6379,9300,11211"
     on_service = objects(result)["Service/users"]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"]
@@ -160,13 +159,13 @@ def test_a_tcp_port_is_opaque_on_the_service_by_its_port_and_on_the_pod_by_the_c
 
 def test_an_opaque_port_is_tcp_to_istio() -> None:
     opaque = service(notes='{config.linkerd.io/opaque-ports: "7000"}', ports="[{name: sync, port: 7000, targetPort: 9999}]")
-    result = convert(namespace("linkerd") + opaque + workload(ports="[{containerPort: 9999}]"), "linkerd", "istio")
+    result = convert(namespace(mesh="linkerd") + opaque + workload(ports="[{containerPort: 9999}]"), "linkerd", "istio")
     assert spec(result, "Service/users")["ports"][0]["appProtocol"] == "tcp"
 
 
 def test_ports_past_the_proxy_stay_past_it_and_open_to_all_under_cilium() -> None:
     notes = '{traffic.sidecar.istio.io/excludeInboundPorts: "9100", traffic.sidecar.istio.io/excludeOutboundPorts: "5432"}'
-    text = namespace("istio") + service() + workload(notes=notes) + allow(FROM_WEB)
+    text = namespace() + service() + workload(notes=notes) + allow(FROM_WEB)
     template = objects(convert(text, "istio", "linkerd"))["Deployment/users"]["spec"]["template"]["metadata"]["annotations"]
     assert template["config.linkerd.io/skip-inbound-ports"] == "9100"
     assert template["config.linkerd.io/skip-outbound-ports"] == "5432"
@@ -174,7 +173,7 @@ def test_ports_past_the_proxy_stay_past_it_and_open_to_all_under_cilium() -> Non
     bypass = read('[{toPorts: [{ports: [{port: "9100", protocol: TCP}]}]}]')
     assert spec(to_cilium, "CiliumNetworkPolicy/users-bypass")["ingress"] == bypass
     assert "warning MP289" in loud(to_cilium)
-    linkerd = namespace("linkerd") + service() + workload(notes='{config.linkerd.io/skip-inbound-ports: "9100"}')
+    linkerd = namespace(mesh="linkerd") + service() + workload(notes='{config.linkerd.io/skip-inbound-ports: "9100"}')
     back = objects(convert(linkerd, "linkerd", "istio"))["Deployment/users"]["spec"]["template"]["metadata"]["annotations"]
     assert back["traffic.sidecar.istio.io/excludeInboundPorts"] == "9100"
 
@@ -240,7 +239,7 @@ def test_a_trust_domain_that_nobody_has_matches_nobody() -> None:
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium"])
 def test_pods_on_the_hosts_network_are_no_subject(target: str) -> None:
-    text = namespace("istio") + service() + workload(pod="hostNetwork: true, ") + allow(FROM_WEB)
+    text = namespace() + service() + workload(pod=", hostNetwork: true") + allow(FROM_WEB)
     result = convert(text, "istio", target)
     assert not any(name.startswith(("Server", "CiliumNetworkPolicy")) for name in objects(result))
     assert any("host's network" in text for text in said(result))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+from .decision_helper import convert, namespace, service, shop, workload
+from .showing import loud, objects, read, said, spec
 
 ENTRANCE = """---
 apiVersion: gateway.networking.k8s.io/v1
@@ -191,14 +192,14 @@ spec:
 
 
 def test_routes_for_one_namespace_stand_in_it_for_linkerd() -> None:
-    result = convert(shop("istio") + namespace("istio", "web") + CONSUMER, "istio", "linkerd")
+    result = convert(shop("istio") + namespace("web") + CONSUMER, "istio", "linkerd")
     route = objects(result)["HTTPRoute/users"]
     assert route["metadata"]["namespace"] == "web"
     assert route["spec"]["parentRefs"] == read("[{group: core, kind: Service, name: users, namespace: shop, port: 80}]")
 
 
 def test_routes_for_one_namespace_are_left_out_for_cilium() -> None:
-    result = convert(shop("istio") + namespace("istio", "web") + CONSUMER, "istio", "cilium")
+    result = convert(shop("istio") + namespace("web") + CONSUMER, "istio", "cilium")
     assert "HTTPRoute/users" not in objects(result)
     assert said(result, "MP371") == [
         "error MP371 VirtualService web/users: only clients in web follow these routes; Cilium would make every client of the Service follow "
@@ -215,5 +216,5 @@ kind: VirtualService
 metadata: {{name: users, namespace: shop}}
 spec: {{hosts: ["{host}"], http: [{{timeout: 2s, retries: {{attempts: 0}}, route: [{{destination: {{host: "{host}"}}}}]}}]}}
 """
-        result = convert(namespace("istio") + service() + workload() + rule, "istio", "linkerd")
+        result = convert(namespace() + service() + workload() + rule, "istio", "linkerd")
         assert spec(result, "HTTPRoute/users")["rules"] == read("[{backendRefs: [{name: users, port: 80}], timeouts: {request: 2s}}]")

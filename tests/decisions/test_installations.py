@@ -9,7 +9,8 @@ import yaml
 
 import meshport
 
-from .showing import namespace, objects, shop, workload
+from .decision_helper import namespace, shop, workload
+from .showing import objects
 
 REGISTRY_ONLY = {
     "values": "meshConfig: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\npilot: {traceSampling: 1}\n",
@@ -93,7 +94,7 @@ def test_ciliums_enforcement_closes_every_pod(tmp_path: Path, script: str) -> No
     ],
 )
 def test_a_label_that_a_command_sets_enrols_the_namespace(tmp_path: Path, command: str) -> None:
-    world = namespace("cilium") + workload()
+    world = namespace(mesh="cilium") + workload()
     result = converted(tmp_path, "istio", "linkerd", world, script=f"set -e\n{command}\necho done\n")
     assert objects(result)["Namespace/shop"]["metadata"]["annotations"] == {"linkerd.io/inject": "enabled"}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .showing import convert, loud, namespace, objects, read, said, service, shop, spec, workload
+from .decision_helper import convert, namespace, service, shop, workload
+from .showing import loud, objects, read, said, spec
 
 LOCAL = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 ENFORCED = """
@@ -125,7 +126,7 @@ spec: {selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principa
 
 
 def test_a_limited_port_that_speaks_grpc_is_http_2_to_linkerd() -> None:
-    text = namespace("istio") + service(ports="[{name: grpc, port: 80, targetPort: 8080}]") + workload() + bucket(10, 10, "1s")
+    text = namespace() + service(ports="[{name: grpc, port: 80, targetPort: 8080}]") + workload() + bucket(10, 10, "1s")
     assert spec(convert(text, "istio", "linkerd"), "Server/limit-8080")["proxyProtocol"] == "HTTP/2"
 
 
