@@ -33,7 +33,7 @@ def bundle(mesh: str, other: str, seed: int) -> list[Obj]:
     return out
 
 
-def _object(api: str, kind: str, namespace: str, name: str, spec: Obj, **meta: Any) -> Obj:
+def an_object(api: str, kind: str, namespace: str, name: str, spec: Obj, **meta: Any) -> Obj:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
 
 
@@ -48,10 +48,10 @@ def _world(mesh: str, rng: Random) -> list[Obj]:
                 "spec": {"serviceAccountName": name, "containers": [{"name": "app", "image": f"{name}:1", "ports": ports}]},
             }
             out.append(
-                _object("apps/v1", "Deployment", namespace, name, {"selector": {"matchLabels": {"app": name}}, "template": template})
+                an_object("apps/v1", "Deployment", namespace, name, {"selector": {"matchLabels": {"app": name}}, "template": template})
             )
             service = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
-            out.append(_object("v1", "Service", namespace, name, service))
+            out.append(an_object("v1", "Service", namespace, name, service))
         out += [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}} for name in ACCOUNTS]
     return out
 
@@ -72,12 +72,12 @@ def _istio_access(rng: Random) -> list[Obj]:
     out = []
     for namespace in ("shop", "ops"):
         if rng.random() < 0.5:
-            out.append(_object("security.istio.io/v1", "PeerAuthentication", namespace, "default", {"mtls": {"mode": "STRICT"}}))
+            out.append(an_object("security.istio.io/v1", "PeerAuthentication", namespace, "default", {"mtls": {"mode": "STRICT"}}))
         for name in NAMES:
             if rng.random() < 0.6:
                 rules = [_istio_rule(rng) for _ in range(rng.choice([1, 1, 2]))]
                 spec: Obj = {"selector": {"matchLabels": {"app": name}}, "action": "ALLOW", "rules": rules}
-                out.append(_object("security.istio.io/v1", "AuthorizationPolicy", namespace, f"{name}-allow", spec))
+                out.append(an_object("security.istio.io/v1", "AuthorizationPolicy", namespace, f"{name}-allow", spec))
     return out
 
 
@@ -97,7 +97,7 @@ def _linkerd_access(rng: Random) -> list[Obj]:
         for name in NAMES:
             if rng.random() < 0.6:
                 selector = {"podSelector": {"matchLabels": {"app": name}}, "port": HTTP, "proxyProtocol": "HTTP/1"}
-                out.append(_object("policy.linkerd.io/v1beta3", "Server", namespace, f"{name}-http", selector))
+                out.append(an_object("policy.linkerd.io/v1beta3", "Server", namespace, f"{name}-http", selector))
                 out += _linkerd_grants(rng, namespace, f"{name}-http")
     return out
 
@@ -113,12 +113,12 @@ def _linkerd_grants(rng: Random, namespace: str, server: str) -> list[Obj]:
             for path, method in zip(_some(rng, PATHS, 2), _some(rng, METHODS, 2), strict=False)
         ]
         spec = {"parentRefs": [{"group": "policy.linkerd.io", "kind": "Server", "name": server}], "rules": [{"matches": matches}]}
-        out.append(_object(f"{GATEWAY}/v1", "HTTPRoute", namespace, f"{server}-some", spec))
+        out.append(an_object(f"{GATEWAY}/v1", "HTTPRoute", namespace, f"{server}-some", spec))
         targets = [(f"{server}-some", {"group": GATEWAY, "kind": "HTTPRoute", "name": f"{server}-some"})]
     for name, target in targets:
         for number, person in enumerate(people):
             spec = {"targetRef": target, "requiredAuthenticationRefs": [person]}
-            out.append(_object(policy, "AuthorizationPolicy", namespace, f"{name}-{number}", spec))
+            out.append(an_object(policy, "AuthorizationPolicy", namespace, f"{name}-{number}", spec))
     return out
 
 
@@ -131,7 +131,7 @@ def _cilium_access(rng: Random) -> list[Obj]:
                 ingress.append({"toPorts": [{"ports": [{"port": "0", "protocol": "UDP"}, {"port": "0", "protocol": "SCTP"}]}]})
                 ingress.append({"icmps": [{"fields": [{"family": "IPv4", "type": 8}, {"family": "IPv6", "type": 128}]}]})
                 spec = {"endpointSelector": {"matchLabels": {"app": name}}, "ingress": ingress}
-                out.append(_object("cilium.io/v2", "CiliumNetworkPolicy", namespace, f"{name}-allow", spec))
+                out.append(an_object("cilium.io/v2", "CiliumNetworkPolicy", namespace, f"{name}-allow", spec))
     return out
 
 
@@ -172,7 +172,7 @@ def _routes(mesh: str, other: str, rng: Random, namespace: str, name: str) -> Ob
     if mesh == "cilium":
         del parent["port"]
     spec = {"parentRefs": [parent], "rules": rules}
-    return _object(f"{GATEWAY}/v1", "HTTPRoute", namespace, name, spec, **({"annotations": notes} if notes else {}))
+    return an_object(f"{GATEWAY}/v1", "HTTPRoute", namespace, name, spec, **({"annotations": notes} if notes else {}))
 
 
 def _match(rng: Random) -> Obj:
@@ -207,7 +207,7 @@ def _virtual_service(rng: Random, namespace: str, name: str, other: str) -> Obj:
             rule["timeout"] = f"{rng.choice([1, 5, 30])}s"
         if other == "linkerd" and rng.random() < 0.3:
             rule["retries"] = {"attempts": 2, "retryOn": "5xx", "perTryTimeout": "300ms"}
-    return _object("networking.istio.io/v1", "VirtualService", namespace, name, {"hosts": [name], "http": rules})
+    return an_object("networking.istio.io/v1", "VirtualService", namespace, name, {"hosts": [name], "http": rules})
 
 
 def _destinations(rng: Random, namespace: str, name: str) -> list[Obj]:

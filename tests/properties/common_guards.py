@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
-Obj = dict[str, Any]
+from .common_ground import Obj, an_object
+
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
 LOCAL = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 HOSTS = ("api.example.com", "*.cdn.example.com", "pay.example.net")
@@ -33,10 +33,6 @@ def guarded(bundle: list[Obj], mesh: str, other: str, rng: Random) -> list[Obj]:
     return bundle
 
 
-def _object(api: str, kind: str, namespace: str, name: str, spec: Obj) -> Obj:
-    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
 def _accrual(rng: Random) -> dict[str, str]:
     """A breaker whose longest ejection is Envoy's own, which no field of Istio's says."""
     return {
@@ -53,7 +49,7 @@ def _limit(server: Obj, rng: Random) -> Obj:
         "targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": name},
         "total": {"requestsPerSecond": rng.randint(1, 500)},
     }
-    return _object("policy.linkerd.io/v1alpha1", "HTTPLocalRateLimitPolicy", home, name, spec)
+    return an_object("policy.linkerd.io/v1alpha1", "HTTPLocalRateLimitPolicy", home, name, spec)
 
 
 def _bucket(service: Obj, rng: Random) -> Obj:
@@ -73,7 +69,7 @@ def _bucket(service: Obj, rng: Random) -> Obj:
     }
     home, name = service["metadata"]["namespace"], service["metadata"]["name"]
     spec = {"workloadSelector": {"labels": {"app": name}}, "configPatches": [patch]}
-    return _object("networking.istio.io/v1alpha3", "EnvoyFilter", home, f"{name}-limit", spec)
+    return an_object("networking.istio.io/v1alpha3", "EnvoyFilter", home, f"{name}-limit", spec)
 
 
 def _rule(service: Obj, rng: Random) -> Obj:
@@ -91,23 +87,23 @@ def _rule(service: Obj, rng: Random) -> Obj:
     if rng.random() < 0.5:
         policy["loadBalancer"] = {"simple": rng.choice(["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"])}
     host = rng.choice([name, f"{name}.{home}.svc.cluster.local"])
-    return _object("networking.istio.io/v1", "DestinationRule", home, name, {"host": host, "trafficPolicy": policy})
+    return an_object("networking.istio.io/v1", "DestinationRule", home, name, {"host": host, "trafficPolicy": policy})
 
 
 def _istio_egress(rng: Random) -> list[Obj]:
-    out = [_object("networking.istio.io/v1", "Sidecar", "shop", "default", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}})]
+    out = [an_object("networking.istio.io/v1", "Sidecar", "shop", "default", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}})]
     for number, host in enumerate(rng.sample(HOSTS, rng.randint(0, 2))):
         port = {"number": 443, "name": "tls", "protocol": "TLS"}
         resolution = "NONE" if "*" in host else "DNS"
         spec = {"hosts": [host], "exportTo": ["."], "location": "MESH_EXTERNAL", "resolution": resolution, "ports": [port]}
-        out.append(_object("networking.istio.io/v1", "ServiceEntry", "shop", f"outside-{number}", spec))
+        out.append(an_object("networking.istio.io/v1", "ServiceEntry", "shop", f"outside-{number}", spec))
     return out if rng.random() < 0.6 else []
 
 
 def _linkerd_egress(rng: Random) -> list[Obj]:
-    out = [_object("policy.linkerd.io/v1alpha1", "EgressNetwork", "shop", "egress", {"trafficPolicy": "Deny"})]
+    out = [an_object("policy.linkerd.io/v1alpha1", "EgressNetwork", "shop", "egress", {"trafficPolicy": "Deny"})]
     for number, host in enumerate(rng.sample(HOSTS, rng.randint(0, 2))):
         network = {"group": "policy.linkerd.io", "kind": "EgressNetwork", "name": "egress", "port": 443}
         spec = {"parentRefs": [network], "hostnames": [host], "rules": [{"backendRefs": [network]}]}
-        out.append(_object("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "shop", f"outside-{number}", spec))
+        out.append(an_object("gateway.networking.k8s.io/v1alpha2", "TLSRoute", "shop", f"outside-{number}", spec))
     return out if rng.random() < 0.6 else []

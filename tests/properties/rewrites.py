@@ -6,12 +6,12 @@ import copy
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any
 
 Obj = dict[str, Any]
-Rewrite = Callable[[list[Obj], Random], list[Obj]]
+Rewrite = Callable[[list[Obj]], list[Obj]]
 SUFFIX = "svc.cluster.local"
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 def _of(objs: list[Obj], *kinds: str, group: str = "") -> Iterator[Obj]:
@@ -33,10 +33,14 @@ def _dicts(value: Any) -> Iterator[Obj]:
             yield from _dicts(inner)
 
 
-def _as_copies(change: Callable[[list[Obj], Random], list[Obj] | None]) -> Rewrite:
-    def rewrite(objs: list[Obj], rng: Random) -> list[Obj]:
+def _container_ports(workload: Obj) -> list[Obj]:
+    return [port for container in workload["spec"]["template"]["spec"].get("containers") or () for port in container.get("ports") or ()]
+
+
+def _as_copies(change: Callable[[list[Obj]], list[Obj] | None]) -> Rewrite:
+    def rewrite(objs: list[Obj]) -> list[Obj]:
         out = copy.deepcopy(objs)
-        return change(out, rng) or out
+        return change(out) or out
 
     rewrite.__name__ = change.__name__
     return rewrite
@@ -46,7 +50,7 @@ def _as_copies(change: Callable[[list[Obj], Random], list[Obj] | None]) -> Rewri
 
 
 @_as_copies
-def operations_apart(objs: list[Obj], rng: Random) -> None:
+def operations_apart(objs: list[Obj]) -> None:
     """Istio: an entry of `to` and of `from` for each value."""
     for obj in _of(objs, "AuthorizationPolicy", group="security.istio.io"):
         for rule in _spec(obj).get("rules") or ():
@@ -66,7 +70,7 @@ def _parts(entry: Obj, lists: tuple[str, ...]) -> list[Obj]:
 
 
 @_as_copies
-def rules_apart(objs: list[Obj], rng: Random) -> None:
+def rules_apart(objs: list[Obj]) -> None:
     """Istio: a rule for each entry of `to` and of `from`."""
     for obj in _of(objs, "AuthorizationPolicy", group="security.istio.io"):
         rules = _spec(obj).get("rules")
@@ -80,7 +84,7 @@ def rules_apart(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def policies_joined(objs: list[Obj], rng: Random) -> list[Obj]:
+def policies_joined(objs: list[Obj]) -> list[Obj]:
     """Istio: one policy for those of a namespace with the same selector and action."""
     out: list[Obj] = []
     known: dict[str, Obj] = {}
@@ -104,7 +108,7 @@ def policies_joined(objs: list[Obj], rng: Random) -> list[Obj]:
 
 
 @_as_copies
-def in_words_of_when(objs: list[Obj], rng: Random) -> None:
+def in_words_of_when(objs: list[Obj]) -> None:
     """Istio: callers and ports as conditions."""
     for obj in _of(objs, "AuthorizationPolicy", group="security.istio.io"):
         rules = []
@@ -127,7 +131,7 @@ def in_words_of_when(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def blocks_halved(objs: list[Obj], rng: Random) -> None:
+def blocks_halved(objs: list[Obj]) -> None:
     """Each block of addresses as its two halves, or a single address with its length."""
     for obj in objs:
         for holder in _dicts(_spec(obj)):
@@ -153,7 +157,7 @@ def _halves(text: str, beside: Obj | None = None) -> list[str]:
 
 
 @_as_copies
-def labels_as_expressions(objs: list[Obj], rng: Random) -> None:
+def labels_as_expressions(objs: list[Obj]) -> None:
     """`matchLabels` as `matchExpressions` with one value, where the API takes expressions."""
     for obj in _of(objs, "Server", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "ServerAuthorization"):
         for holder in _dicts(_spec(obj)):
@@ -164,33 +168,25 @@ def labels_as_expressions(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def servers_by_name(objs: list[Obj], rng: Random) -> None:
+def servers_by_name(objs: list[Obj]) -> None:
     """Linkerd: the port of a Server by the name that every container gives it."""
     names: dict[int, set[str]] = {}
     numbers: dict[str, set[int]] = {}
-    for obj in _of(objs, "Deployment", "StatefulSet", "DaemonSet"):
-        for container in obj["spec"]["template"]["spec"].get("containers") or ():
-            for port in container.get("ports") or ():
-                names.setdefault(port["containerPort"], set()).add(port.get("name") or "")
-                numbers.setdefault(port.get("name") or "", set()).add(port["containerPort"])
+    for obj in _of(objs, *WORKLOADS):
+        for one in _container_ports(obj):
+            names.setdefault(one["containerPort"], set()).add(one.get("name") or "")
+            numbers.setdefault(one.get("name") or "", set()).add(one["containerPort"])
     for obj in _of(objs, "Server", group="policy.linkerd.io"):
         port = _spec(obj).get("port")
         found = names.get(port, set()) if isinstance(port, int) else set()
-        declared = all(
-            any(
-                one.get("containerPort") == port
-                for container in other["spec"]["template"]["spec"].get("containers") or ()
-                for one in container.get("ports") or ()
-            )
-            for other in _of(objs, "Deployment", "StatefulSet", "DaemonSet")
-        )
+        declared = all(any(one["containerPort"] == port for one in _container_ports(other)) for other in _of(objs, *WORKLOADS))
         name = next(iter(found), "")
         if declared and len(found) == 1 and name and numbers[name] == {port}:
             obj["spec"]["port"] = name
 
 
 @_as_copies
-def authorizations_in_parts(objs: list[Obj], rng: Random) -> list[Obj]:
+def authorizations_in_parts(objs: list[Obj]) -> list[Obj]:
     """Linkerd: a ServerAuthorization as an AuthorizationPolicy with its authentications."""
     out: list[Obj] = []
     api = "policy.linkerd.io/v1alpha1"
@@ -233,7 +229,7 @@ def _made(api: str, kind: str, namespace: str | None, name: str, spec: Obj) -> O
 
 
 @_as_copies
-def identities_as_references(objs: list[Obj], rng: Random) -> None:
+def identities_as_references(objs: list[Obj]) -> None:
     """Linkerd: the names of service accounts as references to them."""
     shape = re.compile(r"([^.*]+)\.([^.*]+)\.serviceaccount\.identity\.linkerd\.cluster\.local")
     for obj in _of(objs, "MeshTLSAuthentication"):
@@ -245,7 +241,7 @@ def identities_as_references(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def in_one_object(objs: list[Obj], rng: Random) -> list[Obj]:
+def in_one_object(objs: list[Obj]) -> list[Obj]:
     """Cilium: the policies of a namespace as `specs` of one."""
     out: list[Obj] = []
     known: dict[tuple[str, str], Obj] = {}
@@ -258,20 +254,22 @@ def in_one_object(objs: list[Obj], rng: Random) -> list[Obj]:
             known[key] = {**obj, "specs": []}
             known[key].pop("spec", None)
             out.append(known[key])
-        known[key]["specs"] += [*([obj["spec"]] if "spec" in obj else []), *(obj.get("specs") or ())]
+        known[key]["specs"] += _specs_of(obj)
     return out
 
 
-def _cilium_specs(objs: list[Obj]) -> Iterator[tuple[Obj, Obj]]:
-    for obj in _of(objs, "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"):
-        for spec in [*([obj["spec"]] if "spec" in obj else []), *(obj.get("specs") or ())]:
-            yield obj, spec
+def _specs_of(obj: Obj) -> list[Obj]:
+    return [*([obj["spec"]] if "spec" in obj else []), *(obj.get("specs") or ())]
+
+
+def _cilium_specs(objs: list[Obj]) -> Iterator[Obj]:
+    return (spec for obj in _of(objs, "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy") for spec in _specs_of(obj))
 
 
 @_as_copies
-def peers_apart(objs: list[Obj], rng: Random) -> None:
+def peers_apart(objs: list[Obj]) -> None:
     """Cilium: a rule for each peer and for each port."""
-    for _, spec in _cilium_specs(objs):
+    for spec in _cilium_specs(objs):
         for key in ("ingress", "ingressDeny"):
             for list_key in ("fromEndpoints", "fromCIDR", "fromCIDRSet", "fromEntities", "toPorts"):
                 if spec.get(key):
@@ -281,24 +279,24 @@ def peers_apart(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def with_source_prefix(objs: list[Obj], rng: Random) -> None:
+def with_source_prefix(objs: list[Obj]) -> None:
     """Cilium: labels with `k8s:` before them."""
-    for _, spec in _cilium_specs(objs):
+    for spec in _cilium_specs(objs):
         for holder in _dicts(spec):
-            for key in ("matchLabels",):
-                if isinstance(holder.get(key), dict):
-                    holder[key] = {name if ":" in name else f"k8s:{name}": value for name, value in holder[key].items()}
+            labels = holder.get("matchLabels")
+            if isinstance(labels, dict):
+                holder["matchLabels"] = {name if ":" in name else f"k8s:{name}": value for name, value in labels.items()}
 
 
 @_as_copies
-def clusterwide(objs: list[Obj], rng: Random) -> None:
+def clusterwide(objs: list[Obj]) -> None:
     """Cilium: a policy of a namespace as one of the cluster that names the namespace."""
     label = "k8s:io.kubernetes.pod.namespace"
     for obj in _of(objs, "CiliumNetworkPolicy"):
         namespace = obj["metadata"].pop("namespace", "default")
         obj["kind"] = "CiliumClusterwideNetworkPolicy"
         obj["metadata"]["name"] = f"{namespace}-{obj['metadata']['name']}"
-        for spec in [*([obj["spec"]] if "spec" in obj else []), *(obj.get("specs") or ())]:
+        for spec in _specs_of(obj):
             _with_namespace(spec.setdefault("endpointSelector", {}), label, namespace)
             for key, peers in (
                 ("ingress", "fromEndpoints"),
@@ -318,9 +316,9 @@ def _with_namespace(selector: Obj, label: str, namespace: str) -> None:
 
 
 @_as_copies
-def ports_with_protocol(objs: list[Obj], rng: Random) -> None:
+def ports_with_protocol(objs: list[Obj]) -> None:
     """Cilium: numbers as texts stay, TCP beside a port that asks for HTTP is said."""
-    for _, spec in _cilium_specs(objs):
+    for spec in _cilium_specs(objs):
         for rule in spec.get("ingress") or ():
             for ports in rule.get("toPorts") or ():
                 for port in ports.get("ports") or () if "http" in (ports.get("rules") or {}) else ():
@@ -331,7 +329,7 @@ def ports_with_protocol(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def even_weights(objs: list[Obj], rng: Random) -> None:
+def even_weights(objs: list[Obj]) -> None:
     """Weights times two, or over their common divisor."""
     for obj in _of(objs, "VirtualService", "HTTPRoute", "GRPCRoute"):
         for holder in _dicts(_spec(obj)):
@@ -343,7 +341,7 @@ def even_weights(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def other_units(objs: list[Obj], rng: Random) -> None:
+def other_units(objs: list[Obj]) -> None:
     """Durations in milliseconds or other units."""
     for obj in objs:
         if obj["kind"] in ("VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute", "ServiceProfile"):
@@ -361,7 +359,7 @@ def other_units(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def whole_hosts(objs: list[Obj], rng: Random) -> None:
+def whole_hosts(objs: list[Obj]) -> None:
     """Istio: short hosts as whole names, and whole names of the own namespace short."""
     for obj in _of(objs, "VirtualService", "DestinationRule", group="networking.istio.io"):
         namespace = obj["metadata"].get("namespace") or "default"
@@ -385,7 +383,7 @@ def whole_hosts(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def matches_apart(objs: list[Obj], rng: Random) -> None:
+def matches_apart(objs: list[Obj]) -> None:
     """A rule for each match, in their order, where the first in the list wins."""
     for obj in _of(objs, "VirtualService", group="networking.istio.io"):
         if _spec(obj).get("http"):
@@ -404,7 +402,7 @@ def matches_apart(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def rules_over_objects(objs: list[Obj], rng: Random) -> list[Obj]:
+def rules_over_objects(objs: list[Obj]) -> list[Obj]:
     """The rules of an HTTPRoute over several objects, whose names keep their order."""
     out: list[Obj] = []
     for obj in objs:
@@ -423,7 +421,7 @@ def rules_over_objects(objs: list[Obj], rng: Random) -> list[Obj]:
 
 
 @_as_copies
-def defaults_said(objs: list[Obj], rng: Random) -> None:
+def defaults_said(objs: list[Obj]) -> None:
     """What holds where nothing is said, said."""
     for obj in objs:
         spec = _spec(obj)
@@ -472,10 +470,9 @@ def defaults_said(objs: list[Obj], rng: Random) -> None:
             for port in spec.get("ports") or ():
                 port.setdefault("protocol", "TCP")
                 port.setdefault("targetPort", port["port"])
-        elif obj["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
-            for container in spec["template"]["spec"].get("containers") or ():
-                for port in container.get("ports") or ():
-                    port.setdefault("protocol", "TCP")
+        elif obj["kind"] in WORKLOADS:
+            for port in _container_ports(obj):
+                port.setdefault("protocol", "TCP")
 
 
 _OLDER = {
@@ -487,7 +484,7 @@ _OLDER = {
 
 
 @_as_copies
-def older_versions(objs: list[Obj], rng: Random) -> None:
+def older_versions(objs: list[Obj]) -> None:
     """The same objects in an older version of their API."""
     for obj in objs:
         if obj["kind"] in ("VirtualService", "DestinationRule", "AuthorizationPolicy", "PeerAuthentication", "HTTPRoute"):
@@ -495,7 +492,7 @@ def older_versions(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def subsets_turned(objs: list[Obj], rng: Random) -> None:
+def subsets_turned(objs: list[Obj]) -> None:
     """Subsets, hosts, destinations and mirrors in another order."""
     for obj in objs:
         for holder in _dicts(_spec(obj)):
@@ -507,7 +504,7 @@ def subsets_turned(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def profile_turned(objs: list[Obj], rng: Random) -> None:
+def profile_turned(objs: list[Obj]) -> None:
     """Linkerd: routes of a ServiceProfile in another order where at most one of them takes a request."""
     for obj in _of(objs, "ServiceProfile"):
         routes = _spec(obj).get("routes") or []
@@ -517,7 +514,7 @@ def profile_turned(objs: list[Obj], rng: Random) -> None:
 
 
 @_as_copies
-def subset_apart(objs: list[Obj], rng: Random) -> list[Obj]:
+def subset_apart(objs: list[Obj]) -> list[Obj]:
     """Istio: each subset in a DestinationRule of its own for the same host; the first keeps the settings."""
     out: list[Obj] = []
     for obj in objs:
