@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from . import routes_linkerd
 from .changes import headers_of, of_backend, of_entry, of_gateway
@@ -23,13 +23,13 @@ _DEFAULT_ON = ["connect-failure", "refused-stream", "unavailable", "cancelled", 
 
 def route(
     manifests: Iterable[Obj],
-    mesh: Literal["istio", "linkerd", "cilium", "gateway-api"],
+    mesh: str,
     request: Request,
     *,
     root_namespace: str = "istio-system",
     expressions: str = "",
 ) -> Outcome:
-    """What the client's proxy does with a request to a Service."""
+    """What the client's proxy does with a request to a Service; the mesh is istio, linkerd, cilium or gateway-api."""
     if protocol_of(request) == "tcp":
         raise Undecided("routing of bytes is not judged")
     world = World(manifests)

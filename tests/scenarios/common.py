@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from judge import Undecided, cilium, istio, linkerd, smi
+from judge.routes import route
 
 import meshport
 from meshport.pipeline import Result
@@ -172,6 +173,13 @@ def verdicts(bundle: list[Obj], result: Result, requests: Iterable[Obj]) -> Iter
             yield request, before(bundle, request) == "allow", let_through
         except Undecided:
             continue
+
+
+def outcomes(bundle: list[Obj], mesh: str, request: Obj) -> list[Any]:
+    """What becomes of a request; where the Gateway API leaves the place of regular expressions open, both ways."""
+    if mesh != "gateway-api":
+        return [route(bundle, mesh, request)]
+    return [route(bundle, "gateway-api", request, expressions=place) for place in ("last", "early")]
 
 
 def _by_the_network(new: list[Obj], result: Result, request: Obj) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 import meshport
 
-CORPUS = Path(__file__).parents[2] / "corpus"
+from .common import CORPUS
 
 
 @pytest.mark.parametrize("networks", [[], ["10.1.0.0/16"]], ids=["any network", "the nodes alone"])

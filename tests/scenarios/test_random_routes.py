@@ -9,22 +9,15 @@ from typing import Any
 
 import pytest
 from judge import Undecided, generate_routes
-from judge.routes import default_retries, route
+from judge.routes import default_retries
 
 from meshport.pipeline import Result
 
-from .common import Obj, accounted, afterwards, converted
+from .common import Obj, accounted, afterwards, converted, outcomes
 
 MESHES = ("istio", "linkerd", "cilium", "gateway-api")
 DIRECTIONS = list(permutations(MESHES, 2))
 HUNDREDS = {"timeout": "34", "retries": "34", "breakers": "35"}  # which codes speak of an aspect; the others are routing
-
-
-def outcomes(bundle: list[Obj], mesh: str, request: Obj) -> list[Any]:
-    """What becomes of a request; where the Gateway API leaves the place of regular expressions open, both ways."""
-    if mesh != "gateway-api":
-        return [route(bundle, mesh, request)]  # type: ignore[arg-type]
-    return [route(bundle, "gateway-api", request, expressions=place) for place in ("last", "early")]
 
 
 def aspects(outcome: Any) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from judge import Undecided, cilium, generate, generate_access, generate_cilium, generate_routes, istio, linkerd
-from judge.routes import route
+from judge import Undecided, generate, generate_access, generate_cilium, generate_routes
 
 import meshport
 
-Obj = dict[str, Any]
-DECIDE: dict[str, Any] = {"istio": istio.decide, "linkerd": linkerd.decide, "cilium": cilium.decide}
+from .common import DECIDE, Obj, outcomes
+
 ACCESS: list[tuple[str, Callable[[int], list[Obj]], Callable[[list[Obj], int, int], list[Obj]]]] = [
     ("istio", generate.random_istio_bundle, generate.requests_for),
     ("linkerd", generate.random_linkerd_bundle, generate.requests_for),
@@ -58,15 +56,12 @@ def test_where_a_request_goes(mesh: str) -> None:
         bundle = meshport.load_objects(objects)
         for request in generate_routes.requests(seed, 20):
             try:
-                outcomes = [
-                    route(objects, mesh, request, expressions=place) for place in (("last", "early") if mesh == "gateway-api" else ("",))
-                ]
+                outcome, *others = outcomes(objects, mesh, request)
             except Undecided:
                 continue
             found = meshport.trace(bundle, request, mesh=mesh)
-            if found.verdict == "undecided" or any(one != outcomes[0] for one in outcomes):
+            if found.verdict == "undecided" or any(other != outcome for other in others):
                 continue
-            outcome = outcomes[0]
             shown = (seed, request, [f"{step.what}: {step.outcome}" for step in found.steps], outcome)
             assert found.verdict in KINDS[outcome.kind], shown
             if outcome.kind == "forward" and found.route is not None:
