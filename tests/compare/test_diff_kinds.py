@@ -106,4 +106,5 @@ def test_a_workload_that_joins_the_mesh_is_behaviour() -> None:
     policy = _POLICY + '  - to: [{operation: {methods: ["GET"]}}]\n'
     old = meshport.load_text(_WORLD.replace(", labels: {istio-injection: enabled}", "") + policy)
     found = meshport.diff(old, meshport.load_text(_WORLD + policy))
+    assert found
     assert all(change.kind == "behaviour" for change in found)

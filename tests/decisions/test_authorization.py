@@ -209,7 +209,8 @@ def test_the_named_successor_takes_the_gateways_place(target: str, entries: str)
         (peer,) = spec(result, "CiliumNetworkPolicy", "users")["ingress"][0]["fromEndpoints"]
         assert peer["matchLabels"] == {"k8s:io.kubernetes.pod.namespace": "edge", "k8s:io.cilium.k8s.policy.serviceaccount": "nginx"}
     assert not said(result, "MP216") and not said(result, "MP210")
-    assert not any(item.change == "allowed" for item in result.verification.differences)  # type: ignore[union-attr]
+    assert result.verification is not None
+    assert not any(item.change == "allowed" for item in result.verification.differences)
 
 
 def test_without_a_successor_a_rule_for_the_gateway_is_left_out_for_linkerd() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -36,14 +37,14 @@ SCRIPTS = {
 
 
 def converted(
-    folder: Path, source: str, target: str, world: str, *, settings: str = "", script: str = "", **choices: object
+    folder: Path, source: str, target: str, world: str, *, settings: str = "", script: str = "", **choices: Any
 ) -> meshport.Result:
     (folder / "world.yaml").write_text(world, encoding="utf-8")
     if settings:
         (folder / "settings.yaml").write_text(settings, encoding="utf-8")
     if script:
         (folder / "install.sh").write_text(script, encoding="utf-8")
-    result = meshport.convert(meshport.load(str(folder)), source=source, target=target, **choices)  # type: ignore[arg-type]
+    result = meshport.convert(meshport.load(str(folder)), source=source, target=target, **choices)
     assert {item.code for item in result.findings} & {"MP900", "MP901", "MP902", "MP904"} == set()
     return result
 

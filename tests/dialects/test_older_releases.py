@@ -25,8 +25,8 @@ metadata: {{name: shop, labels: {{istio-injection: enabled}}}}
 """
 
 
-def sources(source: str, release: str) -> tuple[list[Any], Any]:
-    """The sources of the policy as they are written; None where it stays as it is."""
+def sources(source: str, release: str) -> tuple[list[Any], meshport.Result]:
+    """The sources of the policy as they are written, and the whole result."""
     result = meshport.convert(
         meshport.load_text(POLICY.format(source=source)), source="istio", target="istio", source_version="1.31", target_version=release
     )

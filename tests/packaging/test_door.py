@@ -19,7 +19,7 @@ def test_all_is_what_is_public() -> None:
         assert getattr(meshport, name).__doc__
         assert name in dir(meshport)
     with pytest.raises(AttributeError, match="no attribute 'fleet'"):
-        meshport.fleet  # type: ignore[attr-defined]  # noqa: B018
+        meshport.fleet  # noqa: B018
 
 
 def test_signatures() -> None:

@@ -124,7 +124,9 @@ def test_an_automaton_with_too_many_moves_is_refused_when_it_is_built() -> None:
 
 
 def test_a_long_chain_is_minimised() -> None:
-    chain = dfa.build(Is(Language.regex("a{1000}" * 10)._node.term))  # type: ignore[union-attr]
+    node = Language.regex("a{1000}" * 10)._node
+    assert isinstance(node, Is)
+    chain = dfa.build(node)
 
     assert len(chain.accepting) == 10_001
     assert dfa.shortest(chain) == "a" * 10_000
