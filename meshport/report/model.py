@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from meshport.report.audited import Audit
@@ -26,10 +26,9 @@ class _Model(BaseModel):
 # -- a request: only the members that matter are there
 
 
+@with_config(ConfigDict(extra="forbid"))
 class RequestSource(TypedDict, total=False):
     """Who sends a request."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     namespace: str
     service_account: str
@@ -40,10 +39,9 @@ class RequestSource(TypedDict, total=False):
     meshed: bool
 
 
+@with_config(ConfigDict(extra="forbid"))
 class RequestDestination(TypedDict, total=False):
     """Where a request goes; `port` null means every port that is not named otherwise."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     namespace: str
     service: str
@@ -53,10 +51,9 @@ class RequestDestination(TypedDict, total=False):
     port: int | None
 
 
+@with_config(ConfigDict(extra="forbid"))
 class Request(TypedDict, total=False):
     """One request."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     source: RequestSource
     destination: RequestDestination

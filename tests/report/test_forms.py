@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -48,11 +49,9 @@ def test_sarif_points_at_the_field_and_knows_a_finding_again(tmp_path: Path) -> 
     file = tmp_path / "breaker.yaml"
     context = ["--context", str(CORPUS / "ecommerce/istio/workloads.yaml")]
 
-    def results(text: str) -> list[dict[str, object]]:
+    def results(text: str) -> list[dict[str, Any]]:
         file.write_text(text)
-        found: list[dict[str, object]] = json.loads(reports(tmp_path, str(file), "--to", "linkerd", *context)["sarif"])["runs"][0][
-            "results"
-        ]
+        found: list[dict[str, Any]] = json.loads(reports(tmp_path, str(file), "--to", "linkerd", *context)["sarif"])["runs"][0]["results"]
         return found
 
     first, moved = results(source), results("# a comment\n\n" + source)
@@ -61,8 +60,8 @@ def test_sarif_points_at_the_field_and_knows_a_finding_again(tmp_path: Path) -> 
     marks = [json.dumps(item["partialFingerprints"]) for item in first]
     assert len(set(marks)) == len(marks)
 
-    def lines(listed: list[dict[str, object]]) -> list[int]:
-        return [item["locations"][0]["physicalLocation"]["region"]["startLine"] for item in listed if "region" in json.dumps(item)]  # type: ignore[index]
+    def lines(listed: list[dict[str, Any]]) -> list[int]:
+        return [item["locations"][0]["physicalLocation"]["region"]["startLine"] for item in listed if "region" in json.dumps(item)]
 
     assert [line + 2 for line in lines(first)] == lines(moved) != []
 
