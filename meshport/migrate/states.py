@@ -18,6 +18,7 @@ from meshport.documents import Bundle, load_objects
 from meshport.documents.scripts import KUBECTL
 from meshport.effective.subjects import of_other_ports
 from meshport.errors import MeshportError
+from meshport.mapping.homes import OF_THE_CLUSTER
 from meshport.mapping.table import dialect_of_group
 from meshport.report.planned import Half, StateCheck
 
@@ -30,7 +31,6 @@ Key = tuple[str, str, str, str]
 MOST_SHOWN = 5
 MOST_HALVES = 100
 """Halves of states that are verified; the check of one costs about as much as a conversion."""
-_NO_NAMESPACE = ("Namespace", "CiliumClusterwideNetworkPolicy", "CiliumClusterwideEnvoyConfig", "GatewayClass")
 
 
 def key(obj: Mapping[str, Any], default: str) -> Key:
@@ -38,7 +38,7 @@ def key(obj: Mapping[str, Any], default: str) -> Key:
     metadata = obj.get("metadata") or {}
     group = str(obj.get("apiVersion", "")).rpartition("/")[0]
     kind = str(obj.get("kind", ""))
-    namespace = "" if kind in _NO_NAMESPACE else str(metadata.get("namespace") or default)
+    namespace = "" if kind in OF_THE_CLUSTER else str(metadata.get("namespace") or default)
     return group, kind, namespace, str(metadata.get("name", ""))
 
 

@@ -383,3 +383,19 @@ def test_what_no_cluster_takes_is_in_no_folder_of_the_plan() -> None:
     objects = [manifest.object for step in found.steps for manifest in (*step.manifests, *step.previous)]
     assert {item["apiVersion"] for item in objects if item["kind"] == "ServerAuthorization"} == {"policy.linkerd.io/v1beta1"}
     assert "no-port" not in {item["metadata"]["name"] for item in objects}
+
+
+def test_objects_of_the_cluster_name_no_namespace_in_a_new_cluster() -> None:
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+"""
+    found = meshport.plan(meshport.load_text(text), strategy="cluster", source="istio", target="linkerd")
+    roles = [item.object["metadata"] for step in found.steps for item in step.manifests if item.object["kind"] == "ClusterRole"]
+    assert roles == [{"name": "reader"}]
