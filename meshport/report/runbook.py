@@ -186,7 +186,7 @@ def lines(plan: Plan, *, paint: Paint, quiet: bool = False, verbose: bool = Fals
         yield "stopped: something would be lost (--on-loss stop)"
         return
     if plan.decisions:
-        yield f"{len(plan.decisions)} error findings to decide about first"
+        yield f"{plural(len(plan.decisions), 'error finding')} to decide about first"
     if not quiet:
         yield from plan.order
     for step in plan.steps:
