@@ -137,6 +137,25 @@ def test_the_first_match_decides_whatever_the_target_ranks_first() -> None:
         ]
 
 
+@pytest.mark.parametrize("name", ["api.partner.example", "app.shop.svc"])
+@pytest.mark.parametrize("target", ["istio", "cilium", "gateway-api", "linkerd"])
+def test_a_profile_that_linkerd_looks_up_for_nobody_is_nothing(name: str, target: str) -> None:
+    outside = profile("[{name: a, timeout: 1s, condition: {pathRegex: /a}}]").replace("app.shop.svc.cluster.local", name)
+    result = convert(LINKERD + outside, "linkerd", target)
+    assert said(result, "MP380")[0].severity == "warning"
+    assert written(result, "VirtualService") == written(result, "HTTPRoute") == {}
+    assert {line.disposition for line in result.ledger if line.path.startswith("spec.routes")} == {"invalid"}
+
+
+@pytest.mark.parametrize(
+    "empty", [profile("[]"), thing("split.smi-spec.io/v1alpha1", "TrafficSplit", "{service: app, backends: []}", "app")]
+)
+def test_what_says_nothing_of_a_service_leaves_its_annotations_in_force(empty: str) -> None:
+    noted = namespace(mesh="linkerd") + service("app", notes="{timeout.linkerd.io/request: 3s}") + workload("app")
+    (rule,) = http(convert(noted + empty, "linkerd", "istio"))
+    assert rule["timeout"] == "3s"
+
+
 # -- what the target has not
 
 

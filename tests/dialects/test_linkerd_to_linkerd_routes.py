@@ -139,11 +139,12 @@ spec:
     assert {change.aspect for change in result.diff} == {"retries"}  # the budget's numbers alone
 
 
-def test_an_empty_profile_goes_without_a_route() -> None:
-    empty = PROFILE.partition("spec:")[0] + "spec: {}\n"
-    result = modern(WORLD + empty)
-    assert result.manifests == []
-    assert removed(result) == ["ServiceProfile/users.shop.svc.cluster.local"]
+def test_an_empty_profile_switches_nothing_off_and_stays() -> None:
+    noted = WORLD.replace(
+        "metadata: {name: users, namespace: shop}", "metadata: {name: users, namespace: shop, annotations: {retry.linkerd.io/http: 5xx}}", 1
+    )
+    result = modern(noted + PROFILE.partition("spec:")[0] + "spec: {}\n")
+    assert result.manifests == [] and removed(result) == [] and codes(result) == []
 
 
 def test_a_profile_for_one_namespaces_clients_becomes_their_route_alone() -> None:

@@ -86,9 +86,6 @@ def _ports(ir: IR, service: Service) -> list[int]:
 def _convert(routes: ServiceRoutes, ir: IR, out: Output, options: Options) -> None:
     assert routes.service is not None
     service = ir.world.services[routes.service.value]
-    if not routes.rules:
-        _clear(routes, service, out, "it says nothing, and switches the routes of its Service off")
-        return
     objects, said = set(out.objects), len(out.findings)
     Lowering(
         ir, out, options, routes, service, name=service.ref.name if routes.kind == "ServiceProfile" else "", ports=_ports(ir, service)

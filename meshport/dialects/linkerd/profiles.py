@@ -1,8 +1,9 @@
 """ServiceProfiles and TrafficSplits, as Linkerd acts on them.
 
 The first route whose condition holds counts requests, limits and retries them; whatever matches none passes. A split divides all of them.
-Both silence the
-routes, annotations and failure accrual of their Service. https://linkerd.io/2-edge/reference/service-profiles/
+Both silence the routes, annotations and failure accrual of their Service; a profile that says neither does not (has_routes_or_targets in
+linkerd2-proxy, service-profiles/src/lib.rs). The controller looks profiles up by the names of Services (parseK8sServiceName in linkerd2,
+controller/api/destination/server.go): one for another host is never asked for. https://linkerd.io/2-edge/reference/service-profiles/
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _LITERAL = re.compile(r"/(?:[-A-Za-z0-9/_~%!@:,;=&']|\\[-.+*?()\[\]{}|^$])*")
 ROUTE_KEYS = ("retry.linkerd.io/", "timeout.linkerd.io/")
 Atom = tuple[str, Fact[Pattern], bool]  # path or method, the pattern, and whether it has to hold
+NOTHING = "neither routes nor shares are said, and clients keep to the policies that the Service has otherwise"
 SILENT = "a ServiceProfile or TrafficSplit of the Service switches this off"
 
 
@@ -51,7 +53,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
             routes = _profile(Cursor.root(bound, number), options)
             if routes is not None and (routes.service is None or routes.problem):
-                ir.routes.append(routes)  # a host that is no Service of the cluster
+                ir.routes.append(routes)  # what the controller never looks up, or refuses
             elif routes is not None and routes.service is not None:
                 place = (routes.service.value, routes.consumer.value if routes.consumer else "")
                 if (known := found.setdefault(place, routes)) is not routes:
@@ -62,6 +64,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             split = splits.read(Cursor.root(bound, number), options)
             if split is not None:
                 _fold(found, split, options)
+    for place in [place for place, routes in found.items() if not routes.rules and not routes.problem]:
+        ir.idle.append(Fact(NOTHING, found.pop(place).src, "routing.match.path"))
     profiled = {service for service, consumer in found if not consumer}
     kept = []
     for routes in ir.routes[before:]:
@@ -161,7 +165,7 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
     labels = name.value.split(".") if name else []
     if name is None:
         return None
-    service = Ref(labels[1], labels[0]) if len(labels) >= 3 and labels[2] == "svc" else None
+    service = Ref(labels[1], labels[0]) if len(labels) > 3 and labels[2] == "svc" else None
     namespace = root.document.namespace or options.default_namespace
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
@@ -188,6 +192,8 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
         silenced=tuple(silenced),
         src=spec.src | name.src,
     )
+    if service is None:
+        return replace(out, problem="MP380")
     if any(item.at("condition", "not") for item in spec.each("routes")):
         return replace(out, problem="MP326")
     return _split(out, tuple(backend for backend in backends if backend is not None)) if backends else out
