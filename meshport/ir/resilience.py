@@ -12,6 +12,9 @@ ISTIO_RETRIES = 2
 ISTIO_CONDITIONS = ("connect-failure", "refused-stream", "unavailable", "cancelled")
 """What Istio retries on where nobody says anything (since 1.24)."""
 
+CONNECTION_ERRORS = ("connect-failure", "refused-stream")
+"""What a route of the Gateway API is retried on that names no status code, in Istio's words."""
+
 LEAST_REQUEST = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN")
 """The names under which Istio is asked for the choice of an endpoint that it makes where nobody says anything."""
 

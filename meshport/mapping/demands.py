@@ -1,5 +1,5 @@
 """What a cluster demands of several values of an object together: the expressions in the CRDs of Istio and the Gateway API that are no mere limit of
-one value, and what Istio's webhook refuses beside them (pkg/config/validation). Each is the path of the value and why it is refused."""
+one value, and what the webhooks of Istio (pkg/config/validation) and Linkerd refuse beside them. Each is the path of the value and why it is refused."""
 
 from __future__ import annotations
 
@@ -239,6 +239,14 @@ def _rules(value: dict[str, Any]) -> Iterator[Refusal]:
                 yield path, "a Service is named without its port"
 
 
+def _linkerd_paths(value: dict[str, Any]) -> Iterator[Refusal]:
+    """What Linkerd's webhook asks of a path (policy-controller/k8s/index/src/routes/http.rs, path_match)."""
+    for path, match in _maps(value, "spec", "rules", "[]", "matches", "[]", "path"):
+        text = match.get("value")
+        if isinstance(text, str) and match.get("type", "PathPrefix") != "RegularExpression" and not text.startswith("/"):
+            yield (*path, "value"), f"{text!r} is no absolute path"
+
+
 def _listeners(value: dict[str, Any]) -> Iterator[Refusal]:
     names: set[str] = set()
     places: set[tuple[str, ...]] = set()
@@ -297,5 +305,6 @@ _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]
     ("networking.istio.io", "DestinationRule"): (_subsets,),
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
+    ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths,),
     ("gateway.networking.k8s.io", "Gateway"): (_listeners,),
 }

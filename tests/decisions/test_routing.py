@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -219,6 +220,23 @@ def test_opaque_ports_are_tcp_to_istio() -> None:
     assert [port["appProtocol"] for port in ports] == ["tcp"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"), [("Exact", "/a//b"), ("PathPrefix", "/a//b"), ("PathPrefix", "/a%2fb"), ("PathPrefix", "/x/../y")]
+)
+def test_a_path_that_only_linkerd_admits_is_an_expression(kind: str, path: str) -> None:
+    matches = f"[{{matches: [{{path: {{type: {kind}, value: '{path}'}}}}], backendRefs: [{{name: b, port: 80}}]}}, {{backendRefs: [{{name: app, port: 80}}]}}]"
+    route = http_route(matches).replace("gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3")
+    found = rules(convert(LINKERD + route, "linkerd", "gateway-api"))[0]["matches"][0]["path"]
+    assert found["type"] == "RegularExpression"
+    assert bool(re.fullmatch(found["value"], f"{path}/z")) is (kind == "PathPrefix") and re.fullmatch(found["value"], path)
+
+
+def test_a_path_that_begins_with_no_slash_makes_linkerd_refuse_the_route() -> None:
+    route = http_route("[{matches: [{path: {value: api}}], backendRefs: [{name: b, port: 80}]}]")
+    result = convert(LINKERD + route.replace("gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3"), "linkerd", "cilium")
+    assert [finding.severity for finding in said(result, "MP072")] == ["error"] and not written(result, "HTTPRoute")
+
+
 # -- retries and timeouts
 
 
@@ -231,6 +249,15 @@ def test_retries_become_annotations_condition_by_condition() -> None:
     notes = written(result, "HTTPRoute")["app"]["metadata"]["annotations"]
     assert notes == {"retry.linkerd.io/http": "gateway-error,429", "retry.linkerd.io/limit": "3", "retry.linkerd.io/timeout": "2s"}
     assert "connect-failure" in said(result, "MP402")[0].message and said(result, "MP402")[0].severity == "warning"
+
+
+@pytest.mark.parametrize("retry", ["{attempts: 3}", "{attempts: 3, codes: []}"])
+def test_a_retry_that_names_no_code_is_about_the_connection(retry: str) -> None:
+    route = http_route(f"[{{retry: {retry}, backendRefs: [{{name: b, port: 80}}]}}]").replace("core", "''")
+    istio = convert(ISTIO + route, "gateway-api", "istio")
+    assert [rule["retries"] for rule in http(istio)] == [{"attempts": 3, "retryOn": "connect-failure,refused-stream"}]
+    linkerd = convert(ISTIO + route, "gateway-api", "linkerd")  # which retries refused streams by itself, and no failed connection
+    assert "conditions connect-failure;" in said(linkerd, "MP402")[0].message
 
 
 def test_rules_that_differ_in_their_retries_are_routes_of_their_own() -> None:

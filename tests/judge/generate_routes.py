@@ -277,7 +277,7 @@ def _route_rule(rng: Random, more: bool) -> Obj:
         if more and dice(rng, 0.3):
             rule["timeouts"]["backendRequest"] = rule["timeouts"]["request"]
     if more and dice(rng, 0.2):
-        rule["retry"] = {"attempts": rng.choice([1, 3]), "codes": rng.choice([[503], [500, 502]])}
+        rule["retry"] = {"attempts": rng.choice([1, 3]), "codes": rng.choice([[503], [500, 502], []])}
     return rule
 
 

@@ -325,7 +325,8 @@ class Gamma:
         request_ns, backend_ns = (go_duration(timeouts[k]) or None if k in timeouts else None for k in ("request", "backendRequest"))
         retries = None
         if retry is not None and retry.get("attempts", 1):
-            statuses, grpc, other = conditions([*map(str, retry.get("codes") or [])])
+            codes = [*map(str, retry.get("codes") or [])]
+            statuses, grpc, other = conditions(codes or ["connect-failure", "refused-stream"])  # GEP-1731: errors of the connection
             retries = Retries(int(retry.get("attempts", 1)), statuses, grpc, other, backend_ns)
             backend_ns = None
         backends = shares(weighted) or {failing(500): Fraction(1)}

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
+from meshport.dialects.gateway_api.writing import plain_path
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Src
 from meshport.ir.routing import RouteMatch, RouteRule
@@ -140,12 +141,20 @@ def _united(
     return tuple(sorted({**dict(theirs), **dict(mine)}.items(), key=lambda item: item[0]))
 
 
+def _as_written(match: RouteMatch) -> RouteMatch:
+    """The match with a path as the expression that stands for it where the Gateway API does not admit it: so it ranks."""
+    path = match.path
+    if path is None or path.value.kind not in ("exact", "segments") or path.value.text == "" or plain_path(path.value.text):
+        return match
+    return replace(match, path=path.holding(Pattern("regex", full_regex(path.value))))
+
+
 def ranked_for_linkerd(rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
     """For each rule of a first-match list the matches that make Linkerd choose the same rules; [] for one that no request reaches."""
     out: list[list[RouteMatch]] = []
     closed = False
     for rule in rules:
-        out.append([] if closed else list(rule.matches or (RouteMatch(),)))
+        out.append([] if closed else [_as_written(match) for match in rule.matches or (RouteMatch(),)])
         closed = closed or rule.everything
     for number in range(len(rules) - 2, -1, -1):
         later = [match for below in out[number + 1 :] for match in below]
@@ -231,7 +240,7 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
     out: list[list[RouteMatch]] = []
     closed = False
     for rule in rules:
-        out.append([] if closed else list(rule.matches or (RouteMatch(),)))
+        out.append([] if closed else [_as_written(match) for match in rule.matches or (RouteMatch(),)])
         closed = closed or rule.everything
     for number, earlier in enumerate(out):
         expressions = [match for match in earlier if form(match)[0] == "regex"]

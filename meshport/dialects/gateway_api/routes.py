@@ -18,7 +18,7 @@ from meshport.dialects.gateway_api.unread import too_early
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import Gateway, Listener
-from meshport.ir.resilience import ISTIO_CONDITIONS, Retry
+from meshport.ir.resilience import CONNECTION_ERRORS, ISTIO_CONDITIONS, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.values.ports import is_number
 
@@ -508,12 +508,12 @@ def _mirror(body: Cursor, because: Src, namespace: str, options: Options) -> lis
 
 
 def _retry(place: Cursor, family: str) -> Retry | None:
-    """The `retry` of a rule: the codes, and the conditions that istiod adds to them."""
+    """The `retry` of a rule: the codes, and the conditions that istiod adds to them; elsewhere one that names no code is about the connection (GEP-1731)."""
     if not place:
         return None
     attempts = place.number_at("attempts") or Fact(2 if family == "istio" else 1, place.src, "retry.attempts")
     codes = [fact.map(str) for item in place.each("codes") if (fact := item.fact(int)) is not None]
-    own = ISTIO_CONDITIONS if family == "istio" else ()
+    own = ISTIO_CONDITIONS if family == "istio" else () if codes else CONNECTION_ERRORS
     conditions = tuple(Fact(word, attempts.src, "retry.conditions") for word in own) + tuple(codes)
     return Retry(attempts, None, conditions, tuple(("backoff", fact) for _, fact in place.leaves("backoff")), src=place.src)
 

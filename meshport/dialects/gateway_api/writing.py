@@ -121,13 +121,13 @@ def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
 def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:
     if pattern.kind == "exact" and plain_path(pattern.text):
         return "Exact", pattern.text
-    if pattern.kind == "segments" or (pattern.kind == "prefix" and pattern.text in ("", "/")):
+    if (pattern.kind == "segments" and plain_path(pattern.text)) or (pattern.kind == "prefix" and pattern.text in ("", "/")):
         return "PathPrefix", pattern.text or "/"
     return "RegularExpression", anchored(pattern) if linkerd else full_regex(pattern)
 
 
 def plain_path(path: str) -> bool:
-    """Whether the Gateway API admits the path as an exact one."""
+    """Whether the Gateway API admits the path as an exact one, or as a prefix."""
     return _PLAIN.fullmatch(path) is not None and not _ODD.search(path)
 
 
