@@ -139,12 +139,12 @@ spec:
     assert {change.aspect for change in result.diff} == {"retries"}  # the budget's numbers alone
 
 
-def test_an_empty_profile_switches_nothing_off_and_stays() -> None:
-    noted = WORLD.replace(
-        "metadata: {name: users, namespace: shop}", "metadata: {name: users, namespace: shop, annotations: {retry.linkerd.io/http: 5xx}}", 1
-    )
+def test_an_empty_profile_switches_nothing_off_and_goes() -> None:
+    home = "metadata: {name: users, namespace: shop}"
+    noted = WORLD.replace(home, f"{home[:-1]}, annotations: {{retry.linkerd.io/http: 5xx}}}}", 1)
     result = modern(noted + PROFILE.partition("spec:")[0] + "spec: {}\n")
-    assert result.manifests == [] and removed(result) == [] and codes(result) == []
+    assert result.manifests == [] and codes(result) == []
+    assert removed(result) == ["ServiceProfile/users.shop.svc.cluster.local"]
 
 
 def test_a_profile_for_one_namespaces_clients_becomes_their_route_alone() -> None:

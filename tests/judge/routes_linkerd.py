@@ -25,7 +25,8 @@ def route(world: World, service: Service, request: Request) -> Outcome:
     if not service.routable:
         return Outcome("forward", whole)
     profile, split = _profile(world, service, client), _split(world, service)
-    if profile is not None or split is not None:
+    shares_said = spec_of(split or {}).get("backends") or spec_of(profile or {}).get("dstOverrides")
+    if shares_said or spec_of(profile or {}).get("routes"):  # a profile that has neither does not override the policies of the Service
         return _profiled(world, service, spec_of(profile or {}), split, request)
     if _opaque(service, port):
         return Outcome("forward", whole)

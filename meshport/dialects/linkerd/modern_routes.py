@@ -11,7 +11,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd.ports import opaque_ports
-from meshport.dialects.linkerd.profiles import ROUTE_KEYS
+from meshport.dialects.linkerd.profiles import NOTHING, ROUTE_KEYS
 from meshport.dialects.linkerd.routes import Lowering, route_api
 from meshport.dialects.output import Output
 from meshport.findings import Affected
@@ -43,6 +43,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             )
         else:
             _convert(routes, ir, out, options)
+    for number in sorted({out.bundle.number(min(fact.src)) for fact in ir.idle if fact.value == NOTHING}):
+        out.remove(number, NOTHING)
 
 
 def _shown(routes: ServiceRoutes) -> str:
@@ -105,7 +107,6 @@ def _convert(routes: ServiceRoutes, ir: IR, out: Output, options: Options) -> No
 def _clear(routes: ServiceRoutes, service: Service, out: Output, reason: str) -> None:
     """List the profile and the split for removal, and what they had switched off."""
     for document in routes.documents:
-        out.ignore("there is no setting below it", routes.src if not routes.rules else NOWHERE)
         out.remove(document, reason)
     silent: dict[int, Src] = {}
     for why, src in routes.silenced:

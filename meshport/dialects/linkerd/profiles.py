@@ -64,8 +64,9 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             split = splits.read(Cursor.root(bound, number), options)
             if split is not None:
                 _fold(found, split, options)
-    for place in [place for place, routes in found.items() if not routes.rules and not routes.problem]:
-        ir.idle.append(Fact(NOTHING, found.pop(place).src, "routing.match.path"))
+    for place in sorted(place for place, routes in found.items() if not routes.rules and not routes.problem):
+        if not place[1] or (place[0], "") not in found:  # one client's empty profile hides from it the one that is for all
+            ir.idle.append(Fact(NOTHING, found.pop(place).src, "routing.match.path"))
     profiled = {service for service, consumer in found if not consumer}
     kept = []
     for routes in ir.routes[before:]:
