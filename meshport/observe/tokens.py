@@ -35,6 +35,8 @@ _PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 LONGEST = 2**63 / 1e9
 """Seconds: Go's Duration counts nanoseconds in 63 bits."""
+MOST = 100_000
+"""Tokens of one expression that are read; real ones have some hundreds."""
 AGGREGATORS = (
     "sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio",
 )  # fmt: skip
@@ -122,6 +124,8 @@ def tokens(text: str, *, templates: bool) -> list[Token]:
             opened.pop()
         reader.brace = kind == "LBRACE" or (reader.brace and kind != "RBRACE")
         reader.bracket = kind == "LBRACKET" or (reader.bracket and kind != "RBRACKET")
+        if len(found) == MOST:
+            raise Malformed(f"more than {MOST:,} tokens, which is the most that is read; record a part of it under a name of its own", reader.at)
         found.append(Token(kind, text[reader.at : end], start_pos=reader.at, end_pos=end))
         reader.at = end
     if reader.brace or reader.bracket:

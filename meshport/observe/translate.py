@@ -20,7 +20,7 @@ from meshport.observe.metrics import MESHES, metrics
 from meshport.observe.promql import parse_promql
 from meshport.observe.recognise import recognise
 from meshport.observe.sides import choose
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, parents_of, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, nearest, walk
 from meshport.observe.units import Measure, rescale
 from meshport.observe.work import NAMES, Found, Refused, Work, finding
 
@@ -122,11 +122,9 @@ def _source_mistakes(work: Work) -> None:
 
 def _series(work: Work) -> None:
     """Aggregations that see a mesh's series one by one: how many there are depends on its labels, and differs."""
-    parents = parents_of(work.parsed.tree)
+    aggregations = nearest(work.parsed.tree, lambda node: isinstance(node, Aggregation))
     for one in work.found:
-        node: Expr = one.selector
-        while (above := parents.get(id(node))) is not None and not isinstance(above, Aggregation):
-            node = above
+        above = aggregations.get(id(one.selector))
         if isinstance(above, Aggregation) and above.op.name.lower() in _ONE_BY_ONE:
             work.say("MP892", op=above.op.name, metric=one.metric.name)
 

@@ -5,7 +5,7 @@ Names follow Prometheus' own (promql/parser/ast.go). `type` is what an expressio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -258,6 +258,16 @@ def children(node: Expr) -> tuple[Expr, ...]:
 def parents_of(tree: Expr) -> dict[int, Expr]:
     """What stands right above each node of a tree, by the node's identity."""
     return {id(below): node for node in walk(tree) for below in children(node)}
+
+
+def nearest(tree: Expr, wanted: Callable[[Expr], bool]) -> dict[int, Expr]:
+    """The nearest node above each node of a tree that is wanted, by the node's identity; nodes that have none are not in it."""
+    found: dict[int, Expr] = {}
+    for node in walk(tree):
+        above = node if wanted(node) else found.get(id(node))
+        if above is not None:
+            found.update((id(below), above) for below in children(node))
+    return found
 
 
 def walk(node: Expr) -> Iterator[Expr]:

@@ -25,6 +25,7 @@ from meshport.observe.tree import (
     Selector,
     Subquery,
     Unary,
+    nearest,
     parents_of,
 )
 
@@ -59,26 +60,31 @@ def rescale(
 ) -> tuple[float, tuple[str, str] | None]:
     """Convert what is measured in another unit. The factor of thresholds on the result, and (before, after) where the result's unit changes."""
     parents = parents_of(parsed.tree)
-    factor, unit = 1.0, None
-    done: set[int] = set()
+    quantiles, fractions = (_calls(parsed, name) for name in ("histogram_quantile", "histogram_fraction"))
+    bounded: set[int] = set()
+    valued: dict[int, tuple[Expr, Measure]] = {}  # the first selector of each value
     for measure in measures:
-        scale = FACTORS.get((measure.before, measure.after), 1.0)
-        node = _value(measure, parents)
-        if node is None:
-            if scale != 1.0:
-                _fractions(measure, parents, scale, parsed, edits, done)
-            if scale != 1.0 and measure.suffix in ("_bucket", "") and not _inside(measure.selector, parents, "histogram_fraction"):
+        node = _value(measure, parents, quantiles)
+        if node is not None:
+            valued.setdefault(id(node), (node, measure))
+        elif (scale := _scale(measure)) != 1.0 and measure.suffix in ("_bucket", ""):
+            call = fractions.get(id(measure.selector))
+            if call is None:
                 say("MP817", before=measure.before, after=measure.after, what="the bounds in the label le")
-            continue
-        if id(node) in done:
-            continue
-        done.add(id(node))
+            elif isinstance(call, Call) and id(call) not in bounded:
+                bounded.add(id(call))
+                for bound in call.arguments[:2]:  # in the histogram's unit
+                    _scaled(bound, scale, edits)
+    native = latency == "native-unit" and _agree(valued.values(), parents)
+    factor, unit = 1.0, None
+    for node, measure in valued.values():
+        scale = _scale(measure)
         _saturated(node, measure, parents, scale, say)
         if scale == 1.0:
             continue
-        if _cancelled(node, parents, scale, edits):
-            continue
-        if latency == "native-unit" and _linear(node, parents):
+        if (cancelled := _cancelling(node, parents, scale)) is not None:
+            edits.replace(*cancelled, "")
+        elif native and _linear(node, parents):
             if _consumers(node, parents, scale, edits):
                 factor, unit = scale, (measure.before, measure.after)
                 say("MP817", before=measure.before, after=measure.after, what="the result")
@@ -87,20 +93,31 @@ def rescale(
     return factor, unit
 
 
-def _inside(node: Expr, parents: dict[int, Expr], function: str) -> Call | None:
-    while (above := parents.get(id(node))) is not None:
-        if isinstance(above, Call) and above.function.name == function:
-            return above
-        node = above
-    return None
+def _scale(measure: Measure) -> float:
+    return FACTORS.get((measure.before, measure.after), 1.0)
 
 
-def _value(measure: Measure, parents: dict[int, Expr]) -> Expr | None:
+def _agree(valued: Iterable[tuple[Expr, Measure]], parents: dict[int, Expr]) -> bool:
+    """Whether all that is measured in a unit of time would come out in the other one: what stays in the old one must not meet it (`ms / 1000 or s`)."""
+    scales = [
+        (1.0 if _cancelling(node, parents, scale := _scale(measure)) is not None or not _linear(node, parents) else scale)
+        for node, measure in valued
+        if measure.before in ("ms", "s")
+    ]
+    return len(set(scales)) <= 1
+
+
+def _calls(parsed: PromQL, function: str) -> dict[int, Expr]:
+    """The nearest call of a function around each node."""
+    return nearest(parsed.tree, lambda node: isinstance(node, Call) and node.function.name == function)
+
+
+def _value(measure: Measure, parents: dict[int, Expr], quantiles: dict[int, Expr]) -> Expr | None:
     """The smallest expression whose values carry the unit; None where none does."""
     if measure.suffix == "_count":
         return None
     if measure.suffix != "_sum":
-        return _inside(measure.selector, parents, "histogram_quantile")
+        return quantiles.get(id(measure.selector))
     node: Expr = measure.selector
     while (above := parents.get(id(node))) is not None:
         keeps = isinstance(above, Range | Offset | At | Subquery | Paren) or (isinstance(above, Call) and above.function.name in _OF_RANGE)
@@ -135,19 +152,16 @@ def _beside(node: Expr, above: Binary) -> Expr:
     return above.right if above.left is node else above.left
 
 
-def _cancelled(node: Expr, parents: dict[int, Expr], scale: float, edits: Edits) -> bool:
-    """Take out a conversion that the query makes itself: it has become the one that the metric makes."""
+def _cancelling(node: Expr, parents: dict[int, Expr], scale: float) -> tuple[int, int] | None:
+    """The characters of a conversion that the query makes itself and that is to be taken out: it has become the one that the metric makes."""
     whole, above = _up(node, parents)
-    if not isinstance(above, Binary) or above.op.name not in "*/" or above.left is not whole:
-        return False
+    if scale == 1.0 or not isinstance(above, Binary) or above.op.name not in "*/" or above.left is not whole:
+        return None
     constant = _constant(above.right)
     if constant is None:
-        return False
+        return None
     made = 1 / constant[1] if above.op.name == "/" and constant[1] else constant[1]
-    if abs(made / scale - 1) > 1e-9:
-        return False
-    edits.replace(whole.end, above.end, "")
-    return True
+    return (whole.end, above.end) if abs(made / scale - 1) <= 1e-9 else None
 
 
 def _wrap(node: Expr, parents: dict[int, Expr], factor: float, edits: Edits) -> None:
@@ -198,15 +212,6 @@ def _scaled(node: Expr, scale: float, edits: Edits) -> None:
     constant = _constant(node)
     if constant is not None and constant[0].value:
         edits.replace(constant[0].start, constant[0].end, _number(constant[0].value * scale))
-
-
-def _fractions(measure: Measure, parents: dict[int, Expr], scale: float, parsed: PromQL, edits: Edits, done: set[int]) -> None:
-    """The bounds of histogram_fraction are in the histogram's unit."""
-    call = _inside(measure.selector, parents, "histogram_fraction")
-    if call is not None and id(call) not in done:
-        done.add(id(call))
-        for bound in call.arguments[:2]:
-            _scaled(bound, scale, edits)
 
 
 def _saturated(node: Expr, measure: Measure, parents: dict[int, Expr], scale: float, say: Callable[..., None]) -> None:

@@ -9,7 +9,7 @@ from meshport.findings import Finding
 from meshport.mapping.table import builtin
 from meshport.observe.metrics import SIDES, Candidate, Concept, Label, Metric, Metrics, Saying
 from meshport.observe.promql import PromQL
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, label_arguments, label_asked, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, label_arguments, label_asked, nearest, walk
 
 NAMES = {"istio": "Istio", "linkerd": "Linkerd", "cilium": "Cilium"}
 SIDE_LABELS = {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}
@@ -58,7 +58,7 @@ def finding(code: str, remedy: str = "", **said: str) -> Finding:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Found:
     """A selector of the source mesh. `side` is who measures: server, client or both; `chosen` who measures for the target."""
 
@@ -91,7 +91,8 @@ class Work:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     context: set[str] = field(default_factory=set)
     known: dict[int, list[Label]] = field(default_factory=dict)  # what `used` found
-    naming: list[tuple[Expr, list[Found]]] | None = None  # what `labelled` found
+    above: dict[int, Expr] | None = None  # the nearest node above each that names labels
+    makes: bool | None = None  # whether the query makes labels itself
 
     def say(self, code: str, **said: str) -> None:
         self.said[code, tuple(said.items())] = None
@@ -127,14 +128,13 @@ class Work:
             label = self.label(matcher.label, one)
             if label is not None:
                 yield label
-        for node, under in self.labelled():
-            if one in under:
-                own = self.own(node)
-                for word in words(node):
-                    if word.name not in own:
-                        label = self.label(word, one)
-                        if label is not None:
-                            yield label
+        for node in self.naming_of(one):
+            own = self.own(node)
+            for word in words(node):
+                if word.name not in own:
+                    label = self.label(word, one)
+                    if label is not None:
+                        yield label
 
     def label(self, word: Word, one: Found) -> Label | None:
         """What a label of a selector says; None for one that stays. Raises Refused for one that the tables do not know."""
@@ -159,7 +159,7 @@ class Work:
 
     def speaks_of_services(self, one: Found) -> bool:
         named = {matcher.label.name for matcher in one.selector.matchers if not self.drops(matcher)}
-        named |= {word.name for node, under in self.labelled() if one in under for word in words(node)}
+        named |= {word.name for node in self.naming_of(one) for word in words(node)}
         return bool(named & {"dst_service", "parent_name", "backend_name"})
 
     def say_near(self, near: str, label: str, names: tuple[str, ...]) -> None:
@@ -176,20 +176,28 @@ class Work:
 
     def labelled(self) -> list[tuple[Expr, list[Found]]]:
         """The nodes that name labels, with the selectors of the source mesh below each; to be asked when all of those are found."""
-        if self.naming is None:
-            self.naming = list(self._labelled())
-        return self.naming
+        under: dict[int, tuple[Expr, list[Found]]] = {}
+        for one in self.found:
+            for node in self.naming_of(one):
+                under.setdefault(id(node), (node, []))[1].append(one)
+        return sorted(under.values(), key=lambda item: (item[0].start, -item[0].end))
 
-    def _labelled(self) -> Iterator[tuple[Expr, list[Found]]]:
-        for node in walk(self.parsed.tree):
-            if any(True for _ in words(node)):
-                below = {id(one) for one in walk(node)}
-                under = [one for one in self.found if id(one.selector) in below]
-                if under:
-                    yield node, under
+    def naming_of(self, one: Found) -> list[Expr]:
+        """The nodes above a selector that name labels, the outermost first."""
+        if self.above is None:
+            self.above = nearest(self.parsed.tree, lambda node: any(True for _ in words(node)))
+        found: list[Expr] = []
+        node: Expr | None = one.selector
+        while node is not None and (node := self.above.get(id(node))) is not None:
+            found.append(node)
+        return found[::-1]
 
     def own(self, node: Expr) -> set[str]:
         """Labels that the query itself makes below a node."""
+        if self.makes is None:
+            self.makes = any(_makes_labels(one) for one in walk(self.parsed.tree))
+        if not self.makes:
+            return set()
         made: set[str] = set()
         for below in walk(node):
             if (
@@ -202,6 +210,12 @@ class Work:
             elif isinstance(below, Aggregation) and below.op.name.lower() == "count_values" and isinstance(below.arguments[0], String):
                 made.add(below.arguments[0].value)
         return made
+
+
+def _makes_labels(node: Expr) -> bool:
+    if isinstance(node, Call):
+        return node.function.name in ("label_replace", "label_join")
+    return isinstance(node, Aggregation) and node.op.name.lower() == "count_values"
 
 
 def _instead(near: Candidate | None, target: str) -> str:
