@@ -140,15 +140,21 @@ def _valued(work: Work, matcher: Matcher, label: Label, names: tuple[str, ...], 
     if label.value == "bucket":
         return _bound(work, matcher, one)
     if label.value == "host":
-        return _host(work, matcher, names)
+        return _host(work, matcher, names, [work.label(other.label, one) for other in one.selector.matchers if not other.whole])
     if len(names) > 1:
         raise values.Unsaid("several labels stand for it")
+    if label.name == "destination.cluster" and matcher.value in ("", ".+", ".*") and not matcher.dynamic:
+        if any(
+            other is not matcher and other.label.name == matcher.label.name and other.op in ("=", "=~") for other in one.selector.matchers
+        ):
+            return []  # the other matcher says it
+        raise values.Unsaid("every cluster but the own one: what that is called is not known")
     if label.name == "grpc.status":
         return [(names[0], matcher.op, _grpc(matcher))]
     return values.peer(matcher, work.source, work.target, names[0]).matchers if label.of_peer else [(names[0], matcher.op, matcher.value)]
 
 
-def _host(work: Work, matcher: Matcher, names: tuple[str, ...]) -> list[tuple[str, str, str]]:
+def _host(work: Work, matcher: Matcher, names: tuple[str, ...], named: list[Label | None]) -> list[tuple[str, str, str]]:
     if matcher.label.name in ("authority", "dst"):
         work.say("MP828", label=matcher.label.name)
         matcher = values.without_port(matcher)
@@ -159,6 +165,8 @@ def _host(work: Work, matcher: Matcher, names: tuple[str, ...]) -> list[tuple[st
     found = values.host(matcher, (names[0], names[1]))
     for code in found.near:
         work.say(code, label=names[0], holds=found.variable["holds"])
+        if work.target == "linkerd" and not any(one is not None and one.name in _NAMESPACES for one in named):
+            work.say("MP856", label=names[0])
     return found.matchers
 
 
@@ -204,6 +212,8 @@ def _bound(work: Work, matcher: Matcher, one: Found) -> list[tuple[str, str, str
     return found.matchers
 
 
+_NAMESPACES = ("service.namespace", "destination.namespace")
+"""What tells Services of one name apart; workloads of a Service are in its namespace."""
 _GRPC = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
     "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",

@@ -32,7 +32,10 @@ def recognise(work: Work, edits: Edits) -> bool:
         if known is None or not readings:
             if work.table.is_of(work.target, name) and known is None and not name.startswith("envoy_"):
                 continue
-            raise work.nothing(name)
+            gone = known[0].gone if known is not None else ""
+            raise work.nothing(name, f"{NAMES[work.source]} itself exports it no more ({gone})" if gone else "")
+        if work.source == "istio" and any(one.label.name in ("pod", "app") and "ztunnel" in one.value for one in selector.matchers):
+            raise work.nothing(name, "it is asked of ztunnel's own pods, which have no counterpart")
         metric, suffix = known
         if metric.gone:
             work.say("MP820", metric=name, mesh=NAMES[work.source], why=metric.gone)

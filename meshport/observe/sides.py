@@ -109,7 +109,10 @@ def _shown(work: Work, saying: Saying, names: tuple[str, ...]) -> bool:
 
 def _named(work: Work, label: Label, side: str) -> str:
     names = (
-        label.names.get((work.source, side if side != "both" else "server")) or label.names.get((work.source, "client")) or (label.name,)
+        label.names.get((work.source, side if side != "both" else "server"))
+        or label.names.get((work.source, "client"))
+        or label.also.get((work.source, "client"))
+        or (label.name,)
     )
     return names[0]
 

@@ -125,7 +125,9 @@ def tokens(text: str, *, templates: bool) -> list[Token]:
         reader.brace = kind == "LBRACE" or (reader.brace and kind != "RBRACE")
         reader.bracket = kind == "LBRACKET" or (reader.bracket and kind != "RBRACKET")
         if len(found) == MOST:
-            raise Malformed(f"more than {MOST:,} tokens, which is the most that is read; record a part of it under a name of its own", reader.at)
+            raise Malformed(
+                f"more than {MOST:,} tokens, which is the most that is read; record a part of it under a name of its own", reader.at
+            )
         found.append(Token(kind, text[reader.at : end], start_pos=reader.at, end_pos=end))
         reader.at = end
     if reader.brace or reader.bracket:

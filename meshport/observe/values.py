@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from meshport.observe import identities
 from meshport.observe.tree import Matcher
 
 SIDE_VALUES = {
@@ -82,15 +83,10 @@ def identity(matcher: Matcher, source: str, target: str, label: str) -> Rewritte
         raise Unsaid("a variable holds names of certificates, which are written otherwise")
     if matcher.value in ("", ".*", ".+", "unknown"):
         return peer(matcher, source, target, label)
-    plain = matcher.op in ("=", "!=")
-    parts = _spiffe(matcher.value, plain) if source == "istio" else _dns_like(matcher.value, plain)
-    if parts is None:
+    made = identities.renamed(matcher, source, target, label)
+    if made is None:
         raise Unsaid(f"the name {matcher.value!r} is not one of a service account, nor a plain pattern of one")
-    domain, namespace, account = parts
-    if target == "istio":
-        return Rewritten([(label, matcher.op, f"spiffe://{domain}/ns/{namespace}/sa/{account}")])
-    dot = "." if plain else r"\."
-    return Rewritten([(label, matcher.op, dot.join((account, namespace, "serviceaccount", "identity", "linkerd", domain)))])
+    return Rewritten([made])
 
 
 def peer(matcher: Matcher, source: str, target: str, label: str) -> Rewritten:
@@ -117,35 +113,6 @@ def without_port(matcher: Matcher) -> Matcher:
     if ":" in bare or (bare == matcher.value and matcher.op in ("=~", "!~") and not bare.endswith((".*", ".+"))):
         raise Unsaid(f"the pattern {matcher.value!r} of hosts with ports")
     return replace(matcher, value=bare)
-
-
-_PART = r"[A-Za-z0-9-]+|\.\*|\.\+|\[\^/\]\+|\[\^\.\]\+"
-_DOMAIN = r"[A-Za-z0-9-]+(?:\\?\.[A-Za-z0-9-]+)*|\.\*"
-
-
-def _spiffe(text: str, plain: bool) -> tuple[str, str, str] | None:
-    found = re.fullmatch(rf"spiffe://({_DOMAIN})/ns/({_PART})/sa/({_PART})", text)
-    if found is None:
-        return None
-    domain, namespace, account = found.groups()
-    return (domain, namespace, account) if plain else (_dotted(domain), _loose(namespace), _loose(account))
-
-
-def _dns_like(text: str, plain: bool) -> tuple[str, str, str] | None:
-    dot = r"\." if plain else r"\\?\."
-    found = re.fullmatch(dot.join((f"({_PART})", f"({_PART})", "serviceaccount", "identity", "linkerd", f"({_DOMAIN})")), text)
-    if found is None:
-        return None
-    account, namespace, domain = found.groups()
-    return (domain, namespace, account) if plain else (_dotted(domain), _loose(namespace), _loose(account))
-
-
-def _dotted(domain: str) -> str:
-    return domain if domain == ".*" else re.sub(r"\\?\.", r"\\.", domain)
-
-
-def _loose(part: str) -> str:
-    return part if re.fullmatch(r"[A-Za-z0-9-]+", part) else ".*" if part.endswith("*") else ".+"
 
 
 def host(matcher: Matcher, labels: tuple[str, ...], domain: str = "cluster.local") -> Rewritten:

@@ -9,7 +9,20 @@ from meshport.findings import Finding
 from meshport.mapping.table import builtin
 from meshport.observe.metrics import SIDES, Candidate, Concept, Label, Metric, Metrics, Saying
 from meshport.observe.promql import PromQL
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Matcher, Selector, String, Word, label_arguments, label_asked, nearest, walk
+from meshport.observe.tree import (
+    Aggregation,
+    Binary,
+    Call,
+    Expr,
+    Matcher,
+    Selector,
+    String,
+    Word,
+    label_arguments,
+    label_asked,
+    nearest,
+    walk,
+)
 
 NAMES = {"istio": "Istio", "linkerd": "Linkerd", "cilium": "Cilium"}
 SIDE_LABELS = {"istio": "reporter", "linkerd": "direction", "cilium": "reporter"}

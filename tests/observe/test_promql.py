@@ -179,6 +179,8 @@ def test_no_depth_is_too_deep_and_no_length_too_long() -> None:
     wide = " + ".join(["up"] * 5_000)
     assert len(list(walk(parse_promql(wide).tree))) == 9_999
     assert time.process_time() - start < 60  # neither is quadratic
+    with pytest.raises(InputError, match="more than 100,000 tokens"):
+        parse_promql("+".join(["up"] * 60_000))
 
 
 _PIECES = st.sampled_from(

@@ -427,3 +427,33 @@ def test_hubbles_protocol_is_another_than_istios() -> None:
         'sum by (request_protocol) (rate(istio_requests_total{reporter="destination"}[5m]))', source="istio", target="cilium"
     )
     assert (found.expr, found.findings[-1].code) == (None, "MP801")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("spiffe.*", 'client_id!=""'),
+        ("spiffe://cluster.local/ns/prod/.*", r'client_id=~".*\\.prod\\.serviceaccount\\.identity\\.linkerd\\.cluster\\.local"'),
+        ("spiffe://cluster.local/ns/prod-.*", r'client_id=~".*\\.prod-[^.]*\\.serviceaccount\\.identity\\.linkerd\\.cluster\\.local"'),
+        (".*/ns/prod/sa/web", r'client_id=~"web\\.prod\\.serviceaccount\\.identity\\.linkerd\\..*"'),
+        ("spiffe://cluster.local/ns/(a|b)/sa/web", r'client_id=~"web\\.(a|b)\\.serviceaccount\\.identity\\.linkerd\\.cluster\\.local"'),
+        (
+            "spiffe://d/ns/a/sa/b|spiffe://d/ns/c/sa/d",
+            r'client_id=~"b\\.a\\.serviceaccount\\.identity\\.linkerd\\.d|d\\.c\\.serviceaccount\\.identity\\.linkerd\\.d"',
+        ),
+    ],
+)
+def test_patterns_of_principals_are_patterns_of_identities(pattern: str, wanted: str) -> None:
+    expr, _ = said(f'rate(istio_requests_total{{reporter="destination",source_principal=~"{pattern}"}}[1m])', "istio", "linkerd")
+    assert expr == f'rate(response_total{{direction="inbound",route_name!="probe",{wanted}}}[1m])'
+
+
+def test_a_pattern_of_principals_that_is_no_list_of_names_is_refused() -> None:
+    assert said('istio_requests_total{reporter="destination",source_principal=~".*prod.*"}', "istio", "linkerd") == (None, ["MP823"])
+
+
+def test_the_cluster_that_answered_is_read_of_linkerd_and_not_written() -> None:
+    remote = 'rate(response_total{direction="outbound",dst_target_cluster="east",dst_target_cluster!=""}[1m])'
+    assert said(remote, "linkerd", "istio") == ('rate(istio_requests_total{reporter="source",destination_cluster="east"}[1m])', ["MP858"])
+    assert said('rate(response_total{direction="outbound",dst_target_cluster!=""}[1m])', "linkerd", "istio")[1][-1] == "MP823"
+    assert said('rate(istio_requests_total{reporter="source",destination_cluster="east"}[1m])', "istio", "linkerd")[1] == ["MP801"]

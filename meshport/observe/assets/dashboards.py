@@ -13,7 +13,8 @@ from typing import Any
 from meshport.documents.spans import Path
 from meshport.errors import InputError
 from meshport.findings import Finding
-from meshport.observe.assets import panels, texts
+from meshport.observe.assets import grouped, panels, texts
+from meshport.observe.assets.grouped import Said
 from meshport.observe.assets.panels import Plan
 from meshport.observe.assets.queries import Queries, say, variables_in
 from meshport.observe.assets.surface import QUERY, SHOWN, Surface
@@ -34,6 +35,7 @@ _MEANING = {
         "namespace", "dst_namespace", "destination_namespace", "source_namespace", "destination_workload_namespace", "source_workload_namespace",
         "destination_service_namespace", "parent_namespace",
     ),
+    "pod": ("pod", "dst_pod", "destination_pod", "source_pod"),
 }  # fmt: skip
 _MEANS = {label: meaning for meaning, labels in _MEANING.items() for label in labels}
 
@@ -51,17 +53,19 @@ def translate(surface: Surface, root: Path, queries: Queries, latency: str | Non
     blocked: set[str] = set()
     for _ in range(len(variables) + 1):
         plans = [panels.plan(panel, path, queries, latency, blocked) for panel, path in found]
-        uses = _uses(plans)
+        uses, waiting = _uses(plans), _waiting(plans)
         for variable in variables:
-            variable.plan(queries, uses, blocked, _values(plans))
+            variable.plan(queries, uses, waiting, blocked, _values(plans))
         more = {one.name for one in variables if one.refused} - blocked
         if not more:
             break
         blocked |= more
+    said: list[Said] = []
     for made in plans:
-        _write(surface, made)
+        _write(surface, made, said)
     for variable in variables:
-        variable.write(surface)
+        variable.write(surface, said)
+    grouped.report(surface, said)
     _unchanged_users(surface, plans, variables)
 
 
@@ -83,10 +87,9 @@ def _panels(value: Any, path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
             stack.extend(((*where, number), found[number]) for number in range(len(found) - 1, -1, -1))
 
 
-def _write(surface: Surface, made: Plan) -> None:
+def _write(surface: Surface, made: Plan, said: list[Said]) -> None:
     fate = surface.fate
     fate.expressions += len(made.queries)
-    where = f"panel {made.title!r}" if made.title else "panel"
     for query, found in zip(made.queries, made.found, strict=True):
         surface.leaf(query.path)
         if made.refused and not made.neutral:
@@ -97,8 +100,7 @@ def _write(surface: Surface, made: Plan) -> None:
         else:
             fate.translated += 1
             surface.require(query.path, found.requires)
-    for path, finding in made.said:
-        surface.report(path, [finding], where)
+    said += [Said(path, "panel", made.title, finding) for path, finding in made.said]
     if made.refused:
         return
     asked = {query.path for query in made.queries}
@@ -114,6 +116,11 @@ def _uses(plans: list[Plan]) -> dict[str, set[str]]:
         for name, labels in made.uses.items() if not made.refused else ():
             found.setdefault(name, set()).update(labels)
     return found
+
+
+def _waiting(plans: list[Plan]) -> set[str]:
+    """The variables that panels ask with which stay as they are."""
+    return {name for made in plans if made.refused for query in made.queries for name in variables_in(query.expr)}
 
 
 def _values(plans: list[Plan]) -> dict[str, dict[str, str]]:
@@ -151,8 +158,10 @@ class _Variable:
     refused: bool = False
     other_values: bool = False
 
-    def plan(self, queries: Queries, uses: dict[str, set[str]], blocked: set[str], words: dict[str, dict[str, str]]) -> None:
-        """Work out what becomes of it; a refused one stays refused."""
+    def plan(
+        self, queries: Queries, uses: dict[str, set[str]], waiting: set[str], blocked: set[str], words: dict[str, dict[str, str]]
+    ) -> None:
+        """Work out what becomes of it; a refused one stays refused. One that only panels ask with which stay as they are (`waiting`) stays too."""
         if self.refused:
             return
         self.puts, self.said, self.found, self.other_values = [], [], None, False
@@ -160,15 +169,17 @@ class _Variable:
         if len({_MEANS.get(label, label) for label in labels}) > 1:
             self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels))))
         elif self.type == "query":
-            self._query(queries, labels, blocked)
-        elif self.type == "custom":
-            self._custom({source: target for label in labels for source, target in words.get(label, {}).items()})
+            self._query(queries, labels, blocked, self.name in waiting)
+        known = {source: target for label in labels for source, target in words.get(label, {}).items()}
+        if self.type == "custom":
+            self._custom(known)
+        elif not self.refused:
+            self._chosen(known)
 
     def _refuse(self, *findings: Finding) -> None:
         self.refused, self.puts, self.said = True, [], list(findings)
 
-    def write(self, surface: Surface) -> None:
-        where = f"variable {self.name}"
+    def write(self, surface: Surface, said: list[Said]) -> None:
         queried = self.path if not self.puts else self.puts[0][0]
         if self.type == "query" and (self.found is not None):
             surface.fate.expressions += 1
@@ -179,24 +190,24 @@ class _Variable:
             else:
                 surface.fate.translated += 1
                 surface.require(queried, self.found.requires)
-        for finding in self.said:
-            surface.report(queried, [finding], where)
+        said += [Said(queried, "variable", self.name, finding) for finding in self.said]
         if not self.refused:
             for path, value in self.puts:
                 surface.put(path, value, QUERY if path[-1] in ("query", "definition") else SHOWN)
 
     # -- values that are asked for
 
-    def _query(self, queries: Queries, labels: set[str], blocked: set[str]) -> None:
+    def _query(self, queries: Queries, labels: set[str], blocked: set[str], waiting: bool) -> None:
         text, holders = self._text()
         if not text:
             return
         alone = _OF_A_LABEL.fullmatch(text)
         if alone is not None:
-            self._of_a_label(alone.group(1), text, holders, queries, labels)
+            self._of_a_label(alone.group(1), text, holders, queries, labels, waiting)
             return
         gone = variables_in(text) & blocked
-        found = queries.of_variable(text, gone)
+        of_proxies = _of_proxies(text, queries.source) if labels else None
+        found = queries.of_variable(of_proxies or text, gone)
         self.found = found[0]
         if found[0].neutral:
             return
@@ -209,7 +220,10 @@ class _Variable:
             self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels))))
             return
         self.found = chosen
-        self.said = [one for one in chosen.findings if one.code not in ("MP805", "MP813", "MP815", "MP817")]
+        quiet = ("MP803", "MP805", "MP813", "MP814", "MP815", "MP817", "MP890") if of_proxies else ("MP805", "MP813", "MP815", "MP817")
+        self.said = [one for one in chosen.findings if one.code not in quiet]
+        if of_proxies:
+            self.said.append(say("MP857", name=self.name))
         self._put(text, chosen.expr, holders)
         before, after = _asked(text), _asked(chosen.expr)
         self.other_values = before is not None and after is not None and _MEANS.get(before, before) != _MEANS.get(after, after)
@@ -220,7 +234,7 @@ class _Variable:
             except texts.Lost as lost:
                 self._refuse(say("MP837", name=self.name, what=f"{lost.label} in the pattern {regex}"))
 
-    def _of_a_label(self, name: str, text: str, holders: list[Path], queries: Queries, labels: set[str]) -> None:
+    def _of_a_label(self, name: str, text: str, holders: list[Path], queries: Queries, labels: set[str], waiting: bool) -> None:
         """`label_values(label)`: of all series, so that what the panels compare it with says which label is meant."""
         known = metrics()
         self.found = queries.translate("up")
@@ -231,7 +245,7 @@ class _Variable:
             self._put(text, text.replace(name, after), holders)
             self.found = Translation(text.replace(name, after))
             self.other_values = _MEANS.get(name, name) != _MEANS.get(after, after)
-        elif labels or not known.has_label(queries.target, name):
+        elif labels or not (waiting or known.has_label(queries.target, name)):
             self._refuse(say("MP837", name=self.name, what=", ".join(sorted(labels)) or "nothing"))
 
     def _text(self) -> tuple[str, list[Path]]:
@@ -288,6 +302,10 @@ class _Variable:
         if isinstance(text, str):
             made = list(dict.fromkeys(self._word(part, words) for part in listed))
             self.puts.append(((*self.path, "query"), ("," if ", " not in text else ", ").join(made)))
+        self._chosen(words)
+
+    def _chosen(self, words: dict[str, str]) -> None:
+        """The values that are on offer, and the one that is chosen."""
         options = self.value.get("options")
         for at, one in enumerate(options if isinstance(options, list) else ()):
             self._held(one, (*self.path, "options", at), words)
@@ -320,6 +338,20 @@ def _variables(dashboard: dict[str, Any], root: Path) -> Iterator[tuple[dict[str
 
 def _variable(value: dict[str, Any], path: Path) -> _Variable:
     return _Variable(str(value.get("name") or ""), str(value.get("type") or "query"), path, value)
+
+
+def _of_proxies(query: str, source: str) -> str | None:
+    """A query for what Linkerd's proxies run for, by the metrics of their own process, as one for what they count requests for; None of another query."""
+    try:
+        tree = parse_promql(query).tree
+    except InputError:
+        return None
+    if source != "linkerd" or not isinstance(tree, Call) or label_asked(tree) is None or not isinstance(tree.arguments[0], Selector):
+        return None
+    name = tree.arguments[0].name
+    if name is None or name.dynamic or not name.name.startswith("process_"):
+        return None
+    return query[: name.start] + "request_total" + query[name.end :]
 
 
 def _asked(query: str) -> str | None:

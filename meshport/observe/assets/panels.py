@@ -290,8 +290,11 @@ def _labels(panel: dict[str, Any], path: Path, made: Plan, queries: Queries) -> 
                 made.said.append((made.queries[0].path, say("MP833", label=lost.label, what=f"the link {value}")))
         elif isinstance(value, dict):
             matcher = value.get("matcher")
-            if isinstance(matcher, dict) and isinstance(matcher.get("options"), str) and "properties" in value:
-                _one(matcher["options"], (*where, "matcher", "options"), made, renamed)
+            options = matcher.get("options") if isinstance(matcher, dict) and "properties" in value else None
+            if isinstance(options, str) and renamed.get(
+                options
+            ):  # of several the first: what a column looks like is no question of one field
+                made.puts.append(((*where, "matcher", "options"), renamed[options][0]))
             if isinstance(value.get("tagKeys"), str):
                 keys = [key.strip() for key in value["tagKeys"].split(",")]
                 made.puts.append(((*where, "tagKeys"), ",".join(one for key in keys for one in renamed.get(key, (key,)))))

@@ -14,7 +14,7 @@ from meshport.observe.metrics import SIDES, metrics
 from meshport.observe.promql import PromQL, parse_promql
 from meshport.observe.tokens import quoted
 from meshport.observe.translate import Translation, translate_promql
-from meshport.observe.tree import Aggregation, Binary, Call, Labels, Matcher, Selector, label_arguments, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Labels, Matcher, Selector, String, children, label_arguments, walk
 from meshport.observe.work import SIDE_LABELS, finding
 
 Names = dict[str, tuple[str, ...]]
@@ -152,6 +152,9 @@ class Queries:
         known = metrics()
         if not known.has_label(self.source, name):
             return (name,)
+        shown = result_labels(expr, templating)
+        if shown is not None and name not in shown:
+            return (name,)  # it said nothing before either
         probe = self.translate(f"sum by ({name}) ({expr})", templating=templating)
         return probe.labels.get(name) if probe.expr is not None else None
 
@@ -211,6 +214,34 @@ class Queries:
             made = list(dict.fromkeys(name for word in listed.words for name in used.get(word.name, (word.name,))))
             if made != [word.name for word in listed.words]:
                 edits.replace(listed.start, listed.end, "(" + ", ".join(made) + ")")
+
+
+def result_labels(expr: str, templating: str = "grafana") -> set[str] | None:
+    """The labels that the series of a query's result may have; None where they are not listed in it, or it cannot be read."""
+    try:
+        tree = parse_promql(expr, templating=templating).tree
+    except InputError:
+        return None
+    found: set[str] = set()
+    stack: list[Expr] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Aggregation) and node.op.name.lower() not in ("topk", "bottomk", "limitk", "limit_ratio"):
+            if node.grouping == "without":
+                return None
+            if node.labels is not None:
+                found.update(word.name for word in node.labels.words)
+            if node.op.name.lower() == "count_values" and isinstance(node.parameter, String):
+                found.add(node.parameter.value)
+            continue
+        if isinstance(node, Selector) or node.type == "any":
+            return None
+        if isinstance(node, Call) and node.function.name in ("label_replace", "label_join") and isinstance(node.arguments[1], String):
+            found.add(node.arguments[1].value)
+        if isinstance(node, Binary) and node.matching is not None and node.matching.include is not None:
+            found.update(word.name for word in node.matching.include.words)
+        stack.extend(children(node))
+    return found
 
 
 def _looser(query: str) -> list[str]:
