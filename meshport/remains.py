@@ -30,7 +30,8 @@ def losses(have: IR, out: Output, own: bool) -> None:
             continue
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
-        affects = (Affected(document.namespace),) if document.namespace else ()
+        affects = tuple(Affected(ref.namespace, ref.name) for ref in loss.workloads)
+        affects = affects or ((Affected(document.namespace),) if document.namespace else ())
         if loss.code in _STAYING and loss.document not in read:
             out.staying.add(loss.document)
             out.imply(
@@ -67,7 +68,7 @@ def named(document: Document) -> str:
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
-    "MP248": "invalid", "MP299": "approximated",
+    "MP248": "invalid", "MP299": "approximated", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 
@@ -76,7 +77,7 @@ _STAYING = {"MP120", "MP296"}
 """Losses of documents that no mesh can take over, so that they are not to be deleted."""
 
 
-_ACROSS = {"MP299"}
+_ACROSS = {"MP166", "MP167", "MP168", "MP299"}
 """Losses between the data planes of one mesh."""
 
 

@@ -55,12 +55,14 @@ class Gateway:
 
 @dataclass(slots=True)
 class Loss:
-    """Something that a lift could not turn into the IR: a finding in the making. `facts` are what is lost."""
+    """Something that a lift could not turn into the IR: a finding in the making. `facts` are what is lost; `workloads` whom that concerns, all of the
+    document's namespace where none is named."""
 
     code: str
     facts: tuple[Fact[Any], ...]
     document: int
     values: dict[str, str] = field(default_factory=dict)
+    workloads: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class IR:
     access_logs: list[AccessLog] = field(default_factory=list)
     rate_limits: list[RateLimit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    unnamed: set[int] = field(default_factory=set)  # documents whose rules hold as if callers had no name, though some may show one
     proxies: list[ProxyAmount] = field(default_factory=list)
     native_sidecars: list[NativeSidecar] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation

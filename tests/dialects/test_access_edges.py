@@ -264,15 +264,63 @@ def test_without_automatic_mtls_strict_ports_admit_nobody(target: str, more: dic
     assert not meshport.trace(meshport.load_objects(afterwards(WORLD + PLAIN + STRICT_WITHOUT, result)), request, mesh=target).allowed
 
 
-def test_clients_that_are_told_to_use_mutual_tls_are_an_error() -> None:
-    told = """
+def told(home: str, spec: str) -> str:
+    return f"""
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {name: web, namespace: shop}
-spec: {host: web, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}
+metadata: {{name: tls, namespace: {home}}}
+spec: {spec}
 ---
 """
-    finding = said(to_linkerd(WORLD + PLAIN + told), "MP299")
+
+
+SERVED = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 90, targetPort: 9090}]}
+---
+"""
+MUTUAL = "{host: web.shop.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}"
+
+
+@pytest.mark.parametrize(
+    "rule", [told("shop", MUTUAL), told("istio-system", '{host: "*.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}')]
+)
+def test_where_every_client_is_told_to_use_mutual_tls_rules_by_identity_hold(rule: str) -> None:
+    result = to_linkerd(WORLD + PLAIN + SERVED + rule)
+    named = [ref for policy in made(result, "AuthorizationPolicy").values() for ref in policy["requiredAuthenticationRefs"]]
+    assert {"kind": "ServiceAccount", "name": "users", "namespace": "shop"} in named
+    assert not {one.code for one in result.findings} & {"MP166", "MP167", "MP299", "MP900", "MP901", "MP904"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        told("elsewhere", MUTUAL),
+        told("shop", "{host: web, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}]}"),
+        told("shop", "{host: web, trafficPolicy: {tls: {mode: MUTUAL, credentialName: own}}}"),
+        told("shop", MUTUAL) + told("elsewhere", "{host: web.shop.svc.cluster.local, trafficPolicy: {tls: {mode: DISABLE}}}"),
+    ],
+)
+@pytest.mark.parametrize(("target", "more"), [("linkerd", {}), ("cilium", {}), ("istio", {"data_plane": "ambient"})])
+def test_where_some_clients_are_told_nobody_is_admitted_by_name(rule: str, target: str, more: dict[str, Any]) -> None:
+    result = meshport.convert(meshport.load_text(WORLD + PLAIN + SERVED + rule), source="istio", target=target, **more)
+    finding = said(result, "MP166")
+    assert (finding.severity, finding.effect, [one.workload for one in finding.affects]) == ("warning", "narrows", ["web"])
+    assert not {one.code for one in result.findings} & {"MP299", "MP900", "MP901", "MP904"}
+    assert all(
+        "users" not in str(one.object.get("spec"))
+        for one in result.manifests
+        if "Authorization" in one.object["kind"] or "Network" in one.object["kind"]
+    )
+
+
+def test_where_traffic_is_to_flow_policies_stand_as_they_are_with_an_error() -> None:
+    result = meshport.convert(
+        meshport.load_text(WORLD + PLAIN + told("elsewhere", MUTUAL)), source="istio", target="linkerd", on_loss="looser"
+    )
+    finding = said(result, "MP299")
     assert (finding.severity, finding.effect) == ("error", "widens")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from .clients import shows_a_name
 from .http import claims_at, header, in_networks, normalized, protocol_of, split_path
 from .world import (
     Obj,
@@ -75,6 +76,8 @@ def decide(
         return "allow"
     mode = mtls_mode(world, workload, port, root_namespace)
     identity = None if mode == "DISABLE" else _identity(request["source"], trust_domain)
+    if identity is not None and not shows_a_name(world, request, workload, port, root_namespace):
+        identity = None
     if mode == "STRICT" and identity is None:
         return "deny"
     tcp = port in tcp_ports or is_tcp(world, workload, port, request)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.dialects import naming
@@ -85,7 +85,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
-    entries = [entry for entry in entries if _named_as_before(entry, access, out)]
+    entries = [entry for entry in entries if _named_as_before(entry, access, ir, out)]
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
     _idle(ir, out, options, gates)
@@ -106,23 +106,25 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
             trim(out, entry.document, entry.src)
 
 
-def _named_as_before(entry: Entry, access: dict[int, Effective], out: Output) -> bool:
+def _named_as_before(entry: Entry, access: dict[int, Effective], ir: IR, out: Output) -> bool:
     """Say rules as they came to where mTLS was disabled, so that nobody showed an identity; whether anything is left of the policy."""
-    where = nameless.plain([access[id(workload)] for workload in entry.members])
+    known = nameless.plain([access[id(workload)] for workload in entry.members])
+    where = nameless.UNSURE if entry.document in ir.unnamed else known
     if where is None or not _readable(entry.spec):
         return True
-    rules = nameless.rewritten(entry.rules, where, deny=entry.action in REFUSE)
-    if rules == entry.rules:
-        return True
-    if not where.exact:
-        outcome = "a deny refuses them by name" if entry.action in REFUSE else "those that ask for a name are left out for all of them"
+    refuses = entry.action in REFUSE
+    rules = nameless.rewritten(entry.rules, where, deny=refuses)
+    if not where.exact and known is not None and rules != nameless.rewritten(entry.rules, replace(known, exact=True), deny=refuses):
+        outcome = "a deny refuses them by name" if refuses else "those that ask for a name are left out for all of them"
         out.finding(
             "MP244", entry.src, document=entry.document, disposition="approximated", affects=_affects(entry.members), feature="authorization.rule",
             explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in entry.members for port in (*access[id(workload)].transport,)),
             object=entry.named, reason="mTLS is disabled on ports of some of its pods, where rules knew no caller by name", outcome=outcome,
         )  # fmt: skip
+    if rules == entry.rules:
+        return True
     entry.stood, entry.spec = entry.spec, {**entry.spec, "rules": rules}
-    if rules or entry.action not in REFUSE or entry.document is None:
+    if rules or not refuses or entry.document is None:
         return True
     out.remove(entry.document, "it refused callers by name, and mTLS is disabled: no caller had a name")
     out.imply("under DISABLE no caller had a name, so it refused nobody", entry.src)

@@ -47,6 +47,10 @@ class Plain:
         return {**operation, "notPorts": [*(operation.get("notPorts") or ()), *listed]} if listed else operation
 
 
+UNSURE = Plain(frozenset(), frozenset(), rest=True, exact=False)
+"""Everywhere some callers may show none."""
+
+
 def plain(members: Iterable[Effective]) -> Plain | None:
     """Where any of the workloads gets no identity from its callers; None where each always may."""
     modes = [{port: mode.value == "disable" for port, mode in item.transport.items()} for item in members]

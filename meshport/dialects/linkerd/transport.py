@@ -12,7 +12,7 @@ from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens
 from meshport.effective.admitted import ruled
-from meshport.effective.pieces import Unsayable, of_rule, port_fits, subtract
+from meshport.effective.pieces import Unsayable, nameless, of_rule, port_fits, subtract
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
@@ -107,6 +107,8 @@ def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple
         ]
     except (Unsayable, ValueError):
         return None
+    if item.mode(None).value == "disable":
+        pieces = nameless(pieces)
     whole = any(rule.http for policy in item.allows for rule in policy.rules)
     for value in (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
         told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)

@@ -1,0 +1,153 @@
+"""Whom DestinationRules tell to use mutual TLS, where the mesh does not do it by itself (meshConfig.enableAutoMtls: false).
+
+A client goes by the first namespace that has a rule for the host: its own, the Service's, the root namespace; in it by the most specific host. A subset says
+instead of the rule, a port instead of both. Without a mode it sends plaintext. https://istio.io/latest/docs/reference/config/networking/destination-rule/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from meshport.dialects.base import Options
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio.resilience import covers, fqdn, full_host
+from meshport.ir.base import NOWHERE, Ref, Src
+from meshport.ir.world import Workload, World
+from meshport.mapping.bound import Bound
+
+EVERY, NONE, SOME = "every", "none", "some"
+"""Of the clients of a workload. `some` is also said where it is not known."""
+_ANY = ""  # a client's namespace that no rule speaks of
+_MODES = {"ISTIO_MUTUAL": EVERY, "MUTUAL": SOME}  # with certificates of its own a client may be anybody
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    home: str
+    host: str
+    exports: tuple[str, ...]
+    chosen: bool  # whether it is for clients of some labels
+    spec: Cursor
+    src: Src
+
+    def seen_by(self, namespace: str) -> bool:
+        return "*" in self.exports or namespace in self.exports or (namespace == self.home and "." in self.exports)
+
+    def says(self, port: int) -> set[str]:
+        """What it tells the clients of a Service port, of the whole Service and of each subset."""
+        whole = _mode(self.spec.at("trafficPolicy"), port, NONE)
+        return {whole, *(_mode(item.at("trafficPolicy"), port, whole) for item in self.spec.each("subsets"))}
+
+
+def _mode(policy: Cursor, port: int, otherwise: str) -> str:
+    for item in policy.each("portLevelSettings"):
+        number = item.number_at("port", "number")
+        if number is not None and number.value == port:  # what it leaves out is the default again
+            return _of(item) if item.at("tls") else NONE
+    return _of(policy) if policy.at("tls") else otherwise
+
+
+def _of(policy: Cursor) -> str:
+    return _MODES.get(str(policy.at("tls", "mode").value), NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Which of the clients of each container port are told, of all other ports, and the modes that say so."""
+
+    ports: dict[int, str]
+    rest: str
+    src: Src
+
+    def of(self, port: int | None) -> str:
+        return self.rest if port is None else self.ports.get(port, self.rest)
+
+    def where(self, one: str, other: str) -> Clients:
+        """The same with `other` for `one`."""
+        ports = {port: other if said == one else said for port, said in self.ports.items()}
+        return replace(self, ports=ports, rest=other if self.rest == one else self.rest)
+
+
+class Told:
+    """The DestinationRules of a bundle, asked for workloads."""
+
+    def __init__(self, bound: Bound, world: World, options: Options) -> None:
+        self.bound, self.world, self.options = bound, world, options
+        self.rules = list(self._rules())
+
+    @property
+    def named(self) -> list[str]:
+        """The rules that tell somebody, for messages; where there are none, nobody is told."""
+        return sorted({f"DestinationRule {Ref(rule.home, rule.spec.document.name)}" for rule in self.rules if _tells(rule.spec)})
+
+    def _rules(self) -> Iterator[_Rule]:
+        for number, document in enumerate(self.bound.bundle.documents):
+            if document.kind != "DestinationRule" or not self.bound.mesh[number] or number in self.bound.broken:
+                continue
+            spec = Cursor.root(self.bound, number).at("spec")
+            host = spec.text("host")
+            if host is not None:
+                home = document.namespace or self.options.default_namespace
+                exports = tuple(fact.value for fact in spec.strings("exportTo")) or ("*",)
+                src = frozenset(leaf for path, fact in spec.leaves() if path.endswith("tls.mode") for leaf in fact.src)
+                yield _Rule(home, full_host(host.value, home, self.options), exports, bool(spec.at("workloadSelector")), spec, src)
+
+    def clients(self, workload: Workload) -> Clients:
+        """Which of the clients of a workload are told, by whatever host they reach it. An address is called in plaintext, so that it is none of them
+        on ports that no host sends to."""
+        found: dict[int, set[str]] = {}
+        src: Src = NOWHERE
+        hosts = list(self._hosts(workload))
+        for host, home, ports in hosts:
+            near = [rule for rule in self.rules if covers(rule.host, host)]
+            src |= frozenset(leaf for rule in near for leaf in rule.src)
+            namespaces = {_ANY, home, *(rule.home for rule in near), *(name for rule in near for name in rule.exports if name not in "*.")}
+            for port, target in ports:
+                for namespace in namespaces:
+                    found.setdefault(target, set()).update(self._says(near, home, namespace, port))
+        told = {port: next(iter(said)) if len(said) == 1 else SOME for port, said in found.items()}
+        return Clients(told, NONE if hosts else SOME, src)  # a Service that the bundle does not have may stand before it
+
+    def _says(self, near: list[_Rule], home: str, namespace: str, port: int) -> set[str]:
+        """What clients of a namespace are told of a port."""
+        found: set[str] = set()
+        root = self.options.root_namespace
+        for place in dict.fromkeys((namespace, home, root)):
+            seen = [rule for rule in near if rule.home == place and rule.seen_by(namespace)]
+            if place == namespace == root and home != root:  # there its own are those that it keeps to itself
+                seen = [rule for rule in seen if rule.exports == (".",)] or (seen if not any(rule.home == home for rule in near) else [])
+            if not seen:
+                continue
+            best = max(_specific(rule.host) for rule in seen)
+            closest = [rule for rule in seen if _specific(rule.host) == best]
+            speaking = [rule for rule in closest if rule.spec.at("trafficPolicy") or rule.spec.at("subsets")]
+            for rule in speaking:
+                found |= rule.says(port)
+            if any(not rule.chosen for rule in closest):
+                return found or {NONE}
+        return found | {NONE}
+
+    def _hosts(self, workload: Workload) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
+        """The hosts that stand for a workload's pods, with the namespace of each and its ports with the container's."""
+        for service in self.world.services_of(workload):
+            pairs = [(port.number, self.world.target_number(workload, port)) for port in service.ports if port.protocol == "TCP"]
+            yield fqdn(service.ref, self.options), service.ref.namespace, [(one, other) for one, other in pairs if other is not None]
+        for number, document in enumerate(self.bound.bundle.documents):
+            if document.kind != "ServiceEntry" or not self.bound.mesh[number] or number in self.bound.broken:
+                continue
+            spec = Cursor.root(self.bound, number).at("spec")
+            home = document.namespace or self.options.default_namespace
+            labels = spec.items("workloadSelector", "labels")
+            if home == workload.ref.namespace and labels and all(workload.labels.get(key) == item.value for key, item in labels):
+                said = [(item.number_at("number"), item.number_at("targetPort")) for item in spec.each("ports")]
+                for host in spec.strings("hosts"):
+                    yield host.value.lower(), home, [(one.value, (other or one).value) for one, other in said if one is not None]
+
+
+def _tells(spec: Cursor) -> bool:
+    return any(path.endswith("tls.mode") and fact.value in _MODES for path, fact in spec.leaves())
+
+
+def _specific(host: str) -> tuple[bool, int]:
+    return "*" not in host, len(host)
