@@ -85,7 +85,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
-    entries = [entry for entry in entries if _named_as_before(entry, access, ir, out)]
+    entries = [entry for entry in entries if _named_as_before(entry, access, named, ir, out)]
     behind = _behind(ir, options, entries, stood)
     gates = _gateways(ir, out, behind, stood)
     _idle(ir, out, options, gates)
@@ -106,7 +106,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
             trim(out, entry.document, entry.src)
 
 
-def _named_as_before(entry: Entry, access: dict[int, Effective], ir: IR, out: Output) -> bool:
+def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int], ir: IR, out: Output) -> bool:
     """Say rules as they came to where mTLS was disabled, so that nobody showed an identity; whether anything is left of the policy."""
     known = nameless.plain([access[id(workload)] for workload in entry.members])
     where = nameless.UNSURE if entry.document in ir.unnamed else known
@@ -118,7 +118,7 @@ def _named_as_before(entry: Entry, access: dict[int, Effective], ir: IR, out: Ou
         outcome = "a deny refuses them by name" if refuses else "those that ask for a name are left out for all of them"
         out.finding(
             "MP244", entry.src, document=entry.document, disposition="approximated", affects=_affects(entry.members), feature="authorization.rule",
-            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in entry.members for port in (*access[id(workload)].transport,)),
+            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in entry.members for port in (None, *access[id(workload)].transport, *ports_of([access[id(workload)]], ir.world), *ports)),
             object=entry.named, reason="mTLS is disabled on ports of some of its pods, where rules knew no caller by name", outcome=outcome,
         )  # fmt: skip
     if rules == entry.rules:
