@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.resilience import covers, fqdn, full_host
-from meshport.ir.base import NOWHERE, Ref, Src
+from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 
@@ -90,7 +90,8 @@ class Told:
             if host is not None:
                 home = document.namespace or self.options.default_namespace
                 exports = tuple(fact.value for fact in spec.strings("exportTo")) or ("*",)
-                src = frozenset(leaf for path, fact in spec.leaves() if path.endswith("tls.mode") for leaf in fact.src)
+                modes = (fact for path, fact in spec.leaves() if path.endswith(("tls.mode", "port.number")))
+                src = sources(host, spec.at("exportTo").src, Cursor.root(self.bound, number).at("metadata", "namespace").src, *modes)
                 yield _Rule(home, full_host(host.value, home, self.options), exports, bool(spec.at("workloadSelector")), spec, src)
 
     def clients(self, workload: Workload) -> Clients:
