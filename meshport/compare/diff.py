@@ -70,7 +70,7 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
             ports.setdefault(workload, set()).update(numbers)
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
-    if old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
+    if ingress.served(old) and ingress.served(new):
         sided = {**sided[0], **at_gateways(old)}, {**sided[1], **at_gateways(new)}
     if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare, nor a proxy in each pod
         return _of_any_mesh(sided[0]), _of_any_mesh(sided[1])

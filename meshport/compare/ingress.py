@@ -14,7 +14,13 @@ from meshport.ir.model import IR, Listener
 from meshport.ir.routing import ServiceRoutes, ingress_subject, outer_gateways
 
 SERVING = ("istio", "cilium", "gateway-api")
-"""The dialects whose Gateways somebody serves; Linkerd has none of its own."""
+"""The dialects whose Gateways the mesh itself serves; Linkerd has no ingress."""
+
+
+def served(ir: IR) -> bool:
+    """Whether somebody serves the Gateways of this side: the mesh, or another implementation of the Gateway API beside it."""
+    others = (gateway for gateway in ir.gateways if gateway.kind.startswith("gateway.networking"))
+    return ir.mesh in SERVING or any(not gateway.implementation.value.startswith("istio") for gateway in others)
 
 
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:

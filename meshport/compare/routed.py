@@ -70,7 +70,7 @@ class Way:
 def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None) -> Iterator[Compared]:
     """What each Service's requests meet on both sides, a result for each subject that differs."""
     first, second = canon or (beside_access(old), beside_access(new))
-    if canon is None and old.mesh in ingress.SERVING and new.mesh in ingress.SERVING:
+    if canon is None and ingress.served(old) and ingress.served(new):
         first, second = {**first, **at_gateways(old)}, {**second, **at_gateways(new)}
     for subject in sorted({*first, *second}):
         one, other = first.get(subject), second.get(subject)

@@ -157,8 +157,8 @@ def _merge(into: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def of_rules(world: World, routes: ServiceRoutes, mesh: str) -> dict[str, Any]:
-    """The aspects of rules that are for no Service."""
-    return _routes(world, routes, None, mesh) or {}
+    """The aspects of rules that are for requests from outside, of which nothing comes without a rule."""
+    return _routes(world, routes, None, mesh, entrance=True) or {}
 
 
 def outside(rule: RouteRule, gateway: Ref, home: str) -> RouteRule | None:
@@ -169,7 +169,7 @@ def outside(rule: RouteRule, gateway: Ref, home: str) -> RouteRule | None:
     return replace(rule, matches=tuple(kept)) if kept or not rule.matches else None
 
 
-def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> dict[str, Any] | None:
+def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str, *, entrance: bool = False) -> dict[str, Any] | None:
     """The aspects of the rules on one port; None where they say what would be so without them."""
     live = ways(world, routes, port, mesh)
     # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
@@ -191,7 +191,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str) ->
     if not any(match.everything or not (_match_parts(match) or match.others) for match, *_ in live):
         out["unmatched"] = "404"
     own = _pods(world, Backend(routes.service, routes.host), port)
-    if out["rules"] == {EVERYTHING: "routes"} and out["backends"] == {EVERYTHING: {own: "1"}}:
+    if not entrance and out["rules"] == {EVERYTHING: "routes"} and out["backends"] == {EVERYTHING: {own: "1"}}:
         out["rules"], out["backends"] = {}, {}  # what would be so without any rule
     return {key: value for key, value in out.items() if value} or None
 

@@ -20,7 +20,8 @@ def report(ir: IR, out: Output) -> None:
     for policy in ir.policies:
         _callers(policy, ir, out)
         selected = ir.world.selected(policy.subject.value)
-        if selected and not policy.subject.value.selector.everything and all(ir.world.meshed(pod) is False for pod in selected):
+        bare = all(ir.world.meshed(pod) is False and not _entrance(pod, ir) for pod in selected)
+        if selected and not policy.subject.value.selector.everything and bare:
             out.finding(
                 "MP215", document=policy.document, feature="authorization.subject", policy=f"{policy.kind} {policy.ref.value}",
                 workloads=_named(selected),
@@ -45,6 +46,11 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
             "MP210", src, document=policy.document, feature="authorization.source.principals", policy=f"{policy.kind} {policy.ref.value}",
             workloads=named,
         )  # fmt: skip
+
+
+def _entrance(pod: Workload, ir: IR) -> bool:
+    """Whether a pod serves a Gateway: without a sidecar it is a proxy itself."""
+    return any(gateway.selects(pod.labels) for gateway in ir.gateways)
 
 
 def _running_as(peer: object, ir: IR) -> list[Workload]:

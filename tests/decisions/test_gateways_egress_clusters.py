@@ -55,6 +55,69 @@ def test_linkerd_has_no_ingress_and_a_class_has_to_be_named() -> None:
     assert loud(convert(shop("istio") + OWN, "istio", "linkerd")) == ["error MP701", "error MP703"]
 
 
+REWRITTEN = OWN.replace("http: [{retries", "http: [{match: [{uri: {prefix: /api}}], rewrite: {uri: /}, mirror: {host: users}, retries")
+
+
+def test_istios_gateway_is_handed_to_the_class_that_is_named_beside_linkerd() -> None:
+    """What the route says is what that implementation can: Linkerd itself knows no rewrite and no mirror."""
+    result = convert(shop("istio") + REWRITTEN, "istio", "linkerd", gateway_class="nginx")
+    gateway, route = spec(result, "Gateway/public"), spec(result, "HTTPRoute/public")
+    assert (gateway["gatewayClassName"], gateway["listeners"][0]["hostname"]) == ("nginx", "shop.example.com")
+    assert [item["type"] for item in route["rules"][0]["filters"]] == ["URLRewrite", "RequestMirror"]
+    assert route["hostnames"] == ["shop.example.com"] and route["rules"][0]["backendRefs"] == [{"name": "users", "port": 80}]
+    assert loud(result) == ["warning MP329"] and said(result, "MP346")[0].startswith("info")
+    assert {removal["kind"] for removal in result.removals} == {"Gateway", "VirtualService"}
+
+
+def test_rules_for_the_mesh_and_a_gateway_are_two_routes_beside_linkerd() -> None:
+    both = OWN.replace("gateways: [public]", "gateways: [mesh, public]").replace(
+        "hosts: [shop.example.com], gate", "hosts: [users.shop.svc.cluster.local], gate"
+    )
+    result = convert(shop("istio") + both, "istio", "linkerd", gateway_class="nginx")
+    parents = [item["spec"]["parentRefs"][0] for name, item in objects(result).items() if name.startswith("HTTPRoute/")]
+    assert sorted(parent["name"] for parent in parents) == ["public", "users"] and not said(result, "MP702")
+    assert len(said(convert(shop("istio") + both, "istio", "linkerd"), "MP702")) == 1
+
+
+LOCK = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: lock, namespace: istio-system}
+spec: {selector: {matchLabels: {istio: ingressgateway}}, rules: [{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]}
+"""
+
+
+@pytest.mark.parametrize(("target", "name"), [("linkerd", "nginx"), ("cilium", None), ("gateway-api", None)])
+def test_a_gateway_whose_policies_would_hold_at_no_other_is_left_out(target: str, name: str | None) -> None:
+    result = convert(shop("istio") + OWN + LOCK, "istio", target, gateway_class=name)
+    assert "Gateway/public" not in objects(result) and "error MP345" in loud(result)
+    assert "istio-system/lock" in said(result, "MP345")[0]
+    open_one = convert(shop("istio") + OWN + LOCK, "istio", target, gateway_class=name, on_loss="looser")
+    assert "Gateway/public" in objects(open_one) and "open to everybody" in said(open_one, "MP345")[0]
+    everybody = LOCK.replace("[{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]", "[{}]")  # keeps nobody out
+    assert "Gateway/public" in objects(convert(shop("istio") + OWN + everybody, "istio", target, gateway_class=name))
+
+
+def test_a_certificate_is_the_secret_beside_the_pods_that_served_it() -> None:
+    tls = OWN.replace(
+        "{port: {number: 80, name: http, protocol: HTTP}",
+        "{port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: shop-cert}",
+    )
+    pods = namespace("ingress", mesh="plain") + workload("gate", home="ingress", labels=", istio: ingressgateway")
+    result = convert(shop("istio") + pods + tls, "istio", "linkerd", gateway_class="nginx")
+    assert spec(result, "Gateway/public")["listeners"][0]["tls"]["certificateRefs"] == [{"name": "shop-cert", "namespace": "ingress"}]
+    assert spec(result, "ReferenceGrant/public-certificates")["to"] == [{"group": "", "kind": "Secret", "name": "shop-cert"}]
+
+
+def test_a_gateway_beside_linkerd_reads_its_routes_by_its_own_rules() -> None:
+    """Linkerd refuses a rewrite on a Service; on a Gateway it has no say."""
+    rewrite = "rules: [{filters: [{type: URLRewrite, urlRewrite: {hostname: users}}], backendRefs: [{name: users, port: 80}]}]"
+    entrance = ENTRANCE.replace("gatewayClassName: istio", "gatewayClassName: nginx").replace(
+        "rules: [{backendRefs: [{name: users, port: 80}]}]", rewrite
+    )
+    assert rewrite in entrance and not said(convert(shop("linkerd") + entrance, "linkerd", "istio"), "MP315")
+
+
 # -- what leaves
 
 

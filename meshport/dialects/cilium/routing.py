@@ -18,7 +18,7 @@ from meshport.ir.base import Src
 from meshport.ir.model import IR, Gateway
 from meshport.ir.routing import ServiceRoutes, gather, routes_subject
 from meshport.ir.world import World
-from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
 CLASS = "cilium"
@@ -46,7 +46,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         speaker(item, ir, out)("MP370", version=options.target_version)
     routes = [item for item in ir.routes if item not in outside and item not in unread]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
-    _left_over(ir, out)
+    shared.left_over(ir, out)
     _without_ports(replace(ir, routes=routes), out)
     _installed(ir, out, len(out.objects) > before, served)
 
@@ -55,28 +55,6 @@ def _unread(item: ServiceRoutes, options: Options) -> bool:
     """Whether a route of the Gateway API hangs on a Service, which releases before 1.16 do not read (HTTPRoute; GRPCRoute since 1.17)."""
     on_service = item.kind in ("HTTPRoute", "GRPCRoute") and item.service is not None and not item.gateways and not item.problem
     return on_service and not in_range(options.target_version, "1.17" if item.kind == "GRPCRoute" else "1.16", None)
-
-
-def _left_over(ir: IR, out: Output) -> None:
-    """What the source's own gateways and routes say that nothing written says: their hosts and workloads where no rule or listener was left."""
-    reached = out.reached()
-    reached |= {*out.implied, *out.irrelevant}
-    parts: dict[int, Src] = {}
-    for gateway in ir.gateways:
-        if gateway.kind == "networking.istio.io":
-            shadow = out.bundle.documents[gateway.document].leaves.get("spec", {})
-            parts[gateway.document] = frozenset(leaf for leaf, _ in leaves_below(shadow, ()))
-    for item in ir.routes:
-        if item.kind == "VirtualService" and not item.mesh:
-            parts[item.document] = parts.get(item.document, frozenset()) | gather(item.gateways, item.host, item.service)
-    for number, src in sorted(parts.items()):
-        document = out.bundle.documents[number]
-        left = src - reached
-        if left:
-            out.finding(
-                "MP376", left, document=number, disposition="dropped", affects=(Affected(document.namespace),) if document.namespace else (),
-                feature="routing.parent", object=f"{document.kind} {document.namespace or ''}/{document.name}".replace(" /", " "),
-            )  # fmt: skip
 
 
 def _of_the_mesh(gateway: Gateway) -> bool:

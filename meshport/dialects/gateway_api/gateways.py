@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.findings import Affected
+from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import Gateway, Listener
 from meshport.ir.routing import gather
@@ -56,18 +57,58 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
-            found[ref] = _converted(gateway, out, options)
+            found[ref] = _converted(gateway, ir, out, options)
     return found
+
+
+def guards(gateway: Gateway, ir: IR) -> list[Policy]:
+    """The policies that judge requests at the pods of a Gateway in a mesh's own words: of those that the bundle shows, or of any with its labels."""
+    pods = [(pod.ref.namespace, pod.labels) for pod in ir.world.workloads if gateway.selects(pod.labels)]
+    unseen = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
+    found = []
+    for policy in ir.policies:
+        subject = policy.subject.value
+        home = subject.namespace or next((namespace for namespace, _ in pods), "")
+        named = not pods and not (
+            subject.selector.everything and subject.namespace
+        )  # where pods of a namespace are meant, there may be none of it
+        chosen = any(subject.contains(*pod) for pod in pods) or (named and subject.contains(home, unseen))
+        if chosen and not (policy.action.value == "allow" and any(not rule.conditions and not rule.unless for rule in policy.rules)):
+            found.append(policy)
+    return found
+
+
+def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: str = "") -> bool:
+    """Whether a Gateway is left out because of the policies at its pods: the pods of another class have their own labels, so that none selects them.
+
+    With an `outcome` it is left out for another reason, and the policies are lost with it.
+    """
+    found = guards(gateway, ir)
+    if not found:
+        return False
+    kept = options.on_loss == "looser" and not outcome
+    ref = gateway.ref.value
+    whole = NOWHERE if kept or outcome else gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document)
+    alone = [policy for policy in found if all(gateway.selects(pod.labels) for pod in ir.world.selected(policy.subject.value))]
+    out.finding(
+        "MP345", whole, *(policy.sources for policy in alone), document=gateway.document, disposition="manual" if outcome else "dropped",
+        affects=(Affected(ref.namespace, ref.name),), effect="widens" if kept else "narrows", feature="gateway.selector", gateway=str(ref),
+        outcome=outcome or ("its entrance is open to everybody" if kept else "it is left out"),
+        policies=", ".join(sorted({f"{policy.kind} {policy.ref.value}" for policy in found})),
+    )  # fmt: skip
+    return not kept
 
 
 def _spec(out: Output, number: int) -> frozenset[int]:
     return frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves.get("spec", {}), ()))
 
 
-def _converted(gateway: Gateway, out: Output, options: Options) -> Entry:
+def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry:
     ref, because = gateway.ref.value, gather(gateway.ref)
     entry = Entry(ref)
     affects = (Affected(ref.namespace, ref.name),)
+    if guarded(gateway, ir, out, options):
+        return entry
     places = [place for item in gateway.listeners for place in _places(item, gateway, out, affects)]
     if not places:
         return entry
@@ -95,6 +136,8 @@ def _converted(gateway: Gateway, out: Output, options: Options) -> Entry:
         seen.add(key)
         section = _section(entry, item, hostname)
         _listener(obj, len(entry.sections), section, item, host, name, hostname)
+        if away := _home_of_certificates(gateway, ir):
+            _certificates_of(away, obj, len(entry.sections), item, gateway, out)
         redirects = item.redirect is not None and item.redirect.value
         entry.sections.append(Section(section, hostname, redirects))
         if redirects:
@@ -184,6 +227,27 @@ def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[st
     elif namespace:
         allowed = {"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     obj.set((*place, "allowedRoutes", "namespaces"), allowed, host if host is not None else item.port)
+
+
+def _home_of_certificates(gateway: Gateway, ir: IR) -> str:
+    """The namespace of the pods that serve an Istio Gateway, where it is another: `credentialName` is a Secret beside them; "" where it is the same or unknown."""
+    homes = {pod.ref.namespace for pod in ir.world.workloads if gateway.selects(pod.labels)}
+    return homes.pop() if len(homes) == 1 and homes != {gateway.ref.value.namespace} else ""
+
+
+def _certificates_of(home: str, obj: Obj, number: int, item: Listener, gateway: Gateway, out: Output) -> None:
+    """Name the Secrets with their namespace, and let the Gateway refer to them there."""
+    listed = obj.value["spec"]["listeners"][number].get("tls", {}).get("certificateRefs", [])
+    for index, fact in enumerate(item.certificates[: len(listed)]):
+        obj.set(("spec", "listeners", number, "tls", "certificateRefs", index, "namespace"), home, fact)
+        grant = out.object(
+            "gateway.networking.k8s.io/v1beta1", "ReferenceGrant", Ref(home, naming.name(obj.ref.name, "certificates")), owner=gateway.document,
+            group=f"gateway {obj.ref.name}", rank=59, because=fact,
+        )  # fmt: skip
+        grant.set(("spec", "from", 0), {"group": API.partition("/")[0], "kind": "Gateway", "namespace": obj.ref.namespace}, fact)
+        known = grant.value["spec"].get("to", [])
+        if all(entry["name"] != fact.value for entry in known):
+            grant.set(("spec", "to", len(known)), {"group": "", "kind": "Secret", "name": fact.value}, fact)
 
 
 def _redirect(obj: Obj, section: str, item: Listener, out: Output, gateway: Gateway) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 GROUP = "gateway.networking.k8s.io"
 GROUPS = {"istio": (GROUP,), "linkerd": (GROUP, "policy.linkerd.io"), "cilium": (GROUP,), "gateway-api": (GROUP,)}
+GATEWAYS = ("Gateway", "ListenerSet", "XListenerSet")
+"""Kinds of parents by which requests come in from outside."""
 HIDING = "a regular expression in which a shorter alternative hides a longer one"
 
 
@@ -174,15 +176,14 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     ref = named(root, options)
     namespace = ref.value.namespace
     spec = root.at("spec")
-    silenced: list[tuple[str, Src]] = []
-    warnings: list[tuple[str, Fact[Any]]] = []
-    rules = tuple(_rule(item, index, ref, kind, family, options, silenced, warnings) for index, item in enumerate(spec.each("rules")))
-    if family == "linkerd":
-        rules = _annotated(root, rules, silenced)
-        warnings.extend(unreadable(annotations_of(root)))
-    problem = "MP315" if family == "linkerd" and any(item.kind == "other" for rule in rules for item in rule.filters) else ""
+    parents = [parent for parent in spec.each("parentRefs") if parent.text("name") is not None]
+    readers = [_reader(parent, family) for parent in parents]
+    read = {reader: _rules(root, kind, ref, reader, options) for reader in dict.fromkeys(readers)}
     found: list[ServiceRoutes] = []
-    for parent in spec.each("parentRefs"):
+    told: set[str] = set()
+    for parent, reader in zip(parents, readers, strict=True):
+        rules, silenced, warnings = read[reader]
+        problem = "MP315" if reader == "linkerd" and any(item.kind == "other" for rule in rules for item in rule.filters) else ""
         target = parent.text("kind")
         group = parent.text("group")
         name = parent.text("name")
@@ -197,7 +198,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
             service = Fact(Ref(wanted, name.value), src, name.feature)
             problem = problem or too_early(root, kind, family)
-        elif (target.value if target else "Gateway") in ("Gateway", "ListenerSet", "XListenerSet"):
+        elif (target.value if target else "Gateway") in GATEWAYS:
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value in ("Server", "EgressNetwork"):
             if family == "linkerd":
@@ -223,7 +224,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 hostnames=tuple(spec.strings("hostnames")) if gateways else (),
                 sections=(section.value,) if gateways and (section := parent.text("sectionName")) is not None else (),
                 protocol="grpc" if kind == "GRPCRoute" else "http",
-                family=family,
+                family=reader,
                 problem=problem,
                 silenced=(
                     *silenced,
@@ -238,11 +239,33 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                         else ()
                     ),
                 ),
-                warnings=tuple(warnings) if not found else (),
+                warnings=tuple(warnings) if reader not in told else (),
                 src=spec.src,
             )
         )
+        told.add(reader)
     return found
+
+
+def _reader(parent: Cursor, family: str) -> str:
+    """Who reads the rules under a parent: Linkerd serves no Gateways, so those of its clusters are another implementation's."""
+    kind = parent.text("kind")
+    return "gateway-api" if family == "linkerd" and (kind.value if kind else "Gateway") in GATEWAYS else family
+
+
+def _rules(
+    root: Cursor, kind: str, ref: Fact[Ref], family: str, options: Options
+) -> tuple[tuple[RouteRule, ...], list[tuple[str, Src]], list[tuple[str, Fact[Any]]]]:
+    """The rules of a route as one reader takes them, what of them it passes over, and what it does not use as it stands."""
+    silenced: list[tuple[str, Src]] = []
+    warnings: list[tuple[str, Fact[Any]]] = []
+    rules = tuple(
+        _rule(item, index, ref, kind, family, options, silenced, warnings) for index, item in enumerate(root.at("spec").each("rules"))
+    )
+    if family == "linkerd":
+        rules = _annotated(root, rules, silenced)
+        warnings.extend(unreadable(annotations_of(root)))
+    return rules, silenced, warnings
 
 
 def _for_hosts(rules: tuple[RouteRule, ...], hostnames: tuple[Fact[str], ...]) -> tuple[RouteRule, ...]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import connections, gateways, routes
-from meshport.dialects.gateway_api.ingress import IngressLowering
+from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
 from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ranking import form, overlap
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
-from meshport.ir.base import Ref
+from meshport.ir.base import Ref, Src
 from meshport.ir.routing import RouteMatch, ServiceRoutes, explains, gather
+from meshport.mapping.bound import leaves_below
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -39,17 +40,11 @@ def lower(
     """
     entries = gateways.lower(ir, out, options)
     seen: dict[tuple[Ref, str], ServiceRoutes] = {}
-    outside: dict[int, list[ServiceRoutes]] = {}
-    passing: dict[tuple[int, str], list[ServiceRoutes]] = {}
     written: set[int] = set()
     for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
         for reason, src in item.silenced:
             out.ignore(reason, src)
         warn(item, out)
-        if item.kind == "VirtualService" and item.protocol in ("tls", "tcp") and any(gateway.value != "mesh" for gateway in item.gateways):
-            passing.setdefault((item.document, item.protocol), []).append(item)
-        if item.kind == "VirtualService" and item.protocol == "http" and any(gateway.value != "mesh" for gateway in item.gateways):
-            outside.setdefault(item.document, []).append(item)
         before = len(out.objects)
         _one(item, seen, ir, out, options, inside)
         if len(out.objects) > before:
@@ -57,6 +52,25 @@ def lower(
     _regrouped(out, written)
     if ir.mesh == "linkerd":
         _switched_off(ir, out)
+    written |= at_gateways(ir, out, options, entries, ingress)
+    for number in sorted(written):
+        document = out.bundle.documents[number]
+        if document.group and document.kind != "Service" and (document.group, document.kind, _ref(out, number, options)) not in out.objects:
+            out.remove(number, "its rules are in the routes; two sets of rules for one host would contradict each other")
+
+
+def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress: type[IngressLowering] = IngressLowering) -> set[int]:
+    """The rules of VirtualServices that hold at their gateways, as routes on Gateways. The documents of which something is written."""
+    outside: dict[int, list[ServiceRoutes]] = {}
+    passing: dict[tuple[int, str], list[ServiceRoutes]] = {}
+    written: set[int] = set()
+    for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
+        if item.kind != "VirtualService" or all(gateway.value == "mesh" for gateway in item.gateways):
+            continue
+        if item.protocol in ("tls", "tcp"):
+            passing.setdefault((item.document, item.protocol), []).append(item)
+        if item.protocol == "http":
+            outside.setdefault(item.document, []).append(item)
     for listed in outside.values():
         before = len(out.objects)
         ingress.of(listed, entries, ir, out, options).write()
@@ -72,10 +86,29 @@ def lower(
         connections.write(low, connections.versions(low.release), low.gateways)
         if len(out.objects) > before:
             written.update(listed[0].documents)
-    for number in sorted(written):
+    return written
+
+
+def left_over(ir: IR, out: Output) -> None:
+    """What the source's own gateways and routes say that nothing written says: their hosts and workloads where no rule or listener was left."""
+    reached = out.reached()
+    reached |= {*out.implied, *out.irrelevant}
+    parts: dict[int, Src] = {}
+    for gateway in ir.gateways:
+        if gateway.kind == "networking.istio.io":
+            shadow = out.bundle.documents[gateway.document].leaves.get("spec", {})
+            parts[gateway.document] = frozenset(leaf for leaf, _ in leaves_below(shadow, ()))
+    for item in ir.routes:
+        if item.kind == "VirtualService" and not item.mesh:
+            parts[item.document] = parts.get(item.document, frozenset()) | gather(item.gateways, item.host, item.service)
+    for number, src in sorted(parts.items()):
         document = out.bundle.documents[number]
-        if document.group and document.kind != "Service" and (document.group, document.kind, _ref(out, number, options)) not in out.objects:
-            out.remove(number, "its rules are in the routes; two sets of rules for one host would contradict each other")
+        left = src - reached
+        if left:
+            out.finding(
+                "MP376", left, document=number, disposition="dropped", affects=(Affected(document.namespace),) if document.namespace else (),
+                feature="routing.parent", object=f"{document.kind} {document.namespace or ''}/{document.name}".replace(" /", " "),
+            )  # fmt: skip
 
 
 def _expressions(item: ServiceRoutes, ir: IR, out: Output, options: Options) -> None:

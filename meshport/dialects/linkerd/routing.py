@@ -7,17 +7,19 @@ accrual of its Service off. https://linkerd.io/2-edge/reference/httproute/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from meshport.dialects.gateway_api import connections
+from meshport.dialects.gateway_api import connections, gateways
 from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import Lowering
 from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.ir.routing import ServiceRoutes, gather
+from meshport.ir.routing import ServiceRoutes, gather, ingress_subject, outer_gateways
 from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Routes as HTTPRoutes on Services; what belongs to an ingress stays as it is."""
+    """Routes as HTTPRoutes on Services; what belongs to an ingress stays as it is, or is handed to the implementation that `gateway_class` names."""
     _gateways(ir, out, options)
     seen: dict[tuple[Ref, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value, item.port.value if item.port else 0)):
@@ -49,6 +51,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore(reason, src)
         warn(routes, out)
         _one(routes, seen, ir, out, options)
+    if options.gateway_class:
+        _handed_over(ir, out, options)
 
 
 def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, options: Options) -> None:
@@ -59,14 +63,17 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
     elif routes.kind in connections.KINDS or (routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "Service")):
         out.imply("stays as it is", routes.src)
+    elif not routes.mesh and options.gateway_class:
+        pass  # see `_handed_over`
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
     elif (service := attachable(routes, seen, ir, say)) is not None:
         of_the_mesh(routes, out)
         for gateway in routes.gateways:
-            if gateway.value != "mesh":
+            if gateway.value != "mesh" and not options.gateway_class:
                 out.finding(
                     "MP702", gateway, document=routes.document, disposition="manual", rule=gateway.value,
+                    explains=frozenset((ingress_subject(ref), "*") for ref in outer_gateways(routes)),
                     affects=(Affected(service.ref.namespace, service.ref.name, routes.port.value if routes.port else None),),
                     subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 )  # fmt: skip
@@ -77,13 +84,33 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
             low.write()
 
 
+def _handed_over(ir: IR, out: Output, options: Options) -> None:
+    """Istio's own gateways and the rules at them, for an implementation of the Gateway API beside Linkerd: what it can say is what that API can, in the
+    release that the mesh reads too."""
+    release = out.table.gateway_release("linkerd", options.target_version) or "1.0"
+    beside, wanted = (
+        replace(out, target="gateway-api", target_version=release),
+        replace(options, target="gateway-api", target_version=release),
+    )
+    own = replace(ir, gateways=[gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"])
+    shared.at_gateways(own, beside, wanted, gateways.lower(own, beside, wanted))
+    shared.left_over(own, out)
+
+
 def _gateways(ir: IR, out: Output, options: Options) -> None:
     """Gateways stay; Linkerd brings no implementation for them, so the class that Istio served has to become another."""
     for gateway in sorted(ir.gateways, key=lambda item: (item.kind, item.ref.value)):
         name = str(gateway.ref.value)
+        if gateway.kind == "networking.istio.io" and options.gateway_class:
+            out.finding(
+                "MP346", document=gateway.document, affects=(Affected(gateway.ref.value.namespace, gateway.ref.value.name),), gateway=name,
+                name=options.gateway_class,
+            )  # fmt: skip
+            continue
         if gateway.kind == "networking.istio.io":
             src = gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document)
             out.finding("MP703", src, document=gateway.document, disposition="manual", gateway=name)
+            gateways.guarded(gateway, ir, out, options, "the ingress that takes over has to judge them")
             continue
         out.imply(
             "stays as it is: the Gateway API is served by another implementation than the mesh",
