@@ -17,12 +17,12 @@ from meshport.observe.edits import Edits
 from meshport.observe.grouping import relabel
 from meshport.observe.matchers import write
 from meshport.observe.metrics import MESHES, metrics
-from meshport.observe.promql import parse_promql
+from meshport.observe.promql import PromQL, parse_promql
 from meshport.observe.recognise import recognise
 from meshport.observe.sides import choose
-from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, children, nearest, walk
+from meshport.observe.tree import Aggregation, Binary, Call, Expr, Paren, Range, Selector, children, nearest, walk
 from meshport.observe.units import Measure, rescale
-from meshport.observe.work import NAMES, Found, Refused, Work, finding
+from meshport.observe.work import KEPT, NAMES, Found, Refused, Work, finding, labels_made
 
 LATENCIES = ("keep-unit", "native-unit")
 VIEWPOINTS = ("service", "workload")
@@ -102,7 +102,8 @@ def _translated(work: Work) -> Translation:
     factor, unit = rescale(work.parsed, [_measure(one) for one in work.found], work.latency, edits, work.say)
     _source_mistakes(work)
     _series(work)
-    text = _collapsed(edits.result())
+    text, made = _collapsed(edits.result())
+    _known(work, made)
     return Translation(text, work.findings(), work.renames, work.values, unit, factor, list(_requires(work)))
 
 
@@ -129,17 +130,39 @@ def _series(work: Work) -> None:
             work.say("MP892", op=above.op.name, metric=one.metric.name)
 
 
-def _collapsed(text: str) -> str:
+def _known(work: Work, made: PromQL) -> None:
+    """Every label of the target's series is one that the table has for them: a query for another one runs, and finds nothing. Raises Refused."""
+    rows = {
+        id(one): row[0].labels | KEPT | {"le"}
+        for one in made.selectors
+        if one.metric is not None and (row := work.table.metric(work.target, one.metric)) is not None
+    }
+    for selector in made.selectors:
+        for matcher in selector.matchers if id(selector) in rows else ():
+            if not (matcher.whole or matcher.label.dynamic or matcher.label.name in rows[id(selector)]):
+                raise work.no_label(matcher.label.name)
+    for node in walk(made.tree):
+        if isinstance(node, Aggregation) and node.grouping == "by" and node.labels is not None:
+            below = [one for one in walk(node) if isinstance(one, Selector)]
+            if below and all(id(one) in rows for one in below):
+                known = frozenset().union(*(rows[id(one)] for one in below))
+                lost = [word.name for word in node.labels.words if not word.dynamic and word.name not in known]
+                if lost and (lost := [name for name in lost if name not in labels_made(node)]):
+                    raise work.no_label(lost[0])
+
+
+def _collapsed(text: str) -> tuple[str, PromQL]:
     """Of two alternatives that have become the same, one."""
+    parsed = parse_promql(text)
     for _ in range(8):
-        parsed = parse_promql(text)
         double = next(
             (node for node in walk(parsed.tree) if isinstance(node, Binary) and node.op.name == "or" and _alike(node, text)), None
         )
         if double is None:
-            return text
+            return text, parsed
         text = text[: double.left.end] + text[double.right.end :]
-    return text
+        parsed = parse_promql(text)
+    return text, parsed
 
 
 def _requires(work: Work) -> Iterator[tuple[str, str, Any]]:

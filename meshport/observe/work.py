@@ -209,20 +209,19 @@ class Work:
         """Labels that the query itself makes below a node."""
         if self.makes is None:
             self.makes = any(_makes_labels(one) for one in walk(self.parsed.tree))
-        if not self.makes:
-            return set()
-        made: set[str] = set()
-        for below in walk(node):
-            if (
-                isinstance(below, Call)
-                and below.function.name in ("label_replace", "label_join")
-                and isinstance(below.arguments[1], String)
-            ):
-                if not _keeps(below):
-                    made.add(below.arguments[1].value)
-            elif isinstance(below, Aggregation) and below.op.name.lower() == "count_values" and isinstance(below.arguments[0], String):
-                made.add(below.arguments[0].value)
-        return made
+        return labels_made(node) if self.makes else set()
+
+
+def labels_made(node: Expr) -> set[str]:
+    """Labels that a query makes itself, at a node or below it."""
+    made: set[str] = set()
+    for below in walk(node):
+        if isinstance(below, Call) and below.function.name in ("label_replace", "label_join") and isinstance(below.arguments[1], String):
+            if not _keeps(below):
+                made.add(below.arguments[1].value)
+        elif isinstance(below, Aggregation) and below.op.name.lower() == "count_values" and isinstance(below.arguments[0], String):
+            made.add(below.arguments[0].value)
+    return made
 
 
 def _makes_labels(node: Expr) -> bool:
