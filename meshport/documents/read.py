@@ -275,7 +275,15 @@ def form_of(value: Any) -> str:
         return "Dashboard"
     if value.get("version") == "prometheus/v1" and isinstance(value.get("slos"), (list, tuple)):
         return "SlothSpec"
+    if any(isinstance(rule, Mapping) and isinstance(rule.get("seriesQuery"), str) for rule in _adapter_rules(value.get("rules"))):
+        return "AdapterRules"
     return ""
+
+
+def _adapter_rules(value: Any) -> list[Any]:
+    """Rules of prometheus-adapter: a list in its own file, lists by what they are for in the values of its chart."""
+    listed = value.values() if isinstance(value, Mapping) else [value]
+    return [rule for one in listed if isinstance(one, (list, tuple)) for rule in one]
 
 
 def _is_rules(group: Any) -> bool:

@@ -67,8 +67,9 @@ def json_spans(text: str, keys: bool = False) -> dict[Path, Span]:
     return names if keys else found
 
 
-def yaml_spans(text: str) -> dict[Path, Span]:
-    """Where each scalar of the first YAML document of a text stands; none where the text has anchors, for a value may stand for several."""
+def yaml_spans(text: str, keys: bool = False) -> dict[Path, Span]:
+    """Where each scalar of the first YAML document of a text stands, by its path; with `keys` where each key does, by the path of its value. None where the text
+    has anchors, for a value may stand for several."""
     import yaml
 
     breaks = [0, *(found.end() for found in re.finditer("\n", text))]
@@ -78,6 +79,7 @@ def yaml_spans(text: str) -> dict[Path, Span]:
 
     root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     found: dict[Path, Span] = {}
+    names: dict[Path, Span] = {}
     seen: set[int] = set()
     stack: list[tuple[Any, Path]] = [(root, ())] if root is not None else []
     while stack:
@@ -87,24 +89,27 @@ def yaml_spans(text: str) -> dict[Path, Span]:
         seen.add(id(node))
         if node.id == "mapping":
             stack.extend((value, (*path, key.value)) for key, value in node.value)
+            names |= {(*path, key.value): Span(offset(key.start_mark), offset(key.end_mark), key.style or "plain") for key, _ in node.value}
         elif node.id == "sequence":
             stack.extend((value, (*path, number)) for number, value in enumerate(node.value))
         else:
             found[path] = Span(offset(node.start_mark), offset(node.end_mark), node.style or "plain")
-    return found
+    return names if keys else found
 
 
 def replaced(text: str, old: Any, new: Mapping[Path, Any], renamed: Mapping[Path, str] | None = None) -> str | None:
-    """`text`, which reads as `old`, with new values at some paths, and for JSON with other keys on the way to some; None where characters alone cannot do it."""
+    """`text`, which reads as `old`, with new values at some paths, and other keys on the way to some; None where characters alone cannot do it."""
     wanted = with_values(old, new, renamed)
     is_json = text.lstrip(_BLANK + "\ufeff")[:1] in ("{", "[") and _is_json(text)
-    if renamed and not is_json:
-        return None
     for anew in (False, True):
         try:
-            spans = json_spans(text) if is_json else yaml_spans(text)
-            keys = json_spans(text, keys=True) if renamed else {}
-            edits = [(keys[path].start, keys[path].end, json.dumps(name, ensure_ascii=False)) for path, name in (renamed or {}).items()]
+            spans_of = json_spans if is_json else yaml_spans
+            spans = spans_of(text)
+            keys = spans_of(text, keys=True) if renamed else {}
+            edits = [
+                (keys[path].start, keys[path].end, name if keys[path].style == "plain" else json.dumps(name, ensure_ascii=False))
+                for path, name in (renamed or {}).items()
+            ]
             for path, value in new.items():
                 edits += _edits(text, spans[path], _at(old, path), value, anew)
             made = applied(text, edits)

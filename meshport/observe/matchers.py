@@ -23,7 +23,8 @@ def write(work: Work, one: Found, edits: Edits) -> None:
     for number, matcher in enumerate(selector.matchers):
         if matcher.whole:
             kept.append(work.parsed.text[matcher.start : matcher.end])
-            work.say("MP822", name=matcher.label.name)
+            if not matcher.label.name.startswith("<<."):  # prometheus-adapter's, by the labels of its resources
+                work.say("MP822", name=matcher.label.name)
         elif matcher.label.name == "__name__":
             kept.append(_written(work, matcher, [("__name__", matcher.op, name)]))
         elif matcher.label.name == work.side_label():

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from meshport.observe.assets import canaries, dashboards, gates, monitors, rules
+from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules
+from meshport.documents.read import form_of, plain
+from meshport.errors import InputError
 from meshport.observe.assets.queries import Queries, say
-from meshport.observe.assets.surface import Fate, Job, Surface
+from meshport.observe.assets.surface import Fate, Job, Surface, unpacked
 from meshport.observe.metrics import MESHES
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _KINDS: dict[tuple[str, str], Callable[[Surface, Queries], None]] = {
     ("argoproj.io", "Experiment"): gates.analysis,
     ("sloth.slok.dev", "PrometheusServiceLevel"): gates.sloth,
     ("files", "SlothSpec"): gates.sloth,
+    ("files", "AdapterRules"): adapter.rules,
     ("pyrra.dev", "ServiceLevelObjective"): gates.pyrra,
     ("openslo", "SLO"): gates.openslo,
     ("openslo", "SLI"): gates.openslo,
@@ -41,6 +44,12 @@ _KINDS: dict[tuple[str, str], Callable[[Surface, Queries], None]] = {
     ("monitoring.coreos.com", "PodMonitor"): monitors.monitor,
 }
 _DASHBOARD_GROUPS = ("dashboard.grafana.app",)
+_PUBLISHED = {
+    "istio": frozenset((7630, 7636, 7639, 7645, 11829, 13277, 21306)),
+    "linkerd": frozenset((15474, 15475, 15477, 15478, *range(15480, 15485), 15486, 15487, 15488, 15491, 15492, 15493)),
+    "cilium": frozenset((6658, 10596, 10598, 13542, 15514, 16611, 16612, 16613, 18015)),
+}
+"""The meshes' own dashboards at grafana.com: samples/addons/README.md of Istio, grafana/values.yaml of Linkerd, the pages of Cilium's there."""
 
 
 @dataclass(slots=True)
@@ -79,9 +88,14 @@ def _surfaces(job: Job, number: int, document: Document) -> list[Surface]:
         return [Surface(job, number, value, _fate(job, number, document))]
     if known == ("", "ConfigMap"):
         data = value.get("data")
-        return _texts(job, number, document, [("data", key) for key in data]) if isinstance(data, dict) and _is_for_grafana(value) else []
+        if not isinstance(data, dict):
+            return []
+        rules = [("data", key) for key, text in data.items() if isinstance(text, str) and "seriesQuery" in text]
+        if rules:
+            return _texts(job, number, document, rules)
+        return _texts(job, number, document, [("data", key) for key in data]) if _is_for_grafana(value) else []
     if document.group in ("grafana.integreatly.org", "integreatly.org") and document.kind == "GrafanaDashboard":
-        return _texts(job, number, document, [("spec", "json")])
+        return _texts(job, number, document, [("spec", "json")]) or _packed(job, number, document) or _elsewhere(job, number, document)
     return []
 
 
@@ -100,14 +114,45 @@ def _texts(job: Job, number: int, document: Document, places: list[tuple[str, st
     for place in places:
         holder = document.value.get(place[0])
         text = holder.get(place[1]) if isinstance(holder, dict) else None
-        try:
-            value = json.loads(text) if isinstance(text, str) and text.lstrip()[:1] == "{" else None
-        except ValueError:
+        if not isinstance(text, str):
             continue
-        if dashboards.is_dashboard(value):
+        try:
+            value = json.loads(text) if text.lstrip()[:1] == "{" else plain(text) if "seriesQuery" in text else None
+        except (ValueError, InputError):
+            continue
+        if dashboards.is_dashboard(value) or form_of(value) == "AdapterRules":
             fate = outer.fate if len(places) == 1 else _fate(job, number, document, place[1])
             found.append(outer.embedded(place, value, fate))
     return found
+
+
+def _packed(job: Job, number: int, document: Document) -> list[Surface]:
+    """A dashboard that the operator is given compressed."""
+    spec = document.value.get("spec")
+    text = spec.get("gzipJson") if isinstance(spec, dict) else None
+    try:
+        value = json.loads(unpacked(text)) if isinstance(text, str) else None
+    except ValueError:
+        return []
+    if not dashboards.is_dashboard(value):
+        return []
+    outer = Surface(job, number, document.value, _fate(job, number, document))
+    return [outer.embedded(("spec", "gzipJson"), value, outer.fate, packed=True)]
+
+
+def _elsewhere(job: Job, number: int, document: Document) -> list[Surface]:
+    """Say of a dashboard that the operator makes or fetches that its queries are not converted, where they are the source mesh's by all that is seen."""
+    spec = document.value.get("spec")
+    for key in ("jsonnet", "jsonnetLib", "grafanaCom", "url") if isinstance(spec, dict) else ():
+        held = spec.get(key)
+        number_of = held.get("id") if isinstance(held, dict) else None
+        seen = isinstance(held, str) and (job.queries.concerns(held) or (key == "url" and job.queries.source in held.lower()))
+        if seen or number_of in _PUBLISHED[job.queries.source]:
+            surface = Surface(job, number, document.value, _fate(job, number, document))
+            path = ("spec", key) if isinstance(held, str) else ("spec", key, "id")
+            surface.report(path, [say("MP860", what=f"spec.{key}")])
+            break
+    return []
 
 
 def _fate(job: Job, number: int, document: Document, part: str = "") -> Fate:
@@ -135,7 +180,9 @@ def _rules(job: Job, surfaces: list[tuple[int, Surface]]) -> None:
 def _others(surface: Surface, queries: Queries, latency: str | None) -> None:
     document = surface.job.bound.bundle.documents[surface.number]
     handle = _KINDS.get((document.group, document.kind))
-    if surface.holder is not None:
+    if surface.holder is not None and form_of(surface.value) == "AdapterRules":
+        adapter.rules(surface, queries)
+    elif surface.holder is not None:
         dashboards.translate(surface, (), queries, latency)
     elif document.kind == "Dashboard" and document.form:
         inner = surface.value.get("dashboard")

@@ -121,7 +121,7 @@ class Queries:
             made = [found] if found.expr is not None else []
             if any(one.code == "MP804" for one in found.findings):
                 label, words = SIDE_LABELS[self.source], values.SIDE_VALUES[self.source]
-                sides = (self._sided(text, f'{label}="{words[side]}"') for side in SIDES)
+                sides = (self.sided(text, f'{label}="{words[side]}"') for side in SIDES)
                 made = [one for side in sides if side is not None and (one := self.translate(side)).expr is not None]
             if made:
                 if text != query:
@@ -134,7 +134,8 @@ class Queries:
                     waiting.append(looser)
         return [first]
 
-    def _sided(self, query: str, matcher: str) -> str | None:
+    def sided(self, query: str, matcher: str) -> str | None:
+        """A query with a matcher more on every selector of the source mesh."""
         edits = Edits(query)
         for selector in parse_promql(query).selectors:
             if selector.metric is not None and metrics().metric(self.source, selector.metric) is not None:
@@ -230,6 +231,8 @@ def result_labels(expr: str, templating: str = "grafana") -> set[str] | None:
             if node.grouping == "without":
                 return None
             if node.labels is not None:
+                if any(word.dynamic for word in node.labels.words):
+                    return None
                 found.update(word.name for word in node.labels.words)
             if node.op.name.lower() == "count_values" and isinstance(node.parameter, String):
                 found.add(node.parameter.value)

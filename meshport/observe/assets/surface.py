@@ -9,7 +9,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.output import Output
 from meshport.documents import format_path
-from meshport.documents.spans import Path, json_spans, replaced, scalar_place, with_values
+from meshport.documents.spans import Path, json_spans, replaced, scalar_place, with_values, yaml_spans
 from meshport.findings import Affected, Finding
 from meshport.mapping.bound import Bound
 from meshport.observe.assets.queries import Queries
@@ -51,7 +51,10 @@ class Job:
 class Surface:
     """A plain value that holds queries. `fate` counts what became of them."""
 
-    def __init__(self, job: Job, number: int, value: Any, fate: Fate, holder: tuple[Surface, Path] | None = None) -> None:
+    def __init__(
+        self, job: Job, number: int, value: Any, fate: Fate, holder: tuple[Surface, Path] | None = None, packed: bool = False
+    ) -> None:
+        self.packed = packed  # whether the text is compressed where it stands
         self.job = job
         self.number = number
         self.value = value
@@ -103,9 +106,9 @@ class Surface:
         self.keys[path] = key
         self.because.setdefault(path, set()).add(self.leaf(path, SHOWN))
 
-    def embedded(self, path: Path, value: Any, fate: Fate) -> Surface:
-        """The value of a JSON text at a path."""
-        return Surface(self.job, self.number, value, fate, (self, path))
+    def embedded(self, path: Path, value: Any, fate: Fate, packed: bool = False) -> Surface:
+        """The value of a JSON or YAML text at a path, `packed` where it stands there as base64 of gzip."""
+        return Surface(self.job, self.number, value, fate, (self, path), packed)
 
     @property
     def changed(self) -> bool:
@@ -117,12 +120,13 @@ class Surface:
             return
         if self.holder is not None:
             outer, where = self.holder
-            made = replaced(outer.at(where), self.value, self.new, self.keys)
+            text = unpacked(outer.at(where)) if self.packed else outer.at(where)
+            made = replaced(text, self.value, self.new, self.keys)
             if made is None:
                 import json
 
                 made = json.dumps(with_values(self.value, self.new, self.keys), ensure_ascii=False, indent=2)
-            outer.put(where, made, QUERY)
+            outer.put(where, packed(made) if self.packed else made, QUERY)
             leaf = outer.leaf(where, QUERY)
             for finding in self.fate.findings:
                 if finding.disposition == "dropped" and leaf in finding.leaves:
@@ -180,11 +184,11 @@ class Surface:
         outer, where = self.holder
         document = self.job.bound.bundle.documents[self.number]
         text = self.job.bound.bundle.text_of(document)
-        if outer.holder is not None or text is None or document.file is None:
+        if self.packed or outer.holder is not None or text is None or document.file is None:
             return
         if self._lines is None:
             inner = outer.at(where)
-            self._lines = json_spans(inner), scalar_place(text, where, inner) or []
+            self._lines = (json_spans if inner.lstrip()[:1] == "{" else yaml_spans)(inner), scalar_place(text, where, inner) or []
         spans, places = self._lines
         source = self.job.bound.bundle.files
         whole = next((item.text for item in source if item.file == document.file), None)
@@ -200,6 +204,26 @@ class Surface:
         """Settings of the target's installation that a query needs."""
         for chart, name, value in requires:
             self.job.requires.setdefault((chart, name), []).append((value, frozenset((self.leaf(path),))))
+
+
+def unpacked(text: str) -> str:
+    """The text in base64 of gzip. Raises ValueError."""
+    import gzip
+    import zlib
+    from base64 import b64decode
+
+    try:
+        return gzip.decompress(b64decode(text)).decode("utf-8")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from None
+
+
+def packed(text: str) -> str:
+    """A text in base64 of gzip, the same bytes each time."""
+    import gzip
+    from base64 import b64encode
+
+    return b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode("ascii")
 
 
 _HANDLED = frozenset(("MP824", "MP825"))
