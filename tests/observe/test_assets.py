@@ -275,6 +275,14 @@ def test_a_canary_that_goes_to_istio_uses_flaggers_own_metrics(tmp_path):
     assert made["c.yaml"] == CANARY
 
 
+def test_a_canary_of_the_gateway_api_asks_its_application(tmp_path):
+    """Flagger's own queries for that provider are of http_request_duration_seconds, whatever the mesh."""
+    text = CANARY.replace("provider: istio # shifts", "provider: gatewayapi:v1\n  metricsServer: http://prometheus.istio-system:9090")
+    result, made = convert(tmp_path, {"c.yaml": text}, "istio", "linkerd")
+    assert made["c.yaml"] == text.replace("prometheus.istio-system", "prometheus.linkerd-viz")
+    assert codes(result) == ["MP839"] and result.assets[0].unchanged == 2
+
+
 GATES = {
     "analysis": ("""apiVersion: argoproj.io/v1alpha1
 kind: AnalysisTemplate

@@ -50,7 +50,9 @@ def convert(text: str, target: str, tmp_path: Path, name: str = "a.yaml") -> tup
 
 def config_map(rules: str) -> str:
     indented = "".join(f"    {line}\n" for line in rules.splitlines())
-    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: adapter-config\n  namespace: monitoring\ndata:\n  config.yaml: |\n{indented}"
+    return (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: adapter-config\n  namespace: monitoring\ndata:\n  config.yaml: |\n{indented}"
+    )
 
 
 @pytest.mark.parametrize("wrapped", [str, config_map])
@@ -86,7 +88,9 @@ BOARD = {
 
 
 def grafana(**spec: object) -> str:
-    return yaml.safe_dump({"apiVersion": "grafana.integreatly.org/v1beta1", "kind": "GrafanaDashboard", "metadata": {"name": "b"}, "spec": spec})
+    return yaml.safe_dump(
+        {"apiVersion": "grafana.integreatly.org/v1beta1", "kind": "GrafanaDashboard", "metadata": {"name": "b"}, "spec": spec}
+    )
 
 
 def test_a_compressed_dashboard_is_compressed_again(tmp_path):

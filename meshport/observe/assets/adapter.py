@@ -46,7 +46,13 @@ def rules(surface: Surface, queries: Queries) -> None:
 def _places(value: dict[str, Any]) -> Iterator[Path]:
     for key in ("rules", "externalRules"):
         held = value.get(key)
-        for base, listed in ([((key,), held)] if isinstance(held, list) else [((key, name), one) for name, one in held.items()] if isinstance(held, dict) else []):
+        for base, listed in (
+            [((key,), held)]
+            if isinstance(held, list)
+            else [((key, name), one) for name, one in held.items()]
+            if isinstance(held, dict)
+            else []
+        ):
             for number, rule in enumerate(listed if isinstance(listed, list) else ()):
                 if isinstance(rule, dict) and isinstance(rule.get("seriesQuery"), str):
                     yield (*base, number)
@@ -145,7 +151,9 @@ def _called(name: str, pattern: str, form: str) -> str | None:
     if found is None:
         return None
     form = form or ("$1" if found.re.groups == 1 else "$0")
-    return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", lambda part: "$" if part.group() == "$$" else _group(found, part.group(1) or part.group(2)), form)
+    return re.sub(
+        r"\$\$|\$\{(\w+)\}|\$(\w+)", lambda part: "$" if part.group() == "$$" else _group(found, part.group(1) or part.group(2)), form
+    )
 
 
 def _group(found: re.Match[str], name: str) -> str:

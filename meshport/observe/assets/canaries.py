@@ -1,7 +1,8 @@
 """Flagger's Canary: its provider, and the metrics that Flagger brings with it for some meshes.
 
-Flagger has queries of its own for Istio and for Linkerd's SMI, and for no other mesh: with a provider that it does not know it asks Istio's metrics
-(pkg/metrics/observers/factory.go). A Canary that leaves its mesh therefore names templates, which ask the same in the same unit.
+Flagger has queries of its own for Istio and for Linkerd, and for no other mesh: with a provider that it does not know it asks Istio's metrics, with the Gateway API those of the
+application (pkg/metrics/observers/factory.go), unless it is installed for Linkerd (pkg/controller/scheduler_metrics.go). A Canary that leaves its mesh therefore names templates, which
+ask the same in the same unit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from meshport.documents.spans import Path
 from meshport.ir.base import Ref
-from meshport.observe.assets.gates import PROMETHEUS
+from meshport.observe.assets.gates import PROMETHEUS, moved
 from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import SHOWN, Surface
 
@@ -30,7 +31,7 @@ sum(rate(istio_requests_total{%s}[{{ interval }}]))
 * 100
 """,
         "linkerd": """\
-sum(rate(response_total{%s,classification="success"}[{{ interval }}]))
+sum(rate(response_total{%s,classification!="failure"}[{{ interval }}]))
 /
 sum(rate(response_total{%s}[{{ interval }}]))
 * 100
@@ -61,6 +62,7 @@ def canary(surface: Surface, queries: Queries) -> None:
         for at, one in enumerate(listed if isinstance(listed, list) else ())
         if isinstance(one, dict) and str(one.get("name")) in _BUILT_IN and "templateRef" not in one
     ]
+    moved(surface, ("spec", "metricsServer"), queries)
     wanted = _PROVIDER[queries.target]
     surface.fate.expressions += len(own)
     if provider not in _ANY and provider != wanted:
@@ -77,7 +79,7 @@ def canary(surface: Surface, queries: Queries) -> None:
     if queries.target == "istio" and provider not in _ANY:
         surface.fate.translated += len(own)  # Flagger asks Istio's metrics by itself
         return
-    if queries.source not in _SERVER:
+    if queries.source not in _SERVER or (queries.source == "istio" and provider in _ANY):
         surface.fate.unchanged += len(own)
         return
     for path, one in own:

@@ -1,6 +1,6 @@
 """Objects of the Prometheus operator that scrape the source mesh's own proxies: the target's chart scrapes its own, and Istio's proxies need an object.
 
-https://istio.io/latest/docs/ops/integrations/prometheus/, https://linkerd.io/2-edge/tasks/external-prometheus/, https://docs.cilium.io/en/stable/observability/metrics/
+https://istio.io/latest/docs/ops/integrations/prometheus/ (samples/addons/extras/prometheus-operator.yaml), https://linkerd.io/2-edge/tasks/external-prometheus/, https://docs.cilium.io/en/stable/observability/metrics/
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from meshport.ir.base import Ref
 from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import Surface, below
 
+_OF_POD = ["__meta_kubernetes_pod_annotation_prometheus_io_port", "__meta_kubernetes_pod_ip"]
 _ISTIO = {
     "selector": {"matchExpressions": [{"key": "istio-prometheus-ignore", "operator": "DoesNotExist"}]},
     "namespaceSelector": {"any": True},
@@ -22,6 +23,21 @@ _ISTIO = {
             "relabelings": [
                 {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_container_name"], "regex": "istio-proxy"},
                 {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_annotationpresent_prometheus_io_scrape"]},
+                # the port that the injector writes into the annotation, where the application's own metrics are too
+                {
+                    "action": "replace",
+                    "sourceLabels": _OF_POD,
+                    "regex": r"(\d+);(([A-Fa-f0-9]{1,4}::?){1,7}[A-Fa-f0-9]{1,4})",
+                    "replacement": "[$2]:$1",
+                    "targetLabel": "__address__",
+                },
+                {
+                    "action": "replace",
+                    "sourceLabels": _OF_POD,
+                    "regex": r"(\d+);((([0-9]+?)(\.|$)){4})",
+                    "replacement": "$2:$1",
+                    "targetLabel": "__address__",
+                },
                 {"action": "labeldrop", "regex": "__meta_kubernetes_pod_label_(.+)"},
                 {"sourceLabels": ["__meta_kubernetes_namespace"], "targetLabel": "namespace"},
                 {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "pod"},
@@ -29,9 +45,16 @@ _ISTIO = {
         }
     ],
 }
+_EXPORTED = ["httpV2:labelsContext=destination_namespace,destination_workload,source_namespace,source_workload"]
+"""What Hubble is to export where nothing asks for more: without a list it exports nothing, and the chart makes no ServiceMonitor."""
 _SETTINGS = {
     "linkerd": [("linkerd-control-plane", "podMonitor.enabled", True)],
-    "cilium": [("cilium", "hubble.metrics.serviceMonitor.enabled", True), ("cilium", "prometheus.serviceMonitor.enabled", True)],
+    "cilium": [
+        ("cilium", "hubble.enabled", True),
+        ("cilium", "hubble.metrics.serviceMonitor.enabled", True),
+        ("cilium", "prometheus.enabled", True),
+        ("cilium", "prometheus.serviceMonitor.enabled", True),
+    ],
     "istio": [],
 }
 
@@ -61,6 +84,8 @@ def monitor(surface: Surface, queries: Queries) -> None:
         how = f"PodMonitor {namespace}/envoy-stats-monitor scrapes Istio's"
     for chart, path, setting in _SETTINGS[queries.target]:
         out.install(chart, path, setting, src)
+    if queries.target == "cilium":
+        surface.require(("spec",), [("cilium", "hubble.metrics.enabled", _EXPORTED)])
     said = say("MP842", how=how)
     surface.report(("spec",), [said])
     if said.document == number:
