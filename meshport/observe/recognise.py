@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshport.observe import values
 from meshport.observe.edits import Edits
-from meshport.observe.metrics import Concept, Metric, Saying
+from meshport.observe.metrics import Concept, Metric, Saying, in_release
 from meshport.observe.promql import GRAFANA
 from meshport.observe.tree import Call, Matcher, Selector, walk
 from meshport.observe.work import NAMES, Found, Refused, Work
@@ -39,6 +39,8 @@ def recognise(work: Work, edits: Edits) -> bool:
         metric, suffix = known
         if metric.gone:
             work.say("MP820", metric=name, mesh=NAMES[work.source], why=metric.gone)
+        if not in_release(metric, work.source_version):
+            work.say("MP863", metric=name, mesh=f"{NAMES[work.source]} {work.source_version}", since=str(metric.since))
         if metric.type == "histogram" and not suffix:
             work.say("MP827", metric=name)
         work.found.append(_reading(work, selector, metric, suffix, readings))

@@ -65,7 +65,7 @@ def translate_promql(
 ) -> Translation:
     """Translate one expression. `group_by`: service keeps the Service as the viewpoint (in Linkerd measured by clients), workload that of the server.
     `latency`: keep-unit converts what is measured in another unit, native-unit leaves it and rescales the constants that it meets. `renamed` are recording rules
-    of the same assets by their old names. Raises UsageError for a mesh that has no metrics, or a choice that is none."""
+    of the same assets by their old names. What the source's release does not export yet is said (MP863), what the target's does not refuses the query. Raises UsageError for a mesh that has no metrics, or a choice that is none."""
     for what, value, known in (
         ("--from", source, MESHES),
         ("--to", target, MESHES),
@@ -80,7 +80,7 @@ def translate_promql(
         return Translation(None, [finding("MP821", where=f"{error.line}:{error.column}", why=error.reason.removeprefix("not PromQL: "))])
     if source == target:
         return Translation(expr)
-    work = Work(parsed, metrics(), source, target, target_version, group_by, latency, renamed or {})
+    work = Work(parsed, metrics(), source, target, target_version, group_by, latency, renamed or {}, source_version)
     try:
         return _translated(work)
     except Refused as refused:

@@ -98,6 +98,7 @@ class Work:
     group_by: str
     latency: str
     renamed: Mapping[str, str]
+    source_version: str | None = None
     found: list[Found] = field(default_factory=list)
     said: dict[tuple[str, tuple[tuple[str, str], ...]], None] = field(default_factory=dict)
     renames: dict[str, tuple[str, ...]] = field(default_factory=dict)  # labels that group, by those of the source

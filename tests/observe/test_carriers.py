@@ -115,3 +115,64 @@ def test_a_dashboard_that_is_made_elsewhere_is_said(spec, said, tmp_path):
     result, made = convert(grafana(**spec), "linkerd", tmp_path)
     assert [one.code for one in result.findings if one.pattern == "observability"] == said
     assert yaml.safe_load(made)["spec"] == spec
+
+
+RULES = """\
+groups:
+- name: a
+  rules:
+  - alert: Errors
+    expr: sum(rate(istio_requests_total{reporter="destination",response_code=~"5.."}[5m])) by (destination_workload) > 1
+    annotations: {summary: "{{ $labels.destination_workload }}"}
+  - alert: Plaintext
+    expr: sum(rate(istio_requests_total{reporter="destination",connection_security_policy="none"}[5m])) > 0
+  - alert: Bytes
+    expr: sum(rate(istio_tcp_sent_bytes_total{reporter="destination"}[5m])) > 1
+"""
+
+
+def within(tmp_path: Path, text: str, source: str, target: str, **options):
+    (tmp_path / "r.yaml").write_text(text)
+    result = meshport.convert(meshport.load(tmp_path / "r.yaml"), source=source, target=target, verify=False, **options)
+    result.write(str(tmp_path / "out"), force=True)
+    made = tmp_path / "out" / "r.yaml"
+    return result, made.read_text() if made.exists() else text
+
+
+def test_in_ambient_requests_are_counted_by_waypoints_too(tmp_path):
+    result, made = within(tmp_path, RULES, "istio", "istio", data_plane="ambient")
+    assert made == RULES.replace('{reporter="destination",response_code', '{reporter=~"destination|waypoint",response_code')
+    assert sorted((one.code, one.severity) for one in result.findings) == [("MP801", "error"), ("MP862", "warning")]
+    again, same = within(tmp_path, made, "istio", "istio", data_plane="ambient")
+    assert same == made and again.assets[0].refused == 1
+
+
+def test_a_query_that_comes_to_ambient_asks_the_waypoints(tmp_path):
+    text = RULES.replace(
+        'istio_requests_total{reporter="destination",response_code', 'response_total{direction="inbound",status_code'
+    ).replace("destination_workload", "deployment")
+    _, made = within(tmp_path, text, "linkerd", "istio", data_plane="ambient")
+    assert 'istio_requests_total{reporter=~"destination|waypoint",response_code=~"5.."}' in made
+
+
+def test_back_to_sidecars_a_waypoints_requests_are_the_servers(tmp_path):
+    text = RULES.replace('"destination",response_code', '"waypoint",response_code').replace(
+        "istio_tcp_sent_bytes_total", "istio_tcp_connections_failed_total"
+    )
+    result, made = within(tmp_path, text, "istio", "istio", data_plane="sidecar")
+    assert 'istio_requests_total{reporter="destination",response_code=~"5.."}' in made
+    assert [one.code for one in result.findings if one.pattern == "observability"] == ["MP800"]
+
+
+def test_flaggers_own_metrics_ask_servers_so_that_ambient_gets_templates(tmp_path):
+    canary = "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: c, namespace: n}\nspec: {provider: istio, analysis: {metrics: [{name: request-success-rate}]}}\n"
+    _, made = within(tmp_path, canary, "istio", "istio", data_plane="ambient")
+    before, template = meshport.load_text(made).documents
+    assert before.value["spec"]["provider"] == "istio"
+    assert 'reporter=~"destination|waypoint"' in template.value["spec"]["query"]
+
+
+def test_queries_of_profiles_that_become_routes_are_said(tmp_path):
+    text = 'groups: [{name: a, rules: [{record: x, expr: "sum by (rt_route) (rate(route_response_total[5m]))"}]}]\n'
+    result, made = within(tmp_path, text, "linkerd", "linkerd")
+    assert made == text and [one.code for one in result.findings] == ["MP861"]

@@ -457,3 +457,9 @@ def test_the_cluster_that_answered_is_read_of_linkerd_and_not_written() -> None:
     assert said(remote, "linkerd", "istio") == ('rate(istio_requests_total{reporter="source",destination_cluster="east"}[1m])', ["MP858"])
     assert said('rate(response_total{direction="outbound",dst_target_cluster!=""}[1m])', "linkerd", "istio")[1][-1] == "MP823"
     assert said('rate(istio_requests_total{reporter="source",destination_cluster="east"}[1m])', "istio", "linkerd")[1] == ["MP801"]
+
+
+def test_a_metric_that_the_release_of_the_source_does_not_have_is_said() -> None:
+    new = 'rate(inbound_http_statuses_total{http_status="500"}[1m])'
+    assert "MP863" in said(new, "linkerd", "istio", source_version="2.16")[1]
+    assert "MP863" not in said(new, "linkerd", "istio", source_version="2.19")[1]

@@ -61,10 +61,13 @@ class Assets:
 
 
 def assets_of(out: Output, bound: Bound, options: Options, chosen: Collection[int]) -> Assets:
-    """Translate every asset of a bundle into `out`. Nothing happens where source and target have the same metrics, or one of them has none."""
-    if options.source == options.target or options.source not in MESHES or options.target not in MESHES:
+    """Translate every asset of a bundle into `out`. Nothing happens where source and target have the same metrics, or one of them has none. A mesh that stays
+    has the same, but for Istio's two data planes, and for what Linkerd counts of profiles that become routes."""
+    stays = options.source == options.target
+    same = stays and not (options.target == "linkerd" or (options.target == "istio" and options.data_plane is not None))
+    if same or options.source not in MESHES or options.target not in MESHES:
         return Assets()
-    queries = Queries(options.source, options.target, options.source_version, options.target_version, options.group_by)
+    queries = Queries(options.source, options.target, options.source_version, options.target_version, options.group_by, options.data_plane)
     job = Job(out, bound, options, queries)
     surfaces = [(number, surface) for number, document in enumerate(bound.bundle.documents) for surface in _surfaces(job, number, document)]
     _rules(job, surfaces)
@@ -74,7 +77,7 @@ def assets_of(out: Output, bound: Bound, options: Options, chosen: Collection[in
     for surface in dict.fromkeys(surface.holder[0] for _, surface in surfaces if surface.holder is not None):
         surface.close()
     _install(job)
-    fates = [one for one in job.fates if one.document in chosen and (one.expressions or one.findings)]
+    fates = [one for one in job.fates if one.document in chosen and (one.findings or (one.expressions and not stays))]
     return Assets(fates, job.read)
 
 
@@ -189,7 +192,7 @@ def _others(surface: Surface, queries: Queries, latency: str | None) -> None:
         dashboards.translate(surface, ("dashboard",) if isinstance(inner, dict) else (), queries, latency)
     elif document.kind == "Dashboard":
         dashboards.translate(surface, ("spec",), queries, latency)
-    elif handle is not None:
+    elif handle is not None and not (handle is monitors.monitor and queries.source == queries.target):
         handle(surface, queries)
 
 

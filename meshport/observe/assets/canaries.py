@@ -62,10 +62,13 @@ def canary(surface: Surface, queries: Queries) -> None:
         for at, one in enumerate(listed if isinstance(listed, list) else ())
         if isinstance(one, dict) and str(one.get("name")) in _BUILT_IN and "templateRef" not in one
     ]
+    stays = queries.source == queries.target
+    if stays and not (queries.target == "istio" and queries.data_plane == "ambient"):
+        return
     moved(surface, ("spec", "metricsServer"), queries)
     wanted = _PROVIDER[queries.target]
     surface.fate.expressions += len(own)
-    if provider not in _ANY and provider != wanted:
+    if provider not in _ANY and provider != wanted and not stays:
         if provider is None:
             surface.add(("spec", "provider"), wanted, ("metadata", "name"))
         else:
@@ -76,7 +79,7 @@ def canary(surface: Surface, queries: Queries) -> None:
             more = f"; {', '.join(tied)} of spec.service stay Istio's" if tied else ""
             place: Path = ("spec", "provider") if provider is not None else ("metadata", "name")
             surface.report(place, [say("MP841", before=str(provider or "that of the installation"), after=wanted, more=more)])
-    if queries.target == "istio" and provider not in _ANY:
+    if queries.target == "istio" and provider not in _ANY and queries.data_plane != "ambient":
         surface.fate.translated += len(own)  # Flagger asks Istio's metrics by itself
         return
     if queries.source not in _SERVER or (queries.source == "istio" and provider in _ANY):

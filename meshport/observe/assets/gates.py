@@ -52,7 +52,7 @@ def moved(surface: Surface, path: Path, queries: Queries) -> None:
     holder = surface.at(path[:-1])
     address = holder.get(path[-1]) if isinstance(holder, dict) else None
     host = _HOSTS[queries.source]
-    if isinstance(address, str) and re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", address):
+    if queries.source != queries.target and isinstance(address, str) and re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", address):
         surface.put(path, address.replace(host, _HOSTS[queries.target]), SHOWN)
         surface.report(path, [say("MP839", before=host, after=_HOSTS[queries.target])])
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from meshport.errors import InputError
 from meshport.findings import Finding
-from meshport.observe import values
+from meshport.observe import planes, values
 from meshport.observe.edits import Edits
 from meshport.observe.metrics import SIDES, metrics
 from meshport.observe.promql import PromQL, parse_promql
@@ -61,6 +61,7 @@ class Queries:
     source_version: str
     target_version: str
     group_by: str
+    data_plane: str | None = None  # of Istio as the target, where it was chosen
     recorded: dict[str, Recorded] = field(default_factory=dict)
 
     def concerns(self, text: str) -> bool:
@@ -77,6 +78,8 @@ class Queries:
         """The query for the target mesh; MP824 alone where nothing of the source is in it."""
         if not self.concerns(expr):
             return Translation(None, [say("MP824", mesh=self.source.capitalize())])
+        if self.source == self.target:
+            return self._within(expr, templating)
         labels: Names = {}
         text = expr
         if self.recorded:
@@ -103,6 +106,24 @@ class Queries:
             if clash is not None:
                 return Translation(None, [*found.findings, say("MP832", label=clash, why="recorded and measured series call it otherwise")])
             found.labels = {**labels, **found.labels}
+        return planes.moved(found, "ambient", templating) if self.target == "istio" and self.data_plane == "ambient" else found
+
+    def _within(self, expr: str, templating: str) -> Translation:
+        """A query of a mesh that stays, for its other data plane, or with what becomes of the thing that it counts."""
+        try:
+            asked = parse_promql(expr, templating=templating).metrics
+        except InputError:
+            asked = []  # said below, where it matters
+        gone = next((name for name in asked if name in self.recorded and self.recorded[name].refused), None)
+        if gone is not None:
+            return Translation(None, [say("MP831", name=gone)])
+        found = Translation(expr)
+        if self.target == "istio" and self.data_plane is not None:
+            found = planes.moved(found, self.data_plane, templating)
+        elif self.target == "linkerd" and (profiled := [name for name in asked if name.startswith("route_")]):
+            found.findings = [say("MP861", metric=profiled[0])]
+        if found.expr == expr and not found.findings:
+            return Translation(None, [say("MP824", mesh=self.source.capitalize())])
         return found
 
     def of_variable(self, query: str, without: Collection[str] = ()) -> list[Translation]:
@@ -151,7 +172,7 @@ class Queries:
         if name in found.labels:
             return found.labels[name]
         known = metrics()
-        if not known.has_label(self.source, name):
+        if self.source == self.target or not known.has_label(self.source, name):
             return (name,)
         shown = result_labels(expr, templating)
         if shown is not None and name not in shown:
