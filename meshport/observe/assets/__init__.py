@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules
 from meshport.documents.read import form_of, plain
 from meshport.errors import InputError
+from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules
 from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import Fate, Job, Surface, unpacked
 from meshport.observe.metrics import MESHES
