@@ -145,8 +145,9 @@ def _packed(job: Job, number: int, document: Document) -> list[Surface]:
 
 def _elsewhere(job: Job, number: int, document: Document) -> list[Surface]:
     """Say of a dashboard that the operator makes or fetches that its queries are not converted, where they are the source mesh's by all that is seen."""
-    spec = document.value.get("spec")
-    for key in ("jsonnet", "jsonnetLib", "grafanaCom", "url") if isinstance(spec, dict) else ():
+    found = document.value.get("spec")
+    spec = found if isinstance(found, dict) else {}
+    for key in ("jsonnet", "jsonnetLib", "grafanaCom", "url"):
         held = spec.get(key)
         number_of = held.get("id") if isinstance(held, dict) else None
         seen = isinstance(held, str) and (job.queries.concerns(held) or (key == "url" and job.queries.source in held.lower()))
