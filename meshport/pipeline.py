@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from meshport import answers, remains
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
+from meshport.dialects import mirrored
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output
@@ -124,7 +125,8 @@ def convert(
     keeper = keeper if governs(target) else None
     if keeper is None and source is not target:
         remains.covered(have, out)
-    target.lower(keeper.keep(bound, have, out, options) if keeper is not None else have, out, options)
+    said = keeper.keep(bound, have, out, options) if keeper is not None else have
+    target.lower(mirrored.without(said, out) if source is not target and governs(target) else said, out, options)
     if keeper is None and source is not target and governs(target):
         leaving(have, out)
     for fact in have.idle:

@@ -27,8 +27,8 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
                 "account": machine.account.value if machine.account is not None else None,
             }
     for shared in ir.shared:
-        if not shared.offered:
-            continue
+        if not (shared.offered and ir.world.served(shared.service.value)):
+            continue  # some meshes say it by a mark, others are known to share what has endpoints here
         entry = found.setdefault(sharing(shared.service.value), {})
         entry["shared"] = "with other clusters"
         if shared.prefers is not None:

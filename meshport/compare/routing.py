@@ -351,7 +351,8 @@ def _pods(world: World, backend: Backend, port: int | None) -> str:
     if known is None or known.selector is None:
         return f"Service {ref}{'-' + backend.subset.value if backend.subset else ''}{suffix}"
     labels = {**known.selector, **(dict(backend.labels.labels) if backend.labels else {})}
-    return f"{PodSet(ref.namespace, Selector.of(labels))}{suffix}"
+    given = "".join(f", {key} {value}" for key, value in known.given.items())
+    return f"{PodSet(ref.namespace, Selector.of(labels))}{suffix}{given}"
 
 
 def retries(retry: Retry | None, mesh: str) -> dict[str, Any]:

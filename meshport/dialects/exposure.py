@@ -186,12 +186,6 @@ def guarded(ref: Ref, ir: IR) -> bool:
     return any(policy.subject.value.contains(item.ref.namespace, item.labels) for policy in ir.policies for item in behind)
 
 
-def offered(ref: Ref, ir: IR) -> bool:
-    """Whether a workload of the bundle stands behind a Service."""
-    service = ir.world.services.get(ref)
-    return service is not None and any(service in ir.world.services_of(item) for item in ir.world.of_namespace(ref.namespace))
-
-
 def drop_marks(out: Output, shared: SharedService) -> None:
     """Take the source's marks of a shared Service off."""
     from meshport.dialects.enrolment import mark

@@ -23,6 +23,8 @@ _TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
     ("", "Pod"): (),
 }
+_ENDPOINTS: dict[str, Any] = {"internalTrafficPolicy": "Cluster", "trafficDistribution": None, "publishNotReadyAddresses": False}
+"""Members of a Service's spec that decide which endpoints its clients are given, with what they are by default."""
 
 
 def lift(bound: Bound, default_namespace: str = "default") -> World:
@@ -101,6 +103,10 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
     world.read |= src
     for port in ports:
         world.read |= port.src
+    endpoints = tuple(
+        (key, fact) for key, plain in _ENDPOINTS.items() if (fact := spec.whole(key)) is not None and fact.value not in (plain, None)
+    )
+    world.read |= frozenset(leaf for _, fact in endpoints for leaf in fact.src)
     return Service(
         Ref(document.namespace or default_namespace, document.name),
         selector or None,
@@ -111,6 +117,7 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
         _mapping(root, "metadata", "annotations"),
         root.number,
         src,
+        endpoints=endpoints,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
 
@@ -105,6 +106,21 @@ class Service:
     document: int
     src: Src = NOWHERE
     opaque: tuple[tuple[int, int], ...] = ()  # ports that clients of the source mesh treat as bytes, whatever passes
+    endpoints: tuple[
+        tuple[str, Fact[Any]], ...
+    ] = ()  # members of the spec that say which endpoints clients are given, where it is not all that are ready
+
+    mirror: Fact[str] | None = None  # what says that a controller makes it of a Service of another cluster
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those members as plain values."""
+        return {key: fact.value for key, fact in self.endpoints}
+
+    @property
+    def node_local(self) -> Fact[Any] | None:
+        """What keeps requests on the node of their caller; None where nothing does."""
+        return next((fact for key, fact in self.endpoints if key == "internalTrafficPolicy"), None)
 
     @property
     def pods(self) -> PodSet | None:
@@ -165,6 +181,11 @@ class World:
                     if one.ref.namespace == service.ref.namespace:
                         self._services_of.setdefault(id(one), []).append(service)
         return self._services_of.get(id(workload), [])
+
+    def served(self, ref: Ref) -> bool:
+        """Whether a workload of the bundle stands behind a Service."""
+        service = self.services.get(ref)
+        return service is not None and any(service in self.services_of(item) for item in self.of_namespace(ref.namespace))
 
     def target_number(self, workload: Workload, port: ServicePort) -> int | None:
         """The container port that a Service port reaches in this workload; None where its name is unknown there."""

@@ -241,6 +241,43 @@ def test_failover_to_the_own_cluster_first_is_lost_with_a_warning_where_nothing_
         assert "warning MP511" in loud(convert(text, "cilium", target))
 
 
+MIRROR = """---
+apiVersion: v1
+kind: Service
+metadata:
+  name: users-west
+  namespace: shop
+  labels: {mirror.linkerd.io/mirrored-service: "true", mirror.linkerd.io/cluster-name: west}
+  annotations: {balancer.linkerd.io/failure-accrual: consecutive, retry.linkerd.io/http: 5xx}
+spec: {ports: [{port: 80}]}
+"""
+TO_THE_WEST = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec:
+  parentRefs: [{group: core, kind: Service, name: users, port: 80}]
+  rules: [{backendRefs: [{name: users, port: 80, weight: 9}, {name: users-west, port: 80, weight: 1}]}]
+"""
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_what_a_service_mirror_makes_is_not_translated_as_a_service_of_this_cluster(target: str) -> None:
+    result = convert(shop("linkerd") + MIRROR, "linkerd", target)
+    assert set(objects(result)) == {"Namespace/shop"}
+    assert [line for line in said(result, "MP383") if "shop/users-west" in line] != []
+    notes = [line.disposition for line in result.ledger if "linkerd.io/failure-accrual" in line.path or "retry.linkerd.io" in line.path]
+    assert notes == ["dropped", "dropped"]
+
+
+@pytest.mark.parametrize(("target", "step"), [("istio", "topology.istio.io/cluster"), ("cilium", "cilium clustermesh connect")])
+def test_requests_that_a_mirror_takes_to_another_cluster_are_an_error(target: str, step: str) -> None:
+    result = convert(shop("linkerd") + MIRROR + TO_THE_WEST, "linkerd", target)
+    (found,) = [item for item in result.findings if item.code == "MP384"]
+    assert found.severity == "error" and step in found.remedy
+    assert convert(shop("linkerd") + MIRROR + TO_THE_WEST, "linkerd", "linkerd").findings == []
+
+
 # -- rules for the clients of one namespace
 
 CONSUMER = """---

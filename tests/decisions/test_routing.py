@@ -92,6 +92,36 @@ def test_zero_stays_zero_and_one_destination_without_a_weight_is_all() -> None:
     assert rules(convert(ISTIO + alone, "istio", "linkerd")) == [{"backendRefs": [{"name": "app", "port": 80}]}]
 
 
+NODE = ", internalTrafficPolicy: Local"
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_services_made_for_subsets_give_their_clients_the_endpoints_that_the_service_gives(target: str) -> None:
+    world = namespace() + service("app", more=NODE + ", trafficDistribution: PreferClose") + workload("app")
+    result = convert(world + SUBSETS + CANARY, "istio", target)
+    assert {"internalTrafficPolicy": "Local", "trafficDistribution": "PreferClose"}.items() <= spec(result, "Service", "app-v2").items()
+
+
+def test_of_the_meshes_only_ciliums_envoy_and_old_linkerd_send_to_other_nodes_than_the_service_says() -> None:
+    world = namespace() + service("app", more=NODE) + workload("app")
+    assert not said(convert(world + CANARY + SUBSETS, "istio", "linkerd"), "MP381")
+    assert said(convert(world, "istio", "linkerd", target_version="2.12"), "MP381")
+    assert not said(convert(world, "istio", "cilium"), "MP381")  # without a route the datapath chooses, and keeps to it
+    assert said(convert(world + CANARY + SUBSETS, "istio", "cilium"), "MP381")[0].severity == "warning"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_what_envoy_did_not_keep_to_stops_requests_from_other_nodes(target: str) -> None:
+    route = (
+        http_route("[{backendRefs: [{name: app, port: 80}]}]")
+        .replace("group: core", 'group: ""')
+        .replace(", port: 80}], rules", "}], rules")
+    )
+    world = namespace(mesh="cilium") + service("app", more=NODE) + workload("app")
+    assert said(convert(world + route, "cilium", target), "MP382")[0].severity == "error"
+    assert not said(convert(world, "cilium", target), "MP382")
+
+
 # -- what a request that no rule takes gets
 
 

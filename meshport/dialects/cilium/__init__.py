@@ -5,7 +5,7 @@ Cilium governs every pod of a cluster by its labels: nothing is enrolled, and a 
 
 from __future__ import annotations
 
-from meshport.dialects import installation, kubernetes
+from meshport.dialects import installation, kubernetes, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import authorization, exposure, kept, membership, modern, ratelimits, resilience, routing, transport
 from meshport.dialects.output import Output
@@ -54,6 +54,7 @@ class Cilium:
         resilience.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
+        node_local.lower(ir, out)
         installation.lower(ir, out)
 
 

@@ -23,7 +23,6 @@ from meshport.dialects.exposure import (
     explains_leaving,
     guarded,
     in_namespaces,
-    offered,
     outsides,
     said_by_endpoints,
     severity_of_networks,
@@ -74,7 +73,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         prefers = notes.text(AFFINITY)
         known = root.ref().holding(ref)
         near = prefers if prefers is not None and prefers.value in ("local", "remote") else None
-        ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=offered(ref, ir)))
+        ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=ir.world.served(ref)))
     if options.source == "cilium":
         return
     for number in by_kind.get(("cilium.io", KIND), []):

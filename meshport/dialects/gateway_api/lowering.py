@@ -414,7 +414,7 @@ class RouteLowering(ABC):
             ref = Ref(known.ref.namespace, candidate)
             there = self.ir.world.services.get(ref)
             made = self.out.objects.get(("", "Service", ref))
-            if there is not None and there.selector == selector:
+            if there is not None and there.selector == selector and there.given == known.given:
                 return ref
             if there is None and (made is None or made.value.get("spec", {}).get("selector") == selector):
                 break
@@ -427,6 +427,8 @@ class RouteLowering(ABC):
                 obj.set(("spec", "selector", key), selector[key], *because, known.src)
             for number, port in enumerate(known.ports):
                 obj.set(("spec", "ports", number), as_written(port, known_words=self.linkerd), port.src)
+            for key, fact in known.endpoints:
+                obj.set(("spec", key), fact.value, fact)
             obj.note(f"subset {backend.subset.value} of Service {known.ref}")
         return ref
 

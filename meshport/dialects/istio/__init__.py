@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects import installation, kubernetes, native_sidecars
+from meshport.dialects import installation, kubernetes, native_sidecars, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.istio import (
     ambient,
@@ -81,6 +81,7 @@ class Istio:
             ambient.lower(ir, out, options, None)
         proxies.lower(ir, out)
         native_sidecars.lower(ir, out, proxies.NATIVE)
+        node_local.lower(ir, out)
         installation.lower(ir, out)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, offered, severity_of_networks
+from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, severity_of_networks
 from meshport.dialects.istio import machines
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective.egress import leaving, passes_any
@@ -177,7 +177,7 @@ def _shared(bound: Bound, ir: IR) -> None:
             if elsewhere and fact.value not in found:
                 mode = Fact("gateway", fact.src, "multi-cluster.export")
                 found[fact.value] = SharedService(
-                    fact, mode, outside.document, because=outside.subject_name, offered=offered(fact.value, ir)
+                    fact, mode, outside.document, because=outside.subject_name, offered=ir.world.served(fact.value)
                 )
     for ref, shared in sorted(found.items()):
         if ref in near:

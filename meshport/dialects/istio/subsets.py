@@ -21,12 +21,12 @@ Narrow = tuple[str, dict[str, str], Src]
 
 
 def as_subset(world: World, whole: Ref, backend: Backend) -> Narrow | None:
-    """The subset of `whole` that a backend is; None where its Service has other pods or other ports."""
+    """The subset of `whole` that a backend is; None where its Service has other pods or ports, or gives clients other endpoints."""
     one, other = world.services.get(whole), world.services.get(backend.service.value) if backend.service is not None else None
     if one is None or other is None or one is other or one.ref.namespace != other.ref.namespace or not one.selector or not other.selector:
         return None
     ports = {(port.number, port.target, port.protocol) for port in one.ports}
-    if one.selector.items() - other.selector.items() or one.selector == other.selector:
+    if one.selector.items() - other.selector.items() or one.selector == other.selector or one.given != other.given:
         return None
     if {(port.number, port.target, port.protocol) for port in other.ports} != ports:
         return None

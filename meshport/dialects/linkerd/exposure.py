@@ -44,7 +44,7 @@ ROUTES = {"HTTPRoute": "http", "GRPCRoute": "grpc", "TLSRoute": "tls", "TCPRoute
 APIS = {"http": "gateway.networking.k8s.io/v1", "grpc": "gateway.networking.k8s.io/v1", "tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}  # fmt: skip
 KINDS = {protocol: kind for kind, protocol in ROUTES.items()}
 RANK = ("grpc", "http", "tls", "tcp")
-EXPORTED, FEDERATED = "mirror.linkerd.io/exported", "mirror.linkerd.io/federated"
+EXPORTED, FEDERATED, MIRRORED = "mirror.linkerd.io/exported", "mirror.linkerd.io/federated", "mirror.linkerd.io/mirrored-service"
 
 
 # -- lift
@@ -67,6 +67,10 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         labels = root.at("metadata", "labels")
         exported, federated = labels.text(EXPORTED), labels.text(FEDERATED)
         known = root.ref().holding(ref)
+        if (mirrored := labels.text(MIRRORED)) is not None and mirrored.value == "true":
+            service.mirror = mirrored
+        elif mirrored is not None:
+            ir.idle.append(Fact("only true marks what the service mirror makes", mirrored.src, mirrored.feature))
         if federated is not None:
             ir.shared.append(SharedService(known, federated.holding("merged"), service.document))
         if exported is not None:
