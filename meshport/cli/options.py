@@ -37,7 +37,7 @@ RequestPath = Annotated[str | None, _o("--path", metavar="PATH", help="Path and 
 Host = Annotated[str | None, _o("--host", metavar="HOST", help="The Host header.")]
 Header = Annotated[list[str] | None, _o("--header", "-H", metavar="'NAME: VALUE'", help="A header of the request. Repeatable.")]
 Address = Annotated[str | None, _o("--ip", metavar="ADDRESS", help="The caller's address.")]
-Protocol = Annotated[str | None, _o("--protocol", metavar="NAME", help="http (default), http2, grpc, tls or tcp.")]
+Protocol = Annotated[str | None, _o("--protocol", metavar="NAME", help="http (default), http2, grpc, tls, tcp, udp, sctp or icmp.")]
 FromVersion = Annotated[str | None, _o("--from-version", metavar="X.Y", help="Release of the mesh read; default: the newest known.")]
 ToVersion = Annotated[str | None, _o("--to-version", metavar="X.Y", help="Release of the mesh written for; default: the newest known.")]
 DataPlane = Annotated[

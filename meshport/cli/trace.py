@@ -103,7 +103,7 @@ def _request(
     if port.isdigit():
         request["destination"]["port"] = int(port)
     request["protocol"] = protocol or "http"
-    if protocol in ("tcp", "tls"):
+    if protocol in ("tcp", "tls", "udp", "sctp", "icmp"):
         if method or path or headers:
             raise UsageError(f"--protocol {protocol}: --method, --path and --header are of HTTP requests")
     else:

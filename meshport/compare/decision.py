@@ -15,7 +15,7 @@ from typing import Any
 from meshport.compare.access import speaks_http
 from meshport.compare.request import Caller, Request
 from meshport.dialects.base import Options
-from meshport.effective.access import Effective, admission_conditions
+from meshport.effective.access import Effective, admission_conditions, speaking
 from meshport.effective.pieces import Unsayable, language_of
 from meshport.effective.sets import covers, disjoint, label
 from meshport.ir.authorization import (
@@ -25,6 +25,7 @@ from meshport.ir.authorization import (
     HOST,
     IDENTITY,
     METHOD,
+    OTHER_PROTOCOLS,
     PATH,
     PORT,
     QUERY,
@@ -85,8 +86,13 @@ def decide(item: Effective, port: int | None, request: Request, ir: IR, options:
     """What a workload's own proxy, or the network in front of it, does with a request to one of its container ports."""
     seen = _Seen(request, port, ir, options)
     found = Decision(ALLOW, item.workload, port, plaintext=item.mode(port).value != "strict", identity=request.caller.principal is not None)
+    protocol = request.protocol.upper()
+    beside = item.beside
+    if protocol in OTHER_PROTOCOLS:
+        beside = tuple(speaking(other, protocol) for other in beside)
+        item = speaking(item, protocol)
     found.verdict = _judge(item, port, seen, found.steps)
-    for number, other in enumerate(item.beside):
+    for number, other in enumerate(beside):
         if found.verdict == DENY:
             break
         verdict = _judge(other, port, _Seen(request, port, ir.beside[number], options), found.steps)
@@ -95,6 +101,9 @@ def decide(item: Effective, port: int | None, request: Request, ir: IR, options:
 
 
 def _judge(item: Effective, port: int | None, seen: _Seen, steps: list[Step]) -> str:
+    if seen.ir.enrols and seen.request.protocol.upper() in OTHER_PROTOCOLS:
+        steps.append(Step(f"does the mesh govern {seen.request.protocol.upper()}", "no: it governs TCP alone"))
+        return ALLOW
     if item.meshed is False:
         steps.append(Step(f"is {item.workload.ref} in the mesh", "no: nothing of it governs the port"))
         return ALLOW

@@ -20,7 +20,7 @@ from meshport.values.paths import normalise_istio
 UNNAMED = 61000
 """The port number that stands for those that nothing names, where it is one of them."""
 
-PROTOCOLS = ("http", "http2", "grpc", "tls", "tcp")
+PROTOCOLS = ("http", "http2", "grpc", "tls", "tcp", "udp", "sctp", "icmp")
 _SOURCE = ("namespace", "service_account", "identity", "workload", "labels", "ip", "meshed")
 _DESTINATION = ("namespace", "service", "workload", "labels", "ip", "port")
 _MEMBERS = ("source", "destination", "protocol", "method", "host", "path", "headers", "sni", "forwarded_for", "claims")
@@ -182,7 +182,10 @@ def _workload(world: World, namespace: str | None, name: str | None) -> Workload
 def sentence(request: dict[str, Any], *, unnamed: bool = False) -> str:
     """A request as a sentence: `GET /x from shop/frontend to shop/users:8080`. `unnamed`: a witness for all ports that nothing names, whose number nobody chose."""
     source, destination = request.get("source", {}), request.get("destination", {})
-    if request.get("protocol", "http") == "tcp" or not request.get("path"):
+    protocol = request.get("protocol", "http")
+    if protocol in ("udp", "sctp", "icmp"):
+        what = f"{protocol.upper()} packets"
+    elif protocol == "tcp" or not request.get("path"):
         what = f"a {request.get('protocol', 'tcp')} connection"
     else:
         what = f"{request.get('method') or 'GET'} {request['path']}"
@@ -214,6 +217,7 @@ def sentence(request: dict[str, Any], *, unnamed: bool = False) -> str:
     port = destination.get("port")
     name = destination.get("service") or destination.get("workload") or "any workload"
     where = ", on any port that nothing names" if unnamed and port == UNNAMED else f":{'any other port' if port is None else port}"
+    where = "" if protocol == "icmp" else where
     return f"{what} from {who} to {destination.get('namespace', 'any')}/{name}{where}"
 
 

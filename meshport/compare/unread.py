@@ -11,6 +11,7 @@ from functools import cache
 from math import gcd
 from typing import Any
 
+from meshport.compare.alternatives import alternatives
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.documents import Bundle, Document
 from meshport.ir.base import Fact, Src
@@ -37,6 +38,7 @@ _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "mem
 _APART = ("retry.budget.",)  # in the IR, and no part of what is compared but where a ServiceProfile's routes use it
 _OWN = {"EnvoyFilter", "WasmPlugin", "TrafficExtension", "RequestAuthentication", "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"}
 _NAMED_BY_POLICIES = {"MeshTLSAuthentication", "NetworkAuthentication"}  # of no effect where no policy names them
+_SAID_ANYWAY = {("AuthorizationPolicy", "spec.action", "ALLOW"), ("PeerAuthentication", "spec", "{}")}  # what holds where nothing is said
 _CILIUM = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _HOME = "io.kubernetes.pod.namespace"
 _SELECTORS = (
@@ -53,6 +55,9 @@ _SELECTORS = (
 )
 _INDEX = re.compile(r"\[\d+\]")
 _ENTRY = re.compile(r"^(?P<spec>spec|specs\[\d+\])\.(?P<entry>[A-Za-z]+(?:\[\d+\])?)")
+_DEFAULT_DENY = re.compile(r"(?P<spec>spec|specs\[\d+\])\.enableDefaultDeny\.(?P<section>ingress|egress)")
+_HEADER_MATCH = re.compile(r"specs?(?:\[\d+\])?\.ingress\[\d+\]\.toPorts\[\d+\]\.rules\.http\[\d+\]\.headerMatches\[\d+\]")
+_STEP = re.compile(r"[A-Za-z]+|\[\d+\]")
 _ORDERED = {"VirtualService": ("tls", "tcp")}  # lists of which the first entry that takes a connection counts
 Key = tuple[str, str]
 """A kind, and what an entry of a spec says as a whole: with what it is for, in its namespace, without names and without the order that decides nothing."""
@@ -76,8 +81,9 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
     found: dict[Key, Entry] = {}
     bundle = bound.bundle
     named = _named(bundle, held)
+    homes = {document.namespace for document in bundle.documents if document.kind == "Server"}
     for number, document in enumerate(bundle.documents):
-        if not bound.mesh[number] or number in refused or _silent(document, named):
+        if not bound.mesh[number] or number in refused or _silent(document, named, homes):
             continue
         if document.kind in ("HTTPRoute", "GRPCRoute") and _on_servers(document.value):
             continue  # what it grants is a policy; what it only refuses is refused without it
@@ -102,6 +108,8 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
             path = bundle.path(leaf)
             if path.startswith("metadata.") or (path == "spec.gateways[0]" and document.value["spec"]["gateways"] == ["mesh"]):
                 continue
+            if (document.kind, path, str(bundle.value(leaf))) in _SAID_ANYWAY or (document.kind in _CILIUM and _idle(document, path)):
+                continue
             entry = _ENTRY.match(path)
             whole = entry is not None and entry["entry"].partition("[")[0] in _ORDERED.get(document.kind, ())
             place = "" if entry is None else entry[0].rpartition("[")[0] if whole else entry[0]
@@ -110,8 +118,27 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
         where = f"{document.kind} {document.namespace or ''}/{document.name}"
         for place, leaves in left.items():
             shown = frozenset((_INDEX.sub("[]", path), value) for path, value in leaves)
-            found[kind, _unit(document, place, leaves)] = Entry(where, shown)
+            for unit in _units(document, place, leaves):
+                found[kind, unit] = Entry(where, shown)
     return found
+
+
+def _idle(document: Document, path: str) -> bool:
+    """Whether a leaf of a policy of Cilium says what holds where nothing is said, or belongs to a demand on a header that is only logged."""
+    found = _DEFAULT_DENY.fullmatch(path)
+    if found is not None:
+        spec = _at(document.value, found["spec"])
+        section = found["section"]
+        return bool(_at(document.value, path)) == bool(spec.get(section) or spec.get(f"{section}Deny"))
+    found = _HEADER_MATCH.match(path)
+    return found is not None and _at(document.value, found[0]).get("mismatch") == "LOG"
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at a path of a document."""
+    for step in _STEP.findall(path):
+        value = value[int(step[1:-1]) if step.startswith("[") else step]
+    return value
 
 
 def _text(value: Any) -> str:
@@ -144,8 +171,9 @@ def _named(bundle: Bundle, held: Src) -> set[tuple[str, str, str]]:
     return found
 
 
-def _silent(document: Document, named: set[tuple[str, str, str]]) -> bool:
-    """Whether an object decides no request: authentications that no policy names, policies that only log what they would do."""
+def _silent(document: Document, named: set[tuple[str, str, str]], homes: set[str | None]) -> bool:
+    """Whether an object decides no request: authentications that no policy names, policies that only log what they would do, or that are for a namespace
+    without a Server (`homes` have some)."""
     if document.kind in _NAMED_BY_POLICIES:
         return (document.kind, document.namespace or "", document.name) not in named
     if document.kind != "AuthorizationPolicy" or not isinstance(document.value, Mapping):
@@ -153,11 +181,14 @@ def _silent(document: Document, named: set[tuple[str, str, str]]) -> bool:
     spec, metadata = document.value.get("spec"), document.value.get("metadata")
     notes = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     dry = notes.get("istio.io/dry-run") if isinstance(notes, Mapping) else None
+    target = spec.get("targetRef") if isinstance(spec, Mapping) and document.group == "policy.linkerd.io" else None
+    if isinstance(target, Mapping) and target.get("kind") == "Namespace" and document.namespace not in homes:
+        return True
     return (isinstance(spec, Mapping) and spec.get("action") == "AUDIT") or str(dry).lower() == "true"
 
 
-def _unit(document: Document, entry: str, leaves: list[tuple[str, str]]) -> str:
-    """What an entry of a spec says, with what it is for, as one text."""
+def _units(document: Document, entry: str, leaves: list[tuple[str, str]]) -> list[str]:
+    """What an entry of a spec says, with what it is for, as texts: one, or one for each alternative of a rule of Cilium."""
     value = document.value
     spec: Any = value.get("spec") if isinstance(value, Mapping) else None
     if entry.startswith("specs["):
@@ -170,14 +201,15 @@ def _unit(document: Document, entry: str, leaves: list[tuple[str, str]]) -> str:
         said = said[int(number.rstrip("]"))]
     if document.kind in _CILIUM and isinstance(spec, Mapping):
         chosen = {key: spec[key] for key in ("endpointSelector", "nodeSelector") if key in spec}
-        return f"{name} {_plain(chosen, home, '')} {_plain(said, home, '')}"
+        rules = alternatives(said, [path[len(entry) + 1 :] for path, _ in leaves]) if isinstance(said, Mapping) and bracket else [said]
+        return [f"{name} {_plain(chosen, home, '')} {_plain(rule, home, '') if rule else rule}" for rule in rules]
     chosen = {key: spec[key] for key in _SELECTORS if key in spec and spec[key] != ["mesh"]} if isinstance(spec, Mapping) else {}
     subject = f"{home} {_plain(chosen, '', home)}"
     if name in _ORDERED.get(document.kind, ()) and isinstance(said, list):
-        return f"{subject} {name} {[_plain(one, '', home) for one in said]}"
-    if name in _SELECTORS or document.kind.endswith("Route"):
-        return f"{subject} {name} {_plain({name: said}, '', home)}"
-    return f"{subject} {name} {sorted((path[len(entry) :], value) for path, value in leaves)}"
+        return [f"{subject} {name} {[_plain(one, '', home) for one in said]}"]
+    if name in _SELECTORS or document.kind.endswith("Route") or (document.kind, name) == ("AuthorizationPolicy", "rules"):
+        return [f"{subject} {name} {_plain({name: said}, '', home)}"]
+    return [f"{subject} {name} {sorted((path[len(entry) :], value) for path, value in leaves)}"]
 
 
 def _plain(value: Any, home: str, namespace: str) -> str:
@@ -219,7 +251,11 @@ def _selector(value: Mapping[str, Any], home: str) -> str:
         if isinstance(item, Mapping):
             values = item.get("values")
             asked.add(
-                (_label(str(item.get("key"))), str(item.get("operator")), str(sorted(map(str, values)) if isinstance(values, list) else []))
+                (
+                    _label(str(item.get("key"))),
+                    str(item.get("operator")),
+                    str(sorted(set(map(str, values))) if isinstance(values, list) else []),
+                )
             )
     if home and not any(_HOME in key or "namespace.labels" in key or key.startswith("reserved:") for key, *_ in asked):
         asked.add((_HOME, "In", str([home])))
@@ -227,7 +263,8 @@ def _selector(value: Mapping[str, Any], home: str) -> str:
 
 
 def _label(key: str) -> str:
-    return key.removeprefix("k8s:").removeprefix("any:")
+    bare = key.removeprefix("k8s:").removeprefix("any:")
+    return _HOME if bare == "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name" else bare  # a label that every Namespace has
 
 
 def _host(value: Any, namespace: str) -> str:

@@ -9,53 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, islice, pairwise, product
+from itertools import combinations, islice, product
 from typing import Any
 
-from meshport.compare import behind, routed
+from meshport.compare import behind, protocols, routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
-from meshport.compare.decision import ALLOW, DENY, UNDECIDED, Decision, Step, decide
-from meshport.compare.presence import real
-from meshport.compare.request import UNNAMED, parse
+from meshport.compare.port import Compared, Sides, compare, others
+from meshport.compare.replay import Difference, asked_of, replayed
 from meshport.compare.unread import Entry, Key, differences
-from meshport.compare.witness import requests
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
-from meshport.effective.admitted import allowed, probes, ruled
-from meshport.effective.pieces import Piece, Unsayable, of_rule
-from meshport.effective.remainder import MOST_PAIRS, remainder
-from meshport.effective.seen import local
-from meshport.effective.sets import Identities, Methods
-from meshport.ir.authorization import PORT, Condition, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
-from meshport.ir.model import IR, ByLabel
+from meshport.ir.authorization import Policy
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
+from meshport.ir.model import IR
 from meshport.ir.world import ContainerPort, Workload, World
-from meshport.values.language import Language, LanguageTooLarge
 
 UNSEEN = -1
 """The document of a pod that is made up for a selector."""
 MOST_SELECTORS = 6
 """Selectors of one namespace that the bundle shows no pod for, of which every combination is looked at."""
-
-
-@dataclass(slots=True)
-class Difference:
-    """Requests that are decided or treated differently; `request` is one of them.
-
-    `change` is allowed or denied (newly), routed where requests go elsewhere, or are waited for, retried or changed otherwise, or transport where a workload
-    leaves the mesh or joins it. `sources` are the leaves that decide
-    before and after, `causes` the same as {side, file, line, path}.
-    """
-
-    change: str
-    request: dict[str, Any]
-    before: str
-    after: str
-    causes: list[dict[str, Any]] = field(default_factory=list)
-    sources: tuple[Src, Src] = (NOWHERE, NOWHERE)
-    rules: tuple[str, str] = ("", "")  # what decides on each side, in words
-    subject: str = ""
 
 
 @dataclass(slots=True)
@@ -70,24 +43,6 @@ class Verification:
     differences: list[Difference]
     undecided: list[str] = field(default_factory=list)
     alike: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Sides:
-    """Both configurations."""
-
-    old: IR
-    new: IR
-    one: Options
-    other: Options
-    customs: bool  # whether requests that an external authorizer is asked about are looked at; a conversion has a finding for each
-
-    def domestic(self, pieces: list[Piece]) -> list[Piece]:
-        """The pieces with peers of any trust domain as those of this one, where the two meshes write peers differently: of another domain no peer is known."""
-        if self.old.mesh == self.new.mesh and self.one.trust_domain == self.other.trust_domain:
-            return pieces
-        way = ByLabel(self.one.trust_domain, frozenset((None, self.one.trust_domain)))
-        return [_domestic(piece, way) for piece in pieces]
 
 
 def verify(
@@ -105,7 +60,7 @@ def verify(
     `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look. `unread` is what decides something on
     each side and is not compared.
     """
-    sides = _Sides(old, new, options, new_options or options, canon is None)
+    sides = Sides(old, new, options, new_options or options, canon is None)
     before = Access(old, Fact("all-unauthenticated"))
     after = Access(new, Fact("all-unauthenticated"))
     found = _access(sides, before, after, canon)
@@ -127,11 +82,11 @@ def verify(
     return found
 
 
-def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None) -> Verification:
+def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None) -> Verification:
     differences: list[Difference] = []
     classes = 0
     undecided: list[str] = []
-    memo: dict[Any, _Compared] = {}
+    memo: dict[Any, Compared] = {}
     shown: dict[Any, Difference] = {}  # a witness serves every workload of a namespace under the same rules
     alike: set[str] = set()
     apart: set[str] = set()
@@ -141,10 +96,9 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
             continue
         if sides.old.enrols and sides.new.enrols and bool(item.meshed) != bool(other.meshed) and None not in (item.meshed, other.meshed):
             differences.append(_membership(item, other))
-        if sides.old.mesh == sides.new.mesh and _beyond(item) != _beyond(other):
-            undecided.append(f"{item.workload.ref}: what policies say of UDP, SCTP and ICMP")
+        first = len(differences)
         ports = {*ports_of([item], sides.old.world), *ports_of([other], sides.new.world), *mentioned(item), *mentioned(other)}
-        for port in [*sorted(ports), *_others(ports, item, other)]:
+        for port in [*sorted(ports), *others(ports, item, other)]:
             named = port if port in ports else None
             if canon is not None and _same(canon, subjects.access(item.workload.ref, named)):
                 classes += 1
@@ -152,7 +106,7 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
             https = (speaks_http(item, port, sides.old.world), speaks_http(other, port, sides.new.world))
             key = (item.key, other.key, port, https, tuple(sorted(probe.path for probe in item.workload.probes if probe.port == port)))
             if key not in memo:
-                memo[key] = _compare(item, other, port, https, sides)
+                memo[key] = compare(item, other, port, https, sides)
             known = memo[key]
             classes += known.count
             if canon is not None and item.workload.document == UNSEEN and (known.undecided or known.widened):
@@ -170,7 +124,7 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                     apart.add(subject)
                     continue
                 for piece in pieces:
-                    found.append(_replayed(change, piece, item, other, port, https, sides))
+                    found.append(replayed(change, piece, item, other, port, https, sides))
                     if isinstance(found[-1], Difference):
                         break  # one request is enough
                 made = next((one for one in found if isinstance(one, Difference)), None)
@@ -183,10 +137,12 @@ def _access(sides: _Sides, before: Access, after: Access, canon: tuple[Canonical
                     undecided.append(f"{place}: requests that seem newly {change}, of which none could be named")
                     if canon is not None and change == "allowed":  # a conversion says what it cannot rule out
                         unsure = pieces[found.index(None)]
-                        asked = next(_asked(unsure, item, port, https, sides), None)
+                        asked = next(asked_of(unsure, item, port, https, sides), None)
                         if asked is not None:
                             said = Difference(change, asked, "denied", "allowed", subject=subject)
                             differences.append(said)
+        if sides.old.mesh == sides.new.mesh:
+            undecided += protocols.unlike(item, other, sides, {one.change for one in differences[first:]})
     if canon is not None:
         undecided += sorted(
             {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for policy in _open(before, after, doubtful)}
@@ -220,34 +176,8 @@ def _membership(item: Effective, other: Effective) -> Difference:
     return Difference("transport", request, said[0], said[1], sources=(one, two), subject=f"mesh membership of {ref}")
 
 
-def _beyond(item: Effective) -> frozenset[str]:
-    """What the policies of a workload say of other protocols than TCP, in words."""
-    return frozenset(fact.value for policy in (*item.allows, *item.denies, *item.opened) for fact in policy.beyond)
-
-
-def _others(ports: set[int], *sides: Effective) -> list[int]:
-    """A number for each class of ports that nothing names alone: those of each range, and all the rest."""
-    edges = {1, 65536}
-    for item in sides:
-        for ranges in (item.workload.bypassed, item.workload.demanding):
-            edges |= {edge for low, high in (ranges.value if ranges is not None else ()) for edge in (max(low, 1), high + 1)}
-        for policy in (*item.allows, *item.denies, *item.customs):
-            for condition in (one for rule in policy.rules for one in rule.conditions if one.attribute == PORT):
-                for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of) if isinstance(fact.value, tuple)):
-                    if 0 < low < high:
-                        edges |= {low, high + 1}
-    found = []
-    bounds = sorted(edge for edge in edges if edge <= 65536)
-    for low, after in pairwise(bounds):
-        start = UNNAMED if low <= UNNAMED < after else low
-        number = next((one for one in chain(range(start, after), range(low, start)) if one not in ports), None)
-        if number is not None:
-            found.append(number)
-    return found
-
-
 def _pairs(
-    sides: _Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None, undecided: list[str]
+    sides: Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None, undecided: list[str]
 ) -> Iterator[tuple[Effective, Effective]]:
     """The workloads of both sides, and pods made up for selectors that the bundle shows none for."""
     known = {(item.workload.ref, item.workload.kind): item for item in after.workloads}
@@ -347,141 +277,6 @@ def _verdict(differences: list[Difference], undecided: bool) -> str:
     if undecided:
         return "inconclusive"
     return "narrowed" if "denied" in kinds else "changed" if kinds else "equivalent"
-
-
-# -- one port
-
-
-@dataclass(slots=True)
-class _Compared:
-    widened: list[Piece] = field(default_factory=list)
-    narrowed: list[Piece] = field(default_factory=list)
-    count: int = 0
-    undecided: tuple[str, ...] = ()
-
-
-def _rules(item: Effective, port: int, http: bool) -> tuple[Any, ...]:
-    """What decides on a port, without names and order: equal for rules that say the same in the same words, however they are spread over policies."""
-    if item.meshed is False or item.workload.bypasses(port):
-        return ("open",)
-    own = item.at(port)
-    default = item.default(port) if not own else ""
-    fallbacks = frozenset(policy.fallback.value for policy in own if policy.fallback is not None)
-    sides = [frozenset(_rule(rule) for policy in policies for rule in policy.rules) for policies in (own, item.denies, item.customs)]
-    beside = tuple(_rules(one, port, http) for one in item.beside)
-    return (item.mode(port).value, default, fallbacks, *sides, bool(own), http, tuple(item.probe_paths(port)), beside)
-
-
-def _rule(rule: Rule) -> tuple[Any, ...]:
-    return _conjunction(rule.conditions), frozenset(map(_conjunction, rule.unless)), rule.http
-
-
-def _conjunction(conditions: Iterable[Condition]) -> frozenset[Any]:
-    return frozenset(
-        (
-            one.attribute,
-            None if one.any_of is None else frozenset(fact.value for fact in one.any_of),
-            frozenset(fact.value for fact in one.none_of),
-        )
-        for one in conditions
-    )
-
-
-def _compare(item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> _Compared:
-    if _rules(item, port, https[0]) == _rules(other, port, https[1]) and item.by_label == other.by_label:
-        return _Compared(count=1)
-    asked: tuple[str, ...] = ()
-    try:
-        if sides.customs and not _asked_alike(item, other, port, https):
-            asking = (*item.customs, *other.customs)[0]
-            asked = (f"{asking.kind} {asking.ref.value} asks an external authorizer, which has the last word",)
-        rules = sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks))
-        one = [*rules, *probes(item.probe_paths(port))]
-        two = sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks))
-        count = len(one) + len(two)
-        if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
-            return _Compared(count=count)
-        way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
-        widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if real(piece, sides.old.world, way)]
-        # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in remainder(rules, two, MOST_PAIRS) if real(piece, sides.old.world, way)]
-    except (Unsayable, LanguageTooLarge, ValueError) as error:
-        return _Compared(count=1, undecided=(str(error),))
-    return _Compared(widened, narrowed, count, asked)
-
-
-def _asked_alike(item: Effective, other: Effective, port: int, https: tuple[bool, bool]) -> bool:
-    """Whether external authorizers are asked about the same requests on both sides."""
-    one, two = (
-        [piece for policy in side.customs for rule in policy.rules for piece in of_rule(rule, http=http, deny=True, port=port)]
-        for side, http in zip((item, other), https, strict=True)
-    )
-    return not remainder(one, two, MOST_PAIRS) and not remainder(two, one, MOST_PAIRS)
-
-
-def _domestic(piece: Piece, way: ByLabel) -> Piece:
-    who = piece.who
-    if who.include is None and not who.exclude:
-        return piece
-    include = None if who.include is None else frozenset(local(item, way) for item in who.include)
-    return replace(piece, who=Identities(include, frozenset(local(item, way) for item in who.exclude)).tidy())
-
-
-def _probes(item: Effective, port: int | None) -> list[Piece]:
-    """GET on the exact paths of declared probes: the one thing that may be newly allowed (the kubelet has no identity)."""
-    found = probes(probe.path for probe in item.workload.probes if probe.kind == "http" and probe.port == port)
-    if any(probe.kind == "grpc" and probe.port == port for probe in item.workload.probes):
-        found.append(Piece(methods=Methods(frozenset(("POST",)), False), path=Language.exact("/grpc.health.v1.Health/Check")))
-    return found
-
-
-# -- witnesses
-
-
-def _replayed(
-    change: str, piece: Piece, item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: _Sides
-) -> Difference | bool | None:
-    """A request of the piece of which both sides say what the piece says of it; None where none is found, False where nobody can send one."""
-    wanted = (DENY, ALLOW) if change == "allowed" else (ALLOW, DENY)
-    said = ("denied", "allowed") if change == "allowed" else ("allowed", "denied")
-    nobody: bool | None = None
-    for request in _asked(piece, item, port, https, sides):
-        if request is None:
-            nobody = True if nobody is None else nobody
-            continue
-        nobody = False
-        first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
-        if _agrees(first, second, wanted, bool(piece.literals)):
-            one, two = first.rule, second.rule
-            return Difference(
-                change,
-                request,
-                *said,
-                sources=(one.src if one is not None else NOWHERE, two.src if two is not None else NOWHERE),
-                rules=(_words(one), _words(two)),
-                subject=subjects.access(item.workload.ref, port),
-            )
-    return False if nobody else None
-
-
-def _words(step: Step | None) -> str:
-    return f"{step.what} {step.outcome}" if step is not None else ""
-
-
-def _asked(piece: Piece, item: Effective, port: int, https: tuple[bool, bool], sides: _Sides) -> Iterator[dict[str, Any] | None]:
-    """Requests of a piece; None for one that nobody can send."""
-    of_pods = sides.one.cluster_networks if not (sides.old.enrols and sides.new.enrols) else ()
-    return requests(piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https), of_pods=of_pods)
-
-
-def _agrees(first: Decision, second: Decision, wanted: tuple[str, str], spoken: bool) -> bool:
-    """Whether both answers are as expected. Where the set asks for what no request can say (`spoken`: Kafka's topics), one answer may stay open."""
-    fits = [item.verdict == verdict for item, verdict in zip((first, second), wanted, strict=True)]
-    return all(fits) or (spoken and any(fits) and UNDECIDED in (first.verdict, second.verdict))
-
-
-def _decided(request: dict[str, Any], item: Effective, port: int, ir: IR, options: Options) -> Decision:
-    return decide(item, port, parse(request, ir.world, options.trust_domain), ir, options)
 
 
 def grouped(differences: Iterable[Difference]) -> list[tuple[Difference, int]]:

@@ -23,7 +23,7 @@ def report(ir: IR, out: Output) -> None:
         if policy.beyond:
             by_document.setdefault(policy.document, []).append(policy)
     for number, policies in sorted(by_document.items()):
-        facts = tuple(fact for policy in policies for fact in policy.beyond)
+        facts = tuple(item.words for policy in policies for item in policy.beyond)
         affects = dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in policies)
         out.finding(
             "MP274", sources(*facts), document=number, disposition="dropped", affects=tuple(affects), feature="l4.protocol",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy
+from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.selecting import Selecting
@@ -92,6 +92,31 @@ class Effective:
         )
 
 
+def speaking(item: Effective, protocol: str) -> Effective:
+    """What holds for another protocol than TCP (one of OTHER_PROTOCOLS), as if it were for TCP."""
+    allows = tuple(_of_protocol(policy, protocol, item.workload) for policy in (*item.allows, *item.opened))
+    denies = tuple(_of_protocol(policy, protocol, item.workload) for policy in item.denies)
+    if any(opens(policy) for policy in allows) or not any(policy.closing for policy in allows):
+        allows = ()
+    return replace(item, allows=allows, denies=denies, customs=(), opened=(), beside=())
+
+
+def _of_protocol(policy: Policy, protocol: str, workload: Workload) -> Policy:
+    rules = tuple(rule for said in policy.beyond if protocol in said.protocols for rule in said.rules)
+    numbers = {name: _numbers(workload, name, protocol) for name in _port_names(rules)}
+    return _with_numbers(replace(policy, rules=rules), numbers)
+
+
+def _port_names(rules: Iterable[Rule]) -> set[str]:
+    """The names of container ports in rules."""
+    conditions = [item for rule in rules for item in rule.conditions if item.attribute == PORT]
+    return {fact.value for item in conditions for fact in (*(item.any_of or ()), *item.none_of) if isinstance(fact.value, str)}
+
+
+def _numbers(workload: Workload, name: str, protocol: str) -> tuple[int, ...]:
+    return tuple(sorted({port.number for port in workload.ports if port.name == name and port.protocol == protocol}))
+
+
 def opens(policy: Policy) -> bool:
     """Whether an allow for all ports has a rule that takes every request: then it closes nothing."""
     return policy.port is None and any(not rule.conditions and not rule.unless for rule in policy.rules)
@@ -167,15 +192,11 @@ class Access:
     def numbered(self, policy: Policy, workload: Workload) -> Policy:
         """The policy with the ports that its rules name as the numbers they have in this workload; equal numbers give the same object."""
         if id(policy) not in self._names:
-            conditions = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]
-            facts = [fact for item in conditions for fact in (*(item.any_of or ()), *item.none_of)]
-            self._names[id(policy)] = tuple(sorted({fact.value for fact in facts if isinstance(fact.value, str)}))
+            self._names[id(policy)] = tuple(sorted(_port_names(policy.rules)))
         names = self._names[id(policy)]
         if not names:
             return policy
-        numbers = tuple(
-            tuple(sorted({port.number for port in workload.ports if port.name == name and port.protocol == "TCP"})) for name in names
-        )
+        numbers = tuple(_numbers(workload, name, "TCP") for name in names)
         known = self._numbers.get((id(policy), numbers))
         if known is None:
             known = self._numbers[id(policy), numbers] = _with_numbers(policy, dict(zip(names, numbers, strict=True)))

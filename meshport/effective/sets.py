@@ -79,23 +79,26 @@ def _among(pattern: Any, identity: Any) -> bool:
 
 @lru_cache(maxsize=8192)
 def certificates(peer: Any) -> Language | None:
-    """The names of certificates that a pattern takes, as Istio compares them; None where it is no pattern over names."""
+    """The names of certificates that a pattern takes, as Istio compares them; None where it is no pattern over names. A star is any text, line breaks too, as
+    in prefixes: or a prefix would be more than the same as an expression."""
     from meshport.values.language import Language
 
     if isinstance(peer, Identity):
         text = peer.istio()
         if text is None:
-            return Language.regex(f"{re.escape(peer.trust_domain) if peer.trust_domain else '.*'}/ns/{re.escape(peer.namespace or '')}/.*")
+            return Language.regex(
+                f"(?s){re.escape(peer.trust_domain) if peer.trust_domain else '.*'}/ns/{re.escape(peer.namespace or '')}/.*"
+            )
         return IdentityGlob(text).language()
     if not isinstance(peer, IdentityGlob):
         return None
     text = peer.text
     if text.startswith("*/ns/") and text.endswith("/*") and text.count("/") == 3:
         inner = ".*".join(map(re.escape, text[len("*/ns/") : -len("/*")].split("*")))
-        return Language.regex(f".*/ns/{inner}/.*")
+        return Language.regex(f"(?s).*/ns/{inner}/.*")
     if text.endswith("/ns/*"):
         inner = ".*".join(map(re.escape, text.removesuffix("/ns/*").split("*")))
-        return Language.regex(f"{inner}/ns/.*")
+        return Language.regex(f"(?s){inner}/ns/.*")
     return peer.language()
 
 
@@ -398,6 +401,20 @@ def normal_cidr(text: str) -> str:
     return str(_network(text))
 
 
+def _full(cidr: str, taken: Iterable[str]) -> bool:
+    """Whether CIDRs, none of which holds it alone, hold every address of a CIDR together."""
+    whole = _network(cidr)
+    inside = {one for one in map(_network, taken) if one.version == whole.version and one.prefixlen > whole.prefixlen}
+    if sum(one.num_addresses for one in inside) < whole.num_addresses:
+        return False
+    reached = int(whole.network_address)
+    for one in sorted(inside, key=lambda item: (int(item.network_address), item.prefixlen)):
+        if int(one.network_address) > reached:
+            return False
+        reached = max(reached, int(one.broadcast_address) + 1)
+    return reached > int(whole.broadcast_address)
+
+
 def _apart_from_each_other(networks: list[Network]) -> bool:
     """Whether no two share an address, and each has its exceptions inside."""
     near = Cidrs(network.cidr for network in networks)
@@ -413,6 +430,9 @@ def _by_cidr(networks: Iterable[Network]) -> dict[str, list[Network]]:
     return found
 
 
+_EVERY = (Network("0.0.0.0/0"), Network("::/0"))
+
+
 @dataclass(frozen=True, slots=True)
 class Networks:
     """Addresses. `include` None: every address; `exclude` are CIDRs taken out."""
@@ -426,10 +446,14 @@ class Networks:
 
     @property
     def empty(self) -> bool:
-        return self.include is not None and not any(self._left(network) for network in self.include)
+        return not self.everywhere and not any(self._left(network) for network in (_EVERY if self.include is None else self.include))
 
     def _left(self, network: Network) -> bool:
-        return not _cidrs(self.exclude).holding(network.cidr) and not any(covers(out, network.cidr) for out in network.excluded)
+        """Whether an address of a network is left, though several CIDRs may take it out together."""
+        near = _cidrs(self.exclude)
+        if near.holding(network.cidr) or any(covers(out, network.cidr) for out in network.excluded):
+            return False
+        return not _full(network.cidr, (*near.touching(network.cidr), *network.excluded))
 
     def meet(self, other: Networks) -> Networks:
         if other.everywhere and not self.exclude:
@@ -499,7 +523,7 @@ class Networks:
         """The addresses as networks with exceptions; None where every address is meant."""
         if self.everywhere:
             return None
-        base = self.include if self.include is not None else (Network("0.0.0.0/0"), Network("::/0"))
+        base = self.include if self.include is not None else _EVERY
         out = []
         near = _cidrs(self.exclude)
         for network in base:

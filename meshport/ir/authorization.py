@@ -144,6 +144,19 @@ class Rule:
         return any(is_http(item.attribute) for item in self.conditions)
 
 
+OTHER_PROTOCOLS = ("UDP", "SCTP", "ICMP")
+"""What network policy governs beside TCP, and no mesh does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What an entry of a policy says of other protocols than TCP: `words` for people, and the same as rules for each of `protocols`."""
+
+    words: Fact[str]
+    protocols: tuple[str, ...]  # of OTHER_PROTOCOLS
+    rules: tuple[Rule, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """An allow or a deny. An allow closes `port` of its subject, or every port where `port` is None, and lets `rules` through."""
@@ -161,12 +174,12 @@ class Policy:
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
     closing: bool = True  # whether an allow closes what it selects, or only adds to what others close (Cilium's enableDefaultDeny)
     created: str = LAST  # when the object was made, as the API server writes it: the oldest of several that compete decides
-    beyond: tuple[Fact[str], ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs; in words
+    beyond: tuple[Beyond, ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs
 
     @property
     def sources(self) -> Src:
         found = set(self.action.src | self.subject.src)  # not the name: where it decides, it is named beside
-        for part in (self.port, self.protocol, self.fallback, *self.beyond):
+        for part in (self.port, self.protocol, self.fallback, *(item.words for item in self.beyond)):
             if part is not None:
                 found |= part.src
         for rule in self.rules:

@@ -28,7 +28,8 @@ from meshport.values.language import Language, LanguageTooLarge, union
 from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
-    from meshport.compare.verify import Difference, Verification
+    from meshport.compare.replay import Difference
+    from meshport.compare.verify import Verification
     from meshport.findings import Finding
 
 MOST_EDGES = 20_000

@@ -23,7 +23,7 @@ from meshport.mapping.table import dialect_of_group
 from meshport.report.planned import Half, StateCheck
 
 if TYPE_CHECKING:
-    from meshport.compare.verify import Difference
+    from meshport.compare.replay import Difference
     from meshport.pipeline import Result
 
 Obj = dict[str, Any]

@@ -137,7 +137,7 @@ def test_a_range_of_ports_and_the_ports_around_it() -> None:
 def test_udp_grants_no_tcp_and_is_kept_in_words() -> None:
     ir, _ = lifted(policy({"toPorts": on("53", "UDP")}))
     assert access(policy({"toPorts": on("53", "UDP")}), port=53) == {}
-    assert [fact.value for fact in ir.policies[0].beyond] == ["UDP port 53"]
+    assert [item.words.value for item in ir.policies[0].beyond] == ["UDP port 53"]
 
 
 def test_a_path_that_admits_any_query_is_a_path_and_one_that_does_not_is_a_demand_on_the_target() -> None:

@@ -172,17 +172,23 @@ def servers_by_name(objs: list[Obj]) -> None:
     """Linkerd: the port of a Server by the name that every container gives it."""
     names: dict[int, set[str]] = {}
     numbers: dict[str, set[int]] = {}
-    for obj in _of(objs, *WORKLOADS):
+    pods = list(_of(objs, *WORKLOADS))
+    for obj in pods:
         for one in _container_ports(obj):
             names.setdefault(one["containerPort"], set()).add(one.get("name") or "")
             numbers.setdefault(one.get("name") or "", set()).add(one["containerPort"])
     for obj in _of(objs, "Server", group="policy.linkerd.io"):
         port = _spec(obj).get("port")
         found = names.get(port, set()) if isinstance(port, int) else set()
-        declared = all(any(one["containerPort"] == port for one in _container_ports(other)) for other in _of(objs, *WORKLOADS))
+        declared = all(any(one["containerPort"] == port for one in _container_ports(other)) for other in pods) and not _others(objs)
         name = next(iter(found), "")
         if declared and len(found) == 1 and name and numbers[name] == {port}:
             obj["spec"]["port"] = name
+
+
+def _others(objs: list[Obj]) -> list[Obj]:
+    """Workloads of other kinds, whose ports are not looked at."""
+    return list(_of(objs, "ReplicaSet", "Pod", "Job", "CronJob"))
 
 
 @_as_copies

@@ -1,7 +1,7 @@
 """CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, read (docs.cilium.io, security/policy). Lowering is in `cilium/allowing.py`.
 
 A rule with an ingress section closes every port of the pods that it selects, unless it says otherwise; rules are alternatives, what stands in one rule is
-demanded together, and a deny goes before every allow. TCP is judged; what a rule says of other protocols stays beside it in words.
+demanded together, and a deny goes before every allow. What a rule says of other protocols than TCP stands beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,19 @@ from meshport.dialects.cilium.requests import of_ports, of_rules
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cilium.transport import mode, proxyless
 from meshport.dialects.cursor import Cursor
-from meshport.ir.authorization import IDENTITY, Condition, Egress, Entity, Policy, Rule, is_http
+from meshport.ir.authorization import (
+    IDENTITY,
+    OTHER,
+    OTHER_PROTOCOLS,
+    Beyond,
+    Condition,
+    Egress,
+    Entity,
+    Pattern,
+    Policy,
+    Rule,
+    is_http,
+)
 from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
@@ -132,7 +144,7 @@ def _rule_set(
         why = spec.at("ingress").src if not rules else NOWHERE
         why |= default.src if default is not None else NOWHERE
         why |= root.at("kind").src if not closing or rules else NOWHERE
-        if closing or rules:
+        if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")
             ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, beyond=beyond))
         refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world))
@@ -155,32 +167,44 @@ def _rule_set(
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))
 
 
-def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required]) -> tuple[list[Rule], tuple[Fact[str], ...]]:
+def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required]) -> tuple[list[Rule], tuple[Beyond, ...]]:
     """The rules of a section, and what they say of other protocols; `required` is what their peers by labels have to meet besides."""
     demands = tuple(Demand(item.place.selector(), item.home) for item in required)
     found: list[Rule] = []
-    beyond: list[Fact[str]] = []
+    beyond: list[Beyond] = []
     for position, place in enumerate(places):
         who = peers.of_rule(place, home, demands)
-        if place.each("icmps"):
-            beyond.append(Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp"))
-            continue
-        entries = place.each("toPorts")
-        if who is None and (not entries or place.each("fromRequires")):
+        entries, echoes = place.each("toPorts"), place.each("icmps")
+        if who is None and (not (entries or echoes) or place.each("fromRequires")):
             continue  # a rule of nothing grants nothing, nor one that only requires
         who = _authenticated(place, [()] if who is None else who)
+        if echoes:
+            words = Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp")
+            kinds = [_echo(item) for echo in echoes for item in echo.each("fields")]
+            beyond.append(Beyond(words, ("ICMP",), tuple(_rule((*one, kind), position, NOWHERE) for one in who for kind in kinds)))
+            continue
         if not entries:
-            beyond.append(Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol"))
+            words = Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol")
             found += [_rule(conditions, position, NOWHERE) for conditions in who]
+            beyond.append(Beyond(words, OTHER_PROTOCOLS, tuple(found[len(found) - len(who) :])))
         for entry in entries:
             ports, others = of_ports(entry)
-            beyond += others
+            beyond += [
+                Beyond(item.words, item.protocols, tuple(_rule((*one, *item.on), position, NOWHERE) for one in who)) for item in others
+            ]
             if ports is None:
                 continue
             on, src = ports
             for asked, more, http in of_rules(entry):
                 found += [_rule((*conditions, *on, *asked), position, src | more, http) for conditions in who]
     return found, tuple(beyond)
+
+
+def _echo(field: Cursor) -> Condition:
+    """A type of ICMP messages, of IPv4 where nothing else is said."""
+    family, kind = field.text("family"), field.at("type")
+    said = f"{family.value if family is not None else 'IPv4'} {kind.value}"
+    return Condition(OTHER + "icmp", (Fact(Pattern("exact", said), field.src, "l4.icmp"),))
 
 
 def _rule(conditions: Alternative, position: int, src: Src, http: bool = False) -> Rule:

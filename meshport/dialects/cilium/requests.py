@@ -7,6 +7,7 @@ each path the two say the same; elsewhere the whole target is a demand on the he
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
@@ -23,18 +24,29 @@ LOWER = r"[\x00-@\[-\x7f]*"  # and ASCII: hosts are
 Conditions = tuple[Condition, ...]
 
 
-def of_ports(entry: Cursor) -> tuple[tuple[Conditions, Src] | None, tuple[Fact[str], ...]]:
-    """The TCP ports of an entry of `toPorts` as a condition with its leaves, None where it has none; and what it says of other protocols, in words."""
+@dataclass(frozen=True, slots=True)
+class OtherPort:
+    """A port of other protocols than TCP: in words, and as what it demands of a packet."""
+
+    words: Fact[str]
+    protocols: tuple[str, ...]
+    on: Conditions
+
+
+def of_ports(entry: Cursor) -> tuple[tuple[Conditions, Src] | None, tuple[OtherPort, ...]]:
+    """The TCP ports of an entry of `toPorts` as a condition with its leaves, None where it has none; and the ports of other protocols."""
     ranges: list[Fact[Any]] = []
     every: Src | None = None
-    beyond: list[Fact[str]] = []
+    beyond: list[OtherPort] = []
     for place in entry.each("ports"):
         port, protocol = place.text("port"), place.text("protocol")
         named = protocol.value.upper() if protocol is not None else "ANY"
         value = _range(port.value if port is not None else "0", place.number_at("endPort"))
         if named not in ("TCP",):
             words = ("any protocol but TCP" if named == "ANY" else named) + f" port {_spoken(value)}"
-            beyond.append(Fact(words, place.src if named != "ANY" else (protocol.src if protocol is not None else NOWHERE), "l4.protocol"))
+            said = Fact(words, place.src if named != "ANY" else (protocol.src if protocol is not None else NOWHERE), "l4.protocol")
+            on = () if value == (0, 65535) else (Condition(PORT, (Fact(value, place.src, port.feature if port is not None else ""),)),)
+            beyond.append(OtherPort(said, ("UDP", "SCTP") if named == "ANY" else (named,), on))
         if named not in ("TCP", "ANY"):
             continue
         if value == (0, 65535):
