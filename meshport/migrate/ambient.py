@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from meshport.migrate import interim, order, words
-from meshport.migrate.crossing import gateways, reasons, strict, units_of
+from meshport.migrate.crossing import asking, gateways, reasons, strict, units_of
 from meshport.migrate.drafting import Draft
 from meshport.migrate.phases import install, prepare, sign_off
 from meshport.migrate.setting import Setting
@@ -31,6 +31,7 @@ def to_ambient(draft: Draft, setting: Setting) -> list[str]:
             _waypoints(draft, name)
         _into_ambient(draft, setting, unit)
     gateways(draft)
+    asking(draft)
     strict(draft, setting, values)
     sign_off(draft, setting, list(dict.fromkeys(unit.namespace for unit in units)))
     return reasons(draft, setting, units, wrong, callers_first=True, mesh="istio")
@@ -58,7 +59,7 @@ def _waypoints(draft: Draft, name: str) -> None:
 
 def _into_ambient(draft: Draft, setting: Setting, unit: order.Unit) -> None:
     name = unit.namespace
-    keys = [mark for mark in draft.of(namespaces=[name]) if interim.role(draft.pool[mark]) != "gateway"]
+    keys = [mark for mark in draft.of(namespaces=[name]) if interim.role(draft.pool[mark]) not in ("gateway", "asking")]
     copies = [form for mark in keys if (form := _sidecar_copy(draft, mark)) is not None]
     final = draft.take(keys)
     marks = [Command(run=command) for command in setting.commands.get(name, ())]

@@ -36,6 +36,7 @@ def across(draft: Draft, setting: Setting) -> list[str]:
     for name in sorted({unit.namespace for unit in units}):
         _enforce(draft, setting, name)
     gateways(draft)
+    asking(draft)
     strict(draft, setting, final_values)
     sign_off(draft, setting, list(dict.fromkeys(unit.namespace for unit in units)))
     retire(draft, setting)
@@ -368,7 +369,8 @@ def _enforce(draft: Draft, setting: Setting, name: str) -> None:
     keys = [
         mark
         for mark in draft.of(namespaces=[name])
-        if interim.role(draft.pool[mark]) not in ("namespace", "workload", "transport", "gateway") and not _kept_service(draft, mark)
+        if interim.role(draft.pool[mark]) not in ("namespace", "workload", "transport", "gateway", "asking")
+        and not _kept_service(draft, mark)
     ]
     audit = any(
         interim.audited(draft.pool[mark], options.target_version) is not None for mark in keys if interim.role(draft.pool[mark]) == "server"
@@ -421,6 +423,26 @@ def gateways(draft: Draft) -> None:
             if obj["kind"] == "Gateway" and interim.group_of(obj) == "gateway.networking.k8s.io"
         ]
         + words.accepted(final),
+    )
+
+
+def asking(draft: Draft) -> None:
+    """Rules, dashboards, gates and triggers go over when all that they count is in the target: before that they would ask series that nobody has."""
+    final = draft.take(draft.of("asking"))
+    if not final:
+        return
+    options = draft.result.options
+    draft.add(
+        "enforce",
+        "metrics",
+        f"Alerts, dashboards and gates ask {options.target}",
+        f"Until here they ask {options.source}, which counts what has not moved: alerts see less with each namespace, and gates and triggers of those that have moved see nothing. Hold "
+        "rollouts and autoscaling by these metrics from the first move to this step, and look at the target's own console meanwhile.",
+        namespaces=sorted({home(key(obj, draft.cluster.default)) for obj in final} - {""}),
+        final=final,
+        first=words.counted(options.target),
+        checks=words.accepted(final),
+        judged=False,
     )
 
 

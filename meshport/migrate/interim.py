@@ -28,6 +28,20 @@ ROUTES = (
     "ServiceEntry",
     "Sidecar",
 )
+ASKING = {
+    "": ("ConfigMap",),
+    "monitoring.coreos.com": ("PrometheusRule",),
+    "flagger.app": ("Canary", "MetricTemplate"),
+    "argoproj.io": ("AnalysisTemplate", "ClusterAnalysisTemplate", "AnalysisRun", "Experiment"),
+    "keda.sh": ("ScaledObject", "ScaledJob"),
+    "sloth.slok.dev": ("PrometheusServiceLevel",),
+    "pyrra.dev": ("ServiceLevelObjective",),
+    "openslo": ("SLO", "SLI"),
+    "grafana.integreatly.org": ("GrafanaDashboard",),
+    "integreatly.org": ("GrafanaDashboard",),
+    "dashboard.grafana.app": ("Dashboard",),
+}
+"""What a conversion writes because it asks a mesh's metrics."""
 GRANTS = (
     "AuthorizationPolicy",
     "ServerAuthorization",
@@ -41,7 +55,7 @@ OPEN_DEFAULT = {"all-authenticated": "all-unauthenticated", "cluster-authenticat
 MEMBERSHIP = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode", "sidecar.istio.io/inject", "linkerd.io/inject")
 RANKS = {
     "namespace": 10, "service": 20, "waypoint": 25, "authentication": 30, "route": 40, "authorization": 50, "server": 60, "limit": 65,
-    "transport": 70, "gateway": 80, "other": 85, "workload": 90,
+    "transport": 70, "gateway": 80, "other": 85, "asking": 86, "workload": 90,
 }  # fmt: skip
 """Roles in the order of application: authentications, routes, authorizations, then what closes a port."""
 
@@ -73,7 +87,7 @@ def role(obj: Mapping[str, Any]) -> str:
         return "transport"
     if kind in ROUTES:
         return "gateway" if _of_gateway(obj) else "route"
-    return "other"
+    return "asking" if kind in ASKING.get(group, ()) else "other"
 
 
 def _of_gateway(obj: Mapping[str, Any]) -> bool:

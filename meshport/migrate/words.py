@@ -338,6 +338,12 @@ def served(mesh: str, namespace: str) -> list[Check]:
     return []
 
 
+def counted(mesh: str) -> list[Check]:
+    """Whether Prometheus has what the translated queries ask."""
+    metric = {"linkerd": "response_total", "istio": "istio_requests_total", "cilium": "hubble_http_requests_total"}.get(mesh)
+    return [query(f"count({metric})", "a number: Prometheus scrapes the target")] if metric is not None else []
+
+
 def plaintext(mesh: str, namespace: str) -> list[Check]:
     """Requests that still come without a certificate: nothing may be left of them before plaintext is refused."""
     home = label(namespace)
@@ -351,9 +357,13 @@ def plaintext(mesh: str, namespace: str) -> list[Check]:
     if mesh == "istio":
         return [
             query(
-                f'sum by (source_workload, destination_workload) (rate(istio_requests_total{{reporter=~"destination|waypoint", destination_workload_namespace={home}, connection_security_policy!="mutual_tls"}}[15m]))',
+                f'sum by (source_workload, destination_workload) (rate({metric}{{reporter="destination", destination_workload_namespace={home}, connection_security_policy!="mutual_tls"}}[15m]))',
                 "no result: whoever appears here would be refused",
             )
+            for metric in (
+                "istio_requests_total",
+                "istio_tcp_connections_opened_total",
+            )  # the second is ztunnel's too; waypoints do not know
         ]
     return []
 

@@ -399,3 +399,36 @@ rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
     found = meshport.plan(meshport.load_text(text), strategy="cluster", source="istio", target="linkerd")
     roles = [item.object["metadata"] for step in found.steps for item in step.manifests if item.object["kind"] == "ClusterRole"]
     assert roles == [{"name": "reader"}]
+
+
+ASSETS = """
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: errors, namespace: shop}
+spec:
+  groups:
+  - name: a
+    rules:
+    - {alert: Errors, expr: 'sum(rate(istio_requests_total{reporter="destination",response_code=~"5.."}[5m])) > 1'}
+---
+apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: {name: web, namespace: shop}
+spec: {provider: istio, targetRef: {kind: Deployment, name: web}, analysis: {metrics: [{name: request-success-rate}]}}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_what_asks_metrics_goes_over_when_all_has_moved_and_before_the_source_goes(target: str) -> None:
+    made = meshport.plan(meshport.load_text(CHAIN + ASSETS), target=target)
+    asks = step(made, "Alerts, dashboards and gates")
+    kinds = {each.object["kind"] for each in asks.manifests}
+    assert kinds == {"PrometheusRule", "Canary", "MetricTemplate"}
+    assert not any(
+        each.object["kind"] in kinds for one in made.steps if one is not asks for each in one.manifests if each.change != "delete"
+    )
+    assert max(one.number for one in made.steps if ": move to" in one.title) < asks.number < step(made, "Sign off").number
+    assert asks.first and asks.first[0].kind == "query"
+    before = [each.object["kind"] for each in asks.previous]
+    assert sorted(before) == ["Canary", "PrometheusRule"]
