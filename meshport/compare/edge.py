@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshport.compare import routing
-from meshport.compare.ingress import at_gateways, fits
+from meshport.compare.ingress import at_gateways
 from meshport.compare.journey import takes
 from meshport.compare.request import Request
 from meshport.ir.base import Ref
 from meshport.ir.model import IR, Listener
 from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, ingress_subject, outer_gateways
+from meshport.values.hosts import host_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,15 @@ def _asked(listeners: Sequence[Listener], host: str) -> list[Listener | None]:
     """The listeners that a request comes to, of whatever port; [None] where the input shows none."""
     if not listeners:
         return [None]
-    named = [(item.hosts[0].value if item.hosts else "*", item) for item in listeners]
-    fitting = [(name.lower() == host, len(name), item) for name, item in named if fits(name, host)]
+    named = [(host, item) for item in listeners for host in ([fact.value.rpartition("/")[2] for fact in item.hosts] or ["*"])]
+    fitting = [(name.lower() == host, len(name), item) for name, item in named if host_matches(name, host)]
     most = max(((exact, length) for exact, length, _ in fitting), default=None)
     return [item for exact, length, item in fitting if (exact, length) == most]
 
 
 def _taken(ir: IR, gateway: Ref, listener: Listener | None, asked: str, request: Request) -> Taken | None:
     subject = ingress_subject(gateway)
-    fitting = [item for item in at_gateways(ir, listener) if item[0] == subject and fits(item[1], asked)]
+    fitting = [item for item in at_gateways(ir, listener) if item[0] == subject and host_matches(item[1], asked)]
     for _, host, routes in sorted(fitting, key=lambda item: (item[1].lower() == asked, len(item[1])), reverse=True):
         for match, outcome, rule in routing.ways(ir.world, routes, None, ir.mesh):
             if takes(match, request, raw=ir.raw_paths):

@@ -12,6 +12,7 @@ from typing import Any
 from meshport.compare import routing
 from meshport.ir.model import IR, Listener
 from meshport.ir.routing import ServiceRoutes, ingress_subject, outer_gateways
+from meshport.values.hosts import narrower
 
 SERVING = ("istio", "cilium", "gateway-api")
 """The dialects whose Gateways the mesh itself serves; Linkerd has no ingress."""
@@ -46,7 +47,8 @@ def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str,
             continue
         hosts = [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
         if listener is not None and listener.hosts:
-            hosts = [both for host in hosts if (both := narrower(listener.hosts[0].value, host)) is not None]
+            own = [fact.value.rpartition("/")[2] for fact in listener.hosts]
+            hosts = [both for host in hosts for one in own if (both := narrower(one, host)) is not None]
         for gateway in outer_gateways(routes):
             kept = [one for rule in routes.rules if (one := routing.outside(rule, gateway, routes.ref.value.namespace)) is not None]
             for host in hosts if kept or not routes.rules else ():
@@ -56,20 +58,6 @@ def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str,
                 found[key] = mine if known is None else replace(known, rules=known.rules + mine.rules)
     for (subject, host), routes in sorted(found.items(), key=lambda item: item[0]):
         yield subject, host, routes
-
-
-def fits(pattern: str, host: str) -> bool:
-    """Whether a host of a route or listener is for the host of a request; a wildcard stands for one label or more."""
-    pattern, host = pattern.lower(), host.lower()
-    return pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) > len(pattern) - 1)
-
-
-def narrower(one: str, other: str) -> str | None:
-    """The hosts that two patterns share; None where there are none."""
-    for inner, outer in ((one, other), (other, one)):
-        if outer == "*" or fits(outer, inner):
-            return inner
-    return None
 
 
 def _of_a_listener(routes: ServiceRoutes) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.ir.authorization import Admission, Egress, Policy
-from meshport.ir.base import Fact, Ref
+from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
 from meshport.ir.proxies import NativeSidecar, ProxyAmount
@@ -17,6 +17,15 @@ from meshport.ir.routing import ServiceRoutes
 from meshport.ir.telemetry import AccessLog
 from meshport.ir.transport import PortSetting, TransportRule
 from meshport.ir.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Admits:
+    """The routes that may hang on a listener: `origin` is All, Same, or Selector for namespaces with labels; `kinds` None is what its protocol has."""
+
+    origin: str
+    selector: Selector = Selector()
+    kinds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Listener:
     certificates: tuple[Fact[str], ...] = ()
     redirect: Fact[bool] | None = None
     extras: tuple[tuple[str, Fact[Any]], ...] = ()
+    admits: Admits | None = None  # of a Gateway of the Gateway API
 
 
 @dataclass(slots=True)

@@ -226,13 +226,16 @@ def acts_on(routes: ServiceRoutes, port: int | None) -> bool:
     return any(of_mesh(match) and (match.port is None or match.port.value == port) for match in matches)
 
 
+def gateway_of(text: str, home: str) -> Ref:
+    """The Gateway that an object in the namespace `home` names."""
+    namespace, _, name = text.rpartition("/")
+    return Ref(namespace if namespace not in ("", ".") else home, name)
+
+
 def outer_gateways(routes: ServiceRoutes) -> tuple[Ref, ...]:
     """The Gateways that the rules hang on; one named without its namespace is in that of the object."""
-    found = []
-    for fact in routes.gateways:
-        if fact.value != "mesh":
-            namespace, _, name = fact.value.rpartition("/")
-            found.append(Ref(namespace if namespace not in ("", ".") else routes.ref.value.namespace, name))
+    home = routes.ref.value.namespace
+    found = [gateway_of(fact.value, home) for fact in routes.gateways if fact.value != "mesh"]
     return tuple(dict.fromkeys(found))
 
 

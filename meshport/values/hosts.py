@@ -26,3 +26,11 @@ def host_matches(pattern: str, host: str) -> bool:
     if host.startswith("*"):
         return host[1:].endswith(ending)
     return len(host) > len(ending) and host.endswith(ending)
+
+
+def narrower(one: str, other: str) -> str | None:
+    """The hosts that two patterns share; None where there are none."""
+    for inner, outer in ((one, other), (other, one)):
+        if host_matches(outer, inner):
+            return inner
+    return None

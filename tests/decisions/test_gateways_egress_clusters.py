@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import meshport
+
 from .decision_helper import convert, namespace, service, shop, workload
 from .showing import loud, objects, read, said, spec
 
@@ -70,9 +72,7 @@ def test_istios_gateway_is_handed_to_the_class_that_is_named_beside_linkerd() ->
 
 
 def test_rules_for_the_mesh_and_a_gateway_are_two_routes_beside_linkerd() -> None:
-    both = OWN.replace("gateways: [public]", "gateways: [mesh, public]").replace(
-        "hosts: [shop.example.com], gate", "hosts: [users.shop.svc.cluster.local], gate"
-    )
+    both = OWN.replace("shop.example.com", "users.shop.svc.cluster.local").replace("gateways: [public]", "gateways: [mesh, public]")
     result = convert(shop("istio") + both, "istio", "linkerd", gateway_class="nginx")
     parents = [item["spec"]["parentRefs"][0] for name, item in objects(result).items() if name.startswith("HTTPRoute/")]
     assert sorted(parent["name"] for parent in parents) == ["public", "users"] and not said(result, "MP702")
@@ -107,6 +107,51 @@ def test_a_certificate_is_the_secret_beside_the_pods_that_served_it() -> None:
     result = convert(shop("istio") + pods + tls, "istio", "linkerd", gateway_class="nginx")
     assert spec(result, "Gateway/public")["listeners"][0]["tls"]["certificateRefs"] == [{"name": "shop-cert", "namespace": "ingress"}]
     assert spec(result, "ReferenceGrant/public-certificates")["to"] == [{"group": "", "kind": "Secret", "name": "shop-cert"}]
+
+
+ABROAD = ENTRANCE.replace("{name: public, namespace: shop}\nspec: {gate", "{name: public, namespace: infra}\nspec: {gate").replace(
+    "[{name: public}]", "[{name: public, namespace: infra}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "attached"),
+    [
+        ("", False),  # routes of the Gateway's own namespace
+        (", allowedRoutes: {namespaces: {from: All}}", True),
+        (", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: shop}}}}", True),
+        (", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {edge: public}}}}", False),
+        (", allowedRoutes: {namespaces: {from: All}, kinds: [{kind: GRPCRoute}]}", False),
+    ],
+)
+def test_a_route_that_no_listener_admits_does_nothing(allowed: str, attached: bool) -> None:
+    text = shop("istio") + ABROAD.replace("hostname: shop.example.com}", "hostname: shop.example.com" + allowed + "}")
+    result = convert(text, "istio", "cilium")
+    assert bool(said(result, "MP348")) is not attached
+    wide = shop("istio") + ABROAD.replace(
+        "hostname: shop.example.com}", "hostname: shop.example.com, allowedRoutes: {namespaces: {from: All}}}"
+    )
+    compared = meshport.diff(meshport.load_text(wide), meshport.load_text(text), old_mesh="istio", new_mesh="istio")
+    assert bool(compared) is not attached
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_gateway_that_admits_by_a_label_of_the_mesh_is_named(target: str) -> None:
+    by_mesh = ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {istio-injection: enabled}}}}}"
+    text = shop("istio") + ABROAD.replace("hostname: shop.example.com}", "hostname: shop.example.com" + by_mesh)
+    assert "error MP349" in loud(convert(text, "istio", target, gateway_class="nginx"))
+
+
+def test_servers_for_one_namespace_are_listeners_for_it_and_take_no_others_routes() -> None:
+    """A server of Istio's Gateway names the namespaces whose VirtualServices may claim the host; what redirects belongs to the Gateway itself."""
+    two = OWN.replace("[{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]",
+        "[{port: {number: 80, name: http, protocol: HTTP}, hosts: [other/shop.example.com], tls: {httpsRedirect: true}},"
+        " {port: {number: 443, name: https, protocol: HTTPS}, hosts: [HOME/shop.example.com], tls: {mode: SIMPLE, credentialName: cert}}]")  # fmt: skip
+    result = convert(shop("istio") + two.replace("HOME", "shop"), "istio", "cilium")
+    first, second = spec(result, "Gateway/public")["listeners"]
+    assert first["allowedRoutes"] == {"namespaces": {"from": "Same"}}
+    assert second["allowedRoutes"]["namespaces"]["selector"] == {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
+    assert not said(result, "MP348") and said(convert(shop("istio") + two.replace("HOME", "other"), "istio", "cilium"), "MP348")
 
 
 def test_a_gateway_beside_linkerd_reads_its_routes_by_its_own_rules() -> None:

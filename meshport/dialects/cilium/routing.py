@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.routes import Ingress, Lowering
+from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.gateway_api.lowering import speaker
@@ -47,6 +48,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     routes = [item for item in ir.routes if item not in outside and item not in unread]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
     shared.left_over(ir, out)
+    attachment.by_marks(ir, out)
     _without_ports(replace(ir, routes=routes), out)
     _installed(ir, out, len(out.objects) > before, served)
 

@@ -222,7 +222,7 @@ def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[st
             for index, fact in enumerate(item.certificates):
                 obj.set((*place, "tls", "certificateRefs", index, "name"), fact.value, fact)
     allowed: dict[str, Any] = {"from": "All"}
-    if namespace == ".":
+    if namespace == "." or (item.redirect is not None and item.redirect.value):  # what redirects is the Gateway's own route
         allowed = {"from": "Same"}
     elif namespace:
         allowed = {"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}

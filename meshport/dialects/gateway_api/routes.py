@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
@@ -61,6 +62,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             ir.routes.extend(connections.lift(root, options, family))
     found = _per_port(found, world)
     ir.routes.extend(_folded(_by_kind(found, world) if family == "linkerd" else found))
+    attachment.settle(ir)
 
 
 def named(root: Cursor, options: Options) -> Fact[Ref]:
@@ -83,7 +85,13 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
         name = Fact(shown, selector.src, "gateway.selector")
     found = Gateway(named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
     found.listeners = tuple(
-        Listener(item.text("name"), number, protocol, (host,) if (host := item.text("hostname")) is not None else ())
+        Listener(
+            item.text("name"),
+            number,
+            protocol,
+            (host,) if (host := item.text("hostname")) is not None else (),
+            admits=attachment.admits(item),
+        )
         for item in root.each("spec", "listeners")
         if (number := item.number_at("port")) is not None and (protocol := item.text("protocol")) is not None
     )

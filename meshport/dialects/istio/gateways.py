@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import attachment
 from meshport.ir.base import Fact
 from meshport.ir.model import IR, Listener
 from meshport.mapping.bound import Bound
@@ -21,6 +22,7 @@ def lift(bound: Bound, ir: IR) -> None:
         if gateway.kind == "networking.istio.io":
             root = Cursor.root(bound, gateway.document)
             gateway.listeners = tuple(found for item in root.each("spec", "servers") if (found := _listener(item)) is not None)
+    attachment.settle(ir)
 
 
 def _listener(place: Cursor) -> Listener | None:

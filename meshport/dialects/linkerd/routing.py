@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from meshport.dialects.gateway_api import connections, gateways
+from meshport.dialects.gateway_api import attachment, connections, gateways
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
@@ -45,6 +45,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Routes as HTTPRoutes on Services; what belongs to an ingress stays as it is, or is handed to the implementation that `gateway_class` names."""
     _gateways(ir, out, options)
+    attachment.by_marks(ir, out)
     seen: dict[tuple[Ref, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value, item.port.value if item.port else 0)):
         for reason, src in routes.silenced:
