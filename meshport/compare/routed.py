@@ -17,7 +17,7 @@ from meshport.compare.witness import ROOTED, http_members
 from meshport.effective.pieces import Piece, Unsayable, language_of, union
 from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, RouteMatch, gather
@@ -68,7 +68,34 @@ class Way:
 
 
 def differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None) -> Iterator[Compared]:
-    """What each Service's requests meet on both sides, a result for each subject that differs."""
+    """What each Service's requests meet on both sides, a result for each subject that differs.
+
+    Where the Gateway API leaves it to the implementation whether expressions go before prefixes, requests are the same only if they are so both ways.
+    """
+    found = {item.subject: item for item in _differences(old, new, canon)}
+    if _open_order(old) or _open_order(new):
+        for item in _differences(_expressions_first(old), _expressions_first(new), None):
+            known = found.get(item.subject)
+            if known is None or (known.alike and not item.alike):
+                found[item.subject] = item
+    yield from found.values()
+
+
+def _open_order(ir: IR) -> bool:
+    return any(
+        routes.family == "gateway-api"
+        and any(match.path is not None and match.path.value.kind in ("regex", "rust-regex") for match in rule.matches)
+        for routes in ir.routes
+        for rule in routes.rules
+    )
+
+
+def _expressions_first(ir: IR) -> IR:
+    """The routes that nobody is known to read as an implementation reads them that asks for expressions first."""
+    return replace(ir, routes=[replace(one, family="cilium") if one.family == "gateway-api" else one for one in ir.routes])
+
+
+def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> Iterator[Compared]:
     first, second = canon or (beside_access(old), beside_access(new))
     if canon is None and ingress.served(old) and ingress.served(new):
         first, second = {**first, **at_gateways(old)}, {**second, **at_gateways(new)}
@@ -178,8 +205,6 @@ def _untouched(ir: IR, subject: str) -> dict[str, Any]:
     out: dict[str, Any] = {"rules": "routes"}
     found = _SUBJECT.match(subject)
     if found is not None:
-        from meshport.ir.base import Fact
-
         ref = Ref(found["namespace"], found["name"])
         host = Fact(f"{ref.name}.{ref.namespace}.svc.cluster.local")
         port = int(found["port"]) if found["port"] else None
@@ -283,9 +308,33 @@ def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], ol
     before, after = (
         _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
     )
-    return Compared(
-        subject, 1, [Treated(subject, _place(subject, _world(old, new)), before, after, (_leaves(old, subject), _leaves(new, subject)))]
-    )
+    request = _reaching(subject, old) or _reaching(subject, new) or _place(subject, _world(old, new))
+    return Compared(subject, 1, [Treated(subject, request, before, after, (_leaves(old, subject), _leaves(new, subject)))])
+
+
+def _reaching(subject: str, ir: IR) -> dict[str, Any] | None:
+    """A request that a rule sends to the pods of a Service which something is said of; None where no rule speaks of them."""
+    found = _SUBJECT.match(subject)
+    if found is None or found["what"] not in ("breaker", "policy"):
+        return None
+    ref = Ref(found["namespace"], found["name"])
+    own = next(iter(routing.shares(ir.world, (Backend(Fact(ref), Fact(f"{ref.name}.{ref.namespace}.svc")),), None)))
+    asked = sorted(dict.fromkeys(name for name, _, _ in routing.places(ir)), key=lambda name: (f" {ref}" not in name, name))
+    steps = iter(range(MOST_STEPS))
+    try:
+        for name in asked:
+            earlier: list[Piece] = []
+            for way in ways(ir, name):
+                sent = any(f"{to.partition(':')[0]},".startswith(f"{own},") for to in way.outcome.get("backends", ()))
+                left = _meeting(way.piece, Piece(), earlier, steps) if sent else None
+                if left is not None:
+                    request = {**_place(name, ir.world), **http_members(left)}
+                    _from(request["source"], left, ir.world)
+                    return request
+                earlier.append(way.piece)
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return None
+    return None
 
 
 def _leaves(ir: IR, subject: str) -> Src:

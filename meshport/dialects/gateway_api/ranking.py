@@ -216,8 +216,9 @@ def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
     kind, length = form(match)
     headers, query, method = counts(match)
     if family != "linkerd":
-        text = len(match.path.value.text) if match.path else 1
-        return (_order(family)[kind], -text, -method, -headers, -query, place)
+        if kind == "regex" and match.path is not None:
+            length = len(match.path.value.text)
+        return (_order(family)[kind], -length, -method, -headers, -query, place)  # a slash at the end of a prefix is not counted
     return (_host(match), 1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
 
 
