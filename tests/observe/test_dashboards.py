@@ -140,3 +140,15 @@ def test_services_that_a_variable_names_without_their_namespace_are_said(tmp_pat
         variables=[variable],
     )
     assert "MP856" not in [one.code for one in convert(tmp_path, told, "istio", "linkerd")[0].findings]
+
+
+def test_what_the_mesh_itself_costs_stays_and_is_said_once_a_part(tmp_path):
+    dashboard = board(
+        ("Memory", 'sum(container_memory_working_set_bytes{container="istio-proxy",namespace!="istio-system"})'),
+        ("CPU", 'sum(rate(container_cpu_usage_seconds_total{container=~"discovery|istio-proxy",pod=~"istiod-.*"}[5m]))'),
+        ("Shop", 'sum(container_memory_working_set_bytes{namespace="shop"})'),
+    )
+    result, made = convert(tmp_path, dashboard, "istio", "linkerd")
+    assert made == dashboard
+    assert sorted(one.message.split()[0] for one in result.findings if one.code == "MP864") == ["istio-proxy", "istiod"]
+    assert result.assets[0].unchanged == 3

@@ -62,7 +62,7 @@ def translate(surface: Surface, root: Path, queries: Queries, latency: str | Non
         blocked |= more
     said: list[Said] = []
     for made in plans:
-        _write(surface, made, said)
+        _write(surface, made, said, queries)
     for variable in variables:
         variable.write(surface, said)
     grouped.report(surface, said)
@@ -87,7 +87,7 @@ def _panels(value: Any, path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
             stack.extend(((*where, number), found[number]) for number in range(len(found) - 1, -1, -1))
 
 
-def _write(surface: Surface, made: Plan, said: list[Said]) -> None:
+def _write(surface: Surface, made: Plan, said: list[Said], queries: Queries) -> None:
     fate = surface.fate
     fate.expressions += len(made.queries)
     for query, found in zip(made.queries, made.found, strict=True):
@@ -97,6 +97,7 @@ def _write(surface: Surface, made: Plan, said: list[Said]) -> None:
             fate.unchanged += found.neutral
         elif found.neutral:
             fate.unchanged += 1
+            said += [Said(query.path, "panel", made.title, one) for one in queries.of_parts(query.expr)]
         else:
             fate.translated += 1
             surface.require(query.path, found.requires)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from meshport.errors import InputError
 from meshport.findings import Finding
-from meshport.observe import planes, values
+from meshport.observe import parts, planes, values
 from meshport.observe.edits import Edits
 from meshport.observe.metrics import SIDES, metrics
 from meshport.observe.promql import PromQL, parse_promql
@@ -107,6 +107,13 @@ class Queries:
                 return Translation(None, [*found.findings, say("MP832", label=clash, why="recorded and measured series call it otherwise")])
             found.labels = {**labels, **found.labels}
         return planes.moved(found, "ambient", templating) if self.target == "istio" and self.data_plane == "ambient" else found
+
+    def of_parts(self, expr: str, templating: str = "grafana") -> list[Finding]:
+        """What there is to say of a query that is of no mesh's metrics: parts of the source mesh that it asks for by name."""
+        found = parts.named(expr, self.source, templating) if self.source != self.target else []
+        for one in found:
+            one.disposition = None  # it stays as it is
+        return found
 
     def _within(self, expr: str, templating: str) -> Translation:
         """A query of a mesh that stays, for its other data plane, or with what becomes of the thing that it counts."""

@@ -175,6 +175,7 @@ def _alert(rule: Rule, queries: Queries, latency: str) -> None:
     path = (*rule.path, "expr")
     if found.neutral:
         rule.surface.leaf(path)
+        rule.surface.report(path, queries.of_parts(rule.expr, "none"), rule.where)
         _count(rule, "unchanged")
         return
     if found.expr is None:
