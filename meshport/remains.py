@@ -81,7 +81,7 @@ _ACROSS = {"MP166", "MP167", "MP168", "MP299"}
 """Losses between the data planes of one mesh."""
 
 
-_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP705"}
+_ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP385", "MP386", "MP705"}
 """Losses that the mesh itself does not suffer: it has what they are about."""
 
 

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from meshport.dialects import installation, kubernetes, node_local
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import authorization, exposure, kept, membership, modern, ratelimits, resilience, routing, transport
+from meshport.dialects.cilium import (
+    authorization,
+    envoy_routes,
+    exposure,
+    kept,
+    membership,
+    modern,
+    ratelimits,
+    resilience,
+    routing,
+    transport,
+)
 from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
@@ -29,6 +40,7 @@ class Cilium:
         authorization.lift(bound, by_kind, options, ir)
         routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
+        envoy_routes.lift(bound, by_kind, options, ir)
         resilience.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
         exposure.lift(bound, by_kind, options, ir)

@@ -6,6 +6,7 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/cluster.pro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,3 +142,20 @@ def cluster(name: str) -> dict[str, Any]:
 def downstream_protocol() -> dict[str, Any]:
     """Options of the connections to endpoints; they keep the protocol of the client."""
     return {"@type": TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions", "use_downstream_protocol_config": {}}
+
+
+def sent(value: Any) -> Iterator[str]:
+    """The clusters that routes and TCP proxies send to, by name: no request meets any other."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("cluster"), str):
+                yield item["cluster"]
+            weighted = item.get("weighted_clusters")
+            for one in (weighted.get("clusters") or ()) if isinstance(weighted, dict) else ():
+                if isinstance(one, dict) and isinstance(one.get("name"), str):
+                    yield one["name"]
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)

@@ -6,7 +6,6 @@ a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import LOCALITY
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Loss
 from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, policy_subjects
 from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
@@ -64,13 +63,22 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         namespace = bound.bundle.documents[number].namespace or options.default_namespace
         found: dict[Ref, list[ServicePolicy]] = {}
         owned = {service: place for place in root.each("spec", "services") if (service := _service(place, namespace)) is not None}
-        sent = set(_clusters(root.at("spec", "resources").value))
+        sent = set(envoy.sent(root.at("spec", "resources").value))
+        reached = _reached(ir, number)
         for place in root.each("spec", "resources"):
             if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or place.at("name").value not in sent:
                 continue
-            policy = _policy(root, place, number)
-            if policy is not None and policy.service is not None and policy.service.value in owned:
-                found.setdefault(policy.service.value, []).append(policy)
+            policy = _policy(root, place, number, ir.idle)
+            if policy is None or policy.service is None:
+                continue
+            ref = policy.service.value
+            if ref in owned or ref in reached:
+                found.setdefault(ref, []).append(policy)
+                inert = place.at("@type").src | (place.at("type").src if place.at("type").value == "EDS" else NOWHERE)
+                ir.idle.append(Fact("a cluster whose endpoints the agent gives", inert, "extension.cilium-envoy-config"))
+            if ref not in owned and ref in reached and (policy.breaker is not None or policy.extras):
+                facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
+                ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
         for policies in found.values():
             first = policies[0]
             home = ir.world.services.get(first.service.value) if first.service is not None else None
@@ -80,17 +88,10 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             ir.service_policies.extend([replace(first, port=None, src=gather(*(one.src for one in policies)))] if alike else policies)
 
 
-def _clusters(value: Any) -> Iterator[str]:
-    """The clusters that routes and TCP proxies send to, by name: no request meets any other."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            if isinstance(item.get("cluster"), str):
-                yield item["cluster"]
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
+def _reached(ir: IR, number: int) -> set[Ref]:
+    """The Services that the routes of a CiliumEnvoyConfig send to, as far as they were read."""
+    rules = [rule for routes in ir.routes if routes.document == number for rule in routes.rules]
+    return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
 
 
 def _service(place: Cursor, namespace: str) -> Ref | None:
@@ -98,8 +99,8 @@ def _service(place: Cursor, namespace: str) -> Ref | None:
     return Ref(namespace, name.value) if name is not None else None
 
 
-def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
-    """A cluster `namespace/service[:port]` as the settings of that Service."""
+def _policy(root: Cursor, place: Cursor, number: int, idle: list[Fact[str]]) -> ServicePolicy | None:
+    """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `idle`."""
     name = place.text("name")
     if name is None or "/" not in name.value:
         return None
@@ -108,7 +109,7 @@ def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
     if port and not is_number(port):
         return None
     ref = name.holding(Ref(namespace, service))
-    extras = []
+    extras: list[tuple[str, Fact[Any]]] = []
     for path, setting in envoy.POOL.items():
         fact = _read(place, setting, _FEATURES.get(path, "pool.tcp.keepalive" if "Keepalive" in path else "pool.http.keepalive"))
         default = (
@@ -120,6 +121,8 @@ def _policy(root: Cursor, place: Cursor, number: int) -> ServicePolicy | None:
         )
         if fact is not None and fact.value != default:
             extras.append((path, fact))
+        elif fact is not None:
+            idle.append(Fact("what a mesh does that is told nothing: no limit, and ten seconds to connect", fact.src, fact.feature))
     algorithm = place.text("lb_policy")
     if algorithm is not None and algorithm.value in ("ROUND_ROBIN", "RANDOM"):
         extras.append(("loadBalancer.simple", Fact(algorithm.value, algorithm.src, "load-balancing.algorithm")))

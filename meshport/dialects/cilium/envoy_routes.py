@@ -1,0 +1,262 @@
+"""Routes of hand-written CiliumEnvoyConfigs: those of an Envoy route configuration that a VirtualService or an HTTPRoute says as well, with timeout and retries.
+
+A configuration with anything else in it is left whole to the finding about the Envoy resource: half of a route table sends requests elsewhere.
+https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cilium import envoy
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.model import IR, Loss
+from meshport.ir.resilience import Retry
+from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes
+from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
+
+KIND = "CiliumEnvoyConfig"
+PLAIN_TIMEOUT = 15_000
+"""What Envoy waits for an answer where a route does not say, in milliseconds."""
+BACKOFF_SPAN = 10
+"""How many times its first pause Envoy waits at most between two tries, where a policy does not say; Istio leaves it at that."""
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_PATHS = {"prefix": "prefix", "path": "exact", "path_separated_prefix": "segments"}
+_STRINGS = {"exact": "exact", "prefix": "prefix"}
+_RETRY_KEYS = {"retry_on", "num_retries", "per_try_timeout", "retry_back_off", "retriable_status_codes"}
+
+
+class _Other(Exception):
+    """Something of Envoy's that is not read here."""
+
+
+def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
+    """The rules for each Service that a CiliumEnvoyConfig takes the requests of."""
+    for number in by_kind.get(("cilium.io", KIND), []):
+        root = Cursor.root(bound, number)
+        if root.each("metadata", "ownerReferences"):
+            continue
+        home = bound.bundle.documents[number].namespace or options.default_namespace
+        losses: list[Loss] = []
+        for entry in root.each("spec", "services"):
+            name = entry.text("name")
+            found = _table(root, entry) if name is not None else None
+            if name is None or found is None:
+                continue
+            way, table = found
+            try:
+                rules = _rules(table, home, number, options, losses)
+            except _Other:
+                continue
+            ir.idle.append(
+                Fact("ties a Service to its routes in Envoy", way | _frame(root, table) | entry.src, "extension.cilium-envoy-config")
+            )
+            service = name.holding(Ref(home, name.value))
+            ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
+            places: list[Fact[int] | None] = [*ports] or [None]
+            for port in places:
+                ir.routes.append(
+                    ServiceRoutes(
+                        root.ref(), KIND, service, service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"), port, rules, "first",
+                        "refuse", number, (number,), family="cilium", src=table.src | way | entry.src,
+                    )
+                )  # fmt: skip
+        ir.losses.extend(losses)
+
+
+def _table(root: Cursor, entry: Cursor) -> tuple[Src, Cursor] | None:
+    """The route configuration that requests to a Service are matched in, and what leads to it; None where that is not one plain listener."""
+    listeners = [place for place in root.each("spec", "resources") if place.at("@type").value == envoy.TYPE + "config.listener.v3.Listener"]
+    wanted = entry.text("listener")
+    place = next((one for one in listeners if wanted is None or one.at("name").value == wanted.value), None)
+    chains = place.each("filter_chains") if place is not None else []
+    filters = chains[0].each("filters") if len(chains) == 1 else []
+    if place is None or len(filters) != 1 or filters[0].at("name").value != _MANAGER:
+        return None
+    manager = filters[0].at("typed_config")
+    name = manager.text("rds", "route_config_name")
+    way = place.at("@type").src | place.at("name").src | filters[0].at("name").src | manager.at("@type").src | manager.at("rds").src
+    for item in root.each("spec", "resources"):
+        if (
+            item.at("@type").value == envoy.TYPE + "config.route.v3.RouteConfiguration"
+            and name is not None
+            and item.at("name").value == name.value
+        ):
+            return way | _plain(manager), item
+    return None
+
+
+def _frame(root: Cursor, table: Cursor) -> Src:
+    """The leaves around the routes that name the parts, and the Services whose endpoints the agent gives."""
+    hosts = table.each("virtual_hosts")
+    src = table.at("@type").src | table.at("name").src | root.at("spec", "backendServices").src
+    return src.union(*(host.at("name").src | host.at("domains").src for host in hosts))
+
+
+def _plain(manager: Cursor) -> Src:
+    """The leaves of a connection manager that say what every mesh does, or name it in metrics."""
+    src = manager.at("stat_prefix").src
+    for key in ("use_remote_address", "skip_xff_append"):
+        src |= manager.at(key).src if manager.at(key).value is True else frozenset()
+    filters = manager.each("http_filters")
+    if len(filters) == 1 and filters[0].at("name").value == "envoy.filters.http.router":
+        src |= filters[0].src
+    if [item.at("upgrade_type").value for item in manager.each("upgrade_configs")] == ["websocket"]:
+        src |= manager.at("upgrade_configs").src
+    return src
+
+
+def _only(place: Cursor, *keys: str) -> None:
+    if not set(place.keys()) <= set(keys):
+        raise _Other
+
+
+def _rules(table: Cursor, home: str, number: int, options: Options, losses: list[Loss]) -> tuple[RouteRule, ...]:
+    _only(table, "@type", "name", "virtual_hosts")
+    hosts = table.each("virtual_hosts")
+    if len(hosts) != 1 or [item.value for item in hosts[0].each("domains")] != ["*"]:
+        raise _Other
+    _only(hosts[0], "name", "domains", "routes")
+    return tuple(_rule(place, home, number, options, losses) for place in hosts[0].each("routes"))
+
+
+def _rule(place: Cursor, home: str, number: int, options: Options, losses: list[Loss]) -> RouteRule:
+    _only(place, "name", "match", "route")
+    action = place.at("route")
+    _only(action, "cluster", "weighted_clusters", "timeout", "retry_policy")
+    name = place.text("name")
+    said = action.get("timeout", milliseconds)
+    if action.at("timeout") and said is None:
+        raise _Other
+    backends = _backends(action, options)
+    timeout = (
+        Fact(PLAIN_TIMEOUT, sources(*(one.host for one in backends)), "timeout.request")
+        if said is None
+        else Fact(said.value, said.src, "timeout.request")
+    )
+    return RouteRule(
+        name.value if name else "",
+        (_match(place.at("match")),),
+        backends,
+        timeout=timeout,
+        retry=_retry(action.at("retry_policy"), number, losses),
+        src=place.src,
+    )
+
+
+def _backends(action: Cursor, options: Options) -> tuple[Backend, ...]:
+    if action.at("cluster"):
+        return (_backend(action, "cluster", None, options),)
+    _only(action.at("weighted_clusters"), "clusters", "total_weight")
+    found = []
+    for item in action.each("weighted_clusters", "clusters"):
+        _only(item, "name", "weight")
+        found.append(_backend(item, "name", item.number_at("weight"), options))
+    if not found:
+        raise _Other
+    return tuple(found)
+
+
+def _backend(place: Cursor, key: str, weight: Fact[int] | None, options: Options) -> Backend:
+    """A cluster `namespace/service[:port]`, whose endpoints the agent gives."""
+    name = place.text(key)
+    namespace, slash, rest = name.value.partition("/") if name is not None else ("", "", "")
+    service, _, port = rest.partition(":")
+    if name is None or not (namespace and slash and service) or (port and not is_number(port)):
+        raise _Other
+    ref = Ref(namespace, service)
+    return Backend(
+        Fact(ref, name.src, "routing.destination"), Fact(f"{service}.{namespace}.svc.{options.cluster_domain}", name.src, "routing.destination"),
+        Fact(int(port), name.src, "routing.destination-port") if port else None, weight=Fact(weight.value, weight.src, "routing.weight") if weight else None,
+    )  # fmt: skip
+
+
+def _match(place: Cursor) -> RouteMatch:
+    _only(place, *_PATHS, "safe_regex", "headers")
+    path: Fact[Pattern] | None = None
+    for key, kind in _PATHS.items():
+        if (text := place.text(key)) is not None:
+            path = Fact(Pattern(kind, text.value), text.src, "routing.match.path")
+    if place.at("safe_regex"):
+        path = _regex(place.at("safe_regex"), "routing.match.path")
+    headers, method = [], None
+    for item in place.each("headers"):
+        name, pattern = _header(item)
+        if name == ":method":
+            method = pattern
+        else:
+            headers.append((name, pattern))
+    return RouteMatch(path, method, tuple(sorted(headers, key=lambda pair: pair[0])), src=place.src)
+
+
+def _header(place: Cursor) -> tuple[str, Fact[Pattern]]:
+    name = place.text("name")
+    feature = "routing.match.headers"
+    _only(place, "name", "string_match", "present_match", "exact_match", "safe_regex_match")
+    if name is None or (name.value.startswith(":") and name.value != ":method"):
+        raise _Other
+    if place.at("present_match").value is True:
+        return name.value.lower(), Fact(Pattern("any"), place.src, feature)
+    if (text := place.text("exact_match")) is not None:
+        return name.value.lower(), Fact(Pattern("exact", text.value), place.src, feature)
+    string = place.at("string_match")
+    if string:
+        _only(string, *_STRINGS, "safe_regex")
+    for key, kind in _STRINGS.items():
+        if (text := string.text(key)) is not None:
+            return name.value.lower(), Fact(Pattern(kind, text.value), place.src, feature)
+    expression = string.at("safe_regex") or place.at("safe_regex_match")
+    return name.value.lower(), _regex(expression, feature).also(name)
+
+
+def _regex(place: Cursor, feature: str) -> Fact[Pattern]:
+    if not place:
+        raise _Other
+    _only(place, "regex", "google_re2")
+    text = place.text("regex")
+    if text is None:
+        raise _Other
+    return Fact(Pattern("regex", text.value), place.src, feature)
+
+
+def _retry(place: Cursor, number: int, losses: list[Loss]) -> Retry | None:
+    """A retry policy; one that names no condition retries nothing."""
+    if not place:
+        return None
+    _only(place, *_RETRY_KEYS)
+    listed, tries, each = place.text("retry_on"), place.number_at("num_retries"), place.get("per_try_timeout", milliseconds)
+    if (place.at("per_try_timeout") and each is None) or (place.at("num_retries") and tries is None):
+        raise _Other
+    words = [word.strip() for word in listed.value.split(",") if word.strip()] if listed is not None else []
+    if listed is None or not words:
+        return Retry(Fact(0, place.src, "retry.attempts"), src=place.src)
+    codes = [fact for item in place.each("retriable_status_codes") if (fact := item.fact(int)) is not None]
+    by_code = "retriable-status-codes" in words
+    conditions = [Fact(word, listed.src, "retry.conditions") for word in words if word != "retriable-status-codes" or not codes]
+    conditions += [Fact(str(fact.value), fact.src | listed.src, "retry.conditions") for fact in codes] if by_code else []
+    if codes and not by_code:
+        raise _Other
+    attempts = Fact(tries.value, tries.src, "retry.attempts") if tries is not None else Fact(1, listed.src, "retry.attempts")
+    per_try = Fact(each.value, each.src, "retry.per-try-timeout") if each is not None else None
+    return Retry(attempts, per_try, tuple(conditions), _pause(place.at("retry_back_off"), number, losses), src=place.src)
+
+
+def _pause(place: Cursor, number: int, losses: list[Loss]) -> tuple[tuple[str, Fact[Any]], ...]:
+    """The pause before a try; how long it grows is lost where it is not what Envoy makes of it by itself."""
+    if not place:
+        return ()
+    _only(place, "base_interval", "max_interval")
+    base, most = place.get("base_interval", milliseconds), place.get("max_interval", milliseconds)
+    if base is None or base.value < 1 or (place.at("max_interval") and most is None):
+        raise _Other
+    alike = most is not None and most.value == BACKOFF_SPAN * base.value
+    if most is not None and not alike:
+        losses.append(
+            Loss("MP385", (Fact(one_unit(most.value), most.src, "retry.backoff"),), number, {"most": one_unit(BACKOFF_SPAN * base.value)})
+        )
+    return (("backoff", Fact(one_unit(base.value), base.src | (most.src if most is not None and alike else frozenset()), "retry.backoff")),)
