@@ -117,7 +117,12 @@ spec: {mtls: {mode: STRICT}}
 @pytest.mark.parametrize(
     ("source", "target", "chart", "expected"),
     [
-        ("istio", "linkerd", "linkerd-control-plane", "{proxy: {defaultInboundPolicy: all-authenticated}}"),
+        (
+            "istio",
+            "linkerd",
+            "linkerd-control-plane",
+            "{proxy: {defaultInboundPolicy: all-authenticated}, proxyInit: {ignoreInboundPorts: ''}}",
+        ),
         ("istio", "cilium", "cilium", "{encryption: {enabled: true, type: wireguard}}"),
         ("linkerd", "istio", "istiod", "{meshConfig: {defaultHttpRetryPolicy: {attempts: 0}}}"),
     ],

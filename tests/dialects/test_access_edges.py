@@ -324,6 +324,29 @@ def test_where_traffic_is_to_flow_policies_stand_as_they_are_with_an_error() -> 
     assert (finding.severity, finding.effect) == ("error", "widens")
 
 
+GALERA = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop}
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: "db:1", ports: [{containerPort: 3306}, {containerPort: 4567}]}]}
+"""
+
+
+def test_a_port_that_linkerd_leaves_alone_by_default_stays_open_elsewhere() -> None:
+    result = meshport.convert(meshport.load_text(GALERA), source="linkerd", target="istio")
+    (pods,) = [one.object["spec"]["template"]["metadata"] for one in result.manifests if one.object["kind"] == "StatefulSet"]
+    assert pods["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] == "4567"
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+
+
 def afterwards(text: str, result: Any) -> list[dict[str, Any]]:
     """The cluster with the output over the input."""
     written = {

@@ -43,21 +43,22 @@ def decide(
     default_policy: str = "all-unauthenticated",
     trust_domain: str = "cluster.local",
     control_plane_namespace: str = "linkerd",
+    skipped_ports: str = SKIPPED_PORTS,
 ) -> Verdict:
     """Whether the destination's proxy lets the request through; `unrouted` if it answers 404."""
     world = World(manifests)
     workload, port = world.destination(request), int(request["destination"]["port"])
-    if not world.linkerd_injected(workload) or _bypassed(world, workload, port, request):
+    if not world.linkerd_injected(workload) or _bypassed(world, workload, port, request, skipped_ports):
         return "allow"
     return _Proxy(
         world, workload, port, request, tuple(cluster_networks), default_policy, (control_plane_namespace, trust_domain)
     ).verdict()
 
 
-def _bypassed(world: World, workload: Workload, port: int, request: Request) -> bool:
+def _bypassed(world: World, workload: Workload, port: int, request: Request, skipped_ports: str) -> bool:
     skipped = world.linkerd_annotation(workload, "config.linkerd.io/skip-inbound-ports")
     subnets = [s.strip() for s in (world.linkerd_annotation(workload, "config.linkerd.io/skip-subnets") or "").split(",") if s.strip()]
-    return in_ports(SKIPPED_PORTS if skipped is None else skipped, port) or (
+    return in_ports(skipped_ports if skipped is None else skipped, port) or (
         bool(subnets) and in_networks(request["source"].get("ip"), subnets)
     )
 

@@ -120,8 +120,8 @@ def afterwards(bundle: list[Obj], result: Result) -> list[Obj]:
 def judged_with(result: Result) -> dict[str, Any]:
     """The settings of the target's installation, as the judge takes them."""
     chart = result.install["helm_values"].get("linkerd-control-plane", {})
-    policy = chart.get("proxy", {}).get("defaultInboundPolicy")
-    return {"default_policy": policy} if policy else {}
+    policy, skipped = chart.get("proxy", {}).get("defaultInboundPolicy"), chart.get("proxyInit", {}).get("ignoreInboundPorts")
+    return {**({"default_policy": policy} if policy else {}), **({"skipped_ports": skipped} if skipped is not None else {})}
 
 
 # -- requests

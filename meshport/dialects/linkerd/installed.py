@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import installation
 from meshport.ir.base import Fact, PodSet, Selector
 from meshport.ir.transport import PortSetting
-from meshport.values.ports import parse_ports
+from meshport.values.ports import merge_ports, parse_ports
 
 if TYPE_CHECKING:
     from meshport.ir.model import IR
-    from meshport.ir.world import World
+    from meshport.ir.world import Workload, World
     from meshport.mapping.bound import Bound
 
 CHART = "linkerd-control-plane"
 POLICY = "proxy.defaultInboundPolicy"
 OPAQUE = "proxy.opaquePorts"
 SKIPPED = {"proxyInit.ignoreInboundPorts": "skip-inbound", "proxyInit.ignoreOutboundPorts": "skip-outbound"}
+SKIPPED_BY_DEFAULT = (4567, 4568)  # of the chart, where it is told nothing
 DEMANDING = ("proxy.requireIdentityOnInboundPorts", "proxy.requireTLSOnInboundPorts")
 _CHOSEN = "all the rest was read by it"
 
@@ -47,6 +48,9 @@ def ports(bound: Bound, ir: IR) -> None:
             ir.ports.append(PortSetting(subject, kind, found[0], "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = found[0]
+    if not installation.settings(bound, ir.world, CHART, {"proxyInit.ignoreInboundPorts": "ports.skip-inbound"}):
+        for workload in ir.world.workloads:
+            _by_default(ir, workload)
     for path in DEMANDING:
         found = _ranges(bound, ir.world, path, "server.access-policy")
         for workload in ir.world.workloads if found is not None else ():
@@ -56,6 +60,16 @@ def ports(bound: Bound, ir: IR) -> None:
     if found is not None:
         ir.world.opaque = found[0]
         ir.ports.append(PortSetting(PodSet(""), "opaque", found[0], "mesh", found[1]))
+
+
+def _by_default(ir: IR, workload: Workload) -> None:
+    """What goes past the proxy of a pod of which nobody says otherwise, of the ports that it declares."""
+    declared = {port.number: port.number_src for port in workload.ports if port.protocol == "TCP" and port.number in SKIPPED_BY_DEFAULT}
+    if workload.bypassed is None and declared and ir.world.meshed(workload):
+        ranges = Fact(merge_ports((number, number) for number in declared), frozenset().union(*declared.values()), "ports.skip-inbound")
+        subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+        ir.ports.append(PortSetting(subject, "skip-inbound", ranges, "workload", workload.document))
+        workload.bypassed = ranges
 
 
 def settings(bound: Bound, ir: IR) -> None:

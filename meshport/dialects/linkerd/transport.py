@@ -24,6 +24,7 @@ from meshport.values.language import LanguageTooLarge
 OPEN = "all-unauthenticated"
 STRICT = "all-authenticated"
 CHART = "linkerd-control-plane"
+SKIPPED = "proxyInit.ignoreInboundPorts"  # 4567 and 4568 where nothing is said
 _BY_ITSELF = "meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it"
 _KEPT = "plaintext is refused where this holds: what is admitted there has an identity, which only mTLS can show"
 
@@ -32,6 +33,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """Default policies of the mesh, of namespaces, and of pods that differ from theirs."""
     mesh, mesh_src = _mesh(ir, out, access)
     chosen: dict[str, tuple[str, Src]] = {}
+    closing = mesh_src
     for name in sorted({*ir.world.namespaces, *(item.workload.ref.namespace for item in access.workloads), *_named(ir)}):
         home = ir.world.namespaces.get(name)
         if home is not None and (home.meshed is None or not home.meshed.value) and not _meshed_pods(access, name):
@@ -42,6 +44,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             continue
         if value == OPEN and not src:
             src = mesh_src
+        closing |= src if value != OPEN else frozenset()
         _annotate_namespace(ir, out, name, value, src)
         _unseen(name, value, access, out)
     for item in access.workloads:
@@ -52,6 +55,9 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         if value != inherited:
             obj = out.change(item.workload.document, group=f"workload {item.workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*item.workload.template, "metadata", "annotations", DEFAULT_POLICY), value, src or item.workload.src)
+            closing |= src if value != OPEN else frozenset()
+    if closing:  # on those that the proxies leave alone by default too
+        out.install(CHART, SKIPPED, "", closing)
     _rest(ir, out)
 
 
