@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from meshport.dialects.base import Dialect, Options, dialect, governs
@@ -9,9 +10,9 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Output
 from meshport.documents import Document
-from meshport.effective.covered import tidied
+from meshport.effective.covered import closed_anyway, tidied
 from meshport.findings import Affected, Finding, in_one
-from meshport.ir.base import Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
@@ -58,6 +59,13 @@ def covered(have: IR, out: Output) -> None:
     for place, policy in enumerate(have.policies):
         have.policies[place], gone = tidied(policy)
         out.adds_nothing("another value of the same rule takes as much", gone)
+    closed = closed_anyway(have.policies, have.world)
+    for place, policy in enumerate(have.policies):
+        if closed[place]:
+            out.ignore("other policies close these pods, whatever this one says", policy.closed_by)
+            have.policies[place] = replace(policy, closed_by=NOWHERE)
+        elif policy.closed_by:
+            have.policies[place] = replace(policy, action=policy.action.also(policy.closed_by))
 
 
 def named(document: Document) -> str:
@@ -68,7 +76,7 @@ def named(document: Document) -> str:
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
-    "MP248": "invalid", "MP299": "approximated", "MP386": "approximated", "MP387": "invalid", "MP167": None, "MP168": "approximated",
+    "MP248": "invalid", "MP299": "approximated", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 
@@ -96,14 +104,18 @@ def _adding_nothing(bound: Bound, out: Output) -> None:
         if leaf in known:
             continue
         number = bound.bundle.number(leaf)
-        said = bound.mesh[number] and bound.bundle.parts(leaf)[0] not in ("apiVersion", "kind", "metadata")
+        if not bound.mesh[number] and leaf not in bound.meta_leaves:
+            continue  # a workload's own: it stays as it is
+        parts = bound.bundle.parts(leaf)
+        said = bound.mesh[number] and parts not in (("apiVersion",), ("kind",), ("metadata", "namespace"))
         if said and bound.feature(leaf) in _SHARING and number in lost:
             lost[number].leaves = tuple(sorted((*lost[number].leaves, leaf)))
         elif said:
             groups.setdefault((number, code, reason), []).append(leaf)
         else:
             out.ignore(reason, frozenset((leaf,)))
-    for (number, code, reason), leaves in groups.items():
+    for (number, code, reason), found in groups.items():
+        leaves = sorted(found, key=lambda leaf: (bound.bundle.parts(leaf)[0] == "metadata", leaf))
         document = bound.bundle.documents[number]
         paths = [bound.bundle.path(leaf) for leaf in leaves]
         more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""

@@ -6,22 +6,41 @@ from collections.abc import Set
 from typing import Any
 
 from meshport.dialects.output import Output
-from meshport.ir.base import Src
+from meshport.effective.access import Access, resolve
+from meshport.ir.base import NOWHERE, Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
 _SAME = "what the other objects for these pods come to is the same without it"
 
 
-def without_effect(out: Output, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
+def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
     """Parts that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
+    routed, beaten = _protocols(access)
     for document in out.bundle.documents:
         route = document.kind in ("HTTPRoute", "GRPCRoute")
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
         if inbound or (route and _on_server(document.value)):
             rest = frozenset(out.bundle.leaves_of(document)) - reached - out.implied.keys()
+            out.decide("what the port is said to speak decides which routes hang on it", rest & routed)
             spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
-            out.ignore(_SAME, spoken)  # of a hint nobody has to know that it adds nothing
-            out.adds_nothing(_SAME, rest - spoken)
+            out.ignore(_SAME, spoken - routed - beaten)  # of a hint nobody has to know that it adds nothing
+            out.adds_nothing(_SAME, rest - routed)
+
+
+def _protocols(access: Access) -> tuple[Src, Src]:
+    """The leaves that say what a port speaks on which routes hang, and those of Servers that on each of their ports another one goes before."""
+    routed, beaten, counting = NOWHERE, NOWHERE, NOWHERE
+    for item in access.workloads:
+        for policy in item.allows if item.meshed is not False else ():
+            if policy.port is None or policy.protocol is None:
+                continue
+            number = resolve(item.workload, policy.port.value)
+            if number is None or all(policy is not one for one in item.at(number)):
+                beaten |= policy.protocol.src
+                continue
+            counting |= policy.protocol.src
+            routed |= policy.protocol.src if policy.routed else NOWHERE
+    return routed, beaten - counting
 
 
 def ends_exemption(out: Output, hung: Src, mesh: str) -> None:

@@ -12,17 +12,15 @@ REFUSED = "nothing that the policies allow is refused by it"
 
 def without_effect(out: Output, access: Access) -> None:
     """Parts of policies on known pods that reach nothing: the other rules there come to the same without them. (The read-back proves it.)"""
-    reached = out.reached()
     for item in access.workloads:
         for reason, policies in ((GRANTED, (*item.allows, *item.opened)), (REFUSED, (*item.denies, *item.customs))):
             for policy in policies:
                 spoken = sources(policy.protocol)
                 if policy.routed:
                     out.decide("what the port is said to speak decides which routes hang on it", spoken)
-                out.ignore(reason, spoken - reached)
                 if not policy.closing:
                     out.decide("says that the rules close nothing, where others would", policy.action)
-                out.adds_nothing(reason, policy.sources - spoken)
+                out.adds_nothing(reason, policy.sources)
 
 
 __all__ = ["without_effect"]

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from meshport.effective.sets import Identities, Networks
 from meshport.ir.authorization import HOST, IDENTITY, METHOD, PATH, PORT, SOURCE_IP, Condition, Network, Pattern, Policy, Rule
 from meshport.ir.base import Fact, Src
+from meshport.ir.selecting import Selecting
+from meshport.ir.world import World
 
 T = TypeVar("T")
 MOST = 64
@@ -23,6 +25,27 @@ def tidied(policy: Policy) -> tuple[Policy, Src]:
     after = replace(policy, rules=rules)
     gone = policy.sources - after.sources
     return (after, gone) if gone else (policy, gone)
+
+
+def closed_anyway(policies: Sequence[Policy], world: World) -> list[bool]:
+    """For each policy, whether other policies close all of its pods, so that what it says of that itself decides nothing."""
+    allows = [policy for policy in policies if policy.action.value == "allow"]
+    selecting = Selecting(allows, lambda policy: policy.subject.value)
+    everywhere = [policy for policy in allows if policy.subject.value.selector.everything]
+
+    def settled(policy: Policy, among: Iterable[Policy]) -> bool:
+        return any(other.closing for other in among if other is not policy)
+
+    def whole(policy: Policy) -> bool:
+        if not policy.closed_by:
+            return False
+        pods = policy.subject.value
+        if pods.selector.everything:  # pods that the bundle does not show as well
+            return settled(policy, (other for other in everywhere if other.subject.value.namespace in ("", pods.namespace)))
+        members = world.selected(pods)
+        return bool(members) and all(settled(policy, selecting.of(one.ref.namespace, one.labels)) for one in members)
+
+    return [whole(policy) for policy in policies]
 
 
 def _tidied(condition: Condition) -> Condition:
@@ -88,4 +111,4 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
     return False
 
 
-__all__ = ["tidied"]
+__all__ = ["closed_anyway", "tidied"]

@@ -173,12 +173,13 @@ class Policy:
     hung: Src = NOWHERE  # the leaves that hang those routes on it
     fallback: Fact[str] | None = None  # what a closed port still admits by itself (Linkerd's accessPolicy): a default of `Admission`
     closing: bool = True  # whether an allow closes what it selects, or only adds to what others close (Cilium's enableDefaultDeny)
+    closed_by: Src = NOWHERE  # the leaves that say whether it closes, where the object says so itself
     created: str = LAST  # when the object was made, as the API server writes it: the oldest of several that compete decides
     beyond: tuple[Beyond, ...] = ()  # what the object says of UDP, SCTP and ICMP, which only network policy governs
 
     @property
     def sources(self) -> Src:
-        found = set(self.action.src | self.subject.src)  # not the name: where it decides, it is named beside
+        found = set(self.action.src | self.subject.src | self.closed_by)  # not the name: where it decides, it is named beside
         for part in (self.port, self.protocol, self.fallback, *(item.words for item in self.beyond)):
             if part is not None:
                 found |= part.src

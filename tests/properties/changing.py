@@ -245,8 +245,6 @@ class Changes:
             return [other for other in ("tcp-plain", "http-plain") if other.partition("-")[0] != str(value).partition("-")[0]]
         if key == "targetPort" and isinstance(value, str):
             return [f"{value}z", 9999]
-        if key == "type" and "path" in leaf.path and "requestRedirect" in leaf.path:
-            return []  # the key beside it belongs to this type alone
         if "matchLabels" in leaf.path or leaf.path[:2] == ("spec", "selector"):
             return [*_others(value, leaf, ""), *self._values_of(key, value)]
         if key in ("port", "endPort") and "endPort" in (holder := _holder(document.value, leaf.path)):
@@ -266,7 +264,11 @@ class Changes:
             return []
         key = _key_of(leaf.path)
         found = {value for item in self.source.objects for path, value in _scalars(item, ()) if _key_of(path) == key}
-        return sorted((value for value in found - {leaf.value} if type(value) is type(leaf.value)), key=str)
+        binding = self.bound.bindings[leaf.number]
+        allowed = binding.values if binding is not None else ()
+        return sorted(
+            (value for value in found - {leaf.value} if type(value) is type(leaf.value) and (not allowed or str(value) in allowed)), key=str
+        )
 
     def _values_of(self, key: str, value: Any) -> list[str]:
         """The other values that a label has somewhere in the bundle."""

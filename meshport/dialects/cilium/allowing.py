@@ -348,7 +348,7 @@ def _outside(out: Output, region: Region) -> None:
     """Policies on pods outside the mesh do nothing; that they select them is what keeps the written ones away."""
     reached = out.written()
     for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
+        out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _without_effect(out: Output, access: Access) -> None:
@@ -357,7 +357,7 @@ def _without_effect(out: Output, access: Access) -> None:
     for item in access.workloads:
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":
-        inbound_policy.without_effect(out, reached)
+        inbound_policy.without_effect(out, access, reached)
 
 
 __all__ = ["BYPASS", "lower", "name"]

@@ -139,14 +139,18 @@ def _rule_set(
     if allows or denies:
         closing = default is None or default.value
         rules, beyond = _rules(allows, home, peers, holding(required, "ingress", (subject.value,), peers.world))
+        said = default.src if default is not None else NOWHERE
+        if wide:  # whether HTTP rules are read at all
+            rules = [replace(rule, src=rule.src | said) if rule.http else rule for rule in rules]
         if not closing and wide:
+            unread = frozenset(leaf for rule in rules for item in rule.conditions if is_http(item.attribute) for leaf in item.sources)
             rules = [_unread(rule) for rule in rules]
-        why = spec.at("ingress").src if not rules else NOWHERE
-        why |= default.src if default is not None else NOWHERE
-        why |= root.at("kind").src if not closing or rules else NOWHERE
+            unread -= {leaf for rule in rules for leaf in rule.sources}
+            ir.redundant.append(Fact("beside enableDefaultDeny: false HTTP rules refuse nothing", unread))
+        why = root.at("kind").src | (NOWHERE if rules else _empty(spec))
         if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")
-            ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, beyond=beyond))
+            ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, closed_by=said, beyond=beyond))
         refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world))
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
@@ -165,6 +169,11 @@ def _rule_set(
     for section in ("egress", "egressDeny"):
         if spec.each(section):
             ir.egress.append(Egress(ref, subject, Fact(spec.at(section).value, spec.at(section).src, "l4.egress"), section, number))
+
+
+def _empty(spec: Cursor) -> Src:
+    """The leaves of an ingress section that say nothing: that it is there closes the pods."""
+    return frozenset(leaf for _, fact in spec.leaves("ingress") if fact.value in ([], {}, None) for leaf in fact.src)
 
 
 def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required]) -> tuple[list[Rule], tuple[Beyond, ...]]:
@@ -234,4 +243,4 @@ def _authenticated(place: Cursor, who: list[Alternative]) -> list[Alternative]:
 def _unread(rule: Rule) -> Rule:
     """The same peers and ports for every request: beside `enableDefaultDeny: false` HTTP rules refuse nothing (since 1.18)."""
     kept = tuple(item for item in rule.conditions if not is_http(item.attribute))
-    return replace(rule, conditions=kept, src=rule.sources, http=False)
+    return replace(rule, conditions=kept, http=False)

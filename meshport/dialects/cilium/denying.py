@@ -78,7 +78,7 @@ def lower(
                 if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
             ]
             if not members and any(policy.subject.value.contains(namespace, item.workload.labels) for item in outside):
-                out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+                out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources)
                 continue
             found = (
                 choose(members, outside, [(policy.subject.value.selector, policy.subject.src)])

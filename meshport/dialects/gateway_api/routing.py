@@ -51,7 +51,7 @@ def lower(
             written.update(item.documents or (item.document,))
     _regrouped(out, written)
     if ir.mesh == "linkerd":
-        _switched_off(ir, out)
+        switched_off(ir, out)
     written |= at_gateways(ir, out, options, entries, ingress)
     for number in sorted(written):
         document = out.bundle.documents[number]
@@ -131,7 +131,7 @@ def _expressions(item: ServiceRoutes, ir: IR, out: Output, options: Options) -> 
         )  # fmt: skip
 
 
-def _switched_off(ir: IR, out: Output) -> None:
+def switched_off(ir: IR, out: Output) -> None:
     """Routes on Services that a ServiceProfile or TrafficSplit had switched off leave with it: alone they would act."""
     acting = {number for item in ir.routes for number in (item.document, *item.documents)}
     for item in ir.routes:
@@ -140,13 +140,12 @@ def _switched_off(ir: IR, out: Output) -> None:
         for number, document in enumerate(out.bundle.documents):
             spec = document.value.get("spec") if document.kind in ("HTTPRoute", "GRPCRoute") and number not in acting else None
             if isinstance(spec, dict) and _only_for(spec.get("parentRefs"), item.service.value, document.namespace or ""):
-                src = frozenset(range(document.first, document.first + document.count))
+                src = out.bundle.saying(document)
                 affects = (Affected(item.service.value.namespace, item.service.value.name),)
                 profile = f"{item.kind} {item.ref.value}"
-                out.ignore("a ServiceProfile or TrafficSplit of the Service switches this off", src)
                 out.remove(number, f"{profile} had switched it off; it would act once that is gone")
                 out.finding(
-                    "MP335", document=number, affects=affects, object=f"{document.kind} {document.namespace}/{document.name}", profile=profile,
+                    "MP335", src, document=number, disposition="invalid", affects=affects, object=f"{document.kind} {document.namespace}/{document.name}", profile=profile,
                     subject=item.subject_name,
                 )  # fmt: skip
                 acting.add(number)

@@ -59,7 +59,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
     _probes(out, options, access)
-    inbound_policy.without_effect(out, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
+    inbound_policy.without_effect(out, access, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:
@@ -483,4 +483,4 @@ def _explains(region: Region, port: int | None) -> frozenset[tuple[str, str]]:
 
 def _outside(region: Region, out: Output) -> None:
     for policy in region.first.allows:
-        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources)
+        out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources)

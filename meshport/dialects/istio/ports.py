@@ -105,7 +105,7 @@ def _spoken(ir: IR) -> list[Policy]:
 
 
 def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy]) -> None:
-    current = protocols.of_service_port(port)
+    current, told = protocols.of_service_port(port), NOWHERE
     wanted, src = _opaque(ir, service, port)
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for policy in servers:
@@ -120,8 +120,8 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
                 and number == (own.number if own is not None else named)
                 and policy.subject.value.selector.accepts(workload.labels)
             ):
-                out.irrelevant = {leaf: why for leaf, why in out.irrelevant.items() if leaf not in policy.protocol.src}
-                wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
+                wanted, src, told = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src, policy.protocol.src
+    out.decide("what the port speaks is known without; another protocol would be written", told)
     if not wanted or wanted == current:
         return
     if wanted in ("http2", "grpc") and current == "http":

@@ -14,6 +14,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order
 from meshport.dialects.gateway_api.routes import HIDING
+from meshport.dialects.gateway_api.routing import switched_off
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
 from meshport.dialects.gateway_api.writing import hundred, warn
@@ -114,6 +115,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
         _VirtualService(ir, out, options, service_ref, consumer, found).write()
     for routes in connections:
         tcp_rules(routes, ir, out, options)
+    if ir.mesh == "linkerd":
+        switched_off(ir, out)
     if ir.mesh != "istio":
         because = [routes.service for found in groups.values() for routes in found] + standing or [
             workload.meshed for workload in ir.world.workloads if workload.meshed is not None

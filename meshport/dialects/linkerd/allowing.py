@@ -367,7 +367,7 @@ def _outside(region: Region, out: Output) -> None:
     """Policies on pods outside the mesh do nothing, there or here."""
     reached = out.written()
     for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        out.ignore("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
+        out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: frozenset[Ref], taken: dict[str, set[str]]) -> list[Policy]:

@@ -18,6 +18,14 @@ from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_linkerd
 
 POLICY = "policy.linkerd.io"
+CORE = ("", "core")
+TARGETS = {
+    "Server": (POLICY,),
+    "HTTPRoute": ("gateway.networking.k8s.io", POLICY),
+    "GRPCRoute": ("gateway.networking.k8s.io",),
+    "Namespace": CORE,
+}
+"""The kinds that an AuthorizationPolicy holds for, with the groups that the webhook knows them by; no group is core."""
 ByKind = dict[tuple[str, str], list[int]]
 
 
@@ -103,14 +111,19 @@ class Clients:
 
     def _refused(self, root: Cursor, here: Ref, kind: Fact[str], name: Fact[str]) -> str:
         """Why Linkerd's admission webhook refuses the policy (Linkerd reference 1.5); the empty text where it does not."""
+        groups = TARGETS.get(kind.value, ())
+        if groups and _group(root.at("spec", "targetRef")) not in groups:
+            return f"a targetRef to a {kind.value} has to name group {' or '.join(filter(None, groups))}"
         if kind.value == "Namespace" and name.value != here.namespace:
             return f"targetRef names Namespace {name.value}, and only the policy's own can be named"
         refs = root.each("spec", "requiredAuthenticationRefs")
         kinds = [item.at("kind").value for item in refs]
         for item in refs:
-            named, group = item.at("kind").value, str(item.at("group").value or "")
-            if named in ("MeshTLSAuthentication", "NetworkAuthentication") and group.lower() != POLICY:
+            named, group = item.at("kind").value, _group(item)
+            if named in ("MeshTLSAuthentication", "NetworkAuthentication") and group != POLICY:
                 return f"a reference to a {named} has to name group {POLICY}"
+            if named == "ServiceAccount" and group not in CORE:
+                return "a reference to a ServiceAccount has to name group core, or none"
         if kinds.count("ServiceAccount") + kinds.count("MeshTLSAuthentication") > 1 or kinds.count("NetworkAuthentication") > 1:
             return "requiredAuthenticationRefs takes one MeshTLSAuthentication or ServiceAccount and one NetworkAuthentication"
         return ""
@@ -234,6 +247,12 @@ class Clients:
             for ref, labels in sorted(self._labels.items(), key=lambda item: item[0])
             if ref.namespace == here.namespace and wanted.accepts({key: str(item.value) for key, item in labels.items()})
         ]
+
+
+def _group(reference: Cursor) -> str:
+    """The group that a reference names, in lower case as the webhook compares it."""
+    said = reference.text("group")
+    return said.value.lower() if said is not None else ""
 
 
 def _networks(place: Cursor, base: Src) -> Condition:

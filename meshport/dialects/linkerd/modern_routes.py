@@ -152,7 +152,8 @@ def _silenced(number: int, src: Src, routes: ServiceRoutes, service: Service, ou
             obj = out.change(number, group=f"service {service.ref.name}", rank=30)
             obj.set(("spec", "parentRefs"), others, src)
         else:
-            out.ignore("a ServiceProfile or TrafficSplit of the Service switches this off", _all(out, number))
+            src = out.bundle.saying(document)
+            said["disposition"] = "invalid"
             out.remove(number, f"{_shown(routes)} had switched it off; it would act once that is gone")
         out.finding("MP335", src, **said)
     elif document.kind == "Service" and (keys := _keys(out, number, src)):

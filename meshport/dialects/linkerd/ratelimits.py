@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 API = "policy.linkerd.io/v1alpha1"
+GROUP = "policy.linkerd.io"
 KIND = "HTTPLocalRateLimitPolicy"
 SERVER = "policy.linkerd.io/v1beta3"
 _SPOKEN = {"http": "HTTP/1", "http2": "HTTP/2", "grpc": "HTTP/2", "": "unknown"}
@@ -36,9 +37,9 @@ _SPOKEN = {"http": "HTTP/1", "http2": "HTTP/2", "grpc": "HTTP/2", "": "unknown"}
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The limits on Servers of the bundle; one that names another target, or one that is taken, limits nothing."""
-    servers = {_place(bound, number, options): number for number in by_kind.get(("policy.linkerd.io", "Server"), [])}
+    servers = {_place(bound, number, options): number for number in by_kind.get((GROUP, "Server"), [])}
     taken: dict[Ref, str] = {}
-    numbers = by_kind.get(("policy.linkerd.io", KIND), [])
+    numbers = by_kind.get((GROUP, KIND), [])
     for number in sorted(numbers, key=lambda item: _age(bound, item)):
         root = Cursor.root(bound, number)
         spec = root.at("spec")
@@ -50,9 +51,10 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             continue
         aimed = Ref(here.namespace, name.value)
         server = servers.get(aimed)
-        if target.at("kind").value != "Server" or server is None:
-            kind = target.at("kind").value or "Server"
-            ir.losses.append(Loss("MP654", parts, number, {"target": f"{kind} {aimed}"}))
+        group, kind = (fact.value if (fact := target.text(key)) is not None else "" for key in ("group", "kind"))
+        if group.lower() != GROUP or kind != "Server" or server is None:
+            told = "" if group.lower() == GROUP else f" of group {group or 'core'}"
+            ir.losses.append(Loss("MP654", parts, number, {"target": f"{kind or 'Server'} {aimed}{told}"}))
             continue
         if aimed in taken:
             ir.losses.append(Loss("MP655", parts, number, {"server": str(aimed), "other": taken[aimed]}))

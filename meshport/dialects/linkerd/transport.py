@@ -134,11 +134,11 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
     broad = [policy for policy in item.allows if policy.port is None]
     if broad:
         opened = admitted_anywhere(item, networks)
-        return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in broad)))
+        return opened[:2] if opened is not None else ("deny", _postures(broad))
     open_denies = [policy for policy in (*item.denies, *item.customs) if any_port(policy)]
     if open_denies:
         opened = admitted_anywhere(item, networks)
-        return opened[:2] if opened is not None else ("deny", sources(*(_posture(policy) for policy in open_denies)))
+        return opened[:2] if opened is not None else ("deny", _postures(open_denies))
     mode = item.mode(None)
     if mode.value == "strict":
         return STRICT, mode.src
@@ -149,7 +149,15 @@ def wanted(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src]:
 
 def _posture(policy: Policy) -> Src:
     """What makes a policy close what nothing names: that it is there, not what its rules say."""
-    return sources(policy.action, policy.subject) if policy.rules else policy.sources
+    return sources(policy.action, policy.subject)
+
+
+def _postures(policies: list[Policy]) -> Src:
+    """What makes policies close it: what all of them rest on, for of several each closes it without the others."""
+    postures = [*map(_posture, policies)]
+    if any(policy.kind == "AuthorizationPolicy" for policy in policies):  # of which those of a waypoint rest on those of its pods
+        return frozenset().union(*postures)
+    return frozenset.intersection(*postures)
 
 
 def any_port(policy: Policy) -> bool:
