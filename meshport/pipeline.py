@@ -48,7 +48,7 @@ class Manifest:
     origins: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
     source: int | None = None  # the input document that it is a changed copy of
-    kind: str = ""  # what it is where it is no object: `RuleFile`, `Dashboard`, `SlothSpec`, `AdapterRules`
+    kind: str = ""  # what it is where it is no object: `RuleFile`, `Dashboard`, `SlothSpec`, `AdapterRules`, `RuleTests`
     text: str | None = None  # its text with the change in it, where all else keeps its bytes
 
 

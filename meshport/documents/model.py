@@ -47,7 +47,7 @@ class Document:
     home: str = ""
     """The namespace that it is in although it names none, where somebody has said which."""
     form: str = ""
-    """What it is where it is no object but a file of Prometheus, Grafana, Sloth or prometheus-adapter: `RuleFile`, `Dashboard`, `SlothSpec` or `AdapterRules`; else ""."""
+    """What it is where it is no object but a file of Prometheus, Grafana, Sloth or prometheus-adapter: `RuleFile`, `Dashboard`, `SlothSpec`, `AdapterRules` or `RuleTests`; else ""."""
 
     @property
     def api_version(self) -> str:

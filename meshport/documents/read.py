@@ -263,6 +263,9 @@ def chart_of(value: Any) -> str:
 # ---- files of Prometheus and Grafana ---------------------------------------------------------------------------------------------------
 
 
+_RULE_TESTS = {"input_series", "promql_expr_test", "alert_rule_test"}
+
+
 def form_of(value: Any) -> str:
     """What a mapping without apiVersion and kind is: a file of rules, a dashboard as Grafana exports it, a specification of Sloth; else ""."""
     if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
@@ -277,6 +280,9 @@ def form_of(value: Any) -> str:
         return "SlothSpec"
     if any(isinstance(rule, Mapping) and isinstance(rule.get("seriesQuery"), str) for rule in _adapter_rules(value.get("rules"))):
         return "AdapterRules"
+    tests = value.get("tests")
+    if isinstance(tests, (list, tuple)) and any(isinstance(one, Mapping) and _RULE_TESTS & one.keys() for one in tests):
+        return "RuleTests"
     return ""
 
 

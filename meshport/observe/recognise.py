@@ -34,7 +34,7 @@ def recognise(work: Work, edits: Edits) -> bool:
                 continue
             gone = known[0].gone if known is not None else ""
             raise work.nothing(name, f"{NAMES[work.source]} itself exports it no more ({gone})" if gone else "")
-        if work.source == "istio" and any(one.label.name in ("pod", "app") and "ztunnel" in one.value for one in selector.matchers):
+        if work.source == "istio" and any(_of_ztunnel(one) for one in selector.matchers):
             raise work.nothing(name, "it is asked of ztunnel's own pods, which have no counterpart")
         metric, suffix = known
         if metric.gone:
@@ -95,7 +95,30 @@ def _side(work: Work, selector: Selector) -> str:
             if side is None and not matcher.dynamic:
                 raise Refused("MP823", label=matcher.label.name, why=f"the value {matcher.value!r} says nothing of who measures")
             return side or "both"
-    return "both"
+    return _told_by_labels(selector) if work.source == "linkerd" else "both"
+
+
+def _told_by_labels(selector: Selector) -> str:
+    """Who measures, where a matcher wants a label that Linkerd's proxies put on one side's series alone: `dst_...` on outbound ones, `srv_...` on inbound ones."""
+    sides = {
+        side
+        for matcher in selector.matchers
+        if _wants_some(matcher)
+        for side, names in (("client", ("dst_", "server_id")), ("server", ("srv_", "authz_", "client_id")))
+        if matcher.label.name.startswith(names)
+    }
+    return next(iter(sides)) if len(sides) == 1 else "both"
+
+
+def _wants_some(matcher: Matcher) -> bool:
+    """Whether a matcher takes no series that lacks the label."""
+    if matcher.op == "=":
+        return matcher.value != ""
+    return (matcher.op == "!=" and matcher.value == "") or (matcher.op == "=~" and (matcher.value == ".+" or matcher.value.isalnum()))
+
+
+def _of_ztunnel(matcher: Matcher) -> bool:
+    return matcher.label.name in ("pod", "app") and matcher.op in ("=", "=~") and "ztunnel" in matcher.value
 
 
 def _pinned(selector: Selector, saying: Saying) -> frozenset[int] | None:

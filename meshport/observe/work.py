@@ -33,10 +33,11 @@ DROPPED = {
     ("linkerd", "authz_name", "!=", "probe"),
     ("linkerd", "dst_service", "!=", ""),
     ("linkerd", "dst_namespace", "!=", ""),
+    ("istio", "app", "!=", "ztunnel"),
 }
 """Matchers that the target needs no counterpart of: Istio takes probes out before they are counted, and its labels of Services are never empty."""
 SCRAPED = {
-    "istio": frozenset(("job", "instance", "container", "node")),
+    "istio": frozenset(("job", "instance", "container", "node", "mesh_id")),
     "linkerd": frozenset(("job", "instance", "control_plane_ns")),
     "cilium": frozenset(("job", "instance", "k8s_app", "node")),
 }

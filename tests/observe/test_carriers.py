@@ -176,3 +176,73 @@ def test_queries_of_profiles_that_become_routes_are_said(tmp_path):
     text = 'groups: [{name: a, rules: [{record: x, expr: "sum by (rt_route) (rate(route_response_total[5m]))"}]}]\n'
     result, made = within(tmp_path, text, "linkerd", "linkerd")
     assert made == text and [one.code for one in result.findings] == ["MP861"]
+
+
+UNIT_TESTS = """\
+rule_files: [rules.yaml]
+tests:
+- interval: 1m
+  input_series:
+  - series: 'istio_requests_total{reporter="destination", destination_service="web.shop.svc.cluster.local", response_code="500"}'
+    values: '0+60x10'   # one a second
+  promql_expr_test:
+  - expr: sum(rate(istio_requests_total{reporter="destination"}[5m])) by (destination_service)
+    eval_time: 5m
+    exp_samples:
+    - labels: '{destination_service="web.shop.svc.cluster.local"}'
+      value: 1
+  alert_rule_test:
+  - alertname: Errors
+    eval_time: 5m
+    exp_alerts:
+    - exp_labels:
+        severity: page
+        destination_service: web.shop.svc.cluster.local
+      exp_annotations:
+        summary: web.shop.svc.cluster.local fails
+- interval: 1m
+  input_series:
+  - {series: 'istio_request_bytes_sum{reporter="source"}', values: '1'}
+"""
+ERRORS = """\
+groups:
+- name: a
+  rules:
+  - alert: Errors
+    expr: sum(rate(istio_requests_total{reporter="destination",response_code=~"5.."}[5m])) by (destination_service) > 0.5
+    labels: {severity: page}
+    annotations: {summary: "{{ $labels.destination_service }} fails"}
+"""
+
+
+def test_unit_tests_of_rules_go_with_them(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "rules.yaml").write_text(ERRORS)
+    (tmp_path / "in" / "tests.yaml").write_text(UNIT_TESTS)
+    result = meshport.convert(meshport.load(tmp_path / "in"), source="istio", target="linkerd", verify=False)
+    result.write(str(tmp_path / "out"), force=True)
+    made = (tmp_path / "out" / "tests.yaml").read_text()
+    first, second = yaml.safe_load(made)["tests"]
+    assert (
+        first["input_series"][0]["series"]
+        == 'response_total{direction="outbound", dst_service="web", dst_namespace="shop", status_code="500"}'
+    )
+    assert (
+        first["promql_expr_test"][0]["expr"]
+        == 'sum(rate(response_total{direction="outbound",dst_service!=""}[5m])) by (dst_service, dst_namespace)'
+    )
+    assert first["promql_expr_test"][0]["exp_samples"] == [{"labels": '{dst_service="web", dst_namespace="shop"}', "value": 1}]
+    (alert,) = first["alert_rule_test"][0]["exp_alerts"]
+    assert alert == {
+        "exp_labels": {"severity": "page", "dst_service": "web", "dst_namespace": "shop"},
+        "exp_annotations": {"summary": "web.shop fails"},
+    }
+    assert "# one a second" in made
+    assert second == yaml.safe_load(UNIT_TESTS)["tests"][1]
+    assert [(one.code, one.message.partition(":")[0]) for one in result.findings if one.severity == "error"] == [("MP800", "test 2")]
+
+
+def test_a_unit_test_whose_values_would_be_in_another_unit_stays(tmp_path):
+    text = "tests:\n- input_series:\n  - {series: 'istio_request_duration_milliseconds_sum{reporter=\"source\"}', values: '0+100x5'}\n"
+    result, made = convert(text, "cilium", tmp_path)
+    assert made == text and [one.code for one in result.findings if one.severity == "error"] == ["MP823"]

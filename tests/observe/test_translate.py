@@ -463,3 +463,28 @@ def test_a_metric_that_the_release_of_the_source_does_not_have_is_said() -> None
     new = 'rate(inbound_http_statuses_total{http_status="500"}[1m])'
     assert "MP863" in said(new, "linkerd", "istio", source_version="2.16")[1]
     assert "MP863" not in said(new, "linkerd", "istio", source_version="2.19")[1]
+
+
+@pytest.mark.parametrize(
+    ("expr", "wanted"),
+    [
+        ('sum(rate(request_total{dst_deployment="web"}[1m])) by (deployment)', 'sum(rate(istio_requests_total{reporter="source",destination_workload="web"}[1m])) by (source_workload)'),
+        ('sum(rate(response_total{dst_service!=""}[1m])) by (dst_service)', 'sum(rate(istio_requests_total{reporter="source"}[1m])) by (destination_service_name)'),
+        ('sum(rate(response_total{client_id!=""}[1m])) by (deployment)', 'sum(rate(istio_requests_total{reporter="destination",source_principal!="unknown"}[1m])) by (destination_workload)'),
+    ],
+)  # fmt: skip
+def test_who_measures_is_told_by_labels_that_one_side_has(expr: str, wanted: str) -> None:
+    assert said(expr, "linkerd", "istio")[0] == wanted
+
+
+def test_a_label_that_may_be_empty_tells_nothing_of_who_measures() -> None:
+    assert "MP804" in said('sum(rate(request_total{dst_deployment=~".*"}[1m])) by (deployment)', "linkerd", "istio")[1]
+
+
+def test_labels_of_the_proxys_pod_are_those_of_the_side_that_measures() -> None:
+    expr = 'sum by (app) (rate(istio_requests_total{reporter="%s",app!="ztunnel"}[1m]))'
+    assert (
+        said(expr % "destination", "istio", "cilium")[0]
+        == 'sum by (destination_app) (rate(hubble_http_requests_total{reporter="server"}[1m]))'
+    )
+    assert said(expr % "source", "istio", "linkerd")[0] == 'sum by (app) (rate(response_total{direction="outbound"}[1m]))'

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.documents.read import form_of, plain
 from meshport.errors import InputError
-from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules
+from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules, ruletests
 from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import Fate, Job, Surface, unpacked
 from meshport.observe.metrics import MESHES
@@ -35,6 +35,7 @@ _KINDS: dict[tuple[str, str], Callable[[Surface, Queries], None]] = {
     ("sloth.slok.dev", "PrometheusServiceLevel"): gates.sloth,
     ("files", "SlothSpec"): gates.sloth,
     ("files", "AdapterRules"): adapter.rules,
+    ("files", "RuleTests"): ruletests.tests,
     ("pyrra.dev", "ServiceLevelObjective"): gates.pyrra,
     ("openslo", "SLO"): gates.openslo,
     ("openslo", "SLI"): gates.openslo,

@@ -23,7 +23,7 @@ Names = dict[str, tuple[str, ...]]
 _TRIES = 40
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)|\$([A-Za-z_][A-Za-z0-9_]*)|\[\[([A-Za-z0-9_]+)")
-_OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
+OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
 """Labels whose values are other words, so that a rename alone would not do."""
 
 _OF_OTHERS = frozenset(("MP838",))
@@ -63,6 +63,7 @@ class Queries:
     group_by: str
     data_plane: str | None = None  # of Istio as the target, where it was chosen
     recorded: dict[str, Recorded] = field(default_factory=dict)
+    alerts: dict[str, tuple[str, Translation]] = field(default_factory=dict)  # their expressions and what became of them, by name
 
     def concerns(self, text: str) -> bool:
         """Whether a text names a metric of the source mesh, or a recording rule that has one in it."""
@@ -215,7 +216,7 @@ class Queries:
             names = item.labels.get(matcher.label.name)
             if names is None or names == (matcher.label.name,):
                 continue
-            if matcher.label.name in _OTHER_WORDS or "principal" in matcher.label.name or not names:
+            if matcher.label.name in OTHER_WORDS or "principal" in matcher.label.name or not names:
                 raise _Refused(say("MP832", label=matcher.label.name, why="its values are other words on the recorded series"))
             if len(names) == 1:
                 edits.replace(matcher.label.start, matcher.label.end, names[0])

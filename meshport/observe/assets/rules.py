@@ -173,6 +173,8 @@ def _all_labels(expr: str, found: Translation, queries: Queries) -> Names:
 def _alert(rule: Rule, queries: Queries, latency: str) -> None:
     found = queries.translate(rule.expr, latency, "none")
     path = (*rule.path, "expr")
+    if not found.neutral:
+        queries.alerts[str(rule.value.get("alert"))] = rule.expr, found
     if found.neutral:
         rule.surface.leaf(path)
         rule.surface.report(path, queries.of_parts(rule.expr, "none"), rule.where)

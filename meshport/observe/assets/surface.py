@@ -145,7 +145,7 @@ class Surface:
                 obj.sources[path] = frozenset(self.because[path])
         for path, value in self.added.items():
             obj.set(path, value, frozenset(self.because[path]))
-        if text is not None and untouched and obj.value == plain:
+        if text is not None and untouched and not self.added and obj.value == plain:
             obj.text = replaced(text, document.value, self.new, self.keys)
 
     # -- saying
