@@ -76,7 +76,7 @@ def named(document: Document) -> str:
 _BECOMES: dict[str, str | None] = {
     "MP111": "approximated", "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
-    "MP248": "invalid", "MP299": "approximated", "MP167": None, "MP168": "approximated",
+    "MP248": "invalid", "MP299": "approximated", "MP386": "approximated", "MP387": "invalid", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
 """What becomes of the leaves of a loss, by its code, where they are not dropped."""
 

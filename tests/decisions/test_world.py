@@ -152,3 +152,30 @@ def test_a_clusterwide_policy_with_several_faults_lifts_to_nothing() -> None:
     )
     result = convert(namespace(mesh="plain") + workload("users") + faulty, "cilium", "istio")
     assert written(result, "AuthorizationPolicy") == {} and said(result, "MP010")[0].severity == "error"
+
+
+SELECTED = """---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "discoverySelectors: [{matchLabels: {env: prod}}, {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [shop]}]}]"}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_what_istiod_does_not_read_is_not_in_force(target: str) -> None:
+    callers = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}"
+    seen = namespace() + workload() + policy(callers)
+    unseen = namespace("test") + workload(home="test", pod="") + policy(callers, home="test")
+    result = convert(seen + unseen + SELECTED, "istio", target)
+    assert [finding.message.split(" is in ")[0] for finding in said(result, "MP387")] == ["AuthorizationPolicy test/users"]
+    assert {item.object["metadata"].get("namespace") for item in result.manifests} <= {"shop", None}
+    assert marks(result, "Namespace", "test") == {}  # its pods were in no mesh, whatever their label asks for
+    assert not said(result, "MP977")
+    assert {line.disposition for line in result.ledger if line.path.startswith("spec.rules") and "MP387" in line.codes} == {"invalid"}
+
+
+def test_a_namespace_that_the_bundle_does_not_show_counts_as_read_and_the_selectors_are_named() -> None:
+    hidden = workload(home="test") + policy("{}", home="test")
+    result = convert(namespace() + hidden + SELECTED, "istio", "linkerd")
+    assert said(result, "MP977") and not said(result, "MP387")

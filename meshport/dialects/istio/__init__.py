@@ -20,6 +20,7 @@ from meshport.dialects.istio import (
     ratelimits,
     resilience,
     routing,
+    scope,
     telemetry,
     transport,
     waypoints,
@@ -36,12 +37,17 @@ class Istio:
     def lift(self, bound: Bound, options: Options) -> IR:
         """What the bundle's Istio configuration does."""
         ir = IR("istio", kubernetes.lift(bound, options.default_namespace))
-        by_kind: dict[tuple[str, str], list[int]] = {}
-        for number, document in enumerate(bound.bundle.documents):
-            if bound.mesh[number] and number not in bound.broken:
-                by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         membership.lift(bound, ir)
         mesh_config.membership(bound, ir)
+        unread = scope.unread(bound, ir) if options.source == self.name else set()
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for number, document in enumerate(bound.bundle.documents):
+            if not bound.mesh[number] or number in bound.broken:
+                continue
+            if document.namespace in unread and document.group.endswith(".istio.io"):
+                scope.idle(bound, number, ir)
+            else:
+                by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
         ports.lift(bound, ir)
         mesh_config.ports(bound, ir)
         proxies.lift(bound, ir)
@@ -59,7 +65,7 @@ class Istio:
         ratelimits.lift(bound, by_kind, options, ir)
         telemetry.lift(bound, by_kind, options, ir)
         mesh_config.egress(bound, ir, options)
-        mesh_config.settings(bound, ir)
+        mesh_config.settings(bound, ir, scope.decided(bound, ir))
         return ir
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:

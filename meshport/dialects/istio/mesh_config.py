@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CHART = "istiod"
 EGRESS = "meshConfig.outboundTrafficPolicy.mode"
 RETRIES = "meshConfig.defaultHttpRetryPolicy"
+SELECTORS = "meshConfig.discoverySelectors"
 EXCLUDED = {"global.proxy.excludeInboundPorts": "skip-inbound", "global.proxy.excludeOutboundPorts": "skip-outbound"}
 BY_DEFAULT = "sidecarInjectorWebhook.enableNamespacesByDefault"
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
@@ -119,8 +120,8 @@ def membership(bound: Bound, ir: IR) -> None:
             namespace.meshed = found[0].holding(True)
 
 
-def settings(bound: Bound, ir: IR) -> None:
-    """Everything else that the installation says."""
+def settings(bound: Bound, ir: IR, decided: bool) -> None:
+    """Everything else that the installation says; `decided` is whether of each namespace it is known if istiod reads it."""
     injected = any(namespace.meshed is not None and namespace.meshed.value for namespace in ir.world.namespaces.values())
     installation.lift(
         bound,
@@ -130,6 +131,7 @@ def settings(bound: Bound, ir: IR) -> None:
             **({RETRIES: ""} if _routed(ir) or any(fact.feature == "retry.default-policy" for fact in ir.idle) else {}),
             **(dict.fromkeys(EXCLUDED, "") if ir.world.workloads else {}),
             **({BY_DEFAULT: ""} if injected else {}),
+            **({SELECTORS: _CHOSEN} if decided else {}),
             "meshConfig.trustDomain": _CHOSEN,
             "meshConfig.trustDomainAliases": _CHOSEN,
             "meshConfig.rootNamespace": _CHOSEN,
