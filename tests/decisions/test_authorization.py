@@ -376,3 +376,20 @@ def test_a_gateway_passes_to_linkerd_unchanged_unless_its_new_class_is_named(gat
     assert {name: item["spec"]["gatewayClassName"] for name, item in written(result, "Gateway").items()} == (
         {} if kept else {"edge": "nginx"}
     )
+
+
+def test_an_empty_list_of_ports_asks_for_nothing_whatever_the_data_plane() -> None:
+    world = namespace() + service() + workload() + workload("web")
+    rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: [], paths: [/a]}}]}"
+    text = world + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{rule}]}}")
+    at_waypoint = written(convert(text, "istio", "istio", data_plane="ambient"), "AuthorizationPolicy")["users"]["spec"]
+    assert at_waypoint["rules"][0]["to"] == [{"operation": {"ports": [], "paths": ["/a"]}}]
+    assert any("/a" in str(route["spec"]["rules"]) for route in written(convert(text, "istio", "linkerd"), "HTTPRoute").values())
+
+
+def test_digits_of_other_scripts_are_no_port() -> None:
+    rule = "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: ['٨٠٨٠']}}]}"
+    text = (
+        namespace() + service() + workload() + workload("web") + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{rule}]}}")
+    )
+    assert written(convert(text, "istio", "linkerd"), "AuthorizationPolicy") == {}

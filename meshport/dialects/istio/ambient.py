@@ -30,6 +30,7 @@ from meshport.dialects.istio.rules import (
     qualified,
     sparing,
     speaks_of,
+    takes,
     trusting,
     widened,
     within,
@@ -668,12 +669,8 @@ class _Writer:
         entries = []
         for item in said["to"]:
             operation = item["operation"]
-            inside, outside = operation.pop("ports", None), operation.pop("notPorts", None) or []
-            chosen = {
-                number
-                for number, (reached, _) in known.items()
-                if all((inside is None or str(target) in inside) and str(target) not in outside for target in reached)
-            }
+            inside, outside = operation.pop("ports", None), operation.pop("notPorts", None)
+            chosen = {number for number, (reached, _) in known.items() if all(takes(inside, outside, target) for target in reached)}
             if not chosen:
                 continue
             every = chosen == {port.number for port in service.ports if port.protocol == "TCP"}

@@ -40,6 +40,7 @@ from meshport.ir.base import NOWHERE, Fact, PodSet
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
+from meshport.values.ports import is_number
 
 __all__ = ["lift", "lower"]
 
@@ -230,7 +231,7 @@ def _value(text: str, field: str, attribute: str, namespace: str, options: Optio
     if attribute in (SOURCE_IP, REMOTE_IP, DESTINATION_IP):
         return Network(normal_cidr(text))
     if attribute == PORT:
-        return (int(text), int(text)) if text.isdecimal() and len(text) < 10 else (-1, -1)
+        return (int(text), int(text)) if is_number(text) else (-1, -1)
     return pattern(text, template=attribute == PATH)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
@@ -52,13 +52,13 @@ def ports_of_rule(rule: dict[str, Any]) -> list[str]:
 def speaks_of(rule: dict[str, Any], port: int | None) -> bool:
     """Whether a rule may match on a port; None is any that nothing names."""
     entries = [item.get("operation") or {} for item in rule.get("to") or ()]
-    if not entries:
-        return True
-    for entry in entries:
-        inside, outside = entry.get("ports"), entry.get("notPorts") or ()
-        if (inside is None or (port is not None and str(port) in inside)) and str(port) not in outside:
-            return True
-    return False
+    return not entries or any(takes(entry.get("ports"), entry.get("notPorts"), port) for entry in entries)
+
+
+def takes(inside: Sequence[Any] | None, outside: Sequence[Any] | None, port: int | None) -> bool:
+    """Whether `ports` and `notPorts` let a port through; None is any that nothing names. An empty list asks for nothing, as one that is not there: no
+    generator of Envoy's permissions is made for it (appendLast in istio/istio, pilot/pkg/security/authz/model/model.go)."""
+    return (not inside or (port is not None and str(port) in map(str, inside))) and str(port) not in map(str, outside or ())
 
 
 def by_operation(rule: dict[str, Any]) -> dict[str, Any] | None:
@@ -75,10 +75,10 @@ def by_operation(rule: dict[str, Any]) -> dict[str, Any] | None:
         for condition in asked:
             if values := [str(port) for port in condition.get("values") or ()]:
                 operation["ports"] = [port for port in map(str, operation.get("ports") or values) if port in values]
+                if not operation["ports"]:
+                    break
             if refused := [str(port) for port in condition.get("notValues") or ()]:
                 operation["notPorts"] = [*(operation.get("notPorts") or ()), *refused]
-            if operation.get("ports") == []:
-                break
         else:
             entries.append({"operation": operation})
     when = [item for item in said.pop("when") if item not in asked]
@@ -173,8 +173,7 @@ def on_port(rule: dict[str, Any], port: int) -> dict[str, Any] | None:
     entries = []
     for item in said.pop("to"):
         operation = dict(item.get("operation") or {})
-        inside, outside = operation.pop("ports", None), operation.pop("notPorts", None) or []
-        if (inside is None or str(port) in map(str, inside)) and str(port) not in map(str, outside):
+        if takes(operation.pop("ports", None), operation.pop("notPorts", None), port):
             entries.append(operation)
     if not entries:
         return None

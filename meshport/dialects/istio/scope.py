@@ -53,7 +53,7 @@ def idle(bound: Bound, number: int, ir: IR) -> None:
     root = Cursor.root(bound, number)
     kept = ("apiVersion", "kind", "metadata", "status")
     facts = tuple(fact for key, place in root.items() if key not in kept for _, fact in place.leaves())
-    ir.losses.append(Loss("MP387", facts, number, {"namespace": root.document.namespace}))
+    ir.losses.append(Loss("MP387", facts, number))
 
 
 def _selectors(bound: Bound, ir: IR) -> Fact[list[Selector]] | None:

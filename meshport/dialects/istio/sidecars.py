@@ -17,7 +17,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, ports, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.enforcement import Settled, targets_of
-from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified
+from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified, speaks_of, takes
 from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
 from meshport.dialects.output import Output
@@ -451,7 +451,7 @@ class _Policies:
         service = self._service(pods)
         known = targets(self.ir.world.services[service], self.ir.world) if service is not None else {}
         reached = sorted({number for numbers, _ in known.values() for number in numbers})
-        numbers = [str(number) for number in reached if _speaks_of(rule, number)]
+        numbers = [str(number) for number in reached if speaks_of(rule, number)]
         said["from"] = [{"source": {"principals": ["*"]}}]
         said.pop("when", None)
         if numbers:
@@ -465,13 +465,6 @@ def _of_everybody(rule: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**rule, "when": when}.items() if key != "from" and (key != "when" or when)}
 
 
-def _speaks_of(rule: dict[str, Any], port: int) -> bool:
-    entries = [item.get("operation") or {} for item in rule.get("to") or ()]
-    return not entries or any(
-        (not entry.get("ports") or str(port) in entry["ports"]) and str(port) not in (entry.get("notPorts") or ()) for entry in entries
-    )
-
-
 def _ported(rule: dict[str, Any], known: dict[int, tuple[set[int], Src]]) -> dict[str, Any] | None:
     """A rule about the ports of a Service as one about those of its pods; None where it speaks of no port of the Service."""
     said = copy.deepcopy(rule)
@@ -480,12 +473,14 @@ def _ported(rule: dict[str, Any], known: dict[int, tuple[set[int], Src]]) -> dic
     items: list[dict[str, Any]] = said.get("to") or [{"operation": {}}]
     for item in items:
         operation = item["operation"]
-        inside, outside = operation.pop("ports", None), operation.pop("notPorts", None) or []
-        conditions = [(inside, outside), *((entry.get("values") or None, entry.get("notValues") or []) for entry in asked)]
+        conditions = [
+            (operation.pop("ports", None), operation.pop("notPorts", None)),
+            *((entry.get("values"), entry.get("notValues")) for entry in asked),
+        ]
         reached = {
             target
             for number, (numbers, _) in known.items()
-            if all((wanted is None or str(number) in wanted) and str(number) not in refused for wanted, refused in conditions)
+            if all(takes(wanted, refused, number) for wanted, refused in conditions)
             for target in numbers
         }
         if reached:

@@ -12,6 +12,7 @@ from meshport.ir.base import Fact, PodSet, Selector
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
 
 MODES = {"STRICT": "strict", "PERMISSIVE": "permissive", "DISABLE": "disable"}
 
@@ -42,7 +43,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         ports: dict[int, Fact[str]] = {}
         for key, item in spec.items("portLevelMtls"):
             said = item.get("mode", str)
-            if str(key).isdecimal() and len(str(key)) < 10 and said is not None and said.value in MODES:
+            if is_number(str(key)) and said is not None and said.value in MODES:
                 ports[int(key)] = said.map(MODES.__getitem__)
         if spec.items("portLevelMtls") and level != "workload":
             ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
