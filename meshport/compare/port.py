@@ -15,7 +15,7 @@ from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
-from meshport.effective.sets import Identities, Methods
+from meshport.effective.sets import METHODS, Identities, Methods, Values
 from meshport.ir.authorization import PORT, Condition, Rule
 from meshport.ir.model import IR, ByLabel
 from meshport.values.language import Language, LanguageTooLarge
@@ -82,9 +82,9 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         if sides.customs and not _asked_alike(item, other, port, https):
             asking = (*item.customs, *other.customs)[0]
             asked = (f"{asking.kind} {asking.ref.value} asks an external authorizer, which has the last word",)
-        rules = sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks))
+        rules = _plain(sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks)))
         one = [*rules, *probes(item.probe_paths(port))]
-        two = sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks))
+        two = _plain(sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks)))
         count = len(one) + len(two)
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return Compared(count=count)
@@ -95,6 +95,25 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Compared(count=1, undecided=(str(error),))
     return Compared(widened, narrowed, count, asked)
+
+
+def _plain(pieces: list[Piece]) -> list[Piece]:
+    """The pieces with what they ask of the pseudo-headers for method and host as what they ask of method and host."""
+    return [made for piece in pieces if not (made := _of_pseudo_headers(piece)).empty]
+
+
+def _of_pseudo_headers(piece: Piece) -> Piece:
+    asked = {name: value for name, value in piece.headers.by_name if name in (":method", ":authority", "host")}
+    if not asked:
+        return piece
+    methods, host = piece.methods, piece.host
+    for name, value in asked.items():
+        texts = (value.inside or Language.any()) - (value.outside or Language.none())
+        if name == ":method":
+            methods = methods.meet(Methods(frozenset(one for one in METHODS if texts.accepts(one)), False))
+        else:
+            host = texts if host is None else host & texts
+    return replace(piece, methods=methods, host=host, headers=Values(tuple(one for one in piece.headers.by_name if one[0] not in asked)))
 
 
 def _asked_alike(item: Effective, other: Effective, port: int, https: tuple[bool, bool]) -> bool:

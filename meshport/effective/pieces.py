@@ -73,7 +73,10 @@ class Piece:
             or (self.host is not None and self.host.is_empty())
             or self.headers.empty
             or self.query.empty
-            or any((attribute, text, not wanted) in self.literals for attribute, text, wanted in self.literals)
+            or any(
+                (attribute, text, not wanted) in self.literals or (wanted and (attribute, "*", False) in self.literals)
+                for attribute, text, wanted in self.literals
+            )
         )
 
     def opens(self, path: str) -> bool:

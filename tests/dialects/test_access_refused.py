@@ -201,3 +201,24 @@ def test_a_policy_named_like_a_generated_route_keeps_its_grant(name: str) -> Non
     )
     assert paths == ["/", "/ready", "/x"]
     assert "MP900" not in _codes(result)
+
+
+@pytest.mark.parametrize("target", ["{kind: Server, name: users}", "{group: policy.linkerd.io, kind: Namespace, name: shop}"])
+def test_a_policy_for_what_is_of_another_group_grants_nothing(target: str) -> None:
+    text = f"""
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {{name: users, namespace: shop}}
+spec: {{podSelector: {{matchLabels: {{app: users}}}}, port: 8080}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: users, namespace: shop}}
+spec: {{targetRef: {target}, requiredAuthenticationRefs: []}}
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio")
+    assert [item.message.partition(": ")[2] for item in result.findings if item.code == "MP015"] == [
+        "a targetRef to a Server has to name group policy.linkerd.io"
+        if "Server" in target
+        else "a targetRef to a Namespace has to name group core"
+    ]
