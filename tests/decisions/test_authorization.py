@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import meshport
+
 from .decision_helper import (
     convert,
     grant,
@@ -393,3 +395,15 @@ def test_digits_of_other_scripts_are_no_port() -> None:
         namespace() + service() + workload() + workload("web") + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{rule}]}}")
     )
     assert written(convert(text, "istio", "linkerd"), "AuthorizationPolicy") == {}
+
+
+@pytest.mark.parametrize(("mode", "allowed"), [("", False), ("nodes", True)])
+def test_networks_of_cilium_take_nodes_only_where_the_installation_says_so(mode: str, allowed: bool) -> None:
+    settings = f"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cilium-config, namespace: kube-system}}\ndata: {{policy-cidr-match-mode: '{mode}'}}\n"
+    rule = "{fromCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}"
+    text = namespace(mesh="cilium") + service() + workload() + settings
+    text += network_policy(f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rule}]}}")
+    caller = {"labels": {"reserved:remote-node": ""}, "ip": "10.2.3.4", "meshed": False}
+    request = {"source": caller, "destination": {"namespace": "shop", "service": "users", "port": 80}, "method": "GET", "path": "/"}
+    assert meshport.trace(meshport.load_text(text), request, mesh="cilium").allowed is allowed
+    assert not said(convert(text, "cilium", "istio"), "MP265")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from meshport.dialects import installation
 from meshport.dialects.base import Options
@@ -47,7 +48,14 @@ KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The ingress rules of every policy, as allows and denies; egress rules as facts."""
-    peers = Peers(ir.world, options.cluster_networks, _cluster_name(bound, ir), _groups(bound, by_kind), _since("1.16", bound))
+    peers = Peers(
+        ir.world,
+        options.cluster_networks,
+        _cluster_name(bound, ir),
+        _groups(bound, by_kind),
+        _since("1.16", bound),
+        _nodes_by_network(bound, ir),
+    )
     required = requirements(
         bound, (number for kind in KINDS for number in by_kind.get((GROUP, kind), ())), peers, options.default_namespace
     )
@@ -77,6 +85,17 @@ def _cluster_name(bound: Bound, ir: IR) -> str:
     found = installation.settings(bound, ir.world, "cilium", {"cluster.name": "multi-cluster.network"})
     known = installation.setting(found, "cluster.name")
     return str(known.value) if known is not None else "default"
+
+
+def _nodes_by_network(bound: Bound, ir: IR) -> Fact[Any] | None:
+    """What says that networks take nodes too: by themselves they take what is outside the cluster alone.
+
+    https://docs.cilium.io/en/stable/security/policy/layer3/#cidr-based
+    """
+    found = installation.settings(bound, ir.world, "cilium", {"policyCIDRMatchMode": "l4.cidr-nodes"})
+    said = installation.setting(found, "policyCIDRMatchMode")
+    words = said.value if said is not None and isinstance(said.value, list) else str(said.value if said is not None else "").split()
+    return said if "nodes" in words and _since("1.15", bound) else None
 
 
 def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> dict[str, tuple[tuple[str, ...], Src]]:

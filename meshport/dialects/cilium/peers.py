@@ -127,6 +127,7 @@ class Peers:
     cluster: str = "default"
     groups: dict[str, tuple[tuple[str, ...], Src]] = field(default_factory=dict)  # CiliumCIDRGroups by name
     empty_is_nobody: bool = True  # since 1.16; before, an empty list of peers was as good as none
+    nodes: Fact[Any] | None = None  # what lets networks take nodes as well
 
     # -- one rule
 
@@ -211,7 +212,8 @@ class Peers:
         return [*self._addresses(networks), *unknown]
 
     def _addresses(self, networks: list[Fact[Network]]) -> list[Alternative]:
-        """Addresses outside the cluster: a CIDR never takes a pod, whatever address it has. Where no pod has one it takes all it says."""
+        """Addresses outside the cluster: a CIDR never takes a pod, whatever address it has, and a node only where the installation says so. Where no pod has
+        one it takes all it says."""
         outside = [
             fact for fact in networks if self.cluster_networks and all(disjoint(fact.value.cidr, own) for own in self.cluster_networks)
         ]
@@ -221,7 +223,11 @@ class Peers:
             found.append((Condition(SOURCE_IP, tuple(outside)),))
         if inside:
             src = frozenset(leaf for fact in inside for leaf in fact.src)
-            found.append((Condition(IDENTITY, (Fact(WORLD, src, inside[0].feature),)), Condition(SOURCE_IP, tuple(inside))))
+            peers = [Fact(WORLD, src, inside[0].feature)]
+            peers += [
+                Fact(Entity(name), src | self.nodes.src, inside[0].feature) for name in ("host", "remote-node") if self.nodes is not None
+            ]
+            found.append((Condition(IDENTITY, tuple(peers)), Condition(SOURCE_IP, tuple(inside))))
         return found
 
     def _nodes(self, rule: Cursor, home: str | None) -> list[Alternative]:
