@@ -92,6 +92,8 @@ def _follow(ir: IR, request: Request, options: Options) -> Journey:
     found.steps.append(Step(f"who calls: {who}", seen_as))
     reached: list[tuple[Workload, int | None, str]]
     service = ir.world.services.get(Ref(request.namespace, request.service)) if request.service else None
+    if service is None and (missing := _no_service(request, ir)):
+        return _undecided(found, Step(f"which Service: {request.namespace}/{request.service}", missing))
     if service is not None and not service.external_name and (missing := _no_port(service, request)):
         return _undecided(found, Step("which port", missing))
     if service is not None and request.http and _follows(ir, request):
@@ -126,6 +128,24 @@ def _close(caller: Caller, ir: IR) -> str:
     known = sorted({item.ref.name for item in ir.world.of_namespace(caller.namespace or "")})
     close = get_close_matches(caller.unknown or "", known, 1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _no_service(request: Request, ir: IR) -> str:
+    """Why a name is no Service's, with what was likely meant; nothing where no Service is asked for, or the bundle shows nothing of the namespace."""
+    if request.service is None or request.workload is not None:
+        return ""
+    known = sorted(ref.name for ref in ir.world.services if ref.namespace == request.namespace)
+    workloads = {item.ref.name for item in ir.world.of_namespace(request.namespace)}
+    if not known and not workloads:
+        return ""
+    close = get_close_matches(request.service, known, 1)
+    if close:
+        hint = f"did you mean {close[0]}?"
+    elif request.service in workloads:
+        hint = "a workload has that name, and no Service of that name sends to it"
+    else:
+        hint = f"the namespace has {', '.join(known[:5])}{' and more' if len(known) > 5 else ''}" if known else "the namespace has none"
+    return f"the bundle shows none of that name; {hint}"
 
 
 def _no_port(service: Service, request: Request) -> str:

@@ -351,3 +351,18 @@ def test_the_pods_of_a_headless_service_are_called_on_any_port() -> None:
     """Their policies hold there as well."""
     found = asked("frontend", "pods", 9999, path=None, protocol="tcp")
     assert found.verdict == "deny" and found.rule is not None and found.rule.name in ("users", "front")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("user", "did you mean users?"),
+        ("users-v1", "did you mean users?"),
+        ("ledger", "the namespace has"),
+        ("frontend", "a workload has that name"),
+    ],
+)
+def test_a_service_that_is_not_there_is_not_taken_for_a_pod(name: str, hint: str) -> None:
+    found = asked("frontend", service=name)
+    assert found.verdict == "undecided"
+    assert f"shop/{name}" in found.steps[-1].what and hint in found.steps[-1].outcome
