@@ -6,7 +6,7 @@ which the service graph is drawn, come from the same sets: a caller is let in wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,11 +38,23 @@ _ORDER = {"widened": 0, "undecided": 1, "changed": 2, "narrowed": 3, "same": 4}
 
 
 def matrix(
-    before: Side, after: Side, canon: tuple[Canonical, Canonical], proof: Verification | None, findings: list[Finding]
+    before: Side,
+    after: Side,
+    canon: tuple[Canonical, Canonical],
+    proof: Verification | None,
+    findings: list[Finding],
+    owns: Callable[[int], bool] | None = None,
 ) -> AccessMatrix:
-    """Access at every port that either side speaks of, worst first."""
+    """Access at every port that either side speaks of, worst first. With `owns`, which leaves are of what is converted, only where one of those has a say."""
     both = matched(before, after)
+    pods = {item.workload.ref for item, _ in both}
+    if owns is not None:
+        both = [pair for pair in both if any(map(owns, _deciding(pair[0])))]
     rows = _rows(both, before, after, canon, proof, findings)
+    if proof is not None and owns is not None:
+        shown = [one for one in proof.differences if not _of_pods(one, pods) and any(map(owns, one.sources[0]))]
+        others = {str(ref) for ref in pods - {item.workload.ref for item, _ in both}}
+        proof = replace(proof, differences=shown, undecided=[text for text in proof.undecided if text.partition(":")[0] not in others])
     rows = sorted([*rows, *_unseen(rows, proof)], key=_place)
     counts = dict.fromkeys(_ORDER, 0)
     for row in rows:
@@ -57,6 +69,24 @@ def matrix(
         strangers=list(_outside(both, before, after)),
         left_out=max(0, len(edges) - MOST_EDGES),
     )
+
+
+def _deciding(item: Effective) -> Iterator[int]:
+    """The leaves that have a say about who may call a workload, and those of the workload itself that say what it is."""
+    for policy in (*item.allows, *item.denies, *item.customs, *item.opened):
+        yield from policy.sources
+    for mode in item.transport.values():
+        yield from mode.src
+    yield from item.admission.src
+    for port in item.workload.ports:
+        yield from port.number_src
+    for other in item.beside:
+        yield from _deciding(other)
+
+
+def _of_pods(difference: Difference, pods: set[Ref]) -> bool:
+    place = difference.request.get("destination", {})
+    return Ref(str(place.get("namespace")), str(place.get("workload"))) in pods
 
 
 # -- rows

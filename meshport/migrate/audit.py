@@ -23,6 +23,7 @@ from meshport.migrate.work import FORMULAS, inventory, work
 from meshport.report import build
 from meshport.report.audited import AccessMatrix, AssetFate, Audit, Exemption, Provenance
 from meshport.report.model import AuditReport
+from meshport.selection import Selection
 from meshport.suppression import names, subject_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def audit(result: Result, rules: Sequence[Rule] = ()) -> Audit:
 
 def access(result: Result, before: Side, after: Side) -> AccessMatrix:
     """The access matrix of a conversion; `before` and `after` are its sides."""
-    return matrix(before, after, result.canonical, result.verification, result.findings)
+    chosen = Selection(result.known, len(result.bundle.documents), result.options)
+    owns = None if chosen.every or not (result.options.select or result.options.namespaces) else chosen.owns
+    return matrix(before, after, result.canonical, result.verification, result.findings, owns)
 
 
 def _assets(result: Result) -> list[AssetFate]:

@@ -164,6 +164,15 @@ def test_where_no_workload_is_shown_nothing_is_called_the_same(tmp_path: Path, c
     assert "not known: the bundle shows no workload" in out
 
 
+def test_a_selection_is_shown_where_it_has_a_say() -> None:
+    bundle = meshport.load(str(CORPUS / "ecommerce/istio"))
+    found = meshport.audit(bundle, target="linkerd", select=("AuthorizationPolicy/production/allow-checkout-to-payment",)).audit.access
+    assert {door.workload for row in found.rows for door in row.doors} == {"payment"}
+    assert found.narrowed == 1
+    routes = meshport.audit(bundle, target="linkerd", select=("VirtualService/production/checkout",)).audit.access
+    assert (routes.rows, routes.edges) == ([], [])
+
+
 def test_edges_are_who_may_call_whom() -> None:
     found = audit(WORLD, target="linkerd")
     to_users = {(edge.source, edge.port, edge.before, edge.after) for edge in found.access.edges if edge.destination == "shop/users"}
