@@ -246,3 +246,10 @@ def test_a_unit_test_whose_values_would_be_in_another_unit_stays(tmp_path):
     text = "tests:\n- input_series:\n  - {series: 'istio_request_duration_milliseconds_sum{reporter=\"source\"}', values: '0+100x5'}\n"
     result, made = convert(text, "cilium", tmp_path)
     assert made == text and [one.code for one in result.findings if one.severity == "error"] == ["MP823"]
+
+
+def test_a_mesh_that_stays_is_told_what_it_exports_no_more(tmp_path):
+    text = 'groups: [{name: a, rules: [{record: x, expr: "rate(hubble_http_responses_total[5m])"}, {record: y, expr: "rate(hubble_http_requests_total[5m])"}]}]\n'
+    result, made = within(tmp_path, text, "cilium", "cilium")
+    assert made == text and [(one.code, len(one.leaves)) for one in result.findings] == [("MP820", 1)]
+    assert result.ledger.counts["unaccounted"] == 0

@@ -63,10 +63,9 @@ class Assets:
 
 def assets_of(out: Output, bound: Bound, options: Options, chosen: Collection[int]) -> Assets:
     """Translate every asset of a bundle into `out`. Nothing happens where source and target have the same metrics, or one of them has none. A mesh that stays
-    has the same, but for Istio's two data planes, and for what Linkerd counts of profiles that become routes."""
+    has the same, but for Istio's two data planes, what Linkerd counts of profiles that become routes, and what is exported no more."""
     stays = options.source == options.target
-    same = stays and not (options.target == "linkerd" or (options.target == "istio" and options.data_plane is not None))
-    if same or options.source not in MESHES or options.target not in MESHES:
+    if options.source not in MESHES or options.target not in MESHES:
         return Assets()
     queries = Queries(options.source, options.target, options.source_version, options.target_version, options.group_by, options.data_plane)
     job = Job(out, bound, options, queries)
@@ -147,7 +146,7 @@ def _packed(job: Job, number: int, document: Document) -> list[Surface]:
 def _elsewhere(job: Job, number: int, document: Document) -> list[Surface]:
     """Say of a dashboard that the operator makes or fetches that its queries are not converted, where they are the source mesh's by all that is seen."""
     found = document.value.get("spec")
-    spec = found if isinstance(found, dict) else {}
+    spec = found if isinstance(found, dict) and job.queries.source != job.queries.target else {}
     for key in ("jsonnet", "jsonnetLib", "grafanaCom", "url"):
         held = spec.get(key)
         number_of = held.get("id") if isinstance(held, dict) else None

@@ -15,7 +15,7 @@ from meshport.observe.promql import PromQL, parse_promql
 from meshport.observe.tokens import quoted
 from meshport.observe.translate import Translation, translate_promql
 from meshport.observe.tree import Aggregation, Binary, Call, Expr, Labels, Matcher, Selector, String, children, label_arguments, walk
-from meshport.observe.work import SIDE_LABELS, finding
+from meshport.observe.work import NAMES, SIDE_LABELS, finding
 
 Names = dict[str, tuple[str, ...]]
 """Labels of the source, and those of the target that stand in their place."""
@@ -26,8 +26,8 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)|\$([A-Za-z_][A-Za-z0-9_]*)
 OTHER_WORDS = frozenset(("connection_security_policy", "tls", "reporter", "direction", "le", "classification"))
 """Labels whose values are other words, so that a rename alone would not do."""
 
-_OF_OTHERS = frozenset(("MP838",))
-"""What is said of a query that stays as it is, and right."""
+_OF_OTHERS = frozenset(("MP838", "MP861", "MP864"))
+"""What is said of a query that stays as it is."""
 
 
 def say(code: str, **said: str) -> Finding:
@@ -113,7 +113,7 @@ class Queries:
         """What there is to say of a query that is of no mesh's metrics: parts of the source mesh that it asks for by name."""
         found = parts.named(expr, self.source, templating) if self.source != self.target else []
         for one in found:
-            one.disposition = None  # it stays as it is
+            one.disposition = None
         return found
 
     def _within(self, expr: str, templating: str) -> Translation:
@@ -130,6 +130,12 @@ class Queries:
             found = planes.moved(found, self.data_plane, templating)
         elif self.target == "linkerd" and (profiled := [name for name in asked if name.startswith("route_")]):
             found.findings = [say("MP861", metric=profiled[0])]
+        for name in asked:
+            known = metrics().metric(self.source, name)
+            if known is not None and known[0].gone:
+                said = say("MP820", metric=name, mesh=NAMES[self.source], why=known[0].gone)
+                said.disposition = None
+                found.findings.append(said)
         if found.expr == expr and not found.findings:
             return Translation(None, [say("MP824", mesh=self.source.capitalize())])
         return found
