@@ -431,7 +431,8 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue  # what Istio and Envoy do where nothing is said
         if path == "loadBalancer.simple" and fact.value in LEAST_REQUEST:
             continue  # likewise
-        out[path] = _spelled(fact.value)
+        own = f"://{policy.ref.value.namespace}/"  # a reference that names its own namespace is the same without
+        out[path] = _spelled(fact.value.replace(own, "://") if path == "tls.credentialName" and isinstance(fact.value, str) else fact.value)
     return out
 
 

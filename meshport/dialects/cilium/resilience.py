@@ -13,6 +13,7 @@ from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.losses import clients_alone, report
 from meshport.dialects.output import Obj, Output
@@ -24,6 +25,7 @@ from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, exp
 from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
+from meshport.mapping.table import version_key
 from meshport.values.ports import is_number
 
 API = "cilium.io/v2"
@@ -210,9 +212,17 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     routed = routed_services(ir, out)
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     shared = frozenset(item.service.value for item in ir.shared if item.prefers is not None and item.service.value in ir.world.services)
+    served = (
+        "its Gateways do since 1.20, but check no subjectAltNames"
+        if version_key(options.target_version) >= (1, 20)
+        else "nor do its Gateways before 1.20"
+    )
+    backends.unread(ir, out, "Cilium", served)
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):
+        if policy.kind in backends.GROUPS:
+            continue
         for reason, src in policy.silenced:
             out.ignore(reason, src)
         if policy.kind == KIND:

@@ -35,7 +35,7 @@ class GatewayAPI:
         from meshport.dialects.gateway_api import resilience, routing
 
         routing.lower(ir, out, options)
-        resilience.lower(ir, out)
+        resilience.lower(ir, out, options)
 
 
 DIALECT = GatewayAPI()

@@ -1,38 +1,57 @@
-"""What the Gateway API has of breakers, limits and load balancing: nothing. The objects stay with the mesh that acts on them, each with one finding."""
+"""What the Gateway API has of breakers, limits and load balancing: nothing but TLS towards a Service. The objects stay with the mesh that acts on them, each
+with one finding."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.staying import stays
 from meshport.findings import Affected
 from meshport.ir.base import Fact
 from meshport.ir.resilience import ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import gather
+from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
+    from meshport.dialects.base import Options
     from meshport.dialects.output import Output
     from meshport.ir.model import IR
 
 
-def lower(ir: IR, out: Output) -> None:
+def lower(ir: IR, out: Output, options: Options) -> None:
     """Account for every policy of a Service: a DestinationRule that only defines subsets is done with, any other one stays."""
+    release = version_key(options.target_version)
+    writes = release >= (1, 2) and (
+        ir.mesh != "istio" or version_key(options.source_version) >= (1, 28)
+    )  # which Istio reads what is written
     documents: dict[int, list[ServicePolicy]] = {}
     standing = [routes for routes in ir.routes if routes.document not in out.removed]
     asked = {
         backend.host.value
         for routes in standing for rule in routes.rules for backend in rule.backends if backend.subset is not None
     }  # fmt: skip
+    backends.standing(ir, out)
     for policy in ir.service_policies:
+        if policy.kind in backends.GROUPS:
+            continue
         for reason, src in policy.silenced:
             out.ignore(reason, src)
         documents.setdefault(policy.document, []).append(policy)
     for number, listed in sorted(documents.items()):
-        facts = [fact for policy in listed for fact in _settings(policy, out)]
+        said_so = (
+            backends.of_rule(listed, ir, out, f"gateway.networking.k8s.io/{'v1' if release >= (1, 4) else 'v1alpha3'}") if writes else set()
+        )
+        if said_so and release < (1, 4):
+            mode = next(fact for policy in listed for path, fact in policy.extras if path == "tls.mode")
+            out.lost(mode, document=number, affects=())
+        facts = [fact for policy in listed for fact in _settings(policy, out, said_so)]
         document = out.bundle.documents[number]
         hosts = [policy.host for policy in listed]
         if not facts:
-            if document.group:
+            if said_so:
+                out.remove(number, "the TLS that it starts is in the BackendTLSPolicy, and it says nothing else")
+            elif document.group:
                 said = gather(hosts, *(policy.exports for policy in listed)) | frozenset().union(*(policy.src for policy in listed))
                 hosts_of_subsets = {policy.host.value for policy in listed if policy.subset}
                 if not hosts_of_subsets:
@@ -53,10 +72,12 @@ def lower(ir: IR, out: Output) -> None:
         stays(out, number, facts, src, affects=affects, explains=explained)
 
 
-def _settings(policy: ServicePolicy, out: Output) -> list[Fact[Any]]:
+def _settings(policy: ServicePolicy, out: Output, said_so: set[str]) -> list[Fact[Any]]:
     """What the policy does that is more than every mesh does by itself."""
     facts = []
     for path, fact in policy.extras:
+        if path in said_so:
+            continue
         if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
             out.ignore("what every mesh does by itself between two of its workloads", fact)
         else:

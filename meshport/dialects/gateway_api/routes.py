@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api import attachment
+from meshport.dialects.gateway_api import attachment, backends
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import quote, spans
@@ -63,6 +63,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     found = _per_port(found, world)
     ir.routes.extend(_folded(_by_kind(found, world) if family == "linkerd" else found))
     attachment.settle(ir)
+    if family in ("istio", "gateway-api"):
+        backends.lift(bound, numbers, options, ir, family)
 
 
 def named(root: Cursor, options: Options) -> Fact[Ref]:

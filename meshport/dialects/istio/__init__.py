@@ -30,6 +30,10 @@ from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 
 
+GROUPS = ("networking.istio.io", "gateway.networking.k8s.io", "gateway.networking.x-k8s.io")
+"""The API groups of what says where requests go."""
+
+
 class Istio:
     name = "istio"
     reads = ("istio", "gateway-api")
@@ -58,7 +62,7 @@ class Istio:
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
         auto_mtls.close(bound, ir, options, stood.ambient)
         normalisation.apply(bound, ir, options)
-        routed = [numbers for (group, _), numbers in by_kind.items() if group in ("networking.istio.io", "gateway.networking.k8s.io")]
+        routed = [numbers for (group, _), numbers in by_kind.items() if group in GROUPS]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         mesh_config.retries(bound, ir)
         exposure.lift(bound, by_kind, options, ir)

@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import Subset, gather
+from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -182,6 +184,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.ignore(reason, src)
         if policy.kind == "DestinationRule":
             continue
+        if policy.kind in backends.GROUPS:
+            _of_backend(policy, out, options)
+            continue
         affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),) if policy.service else ()
         if policy.kind == "CiliumEnvoyConfig":
             _traffic_policy(policy, out, options)
@@ -194,6 +199,43 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 )  # fmt: skip
         if policy.breaker is not None and policy.service is not None:
             _outlier_detection(policy, policy.breaker, ir, out, options)
+
+
+def _of_backend(policy: ServicePolicy, out: Output, options: Options) -> None:
+    """A BackendTLSPolicy stays where the release reads it (1.28); before, and for a retry budget, which Istio reads in alpha alone, it is a DestinationRule."""
+    release = version_key(options.target_version)
+    if policy.kind == backends.TLS and release >= (1, 28):
+        out.imply("stays as it is: Istio reads it too", policy.src, gather(policy.extras, policy.host, policy.port))
+        out.staying.add(policy.document)
+        return
+    assert policy.service is not None
+    affects = (Affected(policy.service.value.namespace, policy.service.value.name),)
+    place: tuple[str | int, ...] = ("spec", "trafficPolicy")
+    authority = next((fact for path, fact in policy.extras if path == "tls.credentialName"), None)
+    if authority is not None and release < (1, 26):
+        out.finding(
+            "MP377", policy.src, gather(policy.extras, policy.host, policy.port), document=policy.document, disposition="dropped", affects=affects,
+            explains=explains_policy(policy, "*"), object=f"{policy.kind} {policy.ref.value}", mesh="Istio before 1.26", service=str(policy.service.value),
+            gateways="nor do its Gateways", feature="tls.client-mode",
+        )  # fmt: skip
+        return
+    known = {"retryBudget": (1, 27), "retryBudget.budgetInterval": (1, 31), "tls": (1, 0)}
+    for path, fact in policy.extras:
+        steps = path.replace("[", ".").replace("]", "").split(".")
+        since = known.get(path) or known.get(steps[0])
+        approximate = path == "retryBudget.minRetryConcurrency"
+        if since is None or release < since or approximate:
+            out.lost(fact, document=policy.document, affects=affects, explains=explains_policy(policy, path), value=fact.value)
+        if since is not None and release >= since:
+            obj = destination_rule(policy.service.value, out, options, policy.service, document=policy.document)
+            obj.note(f"from {policy.kind} {policy.ref.value}")
+            at = place
+            if policy.port is not None:
+                listed = obj.value.get("spec", {}).get("trafficPolicy", {}).get("portLevelSettings", [])
+                index = next((number for number, one in enumerate(listed) if one["port"]["number"] == policy.port.value), len(listed))
+                at = (*place, "portLevelSettings", index)
+                obj.set((*at, "port", "number"), policy.port.value, policy.port)
+            obj.set((*at, *(int(step) if step.isdigit() else step for step in steps)), fact.value, fact)
 
 
 def _breakers(ir: IR) -> dict[Ref, tuple[int, int]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import exposure
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.losses import clients_alone, report
@@ -103,7 +104,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     )
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     _of_backends(ir, out)
+    backends.unread(ir, out, "Linkerd", "a Gateway of another implementation goes by it")
     for policy in policies:
+        if policy.kind in backends.GROUPS:
+            continue
         for reason, src in policy.silenced:
             out.ignore(reason, src)
         if policy.kind == "Service":
