@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from gateway_api_helper import codes, convert, objects, service, spec
 
 WORLD = service("users", "[{name: https, port: 443, targetPort: 8443}, {name: admin, port: 8080}]")

@@ -29,7 +29,6 @@ from meshport.dialects.output import Output
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 
-
 GROUPS = ("networking.istio.io", "gateway.networking.k8s.io", "gateway.networking.x-k8s.io")
 """The API groups of what says where requests go."""
 
