@@ -78,7 +78,7 @@ def test_rules_for_the_mesh_and_for_a_gateway_become_two_routes() -> None:
     route: [{destination: {host: b0}}]
 """
     route = virtual_service(http, "  gateways: [mesh, public]\n", "[app.shop.svc.cluster.local]", "app")
-    result = convert(WORLD + gateway(HTTP) + route, "istio", "gateway-api")
+    result = convert(WORLD + gateway(HTTP.replace("shop.example.com", "app.shop.svc.cluster.local")) + route, "istio", "gateway-api")
     inside, outside = spec(result, "HTTPRoute/app"), spec(result, "HTTPRoute/app-ingress")
     assert inside["parentRefs"][0]["kind"] == "Service"
     assert [match["path"]["value"] for match in inside["rules"][0]["matches"]] == ["/inside"]
