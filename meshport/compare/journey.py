@@ -244,9 +244,10 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
         found.rule = found.steps[-1]
         return None
     else:
-        retries = untouched(ir, request)
+        retries = untouched(ir, request, service.ref)
         again = f"; the mesh by itself retries: {', '.join(f'{key} {value}' for key, value in retries.items())}" if retries else ""
-        found.steps.append(Step("which rule routes it", f"none: straight to {name}{again}"))
+        bare = "; ztunnel follows no routes, and the Service has no waypoint" if service.ref in ir.unproxied else ""
+        found.steps.append(Step("which rule routes it", f"none: straight to {name}{again}{bare}"))
         found.route = Route(None, "", retries=retries)
     _guards(ir, service, found)
     if found.route is not None:
@@ -272,9 +273,9 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
     return request, reached
 
 
-def untouched(ir: IR, request: Request) -> dict[str, Any]:
+def untouched(ir: IR, request: Request, service: Ref) -> dict[str, Any]:
     """The retries that the client's proxy makes where nobody says anything."""
-    return routing.retries(None, ir.mesh) if request.caller.principal is not None else {}
+    return routing.retries(None, ir.mesh) if request.caller.principal is not None and service not in ir.unproxied else {}
 
 
 def _taken(

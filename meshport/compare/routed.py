@@ -203,13 +203,15 @@ def _shown(outcome: Mapping[str, Any]) -> dict[str, Any]:
 def _untouched(ir: IR, subject: str) -> dict[str, Any]:
     """What becomes of a request to a Service of which nobody says anything."""
     out: dict[str, Any] = {"rules": "routes"}
+    bare = False
     found = _SUBJECT.match(subject)
     if found is not None:
         ref = Ref(found["namespace"], found["name"])
+        bare = ref in ir.unproxied
         host = Fact(f"{ref.name}.{ref.namespace}.svc.cluster.local")
         port = int(found["port"]) if found["port"] else None
         out["backends"] = routing.shares(ir.world, (Backend(Fact(ref), host),), port)
-    out["unasked"] = {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if ir.mesh == "istio" else {}
+    out["unasked"] = {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if ir.mesh == "istio" and not bare else {}
     return out
 
 

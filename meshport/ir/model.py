@@ -116,4 +116,5 @@ class IR:
     native_sidecars: list[NativeSidecar] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
+    unproxied: frozenset[Ref] = frozenset()  # Services that clients in the mesh reach by proxies that read no HTTP
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from meshport.ir.world import Service, ServicePort
 
 GATEWAY = "gateway.networking.k8s.io"
+DORMANT = "MP379"
+"""The problem of routes in the mesh that no proxy of the source follows."""
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
 _OF_CALLERS = ("sourceLabels", "sourceNamespace")  # Istio leaves rules out for clients that none of them is for
 MAX_RULES = 16
@@ -685,6 +687,14 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
             seen[routes.service.value, consumer] = routes
         return service
     return None
+
+
+def dormant(item: ServiceRoutes, ir: IR, out: Output) -> None:
+    """Take a route away that no proxy of the source followed: the target's would."""
+    every = [routes for routes in ir.routes if {item.document, *item.documents} & {routes.document, *routes.documents}]
+    if item.problem == DORMANT and all(routes.problem == DORMANT for routes in every):
+        for number in item.documents or (item.document,):
+            out.remove(number, "no proxy followed it; it would act once one does")
 
 
 def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import connections, gateways, routes
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
-from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, of_the_mesh, speaker
+from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, dormant, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ranking import form, overlap
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.writing import warn
@@ -180,6 +180,8 @@ def _one(
         out.staying.update(item.documents)
     elif item.problem:
         say(item.problem, "invalid")
+        if options.target != "gateway-api":  # there the mesh that follows none stays
+            dormant(item, ir, out)
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))

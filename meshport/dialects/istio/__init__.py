@@ -23,6 +23,7 @@ from meshport.dialects.istio import (
     scope,
     telemetry,
     transport,
+    unproxied,
     waypoints,
 )
 from meshport.dialects.output import Output
@@ -64,6 +65,7 @@ class Istio:
         routed = [numbers for (group, _), numbers in by_kind.items() if group in GROUPS]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         mesh_config.retries(bound, ir)
+        unproxied.settle(ir, stood)
         exposure.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
         telemetry.lift(bound, by_kind, options, ir)

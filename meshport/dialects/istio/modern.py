@@ -18,6 +18,8 @@ from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Src, sources
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
+from meshport.ir.resilience import explains_breaker, explains_policy
+from meshport.ir.routing import explains
 from meshport.ir.world import Namespace, Workload
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
@@ -255,10 +257,16 @@ def _clients(bound: Bound, out: Output, number: int, named: str) -> None:
 
 def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
     """Rules that stand in their clients' namespace, where the Service's waypoint does not look; said, by document."""
-    found = {item.document: item.service for item in ir.routes if item.mesh and waypoints.unread(item.ref.value, item.service)}
+    found: dict[int, Fact[Ref] | None] = {}
+    silent: dict[int, set[tuple[str, str]]] = {}
+    for item in ir.routes:
+        if item.mesh and waypoints.unread(item.ref.value, item.service):
+            found[item.document] = item.service
+            silent.setdefault(item.document, set()).update(explains(ir.world, item, "*"))
     for policy in ir.service_policies:
         if waypoints.unread(policy.ref.value, policy.service, options.root_namespace):
             found[policy.document] = policy.service
+            silent.setdefault(policy.document, set()).update({*explains_breaker(policy, "*"), *explains_policy(policy, "*")})
     kinds = ("VirtualService", "DestinationRule")
     far = {number for number in found if out.bundle.documents[number].kind in kinds and number not in out.removed}
     for number in sorted(far):
@@ -266,6 +274,7 @@ def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
         assert service is not None
         out.finding(
             "MP731", _spec(bound, number), document=number, disposition="dropped", affects=(Affected(document.namespace or ""),),
+            explains=frozenset(silent[number]),
             object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}", service=str(service.value),
             feature="routing.host" if document.kind == "VirtualService" else "destination.host",
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, ports, waypoints
+from meshport.dialects.istio import authorization, ports, unproxied, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.enforcement import Settled, targets_of
 from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified, speaks_of, takes
@@ -52,6 +52,7 @@ def lower(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints)
     writer.write()
     _gates(bound, ir, out, options, stood)
     _taking_effect(bound, ir, out, options, stood)
+    unproxied.awake(ir, out)
 
 
 # -- membership

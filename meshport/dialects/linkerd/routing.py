@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshport.dialects.gateway_api import attachment, connections, gateways
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
-from meshport.dialects.gateway_api.lowering import attachable, of_the_mesh, speaker
+from meshport.dialects.gateway_api.lowering import attachable, dormant, of_the_mesh, speaker
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import Lowering
@@ -60,6 +60,7 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
     say = speaker(routes, ir, out)
     if routes.problem:
         say(routes.problem, "invalid")
+        dormant(routes, ir, out)
     elif routes.kind in ("HTTPRoute", "GRPCRoute", *connections.KINDS) and routes.gateways:
         out.imply("stays as it is: a route of the ingress, which is no part of Linkerd", routes.src)
     elif routes.kind in connections.KINDS or (routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute", "Service")):

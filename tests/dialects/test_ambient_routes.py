@@ -1,0 +1,106 @@
+"""Who follows routes in ambient: the waypoint of the Service; ztunnel follows none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import meshport
+import pytest
+from test_ambient_read import NAMESPACE, WAYPOINT, codes, converted, workload
+
+CLIENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: c, image: c}]}}}
+---
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: payment, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: payment}], rules: [{backendRefs: [{name: other, port: 80}]}]}
+---
+"""
+OWN = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: payment, namespace: shop}
+spec: {hosts: [payment], http: [{retries: {attempts: 0}, route: [{destination: {host: other}}]}]}
+---
+"""
+
+
+def bundle(route: str, label: str = "istio.io/use-waypoint: waypoint", serves: str = "service") -> str:
+    gate = WAYPOINT.replace("waypoint-for: service", f"waypoint-for: {serves}")
+    return NAMESPACE + gate + workload("payment", label) + workload("other", "a: b") + CLIENT + route
+
+
+def route_of(text: str) -> Any:
+    request = {
+        "source": {"namespace": "shop", "workload": "web"},
+        "destination": {"namespace": "shop", "service": "payment", "port": 80},
+        "path": "/x",
+    }
+    return meshport.trace(meshport.load_text(text), request, mesh="istio")
+
+
+@pytest.mark.parametrize("route", [ROUTE, OWN])
+@pytest.mark.parametrize(("label", "serves", "followed"), [
+    ("istio.io/use-waypoint: waypoint", "service", True),
+    ("istio.io/use-waypoint: waypoint", "all", True),
+    ("istio.io/use-waypoint: waypoint", "workload", False),  # requests to the Service go past it
+    ("istio.io/use-waypoint: waypoint", "none", False),
+    ("a: b", "service", False),  # a waypoint alone enrols nobody
+])  # fmt: skip
+def test_a_route_acts_where_a_waypoint_of_the_service_follows_it(route: str, label: str, serves: str, followed: bool) -> None:
+    text = bundle(route, label, serves)
+    said = " ".join(f"{step.what} {step.outcome}" for step in route_of(text).steps)
+    assert ("ztunnel follows no routes" in said) is not followed
+    _, result = converted(text)
+    assert ("MP379" in codes(result)) is not followed
+    written = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert bool(written) is followed
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "istio"])
+def test_what_nobody_followed_does_not_begin_to_act(target: str) -> None:
+    """The target's proxies, or Istio's own sidecars, would follow the route; so it leaves, and requests go where they went."""
+    options = {"data_plane": "sidecar"} if target == "istio" else {}
+    _, result = converted(bundle(ROUTE, "a: b"), target=target, **options)
+    assert ("HTTPRoute", "payment") in [(item["kind"], item["name"]) for item in result.removals]
+
+
+def test_with_a_waypoint_or_without_is_a_difference() -> None:
+    old, new = (meshport.load_text(bundle(ROUTE, label)) for label in ("istio.io/use-waypoint: waypoint", "a: b"))
+    assert {change.subject for change in meshport.diff(old, new, old_mesh="istio", new_mesh="istio")} >= {
+        "routes of Service shop/payment port 80"
+    }
+
+
+def test_where_a_client_may_have_a_sidecar_the_route_acts() -> None:
+    beside = NAMESPACE.replace("name: shop, labels: {istio.io/dataplane-mode: ambient}", "name: old, labels: {istio-injection: enabled}")
+    _, result = converted(bundle(ROUTE, "a: b") + beside)
+    assert "MP379" not in codes(result)
+
+
+def test_ztunnel_goes_by_no_breaker_and_a_gateway_does() -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: payment, namespace: shop}
+spec: {host: payment, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}
+---
+"""
+    gate = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+"""
+
+    def accrual(text: str) -> bool:
+        return "failure-accrual" in str([item.object for item in converted(text)[1].manifests])
+
+    assert not accrual(bundle(rule, "a: b")) and accrual(bundle(rule)) and accrual(bundle(rule + gate, "a: b"))
