@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import meshport
 import pytest
 from test_ambient_read import NAMESPACE, WAYPOINT, codes, converted, workload
+
+import meshport
 
 CLIENT = """
 apiVersion: apps/v1
