@@ -12,8 +12,9 @@ from meshport.ir.base import Ref
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
-UNSHOWN = ("MP206", "MP209", "MP231", "MP277", "MP280", "MP288")
-"""Findings of what the comparison leaves out: paths with dot segments, and ports in or beyond a range, for "other ports" stands for one of them alone."""
+UNSHOWN = ("MP206", "MP209", "MP229", "MP231", "MP277", "MP280", "MP287", "MP288")
+"""Findings of what the comparison leaves out: paths with dot segments, ports in or beyond a range, for "other ports" stands for one of them alone, and HTTP
+probes on ports that are named as if they spoke something else."""
 SAME = "; what the other rules there admit is the same without it"
 
 

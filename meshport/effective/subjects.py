@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from meshport.ir.base import Ref
+from meshport.findings import Affected
+from meshport.ir.base import PodSet, Ref
 
 
 def access(workload: Ref, port: int | None) -> str:
     """Access to one container port of a workload; None: every port that nothing names."""
     return f"access to {workload} port {port}" if port is not None else f"access to {workload} other ports"
+
+
+def unseen(pods: PodSet) -> Affected:
+    """Pods that the bundle does not show, by what selects them: nobody else is meant."""
+    return Affected(pods.namespace or None, None if pods.selector.everything else str(pods.selector))
 
 
 def of_other_ports(subject: str) -> bool:

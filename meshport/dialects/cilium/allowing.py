@@ -92,7 +92,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others = Others()
     for draft in _drafts(ir, access, plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
-    others.of_namespaces += unseen(ir, out, options, access, known, way, taken)
+    others.unseen += unseen(ir, out, options, access, known, way, taken)
     plaintext.lower(ir, out, options, access, known, way, taken)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world)

@@ -12,15 +12,16 @@ from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.seen import by_label
+from meshport.effective.subjects import unseen as of_pods
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
-from meshport.ir.base import NOWHERE, Ref, Selector
+from meshport.ir.base import NOWHERE, PodSet, Ref, Selector
 from meshport.ir.model import IR, ByLabel
 
 
-def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> list[str]:
-    """Policies and defaults for pods that the bundle does not show; the namespaces where such were written."""
-    written: list[str] = []
+def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> list[Affected]:
+    """Policies and defaults for pods that the bundle does not show; the pods for which such were written."""
+    written: list[Affected] = []
     for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
         selector = policy.subject.value.selector
         if opens(policy) and not access.world.selected(policy.subject.value):
@@ -36,7 +37,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
         rules = _on_port(policy, options, known, way) if policy.port is not None else []
         if rules and policy.port is not None:
             out.finding(
-                "MP291", document=policy.document, affects=(Affected(policy.subject.value.namespace or None),), feature="server.port", policy=str(policy.ref.value),
+                "MP291", document=policy.document, affects=(of_pods(policy.subject.value),), feature="server.port", policy=str(policy.ref.value),
                 selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
             )  # fmt: skip
         elif policy.rules:
@@ -50,7 +51,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
             label = claim(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names)
             src = policy.ref.src | policy.subject.src | policy.action.src
             part = Part(label, policy, policy.document, src)
-            written.append(namespace)
+            written.append(of_pods(PodSet(namespace, selector)))
             write(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
     for admission in ir.admissions:
         namespace = admission.subject.namespace
@@ -70,7 +71,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
         names.add("default-deny")
         document = admission.document if admission.document is not None else 0
         part = Part("default-deny", None, document, admission.value.src)
-        written.append(namespace)
+        written.append(Affected(namespace))
         write(out, Ref(namespace, "default-deny"), found[0], found[1], [], admission.value.src, [document], [part], whole=True)
     return written
 
@@ -121,6 +122,6 @@ def _nowhere(ir: IR, out: Output, policy: Policy) -> None:
 def _unknown(out: Output, policy: Policy) -> None:
     subject = policy.subject.value
     out.finding(
-        "MP286", policy.sources, document=policy.document, disposition="dropped", affects=(Affected(subject.namespace or None),), feature="authorization.subject",
+        "MP286", policy.sources, document=policy.document, disposition="dropped", affects=(of_pods(subject),), feature="authorization.subject",
         policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
     )  # fmt: skip

@@ -63,7 +63,7 @@ class Others:
     """The pods that policies close for UDP, SCTP and ICMP too, which no mesh of the source governs."""
 
     members: list[Effective] = field(default_factory=list)
-    of_namespaces: list[str] = field(default_factory=list)  # where pods are selected that the bundle does not show
+    unseen: list[Affected] = field(default_factory=list)  # pods that are selected and that the bundle does not show
 
     def add(self, members: Iterable[Effective], rules: Iterable[dict[str, Any]]) -> None:
         """Members of a policy with these rules."""
@@ -72,10 +72,11 @@ class Others:
 
     def tell(self, out: Output, world: World) -> None:
         """One finding for all namespaces, and one for each port of another protocol that something declares."""
-        spaces = sorted({item.workload.ref.namespace for item in self.members} | set(self.of_namespaces))
+        pods = sorted({item.workload.ref for item in self.members})
+        affects = (*dict.fromkeys(Affected(ref.namespace, ref.name) for ref in pods), *dict.fromkeys(self.unseen))
+        spaces = sorted({item.namespace for item in affects if item.namespace is not None})
         if not spaces:
             return
-        affects = tuple(Affected(name) for name in spaces)
         out.finding("MP292", document=None, affects=affects, feature="l4.protocol", namespaces=", ".join(spaces))
         told: set[tuple[Ref, int, str]] = set()
         for item in self.members:

@@ -20,9 +20,10 @@ from meshport.effective.access import Access, Effective, Region, admission_condi
 from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
+from meshport.effective.subjects import unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 
 SECURITY = "security.istio.io/v1"
@@ -382,7 +383,7 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
             access.default_admission,
         )
         exact = len(numbers) == len(policies) and not selector.expressions and admission.value in (*OPEN, "deny")
-        pods = Affected(namespace, None if selector.everything else str(selector))  # nobody else is meant
+        pods = unseen(PodSet(namespace, selector))
         for policy in sorted(policies, key=lambda item: item.ref.value):
             port = policy.port.value if policy.port is not None and isinstance(policy.port.value, int) else None
             base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None and port is not None else NOWHERE)

@@ -20,6 +20,7 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.sets import Identities, label
 from meshport.effective.subjects import access as access_subject
+from meshport.effective.subjects import unseen
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
@@ -60,7 +61,7 @@ class Work:
     @property
     def affects(self) -> tuple[Affected, ...]:
         found = tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in self.members)
-        return found or (Affected(self.policy.subject.value.namespace or self.options.root_namespace),)
+        return found or (unseen(self.policy.subject.value),)
 
     @property
     def explains(self) -> frozenset[tuple[str, str]]:

@@ -12,9 +12,10 @@ from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
 from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Output
 from meshport.effective import subjects
+from meshport.effective.access import Access, Effective
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
-from meshport.ir.base import NOWHERE, PodSet, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort
@@ -78,12 +79,21 @@ def closed(ir: IR, out: Output, setting: PortSetting) -> None:
         if (workload.document == setting.document or setting.on == "namespace") and ir.world.meshed(workload) is not False
     ]
     numbers = [number for low, high in setting.ranges.value for number in range(low, min(high, low + 1000) + 1)]
+    access = Access(ir, Fact("all-unauthenticated"))
+    governed = [(workload, number) for workload in found for number in numbers if _governed(access.of(workload), number)]
     out.finding(
         "MP732", setting.ranges, document=setting.document, disposition="dropped", feature="ports.skip-inbound",
-        affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload in found for number in numbers),
+        affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload, number in governed),
+        severity=None if governed else "info", effect=None if governed else "none",
         explains=frozenset((subjects.access(workload.ref, number), "allow") for workload in found for number in numbers),
         workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, numbers[:8])) + (" and more" if numbers[8:] else ""),
     )  # fmt: skip
+
+
+def _governed(item: Effective, port: int) -> bool:
+    """Whether anything would hold on a port that goes past the proxy, if it did not."""
+    opened = item.default(port) in ("all-unauthenticated", "audit") and item.mode(port).value != "strict"
+    return item.closes(port) or bool(item.denies or item.customs) or not opened
 
 
 def _skip(ir: IR, out: Output, setting: PortSetting) -> None:

@@ -33,6 +33,7 @@ from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import NEARLY, Piece
 from meshport.effective.sets import Identities
 from meshport.effective.subjects import access as access_subject
+from meshport.effective.subjects import unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
@@ -410,11 +411,6 @@ def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None
             continue
         subject = policy.subject.value
         out.finding(
-            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(_affected(subject),),
+            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(unseen(subject),),
             feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
         )  # fmt: skip
-
-
-def _affected(subject: PodSet) -> Affected:
-    """The pods of a policy that the bundle does not show, by what selects them: nobody else is meant."""
-    return Affected(subject.namespace or None, None if subject.selector.everything else str(subject.selector))
