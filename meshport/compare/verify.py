@@ -91,6 +91,8 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
     alike: set[str] = set()
     apart: set[str] = set()
     doubtful: list[Workload] = []
+    # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
+    supposed = canon is not None or (sides.old.mesh != sides.new.mesh and bool(sides.old.world.workloads))
     for item, other in _pairs(sides, before, after, canon, undecided):
         if item.meshed is False and other.meshed is False:
             continue
@@ -109,8 +111,8 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
                 memo[key] = compare(item, other, port, https, sides)
             known = memo[key]
             classes += known.count
-            if canon is not None and item.workload.document == UNSEEN and (known.undecided or known.widened):
-                doubtful.append(item.workload)  # a conversion claims nothing of pods that may not be there, and rules nothing out
+            if supposed and item.workload.document == UNSEEN and (known.undecided or known.widened):
+                doubtful.append(item.workload)  # nothing is claimed of pods that may not be there, and nothing ruled out
                 continue
             subject = subjects.access(item.workload.ref, named)
             (apart if known.undecided or False in (item.meshed, other.meshed) else alike).add(subject)
@@ -147,6 +149,8 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
         undecided += sorted(
             {f"{policy.kind} {policy.ref.value} selects no pod that the bundle shows" for policy in _open(before, after, doubtful)}
         )
+    else:
+        undecided += dict.fromkeys(f"{pod.ref}: pods that the bundle does not show may be let in with more than before" for pod in doubtful)
     return Verification("", classes, differences, undecided, alike - apart)
 
 

@@ -335,3 +335,18 @@ def test_a_mutant_of_our_own_output_is_caught(source: Source) -> None:
                 silent += 1
                 assert _alike(source.target, cluster, mutant, leaf.kind), f"{leaf.kind} {leaf.shown}: {leaf.value!r} -> {other!r}"
     assert silent <= tried // 2
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "seed"), [("linkerd", "istio", 44), ("linkerd", "istio", 59), ("istio", "linkerd", 44), ("istio", "linkerd", 51)]
+)
+def test_of_access_verify_says_what_the_conversion_said(source: str, target: str, seed: int) -> None:
+    """Of pods too that the bundle does not show: those that two Servers without pods would share are claimed by neither."""
+    item = Source(f"random-{seed}", source, MAKE[source](seed), target)
+    result = meshport.convert(meshport.load_objects(item.objects), source=source, target=target)
+    found = meshport.verify(meshport.load_objects(item.objects), meshport.load_objects(_after(item)[0]), old_mesh=source, new_mesh=target)
+    assert result.verification is not None
+    assert [one for one in found.differences if one.change == "allowed"] == [
+        one for one in result.verification.differences if one.change == "allowed"
+    ]
+    assert bool(found.undecided) == bool(result.verification.undecided)
