@@ -152,3 +152,29 @@ def test_what_the_mesh_itself_costs_stays_and_is_said_once_a_part(tmp_path):
     assert made == dashboard
     assert sorted(one.message.split()[0] for one in result.findings if one.code == "MP864") == ["istio-proxy", "istiod"]
     assert result.assets[0].unchanged == 3
+
+
+def test_a_link_of_a_tables_column_names_the_column_that_is_there(tmp_path):
+    links = [{"id": "links", "value": [{"url": '/d/w?var-workload=${__data.fields.destination_workload}&var-x=${__data.fields["Value"]}'}]}]
+    dashboard = board(
+        ("Table", 'sum by (destination_workload) (rate(istio_requests_total{reporter="destination"}[5m]))'),
+        fieldConfig={"defaults": {}, "overrides": [{"matcher": {"id": "byName", "options": "destination_workload"}, "properties": links}]},
+    )
+    _, made = convert(tmp_path, dashboard, "istio", "linkerd")
+    (override,) = made["panels"][0]["fieldConfig"]["overrides"]
+    assert override["properties"][0]["value"][0]["url"] == '/d/w?var-workload=${__data.fields.deployment}&var-x=${__data.fields["Value"]}'
+
+
+def test_the_heading_of_a_column_that_became_two_goes_to_the_first(tmp_path):
+    organize = {
+        "id": "organize",
+        "options": {"renameByName": {"destination_service": "Service"}, "indexByName": {"destination_service": 0, "Value": 1}},
+    }
+    dashboard = board(
+        ("Table", 'sum by (destination_service) (rate(istio_requests_total{reporter="source"}[5m]))'), transformations=[organize]
+    )
+    _, made = convert(tmp_path, dashboard, "istio", "linkerd")
+    assert made["panels"][0]["transformations"][0]["options"] == {
+        "renameByName": {"dst_service": "Service"},
+        "indexByName": {"dst_service": 0, "Value": 1},
+    }

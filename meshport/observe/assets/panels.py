@@ -312,7 +312,8 @@ def _named(value: Any, path: Path, made: Plan, renamed: dict[str, tuple[str, ...
         elif isinstance(one, dict):
             for key in one:
                 names = renamed.get(key)
-                if names is not None and len(names) == 1:
+                looks = where[-1] in ("renameByName", "indexByName") or (where[-1] == "excludeByName" and one[key] is False)
+                if names and (len(names) == 1 or looks):  # of several the first: heading and place of a column
                     made.keys.append(((*where, key), names[0]))
                 elif names is not None:
                     _refuse(made, key)

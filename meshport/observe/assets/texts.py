@@ -13,6 +13,7 @@ _LABELS = re.compile(r"(\$labels|\.Labels|\$value\.Labels)\.([A-Za-z_][A-Za-z0-9
 _ACTION = re.compile(r"\{\{-?(?:[^{}\"`]|\"(?:[^\"\\]|\\.)*\"|`[^`]*`)*-?\}\}")
 _ALONE = re.compile(r"\{\{(-?\s*)((?:\$labels|\.Labels|\$value\.Labels))\.([A-Za-z_][A-Za-z0-9_]*)(\s*-?)\}\}")
 _FIELD = re.compile(r"\$\{__(field|series|data\.fields|value)\.labels\.([A-Za-z_][A-Za-z0-9_]*)((?::[a-z]+)?)\}")
+_COLUMN = re.compile(r"(\$\{__data\.fields(?:\.|\[[\"']?))(?!labels\.)([A-Za-z_][A-Za-z0-9_]*)((?:[\"']?\])?(?::[a-z]+)?\})")
 _QUOTED_LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\s*=\s*\\?\")")
 
 
@@ -79,22 +80,27 @@ def template(text: str, find: Find) -> str:
 
 
 def link(text: str, find: Find) -> str:
-    """`${__field.labels.x}` in a link: alone as a variable's value, joined elsewhere. Raises Lost."""
+    """`${__field.labels.x}` in a link, or `${__data.fields.x}` for a column of a table: alone as a variable's value, joined elsewhere. Raises Lost."""
 
-    def put(found: re.Match[str]) -> str:
-        what, name, form = found.groups()
-        names = find(name)
+    def names_of(found: re.Match[str]) -> tuple[str, ...]:
+        names = find(found.group(2))
         if not names:
-            raise Lost(name)
-        as_value = re.search(r"var-[A-Za-z0-9_]+=$", text[: found.start()]) is not None
-        return joined(names[:1] if as_value else names, lambda one: f"${{__{what}.labels.{one}{form}}}")
+            raise Lost(found.group(2))
+        as_value = re.search(r"var-[A-Za-z0-9_]+=$", found.string[: found.start()]) is not None
+        return names[:1] if as_value else names
 
-    return _FIELD.sub(put, text)
+    def label(found: re.Match[str]) -> str:
+        return joined(names_of(found), lambda one: f"${{__{found.group(1)}.labels.{one}{found.group(3)}}}")
+
+    def column(found: re.Match[str]) -> str:
+        return joined(names_of(found), lambda one: found.group(1) + one + found.group(3))
+
+    return _COLUMN.sub(column, _FIELD.sub(label, text))
 
 
 def linked(text: str) -> set[str]:
     """The labels that a link names."""
-    return {found.group(2) for found in _FIELD.finditer(text)}
+    return {found.group(2) for pattern in (_FIELD, _COLUMN) for found in pattern.finditer(text)}
 
 
 def pattern(text: str, labels: dict[str, tuple[str, ...]]) -> str:
