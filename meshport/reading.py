@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.mapping.bound import Bound
 
-_QUIET = {"MP002"}  # files beside manifests (values, kustomizations) are no mistake
+_SEVERITY = {"MP002": "info", "MP388": "warning"}  # files beside manifests (values, kustomizations) are no mistake
 
 
 def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
@@ -23,7 +23,7 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
         found.append(
             Finding(
                 problem.code,
-                "info" if problem.code in _QUIET else "error",
+                _SEVERITY.get(problem.code, "error"),
                 problem.message,
                 problem.remedy,
                 "none",

@@ -20,6 +20,8 @@ from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
 from meshport.documents.events import backend, pure_backend
+from meshport.documents.forms import NO_MANIFEST, chart_of, form_of, is_list, items_of, not_an_object
+from meshport.documents.handed import ADD_IT, handed_over
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
 from meshport.errors import InputError
 
@@ -51,40 +53,50 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
     A path that does not exist or cannot be read raises InputError in any case. A file that is reached twice is read once.
     """
     reader = _Reader(strict)
-    seen: set[str] = set()
-    for path in paths:
-        if os.fspath(path) == "-":
-            reader.bytes(sys.stdin.buffer.read(), STDIN)
-            continue
+    todo: dict[str, tuple[str, bool]] = {}  # by real path: the path as it was given, and whether a folder led to it
+    for number, path in enumerate(paths):
         given = Path(path)
-        if given.is_dir():
+        if os.fspath(path) == "-":
+            todo[f"-{number}"] = (STDIN, False)
+        elif given.is_dir():
             reader.roots.append(f"{given}{os.sep}")
             reader.written = reader.written or _written(given)
             for file in _files(given):
-                real = os.path.realpath(file)
-                if real in seen:
-                    continue
-                seen.add(real)
-                try:
-                    data = file.read_bytes()
-                except OSError as error:
-                    reader.file_problem(str(file), f"cannot be read: {error.strerror or error}", "check its permissions", None)
-                else:
-                    reader.bytes(data, str(file))
-            continue
-        real = os.path.realpath(given)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            data = given.read_bytes()
-        except FileNotFoundError:
-            raise InputError("no such file or folder; check the path, or give `-` to read standard input", file=str(path)) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"cannot be read ({reason}); check its permissions", file=str(path)) from None
-        reader.bytes(data, str(given))
+                todo.setdefault(os.path.realpath(file), (str(file), True))
+        else:
+            todo.setdefault(os.path.realpath(given), (str(given), False))
+    handed = handed_over([name for name, _ in todo.values() if name.lower().endswith(SCRIPT)], [name for name, _ in todo.values()])
+    values = {item.file for listed in handed.values() for item in listed if item.file is not None}
+    done: set[str] = set()
+    for name, inside in todo.values():
+        for item in handed.get(name, ()):
+            if item.file is None:
+                reader.problems.append(Problem("MP388", item.missing(name), ADD_IT, name, None, item.line, item.column))
+            elif item.file not in done:  # before the script, whose `--set` has the last word
+                done.add(item.file)
+                reader.charts[item.file] = item.chart
+                _read_file(reader, item.file, inside)
+        if name not in values:
+            _read_file(reader, name, inside)
     return reader.bundle()
+
+
+def _read_file(reader: _Reader, name: str, inside: bool) -> None:
+    """Read a file into the documents; InputError where one that was named itself cannot be read."""
+    if name == STDIN:
+        reader.bytes(sys.stdin.buffer.read(), STDIN)
+        return
+    try:
+        data = Path(name).read_bytes()
+    except FileNotFoundError:
+        raise InputError("no such file or folder; check the path, or give `-` to read standard input", file=name) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if not inside:
+            raise InputError(f"cannot be read ({reason}); check its permissions", file=name) from None
+        reader.file_problem(name, f"cannot be read: {reason}", "check its permissions", None)
+        return
+    reader.bytes(data, name)
 
 
 def load_text(text: str, file: str | None = None) -> Bundle:
@@ -126,13 +138,13 @@ def load_objects(objects: Sequence[Mapping[str, Any]], charts: Mapping[int, str]
         return leaf - 1
 
     for index, each in enumerate(objects):
-        listed = _is_list(each)
+        listed = is_list(each)
         chart = (charts or {}).get(index, "")
-        for item, value in enumerate(_items(each, None, 0)) if listed else [(None, (each, None))]:
+        for item, value in enumerate(items_of(each, None, 0)) if listed else [(None, (each, None))]:
             given = value[0]
-            wrong = None if chart else _not_an_object(given)
+            wrong = None if chart else not_an_object(given)
             if wrong:
-                problems.append(Problem("MP002", wrong, _MP002, None, index))
+                problems.append(Problem("MP002", wrong, NO_MANIFEST, None, index))
                 continue
             first = leaf
             documents.append(
@@ -231,125 +243,13 @@ def _yaml(builder: Builder, text: str, base: int) -> Tree | None:
             raise error from None
 
 
-# ---- values of charts ------------------------------------------------------------------------------------------------------------------
-
-_CHARTS = {
-    "cilium": {
-        "kubeProxyReplacement", "hubble", "encryption", "gatewayAPI", "envoyConfig", "policyEnforcementMode", "socketLB", "l7Proxy", "clustermesh",
-        "ingressController", "bpf", "authentication", "k8sServiceHost",
-    },
-    "linkerd-control-plane": {
-        "identityTrustAnchorsPEM", "identityTrustDomain", "policyController", "proxyInit", "clusterNetworks", "controllerReplicas",
-        "proxyInjector", "profileValidator",
-    },
-    "istiod": {"pilot", "meshConfig", "sidecarInjectorWebhook", "istio_cni", "defaultRevision", "revision"},
-}  # fmt: skip
-"""Top-level keys that the values of one chart have and those of the others have not."""
-
-
-def chart_of(value: Any) -> str:
-    """The chart whose values a mapping without apiVersion and kind plainly holds: two keys of its own, or one and no other's; else ""."""
-    if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
-        return ""
-    found = sorted(((len(keys & value.keys()), chart) for chart, keys in _CHARTS.items()), reverse=True)
-    (most, chart), (next_most, _) = found[0], found[1]
-    if most == 0 or most == next_most:
-        return ""
-    return (
-        chart if all(isinstance(key, str) for key in value) and any(isinstance(value.get(key), Mapping) for key in _CHARTS[chart]) else ""
-    )
-
-
-# ---- files of Prometheus and Grafana ---------------------------------------------------------------------------------------------------
-
-
-_RULE_TESTS = {"input_series", "promql_expr_test", "alert_rule_test"}
-
-
-def form_of(value: Any) -> str:
-    """What a mapping without apiVersion and kind is: a file of rules, a dashboard as Grafana exports it, a specification of Sloth; else ""."""
-    if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
-        return ""
-    groups = value.get("groups")
-    if isinstance(groups, (list, tuple)) and any(map(_is_rules, groups)):
-        return "RuleFile"
-    inner = value.get("dashboard")
-    if _is_dashboard(value) or (isinstance(inner, Mapping) and _is_dashboard(inner)):
-        return "Dashboard"
-    if value.get("version") == "prometheus/v1" and isinstance(value.get("slos"), (list, tuple)):
-        return "SlothSpec"
-    if any(isinstance(rule, Mapping) and isinstance(rule.get("seriesQuery"), str) for rule in _adapter_rules(value.get("rules"))):
-        return "AdapterRules"
-    tests = value.get("tests")
-    if isinstance(tests, (list, tuple)) and any(isinstance(one, Mapping) and _RULE_TESTS & one.keys() for one in tests):
-        return "RuleTests"
-    return ""
-
-
-def _adapter_rules(value: Any) -> list[Any]:
-    """Rules of prometheus-adapter: a list in its own file, lists by what they are for in the values of its chart."""
-    listed = value.values() if isinstance(value, Mapping) else [value]
-    return [rule for one in listed if isinstance(one, (list, tuple)) for rule in one]
-
-
-def _is_rules(group: Any) -> bool:
-    rules = group.get("rules") if isinstance(group, Mapping) else None
-    listed = rules if isinstance(rules, (list, tuple)) else ()
-    return any(isinstance(rule, Mapping) and "expr" in rule and ("record" in rule or "alert" in rule) for rule in listed)
-
-
-def _is_dashboard(value: Mapping[str, Any]) -> bool:
-    holds = any(isinstance(value.get(name), (list, tuple)) for name in ("panels", "rows"))
-    return holds and any(name in value for name in ("schemaVersion", "templating", "__inputs"))
-
-
-# ---- objects ---------------------------------------------------------------------------------------------------------------------------
-
-_MP002 = "nothing to do if the file is no manifest; else add apiVersion and kind"
-
-
-def _not_an_object(value: Any) -> str | None:
-    """Why a value is neither a Kubernetes object nor the values of a mesh's chart, None if it is one of them."""
-    if chart_of(value) or form_of(value):
-        return None
-    if not isinstance(value, Mapping):
-        kind = "a list" if isinstance(value, (list, tuple)) else "null" if value is None else "a single value"
-        return f"skipped: the document is {kind}, not a Kubernetes object"
-    if value.get("kind") == "ConformanceReport" and str(value.get("apiVersion")).startswith("gateway.networking.k8s.io/"):
-        return "skipped: a report of the conformance tests of Gateway API, which no cluster takes"
-    missing = [key for key in ("apiVersion", "kind") if not (isinstance(value.get(key), str) and value[key])]
-    return f"skipped: the document has no {' and no '.join(missing)}, so it is not a Kubernetes object" if missing else None
-
-
-def _is_list(value: Any) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    kind, items = value.get("kind"), value.get("items")
-    return isinstance(kind, str) and kind.endswith("List") and (isinstance(items, (list, tuple)) or (items is None and kind == "List"))
-
-
-def _items(value: Mapping[str, Any], shadow: Any, depth: int) -> Iterator[tuple[Any, Any]]:
-    """(value, shadow) of the items of a List, and of Lists in it. In a typed list (`PodList`) items may leave out what the list says."""
-    kind = value["kind"].removesuffix("List")
-    for number, item in enumerate(value.get("items") or ()):
-        places = shadow["items"][number] if shadow is not None else None
-        if _is_list(item) and depth < MAX_DEPTH:
-            yield from _items(item, places, depth + 1)
-            continue
-        if kind and isinstance(item, Mapping) and item and not item.get("kind") and isinstance(value.get("apiVersion"), str):
-            told = {"apiVersion": "apiVersion", "kind": "kind"}
-            item = {**{key: item[key] for key in item if key not in told}, "apiVersion": value["apiVersion"], "kind": kind}
-            if places is not None:
-                places = {**{key: places[key] for key in places if key not in told}, **{key: shadow[key] for key in told}}
-        yield item, places
-
-
 class _Reader:
     """Collects documents and problems from any number of texts."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
         self.roots: list[str] = []
+        self.charts: dict[str, str] = {}  # of files that a script hands to an installer
         self.written: Written | None = None
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
@@ -489,14 +389,17 @@ class _Reader:
         if tree.value is None:
             del self.lines[first:], self.columns[first:]
             return index
-        listed = _is_list(tree.value)
+        listed = is_list(tree.value)
         taken: list[tuple[int | None, int, Any, Any]] = []
-        for item, (value, shadow) in enumerate(_items(tree.value, tree.shadow, 0) if listed else [(tree.value, tree.shadow)]):
+        for item, (value, shadow) in enumerate(items_of(tree.value, tree.shadow, 0) if listed else [(tree.value, tree.shadow)]):
             begins = self.lines[first_leaf(shadow)] if listed else tree.line
-            wrong = _not_an_object(value)
+            handed = (
+                self.charts.get(file or "", "") if isinstance(value, Mapping) and not ("apiVersion" in value or "kind" in value) else ""
+            )
+            wrong = None if handed else not_an_object(value)
             if wrong:
                 path = f"items[{item}]" if listed else None
-                self.problems.append(Problem("MP002", wrong, _MP002, file, index, begins, None, path))
+                self.problems.append(Problem("MP002", wrong, NO_MANIFEST, file, index, begins, None, path))
             else:
                 taken.append((item if listed else None, begins, value, shadow))
         watched = tree.templates + tree.variables
@@ -513,7 +416,19 @@ class _Reader:
             end = first_leaf(taken[at + 1][3]) if at + 1 < len(taken) else len(self.lines)
             text = None if listed else span
             made.append(
-                Document(file, index, number, value, shadow, begins, text, start, end - start, chart_of(value), form=form_of(value))
+                Document(
+                    file,
+                    index,
+                    number,
+                    value,
+                    shadow,
+                    begins,
+                    text,
+                    start,
+                    end - start,
+                    handed or chart_of(value),
+                    form="" if handed else form_of(value),
+                )
             )
         self.documents += made
         for duplicate in tree.duplicates:

@@ -35,6 +35,7 @@ _HELM_CHARTS = {
 }
 _HELM_VALUED = {"-n", "--namespace", "--version", "-f", "--values", "--set", "--set-string", "--set-json", "--set-file", "--set-literal", "--repo",
                 "--timeout", "--kube-context", "--kubeconfig", "--description", "--post-renderer", "--history-max", "--username", "--password"}  # fmt: skip
+_VALUES = ("-f", "--values")
 _LINKERD_FLAGS = {
     "--default-inbound-policy": "proxy.defaultInboundPolicy", "--identity-trust-domain": "identityTrustDomain", "--cluster-domain": "clusterDomain",
     "--skip-inbound-ports": "proxyInit.ignoreInboundPorts", "--skip-outbound-ports": "proxyInit.ignoreOutboundPorts",
@@ -76,6 +77,7 @@ class _Found:
     chart: str
     tree: dict[str, Any] = field(default_factory=dict)
     place: int = 0
+    files: list[Word] = field(default_factory=list)  # of values, as the command names them
 
     def put(self, path: tuple[str | int, ...], value: Any, at: Any) -> None:
         """Write a value as Helm does: what stood there is replaced, a list grows as far as is needed."""
@@ -112,6 +114,16 @@ def read_script(text: str, file: str | None, lines: array[int], columns: array[i
             line = bisect_right(starts, found.place)
             documents.append(Document(file, len(documents), None, value, shadow, line, None, first, len(lines) - first, found.chart))
     return documents
+
+
+def values_files(text: str) -> Iterator[tuple[str, str, int]]:
+    """The files of values that the commands of a script name, in their order: the chart, the name as it stands there, its offset. What a pipe gives is none."""
+    for words in commands(text, PROGRAMS):
+        for found in _read(words):
+            for word in found.files:
+                for name in word.text.split(","):
+                    if name not in ("", "-"):
+                        yield found.chart, name, word.places[0]
 
 
 def _numbered(tree: Any, starts: list[int], lines: array[int], columns: array[int]) -> tuple[Any, Any]:
@@ -197,6 +209,8 @@ def _helm(words: list[Word]) -> Iterator[_Found]:
         for name, word in options:
             if name in ("--set", "--set-string"):
                 _set(found, name, word)
+            elif name in _VALUES:
+                found.files.append(word)
         yield found
 
 
@@ -217,6 +231,8 @@ def _istioctl(words: list[Word]) -> Iterator[_Found]:
             _set(found, name, word, "values")
         elif name in ("--revision", "-r"):
             _flag(found, "revision", word)
+        elif name in ("-f", "--filename"):
+            found.files.append(word)
     yield found
 
 
@@ -231,6 +247,8 @@ def _linkerd(words: list[Word]) -> Iterator[_Found]:
             _set(found, name, word)
         elif name in _LINKERD_FLAGS:
             _flag(found, _LINKERD_FLAGS[name], word)
+        elif name in _VALUES:
+            found.files.append(word)
     yield found
 
 
@@ -256,6 +274,8 @@ def _cilium(words: list[Word]) -> Iterator[_Found]:
         for name, word in options:
             if name.endswith(("set", "set-string")):
                 _set(found, "--set-string" if name.endswith("set-string") else "--set", word)
+            elif name in _VALUES:
+                found.files.append(word)
         yield found
 
 

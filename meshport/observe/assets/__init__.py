@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from meshport.documents.read import form_of, plain
+from meshport.documents.forms import form_of
+from meshport.documents.read import plain
 from meshport.errors import InputError
 from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules, ruletests
 from meshport.observe.assets.queries import Queries, say
