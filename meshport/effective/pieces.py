@@ -226,12 +226,21 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
             continue
         piece = piece.meet(_of_condition(condition))
     pieces = [piece] if not piece.empty else []
+    for out in _taken(rule):
+        pieces = _widest([left for one in pieces for left in one.minus(out)])
+    return pieces
+
+
+def _taken(rule: Rule) -> list[Piece]:
+    """What better routes take from a rule, those that differ in the path alone together."""
+    found: dict[Piece, list[Language]] = {}
     for taken in rule.unless:
         out = Piece()
         for condition in taken:
             out = out.meet(_of_condition(condition))
-        pieces = [left for one in pieces for left in one.minus(out)]
-    return pieces
+        rest = replace(out, path=None, patterns=None, base=None)
+        found.setdefault(replace(rest, src=NOWHERE), []).append(Language.any() if out.path is None else out.path)
+    return [replace(rest, path=None if Language.any() in paths else union_of(*paths)) for rest, paths in found.items()]
 
 
 def nameless(pieces: Iterable[Piece]) -> list[Piece]:

@@ -79,6 +79,13 @@ RAW: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\")), path=T
 """PLAIN paths without a backslash: where the readable forms below are exactly `language & DOT_FREE`. (Outside they hold no more than it.)"""
 NORMALISED: Final = (DOT_FREE & RAW) | Language.exact("*")
 """Paths as they are after normalising: inside it a language and its DOT_FREE part are the same."""
+ODD: Final = ~(DOT_FREE & RAW)
+"""The raw paths that normalising changes, or may change: with a dot segment, a backslash, an escape of what needs none, a stray percent sign."""
+ODD_PATHS: Final = (
+    r"^(?:.*[/\\](?:\.|%2[eE]){1,2}(?:[/\\;].*)?|.*\\.*|.*%[2-7]?"
+    r"|.*%(?:[^0-9A-Fa-f]|2[^0-9A-CFa-cf]|3[^A-Fa-f]|[46][^0]|5[^B-Eb-e]|7[^B-DFb-df]).*)$"
+)
+"""ODD as an expression, in RE2's and Rust's syntax."""
 
 
 def raw_allow(language: Language, limit: int = LONGEST_VALUE) -> str | None:

@@ -12,7 +12,7 @@ from meshport.dialects import beside_the_mesh, other_protocols, protocols, redun
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
-from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, plan
+from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.serverroutes import (
@@ -211,7 +211,7 @@ def _needs_server(item: PortPlan, region: Region, default: str) -> bool:
 def _is_default(item: PortPlan, default: str) -> bool:
     """Whether the grants of a closed port come to what the default policy admits, no more and no less."""
     told = Piece(who=Identities(frozenset((EVERYONE,))) if default == STRICT else Identities())
-    pieces = [piece for grant in item.grants for _, piece in (*grant.server, *grant.routed)]
+    pieces = [piece for grant in item.grants for _, piece in grant.pieces()]
     return any(piece.covers(told) for piece in pieces) and all(told.covers(piece) for piece in pieces)
 
 
@@ -275,7 +275,7 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
 
 def _naming(item: PortPlan, policies: tuple[Policy, ...]) -> Src:
     """The leaves that name the port in the rules that grant something there."""
-    granted = {leaf for grant in item.grants for _, piece in (*grant.server, *grant.routed) for leaf in piece.src}
+    granted = {leaf for grant in item.grants for _, piece in grant.pieces() for leaf in piece.src}
     return frozenset(leaf for policy in policies for leaf in _mentioned(policy).get(item.port, ()) if leaf in granted)
 
 
@@ -348,13 +348,13 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
             feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in wide),
             workloads=", ".join(str(item.workload.ref) for item in context.region.members), ports=", ".join(str(item.port) for item in plans) or "none",
         )  # fmt: skip
-    raw = [item for item in wanted if any(piece.path is not None for grant in item.grants for _, piece in grant.routed)]
+    raw = [item for item in wanted if any(_pathwise(one) for grant in item.grants for one in grant.routed)]
     for item in raw:
         partial = any(
-            piece.patterns is None or any(fact.value.kind != "exact" for fact in piece.patterns)
+            one.piece.patterns is None or any(fact.value.kind != "exact" for fact in one.piece.patterns)
             for grant in item.grants
-            for _, piece in grant.routed
-            if piece.path is not None
+            for one in grant.routed
+            if _pathwise(one)
         )
         if partial:
             context.out.gather(
@@ -362,6 +362,11 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                 explains=context.explains(item.port, "allow"), feature="authorization.operation.paths",
                 listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
             )  # fmt: skip
+
+
+def _pathwise(routed: Routed) -> bool:
+    """Whether the path decides what of a grant gets through."""
+    return routed.piece.path is not None or any(hole.path is not None for hole in routed.refused)
 
 
 def _outside(region: Region, out: Output) -> None:

@@ -105,11 +105,15 @@ def _takes(item: Any, one: Identity, options: Options) -> bool:
 
 
 def known(world: World, wanted: Any, options: Options) -> set[Identity]:
-    """The identities of the bundle's workloads that may be in the mesh and that are wanted."""
+    """The identities of the bundle that may be in the mesh and that are wanted: of its workloads, of its ServiceAccounts, and `default`, which every
+    namespace has (kubernetes.io/docs/concepts/security/service-accounts)."""
+    running = dict(world.identities())
+    enrolled = {name for name, home in world.namespaces.items() if home.meshed is not None and home.meshed.value}
+    named = {ref for ref in world.accounts if ref.namespace in enrolled} | {Ref(name, "default") for name in enrolled}
     found = set()
-    for ref, meshed in world.identities():
+    for ref in sorted({*named, *running}):
         one = Identity(options.trust_domain, ref.namespace, ref.name)
-        if meshed is not False and wanted(one):
+        if running.get(ref) is not False and wanted(one):
             found.add(one)
     return found
 

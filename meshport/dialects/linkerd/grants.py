@@ -10,6 +10,7 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
+from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
@@ -21,9 +22,16 @@ from meshport.ir.authorization import Policy, Rule
 from meshport.ir.base import Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
-from meshport.values.language import Language
+from meshport.values.language import BARE_PATHS, Language
 
-EVERY_PATH = Language.prefix("/")
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Peers and some of their requests, less those that better routes refuse."""
+
+    who: Peers
+    piece: Piece
+    refused: tuple[Piece, ...] = ()
 
 
 @dataclass(slots=True)
@@ -35,14 +43,18 @@ class Grant:
     document: int
     src: Src
     server: list[tuple[Peers, Piece]] = field(default_factory=list)
-    routed: list[tuple[Peers, Piece]] = field(default_factory=list)
+    routed: list[Routed] = field(default_factory=list)
 
-    def peer_groups(self) -> list[tuple[Peers, list[Piece]]]:
-        """Routed pieces with equal peers together."""
-        groups: dict[Peers, list[Piece]] = {}
-        for who, piece in self.routed:
-            groups.setdefault(who, []).append(piece)
-        return sorted(groups.items(), key=lambda item: str(item[0]))
+    def pieces(self) -> list[tuple[Peers, Piece]]:
+        """Everything that the rule admits, and some of what is refused of it."""
+        return [*self.server, *((item.who, item.piece) for item in self.routed)]
+
+    def peer_groups(self) -> list[tuple[Peers, tuple[Piece, ...], list[Piece]]]:
+        """Routed pieces with equal peers and equal refusals together."""
+        groups: dict[tuple[Peers, tuple[Piece, ...]], list[Piece]] = {}
+        for item in self.routed:
+            groups.setdefault((item.who, item.refused), []).append(item.piece)
+        return sorted(((who, refused, pieces) for (who, refused), pieces in groups.items()), key=lambda item: (len(item[1]), str(item[0])))
 
 
 @dataclass(slots=True)
@@ -99,16 +111,15 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
-            cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
-            if cutting:
-                pieces = _cut(context, grant, port, pieces, cutting)
+            left: list[Punched] = []
+            for piece in pieces:
+                cutting = [deny for deny in denies if _touches(deny, piece)]
+                left += _left(context, grant, port, piece, cutting) if cutting else [Punched(piece)]
                 if not closed:
                     result.src |= sources(*(deny.src for deny in cutting))
-            for piece in pieces:
-                if piece.any_request and rule.http and not protocol:
-                    # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
-                    piece = replace(piece, path=EVERY_PATH)
-                if _admit(context, grant, port, piece) and by_mode:
+            for item in left:
+                # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
+                if _admit(context, grant, port, item, routed=rule.http and not protocol) and by_mode:
                     result.src |= mode.src
         if grant.server or grant.routed:
             result.grants.append(grant)
@@ -136,7 +147,9 @@ def _scrape(context: Context, result: PortPlan) -> None:
     if not scraped or (not result.closed and not result.strict):
         return
     path, src = scraped_at(scraped[0].workload)
-    if any(piece.opens(path) for grant in result.grants for _, piece in (*grant.server, *grant.routed)):
+    if any(piece.opens(path) for grant in result.grants for _, piece in grant.server) or any(
+        item.piece.opens(path) and not item.refused for grant in result.grants for item in grant.routed
+    ):
         return
     said: dict[str, Any] = {
         "document": scraped[0].workload.document,
@@ -152,23 +165,26 @@ def _scrape(context: Context, result: PortPlan) -> None:
     members = tuple(Identity(context.options.trust_domain, namespace, account) for namespace, account in sorted(accounts))
     piece = Piece(who=Identities(frozenset(members)), methods=Methods(frozenset(("GET",)), False), path=Language.exact(path), src=src)
     grant = Grant("scrape", None, scraped[0].workload.document, src)
-    grant.routed.append((Peers(members, None), piece))
+    grant.routed.append(Routed(Peers(members, None), piece))
     result.grants.append(grant)
     context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **shown)
 
 
 def _prune(grants: list[Grant]) -> None:
     """Take out what a broader grant of the same port lets in already: fewer routes say the same."""
-    pieces = [(grant, who, piece) for grant in grants for who, piece in (*grant.server, *grant.routed)]
-    kept: list[tuple[Grant, Peers, Piece]] = []
-    for grant, who, piece in pieces:
-        if any(other.covers(piece) and not other_who.listed for _, other_who, other in kept):
+    pieces = [
+        *((who, piece, frozenset[Piece]()) for grant in grants for who, piece in grant.server),
+        *((item.who, item.piece, frozenset(item.refused)) for grant in grants for item in grant.routed),
+    ]
+    kept: list[tuple[Peers, Piece, frozenset[Piece]]] = []
+    for who, piece, refused in pieces:
+        if any(other.covers(piece) and not other_who.listed and holes <= refused for other_who, other, holes in kept):
             continue
-        kept = [item for item in kept if who.listed or not piece.covers(item[2])] + [(grant, who, piece)]
-    left = {id(piece) for _, _, piece in kept}
+        kept = [item for item in kept if who.listed or not piece.covers(item[1]) or not refused <= item[2]] + [(who, piece, refused)]
+    left = {id(piece) for _, piece, _ in kept}
     for grant in grants:
         grant.server = [item for item in grant.server if id(item[1]) in left]
-        grant.routed = [item for item in grant.routed if id(item[1]) in left]
+        grant.routed = [item for item in grant.routed if id(item.piece) in left]
 
 
 def _sources(context: Context, first: Effective, port: int, closed: bool) -> Iterable[tuple[Grant, list[Rule]]]:
@@ -208,35 +224,50 @@ def _denies(context: Context, first: Effective, port: int, http: bool) -> list[P
     return found
 
 
-def _cut(context: Context, grant: Grant, port: int, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
-    left: list[Piece] = []
-    for piece in pieces:
-        try:
-            rest = subtract([piece], denies)
-        except (Unsayable, ValueError) as error:
-            if context.options.on_loss == "looser":
-                left.append(piece)
-                _widened(context, "MP219", grant, port, frozenset(leaf for deny in denies for leaf in deny.src), str(error))
-                continue
-            _left_out(context, "MP202", grant, port, piece.src | frozenset(leaf for deny in denies for leaf in deny.src), str(error))
-            continue
-        left.extend(rest)
-    return left
+def _left(context: Context, grant: Grant, port: int, piece: Piece, denies: list[Piece]) -> list[Punched]:
+    """What the denies leave of a piece: by naming it where that is short, else by better routes that refuse the rest."""
+    problem: str | None = None
+    rest: list[Piece] = []
+    try:
+        rest = subtract([piece], denies)
+    except (Unsayable, ValueError) as error:
+        problem = str(error)
+    if problem is None and all(map(_short, rest)):
+        return [Punched(one) for one in rest]
+    try:
+        found = punched(piece, denies)
+        if any(item.refused for item in found):
+            return [*found, *(Punched(one) for one in rest if not sayable(one) and not says(found, one))]
+    except (Unsayable, ValueError) as error:
+        problem = problem and str(error)
+    if problem is None:
+        return [Punched(one) for one in rest]
+    src = frozenset(leaf for deny in denies for leaf in deny.src)
+    if context.options.on_loss == "looser":
+        _widened(context, "MP219", grant, port, src, problem)
+        return [Punched(piece)]
+    _left_out(context, "MP202", grant, port, piece.src | src, problem)
+    return []
 
 
-def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> bool:
-    """Put a piece where it can be said, or say why it is left out; whether it was put anywhere."""
+def _short(piece: Piece) -> bool:
+    """Whether routes can name the requests of a piece, and its paths by simple patterns."""
+    return sayable(piece) and (piece.path is None or piece.patterns is not None or piece.path.as_patterns(BARE_PATHS) is not None)
+
+
+def _admit(context: Context, grant: Grant, port: int, item: Punched, *, routed: bool = False) -> bool:
+    """Put a piece where it can be said, or say why it is left out; whether it was put anywhere. `routed`: on a route, even where it takes every request."""
+    piece = item.piece
     try:
         if not piece.any_request:
-            request = routesets.partition([(0, piece)])
-            for item in request:
-                routesets.matches(item.request)
+            for one in routesets.partition([(0, piece)]):
+                routesets.matches(one.request)
     except routesets.NoMatch as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", grant, port, piece.src, str(error))
             relaxed = _relaxed(piece)
             if not relaxed.any_request and relaxed != piece:
-                return _admit(context, grant, port, relaxed)
+                return _admit(context, grant, port, replace(item, piece=relaxed))
             grant.server.append(
                 (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
             )
@@ -250,7 +281,10 @@ def _admit(context: Context, grant: Grant, port: int, piece: Piece) -> bool:
     who = _peers(context, piece, grant, port)
     if who is None:
         return False
-    (grant.server if piece.any_request else grant.routed).append((who, piece))
+    if piece.any_request and not item.refused and not routed:
+        grant.server.append((who, piece))
+    else:
+        grant.routed.append(Routed(who, piece, item.refused))
     return True
 
 

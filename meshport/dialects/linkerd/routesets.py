@@ -16,7 +16,8 @@ from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact
 from meshport.values.language import Language
-from meshport.values.paths import DOT_FREE, RAW, normalise_istio, raw_allow
+from meshport.values.paths import DOT_FREE, ODD, ODD_PATHS, RAW, normalise_istio, raw_allow
+from meshport.values.spelling import escaped
 
 MOST_SETS = 64
 MOST_CUTS = 400  # each makes the paths that are left harder to tell
@@ -51,7 +52,7 @@ def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> 
         rest = [request]
         after: list[RouteSet] = []
         for known in sets:
-            both = _meet(known.request, request)
+            both = meet(known.request, request)
             if both is None or known.grants == {grant}:
                 after.append(known)
                 continue
@@ -85,7 +86,7 @@ class _Compared:
         key = (id(one), id(other)) if id(one) < id(other) else (id(other), id(one))
         if key not in self._met:
             self._kept += [one, other]
-            self._met[key] = _meet(one, other) is not None
+            self._met[key] = meet(one, other) is not None
         return self._met[key]
 
     def covers(self, one: Piece, other: Piece) -> bool:
@@ -137,9 +138,10 @@ def _positive(values: Values) -> Values:
     return out
 
 
-def _meet(one: Piece, other: Piece) -> Piece | None:
+def meet(one: Piece, other: Piece) -> Piece | None:
+    """The requests that both take; None where a route can take none of them."""
     both = one.meet(other)
-    if both.empty or (both.path is not None and (both.path & DOT_FREE & RAW).is_empty()):
+    if both.empty or (both.path is not None and both.path is not ODD and (both.path & DOT_FREE & RAW).is_empty()):
         return None
     return replace(both, headers=_positive(both.headers), query=_positive(both.query))
 
@@ -194,8 +196,8 @@ class NoMatch(ValueError):
     """Requests that no HTTPRoute match can say; its text says why."""
 
 
-def matches(request: Piece) -> list[Match]:
-    """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind."""
+def matches(request: Piece, *, refused: bool = False) -> list[Match]:
+    """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind. Of refused ones paths may be said in short."""
     if request.literals:
         raise NoMatch(
             "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals))
@@ -209,7 +211,7 @@ def matches(request: Piece) -> list[Match]:
         raise NoMatch(f"the method {unknown[0]!r}, which HTTPRoute does not know")
     names: list[str | None] = [None] if request.methods.every else list(request.methods.listed())
     found = []
-    for path, src in paths(request):
+    for path, src in paths(request, refused=refused):
         for method in names:
             value: dict[str, Any] = {}
             if method is not None:
@@ -220,6 +222,8 @@ def matches(request: Piece) -> list[Match]:
                 value["headers"] = headers
             if queries:
                 value["queryParams"] = queries
+            if not value:
+                value["path"] = {"type": "PathPrefix", "value": "/"}
             found.append(Match(value, request.src if src <= request.src else src | request.src))
     return found
 
@@ -239,14 +243,16 @@ def _value(what: str, name: str, value: Value) -> dict[str, Any]:
     return {"type": "RegularExpression", "name": name, "value": anchored(regex)}
 
 
-def paths(request: Piece) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
+def paths(request: Piece, *, refused: bool = False) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
     """The path alternatives of a request; None for every path."""
     if request.path is None:
         return [(None, frozenset())]
+    if request.path is ODD:
+        return [({"type": "RegularExpression", "value": ODD_PATHS}, frozenset())]
     found: list[tuple[dict[str, str] | None, frozenset[int]]] = []
     if request.patterns is not None:
         for fact in request.patterns:
-            said = _of_pattern(fact)
+            said = (_loosely(fact.value) if refused else None) or _of_pattern(fact)
             if said is not None:
                 found.append((said, fact.src))
         return found
@@ -258,6 +264,13 @@ def paths(request: Piece) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
     if regex is None or len(regex) > LONGEST_REGEX:
         raise NoMatch("the paths left over: their pattern would be too long for an HTTPRoute")
     return [({"type": "RegularExpression", "value": regex}, frozenset())]
+
+
+def _loosely(pattern: Pattern) -> dict[str, str] | None:
+    """A path pattern with the dot segments that it takes as text, for who refuses those too."""
+    if pattern.kind == "prefix":
+        return {"type": "RegularExpression", "value": f"^{escaped(pattern.text)}.*$"}
+    return {"type": "RegularExpression", "value": f"^.*{escaped(pattern.text)}$"} if pattern.kind == "suffix" else None
 
 
 def _of_pattern(fact: Fact[Pattern]) -> dict[str, str] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,14 +13,17 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import ANY_NETWORK, POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan
+from meshport.dialects.linkerd.refusals import refusing, sayable
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Region
-from meshport.effective.pieces import Piece
+from meshport.effective.pieces import Piece, subtract
 from meshport.findings import Affected
 from meshport.ir.authorization import Network
 from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.mapping.table import in_range
+
+_OVERLAP = "its rules overlap in too many ways"
 
 
 def route_api(version: str) -> str:
@@ -33,36 +38,69 @@ def write_routes(
 ) -> dict[frozenset[int], list[routesets.Match]]:
     """The routes of the grants, each request's route with every policy that admits it."""
     flat = _by_peers(grants)
-    items = [(number, piece) for number, (_, _, pieces) in enumerate(flat) for piece in pieces]
-    try:
-        sets = routesets.partition(items)
-        found = _by_grants(sets)
-    except (routesets.TooMany, routesets.NoMatch, ValueError) as error:
-        return _one_by_one(context, item, server, flat, group, because, str(error) or "its rules overlap in too many ways")
+    told = _told(flat)
+    if isinstance(told, str) and any(one.refused for one in flat):
+        flat = [_named(context, item, one) if one.refused else one for one in flat]
+        told = _told(flat)
+    if isinstance(told, str):
+        return _one_by_one(context, item, server, flat, group, because, told)
+    by_grants, short = told
+    for number in sorted(short):
+        _left_out(context, item, flat[number], _OVERLAP, "approximated")
     written: dict[frozenset[int], list[routesets.Match]] = {}
-    for numbers, matches in found.items():
+    for numbers, matches in by_grants.items():
         if matches:
             written[numbers] = matches
-            _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
+            _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because, grants[0].document)
     return written
 
 
-def _by_peers(grants: list[Grant]) -> list[tuple[Grant, Peers, list[Piece]]]:
+@dataclass(frozen=True, slots=True)
+class Peered:
+    """The routed pieces of peers, with what is refused of them; the first grant that has them gives the name."""
+
+    grant: Grant
+    who: Peers
+    refused: tuple[Piece, ...]
+    pieces: list[Piece]
+
+
+def _by_peers(grants: list[Grant]) -> list[Peered]:
     """The routed pieces with equal peers together: whichever rule admits them, the policy on the route is the same."""
-    found: dict[Peers, tuple[Grant, Peers, list[Piece]]] = {}
+    found: dict[tuple[Peers, tuple[Piece, ...]], Peered] = {}
     for grant in grants:
-        for who, pieces in grant.peer_groups():
-            if who in found:
-                found[who][2].extend(pieces)
-            else:
-                found[who] = (grant, who, list(pieces))
+        for who, refused, pieces in grant.peer_groups():
+            found.setdefault((who, refused), Peered(grant, who, refused, [])).pieces.extend(pieces)
     return list(found.values())
+
+
+def _told(flat: list[Peered]) -> tuple[dict[frozenset[int], list[routesets.Match]], frozenset[int]] | str:
+    """The matches of the routes by the grants that they carry, and the grants that are not carried everywhere; or why there are no such routes."""
+    try:
+        found = refusing(
+            routesets.partition((number, piece) for number, one in enumerate(flat) for piece in one.pieces),
+            {number: one.refused for number, one in enumerate(flat)},
+        )
+        return _by_grants(found.sets), found.short
+    except ValueError as error:  # TooMany and NoMatch among them
+        return str(error) or _OVERLAP
+
+
+def _named(context: Context, item: PortPlan, one: Peered) -> Peered:
+    """The pieces with what is left of them by name, as far as a route can name it: where the refusals are too many, or lie in each other's way."""
+    left: list[Piece] = []
+    with suppress(ValueError):
+        left = subtract(one.pieces, one.refused)
+    found = [piece for piece in left if sayable(piece)]
+    if len(found) < len(left) or not left:
+        _left_out(context, item, one, _OVERLAP, "approximated" if found else "dropped")
+    return replace(one, refused=(), pieces=found)
 
 
 def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[routesets.Match]]:
     found: dict[frozenset[int], list[routesets.Match]] = {}
     for item in sets:
-        found.setdefault(item.grants, []).extend(routesets.matches(item.request))
+        found.setdefault(item.grants, []).extend(routesets.matches(item.request, refused=not item.grants))
     return {numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))}
 
 
@@ -75,53 +113,59 @@ def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
 
 
 def _one_by_one(
-    context: Context, item: PortPlan, server: Ref, flat: list[tuple[Grant, Peers, list[Piece]]], group: str, because: Src, reason: str
+    context: Context, item: PortPlan, server: Ref, flat: list[Peered], group: str, because: Src, reason: str
 ) -> dict[frozenset[int], list[routesets.Match]]:
     """Where the overlaps cannot be written, grants are kept as long as they are disjoint from those kept before; the others are left out, and said."""
     kept: routesets.Parted | None = None
     written: dict[frozenset[int], list[routesets.Match]] = {}
-    for number, (grant, _, pieces) in enumerate(flat):
+    for number, one in enumerate(flat):
         try:
-            now = routesets.parted(((number, piece) for piece in pieces), kept)
+            now = routesets.parted(((number, piece) for piece in one.pieces), kept)
             found = _by_grants(now.sets)
             if any(len(numbers) > 1 for numbers in found):
                 raise ValueError(reason)
         except ValueError as error:
-            named = f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy else "the default"
-            context.out.gather(
-                (grant.document, named, str(error) or reason), "MP201", frozenset(leaf for piece in pieces for leaf in piece.src),
-                document=grant.document, disposition="dropped", affects=context.affects(item.port),
-                explains=context.explains(item.port, "allow", "default"), feature="authorization.rule", policy=named, listed={"port": (item.port,)},
-                reason=str(error) or reason,
-            )  # fmt: skip
+            _left_out(context, item, one, str(error) or reason)
             continue
         kept = now
         written = found
     for numbers, matches in written.items():
-        _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because)
+        _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because, flat[0].grant.document)
     return written
 
 
+def _left_out(context: Context, item: PortPlan, one: Peered, reason: str, disposition: str = "dropped") -> None:
+    named = f"{one.grant.policy.kind} {one.grant.policy.ref.value}" if one.grant.policy else "the default"
+    context.out.gather(
+        (one.grant.document, named, reason), "MP201", frozenset(leaf for piece in one.pieces for leaf in piece.src),
+        document=one.grant.document, disposition=disposition, affects=context.affects(item.port),
+        explains=context.explains(item.port, "allow", "default"), feature="authorization.rule", policy=named, listed={"port": (item.port,)},
+        reason=reason,
+    )  # fmt: skip
+
+
 def _route(
-    context: Context, server: Ref, grants: list[tuple[Grant, Peers, list[Piece]]], matches: list[routesets.Match], group: str, because: Src
+    context: Context, server: Ref, grants: list[Peered], matches: list[routesets.Match], group: str, because: Src, owner: int
 ) -> None:
+    """A route with a policy for each grant; without any it refuses."""
     out, options = context.out, context.options
-    label = name(server.name, *dict.fromkeys(_short_name(grant, who) for grant, who, _ in grants))
+    label = name(server.name, *dict.fromkeys(_short_name(one) for one in grants) or ("denied",))
+    peers = list({one.who: one for one in grants}.values())
     size = routesets.RULES * routesets.MATCHES
     for start in range(0, len(matches), size):
         part = matches[start : start + size]
         ref = _free(out, options, Ref(server.namespace, name(label, str(start // size + 1) if start else "")))
         src = because | frozenset(leaf for match in part for leaf in match.src)
-        _write_route(out, options, ref, server, part, grants[0][0].document, group, src)
-        for position, (grant, who, _) in enumerate(grants):
-            policy = ref if len(grants) == 1 else Ref(server.namespace, free(out, server.namespace, name(ref.name, str(position + 1))))
-            _admit(context, policy, ref, who, grant.document, group, src | grant.src)
+        _write_route(out, options, ref, server, part, owner if not grants else grants[0].grant.document, group, src)
+        for position, one in enumerate(peers):
+            policy = ref if len(peers) == 1 else Ref(server.namespace, free(out, server.namespace, name(ref.name, str(position + 1))))
+            _admit(context, policy, ref, one.who, one.grant.document, group, src | one.grant.src)
 
 
-def _short_name(grant: Grant, who: Peers) -> str:
-    groups = grant.peer_groups()
-    position = next((number for number, (known, _) in enumerate(groups) if known == who), 0)
-    return grant.name + (f"-{'abcdefghij'[position % 10]}" if len(groups) > 1 else "")
+def _short_name(one: Peered) -> str:
+    groups = one.grant.peer_groups()
+    position = next((number for number, (known, refused, _) in enumerate(groups) if (known, refused) == (one.who, one.refused)), 0)
+    return one.grant.name + (f"-{'abcdefghij'[position % 10]}" if len(groups) > 1 else "")
 
 
 def _free(out: Output, options: Options, wanted: Ref) -> Ref:
@@ -233,7 +277,7 @@ def _admitted(item: PortPlan, path: str) -> bool:
     return any(
         piece.methods.accepts("GET") and (piece.path is None or piece.path.accepts(path))
         for grant in item.grants
-        for _, piece in (*grant.routed, *grant.server)
+        for _, piece in grant.pieces()
     )
 
 
@@ -242,7 +286,7 @@ def ties_with_refusal(match: routesets.Match) -> bool:
     value = match.value
     path = value.get("path")
     plain = "method" not in value and "headers" not in value
-    return plain and (path is None or (path["type"] == "Exact" and path["value"] == "/"))
+    return plain and (path is None or (path["type"] in ("Exact", "PathPrefix") and path["value"] == "/"))
 
 
 def write_refusal(context: Context, server: Ref, owner: int, group: str, because: Src, suffix: str = "refuse") -> None:

@@ -1,0 +1,182 @@
+"""What denies take out of requests said by routes that refuse: Linkerd has no deny, but it reads the policies of the one best route alone.
+
+"Every path but `/admin*`" is a long expression; a grant on `/` beside a better route on `/admin*` that does not carry it says the same. The better route
+has to rank above for certain, else the grant is taken back there: a refusal that fails must fail closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from meshport.dialects.linkerd import routesets
+from meshport.dialects.linkerd.routesets import MOST_SETS, RouteSet, TooMany, rank
+from meshport.effective.pieces import LIMIT, Piece, Unsayable
+from meshport.effective.sets import Value, Values
+from meshport.values.language import TEXT, Language
+from meshport.values.paths import ODD
+
+
+@dataclass(frozen=True, slots=True)
+class Punched:
+    """Requests of a piece, less those that better routes refuse."""
+
+    piece: Piece
+    refused: tuple[Piece, ...] = ()
+
+
+def punched(base: Piece, denies: Iterable[Piece]) -> list[Punched]:
+    """A piece without what is denied, requests by refusals where routes can say them. Raises Unsayable where there is too much of it."""
+    found = [Punched(base)]
+    for deny in denies:
+        after: list[Punched] = []
+        for item in found:
+            if _apart(item.piece, deny):
+                after.append(item)
+                continue
+            src = item.piece.src | deny.src
+            after += [replace(item, piece=replace(item.piece, who=who, src=src)) for who in item.piece.who.minus(deny.who)]
+            after += [replace(item, piece=replace(item.piece, where=where, src=src)) for where in item.piece.where.minus(deny.where)]
+            holes, rest = _holes(item.piece, deny)
+            if holes:
+                after.append(Punched(replace(item.piece, src=src), (*item.refused, *(hole for hole in holes if hole not in item.refused))))
+            after += [replace(item, piece=replace(part, src=src)) for part in rest]
+        found = _widest(after)
+        if len(found) > LIMIT:
+            raise Unsayable("the denies cut the allows into too many parts")
+    return found
+
+
+def says(found: Iterable[Punched], piece: Piece) -> bool:
+    """Whether every request of a piece is among those that are left."""
+    return any(item.piece.covers(piece) and all(_apart(piece.request(), hole) for hole in item.refused) for item in found)
+
+
+def _apart(one: Piece, other: Piece) -> bool:
+    try:
+        return one.meet(other).empty
+    except ValueError as error:
+        raise Unsayable(str(error)) from None
+
+
+def _widest(found: list[Punched]) -> list[Punched]:
+    out: list[Punched] = []
+    for item in found:
+        if any(set(kept.refused) <= set(item.refused) and kept.piece.covers(item.piece) for kept in out):
+            continue
+        out = [kept for kept in out if not (set(item.refused) <= set(kept.refused) and item.piece.covers(kept.piece))] + [item]
+    return out
+
+
+def _holes(piece: Piece, deny: Piece) -> tuple[list[Piece], list[Piece]]:
+    """What of a piece's requests is refused by better routes, and what is left beside them that a route can name.
+
+    A dimension that no better route can hold widens the refusal; what is lost by that and can be named comes back as a piece of its own.
+    Header values are compared as they are: an expression passes over values that are no text, and Envoy joins repeated headers with a comma.
+    """
+    hole = Piece(src=deny.src)
+    rest: list[Piece] = []
+    choices: list[Values] = [Values()]
+    for name, value in deny.headers.by_name:
+        texts = None if name.startswith(":") or piece.headers.get(name).inside is not None else _texts(value)
+        if texts is None:
+            rest += [replace(piece, headers=piece.headers.put(name, left)) for left in piece.headers.get(name).minus(value)]
+        else:
+            choices = [chosen.put(name, Value(one)) for chosen in choices for one in texts]
+    if deny.path is not None:
+        named = Piece(path=deny.path, patterns=deny.patterns)
+        if piece.path is None and not deny.path.accepts("/") and sayable(named):  # for / itself PathPrefix / would rank alike
+            hole = replace(hole, path=deny.path, patterns=deny.patterns)
+        else:
+            rest.append(replace(piece, path=~deny.path if piece.path is None else piece.path - deny.path, patterns=None))
+    if not deny.methods.every:
+        if piece.methods.every or (hole.path is None and choices == [Values()]):
+            rest.append(replace(piece, methods=piece.methods.meet(deny.methods.complement())))
+        else:  # where any method is meant, a pattern may have taken some that HTTPRoute does not know
+            hole = replace(hole, methods=deny.methods)
+    ranked = hole.path is not None or choices != [Values()]
+    return [replace(hole, headers=chosen) for chosen in choices] if ranked else [], [part for part in rest if sayable(part)]
+
+
+def _texts(value: Value) -> list[Language] | None:
+    """The few values that a demand on a header takes, where a proxy compares them as Envoy does; None where they are patterns."""
+    if value.inside is None or value.outside is not None:
+        return None
+    forms = value.inside.as_patterns(TEXT) or []
+    if not forms or any(kind != "exact" or not text or "," in text for kind, text in forms):
+        return None
+    return [Language.exact(text) for _, text in forms]
+
+
+def sayable(piece: Piece) -> bool:
+    """Whether routes can name the requests of a piece."""
+    try:
+        return not piece.empty and (piece.any_request or bool(routesets.matches(piece)))
+    except ValueError:
+        return False
+
+
+# -- routes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """Requests with who may send them, nobody among them; and the grants (by number) that no route could be told of everywhere."""
+
+    sets: list[RouteSet]
+    short: frozenset[int]
+
+
+def refusing(sets: list[RouteSet], refused: dict[int, tuple[Piece, ...]]) -> Refusing:
+    """The sets with what is refused of their grants, each such set better than the one that it lies in. Raises TooMany."""
+    out: list[RouteSet] = []
+    short: set[int] = set()
+    left = list(sets)
+    while left:
+        item = left.pop(0)
+        for hole in dict.fromkeys(hole for grant in sorted(item.grants) for hole in refused.get(grant, ())):
+            concerned = frozenset(grant for grant in item.grants if hole in refused.get(grant, ()))
+            cell = routesets.meet(item.request, hole)
+            if not concerned or cell is None:
+                continue
+            if above(cell, item.request) and sayable(cell):
+                cells, whole = _beside(cell, item, sets)
+                short |= whole - concerned
+                left += [RouteSet(one, item.grants - concerned) for one in cells]
+                continue
+            parts = item.request.minus(hole)
+            if all(map(sayable, parts)):
+                left += [RouteSet(part, item.grants) for part in parts]
+                item = RouteSet(cell, item.grants - concerned)
+            else:
+                short |= concerned
+                item = RouteSet(item.request, item.grants - concerned)
+        if item.request.path is None and any(hole.path is not None for grant in item.grants for hole in refused.get(grant, ())):
+            kept = frozenset(grant for grant in item.grants if all(hole.path is None for hole in refused.get(grant, ())))
+            left.append(RouteSet(replace(item.request, path=ODD), kept))
+        out.append(item)
+        if len(out) + len(left) > 4 * MOST_SETS:
+            raise TooMany
+    return Refusing(out, frozenset(short))
+
+
+def above(one: Piece, other: Piece) -> bool:
+    """Whether the route of `one`, whose requests are among the other's, is taken before it for each of them."""
+    mine, its = rank(one), rank(other)
+    if one.path is not None and other.path is None and one.path.accepts("/"):
+        mine = (mine[0], its[1], *mine[2:])
+    return mine != its and all(high >= low for high, low in zip(mine, its, strict=True))
+
+
+def _beside(cell: Piece, item: RouteSet, sets: list[RouteSet]) -> tuple[list[Piece], frozenset[int]]:
+    """A refusal without what sets of other paths say themselves, as both would rank alike; else whole, and the grants that it takes that from."""
+    cells, taken = [cell], frozenset[int]()
+    for other in sets if cell.path is not None and item.request.path is None else ():
+        if other.request.path is None or all(routesets.meet(one, other.request) is None for one in cells):
+            continue
+        parts = [part for one in cells for part in (one.minus(other.request) if routesets.meet(one, other.request) else [one])]
+        if all(map(sayable, parts)):
+            cells = parts
+        else:
+            taken |= other.grants
+    return cells, taken

@@ -1,0 +1,165 @@
+"""Denies of Istio said by routes of Linkerd that refuse, and every caller but some by name; asked of evaluators that read the manifests alone."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+from judge import istio, linkerd
+
+import meshport
+from meshport.pipeline import Result
+from meshport.values.language import BARE_PATHS, Language
+from meshport.values.paths import DOT_FREE, ODD_PATHS, RAW
+
+Obj = dict[str, Any]
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop}
+spec: {selector: {app: users}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template:
+    metadata: {labels: {app: users}}
+    spec: {serviceAccountName: users, containers: [{name: app, image: users, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web}]}
+"""
+ADMIN = "{to: [{operation: {paths: ['/admin*']}}]}"
+GOLD = "{when: [{key: 'request.headers[x-tenant]', values: [gold]}]}"
+PATHS = (
+    "/",
+    "/users",
+    "/admin",
+    "/admin/x",
+    "/x/../admin",
+    "/a/..",
+    "/%61dmin",
+    "/%2e%2e/admin",
+    "/x/..;a/admin",
+    "/x\\admin",
+    "/%zz",
+    "/keys",
+)
+HEADERS: tuple[Obj, ...] = ({}, {"x-tenant": "gold"}, {"X-Tenant": "golden"}, {"x-tenant": "gold,silver"})
+CALLERS: tuple[Obj, ...] = (
+    {"namespace": "shop", "service_account": "web", "meshed": True, "ip": "10.1.2.3"},
+    {"namespace": "shop", "service_account": "users", "meshed": True, "ip": "10.1.2.3"},
+    {"meshed": False, "ip": "10.1.2.3"},
+)
+
+
+def policy(name: str, action: str, *rules: str) -> str:
+    return f"""---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: users}}}}, action: {action}, rules: [{", ".join(rules)}]}}
+"""
+
+
+def requests() -> list[Obj]:
+    target = {"namespace": "shop", "workload": "users", "labels": {"app": "users"}, "port": 8080}
+    return [
+        {"source": caller, "destination": target, "protocol": "http", "method": method, "host": "users", "path": path, "headers": headers}
+        for caller, method, path, headers in product(CALLERS, ("GET", "PUT", "PURGE"), PATHS, HEADERS)
+    ]
+
+
+def moved(text: str) -> tuple[list[Obj], list[Obj], Result]:
+    before = list(yaml.safe_load_all(WORLD + text))
+    result = meshport.convert(meshport.load_objects(before), source="istio", target="linkerd")
+    made = [item.object for item in result.manifests]
+    names = {(obj["kind"], obj["metadata"]["name"]) for obj in made}
+    return before, [obj for obj in before if (obj["kind"], obj["metadata"]["name"]) not in names] + made, result
+
+
+def odd(path: str) -> bool:
+    return not (DOT_FREE & RAW).accepts(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        policy("no-admin", "DENY", ADMIN),
+        policy("no-gold", "DENY", GOLD),
+        policy("both", "DENY", ADMIN, GOLD),
+        policy("no-admin", "DENY", ADMIN) + policy("gold", "ALLOW", GOLD, "{to: [{operation: {methods: [PUT]}}]}"),
+        policy("no-admin", "DENY", ADMIN) + policy("web", "ALLOW", "{from: [{source: {principals: ['*/sa/web']}}]}"),
+        policy("no-admin", "DENY", "{to: [{operation: {paths: ['/admin*'], methods: [GET, 'P*']}}]}") + policy("all", "ALLOW", "{}"),
+        policy("no-admin", "DENY", "{to: [{operation: {paths: ['/admin*'], notPaths: ['/admin/x']}}]}"),
+        policy(
+            "gold-admin", "DENY", "{to: [{operation: {paths: ['/admin*']}}], when: [{key: 'request.headers[x-tenant]', values: [gold]}]}"
+        ),
+        policy("no-admin", "DENY", ADMIN) + policy("paths", "ALLOW", "{to: [{operation: {paths: ['/admin/*', /users]}}]}", GOLD),
+        policy("others", "DENY", "{from: [{source: {notPrincipals: ['*/sa/web']}}], to: [{operation: {paths: ['/admin*', '*keys']}}]}"),
+    ],
+)
+def test_a_denied_request_stays_denied_and_others_get_through_but_for_odd_paths(text: str) -> None:
+    before, after, _ = moved(text)
+    lost = []
+    for request in requests():
+        old, new = istio.decide(before, request) == "allow", linkerd.decide(after, request) == "allow"
+        assert old or not new, request
+        if old and not new and not odd(request["path"]) and request["method"] != "PURGE":
+            lost.append(request)
+    assert lost == []
+
+
+def test_a_deny_by_path_reads_as_what_it_refuses() -> None:
+    _, _, result = moved(policy("no-admin", "DENY", ADMIN))
+    routes = {
+        item.object["metadata"]["name"]: item.object["spec"]["rules"] for item in result.manifests if item.object["kind"] == "HTTPRoute"
+    }
+    assert routes == {
+        "users-8080-default": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}],
+        "users-8080-denied": [
+            {
+                "matches": [
+                    {"path": {"type": "RegularExpression", "value": "^/admin.*$"}},
+                    {"path": {"type": "RegularExpression", "value": ODD_PATHS}},
+                ]
+            }
+        ],
+    }
+    targets = [item.object["spec"]["targetRef"]["name"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert targets == ["users-8080-default"]
+
+
+def test_a_deny_of_a_header_by_a_pattern_is_no_route_as_a_value_that_is_no_text_would_pass_it() -> None:
+    before, after, result = moved(policy("tenants", "DENY", "{when: [{key: 'request.headers[x-tenant]', values: ['g*']}]}"))
+    assert not any(linkerd.decide(after, one) == "allow" for one in requests())
+    assert any(istio.decide(before, one) == "allow" for one in requests())
+    assert [one.code for one in result.findings if one.effect == "narrows" and "x-tenant" in one.message] == ["MP201"]
+
+
+def test_odd_paths_are_all_that_normalising_might_change() -> None:
+    written = Language.regex(ODD_PATHS, "rust")
+    assert not written.overlaps(DOT_FREE & RAW, within=BARE_PATHS)
+    assert (~written - Language.exact("*")).issubset(DOT_FREE & RAW, within=BARE_PATHS)
+
+
+def test_every_caller_but_one_includes_the_default_account_of_each_namespace_and_the_accounts_that_are_there() -> None:
+    account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: spare, namespace: shop}\n"
+    _, _, result = moved(account + policy("no-web", "DENY", "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}"))
+    (found,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "MeshTLSAuthentication"]
+    assert [item["name"] for item in found["identityRefs"]] == ["default", "spare", "users"]
