@@ -200,8 +200,8 @@ def test_a_deny_of_an_identity_lists_the_others_and_says_so() -> None:
         )
     )
     result = convert(text)
-    named = objects(result, "AuthorizationPolicy")["users-8080-default"]["spec"]["requiredAuthenticationRefs"]
-    assert named == [{"kind": "ServiceAccount", "name": "users", "namespace": "shop"}]
+    named = objects(result, "MeshTLSAuthentication")["users-8080-default"]["spec"]["identityRefs"]
+    assert named == [{"kind": "ServiceAccount", "name": name, "namespace": "shop"} for name in ("default", "users")]
     assert "MP203" in codes(result)
     assert not any(item.change == "allowed" for item in result.verification.differences)
 

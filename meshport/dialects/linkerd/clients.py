@@ -12,7 +12,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.labels import label_selector
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_linkerd
@@ -41,6 +41,7 @@ class Clients:
         self._servers: dict[Ref, list[Rule]] = {}
         self._namespaces: dict[str, list[Rule]] = {}
         self._routes: dict[tuple[str, Ref], list[Rule]] = {}
+        self._pods = {self._place(number): number for number in reversed(by_kind.get((POLICY, "Server"), []))}
         self._labels = self._server_labels(by_kind)
         for number in by_kind.get((POLICY, "AuthorizationPolicy"), []):
             self._policy(number)
@@ -205,7 +206,7 @@ class Clients:
             src |= client.at("unauthenticated").src
         elif mesh.at("unauthenticatedTLS").value is True:
             said = mesh.at("unauthenticatedTLS")
-            self.ir.losses.append(Loss("MP225", (Fact(True, said.src, "authorization.rule"),), number))
+            self.ir.losses.append(Loss("MP225", (Fact(True, said.src, "authorization.rule"),), number, workloads=self._behind(spec, here)))
             conditions.append(Condition(IDENTITY, (Fact(EVERYONE, said.src, "authorization.rule"),)))
         elif mesh:
             facts: list[Fact[Any]] = [fact.map(self._identity) for fact in mesh.strings("identities")]
@@ -232,6 +233,18 @@ class Clients:
             conditions.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), because) for cidr in self.options.cluster_networks)))
         for server, leaves in self._named(spec, here):
             self._servers.setdefault(server, []).append(Rule(tuple(conditions), (), 0, here.name, src | leaves, here, number))
+
+    def _behind(self, spec: Cursor, here: Ref) -> tuple[Ref, ...]:
+        """The workloads of the mesh at the Servers that a ServerAuthorization names; of pods that the bundle does not show, what selects them."""
+        found: set[Ref] = set()
+        for server, _ in self._named(spec, here):
+            if server in self._pods:
+                pods = PodSet(here.namespace, Cursor.root(self.bound, self._pods[server]).at("spec").selector("podSelector").value)
+                shown = self.ir.world.selected(pods)
+                found |= {item.ref for item in shown if self.ir.world.meshed(item) is not False}
+                if not shown and not pods.selector.everything:
+                    found.add(Ref(here.namespace, str(pods.selector)))
+        return tuple(sorted(found))
 
     def _named(self, spec: Cursor, here: Ref) -> list[tuple[Ref, Src]]:
         name = spec.at("server").text("name")

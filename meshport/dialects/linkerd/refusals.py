@@ -72,13 +72,14 @@ def _holes(piece: Piece, deny: Piece) -> tuple[list[Piece], list[Piece]]:
     """What of a piece's requests is refused by better routes, and what is left beside them that a route can name.
 
     A dimension that no better route can hold widens the refusal; what is lost by that and can be named comes back as a piece of its own.
-    Header values are compared as they are: an expression passes over values that are no text, and Envoy joins repeated headers with a comma.
+    Header values are compared as they are: an expression passes over values that are no text, and Envoy joins repeated headers with a comma. HTTP/2 has
+    no `host` among its headers.
     """
     hole = Piece(src=deny.src)
     rest: list[Piece] = []
     choices: list[Values] = [Values()]
     for name, value in deny.headers.by_name:
-        texts = None if name.startswith(":") or piece.headers.get(name).inside is not None else _texts(value)
+        texts = None if name.startswith(":") or name == "host" or piece.headers.get(name).inside is not None else _texts(value)
         if texts is None:
             rest += [replace(piece, headers=piece.headers.put(name, left)) for left in piece.headers.get(name).minus(value)]
         else:
