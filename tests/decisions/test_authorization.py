@@ -411,7 +411,10 @@ def test_networks_of_cilium_take_nodes_only_where_the_installation_says_so(mode:
 
 def test_callers_by_tls_alone_are_said_of_the_pods_at_the_server_that_admits_them() -> None:
     admits = thing(
-        "policy.linkerd.io/v1beta1", "ServerAuthorization", "{server: {name: users}, client: {meshTLS: {unauthenticatedTLS: true}}}", "by-tls"
+        "policy.linkerd.io/v1beta1",
+        "ServerAuthorization",
+        "{server: {name: users}, client: {meshTLS: {unauthenticatedTLS: true}}}",
+        "by-tls",
     )
     (finding,) = said(convert(LINKERD + SERVER + admits, "linkerd", "istio"), "MP225")
     assert [(place.namespace, place.workload) for place in finding.affects] == [("shop", "users")]

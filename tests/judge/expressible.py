@@ -92,7 +92,9 @@ class _Question:
                 known |= {number for entry in service.ports for number in self.workload.numbers(entry.get("targetPort", entry["port"]))}
         for policy in istio.authorization_policies(self.world, self.workload, ROOT):
             for rule in spec_of(policy).get("rules") or []:
-                listed = [value for entry in rule.get("to") or [] for key in ("ports", "notPorts") for value in entry["operation"].get(key) or []]
+                listed = [
+                    value for entry in rule.get("to") or [] for key in ("ports", "notPorts") for value in entry["operation"].get(key) or []
+                ]
                 listed += [
                     value
                     for entry in rule.get("when") or []
@@ -127,7 +129,11 @@ class _Question:
         request = dict(self.request)
         token = {"iss": "https://issuer.test", "sub": "ann", "aud": ["shop"], "azp": "client", "groups": ["admins"]}
         named = self._addresses()
-        others: dict[str, list[Any]] = {"claims": [None, token], "sni": [None, "x.test", *self._names()], "forwarded_for": [None, "198.51.100.77", *named]}
+        others: dict[str, list[Any]] = {
+            "claims": [None, token],
+            "sni": [None, "x.test", *self._names()],
+            "forwarded_for": [None, "198.51.100.77", *named],
+        }
         for key, values in others.items():
             for value in values:
                 yield {**{name: said for name, said in request.items() if name != key}, **({} if value is None else {key: value})}
@@ -163,11 +169,20 @@ class _Question:
         return sorted({"198.51.100.77", "10.77.0.1", *named})
 
     def _names(self) -> list[str]:
-        return sorted({text.replace("*", "x").lower() for text in self.texts if re.fullmatch(r"[\w.*-]*[a-z][\w.*-]*\.[\w.*-]+(:\d+)?", text)})
+        return sorted(
+            {text.replace("*", "x").lower() for text in self.texts if re.fullmatch(r"[\w.*-]*[a-z][\w.*-]*\.[\w.*-]+(:\d+)?", text)}
+        )
 
     def _hosts(self) -> Iterator[str]:
         bare = split_host(self.request.get("host")) or ""
-        yield from (bare, f"{bare}:8080", f"{bare}:1", "else.where", *self._names(), *(f"{split_host(name)}:8080" for name in self._names()))
+        yield from (
+            bare,
+            f"{bare}:8080",
+            f"{bare}:1",
+            "else.where",
+            *self._names(),
+            *(f"{split_host(name)}:8080" for name in self._names()),
+        )
 
     def _of_service(self) -> bool:
         """Whether the host is a name of a Service of the pods, allowed with whatever port."""
@@ -191,7 +206,14 @@ class _Question:
         for host in self._names():
             yield {**base, "protocol": "http", "method": "GET", "host": host, "path": "/"}
         for name, value in self._headers():
-            yield {**base, "protocol": "http", "method": "GET", "host": "else.where", "path": "/", "headers": {name: value.replace("*", "x")}}
+            yield {
+                **base,
+                "protocol": "http",
+                "method": "GET",
+                "host": "else.where",
+                "path": "/",
+                "headers": {name: value.replace("*", "x")},
+            }
 
     def _paths(self) -> list[str]:
         named = {re.sub(r"\{\*\*?\}|\*", "x", text) for text in self.texts if text.startswith(("/", "*/"))}
