@@ -215,7 +215,7 @@ def _metric(name: str, item: dict[str, Any], row: dict[str, Any], buckets: dict[
 def _labels(listed: list[str], sets: dict[str, list[str]]) -> list[str]:
     found: list[str] = []
     for name in listed:
-        found += [name, *(_labels(sets[name], {key: value for key, value in sets.items() if key != name}))] if name in sets else [name]
+        found += _labels(sets[name], {key: value for key, value in sets.items() if key != name}) if name in sets else [name]
     return found
 
 
