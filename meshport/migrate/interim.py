@@ -29,7 +29,6 @@ ROUTES = (
     "Sidecar",
 )
 ASKING = {
-    "": ("ConfigMap",),
     "monitoring.coreos.com": ("PrometheusRule",),
     "flagger.app": ("Canary", "MetricTemplate"),
     "argoproj.io": ("AnalysisTemplate", "ClusterAnalysisTemplate", "AnalysisRun", "Experiment"),
@@ -87,7 +86,13 @@ def role(obj: Mapping[str, Any]) -> str:
         return "transport"
     if kind in ROUTES:
         return "gateway" if _of_gateway(obj) else "route"
-    return "asking" if kind in ASKING.get(group, ()) else "other"
+    return "asking" if kind in ASKING.get(group, ()) or (kind == "ConfigMap" and not group and _asks(obj.get("data"))) else "other"
+
+
+def _asks(data: Any) -> bool:
+    """Whether a ConfigMap holds dashboards, or rules of prometheus-adapter."""
+    texts = data.values() if isinstance(data, dict) else ()
+    return any(isinstance(text, str) and ('"panels"' in text or "seriesQuery" in text) for text in texts)
 
 
 def _of_gateway(obj: Mapping[str, Any]) -> bool:
