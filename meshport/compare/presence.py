@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.compare.witness import ROOTED
+from meshport.compare.witness import ROOTED, targets
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import Identities
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
@@ -20,6 +20,8 @@ def real(piece: Piece, world: World, way: ByLabel | None) -> bool:
     if piece.who.include is None and way is not None and not _anybody(piece.who, world):
         return False
     if piece.path is not None and piece.path.witness(ROOTED) is None:
+        return False
+    if targets(piece) == "":
         return False
     return not piece.methods.inverted or bool(piece.methods.listed())
 

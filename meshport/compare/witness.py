@@ -15,7 +15,7 @@ from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity, IdentityGlob
-from meshport.values.language import BARE_PATHS, Language
+from meshport.values.language import BARE_PATHS, PATHS, Language
 from meshport.values.paths import NORMALISED
 
 ROOTED = NORMALISED & Language.prefix("/")
@@ -76,11 +76,28 @@ def http_members(piece: Piece) -> dict[str, Any]:
         for name, value in piece.headers.by_name
         if value.inside is not None
     }
-    if ":path" in headers:
-        found["path"] = headers.pop(":path") or found["path"]
+    headers.pop(":path", None)
+    found["path"] = targets(piece) or found["path"]
     if headers:
         found["headers"] = headers
     return found
+
+
+def targets(piece: Piece) -> str | None:
+    """A path with its query that the piece asks for by the pseudo-header `:path` and whose path is one of its paths; the empty text where there is none, None
+    where nothing is asked of the two together."""
+    asked = next((value for name, value in piece.headers.by_name if name == ":path"), None)
+    if asked is None:
+        return None
+    texts = ((asked.inside or Language.any()) - (asked.outside or Language.none())) & PATHS
+    plain = texts & (ROOTED & BARE_PATHS) if piece.path is None else texts & piece.path & BARE_PATHS
+    if found := plain.witness():
+        return found
+    spelt = piece.path.to_regex() if piece.path is not None else r"/[^?]*"
+    if spelt is None:
+        return texts.witness()
+    asking = [texts & Language.regex(rf"(?s)(?:{spelt})\?{query}") for query in (r"\w+=\w+", ".+", "")]
+    return next((found for found in (one.witness() for one in asking) if found), "")
 
 
 def _value(language: Language) -> str:
