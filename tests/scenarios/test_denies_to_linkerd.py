@@ -152,6 +152,13 @@ def test_a_deny_of_a_header_by_a_pattern_is_no_route_as_a_value_that_is_no_text_
     assert [one.code for one in result.findings if one.effect == "narrows" and "x-tenant" in one.message] == ["MP201"]
 
 
+def test_a_path_that_is_one_alone_is_reached_by_dot_segments_no_more_and_that_is_said() -> None:
+    before, after, result = moved(policy("keys", "ALLOW", "{to: [{operation: {paths: [/keys]}}]}"))
+    around = {**requests()[0], "path": "/x/../keys"}
+    assert (istio.decide(before, around), linkerd.decide(after, around)) == ("allow", "deny")
+    assert [(place.workload, place.port) for one in result.findings if one.code == "MP209" for place in one.affects] == [("users", 8080)]
+
+
 def test_odd_paths_are_all_that_normalising_might_change() -> None:
     written = Language.regex(ODD_PATHS, "rust")
     assert not written.overlaps(DOT_FREE & RAW, within=BARE_PATHS)

@@ -350,18 +350,11 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
         )  # fmt: skip
     raw = [item for item in wanted if any(_pathwise(one) for grant in item.grants for one in grant.routed)]
     for item in raw:
-        partial = any(
-            one.piece.patterns is None or any(fact.value.kind != "exact" for fact in one.piece.patterns)
-            for grant in item.grants
-            for one in grant.routed
-            if _pathwise(one)
-        )
-        if partial:
-            context.out.gather(
-                item.grants[0].document, "MP209", document=item.grants[0].document, affects=context.affects(item.port),
-                explains=context.explains(item.port, "allow"), feature="authorization.operation.paths",
-                listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
-            )  # fmt: skip
+        context.out.gather(
+            item.grants[0].document, "MP209", document=item.grants[0].document, affects=context.affects(item.port),
+            explains=context.explains(item.port, "allow"), feature="authorization.operation.paths",
+            listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
+        )  # fmt: skip
 
 
 def _pathwise(routed: Routed) -> bool:
