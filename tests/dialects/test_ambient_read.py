@@ -274,3 +274,34 @@ def test_a_policy_of_a_waypoint_for_workloads_is_named_and_not_said_to_be_elsewh
     assert [finding.severity for finding in result.findings if finding.code == "MP743"] == ["error"]
     assert not [finding for finding in result.findings if "behind it" in finding.message]
     assert "istio.io/use-waypoint" not in out["Deployment", "payment"]["spec"]["template"]["metadata"]["labels"]
+
+
+def everywhere(serves: str, more: str = "") -> str:
+    """A policy of a waypoint that the whole namespace uses, pods without plaintext, and a port of theirs that no Service sends to."""
+    gate = WAYPOINT.replace("waypoint-for: service", f"waypoint-for: {serves}")
+    home = NAMESPACE.replace("dataplane-mode: ambient", "dataplane-mode: ambient, istio.io/use-waypoint: waypoint")
+    strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n---\n"
+    pods = workload("payment", "a: b").replace("{containerPort: 8080}", "{containerPort: 8080}, {containerPort: 9090}")
+    on_gate = policy("l7", CHARGE, "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]")
+    return home + gate + strict + pods + on_gate + more
+
+
+@pytest.mark.parametrize(("serves", "closed"), [("all", True), ("service", False)])
+def test_a_waypoint_for_all_judges_requests_to_addresses_too(serves: str, closed: bool) -> None:
+    """Whoever calls the pod itself passes the waypoint as well, so the port beside the Service is no way past its policy."""
+    out, result = converted(everywhere(serves))
+    assert ("MP239" in codes(result)) is not closed
+    assert (("Server", "payment-9090") in out) is closed
+    _, back = converted(everywhere(serves), target="istio", data_plane="sidecar")
+    assert back.verification.verdict == "equivalent"
+
+
+def test_a_gateway_goes_past_a_waypoint_for_all() -> None:
+    entry = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+"""
+    assert "MP239" in codes(converted(everywhere("all", entry))[1])

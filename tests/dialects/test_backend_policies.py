@@ -89,6 +89,13 @@ def test_where_no_proxy_starts_the_tls_it_is_an_error(source: str, target: str) 
     }
 
 
+@pytest.mark.parametrize(("release", "begins"), [("1.31", True), ("1.27", False)])
+def test_istio_goes_by_a_policy_that_was_for_gateways_beside_linkerd(release: str, begins: bool) -> None:
+    result = convert(WORLD + tls(SYSTEM), "linkerd", "istio", target_version=release)
+    assert ("MP347" in codes(result)) is begins
+    assert "MP347" not in codes(convert(WORLD + tls(SYSTEM), "linkerd", "gateway-api"))
+
+
 def test_of_two_policies_for_one_service_the_older_holds() -> None:
     first = tls(SYSTEM, name="z", more=", creationTimestamp: '2024-01-01T00:00:00Z'")
     second = tls(SYSTEM.replace("users.example", "other.example"), name="a", more=", creationTimestamp: '2025-01-01T00:00:00Z'")

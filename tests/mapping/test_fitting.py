@@ -175,3 +175,17 @@ def test_a_value_that_came_later() -> None:
         "ServiceEntry", {"hosts": ["a.example"], "resolution": "DYNAMIC_DNS"}, "istio", "1.27", "networking.istio.io/v1"
     )
     assert out.in_order()[0].value["spec"] == {"hosts": ["a.example"]} and "which 1.28 has" in finding.message
+
+
+def test_a_filter_that_the_release_does_not_know_leaves_nothing_of_it() -> None:
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: public, namespace: shop}
+spec:
+  parentRefs: [{name: public}]
+  rules: [{filters: [{type: CORS, cors: {allowOrigins: ["https://a.example"]}}], backendRefs: [{name: users, port: 80}]}]
+"""
+    (made,), findings = _convert(PROFILE[PROFILE.index("---") :] + "---" + route, "istio", "gateway-api", "1.0")
+    assert made["spec"]["rules"] == [{"backendRefs": [{"name": "users", "port": 80}]}]
+    assert {"MP024", "MP353"} <= {item.code for item in findings}

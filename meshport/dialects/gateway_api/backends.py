@@ -7,19 +7,21 @@ https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.model import IR
 from meshport.ir.resilience import ServicePolicy, explains_policy
 from meshport.ir.routing import gather
+from meshport.mapping.bound import Bound
+from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Output
-    from meshport.ir.model import IR
-    from meshport.mapping.bound import Bound
 
 TLS, TRAFFIC = "BackendTLSPolicy", "XBackendTrafficPolicy"
 GROUPS = {TLS: "gateway.networking.k8s.io", TRAFFIC: "gateway.networking.x-k8s.io"}
@@ -30,6 +32,10 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, family: str
     """What the policies among the documents say of Services of the cluster; of several for one port the oldest holds, then the first by name."""
     taken: set[tuple[str, Ref, int | None]] = set()
     documents = bound.bundle.documents
+    release = options.source_version if options.source == "istio" else options.target_version  # of what is read back
+    heeded = version_key(release) >= (1, 28) if family == "istio" else options.source in ("istio", "gateway-api")
+    if not heeded:  # istiod reads them behind a flag for alpha features before, and proxies of other meshes do not
+        numbers = [number for number in numbers if documents[number].kind != TLS]
     chosen = [number for number in numbers if GROUPS.get(bound.kinds.get(number, documents[number].kind)) == documents[number].group and number not in bound.broken]  # fmt: skip
     for number in sorted(chosen, key=lambda i: (Cursor.root(bound, i).created(), documents[i].namespace or "", documents[i].name)):
         root = Cursor.root(bound, number)
@@ -123,11 +129,12 @@ def _traffic(spec: Cursor) -> list[tuple[str, Fact[Any]]]:
 # -- lowering
 
 
-def standing(ir: IR, out: Output) -> None:
-    """The target reads them as they are."""
+def standing(ir: IR, out: Output, release: tuple[int, ...]) -> None:
+    """The target reads them as they are; a BackendTLSPolicy has had its shape since 1.2."""
     for policy in _ours(ir):
         out.imply("stays as it is", policy.src, gather(policy.extras, policy.host, policy.port))
-        out.staying.add(policy.document)
+        if release >= (1, 2) or policy.kind != TLS:
+            out.staying.add(policy.document)
         for reason, src in policy.silenced:
             out.ignore(reason, src)
 
@@ -149,6 +156,26 @@ def unread(ir: IR, out: Output, mesh: str, gateways: str) -> None:
             affects=tuple(dict.fromkeys(Affected(p.service.value.namespace, p.service.value.name) for p in policies if p.service is not None)),
             explains=frozenset(pair for policy in policies for pair in explains_policy(policy, "*")), object=f"{first.kind} {first.ref.value}",
             mesh=mesh, service=names, gateways=gateways, feature="tls.client-mode" if first.kind == TLS else "retry.budget.ratio",
+        )  # fmt: skip
+
+
+def _unheeded(ir: IR, out: Output, options: Options) -> list[ServicePolicy]:
+    """The policies for TLS of a bundle whose own mesh has no reader for them."""
+    if ir.mesh in ("istio", "gateway-api"):
+        return []
+    scratch = IR(ir.mesh, ir.world)
+    bound = Bound(out.bundle, out.table, ("gateway-api",), {"gateway-api": out.table.versions("gateway-api")[-1]})
+    lift(bound, [number for number, mine in enumerate(bound.mesh) if mine], replace(options, source="gateway-api"), scratch, "gateway-api")
+    return [policy for policy in scratch.service_policies if policy.kind == TLS and policy.extras and policy.service is not None]
+
+
+def beginning(ir: IR, out: Output, options: Options) -> None:
+    """Say of policies that the source mesh's proxies do not read that the target's do: clients in the mesh start TLS by them from then on."""
+    for policy in _unheeded(ir, out, options):
+        assert policy.service is not None
+        out.finding(
+            "MP347", document=policy.document, affects=(Affected(policy.service.value.namespace, policy.service.value.name),),
+            explains=explains_policy(policy, "*"), object=f"{policy.kind} {policy.ref.value}", service=str(policy.service.value), feature="tls.client-mode",
         )  # fmt: skip
 
 

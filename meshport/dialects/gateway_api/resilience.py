@@ -31,7 +31,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         backend.host.value
         for routes in standing for rule in routes.rules for backend in rule.backends if backend.subset is not None
     }  # fmt: skip
-    backends.standing(ir, out)
+    backends.standing(ir, out, release)
     for policy in ir.service_policies:
         if policy.kind in backends.GROUPS:
             continue

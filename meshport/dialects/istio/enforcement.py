@@ -12,20 +12,24 @@ from dataclasses import dataclass, field, replace
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.waypoints import (
     Admitted,
+    Waypoint,
     Waypoints,
     attached,
     in_ambient,
+    is_gateway,
     refusing,
     subject_of,
     takes,
     targets,
+    without_sidecars,
     without_waypoint,
 )
 from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
-from meshport.effective.access import opens
+from meshport.effective.access import Access, opens
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
 from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
+from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE
 
 
@@ -58,6 +62,7 @@ class Settled:
     service: Ref | None = None
     guarded: bool = False  # the pods refuse whoever does not come through the waypoint
     refused: frozenset[int] = frozenset()  # container ports on which the pods refuse the waypoint too
+    everywhere: bool = False  # the waypoint judges requests to the pods' addresses by it too
 
 
 @dataclass(slots=True)
@@ -188,9 +193,13 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
     if not guarded:  # nothing keeps anybody from the pods' addresses: said, and the ports beside the Service stay as open as they were
-        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
         beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
-        rest = Rule((Condition(PORT, None, beside),), src=policy.subject.src) if beside else None
+        others = Condition(PORT, None, beside)
+        if _at_addresses_too(item, members, found.behind[target][0], found, ir):
+            rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
+            return Settled(item, [replace(policy, rules=(*policy.rules, *rules))], target, everywhere=True)
+        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
+        rest = Rule((others,), src=policy.subject.src) if beside else None
         return Settled(item, [replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy], target)
     gate = found.behind[target][0].ref
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
@@ -202,6 +211,21 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         outside = Condition(PORT, None, tuple(Fact((port, port), policy.subject.src) for port in sorted(refused)))
         rules = () if ports == "all" else tuple(replace(rule, conditions=(*rule.conditions, outside)) for rule in rules)
     return Settled(item, [replace(policy, rules=rules)], target, True, refused)
+
+
+def _at_addresses_too(item: Read, members: list[Workload], gate: Waypoint, found: Waypoints, ir: IR) -> bool:
+    """Whether a policy of a waypoint for services and workloads judges requests to the pods' addresses as well, and nobody goes past it: all clients are
+    ambient, none is a gateway, and ztunnel takes no plaintext."""
+    if (
+        not any(target.kind in ("Gateway", "GatewayClass") for target in item.targets or ())
+        or found.entered
+        or not without_sidecars(ir.world, found)
+    ):
+        return False
+    access = Access(ir, Fact("all-unauthenticated"))
+    modes = [mode for workload in members for mode in access.of(workload).transport.values()]
+    enrolled = all(workload.ref in found.before and found.before[workload.ref].ref == gate.ref for workload in members)
+    return bool(members) and enrolled and all(mode.value == "strict" for mode in modes) and not any(map(is_gateway, ir.world.workloads))
 
 
 def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, doors: _Doors) -> None:

@@ -177,6 +177,8 @@ def retry_of(place: Cursor) -> Retry | None:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Breakers and the rest of service policies as DestinationRules."""
     _of_backends(ir, out)
+    if version_key(options.target_version) >= (1, 28):
+        backends.beginning(ir, out, options)
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):

@@ -144,7 +144,7 @@ def _modes(bound: Bound, ir: IR, out: Output) -> None:
 class _Policies:
     def __init__(self, bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
         self.bound, self.ir, self.out, self.options, self.stood = bound, ir, out, options, stood
-        scratch = IR("istio", ir.world)
+        scratch = IR("istio", ir.world, transport=list(ir.transport))
         numbers = [
             number
             for number, document in enumerate(bound.bundle.documents)
@@ -208,7 +208,9 @@ class _Policies:
             if item.guarded:
                 made = _identified(made)
             rules.append(made)
-        if policy.action.value == "allow" and not item.guarded and known:
+        if item.everywhere:
+            rules += [_beside(rule, beside) for rule in said] if beside else []
+        elif policy.action.value == "allow" and not item.guarded and known:
             rules.append({"to": [{"operation": {"notPorts": [str(number) for number in beside]}}]})
         self._addressed(item, rules)
         assert service.pods is not None
@@ -458,6 +460,15 @@ class _Policies:
         if numbers:
             said["to"] = [{"operation": {"ports": numbers}}]
         return said
+
+
+def _beside(rule: dict[str, Any], ports: list[int]) -> dict[str, Any]:
+    """A rule on all ports of the pods but those that the Service sends to, for which it stands already."""
+    made = copy.deepcopy(rule)
+    for entry in made.setdefault("to", [{"operation": {}}]):
+        operation = entry.setdefault("operation", {})
+        operation["notPorts"] = [*operation.get("notPorts", ()), *map(str, ports)]
+    return made
 
 
 def _of_everybody(rule: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from meshport.dialects.gateway_api.lowering import DORMANT, dormant, speaker
-from meshport.dialects.istio.waypoints import Waypoints, in_ambient, is_gateway, unread
+from meshport.dialects.istio.waypoints import Waypoints, is_gateway, unread, without_sidecars
 from meshport.dialects.output import Output
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
@@ -18,7 +18,7 @@ from meshport.ir.routing import ServiceRoutes, gather
 
 def settle(ir: IR, stood: Waypoints) -> None:
     """Say of routes and of policies of Services that nobody follows them, and note the Services that clients reach without a proxy for HTTP."""
-    if not _without_sidecars(ir, stood):
+    if not without_sidecars(ir.world, stood):
         return
     bare = {
         ref
@@ -43,17 +43,6 @@ def settle(ir: IR, stood: Waypoints) -> None:
         if ref in bare and (policy.breaker is not None or policy.extras):
             reason = ("ztunnel goes by no settings of a Service, which has no waypoint", gather(policy.breaker, policy.extras))
             ir.service_policies[number] = replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, reason))
-
-
-def _without_sidecars(ir: IR, stood: Waypoints) -> bool:
-    """Whether the clients in the mesh are known to have ztunnel alone."""
-    namespaces = ir.world.namespaces.values()
-    if not stood.ambient and not any(map(in_ambient, namespaces)):
-        return False
-    if any(item.meshed is not None and item.meshed.value and not in_ambient(item) for item in namespaces):
-        return False
-    pods = [item for item in ir.world.workloads if item.ref not in stood.ambient and not is_gateway(item)]
-    return all(ir.world.meshed(item) is False for item in pods)
 
 
 def _outside(routes: ServiceRoutes) -> ServiceRoutes:

@@ -65,6 +65,10 @@ class Waypoint:
     def of_services(self) -> bool:
         return self.serves in ("service", "all")
 
+    @property
+    def of_workloads(self) -> bool:
+        return self.serves in ("workload", "all")
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -82,6 +86,10 @@ class Waypoints:
     known: dict[Ref, Waypoint] = field(default_factory=dict)
     behind: dict[Ref, tuple[Waypoint, Src]] = field(default_factory=dict)
     ambient: set[Ref] = field(default_factory=set)  # the workloads, by name
+    entered: bool = False  # whether the bundle has a gateway, which goes past waypoints
+    before: dict[Ref, Waypoint] = field(
+        default_factory=dict
+    )  # the waypoints that requests to the addresses of ambient workloads go through
 
     def of(self, workload: Workload, world: World) -> list[tuple[Service, Waypoint, Src]]:
         """The Services in front of a workload that requests reach through a waypoint."""
@@ -130,6 +138,17 @@ def in_ambient(namespace: Namespace) -> bool:
     return namespace.labels.get(MODE) == "ambient" and not injected
 
 
+def without_sidecars(world: World, found: Waypoints) -> bool:
+    """Whether the clients in the mesh are known to have ztunnel alone."""
+    namespaces = world.namespaces.values()
+    if not found.ambient and not any(map(in_ambient, namespaces)):
+        return False
+    if any(item.meshed is not None and item.meshed.value and not in_ambient(item) for item in namespaces):
+        return False
+    pods = [item for item in world.workloads if item.ref not in found.ambient and not is_gateway(item)]
+    return all(world.meshed(item) is False for item in pods)
+
+
 def lift(bound: Bound, ir: IR, default_namespace: str) -> Waypoints:
     """The waypoints and who is behind them. What the Gateways say of themselves is told once: another data plane needs none."""
     found = read(bound, ir.world, default_namespace)
@@ -146,6 +165,7 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
     found = Waypoints()
     for number, document in enumerate(bound.bundle.documents):
         if number in bound.broken or not is_waypoint(document.value):
+            found.entered = found.entered or (document.kind == "Gateway" and number not in bound.broken)
             continue
         root = Cursor.root(bound, number)
         serves = root.at("metadata", "labels").text(FOR)
@@ -153,20 +173,27 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
         found.known[ref] = Waypoint(ref, serves.value if serves is not None else "service", number, root.at("metadata", "name").src)
     found.ambient = {workload.ref for workload in world.workloads if ambient(world, workload)}
     for service in world.services.values():
-        used = _used(bound, world, service)
+        used = _used(bound, world, service.ref.namespace, Cursor.root(bound, service.document).at("metadata", "labels"))
         if used is None:
             continue
         ref, src = used
         waypoint = found.known.get(ref) or Waypoint(ref, "service", None)
         if waypoint.of_services:
             found.behind[service.ref] = (waypoint, src | waypoint.src)
+    for workload in world.workloads if any(waypoint.of_workloads for waypoint in found.known.values()) else ():
+        used = _used(
+            bound, world, workload.ref.namespace, Cursor.root(bound, workload.document).at(*workload.template, "metadata", "labels")
+        )
+        gate = found.known.get(used[0]) if used is not None and workload.ref in found.ambient else None
+        if gate is not None and gate.of_workloads:
+            found.before[workload.ref] = gate
     return found
 
 
-def _used(bound: Bound, world: World, service: Service) -> tuple[Ref, Src] | None:
-    """The waypoint that a Service names, or its namespace for it; `none` is a word against the namespace's."""
-    places = [Cursor.root(bound, service.document).at("metadata", "labels")]
-    namespace = world.namespaces.get(service.ref.namespace)
+def _used(bound: Bound, world: World, home_namespace: str, own: Cursor) -> tuple[Ref, Src] | None:
+    """The waypoint that the labels of a Service or a pod name, or its namespace for it; `none` is a word against the namespace's."""
+    places = [own]
+    namespace = world.namespaces.get(home_namespace)
     if namespace is not None:
         places.append(Cursor.root(bound, namespace.document).at("metadata", "labels"))
     for labels in places:
@@ -176,7 +203,7 @@ def _used(bound: Bound, world: World, service: Service) -> tuple[Ref, Src] | Non
         home = labels.text(USE_NAMESPACE)
         if name.value == "none":
             return None
-        return Ref(home.value if home is not None else service.ref.namespace, name.value), name.src | sources(home)
+        return Ref(home.value if home is not None else home_namespace, name.value), name.src | sources(home)
     return None
 
 
