@@ -154,6 +154,8 @@ class Work:
     def label(self, word: Word, one: Found) -> Label | None:
         """What a label of a selector says; None for one that stays. Raises Refused for one that the tables do not know."""
         name = word.name
+        if name == "cluster":
+            self.say("MP865", label=name)
         if name in KEPT or word.dynamic:
             return None
         if name == "namespace" and self.source == "istio":

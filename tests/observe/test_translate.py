@@ -488,3 +488,9 @@ def test_labels_of_the_proxys_pod_are_those_of_the_side_that_measures() -> None:
         == 'sum by (destination_app) (rate(hubble_http_requests_total{reporter="server"}[1m]))'
     )
     assert said(expr % "source", "istio", "linkerd")[0] == 'sum by (app) (rate(response_total{direction="outbound"}[1m]))'
+
+
+def test_a_label_of_prometheus_itself_stays_and_is_said() -> None:
+    expr, codes = said('sum by (cluster) (rate(hubble_http_requests_total{reporter="server",cluster="east"}[1m]))', "cilium", "istio")
+    assert expr == 'sum by (cluster) (rate(istio_requests_total{reporter="destination",cluster="east"}[1m]))'
+    assert codes.count("MP865") == 1
