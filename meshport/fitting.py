@@ -98,13 +98,14 @@ def fit(out: Output, options: Options, places: list[Misfit]) -> list[Finding]:
             said.append(_say(out, options, obj, mine[0], src, obj.kind, obj.ref))
             continue
         gone: set[Path] = set()
+        kinds: set[Path] = set()
         lots: dict[tuple[str, str], list[tuple[Misfit, frozenset[int], Any]]] = {}
         for item in mine:
             policy = (known := out.table.feature(item.binding.feature)) is not None and known.pattern in _POLICY
             index = next((at for at, step in enumerate(item.path) if isinstance(step, int)), None)
             place = item.path[: index + 1] if policy and index is not None and item.path[0] == "spec" else item.path
             if place[-1] == "type" and len(place) > 2 and place[-3] == "filters":
-                place = place[:-1]  # a filter of a kind that the release does not know is no filter without its kind
+                kinds.add(place[:-1])  # a filter of a kind that the release does not know is none without it
             if any(place[: len(other)] == other for other in gone):
                 continue
             gone.add(place)
@@ -118,7 +119,7 @@ def fit(out: Output, options: Options, places: list[Misfit]) -> list[Finding]:
             shown = ", ".join(format_path(item.path) for item, _, _ in lot)
             said.append(_say(out, options, obj, lot[0][0], src, shown, ", ".join(str(value) for _, _, value in lot)))
         obj.value = copy.deepcopy(obj.value)  # what was written may still belong to a fact
-        for place in sorted(gone, key=_from_behind, reverse=True):
+        for place in sorted(kinds | {place for place in gone if place[:-1] not in kinds}, key=_from_behind, reverse=True):
             _take_out(obj, place)
     return said
 
