@@ -104,3 +104,13 @@ def test_a_filter_that_nobody_reads_is_named_beside_the_routes() -> None:
     lua = "{name: envoy.filters.http.lua, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}}, "
     result = convert(WORLD + config("[{match: {prefix: /}, route: {cluster: shop/web}}]", filters=lua), "cilium", "istio")
     assert len(http(result)) == 1 and said(result, "MP950")
+
+
+def test_a_clusterwide_configuration_names_its_services_with_their_namespace_and_their_endpoints() -> None:
+    text = config("[{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: mine, weight: 100}]}}}]", clusters=("mine",))
+    text = text.replace("kind: CiliumEnvoyConfig", "kind: CiliumClusterwideEnvoyConfig").replace(", namespace: shop}", "}")
+    text = text.replace("[{name: web}]", "[{name: web, namespace: shop}]").replace(
+        "type: EDS", "type: EDS, edsClusterConfig: {serviceName: 'shop/web-v2:80'}"
+    )
+    (rule,) = http(convert(WORLD + text, "cilium", "istio"))
+    assert rule["route"] == [{"destination": {"host": "web-v2.shop.svc.cluster.local", "port": {"number": 80}}}]

@@ -6,6 +6,7 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_compone
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.base import Options
@@ -20,7 +21,7 @@ from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes
 from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
-KIND = "CiliumEnvoyConfig"
+KINDS = ("CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig")
 PLAIN_TIMEOUT = 15_000
 """What Envoy waits for an answer where a route does not say, in milliseconds."""
 BACKOFF_SPAN = 10
@@ -35,38 +36,85 @@ class _Other(Exception):
     """Something of Envoy's that is not read here."""
 
 
+def configs(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> list[Cursor]:
+    """The configurations that somebody wrote: one that a Gateway, a route or an Ingress owns was generated and says nothing of its own."""
+    roots = [Cursor.root(bound, number) for kind in KINDS for number in by_kind.get(("cilium.io", kind), [])]
+    return [root for root in roots if not root.each("metadata", "ownerReferences")]
+
+
+def service_of(root: Cursor, entry: Cursor, options: Options) -> Fact[Ref] | None:
+    """The Service of an entry of `services`: of the object's namespace, whatever it says; of the one that it names where the object has none."""
+    name = entry.text("name")
+    if name is None:
+        return None
+    if root.document.kind == KINDS[0]:
+        return name.holding(Ref(root.document.namespace or options.default_namespace, name.value))
+    home = entry.text("namespace")
+    return name.also(home).holding(Ref(home.value if home is not None else "default", name.value))
+
+
+def endpoints(cluster: Cursor) -> Fact[str] | None:
+    """What names the Service whose endpoints a cluster is given, `namespace/service[:port]`: its own name, unless it says another."""
+    said = cluster.text("eds_cluster_config", "service_name") or cluster.text("edsClusterConfig", "serviceName")
+    name = cluster.text("name")
+    return said.also(name) if said is not None else name
+
+
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The rules for each Service that a CiliumEnvoyConfig takes the requests of."""
-    for number in by_kind.get(("cilium.io", KIND), []):
-        root = Cursor.root(bound, number)
-        if root.each("metadata", "ownerReferences"):
-            continue
-        home = bound.bundle.documents[number].namespace or options.default_namespace
+    for root in configs(bound, by_kind):
+        clusters = {
+            str(place.at("name").value): place
+            for place in root.each("spec", "resources")
+            if place.at("@type").value == envoy.TYPE + "config.cluster.v3.Cluster"
+        }
         losses: list[Loss] = []
         for entry in root.each("spec", "services"):
-            name = entry.text("name")
-            found = _table(root, entry) if name is not None else None
-            if name is None or found is None:
+            service = service_of(root, entry, options)
+            found = _table(root, entry) if service is not None else None
+            if service is None or found is None:
                 continue
             way, table = found
             try:
-                rules = _rules(table, home, number, options, losses)
+                rules = _rules(table, _Clusters(clusters, options), root.number, losses)
             except _Other:
                 continue
             ir.idle.append(
                 Fact("ties a Service to its routes in Envoy", way | _frame(root, table) | entry.src, "extension.cilium-envoy-config")
             )
-            service = name.holding(Ref(home, name.value))
             ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
             places: list[Fact[int] | None] = [*ports] or [None]
+            ref = root.ref().holding(Ref(service.value.namespace, root.document.name))
             for port in places:
                 ir.routes.append(
                     ServiceRoutes(
-                        root.ref(), KIND, service, service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"), port, rules, "first",
-                        "refuse", number, (number,), family="cilium", src=table.src | way | entry.src,
+                        ref, root.document.kind, service, service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"), port, rules,
+                        "first", "refuse", root.number, (root.number,), family="cilium", src=table.src | way | entry.src,
                     )
                 )  # fmt: skip
         ir.losses.extend(losses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clusters:
+    """The clusters of a configuration, by name."""
+
+    places: dict[str, Cursor]
+    options: Options
+
+    def backend(self, name: Fact[str] | None, weight: Fact[int] | None) -> Backend:
+        """A cluster as the Service whose endpoints it is given."""
+        place = self.places.get(name.value) if name is not None else None
+        said = endpoints(place) if place is not None else name
+        namespace, slash, rest = said.value.partition("/") if said is not None else ("", "", "")
+        service, _, port = rest.partition(":")
+        if name is None or said is None or not (namespace and slash and service) or (port and not is_number(port)):
+            raise _Other
+        src, host = name.src | said.src, f"{service}.{namespace}.svc.{self.options.cluster_domain}"
+        return Backend(
+            Fact(Ref(namespace, service), src, "routing.destination"), Fact(host, src, "routing.destination"),
+            Fact(int(port), src, "routing.destination-port") if port else None, weight=Fact(weight.value, weight.src, "routing.weight") if weight else None,
+        )  # fmt: skip
 
 
 def _table(root: Cursor, entry: Cursor) -> tuple[Src, Cursor] | None:
@@ -116,16 +164,16 @@ def _only(place: Cursor, *keys: str) -> None:
         raise _Other
 
 
-def _rules(table: Cursor, home: str, number: int, options: Options, losses: list[Loss]) -> tuple[RouteRule, ...]:
+def _rules(table: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> tuple[RouteRule, ...]:
     _only(table, "@type", "name", "virtual_hosts")
     hosts = table.each("virtual_hosts")
     if len(hosts) != 1 or [item.value for item in hosts[0].each("domains")] != ["*"]:
         raise _Other
     _only(hosts[0], "name", "domains", "routes")
-    return tuple(_rule(place, home, number, options, losses) for place in hosts[0].each("routes"))
+    return tuple(_rule(place, clusters, number, losses) for place in hosts[0].each("routes"))
 
 
-def _rule(place: Cursor, home: str, number: int, options: Options, losses: list[Loss]) -> RouteRule:
+def _rule(place: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> RouteRule:
     _only(place, "name", "match", "route")
     action = place.at("route")
     _only(action, "cluster", "weighted_clusters", "timeout", "retry_policy")
@@ -133,7 +181,7 @@ def _rule(place: Cursor, home: str, number: int, options: Options, losses: list[
     said = action.get("timeout", milliseconds)
     if action.at("timeout") and said is None:
         raise _Other
-    backends = _backends(action, options)
+    backends = _backends(action, clusters)
     timeout = (
         Fact(PLAIN_TIMEOUT, sources(*(one.host for one in backends)), "timeout.request")
         if said is None
@@ -149,31 +197,17 @@ def _rule(place: Cursor, home: str, number: int, options: Options, losses: list[
     )
 
 
-def _backends(action: Cursor, options: Options) -> tuple[Backend, ...]:
+def _backends(action: Cursor, clusters: _Clusters) -> tuple[Backend, ...]:
     if action.at("cluster"):
-        return (_backend(action, "cluster", None, options),)
+        return (clusters.backend(action.text("cluster"), None),)
     _only(action.at("weighted_clusters"), "clusters", "total_weight")
     found = []
     for item in action.each("weighted_clusters", "clusters"):
         _only(item, "name", "weight")
-        found.append(_backend(item, "name", item.number_at("weight"), options))
+        found.append(clusters.backend(item.text("name"), item.number_at("weight")))
     if not found:
         raise _Other
     return tuple(found)
-
-
-def _backend(place: Cursor, key: str, weight: Fact[int] | None, options: Options) -> Backend:
-    """A cluster `namespace/service[:port]`, whose endpoints the agent gives."""
-    name = place.text(key)
-    namespace, slash, rest = name.value.partition("/") if name is not None else ("", "", "")
-    service, _, port = rest.partition(":")
-    if name is None or not (namespace and slash and service) or (port and not is_number(port)):
-        raise _Other
-    ref = Ref(namespace, service)
-    return Backend(
-        Fact(ref, name.src, "routing.destination"), Fact(f"{service}.{namespace}.svc.{options.cluster_domain}", name.src, "routing.destination"),
-        Fact(int(port), name.src, "routing.destination-port") if port else None, weight=Fact(weight.value, weight.src, "routing.weight") if weight else None,
-    )  # fmt: skip
 
 
 def _match(place: Cursor) -> RouteMatch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import local_ratelimit, ratelimits
-from meshport.dialects.cilium import envoy
+from meshport.dialects.cilium import envoy, envoy_routes
 from meshport.dialects.cilium.resilience import API, KIND, routed_services
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.local_ratelimit import FILTER, MANAGER
@@ -32,23 +32,18 @@ LISTENER = envoy.TYPE + "config.listener.v3.Listener"
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The limits in the listeners that Services are sent to."""
-    for number in by_kind.get(("cilium.io", KIND), []):
-        root = Cursor.root(bound, number)
-        if root.each("metadata", "ownerReferences"):
-            continue
-        namespace = bound.bundle.documents[number].namespace or options.default_namespace
+    for root in envoy_routes.configs(bound, by_kind):
         listeners = [place for place in root.each("spec", "resources") if place.at("@type").value == LISTENER]
         for place in root.each("spec", "services"):
             for listener in listeners:
                 wanted = place.text("listener")
                 if wanted is None or wanted.value == listener.at("name").value:
-                    _listener(root, place, listener, namespace, ir)
+                    _listener(root, place, listener, envoy_routes.service_of(root, place, options), ir)
                     break
 
 
-def _listener(root: Cursor, place: Cursor, listener: Cursor, namespace: str, ir: IR) -> None:
-    name = place.text("name")
-    service = ir.world.services.get(Ref(namespace, name.value)) if name is not None else None
+def _listener(root: Cursor, place: Cursor, listener: Cursor, name: Fact[Ref] | None, ir: IR) -> None:
+    service = ir.world.services.get(name.value) if name is not None else None
     for chain in listener.each("filter_chains"):
         for item in chain.each("filters"):
             if item.at("name").value != MANAGER:
@@ -67,9 +62,7 @@ def _listener(root: Cursor, place: Cursor, listener: Cursor, namespace: str, ir:
                     code = "MP661" if read.share.value < 1 else "MP665"
                     facts: tuple[Fact[Any], ...] = (read.bucket.rate, read.bucket.burst, *read.extras, Fact("", src, "rate-limit.total"))
                     shown = f"{float(read.share.value * 100):g} %"
-                    ir.losses.append(
-                        Loss(code, facts, root.number, {"share": shown, "service": f"{namespace}/{name.value if name else ''}"})
-                    )
+                    ir.losses.append(Loss(code, facts, root.number, {"share": shown, "service": str(name.value if name else "")}))
                     continue
                 chosen = {fact.value: fact.src for one_port in place.each("ports") if (fact := one_port.fact(int)) is not None}
                 pods = Fact(service.pods, sources(name), "rate-limit.target")

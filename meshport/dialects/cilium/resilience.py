@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import envoy
+from meshport.dialects.cilium import envoy, envoy_routes
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
@@ -54,17 +54,13 @@ _FEATURES = {
 
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
-    """What the clusters of hand-written CiliumEnvoyConfigs do for the Services that they are named after.
-
-    One that a Gateway, a route or an Ingress owns was generated and says nothing of its own.
-    """
-    for number in by_kind.get(("cilium.io", KIND), []):
-        root = Cursor.root(bound, number)
-        if root.each("metadata", "ownerReferences"):
-            continue
-        namespace = bound.bundle.documents[number].namespace or options.default_namespace
+    """What the clusters of hand-written CiliumEnvoyConfigs do for the Services whose endpoints they are given."""
+    for root in envoy_routes.configs(bound, by_kind):
+        number = root.number
         found: dict[Ref, list[ServicePolicy]] = {}
-        owned = {service: place for place in root.each("spec", "services") if (service := _service(place, namespace)) is not None}
+        owned = {
+            fact.value for place in root.each("spec", "services") if (fact := envoy_routes.service_of(root, place, options)) is not None
+        }
         sent = set(envoy.sent(root.at("spec", "resources").value))
         reached = _reached(ir, number)
         for place in root.each("spec", "resources"):
@@ -77,6 +73,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             if ref in owned or ref in reached:
                 found.setdefault(ref, []).append(policy)
                 inert = place.at("@type").src | (place.at("type").src if place.at("type").value == "EDS" else NOWHERE)
+                thresholds = place.each("circuit_breakers", "thresholds")
+                inert |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
                 ir.idle.append(Fact("a cluster whose endpoints the agent gives", inert, "extension.cilium-envoy-config"))
             if ref not in owned and ref in reached and (policy.breaker is not None or policy.extras):
                 facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
@@ -96,14 +94,9 @@ def _reached(ir: IR, number: int) -> set[Ref]:
     return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
 
 
-def _service(place: Cursor, namespace: str) -> Ref | None:
-    name = place.text("name")
-    return Ref(namespace, name.value) if name is not None else None
-
-
 def _policy(root: Cursor, place: Cursor, number: int, idle: list[Fact[str]]) -> ServicePolicy | None:
     """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `idle`."""
-    name = place.text("name")
+    name = envoy_routes.endpoints(place)
     if name is None or "/" not in name.value:
         return None
     namespace, _, rest = name.value.partition("/")
