@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshport.compare import connections, ingress, routing
+from meshport.compare import connections, ingress, listeners, routing
 from meshport.compare.diff import at_gateways, beside_access
 from meshport.compare.witness import ROOTED, http_members
 from meshport.effective.pieces import Piece, Unsayable, language_of, union
@@ -99,8 +99,12 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
     first, second = canon or (beside_access(old), beside_access(new))
     if canon is None and ingress.served(old) and ingress.served(new):
         first, second = {**first, **at_gateways(old)}, {**second, **at_gateways(new)}
+        if old.mesh == new.mesh:
+            first, second = {**first, **listeners.canonical(old)}, {**second, **listeners.canonical(new)}
     for subject in sorted({*first, *second}):
-        one, other = first.get(subject), second.get(subject)
+        one, other = (
+            listeners.apart(subject, first, second) if subject.startswith(listeners.WHAT) else (first.get(subject), second.get(subject))
+        )
         if one == other:
             yield Compared(subject, classes=1)
         elif subject.startswith(("routes of Service ", "routes of host ")):
@@ -311,6 +315,8 @@ def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], ol
         _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
     )
     request = _reaching(subject, old) or _reaching(subject, new) or _place(subject, _world(old, new))
+    if subject.startswith((listeners.WHAT, listeners.INGRESS)):
+        request = listeners.request(subject, {key: (one.get(key), other.get(key)) for key in told})
     return Compared(subject, 1, [Treated(subject, request, before, after, (_leaves(old, subject), _leaves(new, subject)))])
 
 

@@ -26,6 +26,7 @@ COMPARED = (
     "routes",
     "service_policies",
     "egress_defaults",
+    "gateways",
     "shared",
     "rate_limits",
     "world",

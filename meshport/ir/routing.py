@@ -133,6 +133,7 @@ class ServiceRoutes:
     gateways: tuple[Fact[str], ...] = ()
     hostnames: tuple[Fact[str], ...] = ()  # of requests from outside, where the object lists them beside its gateways
     sections: tuple[str, ...] = ()  # the listeners by name, where only some of the gateways' are meant
+    listener_port: int | None = None  # the port of the listeners that are meant, where the object names one
     protocol: str = "http"  # http, grpc, tls or tcp
     family: str = ""  # how the source ranks: a dialect's name
     exports: tuple[Fact[str], ...] = ()  # namespaces whose clients see it, where the source limits that

@@ -304,7 +304,7 @@ def _alike(mesh: str, old: list[Obj], new: list[Obj], kind: str) -> bool:
     if kind in ("ServiceEntry", "GRPCRoute", "TLSRoute", "TCPRoute"):  # of what may leave anyway
         return True
     if not any(obj["kind"] in ("Deployment", "StatefulSet") for obj in old):  # a rule that no request reaches
-        return kind == "HTTPRoute" and not meshport.diff(
+        return kind in ("HTTPRoute", "Gateway") and not meshport.diff(
             meshport.load_objects(old), meshport.load_objects(new), old_mesh=mesh, new_mesh=mesh
         )
     asked = [*generate.requests_for(old, 1, 150), *generate.requests_for(new, 2, 150)]

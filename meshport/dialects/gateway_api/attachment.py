@@ -90,6 +90,8 @@ def _takes(listener: Listener, gateway: Gateway, routes: ServiceRoutes, world: W
         return not listener.hosts or any(_of_istio(fact.value, gateway, routes) for fact in listener.hosts)
     if routes.sections and (listener.name is None or listener.name.value not in routes.sections):
         return False
+    if routes.listener_port is not None and routes.listener_port != listener.port.value:
+        return False
     said = listener.admits
     of_protocol = _KINDS.get(listener.protocol.value)
     if of_protocol is not None and routes.kind not in of_protocol:

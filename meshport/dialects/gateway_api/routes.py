@@ -92,6 +92,8 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
             number,
             protocol,
             (host,) if (host := item.text("hostname")) is not None else (),
+            item.text("tls", "mode"),
+            tuple(name for ref in item.each("tls", "certificateRefs") if (name := ref.text("name")) is not None),
             admits=attachment.admits(item),
         )
         for item in root.each("spec", "listeners")
@@ -233,6 +235,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 gateways=gateways,
                 hostnames=tuple(spec.strings("hostnames")) if gateways else (),
                 sections=(section.value,) if gateways and (section := parent.text("sectionName")) is not None else (),
+                listener_port=number.value if gateways and (number := parent.number_at("port")) is not None else None,
                 protocol="grpc" if kind == "GRPCRoute" else "http",
                 family=reader,
                 problem=problem,

@@ -1,0 +1,113 @@
+"""What Gateways listen for: ports, protocols, hosts, certificates, and which routes hang on which port."""
+
+from __future__ import annotations
+
+import pytest
+
+import meshport
+from meshport.compare.request import sentence
+
+WORLD = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+"""
+ISTIO = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec: {{selector: {{istio: ingressgateway}}, servers: [{servers}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: shop}}
+spec: {{hosts: [web.example.com], gateways: [edge], http: [{{route: [{{destination: {{host: web}}}}]}}]}}
+"""
+SERVER = "{port: {number: 443, name: https, protocol: HTTPS}, hosts: [web.example.com], tls: {mode: SIMPLE, credentialName: web}}"
+PLAIN = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}"
+API = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec: {{gatewayClassName: cilium, listeners: [{listeners}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: web, namespace: shop}}
+spec: {{parentRefs: [{parents}], hostnames: [web.example.com], rules: [{{backendRefs: [{{name: web, port: 80}}]}}]}}
+"""
+LISTENER = "{name: https, port: 443, protocol: HTTPS, hostname: web.example.com, tls: {mode: Terminate, certificateRefs: [{name: web}]}}"
+OPEN = "{name: http, port: 80, protocol: HTTP, hostname: web.example.com}"
+
+
+def of_istio(old: str, new: str) -> meshport.Verification:
+    one, two = (meshport.load_text(WORLD + ISTIO.format(servers=servers)) for servers in (old, new))
+    return meshport.verify(one, two, old_mesh="istio", new_mesh="istio")
+
+
+def of_api(old: tuple[str, str], new: tuple[str, str]) -> meshport.Verification:
+    one, two = (meshport.load_text(WORLD + API.format(listeners=listeners, parents=parents)) for listeners, parents in (old, new))
+    return meshport.verify(one, two, old_mesh="cilium", new_mesh="cilium")
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (SERVER.replace("SIMPLE", "MUTUAL"), "port 443 for web.example.com HTTPS, TLS MUTUAL, certificates web"),
+        (SERVER.replace("443", "8443"), "port 8443 for web.example.com HTTPS, TLS SIMPLE, certificates web"),
+        (SERVER.replace("[web.example.com]", "['*.example.com']"), "port 443 for *.example.com HTTPS"),
+        (SERVER.replace("credentialName: web", "credentialName: shop"), "certificates shop"),
+        (f"{SERVER}, {PLAIN}", "port 80 for * HTTP"),
+    ],
+)
+def test_a_server_of_istio_that_listens_for_something_else(new: str, said: str) -> None:
+    found = of_istio(SERVER, new)
+    assert (found.verdict, found.undecided) == ("changed", [])
+    assert said in found.differences[0].after
+    assert "from outside the mesh" in sentence(found.differences[0].request)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (SERVER, SERVER.replace("name: https", "name: https-web")),
+        (f"{SERVER}, {PLAIN}", f"{PLAIN}, {SERVER}"),
+        (SERVER, f"{SERVER}, {SERVER}"),
+    ],
+    ids=["name", "order", "twice"],
+)
+def test_servers_in_other_words(old: str, new: str) -> None:
+    found = of_istio(old, new)
+    assert (found.verdict, found.undecided) == ("equivalent", [])
+
+
+ALL = "{name: edge}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ((LISTENER, ALL), (LISTENER.replace("443", "8443"), ALL), "changed"),
+        ((LISTENER, ALL), (LISTENER.replace("{name: web}", "{name: shop}"), ALL), "changed"),
+        ((LISTENER, ALL), (LISTENER.replace("name: https", "name: web"), ALL), "equivalent"),
+        ((LISTENER, ALL), (LISTENER, "{name: edge, port: 443}"), "equivalent"),
+        ((LISTENER, ALL), (LISTENER, "{name: edge, port: 444}"), "changed"),
+        (
+            (f"{LISTENER}, {OPEN}", "{name: edge, sectionName: http}"),
+            (f"{LISTENER}, {OPEN}", "{name: edge, sectionName: https}"),
+            "changed",
+        ),
+        ((f"{LISTENER}, {OPEN}", "{name: edge, sectionName: http}"), (f"{LISTENER}, {OPEN}", "{name: edge, port: 80}"), "equivalent"),
+    ],
+)
+def test_a_listener_and_what_hangs_on_it(old: tuple[str, str], new: tuple[str, str], verdict: str) -> None:
+    found = of_api(old, new)
+    assert (found.verdict, found.undecided) == (verdict, [])
+
+
+def test_a_port_that_no_listener_has_takes_no_route() -> None:
+    text = WORLD + API.format(listeners=LISTENER, parents="{name: edge, port: 444}")
+    result = meshport.convert(meshport.load_text(text), source="cilium", target="istio")
+    assert "MP348" in {finding.code for finding in result.findings}
