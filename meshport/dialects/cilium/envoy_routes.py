@@ -14,7 +14,7 @@ from meshport.dialects.cilium import envoy
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes
@@ -26,6 +26,7 @@ PLAIN_TIMEOUT = 15_000
 """What Envoy waits for an answer where a route does not say, in milliseconds."""
 BACKOFF_SPAN = 10
 """How many times its first pause Envoy waits at most between two tries, where a policy does not say; Istio leaves it at that."""
+PLAIN = "a name, or what every mesh does by itself"
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PATHS = {"prefix": "prefix", "path": "exact", "path_separated_prefix": "segments"}
 _STRINGS = {"exact": "exact", "prefix": "prefix"}
@@ -74,14 +75,13 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             found = _table(root, entry) if service is not None else None
             if service is None or found is None:
                 continue
-            way, table = found
+            way, plain, table = found
             try:
                 rules = _rules(table, _Clusters(clusters, options), root.number, losses)
             except _Other:
                 continue
-            ir.idle.append(
-                Fact("ties a Service to its routes in Envoy", way | _frame(root, table) | entry.src, "extension.cilium-envoy-config")
-            )
+            ir.idle.append(Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src, "extension.cilium-envoy-config"))
+            service = service.also(way)  # what leads requests to the routes
             ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
             places: list[Fact[int] | None] = [*ports] or [None]
             ref = root.ref().holding(Ref(service.value.namespace, root.document.name))
@@ -117,8 +117,9 @@ class _Clusters:
         )  # fmt: skip
 
 
-def _table(root: Cursor, entry: Cursor) -> tuple[Src, Cursor] | None:
-    """The route configuration that requests to a Service are matched in, and what leads to it; None where that is not one plain listener."""
+def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor] | None:
+    """What leads to the route configuration that requests to a Service are matched in, what does not matter on the way, and it itself; None where that is
+    not one plain listener."""
     listeners = [place for place in root.each("spec", "resources") if place.at("@type").value == envoy.TYPE + "config.listener.v3.Listener"]
     wanted = entry.text("listener")
     place = next((one for one in listeners if wanted is None or one.at("name").value == wanted.value), None)
@@ -127,30 +128,34 @@ def _table(root: Cursor, entry: Cursor) -> tuple[Src, Cursor] | None:
     if place is None or len(filters) != 1 or filters[0].at("name").value != _MANAGER:
         return None
     manager = filters[0].at("typed_config")
+    if manager.at("@type").value != envoy.TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
+        return None
     name = manager.text("rds", "route_config_name")
-    way = place.at("@type").src | place.at("name").src | filters[0].at("name").src | manager.at("@type").src | manager.at("rds").src
+    way = (
+        place.at("@type").src
+        | (place.at("name").src if wanted is not None else NOWHERE)
+        | filters[0].at("name").src
+        | manager.at("@type").src
+        | manager.at("rds").src
+    )
     for item in root.each("spec", "resources"):
         if (
             item.at("@type").value == envoy.TYPE + "config.route.v3.RouteConfiguration"
             and name is not None
             and item.at("name").value == name.value
         ):
-            return way | _plain(manager), item
+            hosts = item.each("virtual_hosts")
+            way = way.union(item.at("@type").src, item.at("name").src, *(host.at("domains").src for host in hosts))
+            plain = (_plain(manager) | place.at("name").src).union(*(host.at("name").src for host in hosts))
+            return way, plain, item
     return None
-
-
-def _frame(root: Cursor, table: Cursor) -> Src:
-    """The leaves around the routes that name the parts, and the Services whose endpoints the agent gives."""
-    hosts = table.each("virtual_hosts")
-    src = table.at("@type").src | table.at("name").src | root.at("spec", "backendServices").src
-    return src.union(*(host.at("name").src | host.at("domains").src for host in hosts))
 
 
 def _plain(manager: Cursor) -> Src:
     """The leaves of a connection manager that say what every mesh does, or name it in metrics."""
     src = manager.at("stat_prefix").src
     for key in ("use_remote_address", "skip_xff_append"):
-        src |= manager.at(key).src if manager.at(key).value is True else frozenset()
+        src |= manager.at(key).src if manager.at(key).value is True else NOWHERE
     filters = manager.each("http_filters")
     if len(filters) == 1 and filters[0].at("name").value == "envoy.filters.http.router":
         src |= filters[0].src

@@ -67,17 +67,20 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or place.at("name").value not in sent:
                 continue
             policy = _policy(root, place, number, ir.idle)
-            if policy is None or policy.service is None:
+            served = policy.service if policy is not None else None
+            if policy is None or served is None:
                 continue
-            ref = policy.service.value
+            ref = served.value
             if ref in owned or ref in reached:
-                found.setdefault(ref, []).append(policy)
-                inert = place.at("@type").src | (place.at("type").src if place.at("type").value == "EDS" else NOWHERE)
                 thresholds = place.each("circuit_breakers", "thresholds")
-                inert |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
-                ir.idle.append(Fact("a cluster whose endpoints the agent gives", inert, "extension.cilium-envoy-config"))
+                plain = place.at("type").src if place.at("type").value == "EDS" else NOWHERE
+                plain |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
+                ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
+                what = place.at("@type").src
+                policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
+                found.setdefault(ref, []).append(policy)
             if ref not in owned and ref in reached and (policy.breaker is not None or policy.extras):
-                facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
+                facts = (served.also(Fact("", gather(policy.breaker, policy.extras))),)
                 ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
         for policies in found.values():
             first = policies[0]
