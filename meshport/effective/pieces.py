@@ -200,7 +200,7 @@ def _minus(one: Language | None, other: Language) -> Language:
 
 
 def _covers(one: Language | None, other: Language | None) -> bool:
-    return one is None or one is other or (other is not None and (one == other or other.issubset(one)))
+    return one is None or one is other or (other is not None and other.issubset(one))
 
 
 # -- from rules

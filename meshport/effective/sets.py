@@ -264,6 +264,8 @@ class Identities:
 
     def covers(self, other: Identities) -> bool:
         """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
+        if self == other:
+            return True
         if self.exclude and not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude):
             touched = other.include is None or any(_touch(item, member) for item in self.exclude for member in other.include)
             if touched:
@@ -565,7 +567,7 @@ class Methods:
         return Methods(self.names & other.names, False)
 
     def covers(self, other: Methods) -> bool:
-        return other.meet(self.complement()).empty
+        return self == other or other.meet(self.complement()).empty
 
     def accepts(self, method: str) -> bool:
         return (method in self.names) != self.inverted

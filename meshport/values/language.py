@@ -33,13 +33,14 @@ BARE_PATH_CHARS: Final = charset.difference(PATH_CHARS, charset.of("?"))
 class Language:
     """An immutable set of texts. `==` and `hash` compare how it was put together; `same` compares what it contains."""
 
-    __slots__ = ("_forms", "_memo", "_node", "_world", "pattern")
+    __slots__ = ("_begun", "_forms", "_memo", "_node", "_world", "pattern")
 
     def __init__(self, node: Node, forms: tuple[Form, ...] | None = None, world: charset.Charset = charset.ALL) -> None:
         self._node = node
         self._forms = forms
         self._world = world
         self._memo = _answers(node)
+        self._begun = forms is not None and len(forms) <= 16 and all(kind in ("exact", "prefix") for kind, _ in forms)
         self.pattern: str | None = None
         """The regular expression that it was made of, without outer anchors, where RE2 and Rust read that alike; else None."""
 
@@ -108,7 +109,7 @@ class Language:
 
     def _common(self, other: Language) -> list[Form] | None:
         """The texts of both where each is exact texts and prefixes, as such; None where one is not."""
-        if not self._begun() or not other._begun():
+        if not self._begun or not other._begun:
             return None
         found: dict[Form, None] = {}
         for mine in self._forms or ():
@@ -117,9 +118,6 @@ class Language:
                     if one == wider or (wider[0] == "prefix" and one[1].startswith(wider[1])):
                         found[one] = None
         return list(found)
-
-    def _begun(self) -> bool:
-        return self._forms is not None and len(self._forms) <= 16 and all(kind in ("exact", "prefix") for kind, _ in self._forms)
 
     def __sub__(self, other: Language) -> Language:
         return self & ~other
@@ -142,7 +140,7 @@ class Language:
         """A shortest text of the language (inside `within`), spelt with letters where any character will do; None where there is none."""
         if within is not None:
             return (self & within).witness()
-        if self._forms and self._begun():
+        if self._forms and self._begun:
             return min((text for _, text in self._forms), key=lambda text: (len(text), text))
         return self._once("witness", self._shortest)
 
@@ -156,7 +154,7 @@ class Language:
         """Whether every text of this language (inside `within`) is in the other."""
         if self._node == other._node:
             return True
-        if self._begun() and other._begun():  # no few prefixes hold another one that none of them holds
+        if self._begun and other._begun:  # no few prefixes hold another one that none of them holds
             inside = all(any_of(_inside(mine, its) for its in other._forms or ()) for mine in self._forms or ())
             if inside or within is None:
                 return inside

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from judge import linkerd as judge
+
 import meshport
 
 WORLD = """
@@ -328,3 +330,26 @@ def test_what_an_allow_admits_on_every_other_port_becomes_the_default() -> None:
     assert list(objects(result, "Server")) == ["users-8080"]
     assert result.verification.verdict == "equivalent"
     assert "MP206" not in codes(result)
+
+
+def test_a_hundred_rules_of_a_port_are_written_whether_or_not_they_share_a_path() -> None:
+    def rule(number: int) -> str:
+        return (
+            f"{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/c{number}]}}}}], "
+            f"to: [{{operation: {{methods: [GET], paths: [/own{number}/*, /common]}}}}]}}"
+        )
+
+    result = convert(WORLD + STRICT + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{', '.join(map(rule, range(100)))}]}}"))
+    assert "MP201" not in codes(result)
+    after = [item.object for item in result.manifests]
+    for caller, path, expected in (
+        ("c7", "/own7/x", "allow"),
+        ("c99", "/common", "allow"),
+        ("c7", "/own8/x", "deny"),
+        ("web", "/common", "deny"),
+    ):
+        request = {
+            "source": {"namespace": "shop", "service_account": caller}, "destination": {"namespace": "shop", "workload": "users", "port": 8080},
+            "protocol": "http", "method": "GET", "path": path,
+        }  # fmt: skip
+        assert judge.decide(after, request) == expected, (caller, path)

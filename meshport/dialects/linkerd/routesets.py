@@ -14,12 +14,15 @@ from typing import Any
 from meshport.effective.pieces import Piece
 from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact
-from meshport.values.language import Language
+from meshport.ir.base import NOWHERE, Fact, sources
+from meshport.values.language import Language, union
 from meshport.values.paths import DOT_FREE, ODD, ODD_PATHS, RAW, normalise_istio, raw_allow
 from meshport.values.spelling import escaped
 
 MOST_SETS = 64
+"""Sets beyond three of each piece, which is what a few broad grants that overlap with all others make."""
+MOST_PIECES = 400
+"""Pieces beyond which those of one grant are put together by their paths."""
 MOST_CUTS = 400  # each makes the paths that are left harder to tell
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
 RULES, MATCHES = 16, 8
@@ -45,32 +48,75 @@ def partition(items: Iterable[tuple[int, Piece]]) -> list[RouteSet]:
 def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> Parted:
     """The same for items that come after those of `before`, which stays as it is."""
     sets = before.sets if before is not None else []
+    taken = before.taken if before is not None else 0
     cuts = before.cuts if before is not None else 0
     seen = before.seen if before is not None else _Compared()
     for grant, piece in items:
+        taken += 1
         request = _plain(piece)
         rest = [request]
         after: list[RouteSet] = []
         for known in sets:
-            both = meet(known.request, request)
-            if both is None or known.grants == {grant}:
+            both = None if known.grants == {grant} else meet(known.request, request)
+            if both is None:
                 after.append(known)
+                continue
+            if grant not in known.grants and rest == [request] and _alike(known.request, request):
+                after.append(RouteSet(both, known.grants | {grant}))
+                rest = []
                 continue
             cuts += len(rest) + 1
             if cuts > MOST_CUTS:
                 raise TooMany
             if grant in known.grants:  # of what both take the others of `known` are admitted too
                 after += [known, RouteSet(both, known.grants)]
-                rest = [left for one in rest for left in _without(one, known.request, both)]
+                rest = _left(rest, known.request, both)
                 continue
             after.append(RouteSet(both, known.grants | {grant}))
             after.extend(RouteSet(left, known.grants) for left in _without(known.request, request, both))
-            rest = [left for one in rest for left in _without(one, known.request, both)]
+            rest = _left(rest, known.request, both)
         after.extend(RouteSet(one, frozenset((grant,))) for one in rest)
         sets = _distinct(after, seen)
-        if len(sets) > MOST_SETS:
+        if len(sets) > 3 * taken + MOST_SETS:
             raise TooMany
-    return Parted(sets, cuts, seen)
+    return Parted(sets, taken, cuts, seen)
+
+
+def _left(rest: list[Piece], other: Piece, both: Piece) -> list[Piece]:
+    """What is left of requests beside an overlap; without what another one of them holds, for each cut may leave two that share most."""
+    found = [left for one in rest for left in ([one] if meet(one, other) is None else _without(one, other, both))]
+    out: list[Piece] = []
+    for piece in found:
+        if not any(kept.covers_request(piece) for kept in out):
+            out = [kept for kept in out if not piece.covers_request(kept)] + [piece]
+    return out
+
+
+def _alike(one: Piece, other: Piece) -> bool:
+    """Whether two requests are put together alike: where they are, nothing is left of either beside the overlap."""
+    return _said(one) == _said(other)
+
+
+def _said(piece: Piece) -> Piece:
+    return replace(piece, src=NOWHERE, patterns=None, base=None)
+
+
+def by_paths(pieces: Iterable[Piece]) -> list[Piece]:
+    """The pieces of one grant, those that differ in nothing but the paths that they name as one: a hundred paths are compared with others as one set."""
+    groups: dict[Piece, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(replace(_said(piece), path=None), []).append(piece)
+    out: list[Piece] = []
+    for group in groups.values():
+        named = [piece for piece in group if piece.path is not None and piece.patterns is not None]
+        out += [piece for piece in group if piece.path is None or piece.patterns is None]
+        if len(named) < 2:
+            out += named
+            continue
+        paths = union(*(piece.path for piece in named if piece.path is not None))
+        patterns = tuple(fact for piece in named for fact in piece.patterns or ())
+        out.append(replace(named[0], path=paths, base=paths, patterns=patterns, src=sources(*(piece.src for piece in named))))
+    return out
 
 
 class _Compared:
@@ -103,6 +149,7 @@ class Parted:
     """The sets of the items so far, and what is known of them."""
 
     sets: list[RouteSet]
+    taken: int
     cuts: int
     seen: _Compared
 
@@ -113,15 +160,16 @@ def _distinct(sets: list[RouteSet], seen: _Compared) -> list[RouteSet]:
     def needed(item: RouteSet) -> bool:
         return any(other.grants != item.grants and seen.meet(other.request, item.request) for other in sets)
 
-    out: list[RouteSet] = []
+    kept: dict[frozenset[int], list[RouteSet]] = {}
     for item in sets:
-        if not any(kept.grants == item.grants and seen.covers(kept.request, item.request) for kept in out) or (
-            needed(item) and all(kept.grants != item.grants or not seen.covers(item.request, kept.request) for kept in out)
+        same = kept.get(item.grants, [])
+        if any(seen.covers(one.request, item.request) for one in same) and (
+            any(seen.covers(item.request, one.request) for one in same) or not needed(item)
         ):
-            out = [kept for kept in out if kept.grants != item.grants or not seen.covers(item.request, kept.request) or needed(kept)] + [
-                item
-            ]
-    return out
+            continue
+        kept[item.grants] = [one for one in same if not seen.covers(item.request, one.request) or needed(one)] + [item]
+    left = {id(item) for same in kept.values() for item in same}
+    return [item for item in sets if id(item) in left]
 
 
 def _plain(piece: Piece) -> Piece:

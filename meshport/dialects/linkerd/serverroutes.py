@@ -38,6 +38,8 @@ def write_routes(
 ) -> dict[frozenset[int], list[routesets.Match]]:
     """The routes of the grants, each request's route with every policy that admits it."""
     flat = _by_peers(grants)
+    if sum(len(one.pieces) for one in flat) > routesets.MOST_PIECES:
+        flat = [replace(one, pieces=routesets.by_paths(one.pieces)) for one in flat]
     told = _told(flat)
     if isinstance(told, str) and any(one.refused for one in flat):
         flat = [_named(context, item, one) if one.refused else one for one in flat]
