@@ -32,7 +32,7 @@ def ways(
     raw, _ = split_path(request)
     http = raw.startswith("/")
     found = []
-    if _ztunnel(world, workload, _peer(request, port, identity, raw, trust_domain), root_namespace):
+    if _at_address(world, workload, request, port, identity, raw, trust_domain, root_namespace):
         found.append("pod")
     for service in world.services:
         waypoint = _waypoint(world, service) if service.selects(workload) and service.routable and identity else None
@@ -52,6 +52,20 @@ def ways(
     return found
 
 
+def _at_address(
+    world: World, workload: Workload, request: Request, port: int, identity: str | None, raw: str, trust_domain: str, root_namespace: str
+) -> bool:
+    """Whether the pod's own address takes the request: past every waypoint but one for workloads, which an ambient client's ztunnel goes through."""
+    gate = _named(world, workload.namespace, workload.labels, ("workload", "all")) if identity else None
+    if gate is None:
+        return _ztunnel(world, workload, _peer(request, port, identity, raw, trust_domain), root_namespace)
+    tcp = istio.is_tcp(world, workload, port, request)
+    own = _peer({**request, "source": {"meshed": True}}, port, f"{trust_domain}/ns/{gate[0]}/sa/{gate[1]}", raw, trust_domain)
+    return _allows(_hung(world, None, gate, root_namespace), _peer(request, port, identity, raw, trust_domain, tcp=tcp)) and _ztunnel(
+        world, workload, own, root_namespace
+    )
+
+
 def captured(world: World, workload: Workload) -> bool:
     """Whether ztunnel stands before a pod: its own label goes before its namespace's, and the host's network is left alone."""
     home = world.namespace(workload.namespace)
@@ -65,22 +79,28 @@ def _peer(request: Request, port: int, identity: str | None, raw: str, trust_dom
 
 def _waypoint(world: World, service: Service) -> tuple[str, str] | None:
     """(namespace, name) of the waypoint that a Service's clients go through."""
-    home = next((o for o in world.of("Namespace", "") if name_of(o) == service.namespace), {})
-    for labels in (meta(service.obj).get("labels") or {}, meta(home).get("labels") or {}):
+    return _named(world, service.namespace, meta(service.obj).get("labels") or {}, ("service", "all"))
+
+
+def _named(world: World, namespace: str, own: Obj, kinds: tuple[str, ...]) -> tuple[str, str] | None:
+    """The waypoint for such traffic that the labels of a Service or a pod name, or those of its namespace."""
+    home = next((o for o in world.of("Namespace", "") if name_of(o) == namespace), {})
+    for labels in (own, meta(home).get("labels") or {}):
         if name := labels.get("istio.io/use-waypoint"):
-            where = labels.get("istio.io/use-waypoint-namespace", service.namespace)
+            where = labels.get("istio.io/use-waypoint-namespace", namespace)
             known = world.get("Gateway", "gateway.networking.k8s.io", where, name)
-            return (where, name) if known is not None and spec_of(known).get("gatewayClassName") == _CLASS else None
+            serves = (meta(known).get("labels") or {}).get("istio.io/waypoint-for", "service") if known is not None else ""
+            return (where, name) if serves in kinds and known is not None and spec_of(known).get("gatewayClassName") == _CLASS else None
     return None
 
 
-def _hung(world: World, service: Service, waypoint: tuple[str, str], root_namespace: str) -> list[Obj]:
+def _hung(world: World, service: Service | None, waypoint: tuple[str, str], root_namespace: str) -> list[Obj]:
     found = []
     for policy in world.of("AuthorizationPolicy", istio.GROUP):
         for target in spec_of(policy).get("targetRefs") or ():
             named = (namespace_of(policy), target["kind"], target["name"])
             if named in (
-                (service.namespace, "Service", service.name),
+                (service.namespace, "Service", service.name) if service is not None else None,
                 (waypoint[0], "Gateway", waypoint[1]),
                 (root_namespace, "GatewayClass", _CLASS),
             ):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
+import yaml
 from judge import Undecided, ambient, generate
 
 import meshport
@@ -38,6 +40,61 @@ def test_nobody_gets_in_by_the_waypoint_or_past_it_who_did_not_before(source: st
         if before and not ways and not owners(result, request):
             wrong.append(f"denied, and no finding says so: {request}")
     assert wrong == []
+
+
+WAYPOINTS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: SERVES}}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: payment, namespace: shop}
+spec: {selector: {app: payment}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: l7, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}], to: [{operation: {methods: [POST], paths: [/charge]}}]}]
+"""
+POD = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {0}, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: {0}}}}}
+  template: {{metadata: {{labels: {{app: {0}}}}}, spec: {{serviceAccountName: {0}, containers: [{{name: a, image: a, ports: [{{name: http, containerPort: 8080}}, {{name: http-admin, containerPort: 9090}}]}}]}}}}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "istio"])
+@pytest.mark.parametrize("serves", ["service", "all"])
+def test_a_policy_of_a_waypoint_lets_nobody_in_elsewhere_who_had_no_way_in(serves: str, target: str) -> None:
+    """Judged by what the waypoint and ztunnel do with each request, to the Service's port and to one beside it."""
+    text = "---".join([WAYPOINTS.replace("SERVES", serves), *(POD.format(name) for name in ("payment", "checkout", "web"))])
+    bundle = [one for one in yaml.safe_load_all(text) if one]
+    options = {"data_plane": "sidecar"} if target == "istio" else {}
+    after = afterwards(bundle, meshport.convert(meshport.load_objects(bundle), source="istio", target=target, **options))
+    for caller, port, path in itertools.product(("checkout", "web"), (8080, 9090), ("/charge", "/other")):
+        request = {
+            "source": {"namespace": "shop", "service_account": caller, "workload": caller, "labels": {"app": caller}, "meshed": True},
+            "destination": {"namespace": "shop", "workload": "payment", "labels": {"app": "payment"}, "port": port},
+            "protocol": "http", "method": "POST", "path": path, "headers": {},
+        }  # fmt: skip
+        if DECIDE[target](after, request) == "allow":
+            assert ambient.ways(bundle, request), request
 
 
 def test_most_of_what_was_allowed_is_allowed_in_ambient() -> None:
