@@ -104,13 +104,13 @@ class _Clusters:
 
     def backend(self, name: Fact[str] | None, weight: Fact[int] | None) -> Backend:
         """A cluster as the Service whose endpoints it is given."""
-        place = self.places.get(name.value) if name is not None else None
-        said = endpoints(place) if place is not None else name
+        place = self.places.get(name.value) if name is not None else None  # without one Envoy answers 503
+        said = endpoints(place) if place is not None else None
         namespace, slash, rest = said.value.partition("/") if said is not None else ("", "", "")
         service, _, port = rest.partition(":")
-        if name is None or said is None or not (namespace and slash and service) or (port and not is_number(port)):
+        if name is None or place is None or said is None or not (namespace and slash and service) or (port and not is_number(port)):
             raise _Other
-        src, host = name.src | said.src, f"{service}.{namespace}.svc.{self.options.cluster_domain}"
+        src, host = name.src | said.src | place.at("@type").src, f"{service}.{namespace}.svc.{self.options.cluster_domain}"
         return Backend(
             Fact(Ref(namespace, service), src, "routing.destination"), Fact(host, src, "routing.destination"),
             Fact(int(port), src, "routing.destination-port") if port else None, weight=Fact(weight.value, weight.src, "routing.weight") if weight else None,
