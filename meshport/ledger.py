@@ -94,7 +94,8 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             for leaf in finding.leaves:
                 said.setdefault(leaf, set()).add(finding.disposition)
     standing = set(_standing(bound, out))
-    shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())})
+    nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
+    shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
@@ -117,7 +118,7 @@ def _standing(bound: Bound, out: Output) -> Iterator[int]:
         if obj.changed is None or obj.value == (document := bound.bundle.documents[obj.changed]).value:
             continue
         for leaf, path, value in bound.bundle.walk(document):
-            found = _at(obj.value, path)
+            found = obj.at(path)
             if found is not None and found == value and path not in obj.sources and not (renewed and path == ("apiVersion",)):
                 yield leaf
 
@@ -128,7 +129,7 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
     for obj in out.objects.values() if leaves else ():
         for path, src in obj.sources.items():
             if found := src & leaves:
-                text = f"{_at(obj.value, path)} {path[-1]}"
+                text = f"{obj.at(path)} {path[-1]}"
                 for leaf in found:
                     shown[leaf].append(text)
     absent = set()
@@ -140,13 +141,15 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
     return absent
 
 
-def _at(value: Any, path: tuple[str | int, ...]) -> Any:
-    for step in path:
-        if isinstance(value, list):
-            value = value[step] if isinstance(step, int) and step < len(value) else None
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value
+def _framed(out: Output, leaves: set[int]) -> set[int]:
+    """Of leaves that a finding calls approximated, those that reached no rule of a policy, but only whom it is for and what it is called."""
+    inside: set[int] = set()
+    for obj in out.objects.values() if leaves else ():
+        frame = obj.kind in ("AuthorizationPolicy", "Gateway")
+        for path, src in obj.sources.items():
+            if not frame or (path[:2] == ("spec", "rules") and len(path) > 2):
+                inside |= src & leaves
+    return leaves - inside
 
 
 def stands(number: int, bound: Bound, out: Output) -> bool:

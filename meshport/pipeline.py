@@ -136,6 +136,8 @@ def convert(
     places = misfits(out, options)
     unfitted = target.lift(Bound(overlay(whole, out, options), table, target.reads), options) if places else None
     fitted = fit(out, options, places)
+    if keeper is None and source is not target:
+        remains.unmatched(have, out)
     remains.rest(bound, out, options)
     remains.removals(bound, out, options, target)
     name_channels(out)

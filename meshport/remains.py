@@ -68,6 +68,25 @@ def covered(have: IR, out: Output) -> None:
             have.policies[place] = replace(policy, action=policy.action.also(policy.closed_by))
 
 
+def unmatched(have: IR, out: Output) -> None:
+    """Take the values of a subject's expressions that none of its pods has out of the reasons for what was written, where it was written pod by pod."""
+    idle: dict[int, bool] = {}
+    for policy in have.policies:
+        pods = policy.subject.value
+        asked = [item for item in pods.selector.expressions if item.operator == "In"]
+        members = have.world.selected(pods) if asked else []
+        has = {str(one.labels.get(item.key)) for one in members for item in asked}
+        for leaf in policy.subject.src if members else ():
+            if out.bundle.parts(leaf)[-2:-1] == ("values",):
+                idle[leaf] = idle.get(leaf, True) and str(out.bundle.value(leaf)) not in has
+    gone = {leaf for leaf, alone in idle.items() if alone}
+    holders = [(obj, path, src) for obj in out.objects.values() for path, src in obj.sources.items() if gone and src & gone]
+    gone -= {leaf for obj, path, src in holders for leaf in src & gone if str(obj.at(path)) == str(out.bundle.value(leaf))}
+    for obj, path, src in holders:
+        obj.sources[path] = src - gone
+    out.adds_nothing("none of the pods has this value", frozenset(gone))
+
+
 def named(document: Document) -> str:
     """A document by its kind and name."""
     return f"{document.kind} {Ref(document.namespace or '', document.name)}"

@@ -66,6 +66,16 @@ class Obj:
         for leaf in _leaf_paths(value, path):
             self.sources[leaf] = self.sources[leaf] | src if leaf in self.sources else src
 
+    def at(self, path: Path) -> Any:
+        """What stands at a path; None where nothing does."""
+        value: Any = self.value
+        for step in path:
+            if isinstance(value, list):
+                value = value[step] if isinstance(step, int) and step < len(value) else None
+            else:
+                value = value.get(step) if isinstance(value, dict) else None
+        return value
+
     def drop(self, path: Path, *because: Fact[Any] | Src | None) -> None:
         """Take a key out of a changed object, because of facts."""
         if not because:
