@@ -40,6 +40,8 @@ def _protocols(access: Access) -> tuple[Src, Src]:
                 continue
             counting |= policy.protocol.src
             routed |= policy.protocol.src if policy.routed else NOWHERE
+    for policy in access.unselected():  # what is written for pods that the bundle does not show
+        routed |= policy.protocol.src if policy.protocol is not None and policy.routed else NOWHERE
     return routed, beaten - counting
 
 

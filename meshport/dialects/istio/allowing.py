@@ -250,7 +250,7 @@ def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy
     spoken = policy.protocol.value if policy.protocol is not None else ""
     http = protocols.is_http(spoken)
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
-    if policy.protocol is not None:
+    if policy.protocol is not None and any(rule.http for rule in policy.rules):
         base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
     if policy.fallback is not None:
         base |= policy.fallback.src

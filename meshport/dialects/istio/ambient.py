@@ -17,7 +17,7 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio import nameless, waypoints
-from meshport.dialects.istio.carried import trim
+from meshport.dialects.istio.carried import spare, trim
 from meshport.dialects.istio.membership import POD_KEYS
 from meshport.dialects.istio.rules import (
     anybody,
@@ -105,6 +105,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     for entry in entries:
         if entry.document is not None:
             trim(out, entry.document, entry.src)
+    if stood is None:
+        spare(ir, out)
 
 
 def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int], ir: IR, out: Output) -> bool:

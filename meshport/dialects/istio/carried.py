@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from meshport.dialects.output import Output, Path
-from meshport.ir.base import Src
+from meshport.dialects.istio.waypoints import USE
+from meshport.dialects.output import Obj, Output, Path
+from meshport.ir.base import Src, sources
+from meshport.ir.model import IR
 
 _PORTS = ("ports", "notPorts")  # a Service's stand for the pods', so that the numbers may be others
+ONLY_BY = "-only-by-waypoint"
 LEFT_OUT = "stands in a rule, or in a part of one, that no pod or Service here needs"
 
 
@@ -34,6 +37,27 @@ def trim(out: Output, document: int, src: Src) -> None:
             obj.sources[path] = leaves - gone
     said = {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
     out.adds_nothing(LEFT_OUT, gone - said - out.implied.keys())
+
+
+def spare(ir: IR, out: Output) -> None:
+    """Take what rules ask out of the reasons for waypoints, and for policies without them, where no policy carries it."""
+    asked = {leaf for policy in ir.policies for rule in policy.rules for leaf in rule.sources} - {
+        leaf for policy in ir.policies for leaf in sources(policy.action, policy.subject, policy.ref, policy.port)
+    }
+    frame: list[tuple[Obj, Path]] = []
+    carried: set[int] = set()
+    for obj in out.objects.values():
+        entrance = obj.kind == "Gateway" or obj.ref.name.endswith(ONLY_BY)
+        for path, src in obj.sources.items():
+            ruled = obj.kind != "AuthorizationPolicy" or (path[:2] == ("spec", "rules") and len(path) > 2)
+            if entrance or not ruled or path == ("metadata", "labels", USE):
+                frame.append((obj, path))
+            else:
+                carried |= src
+    gone = {leaf for obj, path in frame for leaf in obj.sources[path]} & asked - carried
+    for obj, path in frame:
+        obj.sources[path] = obj.sources[path] - gone
+    out.adds_nothing(LEFT_OUT, frozenset(gone))
 
 
 def _key(path: Path) -> str:

@@ -105,13 +105,11 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*workload.template, "metadata", "annotations", key), numbers, setting.ranges)
         elif same:
-            out.imply("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
+            out.ignore("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
 
 
 def _spoken(ir: IR) -> list[Policy]:
-    return [
-        policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None and policy.protocol.value
-    ]
+    return [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None]
 
 
 def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy]) -> None:
@@ -130,7 +128,9 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
                 and number == (own.number if own is not None else named)
                 and policy.subject.value.selector.accepts(workload.labels)
             ):
-                wanted, src, told = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src, policy.protocol.src
+                if policy.protocol.value in _SERVERS:
+                    wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
+                told = policy.protocol.src
     out.decide("what the port speaks is known without; another protocol would be written", told)
     if not wanted or wanted == current:
         return

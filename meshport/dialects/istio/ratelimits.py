@@ -218,7 +218,7 @@ def _aims(limit: RateLimit, ir: IR, out: Output) -> list[_Aim]:
     known = [(item, number, because) for item, number, because in found if number is not None]
     if not known:
         facts = limit.src | src | sources(port, limit.total.src if limit.total is not None else NOWHERE)
-        out.ignore("none of the pods has a port of this name, so nothing is limited", limit.ref, facts)
+        out.adds_nothing("none of the pods has a port of this name, so nothing is limited", facts)
         return []
     if not pods.selector.expressions and len(known) == len(found) and len({number for _, number, _ in known}) == 1:
         return [_Aim(dict(pods.selector.labels), src, known[0][1], frozenset(leaf for *_, because in known for leaf in because))]

@@ -181,7 +181,7 @@ def _breaker(routes: ServiceRoutes, service: Service, out: Output) -> None:
 
 def _speaking(routes: ServiceRoutes, out: Output) -> Src:
     """Why what a profile or a split had switched off leaves the Service: that it is there, and what it is called by."""
-    return sources(routes.src, *(out.called(number) for number in routes.documents))
+    return sources(routes.service, *(out.called(number) for number in routes.documents))
 
 
 def _is_parent(parent: Any, service: Service, namespace: str) -> bool:
