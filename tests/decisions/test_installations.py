@@ -117,12 +117,7 @@ spec: {mtls: {mode: STRICT}}
 @pytest.mark.parametrize(
     ("source", "target", "chart", "expected"),
     [
-        (
-            "istio",
-            "linkerd",
-            "linkerd-control-plane",
-            "{proxy: {defaultInboundPolicy: all-authenticated}, proxyInit: {ignoreInboundPorts: ''}}",
-        ),
+        ("istio", "linkerd", "linkerd-control-plane", "{proxy: {defaultInboundPolicy: all-authenticated}}"),
         ("istio", "cilium", "cilium", "{encryption: {enabled: true, type: wireguard}}"),
         ("linkerd", "istio", "istiod", "{meshConfig: {defaultHttpRetryPolicy: {attempts: 0}}}"),
     ],

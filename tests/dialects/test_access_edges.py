@@ -403,3 +403,15 @@ def test_rules_for_a_port_of_when_are_said_for_that_port_in_ambient() -> None:
     text = WORLD + SERVICE + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}")
     result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="ambient")
     assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP904"}
+
+
+def test_a_port_that_linkerd_would_leave_alone_is_closed_with_the_others() -> None:
+    closed = GALERA.replace("{linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny}", "{}").replace(
+        "name: shop, ", "name: shop, labels: {istio-injection: enabled}, "
+    )
+    strict = closed + "---" + STRICT_WITHOUT
+    values = [
+        meshport.convert(meshport.load_text(text), source="istio", target="linkerd").install["helm_values"].get("linkerd-control-plane", {})
+        for text in (strict, strict.replace(", {containerPort: 4567}", ""))
+    ]
+    assert [one.get("proxyInit") for one in values] == [{"ignoreInboundPorts": ""}, None]

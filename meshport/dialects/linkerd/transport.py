@@ -9,8 +9,9 @@ from __future__ import annotations
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
+from meshport.dialects.linkerd.installed import SKIPPED_BY_DEFAULT
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, admission_conditions, opens
+from meshport.effective.access import Access, Effective, admission_conditions, opens, ports_of
 from meshport.effective.admitted import ruled
 from meshport.effective.pieces import Unsayable, nameless, of_rule, port_fits, subtract
 from meshport.effective.subjects import access as access_subject
@@ -24,7 +25,7 @@ from meshport.values.language import LanguageTooLarge
 OPEN = "all-unauthenticated"
 STRICT = "all-authenticated"
 CHART = "linkerd-control-plane"
-SKIPPED = "proxyInit.ignoreInboundPorts"  # 4567 and 4568 where nothing is said
+SKIPPED = "proxyInit.ignoreInboundPorts"
 _BY_ITSELF = "meshed callers use mTLS by themselves and plaintext is accepted where no policy refuses it"
 _KEPT = "plaintext is refused where this holds: what is admitted there has an identity, which only mTLS can show"
 
@@ -56,9 +57,27 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
             obj = out.change(item.workload.document, group=f"workload {item.workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*item.workload.template, "metadata", "annotations", DEFAULT_POLICY), value, src or item.workload.src)
             closing |= src if value != OPEN else frozenset()
-    if closing:  # on those that the proxies leave alone by default too
-        out.install(CHART, SKIPPED, "", closing)
+    left_alone = _left_alone(ir, access) if closing else None
+    if left_alone is not None:
+        out.install(CHART, SKIPPED, "", closing | left_alone)
     _rest(ir, out)
+
+
+def _left_alone(ir: IR, access: Access) -> Src | None:
+    """What declares a port, or names it in a policy, that Linkerd's proxies leave alone by default; None where nobody does."""
+    declared = ports_of([item for item in access.workloads if item.meshed is not False], ir.world)
+    named = {
+        fact.value[0]: fact.src
+        for policy in ir.policies
+        for rule in policy.rules
+        for condition in rule.conditions
+        if condition.attribute == PORT
+        for fact in (*(condition.any_of or ()), *condition.none_of)
+        if fact.value[0] == fact.value[1]
+    }
+    known = {**named, **declared}
+    found = [known[port] for port in SKIPPED_BY_DEFAULT if port in known]
+    return sources(*found) if found else None
 
 
 def _named(ir: IR) -> set[str]:
