@@ -347,6 +347,32 @@ def test_a_port_that_linkerd_leaves_alone_by_default_stays_open_elsewhere() -> N
     assert result.verification is not None and result.verification.verdict == "equivalent"
 
 
+UNSEEN = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: gone, namespace: shop}
+spec: {selector: {matchLabels: {app: gone}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/users]}}]}]}
+---
+"""
+
+
+@pytest.mark.parametrize(("target", "code"), [("linkerd", "MP207"), ("cilium", "MP286")])
+def test_pods_that_the_bundle_does_not_show_are_named_by_selector_and_nobody_else(target: str, code: str) -> None:
+    finding = said(meshport.convert(meshport.load_text(WORLD + UNSEEN), source="istio", target=target), code)
+    assert [(one.namespace, one.workload) for one in finding.affects] == [("shop", "app=gone")]
+
+
+@pytest.mark.parametrize(
+    ("guarded", "severity", "effect", "ports"), [("deny", "warning", "narrows", [4567]), ("all-unauthenticated", "info", "none", [])]
+)
+def test_ports_past_the_proxy_are_a_loss_in_ambient_where_something_would_hold_there(
+    guarded: str, severity: str, effect: str, ports: list[int]
+) -> None:
+    bundle = meshport.load_text(GALERA.replace("inbound-policy: deny", f"inbound-policy: {guarded}"))
+    finding = said(meshport.convert(bundle, source="linkerd", target="istio", data_plane="ambient"), "MP732")
+    assert (finding.severity, finding.effect, [one.port for one in finding.affects]) == (severity, effect, ports)
+
+
 def afterwards(text: str, result: Any) -> list[dict[str, Any]]:
     """The cluster with the output over the input."""
     written = {
