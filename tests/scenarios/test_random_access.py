@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from judge import generate_access
 from judge.generate_access import RELEASES, wide_requests
+from judge.world import World
 
 from meshport.findings import Finding
 from meshport.pipeline import Result
 
-from .common import Obj, accounted, converted, problems, verdicts
+from .common import DECIDE, Obj, accounted, afterwards, converted, judged_with, problems, verdicts
 
 MAKE: dict[str, Any] = {"istio": generate_access.wide_istio_bundle, "linkerd": generate_access.wide_linkerd_bundle}
 WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("istio", "istio"), ("linkerd", "linkerd")]
@@ -105,3 +106,22 @@ def test_one_thing_is_one_finding(source: str, target: str, seed: int) -> None:
     _, result = moved(source, target, seed, verify=False)
     said = Counter((one.code, one.message, one.document) for one in result.findings if one.feature.startswith("authorization."))
     assert [key for key, times in said.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("seed", [2, 3, 9, 106, 113])
+def test_the_kubelet_gets_through_to_declared_probes_or_it_is_an_error(seed: int) -> None:
+    """Also where a rule for the same method takes the path of the probe: its route is no longer than the probe's, and the order is open."""
+    bundle = generate_access.wide_istio_bundle(seed)
+    result = converted(bundle, "istio", "linkerd", verify=False)
+    refused = {(one.namespace, one.workload, one.port) for finding in result.findings if finding.code == "MP169" for one in finding.affects}
+    after, asked = World(afterwards(bundle, result)), 0
+    for pods in after.workloads:
+        for port, path in pods.probes:
+            request = {
+                "source": {"meshed": False, "ip": "10.0.0.1"}, "destination": {"namespace": pods.namespace, "workload": pods.name, "port": port},
+                "protocol": "http", "method": "GET", "host": "10.2.0.5", "path": path, "headers": {"user-agent": "kube-probe/1.34"},
+            }  # fmt: skip
+            through = DECIDE["linkerd"](after.objects, request, **judged_with(result)) == "allow"
+            assert through != ((pods.namespace, pods.name, port) in refused), request
+            asked += 1
+    assert asked > 2

@@ -29,8 +29,8 @@ from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
-from meshport.effective.admitted import only_by_exemption
-from meshport.effective.pieces import NEARLY, Piece
+from meshport.effective.admitted import only_by_exemption, ruled
+from meshport.effective.pieces import NEARLY, Piece, Unsayable, subtract
 from meshport.effective.sets import Identities
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
@@ -41,6 +41,7 @@ from meshport.ir.model import IR
 from meshport.ir.world import ContainerPort, Workload, World
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
+from meshport.values.language import LanguageTooLarge
 
 _PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/2", "tcp": "opaque", "tls": "TLS", "udp": "opaque"}
 
@@ -56,6 +57,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
     _unknown(ir, out, access, _by_port(ir, out, options, access, gateways, taken))
     _open_probes(ir, out, access, options)
+    _refused_probes(ir, out, access, options)
     other_protocols.report(ir, out)
     if ir.mesh == "istio":
         beside_the_mesh.report(ir, out)
@@ -92,6 +94,34 @@ def _open_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
             workloads=", ".join(dict.fromkeys(f"{item.workload.ref} port {port}" for item, port, _ in found)),
         )  # fmt: skip
         said.witness = probe_request(affects, "GET", path, None)
+
+
+def _refused_probes(ir: IR, out: Output, access: Access, options: Options) -> None:
+    """Probes on ports that Linkerd takes for bytes: it knows of no paths there, and refuses the kubelet where it does not let everybody in."""
+    for item in access.workloads:
+        probed: dict[int, Src] = {}
+        for probe in item.workload.probes:
+            if (
+                probe.kind in ("http", "grpc")
+                and probe.port
+                and not protocols.is_http(protocols.of_port(item.workload, probe.port, ir.world)[0])
+            ):
+                probed[probe.port] = probed.get(probe.port, NOWHERE) | probe.src
+        for port, src in sorted(probed.items()):
+            if item.meshed is False or item.workload.bypasses(port) or _everybody(item, port, options.cluster_networks):
+                continue
+            out.finding(
+                "MP169", src, document=item.workload.document, affects=(Affected(item.workload.ref.namespace, item.workload.ref.name, port),),
+                feature="authorization.probe", workload=str(item.workload.ref), port=port,
+            )  # fmt: skip
+
+
+def _everybody(item: Effective, port: int, networks: tuple[str, ...]) -> bool:
+    """Whether anybody may connect to a port, whatever is sent."""
+    try:
+        return not subtract([Piece()], ruled(item, port, False, networks))
+    except (Unsayable, LanguageTooLarge, ValueError):
+        return False
 
 
 def _tcp_probes(out: Output, access: Access) -> None:

@@ -204,6 +204,9 @@ def _admit(context: Context, ref: Ref, route: Ref, who: Peers, owner: int, group
 
 # -- probes and the refusal of the rest
 
+KUBELET = {"name": "user-agent", "type": "RegularExpression", "value": "^(?:kube-probe/.*)$"}
+"""What the kubelet's probes are sent with: a match that asks for it goes before others for the same path."""
+
 
 def grpc_probe(region: Region, port: int) -> Src | None:
     found = [probe.src for member in region.members for probe in member.workload.probes if probe.kind == "grpc" and probe.port == port]
@@ -242,6 +245,10 @@ def write_probes(
         routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because)
         for (method, path), leaves in probes.items()
     ]
+    for (method, path), leaves in probes.items():
+        if _contested(item, written, method, path):
+            value = {"method": method, "path": {"type": "Exact", "value": path}, "headers": [KUBELET]}
+            matches.append(routesets.Match(value, leaves | because))
     _write_route(out, options, ref, server, matches, owner, group, src, rank=46)
     networks = _probe_networks(options)
     who = Peers(None, networks)
@@ -272,6 +279,21 @@ def probe_request(affects: Sequence[Affected], method: str, path: str, network: 
 
 def _probe_networks(options: Options) -> tuple[Network, ...] | None:
     return tuple(Network(cidr) for cidr in options.probe_networks) or None
+
+
+def _contested(item: PortPlan, written: dict[frozenset[int], list[routesets.Match]], method: str, path: str) -> bool:
+    """Whether another route ties with a probe's for its requests, so that age and then names decide whose policies hold: a longer path goes before, then
+    headers, then a method, and an expression is as long as the path that it takes."""
+    by_method = any(
+        match.value.get("method") == method and "headers" not in match.value and "queryParams" not in match.value
+        for found in written.values()
+        for match in found
+    )
+    return by_method and any(
+        piece.methods.accepts(method) and (path == "/" if piece.path is None else piece.path.accepts(path))
+        for grant in item.grants
+        for _, piece in grant.routed
+    )
 
 
 def _admitted(item: PortPlan, path: str) -> bool:
