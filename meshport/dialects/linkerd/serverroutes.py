@@ -292,7 +292,8 @@ def _contested(item: PortPlan, written: dict[frozenset[int], list[routesets.Matc
     return by_method and any(
         piece.methods.accepts(method) and (path == "/" if piece.path is None else piece.path.accepts(path))
         for grant in item.grants
-        for _, piece in grant.routed
+        for routed in grant.routed
+        for piece in (routed.piece, *routed.refused)
     )
 
 
