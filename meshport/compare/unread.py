@@ -36,7 +36,8 @@ COMPARED = (
 """The parts of the IR that `verify` compares. What lies outside the cluster is one only where leaving is refused, and so is not counted."""
 _SEEN_BY_NOBODY = {"access-log", "observability", "tracing"}  # patterns whose features change no request
 _NAMES = ("identity.name", "identity.namespace", "proxy.", "installation.", "membership.revision", "policy.attachment")
-_APART = ("retry.budget.",)  # in the IR, and no part of what is compared but where a ServiceProfile's routes use it
+_APART = ("retry.budget.", "l4.authentication")
+"""In the IR, and no part of what is compared: a budget but where a ServiceProfile's routes use it, and a handshake that every pod is supposed to be able to make."""
 _OWN = {"EnvoyFilter", "WasmPlugin", "TrafficExtension", "RequestAuthentication", "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"}
 _NAMED_BY_POLICIES = {"MeshTLSAuthentication", "NetworkAuthentication"}  # of no effect where no policy names them
 _SAID_ANYWAY = {("AuthorizationPolicy", "spec.action", "ALLOW"), ("PeerAuthentication", "spec", "{}")}  # what holds where nothing is said
@@ -126,6 +127,8 @@ def unread(ir: IR, bound: Bound, *, own: bool = False) -> dict[Key, Entry]:
 
 def _idle(document: Document, path: str) -> bool:
     """Whether a leaf of a policy of Cilium says what holds where nothing is said, or belongs to a demand on a header that is only logged."""
+    if path.endswith(".authentication.mode"):
+        return bool(_at(document.value, path) == "disabled")
     found = _DEFAULT_DENY.fullmatch(path)
     if found is not None:
         spec = _at(document.value, found["spec"])

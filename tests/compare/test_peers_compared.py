@@ -96,3 +96,22 @@ def test_patterns_that_overlap_are_compared_by_what_they_share() -> None:
     assert [meshport.trace(side, request).allowed for side in (old, new)] == [False, True]
     assert meshport.verify(new, old).verdict == "narrowed"
     assert meshport.verify(old, istio("cluster.local/ns/*", "*-admin")).verdict == "equivalent"
+
+
+AUTHENTICATED = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{name: users, namespace: shop}}
+spec:
+  endpointSelector: {{matchLabels: {{app: users}}}}
+  ingress: [{{fromEndpoints: [{{}}]{authentication}}}]
+"""
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [("required", "inconclusive"), ("disabled", "equivalent")])
+def test_a_handshake_that_is_no_longer_asked_for_is_no_equivalent_policy(mode: str, verdict: str) -> None:
+    old, new = (AUTHENTICATED.format(authentication=text) for text in (f", authentication: {{mode: {mode}}}", ""))
+    assert (
+        meshport.verify(meshport.load_text(WORLD + old), meshport.load_text(WORLD + new), old_mesh="cilium", new_mesh="cilium").verdict
+        == verdict
+    )
