@@ -95,7 +95,11 @@ def test_a_gateway_whose_policies_would_hold_at_no_other_is_left_out(target: str
     open_one = convert(shop("istio") + OWN + LOCK, "istio", target, gateway_class=name, on_loss="looser")
     assert "Gateway/public" in objects(open_one) and "open to everybody" in said(open_one, "MP345")[0]
     everybody = LOCK.replace("[{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]", "[{}]")  # keeps nobody out
-    assert "Gateway/public" in objects(convert(shop("istio") + OWN + everybody, "istio", target, gateway_class=name))
+    closed = (
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: closed, namespace: istio-system}\nspec: {}\n"
+    )
+    for policies in (everybody, closed + everybody):  # allows add up
+        assert "Gateway/public" in objects(convert(shop("istio") + OWN + policies, "istio", target, gateway_class=name))
 
 
 def test_a_certificate_is_the_secret_beside_the_pods_that_served_it() -> None:

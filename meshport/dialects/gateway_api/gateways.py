@@ -72,10 +72,13 @@ def guards(gateway: Gateway, ir: IR) -> list[Policy]:
         named = not pods and not (
             subject.selector.everything and subject.namespace
         )  # where pods of a namespace are meant, there may be none of it
-        chosen = any(subject.contains(*pod) for pod in pods) or (named and subject.contains(home, unseen))
-        if chosen and not (policy.action.value == "allow" and any(not rule.conditions and not rule.unless for rule in policy.rules)):
+        if any(subject.contains(*pod) for pod in pods) or (named and subject.contains(home, unseen)):
             found.append(policy)
-    return found
+    allows = [policy for policy in found if policy.action.value == "allow"]
+    whole = any(
+        not rule.conditions and not rule.unless for policy in allows for rule in policy.rules
+    )  # one that admits all makes the others moot
+    return [policy for policy in found if not (whole and policy in allows)]
 
 
 def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: str = "") -> bool:
