@@ -57,8 +57,9 @@ def losses(have: IR, out: Output, own: bool) -> None:
 def covered(have: IR, out: Output) -> None:
     """Take out of each policy what others of its values hold, which then adds nothing."""
     for place, policy in enumerate(have.policies):
-        have.policies[place], gone = tidied(policy)
-        out.adds_nothing("another value of the same rule takes as much", gone)
+        have.policies[place], held, void = tidied(policy)
+        out.adds_nothing("another value of the same rule takes as much", held)
+        out.adds_nothing("no request can meet all that the rule asks for", void)
     closed = closed_anyway(have.policies, have.world)
     for place, policy in enumerate(have.policies):
         if closed[place]:

@@ -1,13 +1,32 @@
-"""Policies that reach pods of the bundle and add nothing there: what becomes of their leaves."""
+"""Policies that reach pods of the bundle and add nothing there, or only such as no proxy serves: what becomes of their leaves."""
 
 from __future__ import annotations
 
 from meshport.dialects.output import Output
 from meshport.effective.access import Access
+from meshport.ir.authorization import Policy
 from meshport.ir.base import sources
 
 GRANTED = "what the other rules for these pods come to is the same without it"
 REFUSED = "nothing that the policies allow is refused by it"
+
+
+OUTSIDE = "selects only pods outside the mesh, where no proxy reads it"
+
+
+def beside_the_mesh(out: Output, access: Access) -> None:
+    """Policies that select pods of the bundle, and only such as are in no mesh: nothing reads what they say."""
+    inside = set[int]()
+    outside: dict[int, list[Policy]] = {}
+    for item in access.workloads:
+        for policy in (*item.allows, *item.denies, *item.customs, *item.opened):
+            if item.meshed is False:
+                outside.setdefault(policy.document, []).append(policy)
+            else:
+                inside.add(policy.document)
+    reached = out.written()
+    for number in sorted(outside.keys() - inside):
+        out.adds_nothing(OUTSIDE, sources(*(policy.sources for policy in outside[number])) - reached)
 
 
 def without_effect(out: Output, access: Access) -> None:
@@ -23,4 +42,4 @@ def without_effect(out: Output, access: Access) -> None:
                 out.adds_nothing(reason, policy.sources)
 
 
-__all__ = ["without_effect"]
+__all__ = ["beside_the_mesh", "without_effect"]

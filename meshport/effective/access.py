@@ -6,7 +6,7 @@ pod; allows and denies by what they select. Regions are workloads for which all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -203,22 +203,31 @@ class Access:
         return known
 
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
-        if any(gateway.selects(workload.labels) for gateway in self.ir.gateways):
+        if self.gateway(workload):
             return {None: Fact("permissive")}  # its listeners say what they take from outside; the mesh's mode is none of theirs
-        rules = self._moding.of(workload.ref.namespace, workload.labels)
         mode = self.default_mode
         ports: dict[int, Fact[str]] = {}
-        for level in _LEVELS:
-            said = sorted((rule for rule in rules if rule.level == level), key=lambda item: item.order)
-            if not said:
-                continue
-            winner: TransportRule = said[0]
+        for winner in self.ranked(workload.ref.namespace, workload.labels):
             inherited = mode
             if winner.mode is not None:
                 mode = _deciding(winner.mode, winner, inherited)
-            if level == "workload":
+            if winner.level == "workload":
                 ports = {port: _deciding(fact, winner, inherited) for port, fact in winner.ports.items()}
         return dict([(None, mode), *ports.items()])
+
+    def ranked(self, namespace: str, labels: Mapping[str, str]) -> list[TransportRule]:
+        """The rule of each level that holds for a pod, the most general first: of several at one level the oldest."""
+        rules = self._moding.of(namespace, labels)
+        found = []
+        for level in _LEVELS:
+            said = [rule for rule in rules if rule.level == level]
+            if said:
+                found.append(min(said, key=lambda item: item.order))
+        return found
+
+    def gateway(self, workload: Workload) -> bool:
+        """Whether a gateway of the mesh runs in these pods."""
+        return any(gateway.selects(workload.labels) for gateway in self.ir.gateways)
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
         best: Admission | None = None

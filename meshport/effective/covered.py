@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from meshport.effective.felt import less
+from meshport.effective.pieces import Piece, of_rule
+from meshport.effective.remainder import bare
 from meshport.effective.sets import Identities, Networks
 from meshport.ir.authorization import HOST, IDENTITY, METHOD, PATH, PORT, SOURCE_IP, Condition, Network, Pattern, Policy, Rule
 from meshport.ir.base import Fact, Src
@@ -18,13 +21,64 @@ MOST = 64
 """Values of one condition, and rules of one policy, beyond which nothing is looked for: every one is held against every other."""
 
 
-def tidied(policy: Policy) -> tuple[Policy, Src]:
-    """The policy without what its other values and rules hold, and the leaves that only that came from."""
-    rules = tuple(replace(rule, conditions=tuple(_tidied(item) for item in rule.conditions)) for rule in policy.rules)
-    rules = tuple(_widest(rules, _rule_covers))
-    after = replace(policy, rules=rules)
-    gone = policy.sources - after.sources
-    return (after, gone) if gone else (policy, gone)
+def tidied(policy: Policy) -> tuple[Policy, Src, Src]:
+    """The policy without what its other values and rules hold, and the leaves that only that came from; last those of rules that no request can meet."""
+    met = tuple(rule for rule in policy.rules if not _void(rule))
+    possible = replace(policy, rules=met)
+    rules = tuple(_bare(replace(rule, conditions=tuple(_tidied(item) for item in rule.conditions))) for rule in met)
+    after = replace(policy, rules=tuple(_widest(rules, _rule_covers)))
+    void, held = policy.sources - possible.sources, possible.sources - after.sources
+    return (after, held, void) if held or void else (policy, held, void)
+
+
+def _void(rule: Rule) -> bool:
+    """Whether conditions contradict each other, as far as can be told."""
+    ports = [item for item in rule.conditions if item.attribute == PORT]
+    return _no_port(ports) or (bool(_narrowed(rule)) and _pieces(rule) == [])
+
+
+def _no_port(conditions: Sequence[Condition]) -> bool:
+    """Whether no port is left. Ports by name are whatever a workload makes of them."""
+    asked = [[fact.value for fact in item.any_of] for item in conditions if item.any_of is not None]
+    refused = [fact.value for item in conditions for fact in item.none_of]
+    if not asked or any(isinstance(value, str) for value in (*(value for values in asked for value in values), *refused)):
+        return False
+    edges = {low for values in asked for low, _ in values} | {high + 1 for _, high in refused}
+    return not any(
+        all(any(low <= port <= high for low, high in values) for values in asked) and not any(low <= port <= high for low, high in refused)
+        for port in edges
+    )
+
+
+def _pieces(rule: Rule) -> list[Piece] | None:
+    """What a rule takes on the ports that it is for, without where it came from."""
+    try:
+        anywhere = replace(rule, conditions=tuple(item for item in rule.conditions if item.attribute != PORT))
+        return [bare(piece) for piece in of_rule(anywhere)]
+    except ValueError:
+        return None
+
+
+def _bare(rule: Rule) -> Rule:
+    """The rule without values that another condition on the same thing leaves nothing of."""
+    for place in _narrowed(rule):
+        taken, old = _pieces(rule), rule.conditions[place]
+        values = (*(old.any_of or ()), *old.none_of)
+        for fact in values if taken is not None and len(values) <= MOST else ():
+            fewer = less(rule, place=place, fact=fact)
+            if fewer != rule and _pieces(fewer) == taken:
+                rule = fewer
+    return rule
+
+
+def _narrowed(rule: Rule) -> list[int]:
+    """The places of conditions that are not all that a rule asks of a thing. Those on ports are looked at otherwise."""
+    asked = [item.attribute for item in rule.conditions]
+    return [
+        place
+        for place, item in enumerate(rule.conditions)
+        if item.attribute != PORT and (asked.count(item.attribute) > 1 or (item.any_of is not None and item.none_of))
+    ]
 
 
 def closed_anyway(policies: Sequence[Policy], world: World) -> list[bool]:
@@ -105,7 +159,10 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
         simple = isinstance(one, Network) and isinstance(other, Network) and not one.excluded
         return simple and Networks((one,)).covers(Networks((other,)))
     if attribute in (METHOD, PATH, HOST) and isinstance(one, Pattern) and isinstance(other, Pattern):
-        starts = one.kind == "prefix" and other.kind in ("exact", "prefix") and other.text.startswith(one.text)
+        if one.kind == "any":
+            return True
+        begins = {"exact": other.text, "prefix": other.text, "template": other.text.partition("{")[0]}.get(other.kind)
+        starts = one.kind == "prefix" and begins is not None and begins.startswith(one.text)
         ends = one.kind == "suffix" and other.kind in ("exact", "suffix") and other.text.endswith(one.text)
         return starts or ends
     return False

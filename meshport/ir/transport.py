@@ -19,6 +19,7 @@ class TransportRule:
     ports: dict[int, Fact[str]] = field(default_factory=dict, hash=False)
     document: int = 0
     created: str = LAST  # of several at one level the oldest holds
+    inheriting: dict[int | None, Fact[str]] = field(default_factory=dict, hash=False)  # ports (None: the rest) that are said to inherit
 
     @property
     def order(self) -> tuple[str, Ref]:

@@ -221,4 +221,15 @@ class World:
         return self._accounts[1]
 
 
+def telling_labels(workloads: Iterable[Workload], keys: Iterable[str]) -> Src:
+    """The leaves of labels with values that a single one of the workloads has: a value that several have is there without any one of them."""
+    found: dict[tuple[str, str], list[int]] = {}
+    listed = list(keys)
+    for workload in workloads:
+        for key in listed:
+            if key in workload.label_src:
+                found.setdefault((key, workload.labels[key]), []).append(workload.label_src[key])
+    return frozenset(leaves[0] for leaves in found.values() if len(leaves) == 1)
+
+
 NO_WORLD = World()

@@ -176,6 +176,12 @@ def test_a_subset_that_nobody_defines_fails_as_before() -> None:
     assert result.codes == ["MP304"]
 
 
+def test_what_fails_as_before_is_not_sent_to_a_service_that_has_the_name_by_chance() -> None:
+    result = made("[{route: [{destination: {host: app, subset: v9}}], retries: {attempts: 0}}]", world=WORLD + service("app-v9"))
+    assert result.spec("HTTPRoute/app")["rules"] == [{"backendRefs": [{"name": "app-v9-2", "port": 80}]}]
+    assert result.codes == ["MP304"]
+
+
 def test_a_port_in_a_match_is_the_port_of_the_parent() -> None:
     world = service("app", ports="[{name: http, port: 80}, {name: http-admin, port: 81}]") + service("b0") + service("b1")
     result = made("[{match: [{port: 81}], route: [{destination: {host: b0}}]}, {route: [{destination: {host: b1}}]}]", world=world)

@@ -33,6 +33,7 @@ ALSO = {
     "istio-canary": ("cilium", "gateway-api"),
     "istio-egress": ("istio", "gateway-api", "cilium"),
     "istio-gateway-api": ("cilium",),
+    "istio-overlaps": ("cilium", "istio:ambient", "gateway-api"),
     "istio-strict": ("cilium", "istio"),
     "istio-resilience": ("cilium", "istio:ambient"),
     "istio-rest": ("gateway-api", "cilium"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects import inbound_policy, redundant
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import denying, plaintext
+from meshport.dialects.cilium import denying, plaintext, transport
 from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
 from meshport.dialects.cilium.refusals import MOST
@@ -44,6 +44,7 @@ class Draft:
     ports: list[int]
     strict: bool
     selectors: list[tuple[Selector, Src]] = field(default_factory=list)
+    named_by: Src = NOWHERE  # what the name is taken from
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -68,9 +69,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for region in access.regions(lambda item: tuple(sorted(ports_of([item], ir.world)))):
         if region.first.workload.host_network:
             _on_host(out, region)
-        elif region.first.meshed is False:
-            _outside(out, region)
-        else:
+        elif region.first.meshed is not False:
             plans.append(
                 plan(
                     Context(
@@ -90,13 +89,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     tell(out, told)
     taken: dict[str, set[str]] = {}
     others = Others()
-    for draft in _drafts(ir, access, plans):
+    for draft in _drafts(plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
     others.unseen += unseen(ir, out, options, access, known, way, taken)
     plaintext.lower(ir, out, options, access, known, way, taken)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world)
     _probes(out, options, access)
+    transport.account(out, access)
     _without_effect(out, access)
 
 
@@ -122,7 +122,7 @@ def _probes(out: Output, options: Options, access: Access) -> None:
 # -- from plans to policies
 
 
-def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
+def _drafts(plans: list[Plan]) -> list[Draft]:
     """The parts of all regions, put together where they say the same."""
     by_policy: dict[tuple[str, str, tuple[Any, ...]], Draft] = {}
     found: list[Draft] = []
@@ -134,7 +134,8 @@ def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
             parts = item.parts or [Part(DEFAULT, None, item.region.first.workload.document, item.region.first.admission.src)]
             draft = by_policy.get(key)
             if draft is None:
-                draft = by_policy[key] = Draft(item.region.namespace, _named(ir, item, parts), [], parts, item.ports, item.strict)
+                wanted, named_by = _named(item, parts)
+                draft = by_policy[key] = Draft(item.region.namespace, wanted, [], parts, item.ports, item.strict, named_by=named_by)
                 found.append(draft)
             draft.members += item.region.members
             draft.selectors += [(policy.subject.value.selector, policy.subject.src) for policy in item.region.first.allows]
@@ -156,20 +157,27 @@ def _drafts(ir: IR, access: Access, plans: list[Plan]) -> list[Draft]:
     return found
 
 
-def _named(ir: IR, item: Plan, parts: list[Part]) -> str:
-    """The one object that grants, else the first policy, else what the default is."""
+def _refusing(item: Effective) -> Src:
+    """What refuses every caller of a workload that no allow closes: its denies, or the demand for an identity."""
+    refusing = sources(*(fact for policy in (*item.denies, *item.customs) for fact in (policy.action, policy.subject)))
+    return refusing or item.mode(None).src
+
+
+def _named(item: Plan, parts: list[Part]) -> tuple[str, Src]:
+    """The one object that grants, else the first policy, else what the default is; with the leaves of the name."""
     policies = [part.policy for part in parts if part.policy is not None]
     granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
     if len(granting) == 1:
-        return granting[0]
+        return granting[0], NOWHERE
     if not policies and not item.strict:
         policies = list(item.region.first.denies or item.region.first.customs)
     if policies:
-        return sorted(policy.ref.value.name for policy in policies)[0]
+        first = min(policies, key=lambda policy: policy.ref.value.name)
+        return first.ref.value.name, first.ref.src
     value = item.region.first.admission.value
     if value == "all-unauthenticated":
-        return "strict-mtls" if item.strict else "inbound"
-    return f"default-{value}"
+        return ("strict-mtls" if item.strict else "inbound"), NOWHERE
+    return f"default-{value}", NOWHERE
 
 
 def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:
@@ -218,6 +226,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     label = claim(draft.wanted, taken)
     because = selector_src | sources(*(part.src for part in draft.parts))
     because = because or sources(*(entry.src for entry in entries))
+    because = because or sources(*(_refusing(item) for item in draft.members))
     if not because:
         because = sources(*(item.workload.src for item in draft.members))
     rules = _rules(options, draft, entries)
@@ -233,6 +242,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         [part.document for part in draft.parts],
         draft.parts,
         whole=not entries,
+        named_by=draft.named_by,
     )
 
 
@@ -338,21 +348,11 @@ def _on_host(out: Output, region: Region) -> None:
                 affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in region.members),
                 workloads=", ".join(str(item.workload.ref) for item in region.members),
             )  # fmt: skip
-    reached = out.written()
-    for item in (region.first, closing(region.first)):
-        for policy in (*item.allows, *item.denies):
-            out.ignore("selects only pods of the host's network, where neither mesh reads it", policy.sources - reached)
-
-
-def _outside(out: Output, region: Region) -> None:
-    """Policies on pods outside the mesh do nothing; that they select them is what keeps the written ones away."""
-    reached = out.written()
-    for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _without_effect(out: Output, access: Access) -> None:
     reached = out.reached()
+    redundant.beside_the_mesh(out, access)
     redundant.without_effect(out, access)
     for item in access.workloads:
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)

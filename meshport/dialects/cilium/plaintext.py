@@ -20,7 +20,7 @@ from meshport.effective.pieces import of_rule
 from meshport.effective.seen import by_label
 from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, Condition, Rule
-from meshport.ir.base import Fact, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
@@ -30,10 +30,17 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
     """A policy for each namespace of which the bundle shows no workload, and for each STRICT whose pods it does not show."""
 
     def say(
-        namespace: str, wanted: str, selector: Selector, document: int, conditions: tuple[Condition, ...], ports: _Ports, src: Src
+        namespace: str,
+        wanted: str,
+        selector: Selector,
+        document: int,
+        conditions: tuple[Condition, ...],
+        ports: _Ports,
+        src: Src,
+        named_by: Src = NOWHERE,
     ) -> None:
-        apart = _apart(access, namespace, selector)
-        if apart is None:
+        there = apart(access, namespace, selector)
+        if there is None:
             return
         label = claim(wanted, taken.setdefault(namespace, set()))
         peers, meshed = _peers(namespace, Rule(conditions, src=src), options, known, way)
@@ -44,7 +51,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
             out.finding(
                 "MP290", document=document, feature="server.port", policy=label, release=options.target_version, affects=(Affected(namespace),),
             )  # fmt: skip
-        write(out, Ref(namespace, label), apart, src, rules, src, [document], [part], whole=False)
+        write(out, Ref(namespace, label), there, src, rules, src, [document], [part], whole=False, named_by=named_by)
         if meshed:
             out.finding(
                 "MP281", document=document, affects=(Affected(namespace),), feature="authorization.source.principals",
@@ -87,7 +94,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
             strict: _Ports = {None: own.value == "strict", **{port: fact.value == "strict" for port, fact in rule.ports.items()}}
             if any(strict.values()):
                 src = rule.subject.src | sources(rule.mode, *rule.ports.values())
-                say(namespace, rule.ref.value.name, rule.subject.value.selector, rule.document, _identity(src), strict, src)
+                say(namespace, rule.ref.value.name, rule.subject.value.selector, rule.document, _identity(src), strict, src, rule.ref.src)
     for rule in ir.transport if not places else ():
         if rule.level == "mesh" and rule.mode is not None and rule.mode.value == "strict":
             out.finding(
@@ -112,7 +119,7 @@ def _default(ir: IR, access: Access, namespace: str) -> tuple[int, Fact[str]]:
     return best.document if best.document is not None else 0, best.value
 
 
-def _apart(access: Access, namespace: str, selector: Selector) -> Selector | None:
+def apart(access: Access, namespace: str, selector: Selector) -> Selector | None:
     """The selector without the pods of policies that close them, for what is admitted here would add up with what those admit, and without those of
     that accept plaintext. None if no pod is left."""
     closing = [

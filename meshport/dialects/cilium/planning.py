@@ -8,8 +8,9 @@ or a Server speaks of, and the rest by ranges.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from meshport.dialects import protocols
@@ -21,6 +22,7 @@ from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
+from meshport.effective.felt import Denied, felt
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
 from meshport.effective.sets import label
@@ -220,24 +222,30 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
     http = protocols.is_http(protocol)
     strict = first.mode(port).value == "strict"
     disabled = first.mode(port).value == "disable"
-    denies = _denies(context, first, port, http, folded)
-    denies = nameless(denies) if disabled else denies
+    denied = partial(_refused, http=http, port=port, disabled=disabled)
+    denies = _denies(context, first, port, folded, denied)
+
+    def allowed(rule: Rule) -> list[Piece]:
+        pieces = of_rule(rule, http=http, port=port, strict=strict)
+        return nameless(pieces) if disabled else pieces
+
     for part, rule in _rules(context, first, port, parts):
         try:
-            pieces = of_rule(rule, http=http, port=port, strict=strict)
+            pieces = allowed(rule)
             other = of_rule(rule, http=http, port=port, strict=not strict)
-            pieces = nameless(pieces) if disabled else pieces
         except (Unsayable, ValueError) as error:
             _left_out(context, "MP201", part, port, rule.sources, str(error))
             continue
         by_mode = first.mode(port).src if [piece.who for piece in pieces] != [piece.who for piece in other] else NOWHERE
         if not http and rule.needs_http:
             by_mode |= protocol_src
-        cutting = [deny for deny in denies if any(_touches(deny, piece) for piece in pieces)]
-        cutting = _felt(context, part, port, pieces, cutting)
-        for piece in _cut(context, part, port, pieces, cutting):
+        cutting = [deny for deny in denies if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
+        idle = NOWHERE
+        if cutting or not all(_whole(context, piece) for piece in pieces):
+            cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
+        for piece in _cut(context, part, port, pieces, [piece for deny in cutting for piece in deny.pieces]):
             only_http = piece.any_request and rule.http and not protocol  # void for what turns out not to be HTTP
-            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, only_http)
+            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, idle, only_http)
 
 
 def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:
@@ -256,21 +264,29 @@ def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Par
         yield part, Rule(admission_conditions(first.default(port), context.options.cluster_networks, src), src=src)
 
 
-def _denies(context: Context, first: Effective, port: Where, http: bool, folded: list[Policy]) -> list[Piece]:
-    found: list[Piece] = []
+def _denies(context: Context, first: Effective, port: Where, folded: list[Policy], refused: Callable[[Rule], list[Piece]]) -> list[Denied]:
+    found: list[Denied] = []
     for policy in folded:
         written = context.direct.get(id(policy), set())
         for number, rule in enumerate(policy.rules):
             if number in written:
                 continue
-            try:
-                pieces = of_rule(rule, http=http, deny=True, port=port)
-            except (Unsayable, ValueError):
-                pieces = [Piece(src=rule.sources)]
+            whole = replace(rule, src=rule.src | sources(policy.action, policy.subject))
+            pieces = refused(whole)
             if pieces and policy.action.value == "custom":
                 context.note("MP211", policy.document, port, policy.sources, {"disposition": "dropped"}, policy=str(policy.ref.value))
-            found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
+            if pieces:
+                found.append(Denied(whole, tuple(pieces)))
     return found
+
+
+def _refused(rule: Rule, *, http: bool, port: Where, disabled: bool) -> list[Piece]:
+    """A rule of a deny as pieces; all requests where it cannot be understood."""
+    try:
+        pieces = of_rule(rule, http=http, deny=True, port=port)
+    except (Unsayable, ValueError):
+        pieces = [Piece(src=rule.sources)]
+    return nameless(pieces) if disabled else pieces
 
 
 def _touches(deny: Piece, piece: Piece) -> bool:
@@ -320,29 +336,32 @@ def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
     context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **values)
 
 
-def _felt(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
-    """The denies without which something else would be written: who is refused may be nobody that labels name."""
-    left = list(denies)
-    whole = _written(context, pieces, left)
-    if whole is None:
-        return left
-    for deny in denies:
-        others = [item for item in left if item is not deny]
-        if _written(context, pieces, others) == whole:
-            left = others
-    return left
-
-
-def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Any:
-    """What the pieces less the denies come to, as text; None where something of it cannot be said."""
+def _whole(context: Context, piece: Piece) -> bool:
+    """Whether all of a piece can be said."""
+    seen = by_label(piece, context.options.cluster_networks, context.way)
     try:
-        found = []
-        for piece in subtract(pieces, denies) if denies else pieces:
-            seen = by_label(piece, context.options.cluster_networks, context.way)
-            found.append((repr(callers(seen, context.known).kinds()), repr(requests(seen))))
-    except (Unsaid, Unsayable, ValueError, LanguageTooLarge):
+        requests(seen)
+    except (Unsaid, Unsayable, LanguageTooLarge):
+        return False
+    who = callers(seen, context.known)
+    return not (who.foreign or who.gateways or who.outside or who.listed or who.addresses)
+
+
+def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Hashable | None:
+    """What of the pieces less the denies can be said, as text; None where it cannot be computed."""
+    try:
+        left = subtract(pieces, denies) if denies else pieces
+    except (Unsayable, ValueError, LanguageTooLarge):
         return None
-    return sorted(found)
+    found = []
+    for piece in left:
+        seen = by_label(piece, context.options.cluster_networks, context.way)
+        try:
+            said = repr(requests(seen))
+        except (Unsaid, Unsayable, LanguageTooLarge):
+            continue
+        found += [repr(kind) + said for kind in callers(seen, context.known).kinds()]
+    return tuple(sorted(found))
 
 
 def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies: list[Piece]) -> list[Piece]:
@@ -362,13 +381,14 @@ def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies:
     return left
 
 
-def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, only_http: bool = False) -> None:
+def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idle: Src, only_http: bool = False) -> None:
+    """Write a piece, or say why it is left out. `more` are reasons beside its own, `idle` those of its own that nothing is written for."""
     try:
         said = requests(piece) or ([{}] if only_http else [])
     except (Unsaid, Unsayable, LanguageTooLarge) as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", part, port, piece.src, str(error))
-            _say(context, part, port, Piece(piece.who, piece.where, src=piece.src), more)
+            _say(context, part, port, Piece(piece.who, piece.where, src=piece.src), more, idle)
             return
         _left_out(context, "MP201", part, port, piece.src, str(error))
         return
@@ -383,7 +403,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, onl
         )  # fmt: skip
         return
     for kind, peers in who.kinds():
-        _add(part, kind, peers, said, port, piece.src | part.src | more)
+        _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more)
 
 
 def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], port: Where, src: Src) -> None:

@@ -389,7 +389,7 @@ def _write(wanted: Wanted, out: Output) -> None:
         label = service.ref.name if single else f"{service.ref.name}-{port.number}"
         if not single:
             entry["listener"] = label
-        obj.set(("spec", "services", index), entry, chosen.host, chosen.port, port.src)
+        obj.set(("spec", "services", index), entry, chosen.host, chosen.port, port.number_src)
         resources.append((label, chosen, port))
     position = 0
     for label, policy, port in resources:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from meshport.effective.access import Access, Effective
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.world import telling_labels
 
 _OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists"}
 NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
@@ -26,8 +27,9 @@ def choose(members: list[Effective], others: list[Effective], wanted: Iterable[t
         more = apart(members, intruders)
         if more is None:
             continue
-        keys = [item.key for item in more]
-        src |= frozenset(leaf for item in (*members, *intruders) for leaf in item.workload.labels_src(keys))
+        for demand in more:  # what is written names the members' labels, or that they lack one
+            said = members if demand.operator == "In" else intruders
+            src |= telling_labels((item.workload for item in said), (demand.key,))
         return Selector.of(dict(selector.labels), [*selector.expressions, *more]), src
     return None
 
@@ -57,8 +59,7 @@ def named(members: list[Effective]) -> tuple[Selector, Src]:
     keys = {key for item in members for key in item.workload.labels if all(key in other.workload.labels for other in members)}
     for key in sorted(keys, key=lambda key: (key not in NAMING, key)):
         values = tuple(sorted({item.workload.labels[key] for item in members}))
-        src = frozenset(leaf for item in members for leaf in item.workload.labels_src((key,)))
-        return Selector.of({}, [Requirement(key, "In", values)]), src
+        return Selector.of({}, [Requirement(key, "In", values)]), telling_labels((item.workload for item in members), (key,))
     return Selector(), NOWHERE
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.dialects import installation
+from meshport.dialects import installation, modes
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.plaintext import apart
 from meshport.dialects.enrolment import STAGE_NAMESPACES
 from meshport.dialects.output import Output
+from meshport.effective.access import Access
+from meshport.effective.modes import deciding
 from meshport.ir.authorization import Policy
 from meshport.ir.base import Fact, PodSet, Ref
 from meshport.ir.install import Setting
 from meshport.ir.model import IR
-from meshport.ir.transport import refusing, tells_apart
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
@@ -58,18 +60,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         namespace.meshed for _, namespace in sorted(ir.world.namespaces.items()) if namespace.meshed is not None and namespace.meshed.value
     ]
     demanded: list[Fact[str]] = []
-    refused = refusing(ir.transport)
     for rule in ir.transport:
-        for mode in (rule.mode, *rule.ports.values()):
-            if mode is None:
-                continue
-            if mode.value == "strict":
-                demanded.append(mode)
-            out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
-        if tells_apart(rule, refused):
-            out.imply("decides which pods the mode holds for", rule.subject)
-        else:
-            out.adds_nothing("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
+        demanded += [mode for mode in (rule.mode, *rule.ports.values()) if mode is not None and mode.value == "strict"]
     for admission in ir.admissions:
         if admission.value.value.endswith("-authenticated"):
             demanded.append(admission.value)
@@ -110,3 +102,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         "MP130", *demanded, document=document, disposition="installed" if demanded else None, feature="transport.mode", plane=plane,
         what="STRICT mutual TLS" if demanded and ir.transport else "mutual TLS",
     )  # fmt: skip
+
+
+def account(out: Output, access: Access) -> None:
+    """What becomes of the modes for which no policy was written."""
+    places = deciding(access, shut=lambda namespace, selector: apart(access, namespace, selector) is None, defaults=False)
+    modes.account(out, access, places, lambda mode: _KEPT if mode == "strict" else _BY_ITSELF)

@@ -10,7 +10,7 @@ from meshport.dialects.cilium.planning import Part
 from meshport.dialects.output import Output
 from meshport.effective.access import Effective
 from meshport.findings import Affected
-from meshport.ir.base import Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.world import Workload, World
 
 CILIUM = "cilium.io/v2"
@@ -31,9 +31,10 @@ def write(
     parts: Iterable[Part],
     *,
     whole: bool,
+    named_by: Src = NOWHERE,
 ) -> None:
     rank, group = (40, "") if selector.everything and whole else (41, f"policy {ref.name}")
-    obj = out.object(CILIUM, KIND, ref, owner=documents[0], group=group, rank=rank, because=because)
+    obj = out.object(CILIUM, KIND, ref, owner=documents[0], group=group, rank=rank, because=because | named_by)
     for part in parts:
         obj.add_origin(part.document)
         if part.policy is not None:

@@ -13,7 +13,7 @@ from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
-from meshport.dialects.gateway_api.writing import Target, shares
+from meshport.dialects.gateway_api.writing import Target, shares, weighed
 from meshport.ir.base import Fact, Ref, sources
 from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, of_mesh
 
@@ -188,12 +188,14 @@ def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact
 def _targets(low: RouteLowering, rule: RouteRule, port: int) -> list[Target] | None:
     refs = [low.target(backend, port, rule) for backend in rule.backends]
     weights: list[int | None] = [None]
-    if len(rule.backends) > 1:
-        weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in rule.backends]))
+    backends = rule.backends
+    if len(backends) > 1:
+        weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
+        backends = weighed(low.routes, backends, low.out)
     elif rule.backends and rule.backends[0].weight is not None:
         low.out.ignore("a single destination takes everything, whatever its weight", rule.backends[0].weight)
     found = []
-    for backend, ref, weight in zip(rule.backends, refs, weights, strict=False):
+    for backend, ref, weight in zip(backends, refs, weights, strict=False):
         number = backend.port.value if backend.port is not None else low.port_at(ref, port) if ref is not None else None
         if ref is None or number is None:
             return None

@@ -18,7 +18,7 @@ from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, deciding, in_order
 from meshport.dialects.gateway_api.routes import may_refer
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
-from meshport.dialects.gateway_api.writing import CODES, Target, shares, write_rule
+from meshport.dialects.gateway_api.writing import CODES, Target, shares, weighed, write_rule
 from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
@@ -378,7 +378,7 @@ class RouteLowering(ABC):
         subset = backend.subset.value
         if backend.labels is None:
             self.once("MP304", backend.subset, backend.service, subset=subset, host=backend.host.value)
-            return Ref(ref.namespace, f"{ref.name}-{subset}")
+            return Ref(ref.namespace, naming.unique(f"{ref.name}-{subset}", lambda name: self._is_service(Ref(ref.namespace, name))))
         if known is None or known.selector is None:
             self.once(
                 "MP301",
@@ -393,6 +393,10 @@ class RouteLowering(ABC):
         if not backend.labels.labels:
             return ref
         return self._subset_service(known, backend)
+
+    def _is_service(self, ref: Ref) -> bool:
+        """Whether a name is that of a Service: requests sent there would not fail."""
+        return ref in self.ir.world.services or ("", "Service", ref) in self.out.objects
 
     def once(self, code: str, *facts: Fact[Any] | Src, **values: Any) -> None:
         """A finding that is said once, however many ports and rules ask."""
@@ -548,6 +552,7 @@ class RouteLowering(ABC):
         weights: list[int | None] = [None]
         if len(backends) > 1:
             weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
+            backends = weighed(self.routes, backends, self.out)
         return [
             Target(
                 ref,

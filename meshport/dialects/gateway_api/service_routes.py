@@ -227,7 +227,7 @@ class Lowering(RouteLowering):
     def _only_port(self, ref: Ref) -> Fact[int] | None:
         known = self.ir.world.services.get(ref)
         ports = [item for item in known.ports if item.protocol == "TCP"] if known is not None else []
-        return Fact(ports[0].number, ports[0].src, "routing.destination-port") if len(ports) == 1 else None
+        return Fact(ports[0].number, ports[0].number_src, "routing.destination-port") if len(ports) == 1 else None
 
     # -- timeouts and retries
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from math import gcd
@@ -43,6 +43,15 @@ def shares(weights: Sequence[Any]) -> list[int]:
     whole = [int(item * scale) for item in exact]
     common = reduce(gcd, whole, 0)
     return [item // common for item in whole] if common else whole
+
+
+def weighed(routes: ServiceRoutes, backends: tuple[Backend, ...], out: Output) -> tuple[Backend, ...]:
+    """The backends with the weights that decide: of a VirtualService, whose weights are never all zero, the only one above zero takes everything."""
+    taking = [backend for backend in backends if backend.weight is not None and backend.weight.value]
+    if routes.kind != "VirtualService" or len(taking) != 1:
+        return backends
+    out.ignore("the only destination with a weight above zero takes everything, whatever that weight", taking[0].weight)
+    return tuple(replace(backend, weight=None) if backend is taking[0] else backend for backend in backends)
 
 
 def hundred(weights: Sequence[Any]) -> list[int]:

@@ -15,6 +15,8 @@ from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
 MODES = {"STRICT": "strict", "PERMISSIVE": "permissive", "DISABLE": "disable"}
+UNSET = "UNSET"
+"""The mode of the level above."""
 
 
 def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
@@ -41,10 +43,15 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
         )
         mode = spec.at("mtls").get("mode", str)
         ports: dict[int, Fact[str]] = {}
+        inheriting: dict[int | None, Fact[str]] = {None: mode} if mode is not None and mode.value == UNSET else {}
         for key, item in spec.items("portLevelMtls"):
             said = item.get("mode", str)
-            if is_number(str(key)) and said is not None and said.value in MODES:
+            if not is_number(str(key)) or said is None:
+                continue
+            if said.value in MODES:
                 ports[int(key)] = said.map(MODES.__getitem__)
+            elif said.value == UNSET:
+                inheriting[int(key)] = said
         if spec.items("portLevelMtls") and level != "workload":
             ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
             ports = {}
@@ -53,4 +60,4 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
             known = known.also(frozenset(leaf for _, item in spec.items("portLevelMtls") if not item.get("mode", str) for leaf in item.src))
         if known is None and not ports and (mode is not None or spec):
             ir.losses.append(Loss("MP110", tuple(fact for _, fact in spec.leaves()) or (Fact(None, spec.src),), number))
-        ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number, root.created()))
+        ir.transport.append(TransportRule(root.ref(), level, subject, known, ports, number, root.created(), inheriting))

@@ -38,7 +38,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.world import ContainerPort, Workload, World
+from meshport.ir.world import ContainerPort, Workload, World, telling_labels
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
 from meshport.values.language import LanguageTooLarge
@@ -51,10 +51,8 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     gateways = frozenset(gateway_accounts(ir, out.bundle))
     taken: dict[str, set[str]] = {}
     for region in access.regions(lambda item: _spoken(item, ir)):
-        if region.first.meshed is False:
-            _outside(region, out)
-            continue
-        _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
+        if region.first.meshed is not False:
+            _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
     _unknown(ir, out, access, _by_port(ir, out, options, access, gateways, taken))
     _open_probes(ir, out, access, options)
     _refused_probes(ir, out, access, options)
@@ -62,6 +60,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     if ir.mesh == "istio":
         beside_the_mesh.report(ir, out)
         _tcp_probes(out, access)
+    redundant.beside_the_mesh(out, access)
     redundant.without_effect(out, access)
     reached = out.written()
     for policy in ir.policies:
@@ -167,7 +166,7 @@ def _region(
             _inseparable(context, members, intruders)
             continue
         if wanted_labels:
-            src |= frozenset(leaf for member in members for leaf in member.workload.labels_src([item.key for item in wanted_labels]))
+            src |= telling_labels((member.workload for member in members), [item.key for item in wanted_labels])
             selector = Selector.of(dict(selector.labels), [*selector.expressions, *wanted_labels])
         for narrowed, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
             label = set_name(narrowed, base, taken)
@@ -390,13 +389,6 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
 def _pathwise(routed: Routed) -> bool:
     """Whether the path decides what of a grant gets through."""
     return routed.piece.path is not None or any(hole.path is not None for hole in routed.refused)
-
-
-def _outside(region: Region, out: Output) -> None:
-    """Policies on pods outside the mesh do nothing, there or here."""
-    reached = out.written()
-    for policy in (*region.first.allows, *region.first.denies, *region.first.customs, *region.first.opened):
-        out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources - reached)
 
 
 def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: frozenset[Ref], taken: dict[str, set[str]]) -> list[Policy]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from meshport.dialects import protocols
@@ -14,12 +15,14 @@ from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
+from meshport.effective.felt import Denied, felt
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
+from meshport.effective.remainder import bare
 from meshport.effective.sets import Identities, Methods, Value, Values, label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule
-from meshport.ir.base import Ref, Src, sources
+from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
 from meshport.values.language import BARE_PATHS, Language
@@ -95,31 +98,38 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     mode = first.mode(port)
     strict = mode.value == "strict"
     closed = first.closes(port)
-    denies = _denies(context, first, port, http)
-    if mode.value == "disable":
-        denies = nameless(denies)
+    disabled = mode.value == "disable"
+    denied = partial(_refused, http=http, port=port, disabled=disabled)
+    denies = _denies(context, first, port, denied)
+
+    def allowed(rule: Rule) -> list[Piece]:
+        pieces = of_rule(rule, http=http, port=port, strict=strict)
+        return nameless(pieces) if disabled else pieces
+
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
     for grant, rules in _sources(context, first, port, closed):
         for rule in rules:
             try:
-                pieces = of_rule(rule, http=http, port=port, strict=strict)
-                by_mode = mode.value == "disable" or _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
-                if mode.value == "disable":
-                    pieces = nameless(pieces)
+                pieces = allowed(rule)
+                by_mode = disabled or _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
+            cutting = [deny for deny in denies if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
+            idle = NOWHERE
+            if cutting or not all(_whole(context, piece) for piece in pieces):
+                cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
             left: list[Punched] = []
             for piece in pieces:
-                cutting = [deny for deny in denies if _touches(deny, piece)]
-                left += _left(context, grant, port, piece, cutting) if cutting else [Punched(piece)]
+                taken = [one for deny in cutting for one in deny.pieces if _touches(one, piece)]
+                left += _left(context, grant, port, piece, taken) if taken else [Punched(piece)]
                 if not closed:
-                    result.src |= sources(*(deny.src for deny in cutting))
+                    result.src |= sources(*(one.src for one in taken)) - idle
             for item in left:
                 # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
-                if _admit(context, grant, port, item, routed=rule.http and not protocol) and by_mode:
+                if _admit(context, grant, port, item, idle, routed=rule.http and not protocol) and by_mode:
                     result.src |= mode.src
         if grant.server or grant.routed:
             result.grants.append(grant)
@@ -207,25 +217,68 @@ def _of_admission(value: str, options: Options, src: Src) -> list[Rule]:
     return [] if value == "deny" else [Rule(admission_conditions(value, options.cluster_networks, src), src=src)]
 
 
-def _denies(context: Context, first: Effective, port: int, http: bool) -> list[Piece]:
-    found: list[Piece] = []
+def _denies(context: Context, first: Effective, port: int, refused: Callable[[Rule], list[Piece]]) -> list[Denied]:
+    found: list[Denied] = []
     for policy in (*first.denies, *first.customs):
         for rule in policy.rules:
-            try:
-                pieces = of_rule(rule, http=http, deny=True, port=port)
-            except (Unsayable, ValueError):
-                pieces = [Piece(src=rule.sources)]
+            whole = replace(rule, src=rule.src | sources(policy.action, policy.subject))
+            pieces = refused(whole)
             if pieces and policy.action.value == "custom":
                 context.out.gather(
                     policy.document, "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(port),
                     explains=context.explains(port, "allow", "deny", "default"), policy=str(policy.ref.value), listed={"port": (port,)},
                 )  # fmt: skip
-            found += [replace(piece, src=piece.src | sources(policy.action, policy.subject)) for piece in pieces]
+            if pieces:
+                found.append(Denied(whole, tuple(pieces)))
     return found
 
 
-def _left(context: Context, grant: Grant, port: int, piece: Piece, denies: list[Piece]) -> list[Punched]:
-    """What the denies leave of a piece: by naming it where that is short, else by better routes that refuse the rest."""
+def _refused(rule: Rule, *, http: bool, port: int, disabled: bool) -> list[Piece]:
+    """A rule of a deny as pieces; all requests where it cannot be understood."""
+    try:
+        pieces = of_rule(rule, http=http, deny=True, port=port)
+    except (Unsayable, ValueError):
+        pieces = [Piece(src=rule.sources)]
+    return nameless(pieces) if disabled else pieces
+
+
+def _whole(context: Context, piece: Piece) -> bool:
+    """Whether all of a piece can be said."""
+    try:
+        who = peers(piece, context.world, context.options, context.gateways)
+        _asked(piece)
+    except (NoPeers, routesets.NoMatch):
+        return False
+    return not (who.listed or who.foreign or who.gateways or who.cluster)
+
+
+def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Hashable | None:
+    """What of the pieces less the denies can be said, comparable; None where it cannot be computed."""
+    found = set()
+    for piece in pieces:
+        taken = [deny for deny in denies if _touches(deny, piece)]
+        left, problem = _remaining(piece, taken) if taken else ([Punched(piece)], None)
+        if problem is not None:
+            return None
+        for item in left:
+            try:
+                _asked(item.piece)
+                who = peers(item.piece, context.world, context.options, context.gateways)
+            except (NoPeers, routesets.NoMatch):
+                continue
+            found.add((who.members, who.networks, bare(item.piece.request()), frozenset(map(bare, item.refused))))
+    return frozenset(found)
+
+
+def _asked(piece: Piece) -> None:
+    """Raises NoMatch where the requests of a piece cannot be said in matches of a route."""
+    if not piece.any_request:
+        for item in routesets.partition([(0, piece)]):
+            routesets.matches(item.request)
+
+
+def _remaining(piece: Piece, denies: list[Piece]) -> tuple[list[Punched], str | None]:
+    """What the denies leave of a piece: by naming it where that is short, else by better routes that refuse the rest; or why that cannot be computed."""
     problem: str | None = None
     rest: list[Piece] = []
     try:
@@ -233,15 +286,21 @@ def _left(context: Context, grant: Grant, port: int, piece: Piece, denies: list[
     except (Unsayable, ValueError) as error:
         problem = str(error)
     if problem is None and all(map(_short, rest)):
-        return [Punched(one) for one in rest]
+        return [Punched(one) for one in rest], None
     try:
         found = punched(piece, denies)
         if any(item.refused for item in found):
-            return [*found, *(Punched(one) for one in rest if not sayable(one) and not says(found, one))]
+            return [*found, *(Punched(one) for one in rest if not sayable(one) and not says(found, one))], None
     except (Unsayable, ValueError) as error:
         problem = problem and str(error)
+    return [Punched(one) for one in rest] if problem is None else [], problem
+
+
+def _left(context: Context, grant: Grant, port: int, piece: Piece, denies: list[Piece]) -> list[Punched]:
+    """What the denies leave of a piece, with a finding where that cannot be computed."""
+    left, problem = _remaining(piece, denies)
     if problem is None:
-        return [Punched(one) for one in rest]
+        return left
     src = frozenset(leaf for deny in denies for leaf in deny.src)
     if context.options.on_loss == "looser":
         _widened(context, "MP219", grant, port, src, problem)
@@ -255,21 +314,20 @@ def _short(piece: Piece) -> bool:
     return sayable(piece) and (piece.path is None or piece.patterns is not None or piece.path.as_patterns(BARE_PATHS) is not None)
 
 
-def _admit(context: Context, grant: Grant, port: int, item: Punched, *, routed: bool = False) -> bool:
-    """Put a piece where it can be said, or say why it is left out; whether it was put anywhere. `routed`: on a route, even where it takes every request."""
+def _admit(context: Context, grant: Grant, port: int, item: Punched, idle: Src, *, routed: bool = False) -> bool:
+    """Put a piece where it can be said, or say why it is left out; whether it was put anywhere. `routed`: on a route, even where it takes every request.
+    Nothing is written for the leaves `idle`."""
     piece = item.piece
     try:
-        if not piece.any_request:
-            for one in routesets.partition([(0, piece)]):
-                routesets.matches(one.request)
+        _asked(piece)
     except routesets.NoMatch as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", grant, port, piece.src, str(error))
             relaxed = _relaxed(piece)
             if not relaxed.any_request and relaxed != piece:
-                return _admit(context, grant, port, replace(item, piece=relaxed))
+                return _admit(context, grant, port, replace(item, piece=relaxed), idle)
             grant.server.append(
-                (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src))
+                (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src - idle))
             )
             return True
         if piece.literals and context.options.source == "cilium":
@@ -281,10 +339,11 @@ def _admit(context: Context, grant: Grant, port: int, item: Punched, *, routed: 
     who = _peers(context, piece, grant, port)
     if who is None:
         return False
+    written = replace(piece, src=piece.src - idle)
     if piece.any_request and not item.refused and not routed:
-        grant.server.append((who, piece))
+        grant.server.append((who, written))
     else:
-        grant.routed.append(Routed(who, piece, item.refused))
+        grant.routed.append(Routed(who, written, tuple(replace(one, src=one.src - idle) for one in item.refused)))
     return True
 
 

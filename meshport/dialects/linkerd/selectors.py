@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from meshport.dialects.naming import unique
 from meshport.effective.access import Access, Effective, Region
 from meshport.ir.base import NOWHERE, Requirement, Selector, Src
+from meshport.ir.world import telling_labels
 
 _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
@@ -50,7 +51,7 @@ def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Select
         wanted = apart(group, others)
         if wanted is None:
             return [(selector, NOWHERE, members)]
-        src = frozenset(leaf for member in group for leaf in member.workload.labels_src([item.key for item in wanted]))
+        src = telling_labels((member.workload for member in group), [item.key for item in wanted])
         out.append((Selector.of(dict(selector.labels), [*selector.expressions, *wanted]), src, group))
     return out
 

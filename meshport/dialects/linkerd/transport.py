@@ -6,6 +6,7 @@ have to be restarted. The mesh's own default is a Helm value.
 
 from __future__ import annotations
 
+from meshport.dialects import modes
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
@@ -13,13 +14,14 @@ from meshport.dialects.linkerd.installed import SKIPPED_BY_DEFAULT
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens, ports_of
 from meshport.effective.admitted import ruled
+from meshport.effective.modes import Place, admits, deciding
 from meshport.effective.pieces import Unsayable, nameless, of_rule, port_fits, subtract
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.transport import TransportRule, refusing, tells_apart
+from meshport.ir.transport import TransportRule
 from meshport.values.language import LanguageTooLarge
 
 OPEN = "all-unauthenticated"
@@ -60,7 +62,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     left_alone = _left_alone(ir, access) if closing else None
     if left_alone is not None:
         out.install(CHART, SKIPPED, "", closing | left_alone)
-    _rest(ir, out)
+    _account(access, chosen, mesh, out)
 
 
 def _left_alone(ir: IR, access: Access) -> Src | None:
@@ -297,20 +299,22 @@ def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) ->
     obj.set(("metadata", "annotations", DEFAULT_POLICY), value, src)
 
 
-def _rest(ir: IR, out: Output) -> None:
+def _account(access: Access, chosen: dict[str, tuple[str, Src]], mesh: str, out: Output) -> None:
     """Modes that Linkerd has by itself, and `disable`, which it has nowhere."""
-    refused = refusing(ir.transport)
-    for rule in ir.transport:
-        for mode in _modes(rule):
-            if mode.value == "disable":
+
+    def shut(namespace: str, _: Selector) -> bool:
+        return chosen.get(namespace, (OPEN,))[0] == "deny"
+
+    general: set[Place] = {(rule.document, None) for rule in access.ranked("", {}) if rule.level == "mesh" and mesh != "deny"}
+    spoken = general | deciding(access, shut=shut, defaults=True, asked=admits)
+    for rule in access.ir.transport:
+        for port, mode in ((None, rule.mode), *rule.ports.items()):
+            if mode is not None and mode.value == "disable" and (rule.document, port) in spoken:
                 out.finding(
                     "MP105", mode, document=rule.document, disposition="approximated", feature=mode.feature, policy=str(rule.ref.value)
                 )
-            out.imply(_KEPT if mode.value == "strict" else _BY_ITSELF, mode)
-        if tells_apart(rule, refused):
-            out.imply("decides which pods the mode holds for", rule.subject)
-        else:
-            out.adds_nothing("the same mode holds for all pods, as far as the target tells modes apart", rule.subject)
+    places = general | deciding(access, shut=shut, defaults=True)
+    modes.account(out, access, places, lambda mode: _KEPT if mode == "strict" else _BY_ITSELF)
 
 
 __all__ = ["access_subject", "lower", "wanted"]
