@@ -10,6 +10,7 @@ from meshport.effective.modes import Place
 from meshport.ir.transport import refusing, tells_apart
 
 CLOSED = "policies close the ports that it is for, whatever their mode"
+TOLD = "says what clients send to the port, and so what its mode comes to"
 INHERITED = "the mode of the level above is what holds"
 
 
@@ -28,7 +29,9 @@ def account(out: Output, access: Access, places: set[Place], says: Callable[[str
                 decides = True
                 out.imply(reason, mode)
             else:
-                out.adds_nothing(CLOSED, mode)
+                own = frozenset(leaf for leaf in mode.src if out.bundle.number(leaf) == rule.document)
+                out.adds_nothing(CLOSED, own)
+                out.decide(TOLD, mode.src - own)
         if decides and tells_apart(rule, refused):
             out.imply("decides which pods the mode holds for", rule.subject)
         else:

@@ -541,14 +541,18 @@ class RouteLowering(ABC):
         if rule.filter("direct-response") is not None:
             return self.refusing(rule, port)
         backends = rule.backends or self.itself(rule)
+        ports: list[int | None] = []  # a subset has those of its Service
         refs: list[Ref] = []
+        for backend in backends:
+            assert backend.service is not None
+            ports.append(backend.port.value if backend.port else self.port_at(backend.service.value, port))
+        if None in ports:
+            return None
         for backend in backends:
             ref = self.target(backend, port, rule)
             if ref is None:
                 return None
             refs.append(ref)
-        if any(backend.port is None and self.port_at(ref, port) is None for ref, backend in zip(refs, backends, strict=True)):
-            return None
         weights: list[int | None] = [None]
         if len(backends) > 1:
             weights = list(shares([backend.weight.value if backend.weight is not None else 0 for backend in backends]))
@@ -556,12 +560,12 @@ class RouteLowering(ABC):
         return [
             Target(
                 ref,
-                backend.port.value if backend.port else self.port_at(ref, port),
+                number,
                 weight,
                 backend,
                 gather(backend.host, backend.subset, backend.labels, self.routes.host),
             )
-            for ref, backend, weight in zip(refs, backends, weights, strict=False)
+            for ref, number, backend, weight in zip(refs, ports, backends, weights, strict=False)
         ]
 
     def port_at(self, ref: Ref, port: int) -> int | None:
