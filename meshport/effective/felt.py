@@ -16,7 +16,7 @@ from meshport.ir.authorization import Condition, Rule
 from meshport.ir.base import NOWHERE, Fact, Src
 
 MOST = 40
-"""Conditions and values of a rule and its denies beyond which nothing is tried: each of them is left out once."""
+"""Denies, and then conditions and values of a rule and its denies, beyond which nothing is tried: each of them is left out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def felt(
         except ValueError:  # a rule that cannot be understood
             return None
 
-    whole = outcome(allow, denies)
     left = list(denies)
+    whole = outcome(allow, denies) if len(denies) <= MOST else None
     if whole is None:
         return left, NOWHERE
     for item in denies:
