@@ -63,7 +63,7 @@ def covered(have: IR, out: Output) -> None:
     closed = closed_anyway(have.policies, have.world)
     for place, policy in enumerate(have.policies):
         if closed[place]:
-            out.ignore("other policies close these pods, whatever this one says", policy.closed_by)
+            out.adds_nothing("other policies close these pods, whatever this one says", policy.closed_by)
             have.policies[place] = replace(policy, closed_by=NOWHERE)
         elif policy.closed_by:
             have.policies[place] = replace(policy, action=policy.action.also(policy.closed_by))

@@ -329,8 +329,8 @@ class Bundle:
                 stack.extend((shadow[key], value[key], (*path, key)) for key in reversed(shadow))
 
     def saying(self, document: Document) -> frozenset[int]:
-        """The leaves by which an object says something: all but the names of its schema and its own."""
-        own = (("apiVersion",), ("kind",), ("metadata", "name"))
+        """The leaves by which an object says something: all but the names of its schema, and its labels."""
+        own = (("apiVersion",), ("kind",))
         return frozenset(leaf for leaf, path, _ in self.walk(document) if path not in own and path[:2] != ("metadata", "labels"))
 
     def text_of(self, document: Document) -> str | None:

@@ -46,6 +46,8 @@ ALSO = {
     "linkerd-egress": ("linkerd", "cilium"),
     "linkerd-proxies": ("linkerd", "istio:ambient"),
     "linkerd-routes": ("cilium", "linkerd"),
+    "cilium-overlap": ("istio:ambient", "linkerd"),
+    "linkerd-overlap": ("istio:ambient", "cilium", "linkerd"),
     "cilium-access": ("linkerd", "cilium", "gateway-api"),
     "gateway-api-routes": ("linkerd", "cilium", "gateway-api"),
     "minimal-mtls/istio": ("cilium", "istio:ambient"),

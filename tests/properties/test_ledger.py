@@ -71,7 +71,7 @@ def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> st
             after = outcome(source.convert(with_value(source.objects, leaf, other)))
             if after.manifests != base.manifests:
                 return f"{what}: {other!r} changes the output, although: {leaf.reason}"
-            if not by_value and _codes(after) != _codes(base):
+            if not by_value and fates(after) != fates(base):
                 return f"{what}: {other!r} changes the findings, although: {leaf.reason}"
         return ""
     if not others:
@@ -85,7 +85,7 @@ def _problem(source: Source, base: Outcome, leaf: Leaf, others: list[Any]) -> st
     return f"{what}: {others!r} change nothing; outputs {leaf.outputs}; {leaf.reason}"
 
 
-def _codes(seen: Outcome) -> dict[tuple[str, ...], int]:
+def fates(seen: Outcome) -> dict[tuple[str, ...], int]:
     """The findings that say what became of leaves, without what they are about and their texts, where the object's name may stand."""
     out: dict[tuple[str, ...], int] = {}
     for key, count in seen.findings.items():
