@@ -14,7 +14,7 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
-from meshport.effective.pieces import Piece, Unsayable
+from meshport.effective.pieces import Piece, Unsayable, completed, pathless
 from meshport.effective.seen import whole
 from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, label
 from meshport.ir.authorization import PORT
@@ -151,7 +151,8 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
-    for piece in pieces:
+    named = [pathless(piece) for piece in pieces if piece.who.include is not None]
+    for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
         networks = piece.where.networks()
         local = _local(piece.who, trust_domain)
         extra = _extra(piece)

@@ -203,6 +203,27 @@ def _covers(one: Language | None, other: Language | None) -> bool:
     return one is None or one is other or (other is not None and other.issubset(one))
 
 
+_EVERY_PATH = {("any", ""), ("prefix", ""), ("prefix", "/"), ("template", "/{**}")}
+
+
+def pathless(piece: Piece) -> Piece:
+    """A piece whose paths are all there are, without the demand: then dot segments lead nowhere else."""
+    if any((fact.value.kind, fact.value.text) in _EVERY_PATH for fact in piece.patterns or ()):
+        return replace(piece, path=None, patterns=None, base=None)
+    return piece
+
+
+def completed(piece: Piece, others: Iterable[Piece]) -> Piece:
+    """A piece with the callers whom it excepts and other pieces admit with the same requests: together both are without the exception."""
+    for caller in sorted(piece.who.exclude, key=str):
+        who = Identities(frozenset((caller,)))
+        for other in others:
+            if other.who.covers(who) and other.where.covers(piece.where) and other.covers_request(piece):
+                piece = replace(piece, who=Identities(piece.who.include, piece.who.exclude - {caller}), src=piece.src | other.src)
+                break
+    return piece
+
+
 # -- from rules
 
 
@@ -274,7 +295,7 @@ def _of_condition(condition: Condition) -> Piece:
                 raise Unsayable("a negated network with exceptions")
             where = where.meet(Networks(None, tuple(sorted({network.cidr for network in outside}))))
         return Piece(where=where, src=src)
-    if attribute == METHOD:
+    if attribute in (METHOD, HEADER + ":method"):
         methods = Methods() if inside is None else _methods(inside)
         if outside:
             methods = methods.meet(_methods(outside).complement())

@@ -14,7 +14,20 @@ from typing import Any, Literal
 from . import istio
 from .http import in_networks, split_host, split_path
 from .linkerd import CLUSTER_NETWORKS
-from .world import Obj, Request, Undecided, Workload, World, account_of, is_meshed, labels_match, namespace_of, spec_of, trust_domain_of
+from .world import (
+    Obj,
+    Request,
+    Undecided,
+    Workload,
+    World,
+    account_of,
+    is_meshed,
+    labels_match,
+    name_of,
+    namespace_of,
+    spec_of,
+    trust_domain_of,
+)
 
 Reason = Literal["port", "plaintext", "stranger", "trust domain", "connection", "bytes", "odd path", "host", "header"]
 REASONS: dict[Reason, str] = {
@@ -144,7 +157,8 @@ class _Question:
         """The same request by everybody whom a policy may tell apart, from one address."""
         address = address or self.request["source"].get("ip")
         accounts = {(one.namespace, one.service_account) for one in self.world.workloads}
-        accounts |= {(namespace, "somebody") for namespace, _ in accounts} | {("nowhere", "somebody")}
+        homes = {namespace for namespace, _ in accounts} | {name_of(one) for one in self.world.of("Namespace", "")} | {"nowhere"}
+        accounts |= {(namespace, "somebody") for namespace in homes}
         for namespace, account in sorted(accounts | self._spoken_of()):
             source = {"namespace": namespace, "service_account": account, "meshed": True, "ip": address}
             yield {**self.request, "source": source}

@@ -85,8 +85,8 @@ def requests() -> list[Obj]:
     ]
 
 
-def moved(text: str) -> tuple[list[Obj], list[Obj], Result]:
-    before = list(yaml.safe_load_all(WORLD + text))
+def moved(text: str, world: str = WORLD) -> tuple[list[Obj], list[Obj], Result]:
+    before = list(yaml.safe_load_all(world + text))
     result = meshport.convert(meshport.load_objects(before), source="istio", target="linkerd")
     made = [item.object for item in result.manifests]
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in made}
@@ -150,6 +150,36 @@ def test_a_deny_of_a_header_by_a_pattern_is_no_route_as_a_value_that_is_no_text_
     assert not any(linkerd.decide(after, one) == "allow" for one in requests())
     assert any(istio.decide(before, one) == "allow" for one in requests())
     assert [one.code for one in result.findings if one.effect == "narrows" and "x-tenant" in one.message] == ["MP201"]
+
+
+@pytest.mark.parametrize(("more", "everyone"), [("", True), (", to: [{operation: {methods: [GET]}}]", False)])
+def test_callers_but_some_beside_those_are_every_caller(more: str, everyone: bool) -> None:
+    web = "{principals: [cluster.local/ns/shop/sa/web]}"
+    rules = ("{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}]}", f"{{from: [{{source: {web}}}]{more}}}")
+    before, after, result = moved(policy("two", "ALLOW", *rules))
+    plain = {**requests()[0], "source": {"meshed": False, "ip": "10.1.2.3"}, "method": "PUT"}
+    assert istio.decide(before, plain) == "allow"
+    assert (linkerd.decide(after, plain) == "allow") is everyone
+    assert ("MP203" in {one.code for one in result.findings}) is not everyone
+
+
+def test_callers_but_some_stay_so_for_bytes_where_only_requests_of_those_are_admitted() -> None:
+    rules = (
+        "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}]}",
+        "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {paths: ['*']}}]}",
+    )
+    before, after, _ = moved(policy("two", "ALLOW", *rules), WORLD.replace("name: http,", "name: web,"))
+    bytes_of_web = {**requests()[0], "protocol": "tcp"}
+    assert istio.decide(before, requests()[0]) == linkerd.decide(after, requests()[0]) == "allow"
+    assert istio.decide(before, bytes_of_web) == linkerd.decide(after, bytes_of_web) == "deny"
+
+
+def test_a_method_asked_for_as_a_header_is_the_method() -> None:
+    before, after, result = moved(policy("no-puts", "DENY", "{when: [{key: 'request.headers[:method]', values: [PUT]}]}"))
+    for request in requests():
+        if request["method"] in ("GET", "PUT"):
+            assert istio.decide(before, request) == linkerd.decide(after, request)
+    assert not any(one.code == "MP201" for one in result.findings)
 
 
 def test_a_path_that_is_one_alone_is_reached_by_dot_segments_no_more_and_that_is_said() -> None:

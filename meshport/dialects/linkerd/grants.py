@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.felt import Denied, felt
-from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, completed, nameless, of_rule, pathless, subtract
 from meshport.effective.remainder import bare
 from meshport.effective.sets import Identities, Methods, Value, Values, label
 from meshport.effective.subjects import access as access_subject
@@ -102,18 +103,28 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     denied = partial(_refused, http=http, port=port, disabled=disabled)
     denies = _denies(context, first, port, denied)
 
+    found = list(_sources(context, first, port, closed))
+    together = [rule for _, rules in found for rule in rules]
+    others: dict[bool, list[Piece]] = {}
+
     def allowed(rule: Rule) -> list[Piece]:
-        pieces = of_rule(rule, http=http, port=port, strict=strict)
-        return nameless(pieces) if disabled else pieces
+        pieces = [pathless(piece) for piece in of_rule(rule, http=http, port=port, strict=strict)]
+        if disabled:
+            return nameless(pieces)
+        alike = rule.http or bool(protocol)  # on a port that is detected, rules of HTTP say nothing of bytes
+        if alike not in others and any(piece.who.exclude for piece in pieces):
+            others[alike] = _others([one for one in together if alike or not one.http], http, port, strict)
+        return [completed(piece, others.get(alike, [])) for piece in pieces]
 
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
-    for grant, rules in _sources(context, first, port, closed):
+    for grant, rules in found:
         for rule in rules:
             try:
                 pieces = allowed(rule)
-                by_mode = disabled or _who(pieces) != _who(of_rule(rule, http=http, port=port, strict=not strict))
+                either = [of_rule(rule, http=http, port=port, strict=refusing) for refusing in (True, False)]
+                by_mode = disabled or _who(either[0]) != _who(either[1])
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
@@ -137,6 +148,16 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     _prune(result.grants)
     result.grants = [grant for grant in result.grants if grant.server or grant.routed]
     return result
+
+
+def _others(rules: list[Rule], http: bool, port: int, strict: bool) -> list[Piece]:
+    """What the rules of a port admit of named callers: with it "every caller but these" may be every caller."""
+    out: list[Piece] = []
+    for rule in rules:
+        with suppress(ValueError):
+            pieces = of_rule(rule, http=http, port=port, strict=strict)
+            out += [pathless(piece) for piece in pieces if piece.who.include is not None]
+    return out
 
 
 def _touches(deny: Piece, piece: Piece) -> bool:
@@ -239,6 +260,7 @@ def _refused(rule: Rule, *, http: bool, port: int, disabled: bool) -> list[Piece
         pieces = of_rule(rule, http=http, deny=True, port=port)
     except (Unsayable, ValueError):
         pieces = [Piece(src=rule.sources)]
+    pieces = [pathless(piece) for piece in pieces]
     return nameless(pieces) if disabled else pieces
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -307,11 +308,14 @@ def _admitted(item: PortPlan, path: str) -> bool:
 
 
 def ties_with_refusal(match: routesets.Match) -> bool:
-    """Whether a match ties with PathPrefix / for every request it takes: then which one wins is a matter of age (mapping decisions 11.8)."""
+    """Whether a match ties with PathPrefix / for every request it takes, or for `/` itself: then which one wins is a matter of age (mapping decisions 11.8)."""
     value = match.value
     path = value.get("path")
-    plain = "method" not in value and "headers" not in value
-    return plain and (path is None or (path["type"] in ("Exact", "PathPrefix") and path["value"] == "/"))
+    if "method" in value or "headers" in value:
+        return False
+    if path is None or path["type"] != "RegularExpression":
+        return path is None or path["value"] == "/"
+    return re.fullmatch(path["value"], "/") is not None
 
 
 def write_refusal(context: Context, server: Ref, owner: int, group: str, because: Src, suffix: str = "refuse") -> None:
