@@ -136,3 +136,16 @@ def test_an_action_on_a_header_that_does_not_match_refuses_nothing_and_is_lost()
     assert policy["rules"] == [{"to": [{"operation": {"methods": ["GET"], "ports": ["8080"]}}]}]
     (finding,) = [finding for finding in result.findings if finding.code == "MP127"]
     assert finding.severity == "warning" and "REPLACE" in finding.message
+
+
+def test_a_deny_of_pods_without_a_label_holds_for_accounts_that_the_bundle_does_not_show() -> None:
+    spec = (
+        "{endpointSelector: {matchLabels: {app: pay}}, ingress: [{fromEndpoints: [{}]}], "
+        "ingressDeny: [{fromEndpoints: [{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}]}]}"
+    )
+    result = converted(spec, "CiliumNetworkPolicy", keep_network_policy=False)
+    (source,) = [rule["source"] for rule in written(result, "AuthorizationPolicy")["guard-deny"]["rules"][0]["from"]]
+    assert source == {"namespaces": ["shop"], "notPrincipals": ["cluster.local/ns/shop/sa/web"]}
+    linkerd = converted(spec, "CiliumNetworkPolicy", target="linkerd", keep_network_policy=False)
+    ((reference,),) = [one["requiredAuthenticationRefs"] for one in written(linkerd, "AuthorizationPolicy").values()]
+    assert reference == {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}

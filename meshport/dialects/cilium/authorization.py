@@ -170,7 +170,7 @@ def _rule_set(
         if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")
             ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, closed_by=said, beyond=beyond))
-        refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world))
+        refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world), deny=True)
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
             ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
@@ -195,13 +195,15 @@ def _empty(spec: Cursor) -> Src:
     return frozenset(leaf for _, fact in spec.leaves("ingress") if fact.value in ([], {}, None) for leaf in fact.src)
 
 
-def _rules(places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required]) -> tuple[list[Rule], tuple[Beyond, ...]]:
+def _rules(
+    places: Iterable[Cursor], home: str | None, peers: Peers, required: list[Required], *, deny: bool = False
+) -> tuple[list[Rule], tuple[Beyond, ...]]:
     """The rules of a section, and what they say of other protocols; `required` is what their peers by labels have to meet besides."""
     demands = tuple(Demand(item.place.selector(), item.home) for item in required)
     found: list[Rule] = []
     beyond: list[Beyond] = []
     for position, place in enumerate(places):
-        who = peers.of_rule(place, home, demands)
+        who = peers.of_rule(place, home, demands, deny=deny)
         entries, echoes = place.each("toPorts"), place.each("icmps")
         if who is None and (not (entries or echoes) or place.each("fromRequires")):
             continue  # a rule of nothing grants nothing, nor one that only requires

@@ -131,8 +131,8 @@ class Peers:
 
     # -- one rule
 
-    def of_rule(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...] = ()) -> list[Alternative] | None:
-        """The alternatives whom a rule admits; [()] for everyone, [] for nobody. None where the rule speaks of no peer at all.
+    def of_rule(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...] = (), *, deny: bool = False) -> list[Alternative] | None:
+        """The alternatives whom a rule admits, or denies; [()] for everyone, [] for nobody. None where the rule speaks of no peer at all.
 
         `home` is the namespace of a CiliumNetworkPolicy, None for a clusterwide one; `demands` is what its peers by labels have to meet besides.
         """
@@ -142,18 +142,19 @@ class Peers:
         found: list[Alternative] = []
         src = frozenset(leaf for key in said if not rule.each(key) for leaf in rule.at(key).src)
         for key in said:
-            found += self._endpoints(rule, home, demands) if key == "fromEndpoints" else getattr(self, _READERS[key])(rule, home)
+            found += self._endpoints(rule, home, demands, deny) if key == "fromEndpoints" else getattr(self, _READERS[key])(rule, home)
         if src:
             found = [(Condition(IDENTITY, None, (), src), *item) for item in found]
         return found
 
-    def _endpoints(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...] = ()) -> list[Alternative]:
+    def _endpoints(self, rule: Cursor, home: str | None, demands: tuple[Demand, ...], deny: bool) -> list[Alternative]:
         facts: list[Fact[Any]] = []
         but: list[Alternative] = []
         for place in rule.each("fromEndpoints"):
             selector = demanding(place.selector(), home, demands)
             chosen = take_apart(selector.value)
-            rest = self._rest(chosen, home)
+            rest = self._unlike(chosen, home) if deny else None
+            rest = self._rest(chosen, home) if rest is None else rest
             if rest is None:
                 facts += [Fact(peer, selector.src | place.src, selector.feature) for peer in self.of_selector(selector.value, home)]
                 continue
@@ -181,6 +182,21 @@ class Peers:
         if accounts is None:
             none += [Identity(None, space, name) for space in homes for name in _barred(chosen.account)]
         return ([item if item.namespace or item.service_account else EVERYONE for item in some], none) if none else None
+
+    def _unlike(self, chosen: Chosen, home: str | None) -> tuple[list[Identity], list[Identity]] | None:
+        """The same for a deny of pods that lack labels (`app NotIn [web]`): whoever the bundle does not show may lack them, and is denied too."""
+        spaces = self.namespaces(chosen, home)
+        if not chosen.pod or chosen.account or chosen.reserved or chosen.foreign or spaces is None or not self._local(chosen):
+            return None
+        if not all(item.accepts({}) for item in chosen.pod):
+            return None
+        none: list[Identity] = []
+        for space in spaces:
+            spared = {workload.account.value for workload in self._pods(space) if not matches(chosen, workload)}
+            if spared & {workload.account.value for workload in self._pods(space) if matches(chosen, workload)}:
+                return None
+            none += [Identity(None, space, name) for name in sorted(spared)]
+        return ([Identity(None, space) for space in spaces], none) if none else None
 
     def _entities(self, rule: Cursor, home: str | None) -> list[Alternative]:
         facts = rule.strings("fromEntities")
