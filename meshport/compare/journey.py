@@ -18,6 +18,7 @@ from meshport.effective.pieces import Unsayable, language_of
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
+from meshport.ir.resilience import single_ports
 from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
 from meshport.ir.world import Service, Workload
 from meshport.values.identities import Identity
@@ -249,7 +250,7 @@ def _way(ir: IR, service: Service, request: Request, found: Journey) -> tuple[Re
         bare = "; ztunnel follows no routes, and the Service has no waypoint" if service.ref in ir.unproxied else ""
         found.steps.append(Step("which rule routes it", f"none: straight to {name}{again}{bare}"))
         found.route = Route(None, "", retries=retries)
-    _guards(ir, service, found)
+    _guards(ir, service, port, found)
     if found.route is not None:
         found.route.sent = {"path": request.target(ir.raw_paths), "host": request.host, "headers": dict(request.headers)}
     host = Fact(f"{service.ref.name}.{service.ref.namespace}.svc")
@@ -378,10 +379,12 @@ def _lacks(unwanted: Mapping[str, Any], request: Request) -> bool | None:
     return True if sure else None
 
 
-def _guards(ir: IR, service: Service, found: Journey) -> None:
-    """The breaker of a Service."""
+def _guards(ir: IR, service: Service, port: int | None, found: Journey) -> None:
+    """The breaker of a port of a Service: that of the whole Service, or of settings that the port has of its own."""
     for policy in ir.service_policies:
         if policy.service is None or policy.service.value != service.ref or policy.subset or policy.beside or policy.breaker is None:
+            continue
+        if port in single_ports(ir.service_policies, policy) or (policy.port is not None and policy.port.value != port):
             continue
         told = routing.breaker(policy, policy.breaker, ir.mesh)
         if found.route is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.output import Output
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Egress
 from meshport.ir.base import Fact
-from meshport.ir.resilience import breaker_subjects, policy_subjects
-from meshport.ir.routing import gather
+from meshport.ir.resilience import breaker_subjects, policy_subjects, single_ports
+from meshport.ir.routing import gather, ports_of
 
 if TYPE_CHECKING:
     from meshport.ir.model import IR
@@ -33,6 +34,16 @@ def report(
     return out.finding(
         code, fact, document=document, disposition="dropped", affects=affects, explains=explained, **{"value": fact.value, **values}
     )
+
+
+def in_force(policy: ServicePolicy, ir: IR, out: Output) -> ServicePolicy:
+    """The policy, without its settings where each port of the Service has settings of its own: those replace them as a whole."""
+    apart = single_ports(ir.service_policies, policy)
+    ports = ports_of(ir.world, policy.service.value) if policy.service is not None and apart else ()
+    if not ports or not apart.keys() >= set(ports):
+        return policy
+    out.ignore("each port of the Service has settings of its own", gather(policy.breaker, policy.extras))
+    return replace(policy, breaker=None, extras=())
 
 
 def clients_alone(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,20 @@ def breaker_subjects(policy: ServicePolicy) -> tuple[str, ...]:
 def policy_subjects(policy: ServicePolicy) -> tuple[str, ...]:
     """What differences in limits, load balancing or TLS towards a Service are about."""
     return tuple(f"policy of Service {ref}{policy.for_whom}" for ref in policy.covers) or (f"policy of {policy.subject_name}",)
+
+
+def single_ports(policies: Iterable[ServicePolicy], whole: ServicePolicy) -> dict[int, ServicePolicy]:
+    """By port, the policies that stand in for one of a whole Service: what they leave out is the mesh's default again, and not what `whole` says."""
+    if whole.port is not None or whole.subset or whole.service is None:
+        return {}
+    ref = whole.service.value
+    return {
+        policy.port.value: policy
+        for policy in policies
+        if policy.port is not None
+        and policy.service is not None
+        and (policy.service.value, policy.subset, policy.clients) == (ref, "", whole.clients)
+    }
 
 
 def explains_breaker(policy: ServicePolicy, *aspects: str) -> frozenset[tuple[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from test_routing_helper import convert, service
 
+import meshport
+
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
 
 
@@ -145,3 +147,57 @@ spec: {parentRefs: [{group: core, kind: Service, name: app, port: 80}], rules: [
     assert {"DestinationRule/app", "DestinationRule/v1"} <= set(result.objects)
     assert "MP506" in result.codes
     assert result.unexplained == []
+
+
+TWO_PORTS = """---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: shop}
+spec: {selector: {app: app}, ports: [{name: http, port: 80}, {name: http-admin, port: 81}]}
+"""
+OWN_SETTINGS = "portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]"
+
+
+def test_settings_of_the_only_port_replace_the_breaker_of_the_service() -> None:
+    result = convert(service("app") + rule(f"{{outlierDetection: {{}}, {OWN_SETTINGS}}}"), "istio", "linkerd")
+    assert (result.objects, result.codes) == ({}, ["MP553"])
+    assert result.left("DestinationRule") == []
+
+
+def test_linkerd_breaks_no_port_that_has_settings_without_a_breaker() -> None:
+    result = convert(TWO_PORTS + rule(f"{{outlierDetection: {{consecutive5xxErrors: 3}}, {OWN_SETTINGS}}}"), "istio", "linkerd")
+    assert result.objects == {}
+    assert [finding.message for finding in result.findings if finding.code == "MP504"] == [
+        "Service shop/app: Linkerd has one circuit breaker for a Service; that for the ports beside 80 is lost"
+    ]
+    assert result.unexplained == []
+
+
+def test_cilium_breaks_the_ports_that_have_no_settings_of_their_own() -> None:
+    bundle = meshport.load_text(TWO_PORTS + rule(f"{{outlierDetection: {{consecutive5xxErrors: 3}}, {OWN_SETTINGS}}}"))
+    result = meshport.convert(bundle, source="istio", target="cilium")
+    (config,) = (made.object for made in result.manifests)
+    assert [item["ports"] for item in config["spec"]["services"]] == [[81]]
+    assert "MP900" not in [finding.code for finding in result.findings]
+
+
+def test_a_trace_names_the_breaker_of_the_port_that_is_called() -> None:
+    pod = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: app, namespace: shop, labels: {app: app, sidecar.istio.io/inject: 'true'}}
+spec: {containers: [{name: app, ports: [{containerPort: 80}, {containerPort: 81}]}]}
+"""
+    bundle = meshport.load_text(pod + TWO_PORTS + rule(f"{{outlierDetection: {{consecutive5xxErrors: 3}}, {OWN_SETTINGS}}}"))
+    found = {}
+    for port in (80, 81):
+        request = {
+            "source": {"namespace": "shop", "service_account": "web", "meshed": True},
+            "destination": {"namespace": "shop", "service": "app", "port": port},
+            "protocol": "http",
+            "method": "GET",
+            "path": "/",
+        }
+        traced = meshport.trace(bundle, request, mesh="istio")
+        found[port] = any(step.what.startswith("which breaker") for step in traced.steps)
+    assert found == {80: False, 81: True}

@@ -15,13 +15,13 @@ from meshport.dialects.cilium import envoy, envoy_routes
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import clients_alone, report
+from meshport.dialects.losses import clients_alone, in_force, report
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import LOCALITY
 from meshport.ir.model import IR, Loss
-from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, policy_subjects
+from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, policy_subjects, single_ports
 from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
@@ -197,9 +197,10 @@ class Wanted:
     service: Service
     whole: ServicePolicy | None = None
     ports: dict[int, ServicePolicy] = field(default_factory=dict)
+    apart: frozenset[int] = frozenset()  # the ports for which the policy of the whole Service does not stand
 
     def of(self, port: ServicePort) -> ServicePolicy | None:
-        return self.ports.get(port.number) or self.whole
+        return self.ports.get(port.number) or (None if port.number in self.apart else self.whole)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -224,6 +225,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if policy.kind == KIND:
             out.imply("stays as it is", policy.src)
             continue
+        policy = in_force(policy, ir, out)
         if clients_alone(policy, _affects(policy), out):
             continue
         _rest(policy, out, shared)
@@ -244,6 +246,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 target.ports[policy.port.value] = policy
             else:
                 target.whole = policy
+                target.apart = frozenset(single_ports(ir.service_policies, policy))
         if policy.service is None and not policy.covers:
             _say(policy, out, "MP515")
     for ref in sorted(wanted):
@@ -366,9 +369,6 @@ def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, exp
 
 def _write(wanted: Wanted, out: Output) -> None:
     service = wanted.service
-    if wanted.whole is not None and wanted.ports.keys() >= {port.number for port in service.ports if port.protocol == "TCP"}:
-        out.ignore("each port of the Service has settings of its own", wanted.whole.src)
-        wanted.whole = None
     policies = [policy for policy in (wanted.whole, *wanted.ports.values()) if policy is not None]
     ports = [port for port in service.ports if port.protocol == "TCP" and wanted.of(port) is not None]
     because = [policy.host for policy in policies]
@@ -380,7 +380,7 @@ def _write(wanted: Wanted, out: Output) -> None:
         obj.add_origin(policy.document)
         obj.note(f"from {policy.kind} {policy.ref.value}")
     obj.set(("metadata", "annotations", "cec.cilium.io/use-original-source-address"), "true", *because)
-    single = len(ports) == 1 and not wanted.ports
+    single = len(ports) == 1 and not wanted.ports and not wanted.apart
     resources: list[tuple[str, ServicePolicy, ServicePort]] = []
     for index, port in enumerate(ports):
         chosen = wanted.of(port)

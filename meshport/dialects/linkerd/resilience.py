@@ -16,12 +16,12 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import clients_alone, report
+from meshport.dialects.losses import clients_alone, in_force, report
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import LOCALITY
-from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
-from meshport.ir.routing import gather
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy, single_ports
+from meshport.ir.routing import gather, ports_of
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -114,6 +114,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays on the Service as it is", gather(policy.breaker, policy.extras))
             continue
         targets = policy.covers if policy.service is None else (policy.service.value,)
+        policy = in_force(policy, ir, out)
         affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
         if clients_alone(policy, affects, out):
             continue
@@ -153,8 +154,13 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     every = explains_breaker(policy, "consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")
     known = [ref for ref in targets if ref in ir.world.services]
     annotated = False
-    if policy.subset or policy.port is not None:
+    bare = [port for port, other in single_ports(ir.service_policies, policy).items() if other.breaker is None and known]
+    if policy.subset or policy.port is not None or bare:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
+        if bare:  # an annotation of the Service would hold on these too
+            where = f"the ports beside {', '.join(str(port) for port in sorted(bare))}"
+            ports = [port for ref in known for port in ports_of(ir.world, ref)]
+            every = frozenset((f"{subject} port {port}", aspect) for subject, aspect in every for port in ports)
         if policy.port is not None:  # the one breaker that there is holds on this port too
             every |= {(f"breaker of Service {ref}", aspect) for ref in targets for aspect in ("consecutive", "penalty", "max_penalty")}
         out.finding(
@@ -177,7 +183,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE",
             name=missing.name if missing else "NAME",
         )  # fmt: skip
-    for ref in known if not policy.subset and policy.port is None and breaker.consecutive.value else ():
+    for ref in known if not policy.subset and policy.port is None and not bare and breaker.consecutive.value else ():
         service = ir.world.services[ref]
         if service.headless:
             out.finding(
