@@ -25,6 +25,7 @@ class Selection:
         self._wanted = [tuple(value.split("/")) for value in options.select]
         self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
         self.every = len(self.chosen) == len(bundle.documents)
+        self.outside = frozenset(range(len(bundle.documents))) - self.chosen
         if own:
             self._check(bundle.documents[:own])
 

@@ -151,7 +151,8 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
-    named = [pathless(piece) for piece in pieces if piece.who.include is not None]
+    pieces = [pathless(piece) for piece in pieces]
+    named = [piece for piece in pieces if piece.who.include is not None]
     for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
         networks = piece.where.networks()
         local = _local(piece.who, trust_domain)

@@ -42,7 +42,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
         enrolment.namespace(obj, namespace.meshed.value, namespace.meshed)
         if namespace.meshed.value:
-            enrolled.append(name)
+            enrolled += [name] if namespace.document not in out.outside else []
         else:
             out.imply("a namespace that is not in the mesh needs no mark", namespace.meshed)
     for workload in ir.world.workloads:

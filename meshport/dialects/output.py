@@ -141,6 +141,7 @@ class Output:
     target: str
     target_version: str
     source: str
+    outside: frozenset[int] = frozenset()  # documents that were read and are not converted
     objects: dict[tuple[str, str, Ref], Obj] = field(default_factory=dict)
     installs: dict[tuple[str, str], Install] = field(default_factory=dict)
     commands: dict[str, Src] = field(default_factory=dict)

@@ -56,6 +56,10 @@ def _near(work: Work, one: Found) -> None:
     for code in (*one.concept.read, *one.saying.read, *written.written):
         work.say(code, metric=one.metric.name, target=written.metric, hubble=seen)
     if "istio" in (work.source, work.target) and one.chosen != "server" and any(label.name == "tls" for label in work.used(one)):
+        plain = next((matcher for matcher in one.selector.matchers if _plaintext(matcher)), None)
+        if one.side == "server" and plain is not None:
+            remedy = "Ask the servers, without labels of the caller: clients of the mesh do not count requests from outside it."
+            raise Refused("MP801", remedy, label=plain.label.name, mesh=NAMES[work.target])
         work.say("MP891")
     if (
         work.source == "linkerd"
@@ -69,6 +73,13 @@ def _near(work: Work, one: Found) -> None:
     row = work.table.inventory[work.target][written.metric]
     if not in_release(row, work.version):
         raise Refused("MP800", metric=one.metric.name, mesh=f"{NAMES[work.target]} {work.version}", why=f"{row.name} came with {row.since}")
+
+
+def _plaintext(matcher: Matcher) -> bool:
+    """Whether a matcher takes requests without mutual TLS: those that reach a server from outside the mesh no client of the mesh counts."""
+    if matcher.whole or matcher.label.name not in ("connection_security_policy", "tls"):
+        return False
+    return matcher.op != "=" or matcher.value not in ("mutual_tls", "true")
 
 
 def _saying(work: Work, concept: Concept, side: str) -> Saying | None:

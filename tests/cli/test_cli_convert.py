@@ -201,7 +201,8 @@ def test_only_a_namespace(meshport: Run, shop: Path) -> None:
     ran = meshport("convert", shop, "--to", "linkerd", "--namespace", "shop")
     assert ran.code == 0
     assert "bank" not in ran.out
-    assert "bank/users" not in ran.err
+    assert "bank" not in ran.err
+    assert "MP132 Namespaces shop leave" in meshport("convert", shop, "--to", "cilium", "--namespace", "shop").err
     assert meshport("convert", shop, "--to", "linkerd").out.count("\n---\n") == 11
 
 

@@ -371,6 +371,10 @@ def test_what_only_one_mesh_counts_is_said_in_both_directions() -> None:
         ('sum(rate(istio_requests_total{reporter="source",response_flags=~".*URX.*"}[5m]))', "istio", "linkerd", "MP801", "retry_limit_exceeded"),
         ("sum(envoy_cluster_upstream_cx_active)", "istio", "cilium", "MP800", "cilium_bpf_map_pressure"),
         ('sum(rate(istio_requests_total{reporter="destination",connection_security_policy="mutual_tls"}[5m]))', "istio", "cilium", "MP801", "transparent_encryption"),
+        (
+            'sum by (source_workload) (rate(istio_requests_total{reporter="destination",connection_security_policy!="mutual_tls"}[5m]))',
+            "istio", "linkerd", "MP801", "do not count requests from outside",
+        ),
         ("sum(outbound_http_balancer_queue_length)", "linkerd", "istio", "MP800", "envoy_cluster_upstream_rq_pending_active"),
         ("sum(rate(inbound_http_local_ratelimit_total[5m]))", "linkerd", "istio", "MP800", 'response_code="429"'),
         ("sum(rate(route_actual_request_total[5m])) - sum(rate(route_request_total[5m]))", "linkerd", "cilium", "MP800", "cilium-envoy"),

@@ -50,7 +50,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
         strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
-        if namespace.meshed.value:
+        if namespace.meshed.value and namespace.document not in out.outside:
             left.append(name)
     for workload in ir.world.workloads:
         if workload.meshed is None:
@@ -58,7 +58,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
         out.imply("every pod is governed, and none has a sidecar", workload.meshed)
-        if workload.meshed.value and workload.ref.namespace not in left:
+        if workload.meshed.value and workload.ref.namespace not in left and workload.document not in out.outside:
             left.append(workload.ref.namespace)
     services(ir, out)
     defaults(ir, out)

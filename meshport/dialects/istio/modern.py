@@ -89,6 +89,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         else:
             out.imply("the namespace says the same", workload.meshed)
     membership.install(ir, out)
+    changed = [name for name in changed if ir.world.namespaces[name].document not in out.outside]
     if changed:
         out.finding(
             "MP101", *(ir.world.namespaces[name].meshed for name in changed), document=ir.world.namespaces[changed[0]].document,
