@@ -43,6 +43,7 @@ def in_force(policy: ServicePolicy, ir: IR, out: Output) -> ServicePolicy:
     if not ports or not apart.keys() >= set(ports):
         return policy
     out.ignore("each port of the Service has settings of its own", gather(policy.breaker, policy.extras))
+    out.decide("says for which Service these are, each port of which has settings of its own", policy.host)
     return replace(policy, breaker=None, extras=())
 
 
