@@ -173,13 +173,13 @@ def subtract(pieces: Iterable[Piece], denies: Iterable[Piece]) -> list[Piece]:
             after.extend(found)
         if whole:  # nothing was taken out: no piece can have come to lie in another
             continue
-        left = _widest(after)
+        left = widest(after)
         if len(left) > LIMIT:
             raise Unsayable("the denies cut the allows into too many parts")
     return left
 
 
-def _widest(pieces: list[Piece]) -> list[Piece]:
+def widest(pieces: list[Piece]) -> list[Piece]:
     """Without pieces that another one holds."""
     out: list[Piece] = []
     for piece in pieces:
@@ -248,7 +248,7 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
         piece = piece.meet(_of_condition(condition))
     pieces = [piece] if not piece.empty else []
     for out in _taken(rule):
-        pieces = _widest([left for one in pieces for left in one.minus(out)])
+        pieces = widest([left for one in pieces for left in one.minus(out)])
     return pieces
 
 

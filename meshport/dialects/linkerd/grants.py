@@ -107,8 +107,8 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     together = [rule for _, rules in found for rule in rules]
     others: dict[bool, list[Piece]] = {}
 
-    def allowed(rule: Rule) -> list[Piece]:
-        pieces = [pathless(piece) for piece in of_rule(rule, http=http, port=port, strict=strict)]
+    def told(rule: Rule, found: list[Piece]) -> list[Piece]:
+        pieces = [pathless(piece) for piece in found]
         if disabled:
             return nameless(pieces)
         alike = rule.http or bool(protocol)  # on a port that is detected, rules of HTTP say nothing of bytes
@@ -116,15 +116,18 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             others[alike] = _others([one for one in together if alike or not one.http], http, port, strict)
         return [completed(piece, others.get(alike, [])) for piece in pieces]
 
+    def allowed(rule: Rule) -> list[Piece]:
+        return told(rule, of_rule(rule, http=http, port=port, strict=strict))
+
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
     for grant, rules in found:
         for rule in rules:
             try:
-                pieces = allowed(rule)
-                either = [of_rule(rule, http=http, port=port, strict=refusing) for refusing in (True, False)]
-                by_mode = disabled or _who(either[0]) != _who(either[1])
+                read = of_rule(rule, http=http, port=port, strict=strict)
+                pieces = told(rule, read)
+                by_mode = disabled or _who(read) != _who(of_rule(rule, http=http, port=port, strict=not strict))
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue

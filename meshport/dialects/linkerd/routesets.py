@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshport.effective.pieces import Piece
+from meshport.effective.pieces import Piece, widest
+from meshport.effective.remainder import bare
 from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, sources
+from meshport.ir.base import Fact, sources
 from meshport.values.language import Language, union
 from meshport.values.paths import DOT_FREE, ODD, ODD_PATHS, RAW, normalise_istio, raw_allow
 from meshport.values.spelling import escaped
@@ -84,28 +85,19 @@ def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> 
 
 def _left(rest: list[Piece], other: Piece, both: Piece) -> list[Piece]:
     """What is left of requests beside an overlap; without what another one of them holds, for each cut may leave two that share most."""
-    found = [left for one in rest for left in ([one] if meet(one, other) is None else _without(one, other, both))]
-    out: list[Piece] = []
-    for piece in found:
-        if not any(kept.covers_request(piece) for kept in out):
-            out = [kept for kept in out if not piece.covers_request(kept)] + [piece]
-    return out
+    return widest([left for one in rest for left in ([one] if meet(one, other) is None else _without(one, other, both))])
 
 
 def _alike(one: Piece, other: Piece) -> bool:
     """Whether two requests are put together alike: where they are, nothing is left of either beside the overlap."""
-    return _said(one) == _said(other)
-
-
-def _said(piece: Piece) -> Piece:
-    return replace(piece, src=NOWHERE, patterns=None, base=None)
+    return bare(one) == bare(other)
 
 
 def by_paths(pieces: Iterable[Piece]) -> list[Piece]:
     """The pieces of one grant, those that differ in nothing but the paths that they name as one: a hundred paths are compared with others as one set."""
     groups: dict[Piece, list[Piece]] = {}
     for piece in pieces:
-        groups.setdefault(replace(_said(piece), path=None), []).append(piece)
+        groups.setdefault(replace(bare(piece), path=None), []).append(piece)
     out: list[Piece] = []
     for group in groups.values():
         named = [piece for piece in group if piece.path is not None and piece.patterns is not None]
