@@ -75,7 +75,7 @@ def _left_alone(ir: IR, access: Access) -> Src | None:
         for condition in rule.conditions
         if condition.attribute == PORT
         for fact in (*(condition.any_of or ()), *condition.none_of)
-        if fact.value[0] == fact.value[1]
+        if isinstance(fact.value, tuple) and fact.value[0] == fact.value[1]
     }
     known = {**named, **declared}
     found = [known[port] for port in SKIPPED_BY_DEFAULT if port in known]
