@@ -13,6 +13,7 @@ from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects import mirrored
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
+from meshport.dialects.gateway_accounts import entries
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output
 from meshport.documents import Bundle, load_objects
@@ -152,7 +153,7 @@ def convert(
     if keeper is not None and out.kept:
         beside = source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options)
         back.beside.append(keeper.in_force(beside, options))
-    back.by_label = have.by_label
+    back.by_label = have.by_label and replace(have.by_label, gateways=())
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
@@ -414,7 +415,6 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     for ir, bundle, options in ((before, old, one), (after, over, other)):
         ir.beside += also_in_force(bundle, table, options)
     if not (before.enrols and after.enrols):
-        before.by_label = after.by_label = ByLabel(
-            one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain))
-        )
+        after.by_label = ByLabel(one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain)))
+        before.by_label = replace(after.by_label, gateways=entries(before, old, one.trust_domain)) if before.enrols else after.by_label
     return _Both(old, over, before, after, one, other, (first, second))

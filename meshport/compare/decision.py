@@ -17,7 +17,7 @@ from meshport.compare.request import Caller, Request
 from meshport.dialects.base import Options
 from meshport.effective.access import Effective, admission_conditions, speaking
 from meshport.effective.pieces import Unsayable, language_of
-from meshport.effective.sets import covers, disjoint, label
+from meshport.effective.sets import INGRESS, covers, disjoint, label
 from meshport.ir.authorization import (
     ACCOUNT_LABEL,
     DESTINATION_IP,
@@ -83,7 +83,25 @@ class Decision:
 
 
 def decide(item: Effective, port: int | None, request: Request, ir: IR, options: Options) -> Decision:
-    """What a workload's own proxy, or the network in front of it, does with a request to one of its container ports."""
+    """What a workload's own proxy, or the network in front of it, does with a request to one of its container ports.
+
+    What a label-based mesh's own entry asks, each of the gateways asks whose place it takes; all of them have to be let in."""
+    gateways = item.by_label.gateways if item.by_label is not None else ()
+    if not gateways or f"reserved:{INGRESS.name}" not in request.caller.labels:
+        return _decide(item, port, request, ir, options)
+    asked = [[_decide(item, port, _sent_by(name, request), ir, options) for name in sorted(names, key=label)] for names in gateways]
+    return min((max(answers, key=_freedom) for answers in asked), key=_freedom)
+
+
+def _sent_by(name: Identity, request: Request) -> Request:
+    return replace(request, caller=Caller(name.namespace, name.service_account, {}, request.caller.ip, name.istio()))
+
+
+def _freedom(found: Decision) -> int:
+    return (DENY, UNDECIDED, ALLOW).index(found.verdict)
+
+
+def _decide(item: Effective, port: int | None, request: Request, ir: IR, options: Options) -> Decision:
     seen = _Seen(request, port, ir, options)
     found = Decision(ALLOW, item.workload, port, plaintext=item.mode(port).value != "strict", identity=request.caller.principal is not None)
     protocol = request.protocol.upper()

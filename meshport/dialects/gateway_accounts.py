@@ -69,11 +69,21 @@ def accounts_of(gateway: Gateway, world: World, bundle: Bundle) -> list[Ref]:
     return [Ref(ref.namespace, str(named) if named else f"{ref.name}-{gateway.implementation.value or 'istio'}")]
 
 
-def one_entry(ir: IR, bundle: Bundle) -> bool:
-    """Whether there is one gateway, so that the target's own entry stands for it: one object, or several that the same pods serve."""
-    entries = [gateway for gateway in ir.gateways if gateway.kind]
-    served = {tuple(accounts_of(gateway, ir.world, bundle)) or (gateway.ref.value,) for gateway in entries}
-    return len(served) == 1
+def entries(ir: IR, bundle: Bundle, trust_domain: str) -> tuple[frozenset[Identity], ...]:
+    """For each account that gateways run under, the identities it may have: one where the pods are shown, the usual ones where there is one gateway and
+    its pods are not. () where some gateway's account cannot be told."""
+    gateways = [gateway for gateway in ir.gateways if gateway.kind]
+    accounts = [accounts_of(gateway, ir.world, bundle) for gateway in gateways]
+    if all(accounts):
+        return tuple(frozenset((_identity(ref, trust_domain),)) for ref in sorted({ref for found in accounts for ref in found}))
+    served = {(gateway.kind, gateway.implementation.value) for gateway in gateways}
+    if len(served) != 1 or gateways[0].kind != "networking.istio.io":
+        return ()
+    return (frozenset(_identity(ref, trust_domain) for ref in USUAL),)
+
+
+def _identity(ref: Ref, trust_domain: str) -> Identity:
+    return Identity(trust_domain, ref.namespace, ref.name)
 
 
 def _behind(value: object, namespace: str, world: World) -> list[Ref]:

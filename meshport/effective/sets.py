@@ -21,7 +21,7 @@ from meshport.values.problems import LanguageTooLarge
 if TYPE_CHECKING:
     from meshport.values.language import Language
 
-CLUSTER, WORLD = Entity("cluster"), Entity("world")
+CLUSTER, WORLD, INGRESS = Entity("cluster"), Entity("world"), Entity("ingress")
 FEW_EXCEPTING = 4
 """Networks with exceptions that are taken out of a set of addresses one by one, so that each part is plain."""
 MOST_NETWORKS = 96

@@ -77,12 +77,13 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """How a mesh that goes by labels sees peers: all of the trust domain `domain`, whichever of `domains` they were said to be of, and some as what
-    `stands_for` them there."""
+    """How a mesh that goes by labels sees peers: all of the trust domain `domain`, whichever of `domains` they were said to be of.
+
+    `gateways`: for each account that the source's gateways run under, the identities it may have; who admits them all admits the entity `ingress`."""
 
     domain: str = "cluster.local"
     domains: frozenset[str | None] = frozenset((None, "cluster.local"))
-    stands_for: Mapping[Any, Any] = field(default_factory=dict)
+    gateways: tuple[frozenset[Any], ...] = ()
 
 
 @dataclass(slots=True)

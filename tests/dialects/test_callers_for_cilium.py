@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from test_access_to_cilium import ISTIO, LINKERD, codes, convert, policies, policy
 
+import meshport
+
 NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
 EDGE = """
@@ -70,6 +72,72 @@ def test_of_two_gateways_neither_becomes_the_entity_and_that_is_said() -> None:
     assert policies(result)["users"]["ingress"] == [{}]
     (finding,) = [finding for finding in result.findings if finding.code == "MP216"]
     assert finding.severity == "error" and "edge/sa/public-sa" in finding.message
+
+
+ANYBODY = '{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: ["*"]}}]}]}'
+
+
+def entities(text: str) -> list[Any]:
+    return [peer for rule in policies(convert(text))["users"]["ingress"] for peer in rule.get("fromEntities", ())]
+
+
+@pytest.mark.parametrize(
+    "gateways",
+    [EDGE + gateway(), gateway(), EDGE + gateway() + MANAGED.replace("NOTES", "")],
+    ids=["shown", "pods not shown", "two accounts"],
+)
+def test_a_rule_for_any_mesh_identity_admits_the_gateways_and_so_what_takes_their_place(gateways: str) -> None:
+    result = convert(ISTIO + gateways + policy(ANYBODY))
+    assert entities(ISTIO + gateways + policy(ANYBODY)) == ["ingress"]
+    assert not {"MP216", "MP904"} & codes(result)
+
+
+@pytest.mark.parametrize(
+    ("rule", "admitted"),
+    [
+        ('{source: {namespaces: ["edge"]}}', ["ingress"]),
+        ('{source: {namespaces: ["web"]}}', []),
+        ('{source: {principals: ["cluster.local/ns/edge/sa/public-sa", "cluster.local/ns/edge/sa/door-istio"]}}', ["ingress"]),
+        ('{source: {principals: ["*"], notPrincipals: ["cluster.local/ns/edge/sa/door-istio"]}}', []),
+        ('{source: {principals: ["*"], notNamespaces: ["edge"]}}', []),
+        ('{source: {principals: ["*"], notNamespaces: ["shop"]}}', ["ingress"]),
+    ],
+)
+def test_of_two_gateways_both_have_to_be_admitted(rule: str, admitted: list[str]) -> None:
+    both = ISTIO + EDGE + gateway() + MANAGED.replace("NOTES", "")
+    assert entities(both + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{rule}]}}]}}")) == admitted
+
+
+def test_a_deny_of_the_gateways_namespace_refuses_what_takes_its_place_too() -> None:
+    deny = policy('{action: DENY, rules: [{from: [{source: {namespaces: ["edge"]}}]}]}', "no-edge")
+    assert entities(ISTIO + EDGE + gateway() + policy(ANYBODY)) == ["ingress"]
+    assert entities(ISTIO + EDGE + gateway() + policy(ANYBODY) + deny) == []
+
+
+def test_of_a_gateway_whose_pods_nobody_shows_no_namespace_is_guessed() -> None:
+    assert entities(ISTIO + gateway() + policy(ANYBODY.replace('principals: ["*"]', 'namespaces: ["istio-system"]'))) == []
+
+
+def test_verify_takes_the_entity_for_the_gateway_whose_place_it_takes() -> None:
+    before = meshport.load_text(ISTIO + EDGE + gateway() + policy(ANYBODY))
+    made = meshport.convert(before, source="istio", target="cilium")
+    after = meshport.load_objects([item.object for item in made.manifests])
+    assert of_ingress(before, after) == set()
+    closed = [item.object for item in made.manifests]
+    for item in closed:
+        if item["kind"] == "CiliumNetworkPolicy":
+            item["spec"]["ingress"] = [rule for rule in item["spec"]["ingress"] if "fromEntities" not in rule]
+    assert of_ingress(before, meshport.load_objects(closed)) == {("denied", "users")}
+
+
+def of_ingress(before: Any, after: Any) -> set[tuple[str, str]]:
+    """Whose access changes for the entity `ingress`, and how."""
+    found = meshport.verify(before, after).differences
+    return {
+        (item.change, item.request["destination"]["workload"])
+        for item in found
+        if "reserved:ingress" in item.request["source"].get("labels", {})
+    }
 
 
 def test_strict_closes_no_pods_that_serve_a_gateway() -> None:

@@ -19,18 +19,16 @@ from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choos
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
-from meshport.dialects.gateway_accounts import gateway_accounts, one_entry, succeed
+from meshport.dialects.gateway_accounts import entries, gateway_accounts, succeed
 from meshport.dialects.naming import claim, name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import Entity
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
-from meshport.values.identities import Identity
 
 
 @dataclass(slots=True)
@@ -52,13 +50,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     succeed(ir, out.bundle, options)
     access = Access(ir, Fact("all-unauthenticated"))
     accounts = gateway_accounts(ir, out.bundle)
-    single = one_entry(ir, out.bundle)
-    known = Known(ir.world, options, frozenset(accounts), single)
-    stands_for: dict[Any, Any] = {}
-    if single:
-        for ref in accounts:
-            stands_for[Identity(options.trust_domain, ref.namespace, ref.name)] = Entity("ingress")
-    way = ir.by_label = ByLabel(options.trust_domain, frozenset((None, "cluster.local", options.trust_domain)), stands_for)
+    known = Known(ir.world, options, frozenset(accounts), any(gateway.kind for gateway in ir.gateways))
+    domains = frozenset((None, "cluster.local", options.trust_domain))
+    way = ir.by_label = ByLabel(options.trust_domain, domains, entries(ir, out.bundle, options.trust_domain))
     denies = denying.directs(ir, access, known)
     told: Told = {}
     shared: dict[int, set[int]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import disjoint, glob_accepts, label
+from meshport.effective.sets import INGRESS, disjoint, glob_accepts, label
 from meshport.ir.authorization import Entity
 from meshport.ir.base import Ref
 from meshport.ir.world import World
@@ -21,6 +21,7 @@ from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
 NO_PODS = ("world", "host", "remote-node", "kube-apiserver")  # entities that never carry a service account
+BARE = (*NO_PODS, "ingress")  # those without labels of a pod, so that no exception for an account takes anything out of them
 
 
 @dataclass(slots=True)
@@ -55,11 +56,11 @@ class Callers:
 class Known:
     """What the bundle shows of callers: who is in the mesh by which account, and who is not."""
 
-    def __init__(self, world: World, options: Options, gateways: frozenset[Ref], successor: bool) -> None:
+    def __init__(self, world: World, options: Options, gateways: frozenset[Ref], entries: bool) -> None:
         self.world = world
         self.options = options
-        self.gateways = gateways
-        self.successor = successor
+        self.gateways = gateways  # the accounts that gateways run under, or usually do
+        self.entries = entries  # whether the bundle has gateways at all
         self.outside: dict[Ref, str] = {}  # accounts that pods outside the mesh run under
         self.inside: set[Ref] = set()
         self.on_host: dict[Ref, str] = {}  # accounts that pods of the host's network run under
@@ -116,9 +117,12 @@ def callers(piece: Piece, known: Known) -> Callers:
         found.listed = ("every caller" if who.include is None else " or ".join(sorted(map(label, who.include)))) + " but "
         found.listed += " and ".join(sorted(map(label, who.exclude)))
         _all_but(piece, known, whole, accounts)
+        found.entities = sorted(
+            item.name for item in who.include or () if isinstance(item, Entity) and item not in who.exclude and item.name in BARE
+        )
     else:
         for item in sorted(who.include, key=label):
-            _one(item, known, found, whole, accounts)
+            _one(item, known, found, whole, accounts, INGRESS in who.include)
     found.endpoints = endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
     return found
 
@@ -134,7 +138,7 @@ def endpoints(whole: Iterable[str], accounts: Iterable[Ref]) -> list[dict[str, A
     return found + [{"matchLabels": {NAMESPACE: ref.namespace, ACCOUNT: ref.name}} for ref in sorted(set(accounts))]
 
 
-def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set[Ref]) -> None:
+def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set[Ref], admits_ingress: bool) -> None:
     if isinstance(item, Entity):
         found.entities.append(item.name)
         return
@@ -144,10 +148,7 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
     if isinstance(item, Identity) and item.namespace is not None and item.service_account is not None:
         ref = Ref(item.namespace, item.service_account)
         if ref in known.gateways:
-            if known.successor:
-                found.entities.append("ingress")
-            else:
-                found.gateways += (item,)
+            found.gateways += (item,)
         elif ref in known.outside:
             found.outside += ((item, known.outside[ref]),)
         else:
@@ -157,6 +158,8 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
         return
     if isinstance(item, Identity) and item.namespace is None and item.service_account is None:
         found.meshed = True
+        if known.entries and not admits_ingress:
+            found.gateways += tuple(map(known.identity, sorted(known.gateways)[:1]))
         for name in known.namespaces():
             _namespace(name, known, found, whole, accounts, EVERYONE)
         return
@@ -216,11 +219,11 @@ def _but(exclude: Iterable[Any], known: Known) -> tuple[list[dict[str, Any]], li
     whole: set[str] = set()
     names: set[str] = set()
     accounts: dict[str, set[str]] = {}
-    entities = [*NO_PODS] if any(item == Entity("ingress") for item in exclude) else [*NO_PODS, "ingress"]
+    entities = [*NO_PODS] if INGRESS in exclude else [*BARE]
     for item in exclude:
         if item == EVERYONE:  # which pods show no identity no label tells
             return [], entities
-        if item == Entity("ingress"):
+        if item == INGRESS:
             continue
         if not isinstance(item, Identity):
             return None

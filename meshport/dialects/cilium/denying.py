@@ -150,6 +150,8 @@ def _direct(policy: Policy, known: Known, ports: list[int], bypassed: bool) -> d
 def _inside(piece: Piece, known: Known) -> dict[str, list[Any]]:
     if not piece.where.everywhere or not _named(piece.who):
         return {}
+    if known.entries and any(piece.who.overlaps(Identities(frozenset((known.identity(ref),)))) for ref in known.gateways):
+        return {}  # what takes the gateway's place has no labels that a deny could match
     who = callers(piece, known)
     if who.listed or who.but or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
         return {}
