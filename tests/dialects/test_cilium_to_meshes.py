@@ -250,3 +250,17 @@ def test_an_allow_that_closes_nothing_opens_what_another_closes() -> None:
     written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert {"selector": {"matchLabels": {"app": "cart"}}, "action": "ALLOW", "rules": [{}]} in written
     assert not [finding for finding in result.findings if finding.code in ("MP900", "MP904")]
+
+
+def test_http_rules_that_close_nothing_hold_for_pods_that_another_closes() -> None:
+    """The agent reads past them only where no rule of the endpoint denies by default (pkg/policy/repository.go, resolvePolicyLocked)."""
+    adding = ADDING.replace('ports: [{port: "0", protocol: TCP}]', 'ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET}]}')
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(SHOP), *yaml.safe_load_all(adding)]), source="cilium", target="istio"
+    )
+    (written,) = [
+        item.object["spec"]
+        for item in result.manifests
+        if item.object["kind"] == "AuthorizationPolicy" and item.object["spec"].get("rules")
+    ]
+    assert written["rules"] == [{"to": [{"operation": {"methods": ["GET"], "ports": ["8080"]}}]}]

@@ -38,7 +38,7 @@ def decide(manifests: Iterable[Obj], request: Request, *, cluster: str = "defaul
     for rule in judged:
         for entry in rule.spec.get("ingress") or []:
             for ports in _four(entry, rule, caller, target, port):
-                if not _closes(rule) or _seven(ports, request):
+                if _seven(ports, request):
                     return "allow"
     return "deny"
 

@@ -31,7 +31,6 @@ from meshport.ir.authorization import (
     Pattern,
     Policy,
     Rule,
-    is_http,
 )
 from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, Loss
@@ -161,11 +160,6 @@ def _rule_set(
         said = default.src if default is not None else NOWHERE
         if wide:  # whether HTTP rules are read at all
             rules = [replace(rule, src=rule.src | said) if rule.http else rule for rule in rules]
-        if not closing and wide:
-            unread = frozenset(leaf for rule in rules for item in rule.conditions if is_http(item.attribute) for leaf in item.sources)
-            rules = [_unread(rule) for rule in rules]
-            unread -= {leaf for rule in rules for leaf in rule.sources}
-            ir.redundant.append(Fact("beside enableDefaultDeny: false HTTP rules refuse nothing", unread))
         why = root.at("kind").src | (NOWHERE if rules else _empty(spec))
         if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")
@@ -259,9 +253,3 @@ def _authenticated(place: Cursor, who: list[Alternative]) -> list[Alternative]:
             continue
         found.append((*conditions, demanded))
     return found
-
-
-def _unread(rule: Rule) -> Rule:
-    """The same peers and ports for every request: beside `enableDefaultDeny: false` HTTP rules refuse nothing (since 1.18)."""
-    kept = tuple(item for item in rule.conditions if not is_http(item.attribute))
-    return replace(rule, conditions=kept, http=False)

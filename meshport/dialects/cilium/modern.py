@@ -117,13 +117,25 @@ class Policy:
                     obj.drop((*base, "enableDefaultDeny"), place.src)
             rules = [item for rule in place.each("ingress") for entry in rule.each("toPorts") for item in entry.at("rules").each("http")]
             if source < (1, 18) <= release and place.at("enableDefaultDeny", "ingress").value is False and rules:
-                affects, explained = self._affected()
-                self.out.finding(
-                    "MP128", document=self.number, affects=affects, explains=explained, effect="widens", feature="l4.ingress-default-deny", policy=self.name,
-                    version=self.options.target_version,
-                )  # fmt: skip
+                self._opened()
         self._said()
         self._authentication()
+
+    def _opened(self) -> None:
+        """HTTP rules of pods that no policy closes: they refused the rest of their port until 1.17 (cilium/cilium#38676), and refuse nothing since.
+
+        Where another policy closes the pods, they hold in every release: pkg/policy/repository.go asks whether any rule of the endpoint closes it.
+        """
+        closed = {id(one) for policy in self.ir.policies if policy.closing for one in self.ir.world.selected(policy.subject.value)}
+        mine = [policy.subject.value for policy in self.ir.policies if policy.document == self.number]
+        pods = [one for subject in dict.fromkeys(mine) for one in self.ir.world.selected(subject)]
+        opened = [one for one in pods if id(one) not in closed]
+        if opened or not pods:
+            affects = tuple(Affected(one.ref.namespace, one.ref.name) for one in opened) or self._affected()[0]
+            self.out.finding(
+                "MP128", document=self.number, affects=affects, effect="widens", feature="l4.ingress-default-deny", policy=self.name,
+                version=self.options.target_version,
+            )  # fmt: skip
 
     def _known(self, place: Cursor) -> Any:
         """A copy without what the source's release did not know and the wanted one does: there it would begin to act."""
