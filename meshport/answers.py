@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from meshport.selection import Selection
 if TYPE_CHECKING:
     from meshport.compare.verify import Verification
 
+_PORT = re.compile(r" port \d+")
+
 
 def unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
@@ -25,7 +28,7 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
     by_port: dict[str, set[str]] = {}
     for subject, _ in answered:
-        by_port.setdefault(subject.partition(" port ")[0], set()).add(subject)
+        by_port.setdefault(_whole(subject), set()).add(subject)
     groups: dict[str, list[Change]] = {}
     for change in found:
         if not _answers(answered, by_port, change):
@@ -87,11 +90,19 @@ def _marks(value: Any) -> Iterator[tuple[str, str]]:
 def _answers(answered: set[tuple[str, str]], by_port: dict[str, set[str]], change: Change) -> bool:
     """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports, and the other way round: what each
     port has alike is the Service's. `by_port` are the subjects answered for by the Service that they are about."""
-    subjects = [change.subject]
-    if change.subject.startswith(("breaker of ", "policy of ")):
-        whole, port, _ = change.subject.partition(" port ")
-        subjects += [whole] if port else sorted(by_port.get(whole, ()))
-    return any((subject, aspect) in answered for subject in subjects for aspect in (change.aspect, "*"))
+    return any((subject, aspect) in answered for subject in _subjects(change.subject, by_port) for aspect in (change.aspect, "*"))
+
+
+def _subjects(subject: str, by_port: dict[str, set[str]]) -> list[str]:
+    if not subject.startswith(("breaker of ", "policy of ")):
+        return [subject]
+    whole = _whole(subject)
+    return [subject, whole] if whole != subject else [subject, *sorted(by_port.get(whole, ()))]
+
+
+def _whole(subject: str) -> str:
+    """The subject without its port: `policy of Service shop/db port 80 for clients of web` is about `policy of Service shop/db for clients of web`."""
+    return _PORT.sub("", subject)
 
 
 def unread(result: Account, bound: Bound) -> list[Finding]:
@@ -200,11 +211,14 @@ def of_chosen(found: list[Change], findings: list[Finding], chosen: Selection) -
 
 def explain(found: list[Change], findings: list[Finding]) -> None:
     by_pair: dict[tuple[str, str], list[int]] = {}
+    by_port: dict[str, set[str]] = {}
     for number, finding in enumerate(findings):
         for pair in finding.explains:
             by_pair.setdefault(pair, []).append(number)
+            by_port.setdefault(_whole(pair[0]), set()).add(pair[0])
     for change in found:
-        change.findings = sorted({*by_pair.get((change.subject, change.aspect), []), *by_pair.get((change.subject, "*"), [])})
+        pairs = [(subject, aspect) for subject in _subjects(change.subject, by_port) for aspect in (change.aspect, "*")]
+        change.findings = sorted({number for pair in pairs for number in by_pair.get(pair, [])})
 
 
 def is_loss(finding: Finding) -> bool:

@@ -41,8 +41,12 @@ def table_of(mappings: str | None = None) -> Table:
 
 
 def detect(bundle: Bundle, table: Table) -> str:
-    """The mesh that the documents are of. Raises UsageError where none or several fit."""
+    """The mesh that the documents are of. Raises UsageError where none or several fit.
+
+    A setting that a Service or a pod still bears of one mesh tells nothing where documents, or marks that enrol, are of another: a conversion leaves it.
+    """
     counts: dict[str, int] = {}
+    settings: set[str] = set()
     for document in bundle.documents:
         found = dialect_of_group(document.group)
         if found is not None:
@@ -55,9 +59,13 @@ def detect(bundle: Bundle, table: Table) -> str:
         for what in ("labels", "annotations"):
             metadata = document.value.get("metadata")
             for key in (metadata.get(what) or {}) if isinstance(metadata, dict) and isinstance(metadata.get(what), dict) else {}:
-                for name in table.key_bindings(what, str(key)):
-                    counts.setdefault(name, 0)
-                    counts[name] += 1
+                for name, binding in table.key_bindings(what, str(key)).items():
+                    if binding.feature.startswith("membership."):
+                        counts[name] = counts.get(name, 0) + 1
+                    else:
+                        settings.add(name)
+    if not any(name not in ("gateway-api", "smi") for name in counts):
+        counts.update(dict.fromkeys(settings, 1))
     meshes = sorted(name for name in counts if name not in ("gateway-api", "smi"))
     if len(meshes) == 1:
         return meshes[0]

@@ -30,6 +30,7 @@ from meshport.ir.resilience import (
     Retry,
     ServicePolicy,
     breaker_subjects,
+    each_service,
     policy_subjects,
 )
 from meshport.ir.routing import (
@@ -116,13 +117,14 @@ def _over_ports(world: World, out: dict[str, dict[str, Any]]) -> None:
 
 def _by_port(ir: IR) -> list[ServicePolicy]:
     """The policies; where a port of a Service has one of its own, that of the whole Service stands for each other port."""
-    own: dict[Ref, set[int]] = {}
-    for policy in ir.service_policies:
-        if policy.port is not None and policy.service is not None and not policy.subset and not policy.beside:
-            own.setdefault(policy.service.value, set()).add(policy.port.value)
+    own: dict[tuple[Ref, str], set[int]] = {}
+    policies = [one for policy in ir.service_policies for one in each_service(policy)]
+    for policy in policies:
+        if policy.port is not None and policy.service is not None and not policy.subset:
+            own.setdefault((policy.service.value, policy.for_whom), set()).add(policy.port.value)
     found: list[ServicePolicy] = []
-    for policy in ir.service_policies:
-        special = own.get(policy.service.value, set()) if policy.service is not None and not policy.beside else set()
+    for policy in policies:
+        special = own.get((policy.service.value, policy.for_whom), set()) if policy.service is not None else set()
         ports = ports_of(ir.world, policy.service.value) if policy.service is not None else ()
         if special and ports and policy.port is None and not policy.subset:
             found.extend(replace(policy, port=Fact(port)) for port in ports if port not in special)

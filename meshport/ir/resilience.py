@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Src
@@ -89,27 +89,35 @@ class ServicePolicy:
         return f" for clients of {self.clients}" if self.beside else ""
 
 
+def each_service(policy: ServicePolicy) -> tuple[ServicePolicy, ...]:
+    """The policy, or where its host is a wildcard one for each known Service that it covers."""
+    return tuple(replace(policy, service=policy.host.holding(ref), covers=()) for ref in policy.covers) or (policy,)
+
+
 def breaker_subjects(policy: ServicePolicy) -> tuple[str, ...]:
     """What differences in circuit breaking are about: one subject for each Service that the policy is for."""
-    return tuple(f"breaker of Service {ref}{policy.for_whom}" for ref in policy.covers) or (f"breaker of {policy.subject_name}",)
+    return tuple(f"breaker of {one.subject_name}" for one in each_service(policy))
 
 
 def policy_subjects(policy: ServicePolicy) -> tuple[str, ...]:
     """What differences in limits, load balancing or TLS towards a Service are about."""
-    return tuple(f"policy of Service {ref}{policy.for_whom}" for ref in policy.covers) or (f"policy of {policy.subject_name}",)
+    return tuple(f"policy of {one.subject_name}" for one in each_service(policy))
 
 
-def single_ports(policies: Iterable[ServicePolicy], whole: ServicePolicy) -> dict[int, ServicePolicy]:
-    """By port, the policies that stand in for one of a whole Service: what they leave out is the mesh's default again, and not what `whole` says."""
-    if whole.port is not None or whole.subset or whole.service is None:
+def single_ports(policies: Iterable[ServicePolicy], whole: ServicePolicy, covered: Ref | None = None) -> dict[int, ServicePolicy]:
+    """By port, the policies that stand in for one of a whole Service: what they leave out is the mesh's default again, and not what `whole` says.
+
+    For a host with a wildcard, `covered` is the one of its Services that is asked about.
+    """
+    ref = whole.service.value if whole.service is not None else covered
+    if whole.port is not None or whole.subset or ref is None:
         return {}
-    ref = whole.service.value
     return {
         policy.port.value: policy
         for policy in policies
         if policy.port is not None
-        and policy.service is not None
-        and (policy.service.value, policy.subset, policy.clients) == (ref, "", whole.clients)
+        and (policy.service.value == ref if policy.service is not None else ref in policy.covers)
+        and (policy.subset, policy.clients) == ("", whole.clients)
     }
 
 

@@ -99,6 +99,16 @@ def test_two_meshes_need_a_choice(meshport: Run) -> None:
     assert meshport("convert", "--from", "istio", "--to", "linkerd", stdin=both).code in (0, 1)
 
 
+def test_a_setting_that_a_conversion_left_on_a_service_makes_no_second_mesh(meshport: Run) -> None:
+    service = (
+        "\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: b, annotations: {balancer.linkerd.io/failure-accrual: consecutive}}\n"
+        "spec: {ports: [{name: http, port: 80}]}\n"
+    )
+    assert meshport("lint", "-", stdin=POLICY + service).code == 0
+    alone = meshport("convert", "--to", "istio", stdin=service)  # and alone it says whose it is
+    assert alone.code in (0, 1) and "kind: DestinationRule" in alone.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -222,3 +222,53 @@ def test_of_two_rules_for_one_host_the_older_one_holds() -> None:
     )
     assert breaker(convert(text, "istio", "linkerd"))["max-failures"] == "9"
     assert cluster(convert(text, "istio", "cilium"))["outlier_detection"]["consecutive_5xx"] == 9
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_settings_of_the_only_port_are_those_of_the_service_and_what_is_lost_answers_for_it(target: str) -> None:
+    alone = "{tls: {mode: ISTIO_MUTUAL}, portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]}"
+    result = convert(shop("istio") + rule(alone), "istio", target)
+    assert loud(result) == ["error MP750"] or (target == "cilium" and "error MP750" in loud(result))
+    (changed,) = [change for change in result.diff if change.subject == "policy of Service shop/users"]
+    assert [result.findings[number].code for number in changed.findings] == ["MP750"]
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_settings_of_a_port_that_the_service_has_not_are_for_nothing(target: str) -> None:
+    targeted = "{portLevelSettings: [{port: {number: 8080}, connectionPool: {tcp: {maxConnections: 100}}}]}"  # the port of the pods
+    result = convert(shop("istio") + rule(targeted), "istio", target)
+    assert {name.partition("/")[0] for name in objects(result)} <= {"Namespace"} and not any(
+        "maxConnections" in text for text in said(result)
+    )
+
+
+def test_a_wildcards_settings_of_a_port_are_for_the_services_that_have_it() -> None:
+    two = service("admin", "[{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 9090, targetPort: 9090}]") + workload(
+        "admin"
+    )
+    wide = rule(
+        "{portLevelSettings: [{port: {number: 9090}, connectionPool: {tcp: {maxConnections: 100}}}]}", host="*.shop.svc.cluster.local"
+    )
+    result = convert(shop("istio") + two + wide, "istio", "cilium")
+    (made,) = [name for name in objects(result) if name.startswith("CiliumEnvoyConfig")]
+    limits = [
+        item["circuit_breakers"]["thresholds"][0]["max_connections"]
+        for item in spec(result, made)["resources"]
+        if "circuit_breakers" in item
+    ]
+    assert made == "CiliumEnvoyConfig/admin-meshport" and limits == [100]
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_subset_that_the_clients_of_one_namespace_have_is_left_out_with_its_rule(target: str) -> None:
+    theirs = """---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: users, namespace: web}
+spec:
+  host: users.shop.svc.cluster.local
+  subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}]
+"""
+    text = shop("istio") + rule("{outlierDetection: {consecutive5xxErrors: 2}}") + namespace("web") + theirs
+    result = convert(text, "istio", target)
+    assert any(found.startswith("warning MP596 DestinationRule web/users") for found in said(result))

@@ -117,6 +117,36 @@ def test_no_route_attaches_to_a_headless_service(source: str, target: str, rules
     assert not any(name.startswith(("HTTPRoute", "VirtualService")) for name in objects(result))
 
 
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (
+            service(more=", clusterIP: None"),
+            "Service shop/users is headless, and only what is sent to the address of a Service passes a waypoint",
+        ),
+        (
+            "---\napiVersion: v1\nkind: Service\nmetadata: {name: users, namespace: shop}\n"
+            "spec: {type: ExternalName, externalName: users.example.com, ports: [{name: http, port: 80}]}\n",
+            "Service shop/users is of type ExternalName, and only what is sent to the address of a Service passes a waypoint",
+        ),
+        (
+            service().replace("namespace: shop", "namespace: old") + workload(home="old") + namespace("old", "plain"),
+            "the pods of Service old/users are outside the mesh, and no waypoint stands before it",
+        ),
+    ],
+)
+def test_without_sidecars_nobody_follows_the_rules_of_a_service_that_no_waypoint_stands_before(kind: str, why: str) -> None:
+    home = "old" if "old/users" in why else "shop"
+    limits = "kind: DestinationRule\nmetadata: {name: users, namespace: shop}\nspec: {host: users, trafficPolicy: {outlierDetection: {}}}\n"
+    rules = (RULES + "---\napiVersion: networking.istio.io/v1\n" + limits).replace("namespace: shop", f"namespace: {home}")
+    result = convert(namespace() + workload() + kind + rules, "istio", "istio", data_plane="ambient")
+    assert [text for text in said(result) if "MP112" in text] == [
+        f"error MP112 VirtualService {home}/users has no effect in ambient: {why}",
+        f"warning MP112 DestinationRule {home}/users has no effect in ambient: {why}",
+    ]
+    assert not any("MP115" in text for text in said(result))  # nor is it said that a waypoint reads it
+
+
 def test_a_headless_service_without_rules_needs_nothing() -> None:
     text = namespace() + service(more=HEADLESS) + workload(kind="StatefulSet")
     assert set(objects(convert(text, "istio", "linkerd"))) == {"Namespace/shop"}

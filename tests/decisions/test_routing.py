@@ -199,6 +199,17 @@ def test_linkerd_gets_no_filter_that_would_void_its_route() -> None:
     assert [finding.severity for finding in said(result, "MP351") + said(result, "MP354")] == ["error", "warning"]
 
 
+def test_each_mirror_that_linkerd_has_not_is_named() -> None:
+    several = (
+        "[{mirrors: [{destination: {host: b}, percentage: {value: 5}}, {destination: {host: app}}], route: [{destination: {host: app}}]}]"
+    )
+    found = said(convert(ISTIO + virtual_service(several), "istio", "linkerd"), "MP354")
+    assert sorted(finding.message.rpartition("the mirror to ")[2] for finding in found) == [
+        "app.shop.svc.cluster.local is left out",
+        "b.shop.svc.cluster.local is left out",
+    ]
+
+
 def test_cilium_copies_requests_and_injects_no_faults() -> None:
     result = convert(
         ISTIO

@@ -226,11 +226,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is", policy.src)
             continue
         policy = in_force(policy, ir, out)
+        if policy.subset and not policy.src & (referred - gather(policy.host)):
+            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if clients_alone(policy, _affects(policy), out):
             continue
         _rest(policy, out, shared)
-        if policy.subset and not policy.src & (referred - gather(policy.host)):
-            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if not _weighty(policy):
             if out.bundle.documents[policy.document].kind == "Service":
                 out.imply("the Service stays", policy.host, policy.port)
@@ -246,7 +246,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 target.ports[policy.port.value] = policy
             else:
                 target.whole = policy
-                target.apart = frozenset(single_ports(ir.service_policies, policy))
+                target.apart = frozenset(single_ports(ir.service_policies, policy, ref))
         if policy.service is None and not policy.covers:
             _say(policy, out, "MP515")
     for ref in sorted(wanted):

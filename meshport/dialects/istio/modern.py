@@ -39,7 +39,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         ambient.lower(ir, out, options, stood)
         auto_mtls.lower(ir, out)
         _modes(ir, out, stood)
-        _without_effect(bound, ir, out, options)
+        _without_effect(bound, ir, out, options, stood)
     older.lower(bound, out, options)
     _versions(bound, out, options)
     installation.lower(ir, out)
@@ -157,7 +157,7 @@ def _modes(ir: IR, out: Output, stood: waypoints.Waypoints) -> None:
             )  # fmt: skip
 
 
-def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None:
+def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints) -> None:
     """What does nothing once the sidecars are gone, and routes that waypoints read but upstream advises against."""
     for number, document in enumerate(out.bundle.documents):
         if not bound.mesh[number] or number in bound.broken or dialect_of_group(document.group) != "istio":
@@ -187,6 +187,7 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options) -> None
             affects=(Affected(document.namespace),) if document.namespace else (), feature="membership.ambient",
         )  # fmt: skip
     far = _elsewhere(bound, ir, out, options)
+    far |= _past_waypoints(bound, ir, out, options, stood, far)
     for routes in sorted(
         {
             (item.document, item.ref.value)
@@ -280,6 +281,49 @@ def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
             feature="routing.host" if document.kind == "VirtualService" else "destination.host",
         )  # fmt: skip
     return far
+
+
+def _past_waypoints(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints, far: set[int]) -> set[int]:
+    """Rules and settings of Services that no waypoint stands before, which sidecars followed; said, by document.
+
+    A waypoint sees what is sent to the address of a Service (https://istio.io/latest/docs/ambient/usage/waypoint/): a headless one has none.
+    """
+    reasons: dict[int, str] = {}
+    silent: dict[int, set[tuple[str, str]]] = {}
+    routed: set[int] = set()
+    for item in ir.routes:
+        if item.mesh and not item.problem and item.rules and (reason := _unfronted(ir, out, item.service, stood)):
+            reasons[item.document] = reason
+            routed.add(item.document)
+            silent.setdefault(item.document, set()).update(explains(ir.world, item, "*"))
+    for policy in ir.service_policies:
+        if (policy.breaker is not None or policy.extras) and (reason := _unfronted(ir, out, policy.service, stood)):
+            reasons.setdefault(policy.document, reason)
+            silent.setdefault(policy.document, set()).update({*explains_breaker(policy, "*"), *explains_policy(policy, "*")})
+    bare = {number for number in reasons if number not in far and number not in out.removed}
+    for number in sorted(bare):
+        document = out.bundle.documents[number]
+        out.finding(
+            "MP112", _spec(bound, number), document=number, disposition="dropped", severity="error" if number in routed else None,
+            affects=(Affected(document.namespace or ""),), explains=frozenset(silent[number]), reason=reasons[number],
+            object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}",
+            remedy="Let clients call a Service that has a cluster IP and a waypoint, or leave their sidecars.",
+            feature="routing.host" if number in routed else "destination.host",
+        )  # fmt: skip
+    return bare
+
+
+def _unfronted(ir: IR, out: Output, service: Fact[Ref] | None, stood: waypoints.Waypoints) -> str:
+    """Why no waypoint stands before a Service that the bundle shows; nothing where one does, or where it is not shown."""
+    known = ir.world.services.get(service.value) if service is not None else None
+    if known is None:
+        return ""
+    if known.headless or known.external_name:
+        what = "headless" if known.headless else "of type ExternalName"
+        return f"Service {known.ref} is {what}, and only what is sent to the address of a Service passes a waypoint"
+    if known.ref in stood.behind or _served(out, known.document):
+        return ""
+    return f"the pods of Service {known.ref} are outside the mesh, and no waypoint stands before it"
 
 
 def _spec(bound: Bound, number: int) -> Src:

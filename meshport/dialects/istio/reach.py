@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshport.dialects.istio import resilience
 from meshport.ir.base import Fact, Ref
 from meshport.ir.resilience import ServicePolicy
-from meshport.ir.routing import gather
+from meshport.ir.routing import gather, ports_of
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -83,6 +83,8 @@ def _placed(policy: ServicePolicy, won: dict[Ref, tuple[str, str]], world: World
     mine = (home, policy.host.value)
     if policy.service is not None:
         ref = policy.service.value
+        if policy.port is not None and not _has(world, ref, policy.port.value):
+            return [_silent(policy, f"Service {ref} has no port {policy.port.value}, so that the settings are for nothing")]
         if won.get(ref) == mine:
             return [policy if home in (ref.namespace, options.root_namespace) else replace(policy, clients=home)]
         if home == options.root_namespace or home == ref.namespace:
@@ -91,12 +93,22 @@ def _placed(policy: ServicePolicy, won: dict[Ref, tuple[str, str]], world: World
     if not policy.host.value.startswith("*"):
         return [policy]
     covered = [ref for ref in sorted(world.services) if resilience.covers(policy.host.value, resilience.fqdn(ref, options))]
+    if policy.port is not None and covered:
+        covered = [ref for ref in covered if _has(world, ref, policy.port.value)]
+        if not covered:
+            return [_silent(policy, f"no Service that {policy.host.value} stands for has a port {policy.port.value}")]
     mine_alone = tuple(ref for ref in covered if won.get(ref) == mine)
     foreign = tuple(ref for ref in covered if home not in (ref.namespace, options.root_namespace))
     placed = [replace(policy, covers=mine_alone)]
     if foreign and any(path != "tls.mode" or fact.value != "ISTIO_MUTUAL" for path, fact in _said(policy)):
         placed.append(replace(policy, covers=foreign, clients=home, beside=True))
     return placed
+
+
+def _has(world: World, ref: Ref, port: int) -> bool:
+    """Whether a Service has a port, as far as the bundle shows it."""
+    known = ports_of(world, ref)
+    return not known or port in known
 
 
 def _said(policy: ServicePolicy) -> list[tuple[str, Fact[object]]]:

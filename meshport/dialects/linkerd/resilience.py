@@ -116,14 +116,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         targets = policy.covers if policy.service is None else (policy.service.value,)
         policy = in_force(policy, ir, out)
         affects = tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
+        if policy.subset and not policy.src & (referred - gather(policy.host)):
+            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if clients_alone(policy, affects, out):
             continue
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
         if policy.breaker is None:
             out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
-        if policy.subset and not policy.src & (referred - gather(policy.host)):
-            out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
 
 
 def _of_backends(ir: IR, out: Output) -> None:
@@ -154,7 +154,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     every = explains_breaker(policy, "consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")
     known = [ref for ref in targets if ref in ir.world.services]
     annotated = False
-    bare = [port for port, other in single_ports(ir.service_policies, policy).items() if other.breaker is None and known]
+    bare = {port for ref in known for port, other in single_ports(ir.service_policies, policy, ref).items() if other.breaker is None}
     if policy.subset or policy.port is not None or bare:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
         if bare:  # an annotation of the Service would hold on these too
