@@ -14,7 +14,7 @@ from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
-from meshport.dialects.linkerd.selectors import apart, by_probes, selectors, set_name, shared_labels
+from meshport.dialects.linkerd.selectors import apart, by_probes, narrowed, selectors, set_name, shared_labels
 from meshport.dialects.linkerd.serverroutes import (
     grpc_probe,
     http_probes,
@@ -153,7 +153,7 @@ def _region(
     fallback = first.allows or first.denies or first.customs
     base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
     routed = any(grant.routed for item in wanted for grant in item.grants)
-    for selector, src in selectors(region, access):
+    for selector, src, beside in selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         others = [
             item for item in access.workloads if item.workload.ref.namespace == region.namespace and all(item is not one for one in members)
@@ -167,14 +167,16 @@ def _region(
             continue
         if wanted_labels:
             src |= telling_labels((member.workload for member in members), [item.key for item in wanted_labels])
-            selector = Selector.of(dict(selector.labels), [*selector.expressions, *wanted_labels])
-        for narrowed, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
-            label = set_name(narrowed, base, taken)
+            selector = narrowed(selector, wanted_labels)
+        if selector.expressions or not wanted_labels:
+            src |= beside
+        for pods, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
+            label = set_name(pods, base, taken)
             if fallback and label.startswith(base):
                 more |= fallback[0].ref.src
             inner = replace(context, region=Region(region.namespace, part))
             for item in wanted:
-                _server(inner, item, narrowed, src | more, label)
+                _server(inner, item, pods, src | more, label)
 
 
 def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:
@@ -281,6 +283,11 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
         _server_grant(context, ref, item.grants[0].server if item.grants else [], owner, group, because)
     for grant in item.grants:
         _note(obj, out, grant)
+    mode = region.first.transport.get(item.port)
+    if mode is not None and all(grant.policy is None for grant in item.grants):
+        for number in sorted(set(map(out.bundle.number, mode.src))):
+            obj.add_origin(number)
+            obj.note(f"from {out.bundle.documents[number].kind} {namespace}/{out.bundle.documents[number].name}")
     if open_default:
         if grpc_probe(region, item.port) is not None:
             write_probes(context, item, ref, owner, group, because, {})

@@ -12,12 +12,13 @@ from meshport.ir.world import telling_labels
 _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
 
-def selectors(region: Region, access: Access) -> list[tuple[Selector, Src]]:
-    """Selectors that together take the region's pods and none of another region's, with their leaves."""
+def selectors(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
+    """Selectors that together take the region's pods and none of another region's, with their leaves and those of what they leave to the others."""
     mine, others = _involved(region, access)
     labels: dict[str, str] = {}
     expressions: list[Requirement] = []
     src: set[int] = set()
+    beside: set[int] = set()
     for selector, leaves in mine:
         labels.update(selector.labels)
         expressions.extend(selector.expressions)
@@ -28,10 +29,11 @@ def selectors(region: Region, access: Access) -> list[tuple[Selector, Src]]:
         for one in found:
             parts = _outside(one, selector)
             if parts != [one]:
-                src |= leaves
+                beside |= leaves
             after.extend(parts)
         found = after
-    return [(selector, frozenset(src)) for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)]
+    taken = [selector for selector in found if any(selector.accepts(member.workload.labels) for member in region.members)]
+    return [(selector, frozenset(src), frozenset(beside)) for selector in taken]
 
 
 def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Selector, Src, list[Effective]]]:
@@ -52,8 +54,15 @@ def by_probes(selector: Selector, members: list[Effective]) -> list[tuple[Select
         if wanted is None:
             return [(selector, NOWHERE, members)]
         src = telling_labels((member.workload for member in group), [item.key for item in wanted])
-        out.append((Selector.of(dict(selector.labels), [*selector.expressions, *wanted]), src, group))
+        out.append((narrowed(selector, wanted), src, group))
     return out
+
+
+def narrowed(selector: Selector, wanted: Iterable[Requirement]) -> Selector:
+    """A selector with more requirements, without those that its labels meet anyway."""
+    found = Selector.of(dict(selector.labels), [*selector.expressions, *wanted])
+    labels = dict(found.labels)
+    return Selector.of(labels, [item for item in found.expressions if item.key not in labels or not item.accepts(labels)])
 
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
