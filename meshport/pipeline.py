@@ -246,6 +246,7 @@ def _in_force(beside: IR, back: IR) -> None:
     for part in fields(IR):
         if part.name not in ("mesh", "routes", "gateways", "service_policies", "losses"):
             setattr(back, part.name, getattr(beside, part.name))
+    back.routes.extend(routes for routes in beside.routes if routes.beyond is not None)
 
 
 def _enrolled(have: IR, back: IR) -> None:

@@ -14,10 +14,10 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
-from meshport.effective.pieces import Piece, Unsayable, completed, pathless
+from meshport.effective.pieces import Piece, Unsayable, completed, language_of, pathless
 from meshport.effective.seen import whole
-from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, label
-from meshport.ir.authorization import PORT
+from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, Value, label
+from meshport.ir.authorization import PORT, Pattern
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.ir.world import World
@@ -26,6 +26,8 @@ from meshport.values.language import TEXT, Language, LanguageTooLarge, union
 from meshport.values.paths import NORMALISED
 
 Canonical = dict[str, dict[str, Any]]
+MOST_VALUES = 64
+"""Combinations of values of headers that one rule is told apart into."""
 MOST_COMPARED = 20_000
 """Pairs of rows of one port that take automata to compare."""
 
@@ -151,7 +153,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
-    pieces = [pathless(piece) for piece in pieces]
+    pieces = [one for piece in pieces for one in _by_value(pathless(piece))]
     named = [piece for piece in pieces if piece.who.include is not None]
     for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
         networks = piece.where.networks()
@@ -184,6 +186,19 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
         if added:
             found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
     return {peer: _compact(paths) for peer, paths in sorted(found.items())}
+
+
+def _by_value(piece: Piece) -> list[Piece]:
+    """The piece once for each value that its headers may have, so that it does not show whether rules list them or each names one."""
+    found = [piece]
+    for name, value in piece.headers.by_name:
+        forms = value.inside.as_patterns(TEXT) if value.inside is not None and value.outside is None else None
+        if forms and 1 < len(forms) <= MOST_VALUES:
+            values = [Value(language_of(Pattern(*form))) for form in forms]
+            found = [replace(one, headers=one.headers.put(name, single)) for one in found for single in values]
+        if len(found) > MOST_VALUES:
+            return [piece]
+    return found
 
 
 def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:

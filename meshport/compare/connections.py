@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshport.compare import routing
-from meshport.dialects.gateway_api.connections import NAMES, acting
+from meshport.dialects.gateway_api.connections import acting
 from meshport.ir.base import NOWHERE, Src
 from meshport.ir.model import IR
 from meshport.ir.routing import (
+    NAMES,
     Backend,
     RouteMatch,
     RouteRule,

@@ -60,7 +60,8 @@ def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
                 continue
             if host is None and outside.seen_by is not None and item.namespace not in outside.seen_by:
                 continue
-            conditions = ", ".join(sorted({str(fact.value) for fact in outside.conditions}))
+            judged = host is not None and egress.judged(ir, host.value, item.namespace, port.number.value)
+            conditions = "" if judged else ", ".join(sorted({str(fact.value) for fact in outside.conditions}))
             key = egress.key(outside, host, address, port)
             out[key] = f"with conditions: {conditions}" if conditions else "allowed"
             if ir.mesh != "cilium" and port.protocol.value in egress.BY_NAME:

@@ -169,7 +169,7 @@ def ways(ir: IR, subject: str) -> list[Way]:
     out: list[Way] = []
     unmatched: dict[str, Any] | None = None
     for routes, port in routing.of_subject(ir, subject):
-        for match, outcome, rule in routing.ways(ir.world, routes, port, ir.mesh):
+        for match, outcome, rule in routing.ways(ir.world, routes, port, routing.speaks(routes, ir)):
             out.append(Way(of_match(match), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
             if out[-1].piece.any_request:
                 return out
@@ -215,6 +215,8 @@ def _untouched(ir: IR, subject: str) -> dict[str, Any]:
         host = Fact(f"{ref.name}.{ref.namespace}.svc.cluster.local")
         port = int(found["port"]) if found["port"] else None
         out["backends"] = routing.shares(ir.world, (Backend(Fact(ref), host),), port)
+    elif (named := _HOST.match(subject)) is not None and named["client"]:
+        out["backends"] = routing.shares(ir.world, (Backend(None, Fact(named["host"])),), None)
     out["unasked"] = {"attempts": ISTIO_RETRIES, "on": ", ".join(sorted(ISTIO_CONDITIONS))} if ir.mesh == "istio" and not bare else {}
     return out
 

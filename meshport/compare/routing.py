@@ -40,6 +40,7 @@ from meshport.ir.routing import (
     RouteRule,
     ServiceRoutes,
     acts_on,
+    beyond_subject,
     comes_by,
     gather,
     met,
@@ -60,7 +61,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     """What the IR says about routing and resilience, by subject. Subjects that say nothing do not appear."""
     out: dict[str, dict[str, Any]] = {}
     for subject, routes, port in places(ir):
-        found = _routes(ir.world, routes, port, ir.mesh)
+        found = _routes(ir.world, routes, port, speaks(routes, ir))
         if found is not None:
             _merge(out.setdefault(subject, {}), found)
     for policy in sorted(_by_port(ir), key=lambda item: (item.host.value, item.subset, item.ref.value)):
@@ -83,6 +84,13 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value)):
         if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
             continue
+        if routes.beyond is not None:
+            for client in routes.beyond.clients:
+                for number in routes.beyond.ports:
+                    subject = beyond_subject(routes, client, number)
+                    if acts_on(routes, number) and claimed.setdefault(subject, str(routes.ref.value)) == str(routes.ref.value):
+                        yield subject, routes, number
+            continue
         for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
             if not acts_on(routes, port) or _opaque(ir.world, routes, port):
                 continue
@@ -95,6 +103,11 @@ def _opaque(world: World, routes: ServiceRoutes, port: int | None) -> bool:
     """Whether clients treat a port as bytes, where no rule for requests acts."""
     service = world.services.get(routes.service.value) if routes.service is not None else None
     return service is not None and port is not None and service.is_opaque(port)
+
+
+def speaks(routes: ServiceRoutes, ir: IR) -> str:
+    """The mesh whose habits hold for rules: those for a host outside may be left with the source."""
+    return routes.family if routes.beyond is not None else ir.mesh
 
 
 def of_subject(ir: IR, subject: str) -> list[tuple[ServiceRoutes, int | None]]:

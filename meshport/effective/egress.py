@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from meshport.ir.base import Fact
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort
 from meshport.ir.model import IR
+from meshport.ir.routing import Beyond
 from meshport.ir.world import Workload
 from meshport.values.cidrs import parse_network
 from meshport.values.hosts import host_matches
@@ -78,6 +79,50 @@ def visible(outside: Outside, host: Fact[str], rule: EgressDefault, namespace: s
         if (place in ("*", home) or (place in (".", "") and home == namespace)) and host_matches(pattern, host.value):
             return True
     return False
+
+
+def beyond(ir: IR, host: str, seen_by: Collection[str] | None) -> Beyond | None:
+    """Whose requests come to rules for a host that destinations outside name, and on which ports; None where none names it for HTTP. `seen_by` are the
+    namespaces that the rules themselves are shown to, None for all."""
+    closed: dict[str, list[EgressDefault]] = {}
+    for item in leaving(ir):
+        closed.setdefault(item.namespace, []).extend(rule for rule in item.rules if rule.visible is not None)
+    clients: set[str] = set()
+    ports: set[int] = set()
+    for outside in ir.outside:
+        named = next((fact for fact in outside.hosts if fact.value.lower() == host.lower()), None)
+        spoken = {port.number.value for port in outside.ports if port.protocol.value in ("http", "grpc") and port.number.value}
+        if named is None or not spoken:
+            continue
+        for name in {*enrolled(ir), outside.ref.value.namespace} if outside.seen_by is None else outside.seen_by:
+            told = closed.get(name, ())
+            if (seen_by is None or name in seen_by) and (not told or any(visible(outside, named, rule, name) for rule in told)):
+                clients.add(name)
+                ports |= spoken
+    return Beyond(tuple(sorted(clients)), tuple(sorted(ports))) if clients else None
+
+
+def http_ports(ir: IR, host: str, namespace: str) -> set[int]:
+    """The ports on which a host outside speaks HTTP, for the clients of a namespace."""
+    return {
+        port.number.value
+        for outside in ir.outside
+        if outside.seen_by is None or namespace in outside.seen_by
+        if any(fact.value.lower() == host.lower() for fact in outside.hosts)
+        for port in outside.ports
+        if port.protocol.value in ("http", "grpc")
+    }
+
+
+def judged(ir: IR, host: str, namespace: str, port: int) -> bool:
+    """Whether rules for requests to a host outside say what becomes of those of a namespace's clients."""
+    return any(
+        routes.beyond is not None
+        and routes.host.value.lower() == host.lower()
+        and namespace in routes.beyond.clients
+        and port in routes.beyond.ports
+        for routes in ir.routes
+    )
 
 
 def openings(ir: IR, outside: Outside) -> Iterator[tuple[Fact[str] | None, Fact[str] | None, OutsidePort]]:

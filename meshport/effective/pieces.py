@@ -309,7 +309,7 @@ def _of_condition(condition: Condition) -> Piece:
             return Piece(path=language, src=src, patterns=patterns, base=language)
         return Piece(host=language, src=src)
     if attribute.startswith((HEADER, QUERY)):
-        value = Value(None if inside is None else union(inside), union(outside) if outside else None)
+        value = Value.of(None if inside is None else union(inside), union(outside) if outside else None)
         kind, _, name = attribute.partition(":")
         values = Values().put(name, value)
         return Piece(headers=values, src=src) if kind + ":" == HEADER else Piece(query=values, src=src)

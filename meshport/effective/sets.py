@@ -601,7 +601,12 @@ class Value:
     def meet(self, other: Value) -> Value:
         inside = self.inside if other.inside is None else other.inside if self.inside is None else self.inside & other.inside
         outside = self.outside if other.outside is None else other.outside if self.outside is None else self.outside | other.outside
-        return Value(inside, outside)
+        return Value.of(inside, outside)
+
+    @staticmethod
+    def of(inside: Language | None, outside: Language | None) -> Value:
+        """The demand in its shortest form: of a header that has to be there, one value is left out like any other."""
+        return Value(inside - outside, None) if inside is not None and outside is not None else Value(inside, outside)
 
     def minus(self, other: Value) -> list[Value]:
         out = []

@@ -16,6 +16,9 @@ from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.world import World
 
+NAMES = "sniHosts"
+"""The demand on the name that a client asks for, in the word that a VirtualService has for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
@@ -112,6 +115,14 @@ class RouteRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Beyond:
+    """Whom rules for a host outside the cluster are for: clients of these namespaces, on these ports of the host."""
+
+    clients: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRoutes:
     """The rules for requests to one Service (or host).
 
@@ -141,6 +152,7 @@ class ServiceRoutes:
     problem: str = ""  # the code of what keeps the source mesh from acting on the object; "" where it acts
     silenced: tuple[tuple[str, Src], ...] = ()  # leaves that the source mesh does not act on, with the reason
     warnings: tuple[tuple[str, Fact[Any]], ...] = ()  # values that the source mesh cannot use as they stand, by code
+    beyond: Beyond | None = None  # where the host is a destination outside the cluster that the source mesh knows
     src: Src = NOWHERE  # every leaf of the object that says something
 
     @property
@@ -181,6 +193,11 @@ def ports_of(world: World, service: Ref) -> tuple[int, ...]:
 def routes_subject(name: str, port: int | None = None) -> str:
     """What a difference in routing is about; `name` is `Service ns/name` or `host name`."""
     return f"routes of {name}" + (f" port {port}" if port else "")
+
+
+def beyond_subject(routes: ServiceRoutes, client: str, port: int) -> str:
+    """What a difference in the rules for a host outside is about, for the clients of one namespace."""
+    return routes_subject(f"host {routes.host.value.lower()} for clients of {client}", port)
 
 
 def connections_subject(name: str, port: int | None = None) -> str:
@@ -255,6 +272,8 @@ def subjects(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
 
 def _inside(world: World, routes: ServiceRoutes) -> tuple[str, ...]:
     """For clients in the mesh: one subject for each port of a known Service; of an unknown one each port named, and all others."""
+    if routes.beyond is not None:
+        return tuple(beyond_subject(routes, client, port) for client in routes.beyond.clients for port in routes.beyond.ports)
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
     if known:
         return tuple(routes_subject(routes.subject_name, port) for port in ([routes.port.value] if routes.port is not None else known))

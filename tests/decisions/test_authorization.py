@@ -20,6 +20,7 @@ from .decision_helper import (
     said,
     server,
     service,
+    shop,
     spec,
     thing,
     workload,
@@ -418,3 +419,48 @@ def test_callers_by_tls_alone_are_said_of_the_pods_at_the_server_that_admits_the
     )
     (finding,) = said(convert(LINKERD + SERVER + admits, "linkerd", "istio"), "MP225")
     assert [(place.namespace, place.workload) for place in finding.affects] == [("shop", "users")]
+
+
+LISTED = """{selector: {matchLabels: {app: users}}, rules: [{
+  from: [{source: {namespaces: [shop]}}], to: [{operation: {METHODS}}], when: [{key: "request.headers[x-v]", values: [one, VALUE, three]}]}]}"""
+
+
+def test_a_header_value_that_cilium_cannot_say_does_not_cost_its_neighbours() -> None:
+    text = LISTED.replace("VALUE", '"two*"').replace("METHODS", "methods: [GET]")
+    result = convert(shop("istio") + policy(text), "istio", "cilium")
+    (said_of,) = said(result, "MP393")
+    assert len(said_of.leaves) == 1 and "prefix two" in said_of.message
+    requests = [
+        one
+        for rule in spec(result, "CiliumNetworkPolicy", "users")["ingress"]
+        for port in rule.get("toPorts", ())
+        for one in port.get("rules", {}).get("http", ())
+    ]
+    assert requests == [{"method": "GET", "headerMatches": [{"name": "x-v", "value": value}]} for value in ("one", "three")]
+    exact = convert(shop("istio") + policy(text.replace('"two*"', "two")), "istio", "cilium")
+    assert not said(exact, "MP393") and not said(exact, "MP201")
+
+
+def test_a_method_that_http_route_does_not_know_does_not_cost_its_neighbours() -> None:
+    text = LISTED.replace("VALUE", "two").replace("METHODS", 'methods: [GET, "P*", LOCK]')
+    result = convert(shop("istio") + policy(text), "istio", "linkerd")
+    (said_of,) = said(result, "MP393")
+    assert "'LOCK'" in said_of.message and len(said_of.leaves) == 1
+    (made,) = [obj for name, obj in written(result, "HTTPRoute").items() if name == "users-8080-users"]
+    assert [match["method"] for match in made["spec"]["rules"][0]["matches"]] == ["GET", "PATCH", "POST", "PUT"]
+
+
+def test_not_values_that_no_value_meets_are_no_difference() -> None:
+    text = LISTED.replace("VALUE", '"two*"').replace("METHODS", "methods: [GET]").replace("three]", "three], notValues: [x]")
+    assert "MP900" not in {item.code for item in convert(shop("istio") + policy(text), "istio", "linkerd").findings}
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_callers_of_other_trust_domains_are_named_where_the_bundle_shows_that_there_are_some(target: str) -> None:
+    accounts = policy("{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {serviceAccounts: [shop/web]}}]}]}")
+    foreign = policy(
+        "{selector: {matchLabels: {app: other}}, rules: [{from: [{source: {principals: [other.domain/ns/a/sa/b]}}]}]}", "other"
+    )
+    assert not said(convert(shop("istio") + accounts, "istio", target), "MP394")
+    (told,) = said(convert(shop("istio") + accounts + foreign, "istio", target), "MP394")
+    assert told.severity == "info" and "shop/web" in told.message and told.affects[0].workload == "users"

@@ -175,6 +175,17 @@ def test_what_istiod_does_not_read_is_not_in_force(target: str) -> None:
     assert {line.disposition for line in result.ledger if line.path.startswith("spec.rules") and "MP387" in line.codes} == {"invalid"}
 
 
+def test_nor_are_routes_of_the_gateway_api_there() -> None:
+    parent = "{group: '', kind: Service, name: users, port: 80}"
+    rules = "[{timeouts: {request: 3s}, backendRefs: [{name: users, port: 80}]}]"
+    route = thing("gateway.networking.k8s.io/v1", "HTTPRoute", f"{{parentRefs: [{parent}], rules: {rules}}}", "users", "test")
+    unseen = namespace("test") + workload(home="test", pod="") + service(home="test") + route
+    result = convert(namespace() + workload() + unseen + SELECTED, "istio", "linkerd")
+    assert [finding.message.split(" is in ")[0] for finding in said(result, "MP387")] == ["HTTPRoute test/users"]
+    assert written(result, "HTTPRoute") == {}
+    assert ("HTTPRoute", "test") in {(item["kind"], item["namespace"]) for item in result.removals}  # the target's proxies would follow it
+
+
 def test_a_namespace_that_the_bundle_does_not_show_counts_as_read_and_the_selectors_are_named() -> None:
     hidden = workload(home="test") + policy("{}", home="test")
     result = convert(namespace() + hidden + SELECTED, "istio", "linkerd")

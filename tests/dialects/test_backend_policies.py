@@ -133,3 +133,38 @@ def test_sessions_stick_to_no_endpoint_by_a_hash() -> None:
 def test_a_budget_that_no_mesh_reads_is_a_warning() -> None:
     result = convert(WORLD + traffic(BUDGET), "istio", "cilium")
     assert [item.severity for item in result.findings if item.code == "MP378"] == ["warning"]
+
+
+def test_a_retry_budget_of_istios_is_one_of_the_gateway_api_and_its_rule_stays() -> None:
+    made = convert(WORLD + rule("{retryBudget: {percent: 25, minRetryConcurrency: 5}}"), "istio", "gateway-api")
+    constraint = {"budget": {"percent": 25}, "minRetryRate": {"count": 5, "interval": "1s"}}
+    assert spec(made, "XBackendTrafficPolicy/users") == {
+        "targetRefs": [{"group": "", "kind": "Service", "name": "users"}],
+        "retryConstraint": constraint,
+    }
+    assert codes(made) == ["MP451"] and not made.removals
+    assert objects(convert(WORLD + rule("{retryBudget: {percent: 25}}"), "istio", "gateway-api", target_version="1.2")) == {}
+    assert (
+        objects(
+            convert(
+                WORLD + traffic("retryConstraint: {budget: {percent: 30}}") + rule("{retryBudget: {percent: 25}}"), "istio", "gateway-api"
+            )
+        )
+        == {}
+    )
+
+
+def test_and_so_is_that_of_a_service_profile() -> None:
+    profile = """---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: users.shop.svc.cluster.local, namespace: shop}
+spec:
+  routes: [{name: a, condition: {method: GET, pathRegex: /a}, isRetryable: true}]
+  retryBudget: {retryRatio: 0.25, minRetriesPerSecond: 7, ttl: 15s}
+"""
+    made = convert(WORLD + profile, "linkerd", "gateway-api")
+    assert spec(made, "XBackendTrafficPolicy/users")["retryConstraint"] == {
+        "budget": {"percent": 25, "interval": "15s"},
+        "minRetryRate": {"count": 7, "interval": "1s"},
+    }

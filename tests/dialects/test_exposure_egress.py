@@ -289,8 +289,18 @@ def test_ambient_restricts_nothing_that_leaves() -> None:
     assert whole(result)
 
 
-def test_a_route_with_conditions_is_left_out_and_stays_refused() -> None:
+def test_a_route_with_conditions_is_a_virtual_service_for_the_host() -> None:
     text = namespace(mesh="linkerd") + network("Deny") + route("HTTPRoute", 80, "api.example.com", rules="[{matches: [{method: GET}]}]")
+    result = convert(text, "linkerd")
+    assert list(specs(result)) == ["Sidecar/shop/default", "ServiceEntry/shop/api", "VirtualService/shop/api"]
+    (rule,) = specs(result)["VirtualService/shop/api"]["http"]
+    assert rule["match"] == [{"method": {"exact": "GET"}}]  # what no rule takes is answered 404
+    assert codes(result, "error") == []
+    assert whole(result)
+
+
+def test_a_route_without_a_host_is_left_out_and_stays_refused() -> None:
+    text = namespace(mesh="linkerd") + network("Deny") + route("HTTPRoute", 80, rules="[{matches: [{method: GET}]}]")
     result = convert(text, "linkerd")
     assert list(specs(result)) == ["Sidecar/shop/default"]
     assert codes(result, "error") == ["MP720"]

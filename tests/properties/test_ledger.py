@@ -27,6 +27,7 @@ BY_VALUE = (
     "is the same without it",
     "is refused by it",
     "no request reaches",
+    "where they go anyway",
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.dialects import inbound_policy, redundant
+from meshport.dialects import inbound_policy, other_domains, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext, transport
 from meshport.dialects.cilium.callers import Known
@@ -81,6 +81,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 )
             )
     tell(out, told)
+    other_domains.tell(ir, out, options)
     taken: dict[str, set[str]] = {}
     others = Others()
     for draft in _drafts(plans):

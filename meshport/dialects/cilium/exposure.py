@@ -33,7 +33,7 @@ from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
-from meshport.ir.routing import gather
+from meshport.ir.routing import explains, gather
 from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
@@ -149,9 +149,10 @@ def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
         return
     names = {item.namespace for item in egress.leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by}
     closed = any(item.refuses for item in egress.leaving(ir) if item.namespace in names)
+    judged = [pair for item in ir.routes if item.beyond and outside.document in item.documents for pair in explains(ir.world, item, "*")]
     out.finding(
         "MP720", src, document=outside.document, disposition="dropped", affects=affected(ir, Ref(next(iter(outside.seen_by or ("",)), ""), "")),
-        explains=in_namespaces(ir, names, "open", "spoken"), severity="error" if closed else "warning",
+        explains=in_namespaces(ir, names, "open", "spoken") | frozenset(judged), severity="error" if closed else "warning",
         effect="narrows" if closed else "changes", object=outside.subject_name, reason="left out, for it asks for more of a request than its host",
     )  # fmt: skip
 

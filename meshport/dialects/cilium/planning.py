@@ -22,6 +22,7 @@ from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
+from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
@@ -229,7 +230,20 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         pieces = of_rule(rule, http=http, port=port, strict=strict)
         return nameless(pieces) if disabled else pieces
 
-    for part, rule in _rules(context, first, port, parts):
+    def problem(rule: Rule) -> str:
+        try:
+            for piece in allowed(rule):
+                requests(by_label(piece, context.options.cluster_networks, context.way))
+        except (Unsaid, Unsayable, ValueError) as error:
+            return str(error)
+        return ""
+
+    found = ((part, listed, one) for part, listed in _rules(context, first, port, parts) for one in apart(listed, problem))
+    for part, listed, rule in found:
+        without = lost(rule, listed, problem) if context.options.on_loss != "looser" else None
+        if without is not None:
+            _left_out(context, "MP393", part, port, without[1], without[0])
+            continue
         try:
             pieces = allowed(rule)
             other = of_rule(rule, http=http, port=port, strict=not strict)

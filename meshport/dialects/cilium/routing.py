@@ -12,7 +12,7 @@ from meshport.dialects.cilium.routes import Ingress, Lowering
 from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
-from meshport.dialects.gateway_api.lowering import speaker
+from meshport.dialects.gateway_api.lowering import no_service, speaker
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Src
@@ -41,7 +41,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is: another implementation serves it", gather(gateway))
     outside = [item for item in ir.routes if item.kind in ("HTTPRoute", "GRPCRoute") and item.service is None and not item.gateways]
     for item in outside:  # whose parent is a resource of the source mesh
-        speaker(item, ir, out)(item.problem or "MP310", "invalid" if item.problem else "dropped", host=item.host.value)
+        if item.problem:
+            speaker(item, ir, out)(item.problem, "invalid", host=item.host.value)
+        else:
+            no_service(item, speaker(item, ir, out))
     unread = [item for item in ir.routes if _unread(item, options)]
     for item in unread:
         speaker(item, ir, out)("MP370", version=options.target_version)

@@ -14,7 +14,7 @@ from meshport.effective.pieces import Piece, language_of
 from meshport.effective.sets import Methods, Value
 from meshport.ir.authorization import Pattern
 from meshport.values import programs
-from meshport.values.language import BARE_PATHS, PATHS, Language, LanguageTooLarge
+from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge
 from meshport.values.problems import ValueProblem
 
 QUERY = r"(\?.*)?"
@@ -71,10 +71,19 @@ def _header(name: str, value: Value) -> dict[str, str]:
         return {"name": name}
     text = value.inside.is_finite_exact()
     if text is None:
-        raise Unsaid(f"the header {name} by anything but one exact value")
+        raise Unsaid(f"the header {name} by anything but one exact value{_shown(value.inside)}")
     if not text:
         raise Unsaid(f"the header {name} with an empty value")
     return {"name": name, "value": text}
+
+
+def _shown(language: Language) -> str:
+    """The one form of a value in brackets; "" where it has none, or several."""
+    try:
+        forms = language.as_patterns(TEXT)
+    except LanguageTooLarge:
+        forms = None
+    return f" ({forms[0][0]} {forms[0][1]})" if forms and len(forms) == 1 else ""
 
 
 def _hosts(host: Language | None) -> list[str | None]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.model import IR
@@ -226,6 +227,57 @@ def of_rule(policies: list[ServicePolicy], ir: IR, out: Output, api: str) -> set
         obj.note(f"TLS of {policy.kind} {policy.ref.value}")
         written |= set(tls)
     return written
+
+
+def budget(
+    service: Ref, said: dict[str, Fact[Any]], ir: IR, out: Output, release: tuple[int, ...], *, owner: int, because: Src
+) -> tuple[Fact[Any], ...]:
+    """What holds retries of a Service back as an XBackendTrafficPolicy: `percent`, `interval` (milliseconds) and `count`, of retries a second that are
+    always allowed. Gives the facts that are written, none where the release has no such policy or the Service has one (GEP-3388)."""
+    percent = said.get("percent")
+    whole = percent is None or (float(percent.value).is_integer() and 0 <= percent.value <= 100)
+    standing = any(
+        policy.kind == TRAFFIC and policy.service is not None and policy.service.value == service for policy in ir.service_policies
+    )
+    if release < (1, 3) or standing or not whole or service not in ir.world.services or not said:
+        return ()
+    api, constraint = f"{GROUPS[TRAFFIC]}/v1alpha1", ("spec", "retryConstraint")
+    ref = Ref(service.namespace, out.free(api, TRAFFIC, service.namespace, service.name))
+    obj = out.object(api, TRAFFIC, ref, owner=owner, group=f"service {service.name}", rank=36, because=because)
+    obj.set(("spec", "targetRefs", 0), {"group": "", "kind": "Service", "name": service.name}, because)
+    if percent is not None:
+        obj.set((*constraint, "budget", "percent"), int(percent.value), percent)
+    if (interval := said.get("interval")) is not None:
+        obj.set((*constraint, "budget", "interval"), one_unit(interval.value), interval)
+    if (count := said.get("count")) is not None and count.value:
+        obj.set((*constraint, "minRetryRate"), {"count": int(count.value), "interval": "1s"}, count)
+    obj.note("holds retries back, where the implementation reads it")
+    return tuple(said.values())
+
+
+def of_budget(policies: list[ServicePolicy], ir: IR, out: Output, release: tuple[int, ...]) -> set[str]:
+    """The retry budget of a DestinationRule as an XBackendTrafficPolicy; the paths that are written so, each named as what it is approximately."""
+    words = {"percent": "percent", "minRetryConcurrency": "count", "budgetInterval": "interval"}
+    found = {}
+    for policy in policies:
+        for path, fact in policy.extras:
+            name = words.get(path.removeprefix("retryBudget."))
+            if path.startswith("retryBudget.") and name is not None and not (policy.subset or policy.port or policy.clients):
+                found[name] = fact.map(milliseconds) if name == "interval" else fact
+    whole = [policy for policy in policies if any(path.startswith("retryBudget") for path, _ in policy.extras)]
+    if len(whole) != 1 or whole[0].service is None or ("interval" in found and not found["interval"].value):
+        return set()
+    policy = whole[0]
+    assert policy.service is not None
+    if policy.service.value.namespace != policy.ref.value.namespace or not found.get("count", Fact(1)).value:
+        return set()
+    written = budget(policy.service.value, found, ir, out, release, owner=policy.document, because=gather(policy.host))
+    for fact in written:
+        out.lost(
+            fact, document=policy.document, affects=(Affected(policy.service.value.namespace, policy.service.value.name),),
+            explains=explains_policy(policy, "*"),
+        )  # fmt: skip
+    return {path for path, _ in policy.extras if path.startswith("retryBudget.")} if written else set()
 
 
 def _exact(tls: dict[str, Fact[Any]]) -> bool:

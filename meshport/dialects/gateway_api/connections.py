@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed
 from meshport.ir.base import Fact, Ref, sources
-from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, of_mesh
+from meshport.ir.routing import NAMES, RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, of_mesh
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from meshport.ir.world import Service
 
 KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
-NAMES = "sniHosts"
-"""The demand on the name that a client asks for, in the word that a VirtualService has for it."""
 _TLS = ("tls", "https")
 _ON_SERVICES = ("linkerd", "gateway-api", "istio")  # who follows such a route on a Service
 

@@ -36,6 +36,7 @@ from meshport.ir.routing import (
     of_mesh,
     routes_subject,
 )
+from meshport.mapping.bound import MESH_NAMES
 from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class RouteLowering(ABC):
     @abstractmethod
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         """For each rule of a first-match list the matches with which the reader chooses as the list does."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The group and rank of the objects among all that are written."""
+        return f"service {self.service.ref.name}", 30
 
     @property
     def affects(self) -> tuple[Affected, ...]:
@@ -211,8 +217,7 @@ class RouteLowering(ABC):
             else:
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
-        if any(backend.service is None for backend in rule.backends):
-            blocking += [("external host", backend.host) for backend in rule.backends if backend.service is None]
+        blocking += [what for backend in rule.backends if (what := self.unreachable(backend)) is not None]
         if blocking:
             said = [self.lost(fact, *ASPECTS, what=kind, rule=shown) for kind, fact in blocking]
             error = next((item for item in said if item is not None and item.severity == "error"), None)
@@ -308,6 +313,10 @@ class RouteLowering(ABC):
             return []
         search = item.part("uriRegexRewrite.match")  # without its replacement it is nothing
         return [(item.kind, fact.also(search)) for name, fact in item.parts if name != "uriRegexRewrite.match"]
+
+    def unreachable(self, backend: Backend) -> tuple[str, Fact[Any]] | None:
+        """What of a backend no reference can name, in words, with its fact; None where one can."""
+        return ("external host", backend.host) if backend.service is None else None
 
     def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
         """The rule with its matches as its filters need them."""
@@ -544,8 +553,10 @@ class RouteLowering(ABC):
         ports: list[int | None] = []  # a subset has those of its Service
         refs: list[Ref] = []
         for backend in backends:
-            assert backend.service is not None
-            ports.append(backend.port.value if backend.port else self.port_at(backend.service.value, port))
+            if backend.port is not None:
+                ports.append(backend.port.value)
+            else:
+                ports.append(self.port_at(backend.service.value, port) if backend.service is not None else port)
         if None in ports:
             return None
         for backend in backends:
@@ -564,9 +575,14 @@ class RouteLowering(ABC):
                 weight,
                 backend,
                 gather(backend.host, backend.subset, backend.labels, self.routes.host),
+                self.referred(backend),
             )
             for ref, number, backend, weight in zip(refs, ports, backends, weights, strict=False)
         ]
+
+    def referred(self, backend: Backend) -> tuple[str, str] | None:
+        """Group and kind of what a backend is, where it is no Service."""
+        return None
 
     def port_at(self, ref: Ref, port: int) -> int | None:
         """The port of a backend that names none: that of the request."""
@@ -609,7 +625,7 @@ class RouteLowering(ABC):
     def _object(self, api: str, name: str, port: int, run: list[Entry]) -> None:
         routes = self.routes
         obj = self.out.object(
-            api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=f"service {self.service.ref.name}", rank=30,
+            api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=self.place[0], rank=self.place[1],
             because=gather(routes.ref, routes.consumer),
         )  # fmt: skip
         for document in routes.documents:
@@ -683,7 +699,7 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
     """The Service that the rules can be attached to; None where there is none, after `say(code, ...)` has said why."""
     consumer = routes.consumer.value if routes.consumer is not None else ""
     if routes.service is None:
-        say("MP310", host=routes.host.value or "(a delegate without hosts)")
+        no_service(routes, say)
     elif routes.kind == "VirtualService" and routes.protocol == "http" and (routes.service.value, consumer) in seen:
         say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
     elif (service := ir.world.services.get(routes.service.value)) is None:
@@ -696,6 +712,29 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
             seen[routes.service.value, consumer] = routes
         return service
     return None
+
+
+def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:
+    """Say that rules for a host that is no Service are left out; of one outside that the mesh knows, what ends with them."""
+    if routes.beyond is None:
+        say("MP310", host=routes.host.value or "(a delegate without hosts)")
+        return
+    own = routes.host.value.lower()
+    rules = routes.rules
+    elsewhere = any(one.service is not None or one.host.value.lower() != own or one.subset for rule in rules for one in rule.backends)
+    gone = {
+        "the choice by path, headers or method": any(not rule.everything for rule in rules),
+        "the way to other destinations": elsewhere,
+        "retries": any(rule.retry is not None and not rule.retry.none for rule in rules),
+        "timeouts": any(rule.timeout or rule.response_timeout or rule.idle_timeout for rule in rules),
+        **{f"what they do on the way ({kind})": True for kind in sorted({item.kind for rule in rules for item in rule.filters})},
+    }
+    listed = [what for what, there in gone.items() if there]
+    if routes.kind != "VirtualService" and listed == [next(iter(gone))]:
+        return  # the way out that asks for more than a host is named where the others are opened
+    listed = listed or ["nothing but Istio's own retries"]
+    graver = elsewhere or any(rule.answers or rule.filter("rewrite") or not rule.everything for rule in rules)
+    say("MP392", host=routes.host.value, what=", ".join(listed), severity="error" if graver else "warning")
 
 
 def dormant(item: ServiceRoutes, ir: IR, out: Output) -> None:
@@ -721,7 +760,7 @@ def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:
             disposition=disposition,
             affects=affects,
             explains=every,
-            **{**shown, **values},
+            **{**shown, "mesh": MESH_NAMES.get(out.target, out.target), **values},
         )
 
     return say

@@ -1,4 +1,4 @@
-"""What the Gateway API has of breakers, limits and load balancing: nothing but TLS towards a Service. The objects stay with the mesh that acts on them, each
+"""What the Gateway API has of breakers, limits and load balancing: TLS towards a Service, and a budget of retries. The objects stay with the mesh that acts on them, each
 with one finding."""
 
 from __future__ import annotations
@@ -42,14 +42,18 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         said_so = (
             backends.of_rule(listed, ir, out, f"gateway.networking.k8s.io/{'v1' if release >= (1, 4) else 'v1alpha3'}") if writes else set()
         )
+        spread = backends.of_budget(listed, ir, out, release)
         if said_so and release < (1, 4):
             mode = next(fact for policy in listed for path, fact in policy.extras if path == "tls.mode")
             out.lost(mode, document=number, affects=())
-        facts = [fact for policy in listed for fact in _settings(policy, out, said_so)]
+        facts = [fact for policy in listed for fact in _settings(policy, out, said_so | spread)]
         document = out.bundle.documents[number]
         hosts = [policy.host for policy in listed]
         if not facts:
-            if said_so:
+            if spread:
+                said = gather(hosts, *(policy.exports for policy in listed)) | frozenset().union(*(policy.src for policy in listed))
+                out.imply("stays as it is: Istio reads an XBackendTrafficPolicy only where its alpha features are switched on", said)
+            elif said_so:
                 out.remove(number, "the TLS that it starts is in the BackendTLSPolicy, and it says nothing else")
             elif document.group:
                 said = gather(hosts, *(policy.exports for policy in listed)) | frozenset().union(*(policy.src for policy in listed))

@@ -190,7 +190,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     spec = root.at("spec")
     parents = [parent for parent in spec.each("parentRefs") if parent.text("name") is not None]
     readers = [_reader(parent, family) for parent in parents]
-    read = {reader: _rules(root, kind, ref, reader, options) for reader in dict.fromkeys(readers)}
+    read = {reader: rules_of(root, kind, ref, reader, options) for reader in dict.fromkeys(readers)}
     found: list[ServiceRoutes] = []
     told: set[str] = set()
     for parent, reader in zip(parents, readers, strict=True):
@@ -266,7 +266,7 @@ def _reader(parent: Cursor, family: str) -> str:
     return "gateway-api" if family == "linkerd" and (kind.value if kind else "Gateway") in GATEWAYS else family
 
 
-def _rules(
+def rules_of(
     root: Cursor, kind: str, ref: Fact[Ref], family: str, options: Options
 ) -> tuple[tuple[RouteRule, ...], list[tuple[str, Src]], list[tuple[str, Fact[Any]]]]:
     """The rules of a route as one reader takes them, what of them it passes over, and what it does not use as it stands."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import connections, gateways, routes
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
-from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, dormant, of_the_mesh, speaker
+from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, dormant, no_service, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ranking import form, overlap
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
+from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
-from meshport.ir.base import Ref, Src
+from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.routing import RouteMatch, ServiceRoutes, explains, gather
 from meshport.mapping.bound import leaves_below
 
@@ -172,6 +173,15 @@ def _one(
 ) -> None:
     say = speaker(item, ir, out)
     ours = item.kind in ("HTTPRoute", "GRPCRoute")
+    if item.beyond is not None and options.target == "gateway-api" and not item.problem:
+        if ours:
+            out.imply("stays as it is: a route on a network of the mesh", item.src)
+        elif all(gateway.value == "mesh" for gateway in item.gateways):
+            of_the_mesh(item, out)
+            stays(out, item.document, [Fact(item.host.value, item.host.src, "egress.host")], item.src | gather(item.rules))
+        else:
+            no_service(item, say)
+        return
     if item.kind in connections.KINDS:
         if options.target == "cilium" and not item.gateways:
             say("MP306", protocol=item.protocol.upper())

@@ -6,11 +6,12 @@ https://gateway-api.sigs.k8s.io/mesh/service-facets/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.backends import budget
+from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, RouteLowering
 from meshport.dialects.gateway_api.patterns import simplest
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
@@ -253,6 +254,7 @@ class Lowering(RouteLowering):
             self.out.imply("a route retries nothing unless it says so", gather(retry), retry.src)
             return None
         attempts = retry.attempts
+        self._budget(retry)
         for name, fact in retry.extras:
             if fact.src not in self.told:
                 self.told.add(fact.src)
@@ -271,6 +273,19 @@ class Lowering(RouteLowering):
             self.told.add(retry.per_try_timeout.src)
             self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
         return retry
+
+    def _budget(self, retry: Retry) -> None:
+        """The budget of a ServiceProfile, which is one of its Service; what is written is named as approximated beside."""
+        words = {"retryRatio": "percent", "minRetriesPerSecond": "count", "ttl": "interval"}
+        forms: dict[str, Callable[[Any], Any]] = {
+            "percent": lambda ratio: round(float(ratio) * 100, 6),
+            "interval": milliseconds,
+            "count": int,
+        }
+        said = {words[name]: fact.map(forms[words[name]]) for name, fact in retry.extras if name in words and fact.src not in self.told}
+        if self.options.target == "gateway-api" and said and self.service.ref.namespace == self.routes.ref.value.namespace:
+            because = gather(self.routes.service, self.routes.host)
+            budget(self.service.ref, said, self.ir, self.out, self.release, owner=self.routes.document, because=because)
 
     @property
     def preserves(self) -> bool:

@@ -27,13 +27,14 @@ CODES = (301, 302)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A backend as a reference: a Service by name, with its share."""
+    """A backend as a reference: a Service by name, with its share; `kind` (group, kind) where it is something else."""
 
     ref: Ref
     port: int | None
     weight: int | None
     backend: Backend
     because: Src
+    kind: tuple[str, str] | None = None
 
 
 def shares(weights: Sequence[Any]) -> list[int]:
@@ -96,6 +97,9 @@ def write_rule(
     _filters(obj, (*base, "filters"), filters)
     for number, target in enumerate(targets):
         place: Path = (*base, "backendRefs", number)
+        if target.kind is not None:
+            obj.set((*place, "group"), target.kind[0], target.backend.host, target.because, open_to_all)
+            obj.set((*place, "kind"), target.kind[1], target.backend.host, target.because, open_to_all)
         obj.set((*place, "name"), target.ref.name, target.backend.host, target.because, open_to_all)
         if target.ref.namespace != obj.ref.namespace:
             obj.set((*place, "namespace"), target.ref.namespace, target.backend.host)

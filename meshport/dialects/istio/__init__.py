@@ -10,6 +10,7 @@ from meshport.dialects.istio import (
     ambient,
     authorization,
     auto_mtls,
+    beyond,
     exposure,
     membership,
     mesh_config,
@@ -48,7 +49,7 @@ class Istio:
         for number, document in enumerate(bound.bundle.documents):
             if not bound.mesh[number] or number in bound.broken:
                 continue
-            if document.namespace in unread and document.group.endswith(".istio.io"):
+            if document.namespace in unread and (document.group.endswith(".istio.io") or scope.of_the_mesh(document)):
                 scope.idle(bound, number, ir)
             else:
                 by_kind.setdefault((document.group, bound.kinds.get(number, document.kind)), []).append(number)
@@ -70,6 +71,7 @@ class Istio:
         ratelimits.lift(bound, by_kind, options, ir)
         telemetry.lift(bound, by_kind, options, ir)
         mesh_config.egress(bound, ir, options)
+        beyond.settle(ir)
         mesh_config.settings(bound, ir, scope.decided(bound, ir))
         return ir
 

@@ -14,6 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, severity_of_networks
 from meshport.dialects.istio import machines
 from meshport.dialects.istio.resilience import API, own_ref
+from meshport.effective import egress
 from meshport.effective.egress import leaving, passes_any
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector
 from meshport.ir.exposure import EgressDefault, Endpoint, Outside, OutsidePort, SharedService, locality_of
@@ -200,7 +201,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is", rule.src, rule.selector)
         else:
             _default(rule, ir, out, options)
-    for outside in ir.outside:
+    for outside in _together(ir.outside):
         if outside.kind == "ServiceEntry":
             out.imply("stays as it is", gather(outside))
         else:
@@ -269,6 +270,39 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     obj.note(f"from {rule.subject_name}")
 
 
+def _together(listed: list[Outside]) -> list[Outside]:
+    """The destinations, with those as one that routes open for the same clients, hosts and ports: each of the routes has rules of its own for them."""
+    found: dict[Any, Outside] = {}
+    for number, outside in enumerate(listed):
+        ports = tuple((port.number.value, port.protocol.value) for port in outside.ports)
+        alike = outside.kind != "ServiceEntry" and outside.hosts and not outside.problem
+        key = (outside.ref.value.namespace, outside.seen_by, tuple(host.value for host in outside.hosts), ports) if alike else number
+        first = found.setdefault(key, outside)
+        if first is not outside:
+            found[key] = replace(
+                first,
+                ref=first.ref.also(outside.ref),
+                hosts=tuple(one.also(other) for one, other in zip(first.hosts, outside.hosts, strict=True)),
+                ports=tuple(
+                    replace(one, number=one.number.also(other.number), protocol=one.protocol.also(other.protocol))
+                    for one, other in zip(first.ports, outside.ports, strict=True)
+                ),
+                inert=first.inert | outside.inert,
+                conditions=(*first.conditions, *outside.conditions),
+            )
+    return list(found.values())
+
+
+def _ruled(outside: Outside, ir: IR) -> bool:
+    """Whether rules for requests, which become a VirtualService, say what a destination asks of them."""
+    return bool(outside.hosts) and all(
+        egress.judged(ir, host.value, client, port.number.value)
+        for host in outside.hosts
+        for port in outside.ports
+        for client in outside.seen_by or sorted(egress.enrolled(ir))
+    )
+
+
 def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """A route of an egress network as a ServiceEntry."""
     refused = any(item.refuses for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
@@ -290,7 +324,7 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
     if outside.problem:
         out.finding(outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name)
         return
-    if outside.conditions:
+    if outside.conditions and not _ruled(outside, ir):
         left_out("left out, for it asks for more of a request than its host", every)
         return
     if not outside.hosts and any(port.protocol.value != "tcp" for port in outside.ports):

@@ -15,6 +15,7 @@ from meshport.ir.base import Fact, Requirement, Selector, Src
 from meshport.ir.model import IR, Loss
 
 if TYPE_CHECKING:
+    from meshport.documents import Document
     from meshport.ir.world import Namespace
     from meshport.mapping.bound import Bound
 
@@ -46,6 +47,13 @@ def decided(bound: Bound, ir: IR) -> bool:
     """Whether the bundle shows of each namespace that Istio's configuration stands in whether istiod reads it."""
     homes = {document.namespace for number, document in enumerate(bound.bundle.documents) if bound.mesh[number] and document.namespace}
     return homes <= set(ir.world.namespaces)
+
+
+def of_the_mesh(document: Document) -> bool:
+    """Whether a route hangs on Services alone, so that nobody but istiod would read it; at a Gateway it may be another implementation's."""
+    spec = document.value.get("spec")
+    parents = spec.get("parentRefs") if document.group == "gateway.networking.k8s.io" and isinstance(spec, dict) else None
+    return isinstance(parents, list) and bool(parents) and all(isinstance(one, dict) and one.get("kind") == "Service" for one in parents)
 
 
 def idle(bound: Bound, number: int, ir: IR) -> None:

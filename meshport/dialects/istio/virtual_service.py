@@ -23,6 +23,7 @@ from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
 from meshport.dialects.istio.subsets import as_subset, subset_of
 from meshport.dialects.losses import report
+from meshport.effective import egress
 from meshport.findings import Affected
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
@@ -67,6 +68,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
     groups: dict[tuple[Ref, str], list[ServiceRoutes]] = {}
     standing: list[Fact[Ref] | None] = []
     connections: list[ServiceRoutes] = []
+    outside: dict[tuple[str, str], list[ServiceRoutes]] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
@@ -98,6 +100,9 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 affects=(Affected(routes.service.value.namespace, routes.service.value.name),) if routes.service is not None else (),
                 explains=explains(ir.world, routes, "rules"),
             )  # fmt: skip
+        elif routes.beyond is not None:
+            for client in routes.beyond.clients:
+                outside.setdefault((client, routes.host.value.lower()), []).append(routes)
         elif routes.service is None:
             out.finding(
                 "MP310", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", host=routes.host.value, subject=routes.subject_name,
@@ -113,6 +118,9 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             groups.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), []).append(routes)
     for (service_ref, consumer), found in sorted(groups.items()):
         _VirtualService(ir, out, options, service_ref, consumer, found).write()
+    for (client, _), found in sorted(outside.items()):
+        name = naming.unique(found[0].ref.value.name, lambda wanted: out.taken(API, "VirtualService", Ref(client, wanted)))  # noqa: B023
+        _VirtualService(ir, out, options, Ref(client, name), client, found).write()
     for routes in connections:
         tcp_rules(routes, ir, out, options)
     if ir.mesh == "linkerd":
@@ -133,12 +141,16 @@ def slug(text: str) -> str:
 class _VirtualService:
     def __init__(self, ir: IR, out: Output, options: Options, service: Ref, consumer: str, found: list[ServiceRoutes]) -> None:
         self.ir, self.out, self.options, self.service, self.consumer = ir, out, options, service, consumer
+        self.outside = found[0].beyond  # the rules are for a host outside; `service` is the name that the object gets
+        self.known = ir.world.services.get(service) if self.outside is None else None
+        self.host = fqdn(service, options) if self.outside is None else found[0].host.value
+        self.shown = f"Service {service}" if self.outside is None else f"host {self.host}"
         self.given = found
         self.found = [copy for routes in found for copy in self._by_ports(routes)]
         self.names: set[str] = set()
         self.reported: set[Src] = set()
-        self.affects = (Affected(service.namespace, service.name, None),)
-        self.group = f"service {service.name}"
+        self.affects = (Affected(service.namespace, service.name if self.outside is None else None, None),)
+        self.group = f"service {service.name}" if self.outside is None else "egress"
 
     def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
         return frozenset(pair for routes in self.found for pair in explains(self.ir.world, routes, *aspects))
@@ -151,7 +163,7 @@ class _VirtualService:
         self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...] = (), disposition: str | None = "dropped", **values: Any
     ) -> None:
         first = self.found[0]
-        values = {"subject": f"Service {self.service}", "object": f"{first.kind} {first.ref.value}", **values}
+        values = {"subject": self.shown, "object": f"{first.kind} {first.ref.value}", **values}
         self.out.finding(
             code,
             *facts,
@@ -164,7 +176,7 @@ class _VirtualService:
 
     def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> None:
         first = self.found[0]
-        values = {"subject": f"Service {self.service}", "object": f"{first.kind} {first.ref.value}", **values}
+        values = {"subject": self.shown, "object": f"{first.kind} {first.ref.value}", **values}
         report(self.out, fact, "MP320", first.document, self.affects, self.affected(aspects, values), **values)
 
     def write(self) -> None:
@@ -172,10 +184,12 @@ class _VirtualService:
             return
         first = self.found[0]
         namespace = self.consumer or self.service.namespace
-        name = naming.name(self.service.name, self.service.namespace) if self.consumer else self.service.name
+        name = naming.name(self.service.name, self.service.namespace) if self.consumer and self.outside is None else self.service.name
         src = gather(*(routes.service for routes in self.found), *(routes.consumer for routes in self.found))
-        obj = self.out.object(API, "VirtualService", Ref(namespace, name), owner=first.document, group=self.group, rank=30, because=src)
-        obj.set(("spec", "hosts", 0), fqdn(self.service, self.options), src)
+        src |= gather(*(routes.host for routes in self.found)) if self.outside is not None else frozenset()
+        rank = 30 if self.outside is None else 52
+        obj = self.out.object(API, "VirtualService", Ref(namespace, name), owner=first.document, group=self.group, rank=rank, because=src)
+        obj.set(("spec", "hosts", 0), self.host, src)
         if self.consumer:
             obj.set(("spec", "exportTo", 0), ".", src)
         index = 0
@@ -210,7 +224,7 @@ class _VirtualService:
 
     def _of_bytes(self) -> None:
         """Ports that rules are for and that Istio takes for TCP, by their name: no rule for requests acts there."""
-        service = self.ir.world.services.get(self.service)
+        service = self.known
         for port in service.ports if service is not None else ():
             asked = [routes for routes in self.found if routes.port is None or routes.port.value == port.number]
             if asked and port.protocol == "TCP" and not speaks_http(port) and not (service is not None and service.is_opaque(port.number)):
@@ -219,13 +233,13 @@ class _VirtualService:
                     "MP312", document=asked[0].document, severity="error" if named else "warning",
                     affects=(Affected(self.service.namespace, self.service.name, port.number),),
                     explains=frozenset((routes_subject(routes.subject_name, port.number), "*") for routes in asked),
-                    subject=f"Service {self.service}", port=port.number, name=port.app_protocol or port.name, service=self.service.name,
+                    subject=self.shown, port=port.number, name=port.app_protocol or port.name, service=self.service.name,
                     namespace=self.service.namespace, object=f"{asked[0].kind} {asked[0].ref.value}",
                 )  # fmt: skip
 
     def _as_http_routes(self) -> bool:
         """Write HTTPRoutes, where they can say all of it in the order that is meant."""
-        service = self.ir.world.services.get(self.service)
+        service = self.known
         rules = [rule for routes in self.given for rule in routes.rules]
         if (
             service is None
@@ -249,7 +263,7 @@ class _VirtualService:
 
         Without a port a destination with one port gets the requests for all ports there.
         """
-        known = self.ir.world.services.get(self.service)
+        known = self.known
         ports = [port for port in known.ports if port.protocol == "TCP"] if known is not None else []
         plain = {
             backend.service.value
@@ -279,8 +293,12 @@ class _VirtualService:
         ports = {routes.port.value for routes in self.found if routes.port is not None}
         if not ports:
             return False
-        known = ports_of(self.ir.world, self.service)
+        known = egress.http_ports(self.ir, self.host, self.consumer) if self.outside is not None else ports_of(self.ir.world, self.service)
         return len(self.found) > 1 or set(known) != ports
+
+    def _of(self, routes: ServiceRoutes) -> Src:
+        """The leaves that say what the rules are for."""
+        return gather(routes.service if self.outside is None else routes.host)
 
     # -- one rule
 
@@ -314,7 +332,7 @@ class _VirtualService:
         label = next((fact for name, fact in rule.extras if name == "name"), None)
         whole = [match for match in matches if match.everything]
         obj.set(
-            (*place, "name"), self._unique(slug(rule.name)), label, routes.service, gather(whole)
+            (*place, "name"), self._unique(slug(rule.name)), label, self._of(routes), gather(whole)
         )  # that there is no match is said by nothing else
         port = routes.port if by_port else None
         if whole:
@@ -332,7 +350,7 @@ class _VirtualService:
         answer = rule.filter("direct-response")
         if answer is not None:
             for what, fact in answer.parts:
-                obj.set((*place, "directResponse", *what.split(".")), fact.value, fact, routes.service)
+                obj.set((*place, "directResponse", *what.split(".")), fact.value, fact, self._of(routes))
             self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
             return 1
         each = _backend_timeout(rule) if rule.retry is None or rule.retry.none else None  # with one try it is one for the request
@@ -442,7 +460,7 @@ class _VirtualService:
     def _retries(self, obj: Obj, place: Path, rule: RouteRule, routes: ServiceRoutes, shown: str) -> None:
         retry = rule.retry
         if retry is None or retry.attempts is None or retry.none:
-            obj.set((*place, "attempts"), 0, gather(retry.attempts) if retry and retry.attempts else gather(routes.service))
+            obj.set((*place, "attempts"), 0, gather(retry.attempts) if retry and retry.attempts else self._of(routes))
             return
         obj.set((*place, "attempts"), retry.attempts.value, retry.attempts)
         words, unknown = _retry_on(retry)
@@ -489,7 +507,7 @@ class _VirtualService:
                     self.lost(fact, "retries", what=f"retry budget {name}", rule=shown)
 
     def _route(self, obj: Obj, place: Path, rule: RouteRule, routes: ServiceRoutes) -> None:
-        backends = rule.backends or (Backend(routes.service, Fact(fqdn(self.service, self.options)), routes.port),)
+        backends = rule.backends or (Backend(routes.service, Fact(self.host), routes.port),)
         weights: list[int | None] = [None]
         if len(backends) > 1:
             weights = list(hundred([backend.weight.value if backend.weight is not None else 1 for backend in backends]))
@@ -498,7 +516,7 @@ class _VirtualService:
         for number, (backend, weight) in enumerate(zip(backends, weights, strict=True)):
             at: Path = (*place, number)
             host = fqdn(backend.service.value, self.options) if backend.service is not None else backend.host.value
-            because = gather(backend.host, backend.service) or gather(routes.service)
+            because = gather(backend.host, backend.service) or self._of(routes)
             narrow = as_subset(self.ir.world, self.service, backend) if self.options.subsets else None
             if narrow is not None:
                 name, labels, selected = narrow

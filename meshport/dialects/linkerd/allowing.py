@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects import beside_the_mesh, other_protocols, protocols, redundant
+from meshport.dialects import beside_the_mesh, other_domains, other_protocols, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
@@ -58,6 +58,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     _refused_probes(ir, out, access, options)
     other_protocols.report(ir, out)
     if ir.mesh == "istio":
+        other_domains.tell(ir, out, options)
         beside_the_mesh.report(ir, out)
         _tcp_probes(out, access)
     redundant.beside_the_mesh(out, access)

@@ -22,6 +22,7 @@ from meshport.dialects.exposure import (
     outsides,
     said_by_endpoints,
 )
+from meshport.dialects.linkerd import beyond as beyond_rules
 from meshport.dialects.linkerd import machines
 from meshport.effective import egress
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
@@ -62,6 +63,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
             for number in numbers:
                 ir.outside.extend(_route(Cursor.root(bound, number), kind, networks, options))
+    beyond_rules.lift(bound, by_kind, networks, options, ir)
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
         labels = root.at("metadata", "labels")
@@ -201,7 +203,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         return
     closed = {item.namespace for item in egress.leaving(ir) if item.refuses}
     ruled = {rule.namespace for rule in ir.egress_defaults if rule.namespace and rule.said and not rule.silenced} | closed
-    homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)}
+    homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)} | beyond_rules.clients(ir)
     for namespace in sorted(ruled | homes):
         _namespace(namespace, ir, out, options, frozenset(ruled))
     for outside in outsides(ir):
@@ -283,6 +285,7 @@ class _Home:
     out: Output
     options: Options
     elsewhere: frozenset[str]  # the namespaces that have rules
+    ir: IR
     own: dict[int, str] = field(default_factory=dict)  # the networks of single destinations, by document
 
     @property
@@ -304,7 +307,11 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
     everybody = bool(here) and all(item.refuses for item in here)
     denies = bool(refusing) and (options.on_loss != "looser" or everybody)
     deciding = refusing or rules
-    seen = [outside for outside in ir.outside if outside.hosts and _seen(outside, namespace, deciding)]
+    seen = [
+        outside
+        for outside in ir.outside
+        if outside.hosts and (_seen(outside, namespace, deciding) or _ruled(outside, namespace, deciding, ir))
+    ]
     if not rules and not any(_routable(outside) for outside in seen):
         return
     name = out.free(API, "EgressNetwork", namespace, "egress")
@@ -328,6 +335,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
         out,
         options,
         ruled,
+        ir,
     )
     for rule in rules:
         if rule.selector.value.everything:
@@ -355,6 +363,12 @@ def _seen(outside: Outside, namespace: str, rules: list[EgressDefault]) -> bool:
     return not refusing or any(egress.visible(outside, host, rule, namespace) for host in outside.hosts for rule in refusing)
 
 
+def _ruled(outside: Outside, namespace: str, rules: list[EgressDefault], ir: IR) -> bool:
+    """Whether rules for requests of the namespace's clients to the destination want a network there, where nothing is refused."""
+    pairs = ((host.value, port.number.value) for host in outside.hosts for port in outside.ports)
+    return not rules and any(beyond_rules.rules_for(ir, host, namespace, port) is not None for host, port in pairs)
+
+
 def _routes(home: _Home, seen: list[Outside]) -> None:
     """A route for each destination and port; a port that one protocol has cannot have another beside it."""
     out = home.out
@@ -362,6 +376,8 @@ def _routes(home: _Home, seen: list[Outside]) -> None:
     for outside in seen:
         for port in outside.ports:
             kinds.setdefault(port.number.value, set()).add(port.protocol.value)
+            if any(beyond_rules.rules_for(home.ir, host.value, home.namespace, port.number.value) for host in outside.hosts):
+                kinds[port.number.value].add("http")  # rules become HTTPRoutes, and one kind of route is asked on a port
     by_name: list[tuple[Outside, OutsidePort, str]] = []
     for outside in seen:
         if outside.resolution is not None and outside.resolution.value == "NONE":
@@ -382,9 +398,21 @@ def _routes(home: _Home, seen: list[Outside]) -> None:
         hosts = [host for host in outside.hosts if all(egress.visible(outside, host, rule, home.namespace) for rule in home.refusing)]
         left = [host for host in outside.hosts if host not in hosts]
         for network in (home.network, home.own.get(outside.document)):  # the smaller network goes before, so a name has to stand in both
-            if hosts and network is not None:
-                _route_object(home, replace(outside, hosts=tuple(hosts)), port, protocol, network)
+            plain = [host for host in hosts if network is not None and not _by_rules(home, outside, host, port, network)]
+            if plain and network is not None:
+                _route_object(home, replace(outside, hosts=tuple(plain)), port, protocol, network)
         out.ignore("the proxies of the namespace are not told about it, so what goes there is refused", *left)
+
+
+def _by_rules(home: _Home, outside: Outside, host: Fact[str], port: OutsidePort, network: str) -> bool:
+    """Write the rules that there are for requests to a host; whether there are any."""
+    rules = (
+        beyond_rules.rules_for(home.ir, host.value, home.namespace, port.number.value) if port.protocol.value in ("http", "grpc") else None
+    )
+    if rules is not None:
+        told = Fact("", outside.ref.src | home.told | gather(outside.exports), "routing.consumer")
+        beyond_rules.write(rules, host, port, Ref(home.namespace, network), told, home.ir, home.out, home.options)
+    return rules is not None
 
 
 def _refused(code: str, home: _Home, outside: Outside, port: OutsidePort) -> None:

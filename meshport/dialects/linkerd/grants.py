@@ -16,6 +16,7 @@ from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
+from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
 from meshport.effective.pieces import Piece, Unsayable, completed, nameless, of_rule, pathless, subtract
 from meshport.effective.remainder import bare
@@ -122,8 +123,22 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
     if not closed:
         result.src |= mode.src
+
+    def problem(rule: Rule) -> str:
+        try:
+            for piece in allowed(rule):
+                if not piece.any_request:
+                    routesets.matches(piece)
+        except (Unsayable, ValueError) as error:
+            return str(error)
+        return ""
+
     for grant, rules in found:
-        for rule in rules:
+        for listed, rule in ((whole, one) for whole in rules for one in apart(whole, problem)):
+            without = lost(rule, listed, problem) if context.options.on_loss != "looser" else None
+            if without is not None:
+                _left_out(context, "MP393", grant, port, without[1], without[0])
+                continue
             try:
                 read = of_rule(rule, http=http, port=port, strict=strict)
                 pieces = told(rule, read)

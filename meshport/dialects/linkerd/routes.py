@@ -62,6 +62,11 @@ class Lowering(RouteLowering):
         because = gather(rule.matches, self.routes.service)
         return [Target(nowhere, port, None, Backend(None, Fact(nowhere.name, because)), because)]
 
+    @property
+    def shown(self) -> str:
+        """What the rules are for, as findings name it."""
+        return f"Service {self.service.ref}"
+
     def _nowhere(self) -> Ref:
         """A name that no Service of the input has."""
         ref = self.service.ref
@@ -121,7 +126,7 @@ class Lowering(RouteLowering):
         if already:
             already[0].explains |= self.explained("retries")
         else:
-            self.say(code, aspects=("retries",), disposition=None, service=str(self.service.ref))
+            self.say(code, aspects=("retries",), disposition=None, service=self.shown)
 
     def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
         """Nothing more: what a rule has beside stands in annotations of the object."""

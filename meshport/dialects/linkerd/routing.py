@@ -69,6 +69,11 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         pass  # see `_handed_over`
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
+    elif routes.beyond is not None and out.supports("egress.mode"):
+        of_the_mesh(routes, out)  # the rest is written with the egress networks
+        through = [gateway for gateway in routes.gateways if gateway.value != "mesh"]
+        if through:
+            say("MP390", host=routes.host.value, gateways=", ".join(gateway.value for gateway in through))
     elif (service := attachable(routes, seen, ir, say)) is not None:
         of_the_mesh(routes, out)
         for gateway in routes.gateways:
