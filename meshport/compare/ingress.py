@@ -50,7 +50,8 @@ def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str,
             own = [fact.value.rpartition("/")[2] for fact in listener.hosts]
             hosts = [both for host in hosts for one in own if (both := narrower(one, host)) is not None]
         for gateway in outer_gateways(routes):
-            kept = [one for rule in routes.rules if (one := routing.outside(rule, gateway, routes.ref.value.namespace)) is not None]
+            port = listener.port.value if listener is not None else None
+            kept = [one for rule in routes.rules if (one := routing.outside(rule, gateway, routes.ref.value.namespace, port)) is not None]
             for host in hosts if kept or not routes.rules else ():
                 key = (ingress_subject(gateway), host)
                 known = found.get(key)

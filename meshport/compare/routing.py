@@ -176,10 +176,13 @@ def of_rules(world: World, routes: ServiceRoutes, mesh: str) -> dict[str, Any]:
     return _routes(world, routes, None, mesh, entrance=True) or {}
 
 
-def outside(rule: RouteRule, gateway: Ref, home: str) -> RouteRule | None:
-    """The rule as it is for requests that come in through a Gateway; None where none of its matches is for that. Gateways without a namespace are in `home`."""
+def outside(rule: RouteRule, gateway: Ref, home: str, port: int | None = None) -> RouteRule | None:
+    """The rule as it is for requests that come in through a Gateway, on one port of it or on any; None where none of its matches is for that. Gateways without
+    a namespace are in `home`."""
     kept = [
-        met(match) for match in rule.matches if comes_by(match, (str(gateway),), home)
+        replace(met(match), port=None)
+        for match in rule.matches
+        if comes_by(match, (str(gateway),), home) and (port is None or match.port is None or match.port.value == port)
     ]  # which these are is said by where the rule hangs
     return replace(rule, matches=tuple(kept)) if kept or not rule.matches else None
 

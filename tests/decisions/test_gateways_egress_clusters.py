@@ -57,6 +57,14 @@ def test_linkerd_has_no_ingress_and_a_class_has_to_be_named() -> None:
     assert loud(convert(shop("istio") + OWN, "istio", "linkerd")) == ["error MP701", "error MP703"]
 
 
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_gateway_of_cilium_stays_with_it_unless_a_class_is_named(target: str) -> None:
+    entrance = shop("cilium") + ENTRANCE.replace("Name: istio", "Name: cilium")
+    assert "Gateway/public" not in objects(convert(entrance, "cilium", target))
+    named = convert(entrance, "cilium", target, gateway_class="istio")
+    assert spec(named, "Gateway/public")["gatewayClassName"] == "istio" and any("MP346" in text for text in said(named))
+
+
 REWRITTEN = OWN.replace("http: [{retries", "http: [{match: [{uri: {prefix: /api}}], rewrite: {uri: /}, mirror: {host: users}, retries")
 
 

@@ -154,6 +154,9 @@ def test_a_config_of_ours_reads_as_the_same_breaker_in_istio() -> None:
             "tcp": {"maxConnections": 50, "connectTimeout": "250ms"},
             "http": {"http2MaxRequests": 200, "idleTimeout": "60s"},
         },
+        "loadBalancer": {
+            "localityLbSetting": {"enabled": False}
+        },  # without it Istio would send to near endpoints first, which Envoy here does not
         "outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s", "baseEjectionTime": "45s", "maxEjectionPercent": 60},
     }
     assert "MP900" not in codes(back)

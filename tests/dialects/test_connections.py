@@ -176,3 +176,51 @@ def test_a_rule_for_bytes_does_nothing_on_a_port_that_carries_something_else_by_
     result = convert(world + SPLIT.replace("port: 5432%s", "port: 80"), "linkerd")
     assert all(item.object["kind"] != "TCPRoute" for item in result.manifests)
     assert not codes(result)
+
+
+ENTRANCES = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: tls, protocol: %s}, hosts: ["*.test"], tls: {mode: PASSTHROUGH}}
+  - {port: {number: 31400, name: bytes, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 31401, name: more, protocol: TCP}, hosts: ["*"]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+  tls:
+  - match: [{port: 443, sniHosts: [a.test]}]
+    route: [{destination: {host: db, port: {number: 443}}}]
+  tcp:
+  - match: [{port: 31400}]
+    route: [{destination: {host: db, port: {number: 5432}}}]
+"""
+
+
+@pytest.mark.parametrize("protocol", ["TLS", "HTTPS"])
+@pytest.mark.parametrize(("target", "more"), [("gateway-api", {}), ("cilium", {}), ("linkerd", {"gateway_class": "envoy"})])
+def test_a_port_of_a_gateway_is_its_listener_on_that_port(target: str, more: dict[str, str], protocol: str) -> None:
+    result = convert(WORLD + ENTRANCES % protocol, target, **more)
+    assert one(result, "TLSRoute")["spec"] == {
+        "parentRefs": [{"name": "edge"}],  # which has one listener alone for TLS that is passed on
+        "hostnames": ["a.test"],
+        "rules": [{"backendRefs": [{"name": "db", "port": 443}]}],
+    }
+    assert one(result, "TCPRoute")["spec"]["parentRefs"] == [{"name": "edge", "sectionName": "bytes"}]
+    assert not {"MP306", "MP900", "MP901"} & codes(result)
+
+
+def test_a_port_without_a_listener_and_bytes_before_ciliums_release_for_them_are_no_route() -> None:
+    astray = convert(WORLD + (ENTRANCES % "TLS").replace("{port: 31400}", "{port: 9999}"), "gateway-api")
+    (found,) = [finding.message for finding in astray.findings if finding.code == "MP306"]
+    assert found == "VirtualService shop/db: the TCP routes of host * are not carried over; no listener takes them"
+    early = convert(WORLD + ENTRANCES % "TLS", "cilium", target_version="1.19")
+    assert one(early, "TLSRoute") and "MP306" in codes(early)
+    assert all(item.object["kind"] != "TCPRoute" for item in early.manifests)

@@ -65,6 +65,18 @@ rules: [{filters: [{type: RequestRedirect, requestRedirect: {scheme: https, stat
     assert spec(result, "HTTPRoute/shop")["parentRefs"] == [{"name": "public", "sectionName": "https"}]
 
 
+def test_a_port_that_every_listener_has_is_asked_for_already_and_another_is_where_the_route_hangs() -> None:
+    by_port = "[{match: [{port: %s, uri: {exact: /a}}], route: [{destination: {host: b0}}]}, {match: [{port: %s}], route: [{destination: {host: b1}}]}]"
+    assert spec(made(HTTP, by_port % (80, 80)), "HTTPRoute/shop")["parentRefs"] == [{"name": "public"}]
+    two = (
+        "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}, {port: {number: 8080, name: more, protocol: HTTP}, hosts: ['*']}]"
+    )
+    apart = made(two, by_port % (8080, 8080))
+    assert spec(apart, "HTTPRoute/shop")["parentRefs"] == [{"name": "public", "sectionName": "more"}]
+    assert len(spec(apart, "HTTPRoute/shop")["rules"]) == 2 and "MP319" not in codes(apart)
+    assert "MP319" in codes(made(two, by_port % (80, 8080)))  # one route hangs on one set of listeners
+
+
 def test_a_listener_that_asks_for_client_certificates_is_not_opened_without() -> None:
     result = made("[{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: MUTUAL, credentialName: shop-tls}}]")
     assert "Gateway/public" not in objects(result)

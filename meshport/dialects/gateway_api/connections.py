@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.ingress import IngressLowering
 from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed
@@ -19,11 +20,13 @@ from meshport.ir.routing import NAMES, RouteMatch, RouteRule, ServiceRoutes, com
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
+    from meshport.dialects.gateway_api.gateways import Section
     from meshport.dialects.gateway_api.lowering import RouteLowering
     from meshport.dialects.output import Obj
     from meshport.ir.world import Service
 
 KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
+DIRECT = "connections go to the Service itself"
 _TLS = ("tls", "https")
 _ON_SERVICES = ("linkerd", "gateway-api", "istio")  # who follows such a route on a Service
 
@@ -56,12 +59,13 @@ def lift(root: Cursor, options: Options, family: str) -> list[ServiceRoutes]:
             service, port = Fact(where, src, name.feature), parent.number_at("port")
         elif target is None or target.value == "Gateway":
             gateways = (Fact(str(where), parent.src, name.feature),)
-        if (service is None or family not in _ON_SERVICES) and (not gateways or family == "linkerd"):
+        if (service is None or family not in _ON_SERVICES) and not gateways:
             continue
         found.append(
             ServiceRoutes(
                 ref, kind, service, host, port, tuple(rules), "first", "forward", root.number, (root.number,), protocol=KINDS[kind],
                 family=family, src=spec.src, gateways=gateways,
+                sections=(section.value,) if gateways and (section := parent.text("sectionName")) is not None else (),
                 consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and where.namespace != namespace else None,
             )
         )  # fmt: skip
@@ -101,11 +105,12 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
         or any(_unsaid(match, routes.protocol) or not ports for _, match, ports in entries)
         or any(backend.service is None for rule in rules for backend in rule.backends)
     ):
-        low.say("MP306", routes.src, gather(rules), aspects=("rules", "backends"), protocol=routes.protocol.upper())
+        outcome = DIRECT if gateways is None else "no listener takes them"
+        low.say("MP306", routes.src, gather(rules), aspects=("rules", "backends"), protocol=routes.protocol.upper(), outcome=outcome)
         return
     closed: set[int] = set()
     for rule, match, ports in entries:
-        live = [port for port in ports if port not in closed]
+        live = [port for port in ports if not closed & {port, 0}]
         if not live:
             low.out.ignore("no connection reaches this rule: an earlier one takes every one of the port", gather(rule), rule.src)
         for port in live:
@@ -174,13 +179,21 @@ def _unsaid(match: RouteMatch, protocol: str) -> list[str]:
 
 def _ports(low: RouteLowering, match: RouteMatch, gateways: list[tuple[Ref, Fact[str]]] | None) -> list[int]:
     """The ports that a match is for: the one that it names, or those of the Service that carry no HTTP; 0 for all of a Gateway."""
-    if gateways is not None:
-        return [0] if match.port is None else []
+    if gateways is not None and match.port is None:
+        return [0]
+    if gateways is not None and match.port is not None:
+        return [match.port.value] if any(item.port == match.port.value for item in _listening(low)) else []
     named = match.port.value if match.port is not None else None
     if low.routes.family == "istio":
         return acting(low.service, low.routes.protocol, named)
     asked = low.routes.port.value if low.routes.port is not None else None
     return [port.number for port in low.service.ports if port.protocol == "TCP" and asked in (None, port.number)]
+
+
+def _listening(low: RouteLowering) -> list[Section]:
+    """The listeners of the Gateways that routes of the protocol may hang on."""
+    assert isinstance(low, IngressLowering)
+    return low.listeners(*(("TLS",) if low.routes.protocol == "tls" else ("TCP", "TLS")))
 
 
 def _targets(low: RouteLowering, rule: RouteRule, port: int) -> list[Target] | None:
@@ -223,10 +236,7 @@ def _object(
         api, kind, Ref(namespace, name), owner=routes.document, group=f"service {low.service.ref.name}", rank=31, because=because
     )
     if gateways is not None:
-        for number, (ref, fact) in enumerate(gateways):
-            obj.set(("spec", "parentRefs", number, "name"), ref.name, fact)
-            if ref.namespace != namespace:
-                obj.set(("spec", "parentRefs", number, "namespace"), ref.namespace, fact)
+        _parents(obj, low, gateways, match.port)
     else:
         parent = {"group": low.group, "kind": "Service", "name": low.service.ref.name, "port": port}
         for key, value in parent.items():
@@ -245,6 +255,29 @@ def _object(
     if low.grants:
         low.granted(obj, rule, targets)
     obj.note(f"from {routes.kind} {routes.ref.value}")
+
+
+def _parents(obj: Obj, low: RouteLowering, gateways: list[tuple[Ref, Fact[str]]], port: Fact[int] | None) -> None:
+    """The Gateways; of one that listens on other ports too the listeners on the port that the rule asks for."""
+    assert isinstance(low, IngressLowering)
+    there = _listening(low) if port is not None else []
+    apart = any(port is not None and item.port != port.value for item in there)
+    if port is not None and not apart:
+        low.out.imply("every listener for such connections has this port", port)
+    place = 0
+    for ref, fact in gateways:
+        entry = low.entries.get(ref)
+        meant = (
+            [item for item in entry.sections if item in there and port is not None and item.port == port.value] if entry and apart else []
+        )
+        for section in [item.name for item in meant] if apart else [""]:
+            parent: tuple[str | int, ...] = ("spec", "parentRefs", place)
+            obj.set((*parent, "name"), ref.name, fact)
+            if ref.namespace != obj.ref.namespace:
+                obj.set((*parent, "namespace"), ref.namespace, fact)
+            if section:
+                obj.set((*parent, "sectionName"), section, fact, port)
+            place += 1
 
 
 def _hosts(obj: Obj, match: RouteMatch, low: RouteLowering) -> None:

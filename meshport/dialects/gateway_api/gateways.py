@@ -28,11 +28,13 @@ _PROTOCOLS = {"HTTP": "HTTP", "HTTP2": "HTTP", "GRPC": "HTTP", "GRPC-WEB": "HTTP
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A listener by name, with its host ("" for every host) and whether it only redirects to HTTPS."""
+    """A listener by name, with its host ("" for every host), whether it only redirects to HTTPS, its port and the API's protocol."""
 
     name: str
     hostname: str
     redirects: bool = False
+    port: int = 0
+    protocol: str = ""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,18 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
         else:
             found[ref] = _converted(gateway, ir, out, options)
     return found
+
+
+def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
+    """Write the class that is asked for into a Gateway that Cilium serves: it may, beside another mesh, but need not."""
+    if not options.gateway_class or ir.mesh != "cilium" or gateway.implementation.value != "cilium" or options.gateway_class == "cilium":
+        return False
+    obj = out.change(gateway.document, group=f"gateway {gateway.ref.value.name}", rank=60)
+    obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+    ref = gateway.ref.value
+    affects = (Affected(ref.namespace, ref.name),)
+    out.finding("MP346", document=gateway.document, affects=affects, gateway=str(ref), name=options.gateway_class)
+    return True
 
 
 def guards(gateway: Gateway, ir: IR) -> list[Policy]:
@@ -142,7 +156,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
         if away := _home_of_certificates(gateway, ir):
             _certificates_of(away, obj, len(entry.sections), item, gateway, out)
         redirects = item.redirect is not None and item.redirect.value
-        entry.sections.append(Section(section, hostname, redirects))
+        entry.sections.append(Section(section, hostname, redirects, item.port.value, _spoken(item)))
         if redirects:
             _redirect(obj, section, item, out, gateway)
     for item in gateway.listeners:
@@ -155,6 +169,12 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
 
 def _protocol(item: Listener) -> str:
     return _PROTOCOLS.get(item.protocol.value.upper(), "TCP")
+
+
+def _spoken(item: Listener) -> str:
+    """The protocol of its listener: what passes TLS on does not look into it."""
+    protocol = _protocol(item)
+    return "TLS" if protocol == "HTTPS" and item.tls is not None and item.tls.value == "PASSTHROUGH" else protocol
 
 
 def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affected, ...]) -> list[tuple[Listener, Fact[str] | None]]:
@@ -210,10 +230,7 @@ def _section(entry: Entry, item: Listener, hostname: str) -> str:
 
 def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[str] | None, namespace: str, hostname: str) -> None:
     place: tuple[str | int, ...] = ("spec", "listeners", number)
-    protocol = _protocol(item)
-    mode = item.tls.value if item.tls is not None else ""
-    if protocol == "HTTPS" and mode == "PASSTHROUGH":
-        protocol = "TLS"
+    protocol, mode = _spoken(item), item.tls.value if item.tls is not None else ""
     obj.set((*place, "name"), section, item.name, item.port)
     obj.set((*place, "port"), item.port.value, item.port)
     obj.set((*place, "protocol"), protocol, item.protocol)

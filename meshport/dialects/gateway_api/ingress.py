@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from meshport.dialects.gateway_api.gateways import Entry
+from meshport.dialects.gateway_api.gateways import Entry, Section
 from meshport.dialects.gateway_api.lowering import ASPECTS
 from meshport.dialects.gateway_api.service_routes import Lowering
 from meshport.dialects.output import Obj
@@ -25,9 +25,10 @@ Entries = dict[Ref, Entry]
 class IngressLowering(Lowering):
     """One set of rules on its way into the HTTPRoutes of Gateways. `service` only lends its name and namespace: those of the source object."""
 
-    __slots__ = ("entries", "hosts")
+    __slots__ = ("entries", "hosts", "on")
     entries: Entries
     hosts: tuple[Fact[str], ...]
+    on: tuple[Fact[int], ...]  # the port of the gateways that all the rules ask for, where not every listener has it
     second: ClassVar[str] = "ingress"
 
     @classmethod
@@ -37,7 +38,7 @@ class IngressLowering(Lowering):
         first = replace(listed[0], hosts=1)
         stub = Service(first.ref.value, None, [], False, "", {}, {}, first.document)
         made = cls(ir, out, options, first, stub)
-        made.entries, made.hosts = entries, tuple(item.host for item in listed)
+        made.entries, made.hosts, made.on = entries, tuple(item.host for item in listed), ()
         return made
 
     @property
@@ -63,7 +64,7 @@ class IngressLowering(Lowering):
             if matches or not rule.matches:
                 kept.append(replace(rule, matches=matches))
         whole = self.routes
-        self.routes = replace(whole, rules=tuple(kept))
+        self.routes = replace(whole, rules=tuple(self._by_port(kept)))
         for ref, fact in self.gateways:
             if ref not in self.entries:
                 self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
@@ -72,6 +73,27 @@ class IngressLowering(Lowering):
             self._port(self.api, rules, 0, False)
         if any(rule.retry is None and not rule.answers for rule in rules):
             self.silent()
+
+    def listeners(self, *protocols: str) -> list[Section]:
+        """What was written of the Gateways that takes requests, or connections of one of the protocols; [] where one of the Gateways is not known."""
+        known = [self.entries[ref] for ref, _ in self.gateways if ref in self.entries]
+        if len(known) < len(self.gateways) or not all(entry.sections for entry in known):
+            return []
+        return [item for entry in known for item in entry.sections if item.protocol in protocols and not item.redirects]
+
+    def _by_port(self, rules: list[RouteRule]) -> list[RouteRule]:
+        """The rules without the port that they ask for, where it is that of every listener, or where all ask for one and hang on its listeners."""
+        asked = {fact.value: fact for rule in rules for match in rule.matches for fact in [match.port] if fact is not None}
+        there = {item.port for item in self.listeners("HTTP", "HTTPS")}
+        every = bool(asked) and all(match.port is not None for rule in rules for match in rule.matches or (RouteMatch(),))
+        facts = tuple(fact for rule in rules for match in rule.matches for fact in [match.port] if fact is not None)
+        if len(asked) != 1 or not asked.keys() & there or (len(there) > 1 and not every):
+            return rules
+        if len(there) > 1:
+            self.on = facts
+        else:
+            self.out.imply("every listener of the gateways has this port", *facts)
+        return [replace(rule, matches=tuple(replace(match, port=None) for match in rule.matches)) for rule in rules]
 
     def _at_gateway(self, match: RouteMatch) -> RouteMatch:
         for name, fact in match.others:
@@ -101,7 +123,7 @@ class IngressLowering(Lowering):
                 if ref.namespace != obj.ref.namespace:
                     obj.set((*parent, "namespace"), ref.namespace, fact)
                 if section:
-                    obj.set((*parent, "sectionName"), section, fact)
+                    obj.set((*parent, "sectionName"), section, fact, *self.on)
                 place += 1
         number = 0
         for host in self.hosts:
@@ -112,12 +134,15 @@ class IngressLowering(Lowering):
                 self.out.imply("without hostnames a route is for every host", host)
 
     def _sections(self, ref: Ref) -> list[str]:
-        """The listeners by name where one of the Gateway only redirects, so that the route is not for it; "" is the whole Gateway."""
+        """The listeners by name where the route is not for all: one only redirects, or has another port than the rules ask for; "" is the whole Gateway."""
         entry = self.entries.get(ref)
-        if entry is None or not any(item.redirects for item in entry.sections):
+        ports = {fact.value for fact in self.on}
+        if entry is None or not (ports or any(item.redirects for item in entry.sections)):
             return [""]
         hosts = [fact.value for fact in self.hosts]
-        return [item.name for item in entry.sections if not item.redirects and any(_meets(item.hostname, host) for host in hosts)] or [""]
+        meant = [item for item in entry.sections if not item.redirects and (item.port in ports or not ports)]
+        found = [item.name for item in meant if any(_meets(item.hostname, host) for host in hosts)] or [item.name for item in meant]
+        return found or ([] if ports else [""])
 
 
 def _meets(listener: str, host: str) -> bool:

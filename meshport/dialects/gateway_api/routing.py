@@ -18,6 +18,7 @@ from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.routing import RouteMatch, ServiceRoutes, explains, gather
 from meshport.mapping.bound import leaves_below
+from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -84,7 +85,10 @@ def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress
             "a route for connections is known by the names that clients ask for",
             gather(*(item.host for item in listed), *(item.service for item in listed)),
         )
-        connections.write(low, connections.versions(low.release), low.gateways)
+        apis = connections.versions(low.release)
+        if options.target == "cilium" and version_key(options.target_version) < (1, 20):
+            del apis["tcp"]
+        connections.write(low, apis, low.gateways)
         if len(out.objects) > before:
             written.update(listed[0].documents)
     return written
@@ -184,7 +188,7 @@ def _one(
         return
     if item.kind in connections.KINDS:
         if options.target == "cilium" and not item.gateways:
-            say("MP306", protocol=item.protocol.upper())
+            say("MP306", protocol=item.protocol.upper(), outcome=connections.DIRECT)
         else:
             out.imply("stays as it is", item.src)
         out.staying.update(item.documents)

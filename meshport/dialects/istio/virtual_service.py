@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
+from meshport.dialects.gateway_api import gateways
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order
@@ -69,6 +70,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
     standing: list[Fact[Ref] | None] = []
     connections: list[ServiceRoutes] = []
     outside: dict[tuple[str, str], list[ServiceRoutes]] = {}
+    for gateway in ir.gateways:
+        gateways.hand_over(gateway, ir, out, options)
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.port.value if item.port else 0, item.ref.value)):
         for reason, src in routes.silenced:
             out.ignore(reason, src)
@@ -88,7 +91,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 explains=explains(ir.world, routes, "retries"),
             )  # fmt: skip
             standing.append(routes.service)
-        elif routes.kind in ("TCPRoute", "TLSRoute") and routes.family != "linkerd":
+        elif routes.kind in ("TCPRoute", "TLSRoute") and (routes.gateways or routes.family != "linkerd"):
             out.imply("stays as it is: Istio reads it too", routes.src)
             out.staying.update(routes.documents)
         elif routes.kind == "TCPRoute" and routes.service is not None and routes.service.value in ir.world.services:
@@ -96,7 +99,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
         elif routes.protocol in ("tls", "tcp"):
             out.finding(
                 "MP306", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", protocol=routes.protocol.upper(),
-                subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
+                outcome="connections go to the Service itself", subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 affects=(Affected(routes.service.value.namespace, routes.service.value.name),) if routes.service is not None else (),
                 explains=explains(ir.world, routes, "rules"),
             )  # fmt: skip

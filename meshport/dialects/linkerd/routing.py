@@ -124,6 +124,8 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
             _spec(out, gateway.document) - gateway.implementation.src,
         )
         mesh_class = gateway.implementation.value.startswith("istio")
+        if options.gateway_class and gateways.hand_over(gateway, ir, out, options):
+            continue
         if not mesh_class:
             out.imply("stays as it is: served by an implementation that is no part of the source mesh", gateway.implementation)
         elif options.gateway_class:
