@@ -53,6 +53,7 @@ def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
     """What is open, and what the mesh takes it for; Cilium judges addresses and takes it for nothing."""
     out: dict[str, str] = {}
     spoken: dict[str, str] = {}
+    by_address: set[str] = set()
     general = item.general or item.rules[0]
     for outside in ir.outside:
         for host, address, port in egress.openings(ir, outside):
@@ -63,6 +64,7 @@ def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
             judged = host is not None and egress.judged(ir, host.value, item.namespace, port.number.value)
             conditions = "" if judged else ", ".join(sorted({str(fact.value) for fact in outside.conditions}))
             key = egress.key(outside, host, address, port)
+            by_address |= {key} if address is not None else set()
             out[key] = f"with conditions: {conditions}" if conditions else "allowed"
             if ir.mesh != "cilium" and port.protocol.value in egress.BY_NAME:
                 spoken[key] = egress.spoken(port)
@@ -71,6 +73,7 @@ def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
             for cidr, holes in rule.networks:
                 out[f"any {cidr.value}"] = "except " + ", ".join(hole.value for hole in holes) if holes else "allowed"
     twice = {name for name in out if " in " in name and name.partition(" in ")[0] in out}
+    twice |= {name for name in by_address if out.get(f"*:{name.rpartition(':')[2]}") == "allowed"}
     return {name: value for name, value in out.items() if name not in twice}, {
         name: value for name, value in spoken.items() if name not in twice
     }

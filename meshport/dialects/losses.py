@@ -71,6 +71,9 @@ def leaving(ir: IR, out: Output) -> None:
         by_document.setdefault(item.document, []).append(item)
     for document, items in sorted(by_document.items()):
         affects = tuple(dict.fromkeys(Affected(item.subject.value.namespace or None) for item in items))
+        said = items[0].outside
+        short = any(finding.code == "MP720" and finding.document == document for finding in out.findings)
+        aspects = ("spoken", *(("open",) if short else ())) if said else ("*",)
         closed = {f"egress of {workload.ref}" for item in items for workload in ir.world.selected(item.subject.value)}
         closed |= {f"egress of namespace {item.subject.value.namespace}" for item in items}
         out.finding(
@@ -79,7 +82,8 @@ def leaving(ir: IR, out: Output) -> None:
             document=document,
             disposition="dropped",
             affects=affects,
-            explains=frozenset((subject, "*") for subject in closed),
+            explains=frozenset((subject, aspect) for subject in closed for aspect in aspects),
             feature="l4.egress",
+            what="inside the cluster, and in other protocols than TCP, what leaves its pods" if said else "what leaves its pods",
             policy=f"{out.bundle.documents[document].kind} {items[0].ref.value}",
         )

@@ -197,6 +197,7 @@ class Egress:
     rules: Fact[Any]
     section: str
     document: int
+    outside: bool = False  # whether what it says of the world outside is said by defaults and destinations
 
 
 ADMISSIONS = ("all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit")

@@ -47,6 +47,8 @@ ALSO = {
     "linkerd-proxies": ("linkerd", "istio:ambient"),
     "linkerd-routes": ("cilium", "linkerd"),
     "cilium-overlap": ("istio:ambient", "linkerd"),
+    "cilium-leaving": ("linkerd",),
+    "istio-beyond": ("gateway-api",),
     "linkerd-overlap": ("istio:ambient", "cilium", "linkerd"),
     "cilium-access": ("linkerd", "cilium", "gateway-api"),
     "gateway-api-routes": ("linkerd", "cilium", "gateway-api"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
+from meshport.dialects.cilium import leaving
 from meshport.dialects.cilium.subjects import NAMING
 from meshport.dialects.cilium.writing import ECHO, OTHERS
 from meshport.dialects.cursor import Cursor
@@ -60,7 +61,7 @@ _OF_GLOBAL = (AFFINITY, "service.cilium.io/shared", "service.cilium.io/global-sy
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """Services that clusters share; of an output that is read back, what leaves too.
 
-    As a source, Cilium's egress rules stay in force beside the mesh, so they are not said again in its words.
+    As a source, Cilium's egress rules stay in force beside the mesh, so they are not said again in its words, unless they are to go.
     """
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
@@ -75,6 +76,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         near = prefers if prefers is not None and prefers.value in ("local", "remote") else None
         ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=ir.world.served(ref)))
     if options.source == "cilium":
+        if options.keep_network_policy is False and options.target in ("istio", "linkerd"):
+            leaving.lift(bound, by_kind, options, ir)
         return
     for number in by_kind.get(("cilium.io", KIND), []):
         _policy(Cursor.root(bound, number), options, ir)

@@ -261,12 +261,15 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
         else:
             out.imply("Istio lets everything leave unless told otherwise", rule.refuses, *facts)
             return
-    name = Ref(rule.namespace or options.root_namespace, "default")
+    own = rule.selector.value
+    name = Ref(rule.namespace or options.root_namespace, "default" if own.everything else rule.ref.value.name)
     obj = out.object(API, "Sidecar", name, owner=rule.document, group="egress", rank=50, because=rule.ref)
     if obj.value.get("spec", {}).get("outboundTrafficPolicy", {}).get("mode") != "REGISTRY_ONLY":
         obj.set(("spec", "outboundTrafficPolicy", "mode"), "REGISTRY_ONLY" if rule.refuses.value else "ALLOW_ANY", rule.refuses)
     else:
         out.imply("another network of the namespace refuses already", rule.refuses)
+    for key, value in own.labels:
+        obj.set(("spec", "workloadSelector", "labels", key), value, rule.selector)
     obj.note(f"from {rule.subject_name}")
 
 
@@ -337,9 +340,7 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
         naming.unique(outside.ref.value.name, lambda name: ("networking.istio.io", "ServiceEntry", Ref(namespace, name)) in out.objects),
     )
     obj = out.object(API, "ServiceEntry", ref, owner=outside.document, group="egress", rank=51, because=outside.ref)
-    hosts: list[tuple[str, Fact[Any]]] = [(host.value, host) for host in outside.hosts] or [
-        (f"{outside.ref.value.name}.egress", outside.ref)
-    ]
+    hosts: list[tuple[str, Fact[Any]]] = [(host.value, host) for host in outside.hosts] or [(f"{ref.name}.egress", outside.ref)]
     for number, (value, because) in enumerate(hosts):
         obj.set(("spec", "hosts", number), value, because)
     if outside.seen_by is not None:

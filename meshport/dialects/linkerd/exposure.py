@@ -286,7 +286,7 @@ class _Home:
     options: Options
     elsewhere: frozenset[str]  # the namespaces that have rules
     ir: IR
-    own: dict[int, str] = field(default_factory=dict)  # the networks of single destinations, by document
+    own: dict[tuple[Any, ...], str] = field(default_factory=dict)  # the networks of single destinations, by document and addresses
 
     @property
     def refusing(self) -> list[EgressDefault]:
@@ -310,7 +310,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
     seen = [
         outside
         for outside in ir.outside
-        if outside.hosts and (_seen(outside, namespace, deciding) or _ruled(outside, namespace, deciding, ir))
+        if (outside.hosts or _nameless(outside)) and (_seen(outside, namespace, deciding) or _ruled(outside, namespace, deciding, ir))
     ]
     if not rules and not any(_routable(outside) for outside in seen):
         return
@@ -360,7 +360,16 @@ def _seen(outside: Outside, namespace: str, rules: list[EgressDefault]) -> bool:
     if not rules and outside.seen_by is None and outside.ref.value.namespace != namespace:
         return False
     refusing = [rule for rule in rules if rule.refuses.value]
-    return not refusing or any(egress.visible(outside, host, rule, namespace) for host in outside.hosts for rule in refusing)
+    return (
+        not refusing
+        or not outside.hosts
+        or any(egress.visible(outside, host, rule, namespace) for host in outside.hosts for rule in refusing)
+    )
+
+
+def _nameless(outside: Outside) -> bool:
+    """Whether a destination is known by addresses alone, or is every address on its ports: what network policy opens."""
+    return not outside.hosts and not outside.services and not outside.problem and outside.kind.startswith("Cilium")
 
 
 def _ruled(outside: Outside, namespace: str, rules: list[EgressDefault], ir: IR) -> bool:
@@ -379,6 +388,7 @@ def _routes(home: _Home, seen: list[Outside]) -> None:
             if any(beyond_rules.rules_for(home.ir, host.value, home.namespace, port.number.value) for host in outside.hosts):
                 kinds[port.number.value].add("http")  # rules become HTTPRoutes, and one kind of route is asked on a port
     by_name: list[tuple[Outside, OutsidePort, str]] = []
+    anywhere: list[tuple[Outside, OutsidePort]] = []
     for outside in seen:
         if outside.resolution is not None and outside.resolution.value == "NONE":
             out.imply("Linkerd, too, forwards to the address that the client chose", outside.resolution)
@@ -393,11 +403,15 @@ def _routes(home: _Home, seen: list[Outside]) -> None:
             elif protocol in egress.BY_NAME:
                 by_name.append((outside, port, "http" if protocol == "grpc" and "http" in beside else protocol))
             else:
-                _tcp(home, outside, port, beside)
+                if _tcp(home, outside, port, beside):
+                    anywhere.append((outside, port))
+    for outside, port in anywhere:  # for in the smaller networks no route of the general one is asked
+        for smaller in home.own.values():
+            _route_object(home, outside, port, "tcp", smaller)
     for outside, port, protocol in by_name:
         hosts = [host for host in outside.hosts if all(egress.visible(outside, host, rule, home.namespace) for rule in home.refusing)]
         left = [host for host in outside.hosts if host not in hosts]
-        for network in (home.network, home.own.get(outside.document)):  # the smaller network goes before, so a name has to stand in both
+        for network in (home.network, home.own.get(_addressed(outside))):  # the smaller network goes before, so a name has to stand in both
             plain = [host for host in hosts if network is not None and not _by_rules(home, outside, host, port, network)]
             if plain and network is not None:
                 _route_object(home, replace(outside, hosts=tuple(plain)), port, protocol, network)
@@ -424,8 +438,9 @@ def _refused(code: str, home: _Home, outside: Outside, port: OutsidePort) -> Non
     )  # fmt: skip
 
 
-def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> None:
-    """Plain TCP has no name to be told by: by its addresses, in an egress network of their own that goes before the general one; or any address at all."""
+def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> bool:
+    """Plain TCP has no name to be told by: by its addresses, in an egress network of their own that goes before the general one; or any address at all.
+    Whether any address is meant."""
     out = home.out
     if outside.addresses:
         if not any(item.protocol.value in egress.BY_NAME for item in outside.ports):
@@ -436,9 +451,9 @@ def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> 
                 "MP729", *inside, port.number, port.protocol, document=outside.document, disposition="dropped", affects=home.affects,
                 explains=home.explained, object=outside.subject_name, addresses=", ".join(item.value for item in inside),
             )  # fmt: skip
-            return
-        if outside.document not in home.own:
-            name = home.own[outside.document] = naming.unique(
+            return False
+        if _addressed(outside) not in home.own:
+            name = home.own[_addressed(outside)] = naming.unique(
                 naming.name(outside.ref.value.name), lambda wanted: out.taken(API, "EgressNetwork", Ref(home.namespace, wanted))
             )
             obj = out.object(
@@ -450,16 +465,22 @@ def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> 
             for number, item in enumerate(outside.addresses):
                 obj.set(("spec", "networks", number, "cidr"), egress.network(item.value), item)
             obj.note(f"from {outside.subject_name}: TCP is told by its address")
-        _route_object(home, outside, port, "tcp", home.own[outside.document])
+        _route_object(home, outside, port, "tcp", home.own[_addressed(outside)])
     elif egress.passes_any(outside) and not beside & set(egress.BY_NAME):
         out.ignore("plain TCP is told by its port where it has no address", *outside.hosts)
         _route_object(home, outside, port, "tcp", home.network)
+        return True
     elif home.denies:
         _refused("MP713", home, outside, port)
     else:
         why = "everything may leave, and TCP has no name to tell it by"
         out.imply(why, port.protocol)
         out.ignore(why, port.number, *outside.hosts)
+    return False
+
+
+def _addressed(outside: Outside) -> tuple[Any, ...]:
+    return (outside.document, *(item.value for item in outside.addresses))
 
 
 def _within(text: str, networks: tuple[str, ...]) -> bool:
