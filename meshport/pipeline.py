@@ -130,6 +130,8 @@ def convert(
     target.lower(mirrored.without(said, out) if source is not target and governs(target) else said, out, options)
     if keeper is None and source is not target and governs(target):
         leaving(have, out)
+    for fact in have.deciding:
+        out.decide(fact.value, fact)
     for fact in have.idle:
         out.ignore(fact.value, fact)
     for fact in have.redundant:

@@ -55,6 +55,8 @@ from meshport.values.ports import is_number
 EVERYTHING = "every request"
 _POSITION = re.compile(r"\[\d+\]")
 _IMPLICIT = ("retriable-status-codes",)
+_WHOLE_SECONDS = ("connectionPool.tcp.tcpKeepalive.time", "connectionPool.tcp.tcpKeepalive.interval")
+"""Durations of which Envoy gets the whole seconds."""
 
 
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:
@@ -431,8 +433,8 @@ def breaker(policy: ServicePolicy, said: Breaker, mesh: str) -> dict[str, Any]:
         out["max_penalty"] = one_unit(said.max_penalty.value if said.max_penalty is not None else 60_000)
         out["max_ejection_percent"] = 100
         skip = {"breaker.mode"}
-    out.update({name: str(fact.value) for name, fact in said.extras if name not in skip})
-    return out
+    out.update({name: str(fact.value) for name, fact in said.extras if name not in skip and (name, fact.value) != ("minHealthPercent", 0)})
+    return out  # no panic is what both do where nothing is said
 
 
 def _settings(policy: ServicePolicy) -> dict[str, Any]:
@@ -450,15 +452,16 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
         if path == "loadBalancer.simple" and fact.value in LEAST_REQUEST:
             continue  # likewise
         own = f"://{policy.ref.value.namespace}/"  # a reference that names its own namespace is the same without
-        out[path] = _spelled(fact.value.replace(own, "://") if path == "tls.credentialName" and isinstance(fact.value, str) else fact.value)
+        value = fact.value.replace(own, "://") if path == "tls.credentialName" and isinstance(fact.value, str) else fact.value
+        out[path] = _spelled(value, unit=1000 if path in _WHOLE_SECONDS else 1)
     return out
 
 
-def _spelled(value: Any) -> str:
-    """A setting as text, durations with one unit."""
+def _spelled(value: Any, unit: int = 1) -> str:
+    """A setting as text, durations with one unit, of which whole ones of `unit` milliseconds count."""
     if isinstance(value, str) and is_number(value[:1]):
         try:
-            return one_unit(milliseconds(value))
+            return one_unit(milliseconds(value) // unit * unit)
         except ValueError:
             return value
     return str(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 from meshport.mapping.table import Binding
 
@@ -170,11 +170,14 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
             binding = mark(out, what, key)
             if binding is not None and binding.feature.startswith(features):
                 leaf = _leaf(out, number, (*holder, what, key))
-                obj.drop((*holder, what, key), because, leaf if binding.feature in _ENROLS else NOWHERE)
-                if binding.feature not in _ENROLS:
+                obj.drop((*holder, what, key), because)
+                if binding.feature in _ENROLS:
+                    out.ignore(ANOTHER, leaf - sources(because))
+                else:
                     out.ignore("it speaks to the source mesh's proxies, and is taken off with them", leaf)
 
 
+ANOTHER = "another mark says whether the mesh takes it, and this one is taken off with that"
 _ENROLS = ("membership.inject", "membership.revision", "membership.ambient")
 """Features of which another value takes the object into the mesh or out of it."""
 

@@ -32,7 +32,7 @@ def account(out: Output, access: Access, places: set[Place], says: Callable[[str
                 own = frozenset(leaf for leaf in mode.src if out.bundle.number(leaf) == rule.document)
                 out.adds_nothing(CLOSED, own)
                 out.decide(TOLD, mode.src - own)
-        if decides and tells_apart(rule, refused):
+        if decides and tells_apart(rule, refused, access.namespace_mode(rule.subject.value.namespace).value):
             out.imply("decides which pods the mode holds for", rule.subject)
         else:
             reason = "the same mode holds for all pods, as far as the target tells modes apart" if decides else CLOSED

@@ -25,7 +25,7 @@ from meshport.ir.authorization import (
     Rule,
     is_http,
 )
-from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.values.identities import EVERYONE
 from meshport.values.language import Language, LanguageTooLarge, UnsupportedRegex
 from meshport.values.language import union as union_of
@@ -235,7 +235,8 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     """
     if rule.http and not http and not deny:
         return []
-    piece = Piece(src=rule.sources, who=Identities(frozenset((EVERYONE,))) if strict else Identities())
+    src = rule.sources if port is None else rule.sources - _elsewhere(rule, port)
+    piece = Piece(src=src, who=Identities(frozenset((EVERYONE,))) if strict else Identities())
     for condition in rule.conditions:
         if is_http(condition.attribute) and not http:
             if deny:
@@ -250,6 +251,17 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     for out in _taken(rule):
         pieces = widest([left for one in pieces for left in one.minus(out)])
     return pieces
+
+
+def _elsewhere(rule: Rule, port: int) -> Src:
+    """The leaves of a rule that name other ports alone."""
+    named = [fact for item in rule.conditions if item.attribute == PORT and len(item.any_of or ()) > 1 for fact in item.any_of or ()]
+    others = [fact for fact in named if not fact.value[0] <= port <= fact.value[1]]
+    if not others:
+        return NOWHERE
+    rest = [item for item in rule.conditions if item.attribute != PORT]
+    here = sources(*(fact for fact in named if fact.value[0] <= port <= fact.value[1]), *(item.sources for item in rest))
+    return sources(*others) - here
 
 
 def _taken(rule: Rule) -> list[Piece]:

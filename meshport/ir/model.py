@@ -99,6 +99,9 @@ class IR:
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)
     redundant: list[Fact[str]] = field(default_factory=list)  # what adds nothing to the rest of its object, with the reason as the value
+    deciding: list[Fact[str]] = field(
+        default_factory=list
+    )  # what adds nothing as it is, and would with another value, with the reason as the value
     idle: list[Fact[str]] = field(default_factory=list)  # what was read and decides nothing, with the reason as the value
     ports: list[PortSetting] = field(default_factory=list)
     routes: list[ServiceRoutes] = field(default_factory=list)

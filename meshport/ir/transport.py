@@ -32,8 +32,12 @@ def refusing(rules: Iterable[TransportRule]) -> frozenset[str]:
     return frozenset("" if rule.level == "mesh" else rule.subject.value.namespace or "" for rule in strict)
 
 
-def tells_apart(rule: TransportRule, refused: frozenset[str]) -> bool:
-    """Whether it matters which pods a rule is for, where `refused` are the namespaces that plaintext is refused in."""
+def tells_apart(rule: TransportRule, refused: frozenset[str], inherited: str) -> bool:
+    """Whether it matters which pods a rule is for, where `refused` are the namespaces that plaintext is refused in, and `inherited` is the mode that the
+    pods of one workload have without it."""
+    said = [mode for mode in (rule.mode, *rule.ports.values()) if mode is not None]
+    if rule.level == "workload" and all((mode.value == "strict") == (inherited == "strict") for mode in said):
+        return False
     return bool(refused) and (rule.level == "mesh" or "" in refused or rule.subject.value.namespace in refused)
 
 

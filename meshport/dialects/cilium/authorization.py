@@ -134,7 +134,7 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
             ir.losses.append(Loss(found.code, (Fact(selector.value, rest or place.src),), number))
         for subject in found.pods:
             first = len(ir.policies)
-            _rule_set(place, root, subject, home, peers, required, ir, _since("1.18", bound))
+            _rule_set(place, root, subject, home, peers, required, ir)
             if found.code == "MP121":  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
                 closed = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
                 ir.policies[first:] = [one for one in closed if one.rules or one.closing]
@@ -147,9 +147,7 @@ def _changing(spec: Cursor) -> list[Cursor]:
     return [match for item in rules for match in item.each("headerMatches") if match.at("mismatch") and match.at("mismatch").value]
 
 
-def _rule_set(
-    spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, required: list[Required], ir: IR, wide: bool
-) -> None:
+def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, required: list[Required], ir: IR) -> None:
     """One rule of an object, for one set of pods, as an allow and a deny."""
     ref, kind, number = root.ref(), root.document.kind, root.number
     allows, denies = spec.each("ingress"), spec.each("ingressDeny")
@@ -158,8 +156,6 @@ def _rule_set(
         closing = default is None or default.value
         rules, beyond = _rules(allows, home, peers, holding(required, "ingress", (subject.value,), peers.world))
         said = default.src if default is not None else NOWHERE
-        if wide:  # whether HTTP rules are read at all
-            rules = [replace(rule, src=rule.src | said) if rule.http else rule for rule in rules]
         why = root.at("kind").src | (NOWHERE if rules else _empty(spec))
         if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")

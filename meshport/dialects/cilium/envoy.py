@@ -73,7 +73,7 @@ def written(setting: Setting, value: Any) -> Any | None:
         if setting.kind == "duration":
             return seconds(milliseconds(value))
         if setting.kind == "seconds":
-            return -(-milliseconds(value) // 1000)
+            return milliseconds(value) // 1000  # as Istio itself hands them to Envoy
     except ValueError:
         return None
     if setting.kind == "flag":

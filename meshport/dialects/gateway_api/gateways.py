@@ -210,7 +210,7 @@ def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affect
             )
     hosts = item.hosts if protocol != "TCP" else ()
     if protocol == "TCP":
-        out.imply("a TCP listener is for every host", gather(item.hosts))
+        out.ignore("a TCP listener is for every host", gather(item.hosts))
     return [(item, host) for host in hosts] or [(item, None)]
 
 

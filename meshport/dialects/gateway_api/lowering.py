@@ -230,6 +230,8 @@ class RouteLowering(ABC):
         extras = []
         for name, fact in rule.extras:
             if name == "name":
+                for number in self.routes.documents if len(self.routes.documents) > 1 else ():
+                    self.out.decide("of several routes of a Service the first by name goes before", fact.src & self.out.called(number))
                 self.out.ignore("names the route in metrics; no request is treated differently", fact)
             elif name in self.settings:
                 extras.append((name, fact))
@@ -701,7 +703,7 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
     if routes.service is None:
         no_service(routes, say)
     elif routes.kind == "VirtualService" and routes.protocol == "http" and (routes.service.value, consumer) in seen:
-        say("MP311", other=str(seen[routes.service.value, consumer].ref.value))
+        say("MP311", because=routes.ref, other=str(seen[routes.service.value, consumer].ref.value))  # whose name or age goes before
     elif (service := ir.world.services.get(routes.service.value)) is None:
         ref = routes.service.value
         say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
@@ -752,10 +754,11 @@ def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:
     affects = (Affected(place.namespace, place.name, routes.port.value if routes.port else None),) if place is not None else ()
     every = explains(ir.world, routes, *ASPECTS)
 
-    def say(code: str, disposition: str | None = "dropped", **values: Any) -> None:
+    def say(code: str, disposition: str | None = "dropped", because: Fact[Any] | None = None, **values: Any) -> None:
         out.finding(
             code,
             routes.src | gather(routes.rules),
+            because,
             document=routes.document,
             disposition=disposition,
             affects=affects,

@@ -51,10 +51,12 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     items = [
         item for item in Access(ir, Fact("all-unauthenticated")).workloads if item.meshed is not False and item.workload.ref not in ambient
     ]
-    nobody = Clients({}, NONE, NOWHERE)
+    nobody = Clients({}, NONE, NOWHERE, NOWHERE)
     clients = {item.workload.ref: told.clients(item.workload) if told.named else nobody for item in items}
     if told.named:
-        ir.idle.append(Fact("DestinationRules tell clients what they send", sources(said, *(one.src for one in clients.values())), FEATURE))
+        ir.deciding.append(
+            Fact("DestinationRules tell clients what they send", sources(said, *(one.asked for one in clients.values())), FEATURE)
+        )
         for item in items:
             if not _without(ir, item, items, clients, ambient, said, document):
                 clients[item.workload.ref] = clients[item.workload.ref].where(NONE, SOME)

@@ -1,6 +1,7 @@
 """Who is in the mesh: `istio-injection`, `istio.io/rev` and `sidecar.istio.io/inject` (Istio reference 7.1, istio.io "Installing the Sidecar").
 
-A namespace label enrols new pods; the pod's own label or annotation has the last word, except that `istio-injection: disabled` blocks it.
+A namespace label enrols new pods; the pod's own label or annotation has the last word, except that `istio-injection: disabled` blocks it. A pod's own
+`istio.io/rev` counts where its namespace has neither label (webhook `rev.object.sidecar-injector.istio.io`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
+from meshport.ir.world import Namespace
 from meshport.mapping.bound import Bound
 
 NAMESPACE_LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode")
@@ -40,9 +42,18 @@ def lift(bound: Bound, ir: IR) -> None:
         if said and str(said.value).lower() == "false" and captured:  # without a sidecar, so that ztunnel takes it
             workload.meshed = Fact(True, said.src | mode.src, "membership.inject")
         elif said and str(said.value).lower() in ("true", "false"):
-            workload.meshed = Fact(str(said.value).lower() == "true" and not blocked, said.src, "membership.inject")
+            inside = str(said.value).lower() == "true"
+            src = said.src if inside else said.src | mode.src  # without a sidecar it depends on ztunnel
+            workload.meshed = Fact(inside and not blocked, src, "membership.inject")
         elif mode:
             workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")
+        elif (revision := metadata.at("labels", "istio.io/rev")) and (namespace_of is None or _says_nothing(namespace_of)):
+            workload.meshed = Fact(True, revision.src, "membership.revision")
+
+
+def _says_nothing(namespace: Namespace) -> bool:
+    """Whether the pods of a namespace choose a revision of the injector for themselves."""
+    return not {"istio-injection", "istio.io/rev"} & namespace.labels.keys()
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:

@@ -71,7 +71,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             continue
         changed.append(name)
         obj = out.change(namespace.document, rank=enrolment.STAGE_NAMESPACES)
-        _drop(bound, obj, namespace.document, ("metadata",), namespace.meshed)
+        _drop(bound, out, obj, namespace.document, ("metadata",), namespace.meshed)
         obj.set(("metadata", "labels", waypoints.MODE), "ambient", namespace.meshed)
     for workload in ir.world.workloads:
         home = ir.world.namespaces.get(workload.ref.namespace)
@@ -82,7 +82,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             continue
         inherited = home.meshed.value if home is not None and home.meshed is not None else False
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
-        _drop(bound, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
+        _drop(bound, out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
         if workload.meshed.value != inherited:
             mode = "ambient" if workload.meshed.value else "none"
             obj.set((*workload.template, "metadata", "labels", waypoints.MODE), mode, workload.meshed)
@@ -120,12 +120,13 @@ def _keep_proxy(out: Output, workload: Workload, home: Namespace | None) -> None
         obj.set((*workload.template, "metadata", "labels", "sidecar.istio.io/inject"), "true", home.meshed)
 
 
-def _drop(bound: Bound, obj: Obj, number: int, place: tuple[str, ...], because: Fact[bool]) -> None:
+def _drop(bound: Bound, out: Output, obj: Obj, number: int, place: tuple[str, ...], because: Fact[bool]) -> None:
     root = Cursor.root(bound, number).at(*place)
     for what in ("labels", "annotations"):
         for key in _SIDECAR_MARKS:
             if mark := root.at(what, key):
-                obj.drop((*place, what, key), because, mark.src)
+                obj.drop((*place, what, key), because)
+                out.ignore(enrolment.ANOTHER, mark.src - because.src)
 
 
 _REASONS = {

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.resilience import covers, fqdn, full_host
-from meshport.ir.base import NOWHERE, Ref, Src, sources
+from meshport.ir.base import Ref, Src, sources
 from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 
 EVERY, NONE, SOME = "every", "none", "some"
 """Of the clients of a workload. `some` is also said where it is not known."""
 _ANY = ""  # a client's namespace that no rule speaks of
+Host = tuple[str, str, list[tuple[int, int]]]
+"""A host, the namespace that it is of, and its ports with those of the containers."""
 _MODES = {"ISTIO_MUTUAL": EVERY, "MUTUAL": SOME}  # with certificates of its own a client may be anybody
 
 
@@ -54,11 +56,13 @@ def _of(policy: Cursor) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Which of the clients of each container port are told, of all other ports, and the modes that say so."""
+    """Which of the clients of each container port are told, of all other ports, and the leaves that say so: of the rules without which it would be
+    otherwise (`src`), and of all that speak of it (`asked`)."""
 
     ports: dict[int, str]
     rest: str
     src: Src
+    asked: Src
 
     def of(self, port: int | None) -> str:
         return self.rest if port is None else self.ports.get(port, self.rest)
@@ -97,18 +101,23 @@ class Told:
     def clients(self, workload: Workload) -> Clients:
         """Which of the clients of a workload are told, by whatever host they reach it. An address is called in plaintext, so that it is none of them
         on ports that no host sends to."""
-        found: dict[int, set[str]] = {}
-        src: Src = NOWHERE
         hosts = list(self._hosts(workload))
+        near = list({id(rule): rule for host, _, _ in hosts for rule in self.rules if covers(rule.host, host)}.values())
+        told = self._told(hosts, near)
+        needed = [rule for rule in near if self._told(hosts, [other for other in near if other is not rule]) != told]
+        src, asked = (sources(*(rule.src for rule in some)) for some in (needed, near))
+        return Clients(told, NONE if hosts else SOME, src, asked)  # a Service that the bundle does not have may stand before it
+
+    def _told(self, hosts: list[Host], rules: list[_Rule]) -> dict[int, str]:
+        """Which of the clients of each container port are told by some rules."""
+        found: dict[int, set[str]] = {}
         for host, home, ports in hosts:
-            near = [rule for rule in self.rules if covers(rule.host, host)]
-            src |= frozenset(leaf for rule in near for leaf in rule.src)
+            near = [rule for rule in rules if covers(rule.host, host)]
             namespaces = {_ANY, home, *(rule.home for rule in near), *(name for rule in near for name in rule.exports if name not in "*.")}
             for port, target in ports:
                 for namespace in namespaces:
                     found.setdefault(target, set()).update(self._says(near, home, namespace, port))
-        told = {port: next(iter(said)) if len(said) == 1 else SOME for port, said in found.items()}
-        return Clients(told, NONE if hosts else SOME, src)  # a Service that the bundle does not have may stand before it
+        return {port: next(iter(said)) if len(said) == 1 else SOME for port, said in found.items()}
 
     def _says(self, near: list[_Rule], home: str, namespace: str, port: int) -> set[str]:
         """What clients of a namespace are told of a port."""
@@ -129,7 +138,7 @@ class Told:
                 return found or {NONE}
         return found | {NONE}
 
-    def _hosts(self, workload: Workload) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
+    def _hosts(self, workload: Workload) -> Iterator[Host]:
         """The hosts that stand for a workload's pods, with the namespace of each and its ports with the container's."""
         for service in self.world.services_of(workload):
             pairs = [(port.number, self.world.target_number(workload, port)) for port in service.ports if port.protocol == "TCP"]

@@ -207,7 +207,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for namespace in sorted(ruled | homes):
         _namespace(namespace, ir, out, options, frozenset(ruled))
     for outside in outsides(ir):
-        _leftovers(outside, ruled, out)
+        _leftovers(outside, ir, ruled, out)
     for rule in ir.egress_defaults:
         if rule.silenced:
             continue
@@ -241,6 +241,13 @@ def _routable(outside: Outside) -> bool:
     return bool(outside.hosts) and (
         bool(words & set(egress.BY_NAME)) or ("tcp" in words and (bool(outside.addresses) or egress.passes_any(outside)))
     )
+
+
+def _telling(outside: Outside) -> Src:
+    """The leaves that a route tells the destination by."""
+    if any(port.protocol.value in egress.BY_NAME for port in outside.ports):
+        return gather(outside.ref, outside.hosts)
+    return gather(outside.ref, outside.addresses) if outside.addresses else gather(outside.ref, outside.resolution)
 
 
 def _homes(outside: Outside, ir: IR) -> tuple[str, ...]:
@@ -312,12 +319,13 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
         for outside in ir.outside
         if (outside.hosts or _nameless(outside)) and (_seen(outside, namespace, deciding) or _ruled(outside, namespace, deciding, ir))
     ]
-    if not rules and not any(_routable(outside) for outside in seen):
+    worth = next((outside for outside in seen if _routable(outside)), None)
+    if not rules and worth is None:
         return
     name = out.free(API, "EgressNetwork", namespace, "egress")
-    owner = deciding[0].document if deciding else seen[0].document
+    owner = worth.document if worth is not None and not deciding else deciding[0].document
     network = out.object(API, "EgressNetwork", Ref(namespace, name), owner=owner, group="egress", rank=50)
-    because = gather(*((rule.refuses, rule.place) for rule in deciding)) or gather(seen[0].hosts, seen[0].ref)
+    because = gather(*((rule.refuses, rule.place) for rule in deciding)) or (_telling(worth) if worth is not None else NOWHERE)
     network.set(("spec", "trafficPolicy"), "Deny" if denies else "Allow", because)
     for rule in deciding:
         network.add_origin(rule.document)
@@ -473,10 +481,17 @@ def _tcp(home: _Home, outside: Outside, port: OutsidePort, beside: set[str]) -> 
     elif home.denies:
         _refused("MP713", home, outside, port)
     else:
-        why = "everything may leave, and TCP has no name to tell it by"
-        out.imply(why, port.protocol)
-        out.ignore(why, port.number, *outside.hosts)
+        _unnamed(outside, port, out)
     return False
+
+
+UNNAMED = "everything may leave, and TCP has no name to tell it by"
+
+
+def _unnamed(outside: Outside, port: OutsidePort, out: Output) -> None:
+    """A destination that needs no route, as nothing is refused, and gets none, as nothing in it says where it goes."""
+    out.imply(UNNAMED, port.protocol)
+    out.ignore(UNNAMED, port.number, *outside.hosts)
 
 
 def _addressed(outside: Outside) -> tuple[Any, ...]:
@@ -508,7 +523,7 @@ def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: st
     obj.note(f"from {outside.subject_name}")
 
 
-def _leftovers(outside: Outside, ruled: set[str], out: Output) -> None:
+def _leftovers(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
     """Leaves of a destination that no route was written because of: addresses beside names, who may see it, what nobody here can see."""
     if not outside.hosts:
         return
@@ -517,6 +532,11 @@ def _leftovers(outside: Outside, ruled: set[str], out: Output) -> None:
     ):
         for fact in outside.addresses:
             out.ignore("HTTP and TLS are told by name in both meshes", fact)
+    homes = _homes(outside, ir)
+    if homes and not ruled.intersection(homes) and not _routable(outside):
+        out.imply(UNNAMED, outside.resolution)
+        for port in outside.ports:
+            _unnamed(outside, port, out)
     every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution)
     reached = out.written() | set(out.implied) | set(out.irrelevant)
     for finding in out.findings:

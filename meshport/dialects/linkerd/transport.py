@@ -6,6 +6,8 @@ have to be restarted. The mesh's own default is a Helm value.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshport.dialects import modes
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
@@ -110,16 +112,27 @@ def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, 
 def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
     """The same where denies hold on such ports: the default whose callers get through whatever they send, be it HTTP or not."""
     strict = item.mode(None).value == "strict"
-    try:
-        sides = [ruled(item, None, http, networks) for http in (True, False)]
+
+    def found(denies: tuple[Policy, ...]) -> tuple[str, bool] | None:
+        sides = [ruled(replace(item, denies=denies), None, http, networks) for http in (True, False)]
         for value in (STRICT, "cluster-authenticated") if strict else (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
             told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)
             if not any(subtract(told, side) for side in sides):
-                src = sources(item.mode(None), *(policy.sources for policy in (*item.allows, *item.denies)))
-                return value, src, not any(subtract(side, told) for side in sides)
+                return value, not any(subtract(side, told) for side in sides)
+        return None
+
+    try:
+        whole = found(item.denies)
+        if whole is None:
+            return None
+        needed = item.denies
+        for policy in item.denies:  # what the default does not fail without is no reason for it
+            fewer = tuple(other for other in needed if other is not policy)
+            if found(fewer) == whole:
+                needed = fewer
+        return whole[0], sources(item.mode(None), *(policy.sources for policy in (*item.allows, *needed))), whole[1]
     except (Unsayable, LanguageTooLarge, ValueError):
-        pass
-    return None
+        return None
 
 
 def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple[str, Src, bool] | None:
@@ -198,7 +211,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         key=lambda item: item.ref.value,
     )
     if everywhere and not any(opens(policy) for policy in everywhere):
-        src = sources(*(policy.sources for policy in everywhere))
+        src = sources(*(_posture(policy) for policy in everywhere))
         out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
         out.finding(
             "MP103",
