@@ -97,6 +97,20 @@ def test_a_way_through_an_egress_gateway_ends_with_an_error() -> None:
     assert specs(result)["HTTPRoute/shop/outside-80"]["hostnames"] == ["api.example.com", "b.example.com"]
 
 
+def test_a_route_of_the_gateway_api_on_an_entry_is_for_each_of_its_hosts() -> None:
+    parent = "{group: networking.istio.io, kind: ServiceEntry, name: outside, port: 80}"
+    own = "{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}"
+    made = f"""---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: api, namespace: shop}}
+spec: {{parentRefs: [{parent}], hostnames: [other.example.com], rules: [{{timeouts: {{request: 3s}}, backendRefs: [{own}]}}]}}
+"""
+    result = convert(SHOP + made)
+    assert rules(result, "api-api-example-com-80") == [{"backendRefs": [NETWORK], "timeouts": {"request": "3s"}}]
+    assert codes(result, "error") == ["MP317"]  # what is for b.example.com would go to another host
+
+
 def test_connections_that_go_where_they_go_anyway_need_no_route() -> None:
     secure = entry("hosts: [s.example.com], resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]", "secure")
     tls = "tls: [{match: [{port: 443, sniHosts: [s.example.com]}], route: [{destination: {host: s.example.com, port: {number: 443}}}]}], "

@@ -732,11 +732,12 @@ def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:
         **{f"what they do on the way ({kind})": True for kind in sorted({item.kind for rule in rules for item in rule.filters})},
     }
     listed = [what for what, there in gone.items() if there]
-    if routes.kind != "VirtualService" and listed == [next(iter(gone))]:
+    if routes.family == "linkerd" and listed == [next(iter(gone))]:
         return  # the way out that asks for more than a host is named where the others are opened
+    bare = not listed
     listed = listed or ["nothing but Istio's own retries"]
     graver = elsewhere or any(rule.answers or rule.filter("rewrite") or not rule.everything for rule in rules)
-    say("MP392", host=routes.host.value, what=", ".join(listed), severity="error" if graver else "warning")
+    say("MP392", host=routes.host.value, what=", ".join(listed), severity="error" if graver else "info" if bare else "warning")
 
 
 def dormant(item: ServiceRoutes, ir: IR, out: Output) -> None:

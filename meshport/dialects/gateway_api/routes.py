@@ -205,6 +205,8 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         wanted = place.value if place else namespace
         service: Fact[Ref] | None = None
         gateways: tuple[Fact[str], ...] = ()
+        on_entry = group is not None and group.value == "networking.istio.io" and target is not None and target.value == "ServiceEntry"
+        on_entry = on_entry and family == "istio"
         host = f"{name.value}.{wanted}.svc.{options.cluster_domain}"
         src = parent.src - parent.at("port").src | (NOWHERE if place else root.at("metadata", "namespace").src)
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
@@ -222,7 +224,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 kind,
                 service,
                 Fact(host, src, name.feature),
-                parent.number_at("port") if service is not None else None,
+                parent.number_at("port") if service is not None or on_entry else None,
                 _for_hosts(
                     rules or (RouteRule("", (), (), src=spec.at("rules").src),),
                     spec.strings("hostnames") if service is not None and family == "linkerd" else (),
@@ -231,7 +233,9 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                 "refuse",
                 root.number,
                 (root.number,),
-                consumer=Fact(namespace, ref.src, "routing.consumer") if service is not None and wanted != namespace else None,
+                consumer=Fact(namespace, ref.src, "routing.consumer")
+                if (service is not None or on_entry) and wanted != namespace
+                else None,
                 gateways=gateways,
                 hostnames=tuple(spec.strings("hostnames")) if gateways else (),
                 sections=(section.value,) if gateways and (section := parent.text("sectionName")) is not None else (),
@@ -244,11 +248,11 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                     *(
                         (
                             (
-                                "clients in the mesh call a Service by its own name; hostnames of a route on it are not looked at",
+                                "clients in the mesh call what it is on by its own name; hostnames of the route are not looked at",
                                 spec.at("hostnames").src,
                             ),
                         )
-                        if service is not None and family != "linkerd" and spec.at("hostnames")
+                        if (service is not None or on_entry) and family != "linkerd" and spec.at("hostnames")
                         else ()
                     ),
                 ),

@@ -15,17 +15,21 @@ from meshport.ir.routing import NAMES
 from meshport.values.hosts import host_matches
 
 if TYPE_CHECKING:
+    from meshport.dialects.base import Options
     from meshport.ir.model import IR
     from meshport.ir.routing import RouteRule, ServiceRoutes
 
 
-def settle(ir: IR) -> None:
+def settle(ir: IR, options: Options) -> None:
     """Put into the rules of each host outside where they act; rules for connections that send them where they go anyway leave the list."""
     known = {host.value.lower(): host for outside in ir.outside for host in outside.hosts}
     own = {routes.host.value.lower() for routes in ir.routes if routes.kind == "VirtualService" and routes.mesh}
     found: list[ServiceRoutes] = []
     for routes in ir.routes:
         text = routes.host.value.lower()
+        if routes.kind in ("HTTPRoute", "GRPCRoute") and routes.service is None and not routes.gateways and not routes.problem:
+            found.extend(_on_entry(routes, ir, options) or [routes])
+            continue
         if routes.kind != "VirtualService" or routes.service is not None or not routes.mesh or routes.problem or not text:
             found.append(routes)
             continue
@@ -46,6 +50,20 @@ def settle(ir: IR) -> None:
         else:
             found.append(routes)
     ir.routes[:] = found
+
+
+def _on_entry(routes: ServiceRoutes, ir: IR, options: Options) -> list[ServiceRoutes]:
+    """A route of the Gateway API on a ServiceEntry as rules for each of its hosts, whatever hostnames the route has (pilot/pkg/config/kube/gateway)."""
+    found: list[ServiceRoutes] = []
+    for outside in ir.outside:
+        if routes.host.value != f"{outside.ref.value.name}.{outside.ref.value.namespace}.svc.{options.cluster_domain}":
+            continue
+        for host in outside.hosts:
+            place = egress.beyond(ir, host.value, {routes.consumer.value} if routes.consumer is not None else None)
+            ports = tuple(port for port in place.ports if routes.port is None or routes.port.value == port) if place is not None else ()
+            if place is not None and ports:
+                found.append(replace(routes, host=host.also(routes.host), hosts=len(outside.hosts), beyond=replace(place, ports=ports)))
+    return found
 
 
 def _placed(routes: ServiceRoutes, host: str, known: dict[str, Fact[str]], ir: IR, hosts: int) -> ServiceRoutes:

@@ -17,7 +17,7 @@ from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.linkerd.routes import Lowering
 from meshport.effective.egress import enrolled
 from meshport.findings import Affected
-from meshport.ir.base import Fact, Ref
+from meshport.ir.base import Fact, Ref, sources
 from meshport.ir.routing import Backend, Beyond, Filter, RouteMatch, RouteRule, ServiceRoutes, acts_on, met, of_mesh
 from meshport.ir.world import Service, ServicePort
 
@@ -205,7 +205,7 @@ def write(
     """The rules for one host and port as routes on a network of a namespace. `because` is what says that the host is one outside."""
     number = port.number.value
     place = Fact(network.namespace, because.src, "routing.consumer")
-    ported = Fact(number, port.number.src | port.protocol.src, port.number.feature)
+    ported = Fact(number, sources(port.number, port.protocol, routes.port), port.number.feature)
     rules = tuple(
         replace(rule, matches=here, name=rule.name or f"number {place_in + 1}")
         for place_in, rule in enumerate(routes.rules)
