@@ -94,6 +94,26 @@ def test_a_route_that_stays_loses_what_the_release_does_not_know() -> None:
     assert [item for item in findings if item.code == "MP455" and "retry" in item.feature]
 
 
+TIMED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec: {hosts: [cart], http: [{timeout: 5s, retries: {attempts: 2, perTryTimeout: 1500ms, retryOn: 5xx}, route: [{destination: {host: cart}}]}]}
+"""
+
+
+@pytest.mark.parametrize(("target", "release", "code"), [("cilium", "1.16", "MP023"), ("gateway-api", "1.1", "MP452")])
+def test_a_timeout_that_is_written_is_not_said_to_be_lost_and_that_of_a_try_that_is_lost_is(target: str, release: str, code: str) -> None:
+    """Both have Gateway API 1.1: `timeouts` in the experimental channel, no retries."""
+    objects, findings = convert(WORLD + ISTIO + TIMED, "istio", target, target_version=release)
+    (written,) = _of(objects, "HTTPRoute")
+    assert [rule.get("timeouts") for rule in written["spec"]["rules"]] == [{"request": "5s"}]
+    assert [item.code for item in findings if item.feature == "timeout.request"] == [code]
+    assert [item.message for item in findings if item.code == "MP453" and "1500ms is lost" not in item.message] == []
+    assert not [item for item in findings if item.code == "MP320"]
+
+
 POLICY = """
 ---
 apiVersion: security.istio.io/v1

@@ -238,12 +238,24 @@ class Lowering(RouteLowering):
             self.out.imply("0 is no timeout, and none is the default", timeout)
             timeout = None
         if timeout is not None and self.release < (1, 2):
-            self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
+            self._early(timeout, shown)
         for name, fact in (("response", rule.response_timeout), ("idle", rule.idle_timeout)):
             if fact is not None and fact.value and fact.src not in self.told:
                 self.told.add(fact.src)
                 self.lost(fact, "timeout", what=f"{name} timeout", rule=shown, value=one_unit(fact.value))
         return {"timeout": timeout, "retry": self._retry(rule, shown), "response_timeout": None, "idle_timeout": None}
+
+    def _early(self, timeout: Fact[int], shown: str) -> None:
+        """Before 1.2 `timeouts` are in the experimental channel, which an implementation may read all the same."""
+        options, routes = self.options, self.routes
+        if self.out.table.support(timeout.feature, options.target, options.target_version).support != "native":
+            self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
+        elif timeout.src not in self.told:
+            self.told.add(timeout.src)
+            self.out.finding(
+                "MP023", timeout, document=routes.document, disposition="approximated", affects=self.affects, feature=timeout.feature,
+                object=f"{routes.kind} {routes.ref.value}", field="timeouts",
+            )  # fmt: skip
 
     def _retry(self, rule: RouteRule, shown: str) -> Retry | None:
         retry = rule.retry
@@ -266,8 +278,8 @@ class Lowering(RouteLowering):
             self.told.add(everything.src)
             self.lost(everything, "retries", what="retries", rule=shown)
         if self.release < (1, 2):
-            if retry.per_try_timeout is not None:
-                self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
+            if (each := retry.per_try_timeout) is not None:
+                self.lost(each, "retries", "timeout", what="the timeout of a try", rule=shown, value=one_unit(each.value))
             return None
         if retry.per_try_timeout is not None and retry.per_try_timeout.value and retry.per_try_timeout.src not in self.told:
             self.told.add(retry.per_try_timeout.src)
