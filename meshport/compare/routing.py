@@ -287,10 +287,13 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     if not rule.answers:
         out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
         out["retries"] = retries(rule.retry, mesh)
+    extras = dict(rule.extras)
+    if "attempts" in out.get("retries", ()) and "per try" not in out["retries"] and rule.retry is not None and "backendRequest" in extras:
+        out["retries"] = {**out["retries"], "per try": one_unit(extras.pop("backendRequest").value)}  # what is sent to a backend is one try
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
     shown.update(
-        {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in rule.extras if name != "name"}
+        {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}
     )
     filters = _filters(rule.filters, world)
     for backend in rule.backends:

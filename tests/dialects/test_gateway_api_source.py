@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from gateway_api_helper import WORLD, codes, convert, http_route, objects, plain, service, spec
+from gateway_api_helper import WORLD, codes, convert, http_route, objects, plain, service, spec, virtual_service
 
 import meshport
 
@@ -41,6 +43,37 @@ http:
 """)
     assert result.install["helm_values"]["istiod"]["meshConfig"]["defaultHttpRetryPolicy"] == {"attempts": 0}
     assert [(item["kind"], item["name"]) for item in result.removals] == [("HTTPRoute", "app")]
+
+
+def test_an_origin_with_a_star_is_for_any_labels_and_back_again() -> None:
+    rules = "[{filters: [{type: CORS, cors: {allowOrigins: ['https://*.a.example', 'https://b.example']}}], backendRefs: [{name: app, port: 80}]}]"
+    (rule,) = spec(convert(WORLD + http_route(rules), "gateway-api", "istio"), "VirtualService/app")["http"]
+    assert rule["corsPolicy"]["allowOrigins"] == [{"regex": r"https://.*\.a\.example"}, {"exact": "https://b.example"}]
+    back = convert(
+        WORLD + virtual_service(f"[{{corsPolicy: {json.dumps(rule['corsPolicy'])}, route: [{{destination: {{host: app}}}}]}}]"),
+        "istio",
+        "cilium",
+    )
+    assert spec(back, "HTTPRoute/app")["rules"][0]["filters"][0]["cors"] == {"allowOrigins": ["https://*.a.example", "https://b.example"]}
+
+
+def test_to_linkerd_the_time_at_a_backend_is_that_of_a_try_where_the_route_retries() -> None:
+    rules = "[{backendRefs: [{name: b0, port: 80}], timeouts: {request: 9s, backendRequest: 2s}, retry: {attempts: 2, codes: [503]}}]"
+    result = convert(WORLD + http_route(rules), "gateway-api", "linkerd")
+    notes = objects(result)["HTTPRoute/app"]["metadata"]["annotations"]
+    assert notes == {"retry.linkerd.io/http": "503", "retry.linkerd.io/limit": "2", "retry.linkerd.io/timeout": "2s"}
+    assert "MP453" not in codes(result)
+    assert "MP453" in codes(
+        convert(WORLD + http_route(rules.replace(", retry: {attempts: 2, codes: [503]}", "")), "gateway-api", "linkerd")
+    )
+
+
+def test_to_linkerd_a_rule_without_a_backend_fails_as_before_and_nothing_is_lost() -> None:
+    text = WORLD + http_route("[{matches: [{path: {type: Exact, value: /a}}]}, {backendRefs: [{name: b0, port: 80}]}]")
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target="linkerd")
+    first, _ = spec(result, "HTTPRoute/app")["rules"]
+    assert first["backendRefs"] == [{"name": "app-refused", "port": 80}]  # which is not there: 500
+    assert codes(result) == ["MP367"]
 
 
 def test_to_istio_the_route_itself_where_that_is_asked_for() -> None:

@@ -257,8 +257,12 @@ class RouteLowering(ABC):
         return tuple(kept)
 
     def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
-        """A rule that answers by itself: its requests are refused, so that no later rule forwards them."""
-        for _, fact in answer.parts:
+        """A rule that answers by itself: its requests are refused, so that no later rule forwards them. Refused they are with 500, which may be what it said."""
+        alike = [fact.value for _, fact in answer.parts] == [500]
+        if alike:
+            self.out.imply("what goes to no backend that is there is answered 500", gather(answer))
+            self.out.indifferent |= self.explained(*ASPECTS)
+        for _, fact in answer.parts if not alike else ():
             found = self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
             if found is not None:
                 found.disposition = "dropped"  # whatever it says, the requests are refused

@@ -234,3 +234,14 @@ def simplest(pattern: Pattern) -> Pattern:
     if only is not None and only[0] in ("exact", "prefix"):
         return Pattern(*only)
     return Pattern("regex", bare(pattern.text))
+
+
+_ANY_LABELS = re.compile(r"(?P<scheme>https?)://\.\*(?P<host>(?:\\\.[A-Za-z0-9-]+)*)(?P<port>:\d+)?")
+
+
+def origin_of(expression: str) -> str | None:
+    """The origin with a `*` that an expression for origins comes to; None where it is none. One for every host takes every port, which no origin does."""
+    found = _ANY_LABELS.fullmatch(expression)
+    if found is None or not (found["host"] or found["port"]):
+        return None
+    return f"{found['scheme']}://*{found['host'].replace(chr(92), '')}{found['port'] or ''}"

@@ -495,8 +495,14 @@ def _filters(place: Cursor, family: str, namespace: str, options: Options) -> li
 
 def _cors(body: Cursor, because: Src) -> list[tuple[str, Fact[Any]]]:
     """An answer to CORS requests by the paths of a VirtualService's corsPolicy; `maxAge` is in seconds."""
-    parts = [(f"{path}.exact" if path.startswith("allowOrigins") else path, fact) for path, fact in body.leaves()]
-    return [(path, fact.also(because)) for path, fact in parts]
+    parts = [(path, fact.also(because)) for path, fact in body.leaves()]
+    return [(_origin(path, fact) if path.startswith("allowOrigins") else (path, fact)) for path, fact in parts]
+
+
+def _origin(path: str, fact: Fact[Any]) -> tuple[str, Fact[Any]]:
+    """An origin; a `*` in its host is for any number of labels, and alone it is every origin, for Envoy too."""
+    scheme, there, host = str(fact.value).partition("://*")
+    return (f"{path}.regex", fact.holding(f"{scheme}://.*{quote(host)}")) if there else (f"{path}.exact", fact)
 
 
 def _rewrite(body: Cursor, rule: Cursor, because: Src) -> list[tuple[str, Fact[Any]]]:

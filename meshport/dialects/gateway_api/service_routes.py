@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from meshport.dialects.gateway_api.backends import budget
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, RouteLowering
-from meshport.dialects.gateway_api.patterns import simplest
+from meshport.dialects.gateway_api.patterns import origin_of, simplest
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
 from meshport.dialects.gateway_api.writing import CODES
 from meshport.dialects.output import Obj, Output
@@ -214,6 +214,10 @@ class Lowering(RouteLowering):
         for path, fact in item.parts:
             stem, _, form_of = path.partition(".")
             name = stem.partition("[")[0]
+            origin = origin_of(str(fact.value)) if name == "allowOrigins" and form_of == "regex" else None
+            if origin is not None:
+                parts.append((stem, fact.holding(origin)))
+                continue
             known = name in ("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials")
             if not known or (name == "allowOrigins" and form_of != "exact") or (name == "allowMethods" and fact.value not in CORS_METHODS):
                 self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the CORS setting {path} {fact.value}")

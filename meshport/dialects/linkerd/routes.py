@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from meshport.dialects import naming
@@ -30,6 +31,18 @@ def route_api(version: str) -> str | None:
     return "policy.linkerd.io/v1beta2" if key >= (2, 13) else None
 
 
+def _by_try(rule: RouteRule) -> RouteRule:
+    """The rule with a timeout for each try where it retries and has one for what is sent to a backend: that is the same."""
+    each, retry = next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None), rule.retry
+    if each is None or retry is None or retry.none or retry.attempts is None or retry.per_try_timeout is not None:
+        return rule
+    return replace(
+        rule,
+        retry=replace(retry, per_try_timeout=each),
+        extras=tuple((name, fact) for name, fact in rule.extras if name != "backendRequest"),
+    )
+
+
 class Lowering(RouteLowering):
     """One set of rules on its way into Linkerd's HTTPRoutes."""
 
@@ -41,6 +54,9 @@ class Lowering(RouteLowering):
     @property
     def api(self) -> str | None:
         return route_api(self.options.target_version)
+
+    def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
+        return super()._rule(_by_try(rule) if version_key(self.options.target_version) >= (2, 16) else rule, number)
 
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         return ranked_for_linkerd(rules)
