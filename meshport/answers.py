@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from meshport.compare.alarms import SAME
 from meshport.compare.diff import Change
 from meshport.dialects.output import Output, fill
 from meshport.documents import Bundle
@@ -280,7 +281,28 @@ def widened(proof: Verification | None, findings: list[Finding], table: Table) -
                     witness=difference.request,
                 )
             )
+    if proof is not None and not proof.undecided:
+        _relaxed_for_nothing(proof, findings)
     return extra
 
 
+def _relaxed_for_nothing(proof: Verification, findings: list[Finding]) -> None:
+    """Hold findings of rules that lost a condition to the places where more is let in: the callers may have had all of it by other rules."""
+    more = [difference.request["destination"] for difference in proof.differences if difference.change == "allowed"]
+    for finding in findings:
+        if finding.code not in _RELAXED or finding.effect != "widens" or not finding.affects:
+            continue
+        kept = tuple(one for one in finding.affects if any(_of(place, one) for place in more))
+        if kept:
+            finding.affects = kept
+        else:
+            finding.severity, finding.effect = "info", "none"
+            finding.message += SAME
+
+
+def _of(place: dict[str, Any], one: Affected) -> bool:
+    return place["namespace"] == one.namespace and one.workload in (None, place["workload"]) and one.port in (None, place["port"])
+
+
+_RELAXED = ("MP218",)
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

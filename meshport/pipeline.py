@@ -121,7 +121,7 @@ def convert(
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
-    remains.losses(have, out, options.source == options.target)
+    remains.losses(have, out, options.source == options.target, options.data_plane)
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
     if keeper is None and source is not target:

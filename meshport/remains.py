@@ -23,8 +23,9 @@ SHOWN = 3
 """Paths that a message names."""
 
 
-def losses(have: IR, out: Output, own: bool) -> None:
-    """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them."""
+def losses(have: IR, out: Output, own: bool, plane: str | None = None) -> None:
+    """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them, and what its
+    other data plane, the one that is asked for, does not do."""
     read = {item.document for item in have.policies} | {item.document for item in have.egress}
     for loss in have.losses:
         if own and loss.code in _ABROAD:
@@ -46,7 +47,7 @@ def losses(have: IR, out: Output, own: bool) -> None:
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
-        if own and disposition != "invalid" and loss.code not in _ACROSS:
+        if own and disposition != "invalid" and loss.code not in (_ACROSS | _PAST_WAYPOINTS if plane == "sidecar" else _ACROSS):
             out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
             continue
         out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
@@ -94,7 +95,7 @@ def named(document: Document) -> str:
 
 
 _BECOMES: dict[str, str | None] = {
-    "MP111": "approximated", "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
+    "MP111": "approximated", "MP170": "approximated", "MP171": None, "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
     "MP248": "invalid", "MP299": "approximated", "MP386": "approximated", "MP387": "invalid", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
@@ -107,6 +108,10 @@ _STAYING = {"MP120", "MP296"}
 
 _ACROSS = {"MP166", "MP167", "MP168", "MP299"}
 """Losses between the data planes of one mesh."""
+
+
+_PAST_WAYPOINTS = {"MP170", "MP171", "MP239", "MP244", "MP736"}
+"""Ways past a waypoint, or one that only the waypoint has not, which sidecars close."""
 
 
 _ABROAD = {"MP120", "MP121", "MP127", "MP212", "MP221", "MP225", "MP235", "MP296", "MP297", "MP385", "MP386", "MP705"}

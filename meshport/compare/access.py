@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshport.compare.either import regardless
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.effective import subjects
@@ -16,7 +17,7 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
 from meshport.effective.pieces import Piece, Unsayable, completed, language_of, pathless
 from meshport.effective.seen import whole
-from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, Value, label
+from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, Value, Values, label
 from meshport.ir.authorization import PORT, Pattern
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
@@ -30,6 +31,8 @@ MOST_VALUES = 64
 """Combinations of values of headers that one rule is told apart into."""
 MOST_COMPARED = 20_000
 """Pairs of rows of one port that take automata to compare."""
+MOST_TOGETHER = 64
+"""Rows of one peer, each under demands of its own, that are put together."""
 
 
 def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()) -> Canonical:
@@ -176,6 +179,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
                 joined = _joined(languages)
                 known[same] = seen.setdefault(joined, joined) if joined is not None else None
             row.paths[method] = known[same]
+    _put_together(table)
     found: dict[str, dict[str, Language | None]] = {}
     perhaps = _broader(table)
     for key, row in sorted(table.items()):
@@ -199,6 +203,37 @@ def _by_value(piece: Piece) -> list[Piece]:
         if len(found) > MOST_VALUES:
             return [piece]
     return found
+
+
+def _put_together(table: dict[str, Row]) -> None:
+    """Adds what the rows of one peer say together: with a header and without it is whether or not, on the paths that both have."""
+    peers: dict[str, list[Row]] = {}
+    for key, row in table.items():
+        peers.setdefault(key.partition("\0")[0], []).append(row)
+    for peer, rows in peers.items():
+        names = {(False, name) for row in rows for name, _ in row.demands.headers.by_name}
+        names |= {(True, name) for row in rows for name, _ in row.demands.query.by_name}
+        for query, name in sorted(names) if 1 < len(rows) <= MOST_TOGETHER else ():
+            alike: dict[str, list[tuple[Value, Row, Piece]]] = {}
+            for row in rows:
+                values = dict((row.demands.query if query else row.demands.headers).by_name)
+                if name not in values:
+                    continue
+                rest = Values(tuple((key, value) for key, value in values.items() if key != name))
+                demands = replace(row.demands, query=rest) if query else replace(row.demands, headers=rest)
+                alike.setdefault(_extra(demands), []).append((values[name], row, demands))
+            for extra, group in alike.items():
+                paths = regardless((value, row.paths) for value, row, _ in group) if len(group) > 1 else {}
+                if not paths:
+                    continue
+                _, first, demands = group[0]
+                key = f"{peer}\0{extra}"
+                if key not in table:
+                    table[key] = Row(first.who, first.where, extra, demands, {})
+                    rows.append(table[key])
+                known = table[key].paths
+                for method, language in paths.items():
+                    known[method] = _joined([language, known[method]]) if method in known else language
 
 
 def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:

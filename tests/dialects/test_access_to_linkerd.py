@@ -226,6 +226,25 @@ def test_looser_keeps_the_traffic_and_shows_a_witness() -> None:
     assert result.verification.verdict in ("widened", "changed")
 
 
+def test_a_condition_lost_for_callers_who_have_everything_by_another_rule_widens_nothing() -> None:
+    token = "{from: [{source: {principals: [cluster.local/ns/shop/sa/web], requestPrincipals: ['*']}}]}"
+    whole = "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}"
+    result = convert(WORLD + STRICT + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{token}, {whole}]}}"), on_loss="looser")
+    assert not [finding for finding in result.findings if finding.code == "MP218" and finding.effect == "widens"]
+    assert not any(item.change == "allowed" for item in result.verification.differences)
+
+
+def test_a_condition_lost_beside_callers_who_are_listed_widens_nothing() -> None:
+    """Every caller but one is said by listing those that are known, which is narrower; the token of two of them adds nothing to it."""
+    token = "{from: [{source: {principals: [cluster.local/ns/shop/sa/web], requestPrincipals: ['*']}}]}"
+    others = "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/users]}}]}"
+    result = convert(
+        WORLD + STRICT + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{token}, {others}]}}"), on_loss="looser"
+    )
+    said = [finding for finding in result.findings if finding.code == "MP218"]
+    assert [(finding.severity, finding.effect) for finding in said] == [("info", "none")]
+
+
 def test_stop_writes_nothing() -> None:
     text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}]}]}")
     assert convert(text, on_loss="stop").manifests == []

@@ -305,3 +305,55 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
 ---
 """
     assert "MP239" in codes(converted(everywhere("all", entry))[1])
+
+
+def test_a_caller_whom_the_pods_name_is_refused_at_the_service() -> None:
+    """There its requests come under the waypoint's account, which the policy does not admit."""
+    direct = policy("direct", "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}", SELECTOR)
+    text = NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + direct
+    request = {
+        "source": {"namespace": "shop", "workload": "checkout"},
+        "destination": {"namespace": "shop", "service": "payment", "port": 80},
+        "method": "GET", "path": "/",
+    }  # fmt: skip
+    assert not meshport.trace(meshport.load_text(text), request, mesh="istio").allowed
+    assert "MP170" in {finding.code for finding in meshport.lint(meshport.load_text(text))}
+    out, result = converted(text)
+    assert ("Server", "payment-8080") not in out and ("Server", "payment-9090") in out
+    (said,) = [finding for finding in result.findings if finding.code == "MP170"]
+    assert (said.effect, [(item.workload, item.port) for item in said.affects]) == ("narrows", [("payment", None)])
+
+
+def test_a_deny_that_names_callers_behind_a_waypoint_is_said() -> None:
+    deny = policy("guests", "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}", SELECTOR, "DENY")
+    _, result = converted(NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + deny)
+    (said,) = [finding for finding in result.findings if finding.code == "MP171"]
+    assert (said.effect, [item.workload for item in said.affects]) == ("narrows", ["payment"])
+    _, without = converted(NAMESPACE + WAYPOINT + workload("payment", "a: b") + workload("checkout", "a: b") + deny)
+    assert "MP171" not in codes(without)
+
+
+def test_disable_of_a_port_does_not_open_it_where_the_policy_has_no_mode() -> None:
+    """ztunnel's policy is written for ports that say PERMISSIVE; the STRICT of the namespace holds for this one."""
+    modes = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: payment, namespace: shop}
+spec: {selector: {matchLabels: {app: payment}}, portLevelMtls: {8080: {mode: DISABLE}PORTS}}
+---
+"""
+    out, result = converted(NAMESPACE + workload("payment", "a: b") + modes.replace("PORTS", ""))
+    assert "MP111" in codes(result) and not [name for kind, name in out if kind == "Server"]
+    out, _ = converted(NAMESPACE + workload("payment", "a: b") + modes.replace("PORTS", ", 9090: {mode: PERMISSIVE}"))
+    assert {("Server", "payment-8080"), ("Server", "payment-9090")} <= out.keys()
+
+
+def test_a_rule_for_ports_that_the_service_has_not_is_accounted_for() -> None:
+    rules = "{from: [{source: {principals: ['*']}}], to: [{operation: {ports: ['80']}}, {operation: {ports: ['8080'], paths: [/x]}}]}"
+    _, result = converted(NAMESPACE + WAYPOINT + workload("payment") + policy("l7", rules) + ONLY_BY_WAYPOINT)
+    assert result.ledger.counts["unaccounted"] == 0

@@ -61,12 +61,24 @@ def test_a_policy_of_a_service_is_one_of_its_pods_and_the_guard_leaves() -> None
     assert "MP119" in codes(result) and result.verification.verdict == "equivalent"
 
 
-def test_what_the_guard_admits_beside_the_waypoint_stays() -> None:
-    direct = "{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint, cluster.local/ns/shop/sa/checkout]}}]}"
-    out, _ = sidecars(SHOP + policy("l7", CHARGE) + policy("guard", direct, SELECTOR))
+def test_whom_the_guard_admits_beside_the_waypoint_gets_no_more_than_the_service_gives() -> None:
+    """At the Service checkout may POST /charge alone; that the pods' own addresses take more from it opens nothing that the Service refuses."""
+    checkout = "cluster.local/ns/shop/sa/checkout"
+    direct = f"{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/waypoint, {checkout}]}}}}]}}"
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + policy("guard", direct, SELECTOR))
     assert out["AuthorizationPolicy", "guard"]["spec"]["rules"] == [
-        {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/checkout"]}}]}
+        {"from": [{"source": {"principals": [checkout]}}], "to": [{"operation": {"notPorts": ["8080"]}}]}
     ]
+    (said,) = [finding for finding in result.findings if finding.code == "MP170"]
+    assert said.effect == "narrows" and [(item.namespace, item.workload) for item in said.affects] == [("shop", "payment")]
+
+
+def test_callers_that_do_not_pass_the_waypoint_keep_what_the_guard_gives_them() -> None:
+    edge = "cluster.local/ns/istio-ingress/sa/edge"
+    direct = f"{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/waypoint, {edge}]}}}}]}}"
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + policy("guard", direct, SELECTOR))
+    assert out["AuthorizationPolicy", "guard"]["spec"]["rules"] == [{"from": [{"source": {"principals": [edge]}}]}]
+    assert "MP170" not in codes(result)
 
 
 def test_a_guard_by_service_account_admits_the_waypoint_too() -> None:
@@ -76,11 +88,27 @@ def test_a_guard_by_service_account_admits_the_waypoint_too() -> None:
     assert out["AuthorizationPolicy", "l7"]["spec"]["rules"]
 
 
-def test_a_guard_that_admits_the_waypoints_namespace_admits_both() -> None:
+def test_a_guard_that_admits_the_waypoints_namespace_admits_the_waypoint_and_on_its_ports_nobody_else() -> None:
     guard = policy("guard", "{from: [{source: {namespaces: [shop]}}]}", SELECTOR)
     out, result = sidecars(SHOP + policy("l7", CHARGE) + guard)
-    assert "MP243" not in codes(result)
-    assert ("AuthorizationPolicy", "guard") not in out and ("AuthorizationPolicy", "guard") not in removed(result)
+    assert "MP243" not in codes(result) and "MP170" in codes(result)
+    assert out["AuthorizationPolicy", "guard"]["spec"]["rules"] == [
+        {"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"notPorts": ["8080"]}}]}
+    ]
+    assert out["AuthorizationPolicy", "l7"]["spec"]["rules"][0]["to"][0]["operation"]["paths"] == ["/charge"]
+
+
+def test_pods_of_a_guard_that_stand_behind_no_waypoint_keep_its_rules() -> None:
+    """One policy for the namespace; only payment has a Service behind the waypoint."""
+    everybody = policy("mesh", "{from: [{source: {namespaces: [shop]}}]}", "selector: {}")
+    shop = NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b")
+    out, _ = sidecars(shop + policy("l7", CHARGE) + everybody)
+    assert out["AuthorizationPolicy", "mesh"]["spec"]["rules"][0]["to"] == [{"operation": {"notPorts": ["8080"]}}]
+    assert out["AuthorizationPolicy", "mesh-checkout"]["spec"] == {
+        "selector": {"matchLabels": {"app": "checkout"}},
+        "action": "ALLOW",
+        "rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"ports": ["8080"]}}]}],
+    }
 
 
 def test_a_guard_that_admits_the_waypoint_on_some_ports_refuses_it_on_others() -> None:

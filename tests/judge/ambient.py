@@ -52,6 +52,26 @@ def ways(
     return found
 
 
+def by_services(
+    manifests: Iterable[Obj], request: Request, *, trust_domain: str = "cluster.local", root_namespace: str = "istio-system"
+) -> bool:
+    """Whether every way to ask for the port lets the request in: each Service in front of it, through its waypoint where the client goes through one, or
+    without a Service the pod's address. Data planes that see no difference between them may let in no more than that."""
+    world = World(manifests)
+    workload, port = world.destination(request), int(request["destination"]["port"])
+    found = ways(manifests, request, trust_domain=trust_domain, root_namespace=root_namespace)
+    named = istio._identity(request["source"], trust_domain) is not None and captured(world, workload)
+    asked = [
+        f"{service.namespace}/{service.name}" if named and service.routable and _waypoint(world, service) is not None else "pod"
+        for service in world.services
+        if service.selects(workload)
+        and any(
+            port in workload.numbers(one.get("targetPort", one["port"])) for one in service.ports if one.get("protocol", "TCP") == "TCP"
+        )
+    ]
+    return all(way in found for way in asked or ["pod"])
+
+
 def _at_address(
     world: World, workload: Workload, request: Request, port: int, identity: str | None, raw: str, trust_domain: str, root_namespace: str
 ) -> bool:
@@ -117,7 +137,7 @@ def _allows(policies: list[Obj], peer: istio._Peer) -> bool:
 
 
 def _ztunnel(world: World, workload: Workload, peer: istio._Peer, root_namespace: str) -> bool:
-    if istio.mtls_mode(world, workload, peer.port, root_namespace) == "STRICT" and peer.identity is None:
+    if _strict(world, workload, peer.port, root_namespace) and peer.identity is None:
         return False
     said = []
     for policy in istio.authorization_policies(world, workload, root_namespace):
@@ -128,11 +148,19 @@ def _ztunnel(world: World, workload: Workload, peer: istio._Peer, root_namespace
     return _allows(said, peer)
 
 
+def _strict(world: World, workload: Workload, port: int, root_namespace: str) -> bool:
+    """Whether ztunnel refuses plaintext on a port. A policy without a mode excepts ports that say PERMISSIVE, and DISABLE only beside such a port."""
+    own = istio.port_level(world, workload, root_namespace)
+    if own is not None and "PERMISSIVE" not in own.values() and own.get(str(port)) == "DISABLE":
+        return istio.mtls_mode(world, workload, 0, root_namespace) == "STRICT"
+    return istio.mtls_mode(world, workload, port, root_namespace) == "STRICT"
+
+
 def _enforced(rule: Obj, action: str) -> Iterator[Obj]:
     """A rule as ztunnel has it; nothing where it has none."""
     made: dict[str, Any] = {}
     for part, inner in (("from", "source"), ("to", "operation")):
-        entries = [entry.get(inner) or {} for entry in rule.get(part) or ()]
+        entries = [{key: _literal(key, values) for key, values in (entry.get(inner) or {}).items()} for entry in rule.get(part) or ()]
         kept = [{key: value for key, value in entry.items() if istio._positive(key)[0] in _KNOWN} for entry in entries]
         if action == "ALLOW" and kept != entries:
             return
@@ -143,4 +171,11 @@ def _enforced(rule: Obj, action: str) -> Iterator[Obj]:
     when = rule.get("when") or []
     if any(item["key"] not in _KEYS for item in when):
         return
-    yield {**made, "when": when}
+    yield {**made, "when": [{key: _literal(item["key"], value) for key, value in item.items()} for item in when]}
+
+
+def _literal(field: str, values: Any) -> Any:
+    """Namespaces as ztunnel compares them: a star that is neither first nor last is a letter, which no namespace has."""
+    if field not in ("namespaces", "notNamespaces", "source.namespace") or not isinstance(values, list):
+        return values
+    return ["-" if "*" in (one[1:] if one.startswith("*") else one[:-1]) else one for one in values]

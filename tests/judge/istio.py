@@ -118,21 +118,29 @@ def _identity(source: Obj, trust_domain: str) -> str | None:
 
 def mtls_mode(world: World, workload: Workload, port: int, root_namespace: str = "istio-system") -> str:
     """PERMISSIVE, STRICT or DISABLE, for one port of a workload."""
-    policies = by_age(world.of("PeerAuthentication", GROUP))
-
-    def first(namespace: str, *, selecting: bool) -> Obj:
-        for policy in policies:
-            labels = (spec_of(policy).get("selector") or {}).get("matchLabels")
-            if namespace_of(policy) == namespace and bool(labels) == selecting and labels_match(labels, workload.labels):
-                return spec_of(policy)
-        return {}
-
-    own = first(workload.namespace, selecting=True) if workload.namespace != root_namespace else {}
+    own = _first_policy(world, workload, workload.namespace, selecting=True) if workload.namespace != root_namespace else {}
     mode = "PERMISSIVE"
-    for level in (first(root_namespace, selecting=False), first(workload.namespace, selecting=False), own):
+    for level in (*(_first_policy(world, workload, home, selecting=False) for home in (root_namespace, workload.namespace)), own):
         mode = _set_mode(level.get("mtls")) or mode
     ports = {str(k): v for k, v in (own.get("portLevelMtls") or {}).items()}
     return _set_mode(ports.get(str(port))) or mode
+
+
+def port_level(world: World, workload: Workload, root_namespace: str) -> dict[str, str] | None:
+    """The modes by port of the policy of a workload that has none itself; None where there is no such policy."""
+    own = _first_policy(world, workload, workload.namespace, selecting=True) if workload.namespace != root_namespace else {}
+    if not own or _set_mode(own.get("mtls")) is not None:
+        return None
+    return {str(port): mode for port, mtls in (own.get("portLevelMtls") or {}).items() if (mode := _set_mode(mtls)) is not None}
+
+
+def _first_policy(world: World, workload: Workload, namespace: str, *, selecting: bool) -> Obj:
+    """The oldest PeerAuthentication of a level: of a namespace, or for the workload."""
+    for policy in by_age(world.of("PeerAuthentication", GROUP)):
+        labels = (spec_of(policy).get("selector") or {}).get("matchLabels")
+        if namespace_of(policy) == namespace and bool(labels) == selecting and labels_match(labels, workload.labels):
+            return spec_of(policy)
+    return {}
 
 
 def _set_mode(mtls: Obj | None) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.istio import past_waypoints
 from meshport.dialects.istio.waypoints import (
     Admitted,
     Waypoint,
@@ -26,7 +27,8 @@ from meshport.dialects.istio.waypoints import (
 )
 from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
 from meshport.effective.access import Access, opens
-from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
+from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Condition, Policy, Rule
 from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
@@ -63,6 +65,9 @@ class Settled:
     guarded: bool = False  # the pods refuse whoever does not come through the waypoint
     refused: frozenset[int] = frozenset()  # container ports on which the pods refuse the waypoint too
     everywhere: bool = False  # the waypoint judges requests to the pods' addresses by it too
+    opened: Policy | None = None  # what ztunnel enforces, where that opens ways past a waypoint which `made` has not
+    shut: frozenset[int] = frozenset()  # the ports on which it has not
+    spared: tuple[Policy, ...] = ()  # policies of pods of its subject that stand behind no waypoint there
 
 
 @dataclass(slots=True)
@@ -71,6 +76,7 @@ class _Doors:
 
     closed: set[Ref] = field(default_factory=set)
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
+    direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
 
     def lets_in(self, workload: Ref, gate: Ref, port: int) -> bool:
         """Whether ztunnel before a workload takes a waypoint's requests on a port."""
@@ -102,8 +108,29 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
         out.append(_through(made, target, found, ir, doors, item))
         if item.policy.action.value != "allow":
             _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
-    ir.policies.extend(policy for entry in out for policy in entry.made)
+    _close_addresses(out, closed, found, ir, doors)
+    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.spared))
     return out
+
+
+def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir: IR, doors: _Doors) -> None:
+    """Take from the policies of ztunnel what they open at the pods' addresses alone."""
+    hung = [policy for entry in out if entry.service is not None for policy in entry.made if policy.action.value == "allow"]
+
+    def ports(workload: Workload) -> past_waypoints.Ports:
+        def decided(service: Ref, gate: Ref, port: int) -> bool:
+            return service in closed or not doors.lets_in(workload.ref, gate, port)
+
+        return past_waypoints.judged(workload, found, ir, decided)
+
+    for entry in out:
+        policy = entry.made[0]
+        if entry.service is not None or policy.action.value != "allow":
+            continue
+        shut = past_waypoints.closed(policy, found, ir, ports, hung)
+        if shut is not None:
+            entry.opened, entry.shut, entry.spared = policy, frozenset(shut.ports), shut.spared
+            entry.made[0] = shut.policy
 
 
 def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
@@ -158,14 +185,19 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
                         "reason": reason,
                         "outcome": "nobody comes in through the waypoint, and it is read as refusing everybody",
                     },
+                    tuple(workload.ref for workload in with_ztunnel),
                 )
             )
+        unseen = past_waypoints.unseen_callers(policy, refused, with_ztunnel, found, ir)
+        if unseen:
+            ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
         return [policy]
     made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
             doors.closed.add(workload.ref)
         doors.admitted.setdefault(workload.ref, []).extend(admitted)
+        doors.direct.setdefault(workload.ref, []).extend(made.rules)
     src = sources(*(one.src for one in admitted))
     return [replace(made, action=made.action.also(src)) if src else made, *through]
 
@@ -198,7 +230,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         if _at_addresses_too(item, members, found.behind[target][0], found, ir):
             rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
             return Settled(item, [replace(policy, rules=(*policy.rules, *rules))], target, everywhere=True)
-        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}))
+        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, tuple(sorted(workload.ref for workload in members))))
         rest = Rule((others,), src=policy.subject.src) if beside else None
         return Settled(item, [replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy], target)
     gate = found.behind[target][0].ref
@@ -233,19 +265,39 @@ def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, d
     service = ir.world.services[target]
     members = ir.world.selected(service.pods) if service.pods is not None else []
     document = item.policy.document
-    if any(workload.ref not in doors.closed for workload in members):
-        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}))
+    open_ones = tuple(
+        sorted(workload.ref for workload in members if workload.ref not in doors.closed or _met(item.policy, doors.direct[workload.ref]))
+    )
+    if open_ones:
+        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}, open_ones))
     own = {number for known, _ in targets(service, ir.world).values() for number in known}
     others: set[Ref] = set()
+    led: set[Ref] = set()
     for workload in members:
         for other, waypoint, _ in found.of(workload, ir.world):
             reached = own & {number for known, _ in targets(other, ir.world).values() for number in known}
             past = workload.ref not in doors.closed or any(doors.lets_in(workload.ref, waypoint.ref, port) for port in reached)
             if other.ref not in hung and reached and past:
                 others.add(other.ref)
+                led.add(workload.ref)
     if others:
         named = ", ".join(map(str, sorted(others)))
-        ir.losses.append(Loss("MP736", (), document, {"service": str(target), "others": named}))
+        ir.losses.append(Loss("MP736", (), document, {"service": str(target), "others": named}, tuple(sorted(led))))
+
+
+def _met(deny: Policy, rules: list[Rule]) -> bool:
+    """Whether a deny is about callers whom rules let in, on some port of theirs."""
+    refused = [piece for rule in deny.rules for piece in _connections(rule)]
+    return any(not one.meet(other).empty for rule in rules for one in _connections(rule) for other in refused)
+
+
+def _connections(rule: Rule) -> list[Piece]:
+    """Who may be meant by a rule, from where; everybody where that cannot be computed."""
+    conditions = tuple(item for item in rule.conditions if item.attribute in (IDENTITY, SOURCE_IP))
+    try:
+        return of_rule(Rule(conditions))
+    except (Unsayable, ValueError):
+        return [Piece()]
 
 
 def _identified(rule: Rule, src: Src) -> Rule:

@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, ports, unproxied, waypoints
+from meshport.dialects.istio import authorization, past_waypoints, ports, unproxied, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.enforcement import Settled, targets_of
 from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified, speaks_of, takes
@@ -24,6 +24,7 @@ from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, ports_of
 from meshport.findings import Affected
+from meshport.ir.authorization import PORT
 from meshport.ir.base import Fact, PodSet, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.world import Service
@@ -136,6 +137,10 @@ def _modes(bound: Bound, ir: IR, out: Output) -> None:
         for path, fact in facts.items():
             if fact is not None and fact.value == "permissive" and spec.at(*path).value == "DISABLE":
                 out.change(rule.document, rank=39).set(("spec", *path), "PERMISSIVE", fact)
+        for port, fact in rule.inheriting.items():
+            place = ("portLevelMtls", str(port), "mode")
+            if spec.at(*place).value == "DISABLE":
+                out.change(rule.document, rank=39).set(("spec", *place), "UNSET", fact)
 
 
 # -- policies
@@ -315,7 +320,7 @@ class _Policies:
     def _by_selector(self, item: Settled, closed: set[Ref]) -> None:
         """A policy of ztunnel: without the waypoint's account, and without what ztunnel does not enforce."""
         policy = item.read.policy
-        number, held, deny = policy.document, item.made[0], policy.action.value == "deny"
+        number, held, deny = policy.document, item.opened or item.made[0], policy.action.value == "deny"
         said = self._rules(number)
         kept = {rule.number for rule in held.rules}
         accounts = self._waypoints(item)
@@ -328,6 +333,11 @@ class _Policies:
             refused = {rule.number for rule in found[1]}
         stood = {position: _of_everybody(said[position]) if position in refused else said[position] for position in kept}
         rules = [made for position in sorted(kept) if (made := self._held(stood[position], accounts, deny=deny)) is not None]
+        if item.shut:
+            self._spare(number, item, {position: self._held(said[position], accounts, deny=deny) for position in kept})
+            passing = past_waypoints.passing(self.stood, self.ir)
+            home = self.bound.bundle.documents[number].namespace or self.options.default_namespace
+            rules = [made for rule in rules for made in past_waypoints.written(rule, sorted(item.shut), passing, home)]
         beside: list[Placed] = []
         for through in item.made[1:]:
             for rule in through.rules:
@@ -356,6 +366,32 @@ class _Policies:
             obj.drop(("spec", "rules"), src)
         if rules:
             obj.set(("spec", "rules"), rules, src)
+
+    def _spare(self, document_number: int, item: Settled, rules: dict[int, dict[str, Any] | None]) -> None:
+        """The policy once more for pods that stand behind no waypoint on ports where others of its pods do."""
+        document = self.bound.bundle.documents[document_number]
+        for one in item.spared:
+            pods = one.subject.value
+            asked = {
+                rule.number: [fact.value[0] for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
+                for rule in one.rules
+            }
+            kept = [
+                limited
+                for number, wanted in asked.items()
+                if (rule := rules[number]) is not None and (limited := past_waypoints.only(rule, wanted))
+            ]
+            if not kept:
+                continue
+            src = self._src(document_number)
+            free = self.out.free(
+                SECURITY, document.kind, pods.namespace, naming.name(document.name, dict(pods.selector.labels).get("app", "pods"))
+            )
+            made = self.out.object(SECURITY, document.kind, Ref(pods.namespace, free), owner=document_number, rank=42, because=src)
+            made.set(("spec", "selector", "matchLabels"), dict(pods.selector.labels), src)
+            made.set(("spec", "action"), "ALLOW", src)
+            made.set(("spec", "rules"), kept, src)
+            made.note("for pods that no waypoint stood before")
 
     def _place_beside(self, number: int, beside: list[Placed]) -> None:
         document = self.bound.bundle.documents[number]

@@ -214,13 +214,21 @@ def _modes(ir: IR, found: Waypoints) -> None:
         said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
         if not said or not members or not all(workload.ref in found.ambient for workload in members):
             continue
+        # a policy without a mode is looked into for ports that say PERMISSIVE alone (istio/istio, ambient/authorization.go convertedSelectorPeerAuthentications)
+        unheard: dict[int | None, Fact[str]] = {}
+        if rule.mode is None and "permissive" not in {fact.value for fact in rule.ports.values()}:
+            unheard.update(
+                (port, fact) for port, fact in rule.ports.items() if fact.value == "disable" and fact.feature != auto_mtls.FEATURE
+            )
         ir.transport[number] = replace(
             rule,
             mode=_permissive(rule.mode) if rule.mode is not None else None,
-            ports={port: _permissive(fact) for port, fact in rule.ports.items()},
+            ports={port: _permissive(fact) for port, fact in rule.ports.items() if port not in unheard},
+            inheriting={**rule.inheriting, **unheard},
         )
         if written := tuple(fact for fact in said if fact.feature != auto_mtls.FEATURE):
-            ir.losses.append(Loss("MP111", written, rule.document))
+            what = "goes by the mode of the namespace or the mesh" if unheard else "accepts encrypted traffic and plaintext"
+            ir.losses.append(Loss("MP111", written, rule.document, {"what": what}))
 
 
 def _permissive(mode: Fact[str]) -> Fact[str]:
@@ -236,7 +244,13 @@ def attached(found: Waypoints, ir: IR, policy: Policy, target: Ref, named: Src) 
     if service is None or service.pods is None or target not in found.behind:
         return None
     _, src = found.behind[target]
-    rules = tuple(made for rule in policy.rules if (made := _on_pods(rule, service, ir.world)) is not None)
+    placed = [(rule, _on_pods(rule, service, ir.world)) for rule in policy.rules]
+    rules = tuple(made for _, made in placed if made is not None)
+    ir.idle += [
+        Fact("the Service has none of the ports that the rule names", rule.sources, "authorization.rule")
+        for rule, made in placed
+        if made is None
+    ]
     subject = Fact(service.pods, named | src | service.src, "authorization.subject")
     return replace(policy, subject=subject, rules=rules)
 
