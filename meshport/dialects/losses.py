@@ -64,12 +64,28 @@ def clients_alone(policy: ServicePolicy, affects: tuple[Affected, ...], out: Out
     return policy.beside
 
 
+def _unrestricted(item: Egress, among: list[Egress]) -> bool:
+    """Whether a policy opens everything to all of the pods that these rules open something to."""
+    pods = item.subject.value
+
+    def opens(other: Egress) -> bool:
+        its = other.subject.value
+        same = its.namespace in ("", pods.namespace) and (its.selector.everything or its.selector == pods.selector)
+        rules = other.rules.value if isinstance(other.rules.value, list) else []
+        return same and other.section == "egress" and any(rule == {"toEntities": ["all"]} for rule in rules)
+
+    return item.section == "egress" and any(map(opens, among))
+
+
 def leaving(ir: IR, out: Output) -> None:
     """Say that what leaves pods is restricted no more: one finding a policy, for all its rules."""
     by_document: dict[int, list[Egress]] = {}
     for item in ir.egress:
         by_document.setdefault(item.document, []).append(item)
     for document, items in sorted(by_document.items()):
+        if all(_unrestricted(item, ir.egress) for item in items):
+            out.adds_nothing("what leaves its pods is open to everything", *(fact for item in items for fact in (item.rules, item.subject)))
+            continue
         affects = tuple(dict.fromkeys(Affected(item.subject.value.namespace or None) for item in items))
         said = items[0].outside
         short = any(finding.code == "MP720" and finding.document == document for finding in out.findings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 from meshport.pipeline import Result
 
@@ -115,3 +117,29 @@ def test_what_is_kept_is_not_said_again() -> None:
     text = WORLD + egress(API)
     kept = meshport.convert(meshport.load_text(text), source="cilium", target="istio")
     assert not any(name.startswith(("Sidecar/", "ServiceEntry/")) for name in specs(kept))
+
+
+OPEN = """---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: base}
+spec: {endpointSelector: SELECTOR, egress: [{toEntities: [all]}]}
+"""
+
+
+@pytest.mark.parametrize(("selector", "lost"), [("{}", False), ("{matchLabels: {app: other}}", True)])
+def test_rules_beside_one_that_opens_everything_restrict_nothing(selector: str, lost: bool) -> None:
+    result = convert(OPEN.replace("SELECTOR", selector) + egress(API), "istio")
+    assert "Sidecar/default" not in specs(result)
+    assert [item.message.split(":")[0] for item in result.findings if item.code == "MP124"] == ["CiliumNetworkPolicy shop/egress"] * lost
+
+
+def test_a_deny_restricts_what_is_open_otherwise() -> None:
+    deny = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: never, namespace: shop}\nspec: {endpointSelector: {}, egressDeny: [{toCIDR: [8.8.8.8/32]}]}\n"
+    result = convert(OPEN.replace("SELECTOR", "{}") + deny, "istio")
+    assert [item.message.split(":")[0] for item in result.findings if item.code == "MP124"] == ["CiliumNetworkPolicy shop/never"]
+
+
+def test_a_rule_that_names_nobody_opens_nothing() -> None:
+    shut = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: shut, namespace: shop}\nspec: {endpointSelector: {}, egress: [{}]}\n"
+    assert specs(convert(shut, "istio"))["Sidecar/default"] == {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}

@@ -68,15 +68,11 @@ def _entities(rule: Cursor) -> set[str]:
 
 def _open(rule: Cursor) -> bool:
     """Whether a rule opens every port of every address outside."""
-    anywhere = bool(_entities(rule) & set(_WORLD)) or not any(
-        rule.at(key) for key in (*_OUTSIDE, *_INSIDE, "toEntities", "toGroups", "toPorts", "icmps")
-    )
-    return anywhere and not rule.at("toPorts") and not rule.at("icmps")
+    return bool(_entities(rule) & set(_WORLD)) and not rule.at("toPorts") and not rule.at("icmps")
 
 
 def _policy(root: Cursor, home: str, selector: Fact[Selector], ir: IR) -> None:
     ref = root.ref().map(lambda one: replace(one, namespace=home))
-    egress = root.at("spec", "egress")
     ir.egress_defaults.append(
         EgressDefault(
             ref, KIND, root.number, home, selector, Fact(True, root.at("spec").at("endpointSelector").src, "egress.mode"), src=selector.src
@@ -86,7 +82,6 @@ def _policy(root: Cursor, home: str, selector: Fact[Selector], ir: IR) -> None:
         for ports, hosts, addresses in _openings(rule, root.number, ir):
             ir.outside.append(Outside(ref, KIND, root.number, hosts, addresses, ports, seen_by=(home,)))
     ir.egress[:] = [replace(one, outside=True) if one.document == root.number else one for one in ir.egress]
-    assert egress
 
 
 Opening = tuple[tuple[OutsidePort, ...], tuple[Fact[str], ...], tuple[Fact[str], ...]]
