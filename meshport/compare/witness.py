@@ -164,13 +164,21 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
         }  # a pod of the cluster that is in no mesh
         for name in ("remote-node", "kube-apiserver", "ingress") if by_label else ():  # the local host passes every policy
             yield {"meshed": False, "labels": {f"reserved:{name}": ""}}
-    known = (Identity(trust_domain, account.namespace, account.name) for account in world.running())
+    known = (Identity(trust_domain, account.namespace, account.name) for account in _running(who, world))
     for item in chain(known, _made_up(who, workload, trust_domain)):
         if _member(item, who):
             yield {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
     for item in sorted(who.include or (), key=str):
         if isinstance(item, IdentityGlob):
             yield {"identity": example(item, who.exclude) or item.text, "meshed": True}
+
+
+def _running(who: Identities, world: World) -> list[Ref]:
+    """The accounts of the bundle that may be of a set: where it names service accounts alone, no other is looked at."""
+    if who.include is None or not all(isinstance(item, Identity) and item.exact for item in who.include):
+        return world.running()
+    named = {Ref(item.namespace or "", item.service_account or "") for item in who.include}
+    return sorted(account for account in named if world.runs(account))
 
 
 def _made_up(who: Identities, workload: Ref, trust_domain: str) -> Iterator[Identity]:

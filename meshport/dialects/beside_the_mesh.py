@@ -57,7 +57,7 @@ def _running_as(peer: object, ir: IR) -> list[Workload]:
     """The workloads under the one account that a peer names; [] where it names more than one."""
     if not isinstance(peer, Identity) or peer.namespace is None or peer.service_account is None:
         return []
-    return [pod for pod in ir.world.workloads if (pod.ref.namespace, pod.account.value) == (peer.namespace, peer.service_account)]
+    return [pod for pod in ir.world.of_namespace(peer.namespace) if pod.account.value == peer.service_account]
 
 
 def _named(pods: list[Workload]) -> str:

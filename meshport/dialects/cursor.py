@@ -46,7 +46,7 @@ class Cursor:
         """The place below, or one that does not exist."""
         value, shadow = self.value, self.shadow
         for key in keys:
-            if not isinstance(value, dict) or not isinstance(shadow, dict) or key not in value:
+            if not isinstance(value, dict) or key not in value or not isinstance(shadow, dict):
                 return Cursor(self.bound, self.number, _MISSING, None)
             value, shadow = value[key], shadow[key]
         if isinstance(shadow, int) and shadow in self.bound.invalid:

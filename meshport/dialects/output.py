@@ -64,7 +64,7 @@ class Obj:
         src = sources(*because)
         _put(self.value, path, value)
         for leaf in _leaf_paths(value, path):
-            self.sources[leaf] = self.sources[leaf] | src if leaf in self.sources else src
+            self.sources[leaf] = sources(self.sources.get(leaf), src)
 
     def at(self, path: Path) -> Any:
         """What stands at a path; None where nothing does."""
@@ -179,7 +179,7 @@ class Output:
             src = sources(because)
             for path in (("metadata", "name"), ("metadata", "namespace")):
                 if path[1] in found.value["metadata"]:
-                    found.sources[path] = found.sources.get(path, NOWHERE) | src
+                    found.sources[path] = sources(found.sources.get(path), src)
         found.add_origin(owner)
         return found
 
@@ -425,15 +425,17 @@ def _place(item: Obj) -> tuple[object, ...]:
     return (ref.namespace or ref.name, item.rank // 10, item.group, item.rank, item.kind, ref)
 
 
+class _Known(dict[str, Any]):
+    """Values of a message; what is missing is its own place."""
+
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
+
+
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """A message with its places filled; a place without a value stays as it is."""
-
-    class Known(dict[str, Any]):
-        def __missing__(self, key: str) -> str:
-            return "{" + key + "}"
-
     try:
-        return text.format_map(Known(values)).strip()
+        return text.format_map(_Known(values)).strip()
     except (ValueError, IndexError, AttributeError, KeyError):
         return text.strip()
 

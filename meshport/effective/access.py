@@ -160,6 +160,11 @@ class Access:
         self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
         self._beside = [Access(other, default_admission, default_mode) for other in ir.beside]
         self.workloads = [self.of(workload) for workload in self.world.workloads]
+        self._by_home = _by_namespace(self.workloads, lambda item: item.workload.ref.namespace)
+
+    def of_namespace(self, namespace: str) -> list[Effective]:
+        """The workloads of one namespace."""
+        return self._by_home.get(namespace, [])
 
     def of(self, workload: Workload) -> Effective:
         namespace, labels = workload.ref.namespace, workload.labels

@@ -114,8 +114,8 @@ class Piece:
             _meet(self.host, other.host),
             self.headers.meet(other.headers),
             self.query.meet(other.query),
-            self.literals | other.literals,
-            self.src | other.src,
+            self.literals | other.literals if other.literals else self.literals,
+            sources(self.src, other.src),
             patterns,
             self.base if other.path is None else other.base if self.path is None else None,
         )

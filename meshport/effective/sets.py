@@ -239,6 +239,8 @@ class Identities:
 
     def tidy(self) -> Identities:
         """Without members that the exclusions take out whole, and without exclusions that take nothing out."""
+        if len(self.exclude) < 2 and (self.include is None or (not self.exclude and len(self.include) < 2)):
+            return self
         if self.include is None:
             return Identities(None, _widest(self.exclude))
         kept = frozenset(item for item in self.include if not any(_fits(out, item) for out in self.exclude))
@@ -247,6 +249,8 @@ class Identities:
         return Identities(kept, _widest(out))
 
     def meet(self, other: Identities) -> Identities:
+        if self.everyone or other.everyone:
+            return (other if self.everyone else self).tidy()
         if self.include is None or other.include is None:
             include = self.include if other.include is None else other.include
         else:
@@ -460,6 +464,8 @@ class Networks:
     def meet(self, other: Networks) -> Networks:
         if other.everywhere and not self.exclude:
             return self
+        if self.everywhere and not other.exclude:
+            return other
         exclude = tuple(sorted(set(self.exclude) | set(other.exclude)))
         if self.include is None or other.include is None:
             include = self.include if other.include is None else other.include
@@ -558,6 +564,8 @@ class Methods:
         return Methods(self.names, not self.inverted)
 
     def meet(self, other: Methods) -> Methods:
+        if self.every or other.every:
+            return other if self.every else self
         if self.inverted and other.inverted:
             return Methods(self.names | other.names, True)
         if self.inverted:
@@ -645,8 +653,8 @@ class Values:
         return any(value.empty for _, value in self.by_name)
 
     def meet(self, other: Values) -> Values:
-        if not self.by_name:
-            return other
+        if not self.by_name or not other.by_name:
+            return self if self.by_name else other
         found = self
         for name, value in other.by_name:
             found = found.put(name, found.get(name).meet(value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.ir.base import LAST, NOWHERE, Fact, PodSet, Ref, Selector, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 
 # Attributes of a request. A path is without its query; whether dot segments are resolved first is the mesh's way (`IR.raw_paths`).
 IDENTITY = "source.identity"
@@ -110,10 +110,7 @@ class Condition:
 
     @property
     def sources(self) -> Src:
-        found = set(self.src)
-        for fact in (self.any_of or ()) + self.none_of:
-            found |= fact.src
-        return frozenset(found)
+        return sources(self.src, *(self.any_of or ()), *self.none_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +128,7 @@ class Rule:
 
     @property
     def sources(self) -> Src:
-        found = set(self.src)
-        for condition in self.conditions:
-            found |= condition.sources
-        return frozenset(found)
+        return sources(self.src, *(condition.sources for condition in self.conditions))
 
     def condition(self, attribute: str) -> Condition | None:
         return next((item for item in self.conditions if item.attribute == attribute), None)

@@ -42,12 +42,13 @@ class Fact(Generic[T]):
 
 
 def sources(*parts: Fact[Any] | Src | None) -> Src:
-    """The leaves of all parts together."""
-    found: set[int] = set()
-    for part in parts:
-        if part is not None:
-            found |= part.src if isinstance(part, Fact) else part
-    return frozenset(found)
+    """The leaves of all parts together; where one part has them all, its own set, for there are as many of these as values are written."""
+    sets = [part.src if isinstance(part, Fact) else part for part in parts if part is not None]
+    if len(sets) < 2:
+        return sets[0] if sets else NOWHERE
+    widest = max(sets, key=len)
+    found = widest.union(*sets)
+    return widest if len(found) == len(widest) else found
 
 
 @dataclass(frozen=True, slots=True, order=True)

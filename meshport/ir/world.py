@@ -146,7 +146,7 @@ class World:
     )
     _by_namespace: dict[str, list[Workload]] | None = None
     _by_label: dict[tuple[str, str, str], list[Workload]] | None = None
-    _accounts: tuple[int, list[Ref]] | None = None
+    _accounts: tuple[int, dict[Ref, None]] | None = None
     _services_of: dict[int, list[Service]] | None = None
 
     def of_namespace(self, namespace: str) -> list[Workload]:
@@ -215,9 +215,16 @@ class World:
 
     def running(self) -> list[Ref]:
         """The service accounts that workloads of the bundle run under, by name."""
+        return list(self._run())
+
+    def runs(self, account: Ref) -> bool:
+        """Whether a workload of the bundle runs under a service account."""
+        return account in self._run()
+
+    def _run(self) -> dict[Ref, None]:
         if self._accounts is None or self._accounts[0] != len(self.workloads):
             found = {Ref(workload.ref.namespace, workload.account.value) for workload in self.workloads}
-            self._accounts = len(self.workloads), sorted(found)
+            self._accounts = len(self.workloads), dict.fromkeys(sorted(found))
         return self._accounts[1]
 
 

@@ -177,7 +177,7 @@ def _named(item: Plan, parts: list[Part]) -> tuple[str, Src]:
 
 def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:
     mine = {id(item.workload) for item in draft.members}
-    home = [item for item in access.workloads if item.workload.ref.namespace == draft.namespace and not item.workload.host_network]
+    home = [item for item in access.of_namespace(draft.namespace) if not item.workload.host_network]
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
     by_default = not any(part.policy is not None for part in draft.parts)

@@ -67,16 +67,8 @@ def lower(
         if not written:
             continue
         for namespace in homes(ir, policy.subject.value.namespace):
-            members = [
-                item
-                for item in access.workloads
-                if policy in item.denies and item.workload.ref.namespace == namespace and item.meshed is not False
-            ]
-            outside = [
-                item
-                for item in access.workloads
-                if item.workload.ref.namespace == namespace and item.meshed is False and not item.workload.host_network
-            ]
+            members = [item for item in access.of_namespace(namespace) if policy in item.denies and item.meshed is not False]
+            outside = [item for item in access.of_namespace(namespace) if item.meshed is False and not item.workload.host_network]
             if not members and any(policy.subject.value.contains(namespace, item.workload.labels) for item in outside):
                 out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources)
                 continue

@@ -57,7 +57,7 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
         namespace = admission.subject.namespace
         if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
             continue
-        outside = [item for item in access.workloads if item.workload.ref.namespace == namespace and not item.workload.host_network]
+        outside = [item for item in access.of_namespace(namespace) if not item.workload.host_network]
         closed = [item for item in outside if item.meshed is not False and item.admission.value == "deny"]
         others = [
             item for item in outside if (all(item is not one for one in closed) and item.meshed is False) or item.admission.value != "deny"

@@ -141,9 +141,7 @@ def _separable(item: Effective, access: Access, closed: set[str]) -> bool:
     same = {id(one.workload) for one in access.workloads if _stays_open(one, closed) and one.admission.value == item.admission.value}
     chosen = Selector.of(distinguishing(item, access, same))
     return all(
-        id(one.workload) in same or one.meshed is False
-        for one in access.workloads
-        if one.workload.ref.namespace == namespace and chosen.accepts(one.workload.labels)
+        id(one.workload) in same or one.meshed is False for one in access.of_namespace(namespace) if chosen.accepts(one.workload.labels)
     )
 
 
@@ -183,11 +181,8 @@ def _strangers(selector: Selector, region: Region, access: Access) -> list[Effec
     mine = {id(member.workload) for member in region.members}
     return [
         item
-        for item in access.workloads
-        if item.workload.ref.namespace == region.namespace
-        and id(item.workload) not in mine
-        and item.meshed is not False
-        and selector.accepts(item.workload.labels)
+        for item in access.of_namespace(region.namespace)
+        if id(item.workload) not in mine and item.meshed is not False and selector.accepts(item.workload.labels)
     ]
 
 

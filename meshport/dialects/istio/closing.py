@@ -91,7 +91,9 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     said: dict[Any, Finding] = {}
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
         work = Work(ir, out, options, access, policy, said)
-        selected = [item for item in access.workloads if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]
+        home = policy.subject.value.namespace
+        among = access.of_namespace(home) if home else access.workloads
+        selected = [item for item in among if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]
         work.members = [item for item in selected if item.meshed is not False]
         outside = [item for item in selected if item.meshed is False and not item.workload.host_network]
         if outside:
@@ -142,9 +144,8 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
         ]
         strangers = [
             other
-            for other in access.workloads
-            if other.workload.ref.namespace == item.workload.ref.namespace
-            and own.accepts(other.workload.labels)
+            for other in access.of_namespace(item.workload.ref.namespace)
+            if own.accepts(other.workload.labels)
             and (all(other is not known for known in same) or access.numbered(policy, other.workload) is not one)
         ]
         if strangers:
@@ -318,16 +319,16 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
 def _pods(access: Access, peer: Labelled) -> list[Workload]:
     return [
         item.workload
-        for item in access.workloads
-        if peer.namespace in ("", item.workload.ref.namespace)
-        and peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
+        for item in (access.of_namespace(peer.namespace) if peer.namespace else access.workloads)
+        if peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
     ]
 
 
 def _sharing(access: Access, pods: list[Workload]) -> list[str]:
     """The workloads that run under the same accounts and are not meant."""
     accounts = {Ref(pod.ref.namespace, pod.account.value) for pod in pods}
-    rest = [item.workload for item in access.workloads if all(item.workload is not pod for pod in pods)]
+    meant = set(map(id, pods))
+    rest = [item.workload for item in access.workloads if id(item.workload) not in meant]
     return [f"{pod.kind} {pod.ref}" for pod in rest if Ref(pod.ref.namespace, pod.account.value) in accounts]
 
 
@@ -378,7 +379,8 @@ def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], 
         accounts = {(pod.ref.namespace, pod.account.value) for pod in pods}
         if accounts and (peer.selector.labels or any(item.operator in ("In", "Exists") for item in peer.selector.expressions)):
             return [{"principals": _accounts(work, accounts)}], False
-        others = [item.workload for item in work.access.workloads if all(item.workload is not pod for pod in pods)]
+        meant = set(map(id, pods))
+        others = [item.workload for item in work.access.workloads if id(item.workload) not in meant]
         rest = {(pod.ref.namespace, pod.account.value) for pod in others if peer.namespace in ("", pod.ref.namespace)} - accounts
         return [_everyone(peer, _accounts(work, rest))], False
     if peer == CLUSTER:

@@ -47,9 +47,7 @@ def distinguishing(member: Effective, access: Access, mine: set[int] | None = No
     """The fewest labels that no workload outside `mine` (its own region) has, as far as labels tell."""
     labels = member.workload.labels
     same = mine if mine is not None else {id(member.workload)}
-    others = [
-        item for item in access.workloads if item.workload.ref.namespace == member.workload.ref.namespace and id(item.workload) not in same
-    ]
+    others = [item for item in access.of_namespace(member.workload.ref.namespace) if id(item.workload) not in same]
     chosen: dict[str, str] = {}
     preferred = sorted(labels, key=lambda key: (key not in ("app", "app.kubernetes.io/name", "k8s-app"), key))
     for key in preferred:

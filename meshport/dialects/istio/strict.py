@@ -43,9 +43,8 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         )
         others = [
             other
-            for other in access.workloads
-            if other.workload.ref.namespace == item.workload.ref.namespace
-            and other.meshed is not False
+            for other in access.of_namespace(item.workload.ref.namespace)
+            if other.meshed is not False
             and selector.accepts(other.workload.labels)
             and (draft is None or all(other is not member for member in draft.region.members))
             and other is not item
@@ -145,7 +144,7 @@ def _without_labels(out: Output, access: Access, item: Effective, demanded: list
     if demanded and item.workload.demanding is not None:
         src |= item.workload.demanding.src
     home = item.workload.ref.namespace
-    others = [one for one in access.workloads if one.workload.ref.namespace == home and one.meshed is not False and one is not item]
+    others = [one for one in access.of_namespace(home) if one.meshed is not False and one is not item]
     strict = item.admission.value in demanding
     looser = [one for one in others if _looser(one, "strict" if strict else "permissive", demanded, demanding)]
     if looser:

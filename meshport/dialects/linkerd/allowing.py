@@ -156,10 +156,10 @@ def _region(
     routed = any(grant.routed for item in wanted for grant in item.grants)
     for selector, src, beside in selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
-        others = [
-            item for item in access.workloads if item.workload.ref.namespace == region.namespace and all(item is not one for one in members)
+        own = set(map(id, members))
+        intruders = [
+            item for item in access.of_namespace(region.namespace) if id(item) not in own and selector.accepts(item.workload.labels)
         ]
-        intruders = [item for item in others if selector.accepts(item.workload.labels)]
         wanted_labels = apart(members, intruders)
         if wanted_labels == [] and selector.everything and not fallback:
             wanted_labels = shared_labels(members)

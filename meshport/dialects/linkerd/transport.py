@@ -91,7 +91,7 @@ def _named(ir: IR) -> set[str]:
 
 
 def _meshed_pods(access: Access, namespace: str) -> bool:
-    return any(item.meshed for item in access.workloads if item.workload.ref.namespace == namespace)
+    return any(item.meshed for item in access.of_namespace(namespace))
 
 
 def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
