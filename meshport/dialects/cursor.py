@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src, sources
 from meshport.mapping.bound import Bound, leaves_below, leaves_of
 
 if TYPE_CHECKING:
@@ -144,11 +144,13 @@ class Cursor:
 
     def ref(self) -> Fact[Ref]:
         """The object's name: known from its kind, name and namespace."""
-        document = self.document
-        src: set[int] = set()
-        for keys in (("kind",), ("metadata", "name"), ("metadata", "namespace")):
-            src |= Cursor.root(self.bound, self.number).at(*keys).src
-        return Fact(Ref(document.namespace or "", document.name), frozenset(src), "identity.name")
+        known = self.bound.refs.get(self.number)
+        if known is None:
+            document, root = self.document, Cursor.root(self.bound, self.number)
+            src = sources(root.at("kind").src, root.at("metadata", "name").src, root.at("metadata", "namespace").src)
+            known = Fact(Ref(document.namespace or "", document.name), src, "identity.name")
+            self.bound.refs[self.number] = known
+        return known
 
     def created(self) -> str:
         """When the object was made, in the API server's own spelling, which sorts by age; of one that no cluster has made yet, what sorts last."""

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from sys import intern
 from typing import Any
 
 Part = str | int
@@ -49,24 +50,21 @@ class Document:
     form: str = ""
     """What it is where it is no object but a file of Prometheus, Grafana, Sloth or prometheus-adapter: `RuleFile`, `Dashboard`, `SlothSpec`, `AdapterRules` or `RuleTests`; else ""."""
 
-    @property
-    def api_version(self) -> str:
-        return _text(self.value, "apiVersion")
+    api_version: str = field(init=False)
+    group: str = field(init=False)
+    """The API group, "" for the core group; `helm` for values of a chart, `files` for what is no object."""
+    kind: str = field(init=False)
 
-    @property
-    def group(self) -> str:
-        """The API group, "" for the core group; `helm` for values of a chart, `files` for what is no object."""
-        return "helm" if self.chart else "files" if self.form else self.api_version.rpartition("/")[0]
+    def __post_init__(self) -> None:
+        """Say once what every part of a conversion asks of every document."""
+        self.api_version = _text(self.value, "apiVersion")
+        self.group = "helm" if self.chart else "files" if self.form else intern(self.api_version.rpartition("/")[0])
+        values = self.chart and not self.chart.startswith("kubectl")
+        self.kind = self.form or ("Values" if values else _text(self.value, "kind"))
 
     @property
     def version(self) -> str:
         return self.api_version.rpartition("/")[2]
-
-    @property
-    def kind(self) -> str:
-        if self.form:
-            return self.form
-        return "Values" if self.chart and not self.chart.startswith("kubectl") else _text(self.value, "kind")
 
     @property
     def namespace(self) -> str | None:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 import struct
+from functools import lru_cache
 
 Scalar = str | int | float | bool | None
 
@@ -172,9 +173,16 @@ _STRUCTURE = re.compile(
 
 def needs_quotes(text: str) -> bool:
     """True where `text`, written bare, would be read as something else by kubectl or by a reader of YAML 1.1 or 1.2."""
+    return _needs_quotes(text) if len(text) <= 64 else _looks_otherwise(text)
+
+
+def _looks_otherwise(text: str) -> bool:
     if not text or _STRUCTURE.search(text) or UNPRINTABLE.search(text):
         return True
     return bool(_ELSEWHERE.fullmatch(text)) or not _stays_string(text)
+
+
+_needs_quotes = lru_cache(maxsize=8192)(_looks_otherwise)  # keys and names stand in manifests over and over
 
 
 def _stays_string(text: str) -> bool:

@@ -235,6 +235,22 @@ def of_rule(rule: Rule, *, http: bool = True, deny: bool = False, port: int | No
     """
     if rule.http and not http and not deny:
         return []
+    asked = (id(rule), http, deny, strict, port if any(item.attribute == PORT for item in rule.conditions) else None)
+    known = _RECENT.get(asked)
+    if known is None or known[0] is not rule:
+        known = rule, tuple(_of_rule(rule, http, deny, port, strict))
+        if len(_RECENT) >= 512:
+            _RECENT.clear()
+        _RECENT[asked] = known
+    return [*known[1]]
+
+
+_RECENT: dict[tuple[Any, ...], tuple[Rule, tuple[Piece, ...]]] = {}
+"""Rules that were asked for last: a workload's are asked for port by port, and mostly the port decides nothing. Each keeps its rule, so that no other one
+gets its id."""
+
+
+def _of_rule(rule: Rule, http: bool, deny: bool, port: int | None, strict: bool) -> list[Piece]:
     src = rule.sources if port is None else rule.sources - _elsewhere(rule, port)
     piece = Piece(src=src, who=Identities(frozenset((EVERYONE,))) if strict else Identities())
     for condition in rule.conditions:

@@ -43,9 +43,12 @@ class Fact(Generic[T]):
 
 def sources(*parts: Fact[Any] | Src | None) -> Src:
     """The leaves of all parts together; where one part has them all, its own set, for there are as many of these as values are written."""
-    sets = [part.src if isinstance(part, Fact) else part for part in parts if part is not None]
+    sets = [part.src if isinstance(part, Fact) else part for part in parts if part]
     if len(sets) < 2:
         return sets[0] if sets else NOWHERE
+    if len(sets) == 2:
+        one, other = sets
+        return other if one <= other else one if other <= one else one | other
     widest = max(sets, key=len)
     found = widest.union(*sets)
     return widest if len(found) == len(widest) else found

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Finding
+from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
 from meshport.mapping.owners import generated_by
@@ -57,6 +58,7 @@ class Bound:
         self.meta_leaves: set[int] = set()  # mesh labels and annotations of documents of no mesh
         self.kinds: dict[int, str] = {}  # documents whose kind or version was repaired: the kind meant
         self.findings: list[Finding] = []
+        self.refs: dict[int, Fact[Ref]] = {}  # what objects are called, by document
         self._inbound = False
         self._release: str | None = None  # of the document at hand
         self._refusal: Finding | None = None  # what says that no cluster takes it

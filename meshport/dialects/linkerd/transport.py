@@ -7,6 +7,7 @@ have to be restarted. The mesh's own default is a Helm value.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from meshport.dialects import modes
 from meshport.dialects.base import Options
@@ -17,7 +18,7 @@ from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens, ports_of
 from meshport.effective.admitted import ruled
 from meshport.effective.modes import Place, admits, deciding
-from meshport.effective.pieces import Unsayable, nameless, of_rule, port_fits, subtract
+from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, port_fits, subtract
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
@@ -116,7 +117,7 @@ def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] |
     def found(denies: tuple[Policy, ...]) -> tuple[str, bool] | None:
         sides = [ruled(replace(item, denies=denies), None, http, networks) for http in (True, False)]
         for value in (STRICT, "cluster-authenticated") if strict else (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
-            told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)
+            told = _told(value, networks, strict)
             if not any(subtract(told, side) for side in sides):
                 return value, not any(subtract(side, told) for side in sides)
         return None
@@ -135,6 +136,12 @@ def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] |
         return None
 
 
+@lru_cache(maxsize=64)
+def _told(value: str, networks: tuple[str, ...], strict: bool) -> tuple[Piece, ...]:
+    """What a default policy admits."""
+    return tuple(of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict))
+
+
 def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple[str, Src, bool] | None:
     try:
         pieces = [
@@ -151,7 +158,7 @@ def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple
         pieces = nameless(pieces)
     whole = any(rule.http for policy in item.allows for rule in policy.rules)
     for value in (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
-        told = of_rule(Rule(admission_conditions(value, networks, NOWHERE)), strict=strict)
+        told = _told(value, networks, strict)
         found = [piece for piece in pieces if told and piece.any_request and piece.covers(told[0])]
         if found:
             name = value.replace("-unauthenticated", "-authenticated") if strict else value
