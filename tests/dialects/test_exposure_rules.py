@@ -111,6 +111,15 @@ spec: {{parentRefs: [{parent}], hostnames: [other.example.com], rules: [{{timeou
     assert codes(result, "error") == ["MP317"]  # what is for b.example.com would go to another host
 
 
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_so_does_one_for_connections(target: str) -> None:
+    match = "port: 443, sniHosts: [api.example.com]"
+    inside = f"{{match: [{{gateways: [mesh], {match}}}], route: [{{destination: {{host: istio-egressgateway.istio-system.svc.cluster.local}}}}]}}"
+    outside = f"{{match: [{{gateways: [egress], {match}}}], route: [{{destination: {{host: api.example.com, port: {{number: 443}}}}}}]}}"
+    result = convert(SHOP + virtual("[]", more=f"gateways: [mesh, egress], tls: [{inside}, {outside}], "), target)
+    assert "MP390" in codes(result, "error") and "MP310" not in codes(result)
+
+
 def test_connections_that_go_where_they_go_anyway_need_no_route() -> None:
     secure = entry("hosts: [s.example.com], resolution: NONE, ports: [{number: 443, name: tls, protocol: TLS}]", "secure")
     tls = "tls: [{match: [{port: 443, sniHosts: [s.example.com]}], route: [{destination: {host: s.example.com, port: {number: 443}}}]}], "

@@ -136,6 +136,8 @@ def _names(rule: Cursor, lost: Any) -> tuple[Fact[str], ...]:
             found.append(name.holding(text))
         elif text.startswith("**.") and "*" not in text[3:]:
             found.append(name.holding(text[1:]))
+        elif text.strip("*") == "":
+            lost(item, f"{name.value} is left out: it is every name, and a mesh that opens every name opens every address")
         else:
             lost(item, f"{name.value} is left out: it holds for one level of names, where the pattern of a mesh takes every level below")
     return tuple(found)

@@ -722,6 +722,10 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
 
 def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:
     """Say that rules for a host that is no Service are left out; of one outside that the mesh knows, what ends with them."""
+    through = [gateway.value for gateway in routes.gateways if gateway.value != "mesh"]
+    if through and any(one.host.value.lower() == routes.host.value.lower() for rule in routes.rules for one in rule.backends):
+        say("MP390", host=routes.host.value, gateways=", ".join(through))  # a way in would send to Services alone
+        return
     if routes.beyond is None:
         say("MP310", host=routes.host.value or "(a delegate without hosts)")
         return
