@@ -8,18 +8,19 @@ addresses, the world) stays as it was. Kafka rules would let a meshed peer send 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.membership import SYSTEM
+from meshport.dialects.cilium.outward import Outward, alone, labelled
 from meshport.dialects.cilium.peers import NAMESPACE
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
 from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
-from meshport.ir.base import NOWHERE, Fact, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
@@ -46,29 +47,47 @@ def mesh_port(options: Options) -> int | None:
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
     read = {item.document for item in ir.policies} | {item.document for item in ir.egress}
-    whole = {loss.document for loss in ir.losses if loss.code in UNSEEN or (loss.code in BEYOND and loss.document not in read)}
+    unseen = _unseen(bound, ir)
+    whole = {number for number, places in unseen.items() if len(places) == len(specs(Cursor.root(bound, number)))}
+    whole |= {loss.document for loss in ir.losses if loss.code in BEYOND and loss.document not in read}
     refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken
     kept = [
         number
         for number, document in enumerate(bound.bundle.documents)
         if bound.mesh[number] and number not in refused and bound.kinds.get(number, document.kind) in KINDS
     ]
+    outward = Outward(bound, ir.world, kept, options.default_namespace)
     for number in kept:
         document = bound.bundle.documents[number]
         if number in whole:  # whose pods the mesh cannot tell, of those it takes nothing over
             out.staying.add(number)
             out.imply(STAYS, frozenset(range(document.first, document.first + document.count)))
         else:
-            Kept(bound, ir, out, options, number).write()
+            Kept(bound, ir, out, options, number, outward, unseen.get(number, {})).write()
         out.kept.add(number)
     for number in _groups(bound, kept):
         document = bound.bundle.documents[number]
         out.staying.add(number)
         out.imply("stays with the network policies that refer to it", frozenset(bound.bundle.leaves_of(document)))
     _control_plane(ir, out, options, kept)
-    ir = replace(ir, policies=[policy for policy in ir.policies if policy.document not in whole])
+    hidden = {number: frozenset().union(*places.values()) for number, places in unseen.items()}
+    ir = replace(
+        ir, policies=[one for one in ir.policies if one.document not in whole and not one.subject.src & hidden.get(one.document, NOWHERE)]
+    )
     policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
     return replace(ir, policies=policies, egress=[])
+
+
+def _unseen(bound: Bound, ir: IR) -> dict[int, dict[Path, Src]]:
+    """By document, the sets of rules whose pods the bundle does not show, or not tell from others, with the leaves that say which."""
+    found: dict[int, dict[Path, Src]] = {}
+    for loss in ir.losses:
+        if loss.code in UNSEEN:
+            lost = sources(*loss.facts)
+            for base, spec in specs(Cursor.root(bound, loss.document)):
+                if spec.src & lost:
+                    found.setdefault(loss.document, {})[base] = spec.at("endpointSelector").src
+    return found
 
 
 def _groups(bound: Bound, kept: list[int]) -> list[int]:
@@ -107,21 +126,32 @@ class Kept:
     out: Output
     options: Options
     number: int
+    outward: Outward
+    unseen: dict[Path, Src]  # its rules whose pods the mesh cannot tell: they stay as they are
+    untouched: set[int] = field(
+        default_factory=set
+    )  # rules (ids of their values) that stay as they are although their peers may be in the mesh
+    cut_off: dict[Ref, None] = field(default_factory=dict)  # whom meshed clients do not reach any more
+    let_in: dict[Ref, None] = field(default_factory=dict)  # or reach for more than before
 
     def write(self) -> None:
         root = Cursor.root(self.bound, self.number)
         document = self.bound.bundle.documents[self.number]
         gone: set[int] = set()
         changed = False
-        for base, spec in specs(root):
+        for base, spec in self._specs(root):
             for direction in ("ingress", "egress"):
                 rules = spec.each(direction)
-                made = [part for rule in rules for part in self._rule(rule, direction, gone)]
+                made = [part for rule in rules for part in self._rule(rule, direction, base, gone)]
                 if rules and made != [rule.value for rule in rules]:
                     obj = self.out.change(self.number, group=f"policy {document.name}", rank=45)
                     path: Path = (*base, direction)
                     obj.set(path, made or [{}], spec.at(direction).src - gone)
                     changed = True
+            more = [part for rule in spec.each("egressDeny") for part in self._denied(rule, base)]
+            if more:
+                self.out.change(self.number).set((*base, "egressDeny"), [*spec.at("egressDeny").value, *more], spec.at("egressDeny").src)
+                changed = True
         whole = frozenset(range(document.first, document.first + document.count))
         stripped = self._http(root) if changed else NOWHERE  # what the kept copy does not have any more, and the mesh says
         if changed:
@@ -129,22 +159,39 @@ class Kept:
         else:
             self.out.staying.add(self.number)
         self.out.imply(STAYS, whole - gone - stripped)
+        self._tell("MP175", self.cut_off)
+        self._tell("MP176", self.let_in)
+
+    def _tell(self, code: str, servers: dict[Ref, None]) -> None:
+        document = self.bound.bundle.documents[self.number]
+        if servers:
+            self.out.finding(
+                code, document=self.number, feature="l4.egress", policy=f"{document.kind} {Ref(document.namespace or '', document.name)}",
+                workloads=", ".join(map(str, servers)), affects=tuple(Affected(ref.namespace, ref.name) for ref in servers),
+            )  # fmt: skip
+
+    def _specs(self, root: Cursor) -> list[tuple[Path, Cursor]]:
+        return [(base, spec) for base, spec in specs(root) if base not in self.unseen]
 
     def _http(self, root: Cursor) -> Src:
         src: set[int] = set()
-        for _, spec in specs(root):
+        for _, spec in self._specs(root):
             for direction in ("ingress", "egress"):
                 for rule in spec.each(direction):
-                    if self._meshed(rule, direction):
+                    if self._meshed(rule, direction) and id(rule.value) not in self.untouched:
                         src |= rule.at("authentication").src
                         for entry in rule.each("toPorts"):
                             src |= entry.at("rules", "http").src
         return frozenset(src)
 
-    def _rule(self, place: Cursor, direction: str, gone: set[int]) -> list[Any]:
+    def _rule(self, place: Cursor, direction: str, base: Path, gone: set[int]) -> list[Any]:
         """What a rule becomes: itself where no peer can be in the mesh, else without what the network cannot see any more."""
         if not isinstance(place.value, dict) or not self._meshed(place, direction) or not place.value:
             return [copy.deepcopy(place.value)]
+        within = self._within(place, base) if direction == "egress" else None
+        if within is not None:
+            self.untouched.add(id(place.value))
+            return [copy.deepcopy(place.value), *within]
         value = copy.deepcopy(place.value)
         value.pop("authentication", None)
         entries = place.each("toPorts")
@@ -166,6 +213,44 @@ class Kept:
             return []
         value["toPorts"] = made
         return [value] if not http else self._parted(place, value, direction)
+
+    def _within(self, place: Cursor, base: Path) -> list[Any] | None:
+        """What an egress rule that stays as it is has beside it, for destinations that decide the rest by themselves; None where all of them do."""
+        number, entries = mesh_port(self.options), place.each("toPorts")
+        if place.text("authentication", "mode") is not None and place.at("authentication", "mode").value == "test-always-fail":
+            return []
+        if not entries or (number is None and not any(entry.at("rules").each("http") for entry in entries)):
+            return None
+        wide, narrow = self.outward.refused(self.number, base, place, ports=number is not None)
+        if self.options.on_loss == "looser":
+            self.let_in |= {one.ref: None for one in wide}
+            return None
+        if not wide:
+            return None
+        told = {id(one): alone(one, self.ir.world.workloads) for one in narrow}
+        self.cut_off |= {one.ref: None for one in (*wide, *(one for one in narrow if told[id(one)] is None))}
+        selectors = [selector for selector in told.values() if selector is not None]
+        if not selectors:
+            return []
+        if number is not None:
+            self.out.carrying.add(self.number)
+            return [{"toEndpoints": selectors, "toPorts": [{"ports": [{"port": str(number), "protocol": "TCP"}]}]}]
+        read = [copy.deepcopy(entry.value) for entry in entries if entry.at("rules").each("http")]
+        return [{"toEndpoints": selectors, "toPorts": [{key: item for key, item in entry.items() if key != "rules"} for entry in read]}]
+
+    def _denied(self, place: Cursor, base: Path) -> list[Any]:
+        """What has to be denied beside an egress rule that denies ports: the mesh's port carries those too."""
+        number = mesh_port(self.options)
+        if number is None or not place.each("toPorts"):
+            return []
+        found = self.outward.denied(self.number, base, place)
+        if not found:
+            return []
+        if self.options.on_loss == "looser":
+            self.let_in |= {one.ref: None for one in found}
+            return []
+        self.cut_off |= {one.ref: None for one in found}
+        return [{"toEndpoints": [labelled(one) for one in found], "toPorts": [{"ports": [{"port": str(number), "protocol": "TCP"}]}]}]
 
     def _parted(self, place: Cursor, value: dict[str, Any], direction: str) -> list[Any]:
         """The rule for peers in the cluster, and once more, with its HTTP rules, for those outside: the network goes on seeing those."""

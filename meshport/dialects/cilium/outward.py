@@ -1,0 +1,252 @@
+"""What pods may still reach where a mesh hides ports and HTTP from the network (mapping decisions 3, kept network policy).
+
+The network holds egress rules at the client. Between pods of the mesh it sees the mesh's own port where there is one, and no HTTP; the mesh decides at
+the server, which knows nothing of the client's egress. So the mesh's port is let through, and an HTTP rule left out, only towards pods whose own rules
+let the client in for nothing that its egress rules refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshport.dialects.cilium.membership import SYSTEM
+from meshport.dialects.cilium.peers import NAMESPACE, Peers, matches, take_apart
+from meshport.dialects.cilium.specs import specs
+from meshport.dialects.cursor import Cursor
+from meshport.ir.base import Ref
+from meshport.ir.world import Workload, World
+from meshport.mapping.bound import Bound
+from meshport.values.ports import is_number
+
+POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+EVERY = (0, 65535)
+_PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs", "Services")
+_PODS = ("all", "cluster", "cluster-mesh")  # entities that hold pods
+_READ_APART = ("serverNames", "terminatingTLS", "originatingTLS", "listener")
+
+Ports = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """TCP ports, for every byte (`http` None) or for requests that one of these HTTP rules takes."""
+
+    ports: Ports
+    http: frozenset[str] | None = None
+    odd: bool = False  # asks for more than ports and HTTP
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A rule of a section of a set of rules, with the namespace of its object."""
+
+    place: Cursor
+    home: str | None
+
+
+@dataclass(slots=True)
+class Held:
+    """What the policies that select a workload say of one direction."""
+
+    allows: list[Standing] = field(default_factory=list)
+    denies: list[Standing] = field(default_factory=list)
+    closed: bool = False
+
+
+class Outward:
+    """The egress of each workload of the bundle, against the ingress of the others."""
+
+    def __init__(self, bound: Bound, world: World, kept: Iterable[int], default_namespace: str) -> None:
+        self.world, self.peers = world, Peers(world)
+        self._held: dict[tuple[int, str], Held] = {}
+        self._subjects: dict[tuple[int, str], list[Workload]] = {}
+        self._within: dict[tuple[int, int, bool], bool] = {}
+        self._home = {}
+        for number in kept:
+            root = Cursor.root(bound, number)
+            home = None if root.document.kind == POLICIES[1] else root.document.namespace or default_namespace
+            self._home[number] = home
+            for base, spec in specs(root):
+                if not spec or spec.at("nodeSelector"):
+                    continue
+                pods = [
+                    one
+                    for one in world.workloads
+                    if self._joins(one) and self._selected(spec.at("endpointSelector"), home, one, subject=True)
+                ]
+                self._subjects[number, str(base)] = pods
+                for direction in ("ingress", "egress"):
+                    allows, denies = spec.each(direction), spec.each(direction + "Deny")
+                    closing = spec.at("enableDefaultDeny", direction).value is not False
+                    for one in pods if allows or denies else ():
+                        held = self._held.setdefault((id(one), direction), Held())
+                        held.closed = held.closed or closing
+                        held.allows += [Standing(rule, home) for rule in allows]
+                        held.denies += [Standing(rule, home) for rule in denies]
+
+    # -- what is asked
+
+    def refused(self, number: int, base: object, rule: Cursor, *, ports: bool) -> tuple[list[Workload], list[Workload]]:
+        """The destinations of an egress rule in the mesh: those whose own rules let some client in for more than its egress rules do, and the others.
+
+        With `ports` every port counts, else only those for which an egress rule reads HTTP.
+        """
+        clients = self._subjects.get((number, str(base)), [])
+        wide: list[Workload] = []
+        narrow: list[Workload] = []
+        for one in self._destinations(rule, self._home[number]) if clients else ():
+            (narrow if all(self.within(client, one, ports=ports) for client in clients) else wide).append(one)
+        return wide, narrow
+
+    def denied(self, number: int, base: object, rule: Cursor) -> list[Workload]:
+        """The destinations in the mesh which let some client in on a TCP port that an egress deny refuses it."""
+        clients = self._subjects.get((number, str(base)), [])
+        return [
+            one
+            for one in self._destinations(rule, self._home[number])
+            if any(
+                not grant.odd and _meet(grant.ports, there.ports)
+                for grant in _grants(rule, one, sure=False)
+                for client in clients
+                for there in self._inward(client, one)
+            )
+        ]
+
+    def within(self, client: Workload, server: Workload, *, ports: bool) -> bool:
+        """Whether what a server's own rules let a client in for is no more than what the client's egress rules let out to it."""
+        key = (id(client), id(server), ports)
+        if key not in self._within:
+            held = self._held.get((id(client), "egress"), Held())
+            out = [
+                grant
+                for rule in held.allows
+                if self._takes(rule, server, "to", sure=True)
+                for grant in _grants(rule.place, server, sure=True)
+            ]
+            if not held.closed:
+                out.append(Grant(EVERY))
+            self._within[key] = all(
+                _covered(grant, out)
+                for grant in self._inward(client, server)
+                if ports or any(one.http and _meet(one.ports, grant.ports) for one in out)
+            )
+        return self._within[key]
+
+    def _inward(self, client: Workload, server: Workload) -> list[Grant]:
+        held = self._held.get((id(server), "ingress"), Held())
+        if not held.closed:
+            return [Grant(EVERY)]
+        return [
+            grant
+            for rule in held.allows
+            if self._takes(rule, client, "from", sure=False)
+            for grant in _grants(rule.place, server, sure=False)
+        ]
+
+    # -- who is meant
+
+    def _joins(self, workload: Workload) -> bool:
+        return workload.ref.namespace not in SYSTEM and self.world.meshed(workload) is not False
+
+    def _destinations(self, rule: Cursor, home: str | None) -> list[Workload]:
+        return [one for one in self.world.workloads if self._joins(one) and self._takes(Standing(rule, home), one, "to", sure=False)]
+
+    def _takes(self, rule: Standing, workload: Workload, way: str, *, sure: bool) -> bool:
+        """Whether a rule's peers hold a workload's pods; `sure` says what is answered where a rule leaves it open."""
+        place = rule.place
+        if sure and place.each(way + "Requires"):
+            return False
+        said = [word for word in _PEERS if isinstance(place.value, dict) and way + word in place.value]
+        if not said:  # every peer, but for a rule of nothing
+            return bool(place.each("toPorts") or place.each("icmps"))
+        entities = place.at(way + "Entities").value
+        if isinstance(entities, list) and any(item in _PODS for item in entities):
+            return True
+        if any(self._selected(place_, rule.home, workload) for place_ in place.each(way + "Endpoints")):
+            return True
+        return any(self._serves(service, rule.home, workload, sure=sure) for service in place.each(way + "Services"))
+
+    def _selected(self, place: Cursor, home: str | None, workload: Workload, *, subject: bool = False) -> bool:
+        """Whether a selector takes a workload's pods. The subject of a namespaced object is in its namespace, whatever it says."""
+        chosen = take_apart(place.selector().value)
+        if chosen.reserved or chosen.foreign:
+            return False
+        spaces = [home] if subject and home is not None else self.peers.namespaces(chosen, home)
+        return (spaces is None or workload.ref.namespace in spaces) and matches(chosen, workload)
+
+    def _serves(self, place: Cursor, home: str | None, workload: Workload, *, sure: bool) -> bool:
+        named = place.at("k8sService")
+        if not named:
+            return not sure
+        name, space = named.text("serviceName"), named.text("namespace")
+        wanted = Ref(space.value if space is not None else home or "", name.value if name is not None else "")
+        return any(service.ref == wanted for service in self.world.services_of(workload))
+
+
+def _grants(rule: Cursor, server: Workload, *, sure: bool) -> Iterator[Grant]:
+    """The TCP ports of a rule on a server."""
+    entries = rule.each("toPorts")
+    if not entries and not rule.each("icmps"):
+        yield Grant(EVERY)
+    for entry in entries:
+        rules = entry.at("rules")
+        odd = any(entry.at(word) for word in _READ_APART) or any(
+            rules.at(word) and rules.at(word).value for word in ("kafka", "l7proto", "l7", "dns")
+        )
+        if odd and sure:
+            continue
+        asked = None if odd else frozenset(json.dumps(item.value, sort_keys=True) for item in rules.each("http")) or None
+        for ports in _tcp(entry, server):
+            yield Grant(ports, asked, odd)
+
+
+def _tcp(entry: Cursor, server: Workload) -> Iterator[Ports]:
+    listed = entry.each("ports")
+    if not listed:
+        yield EVERY
+    for place in listed:
+        protocol, port, end = place.text("protocol"), place.text("port"), place.number_at("endPort")
+        if protocol is not None and protocol.value.upper() not in ("TCP", "ANY"):
+            continue
+        text = port.value if port is not None else "0"
+        if not is_number(text):
+            known = server.port_named(text.lower())
+            if known is not None:
+                yield known.number, known.number
+        elif int(text) == 0:
+            yield EVERY
+        else:
+            yield int(text), end.value if end is not None and end.value else int(text)
+
+
+def _meet(one: Ports, other: Ports) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _covered(grant: Grant, by: Iterable[Grant]) -> bool:
+    """Whether all that a grant lets through is let through by others."""
+    low = max(grant.ports[0], 1)
+    for one in sorted(
+        (item for item in by if item.http is None or (grant.http is not None and grant.http <= item.http)), key=lambda item: item.ports
+    ):
+        if one.ports[0] > low:
+            break
+        low = max(low, one.ports[1] + 1)
+    return low > grant.ports[1]
+
+
+def labelled(one: Workload) -> dict[str, Any]:
+    """A selector of a workload's pods by all their labels."""
+    own = {f"k8s:{key}": one.labels[key] for key in sorted(one.labels)}
+    return {"matchLabels": {f"k8s:{NAMESPACE}": one.ref.namespace, **own}}
+
+
+def alone(one: Workload, others: Iterable[Workload]) -> dict[str, Any] | None:
+    """That selector, where it takes no pods of another workload."""
+    shared = any(
+        other is not one and other.ref.namespace == one.ref.namespace and one.labels.items() <= other.labels.items() for other in others
+    )
+    return None if shared else labelled(one)
