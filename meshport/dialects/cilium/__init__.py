@@ -14,6 +14,7 @@ from meshport.dialects.cilium import (
     kept,
     membership,
     modern,
+    network_policies,
     ratelimits,
     resilience,
     routing,
@@ -62,6 +63,7 @@ class Cilium:
         membership.lower(ir, out, options)
         transport.lower(ir, out, options)
         authorization.lower(ir, out, options)
+        network_policies.lower(ir, out)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
