@@ -111,3 +111,13 @@ def test_rules_of_an_object_whose_other_rules_select_nobody_known_are_the_meshs_
     (written,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert written["selector"] == {"matchLabels": {"app": "pay"}}
     assert "MP297" in {item.code for item in result.findings}
+
+
+def test_rules_without_tcp_cut_nobody_off() -> None:
+    names = policy(
+        "web",
+        '{endpointSelector: {matchLabels: {app: web}}, egress: [{toEntities: [cluster], toPorts: [{ports: [{port: "53", protocol: UDP}]}]}]}',
+    )
+    result = convert("linkerd", names)
+    assert kept(result, "web") is None
+    assert not told(result, "MP175")

@@ -228,7 +228,8 @@ class Kept:
         if not wide:
             return None
         told = {id(one): alone(one, self.ir.world.workloads) for one in narrow}
-        self.cut_off |= {one.ref: None for one in (*wide, *(one for one in narrow if told[id(one)] is None))}
+        lost = (*wide, *(one for one in narrow if told[id(one)] is None))
+        self.cut_off |= {one.ref: None for one in lost if self.outward.reached(self.number, base, place, one)}
         selectors = [selector for selector in told.values() if selector is not None]
         if not selectors:
             return []

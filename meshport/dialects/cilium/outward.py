@@ -101,6 +101,15 @@ class Outward:
             (narrow if all(self.within(client, one, ports=ports) for client in clients) else wide).append(one)
         return wide, narrow
 
+    def reached(self, number: int, base: object, rule: Cursor, server: Workload) -> bool:
+        """Whether a client reaches a server by this rule."""
+        return any(
+            _meet(out.ports, there.ports)
+            for out in _grants(rule, server, sure=True)
+            for client in self._subjects.get((number, str(base)), [])
+            for there in self._inward(client, server)
+        )
+
     def denied(self, number: int, base: object, rule: Cursor) -> list[Workload]:
         """The destinations in the mesh which let some client in on a TCP port that an egress deny refuses it."""
         clients = self._subjects.get((number, str(base)), [])
