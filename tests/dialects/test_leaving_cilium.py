@@ -96,12 +96,36 @@ def test_what_would_open_more_is_left_out() -> None:
     rules = (
         names("{matchPattern: '*.pay.example.com'}, {matchPattern: '**.deep.example.com'}", "{port: '443'}"),
         names("{matchName: db.example.com}", "{port: '5432', protocol: TCP}, {port: '8000', endPort: 8010, protocol: TCP}"),
-        "{toFQDNs: [{matchName: l7.example.com}], toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{method: GET}]}}]}",
+        "{toFQDNs: [{matchName: l7.example.com}], toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [{path: /public}]}}]}",
         "{toFQDNs: [{matchName: all.example.com}]}",
     )
     result = convert(egress(*rules), "istio")
     assert [spec["hosts"] for name, spec in specs(result).items() if name.startswith("ServiceEntry/")] == [["*.deep.example.com"]]
     assert len(reasons(result)) == 5 and all(item.severity == "error" for item in result.findings if item.code == "MP720")
+
+
+L7 = "{toFQDNs: [{matchName: api.example.com}], toPorts: [{ports: [{port: '80', protocol: TCP}], rules: {http: [RULES]}}]}"
+ASKED = L7.replace("RULES", "{method: 'GET|HEAD', path: '/v1/.*'}, {headers: ['x-team: a']}")
+
+
+def test_rules_for_requests_are_those_of_the_host() -> None:
+    istio = specs(convert(egress(ASKED), "istio"))
+    assert istio["ServiceEntry/egress"]["hosts"] == ["api.example.com"]
+    (rule,) = istio["VirtualService/egress"]["http"]  # and what it does not take is answered 404
+    assert rule["match"] == [
+        *({"method": {"exact": name}, "uri": {"prefix": "/v1/"}} for name in ("GET", "HEAD")),
+        {"headers": {"x-team": {"exact": "a"}}},
+    ]
+    made = convert(egress(ASKED), "linkerd")
+    (route,) = (spec for name, spec in specs(made).items() if name.startswith("HTTPRoute/"))
+    assert specs(made)["EgressNetwork/egress"]["trafficPolicy"] == "Deny" and route["hostnames"] == ["api.example.com"]
+    assert [match for rule in route["rules"] for match in rule["matches"]] == [{"headers": [{"name": "x-team", "value": "a"}]}]
+    assert len(reasons(made)) == 1 and "dot segments" in reasons(made)[0]  # of a path that Linkerd takes as it comes
+
+
+def test_a_rule_that_opens_the_host_as_a_whole_goes_before_them() -> None:
+    found = specs(convert(egress(ASKED, API), "istio"))
+    assert not any(name.startswith("VirtualService/") for name in found)
 
 
 def test_where_a_rule_opens_the_world_or_policies_speak_of_different_pods_nothing_is_closed() -> None:

@@ -7,14 +7,17 @@ https://docs.cilium.io/en/stable/security/policy/layer3/#dns-based
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.cilium.requests import demanded
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import Fact, Selector
+from meshport.ir.authorization import HEADER, METHOD, PATH
+from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort
 from meshport.ir.model import IR, Loss
+from meshport.ir.routing import Beyond, RouteMatch, RouteRule, ServiceRoutes
 from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 KIND = "CiliumNetworkPolicy"
-NAMED = {80: "http", 443: "tls"}
+HTTP = 80
+NAMED = {HTTP: "http", 443: "tls"}
 """The ports on which clients say the name that they want, and how."""
 _WORLD = ("world", "all")
 _OUTSIDE = ("toFQDNs", "toCIDR", "toCIDRSet")
@@ -43,8 +47,11 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         selectors = [root.at("spec").selector("endpointSelector") for root in roots]
         alike = len({one.value for one in selectors}) == 1 and not selectors[0].value.expressions
         if alike and all(map(_plain, roots)) and not any(_open(rule) for root in roots for rule in root.at("spec").each("egress")):
+            judged: dict[str, _Judged] = {}
+            plain: set[str] = set()
             for root, selector in zip(roots, selectors, strict=True):
-                _policy(root, home, selector, ir)
+                _policy(root, home, selector, ir, judged, plain, raw=options.target == "linkerd")
+            ir.routes.extend(one.routes(home) for host, one in sorted(judged.items()) if host not in plain)  # what opens more holds beside
 
 
 def _leaves(root: Cursor) -> bool:
@@ -71,7 +78,25 @@ def _open(rule: Cursor) -> bool:
     return bool(_entities(rule) & set(_WORLD)) and not rule.at("toPorts") and not rule.at("icmps")
 
 
-def _policy(root: Cursor, home: str, selector: Fact[Selector], ir: IR) -> None:
+@dataclass(slots=True)
+class _Judged:
+    """The requests that rules let go to a host, on the port of HTTP."""
+
+    host: Fact[str]
+    port: Fact[int]
+    ref: Fact[Ref]
+    document: int
+    rules: list[RouteRule] = field(default_factory=list)
+
+    def routes(self, home: str) -> ServiceRoutes:
+        src = frozenset().union(*(rule.src for rule in self.rules))
+        return ServiceRoutes(
+            self.ref, KIND, None, self.host, self.port, tuple(self.rules), "first", "refuse", self.document, (self.document,), family="cilium",
+            beyond=Beyond((home,), (self.port.value,)), src=src,
+        )  # fmt: skip
+
+
+def _policy(root: Cursor, home: str, selector: Fact[Selector], ir: IR, judged: dict[str, _Judged], plain: set[str], *, raw: bool) -> None:
     ref = root.ref().map(lambda one: replace(one, namespace=home))
     ir.egress_defaults.append(
         EgressDefault(
@@ -79,16 +104,22 @@ def _policy(root: Cursor, home: str, selector: Fact[Selector], ir: IR) -> None:
         )
     )
     for rule in root.at("spec").each("egress"):
-        for ports, hosts, addresses in _openings(rule, root.number, ir):
+        for ports, hosts, addresses, matches in _openings(rule, root.number, ir, raw):
             ir.outside.append(Outside(ref, KIND, root.number, hosts, addresses, ports, seen_by=(home,)))
+            if matches is None:
+                plain |= {host.value for host in hosts if any(port.number.value == HTTP for port in ports)}
+                continue
+            for host in hosts:
+                found = judged.setdefault(host.value, _Judged(host, ports[0].number, ref, root.number))
+                found.rules.append(RouteRule(f"{root.document.name}-{len(found.rules) + 1}", matches, (), src=rule.src))
     ir.egress[:] = [replace(one, outside=True) if one.document == root.number else one for one in ir.egress]
 
 
-Opening = tuple[tuple[OutsidePort, ...], tuple[Fact[str], ...], tuple[Fact[str], ...]]
+Opening = tuple[tuple[OutsidePort, ...], tuple[Fact[str], ...], tuple[Fact[str], ...], tuple[RouteMatch, ...] | None]
 
 
-def _openings(rule: Cursor, number: int, ir: IR) -> list[Opening]:
-    """Ports with the names or the addresses that they are open to; with neither they are open to every address."""
+def _openings(rule: Cursor, number: int, ir: IR, raw: bool) -> list[Opening]:
+    """Ports with the names or the addresses that they are open to, with neither for every address; and what requests have to be, None for nothing."""
 
     def lost(place: Cursor, reason: str) -> None:
         ir.losses.append(Loss("MP720", (Fact(None, place.src, "l4.egress"),), number, {"reason": reason}))
@@ -103,15 +134,24 @@ def _openings(rule: Cursor, number: int, ir: IR) -> list[Opening]:
         return []
     found: list[Opening] = []
     for entry in rule.each("toPorts"):
-        if (any(entry.at("rules").each("http")) and any(one.value for one in entry.at("rules").each("http"))) or entry.at("serverNames"):
+        demands = [one for one in entry.at("rules").each("http") if one.value]
+        if entry.at("serverNames") or (demands and not (names and not anywhere and not addresses)):
             lost(entry, "left out, for it asks for more of what is sent than its host and port")
             continue
         ports = tuple(_ports(entry, lost))
         by_name = tuple(
             replace(port, protocol=port.protocol.holding(NAMED[port.number.value])) for port in ports if port.number.value in NAMED
         )
+        if demands:
+            matches = tuple(match for item in demands for match in _matches(item, lost, raw))
+            http = tuple(port for port in by_name if port.number.value == HTTP)
+            if len(http) < len(ports):
+                lost(entry, "its rules for requests are left out but on port 80: elsewhere no proxy is known to see HTTP")
+            if matches and http:
+                found.append((http, names, (), matches))
+            continue
         if names and by_name:
-            found.append((by_name, names, ()))
+            found.append((by_name, names, (), None))
         for port in ports if names else ():
             if port.number.value not in NAMED:
                 lost(
@@ -119,9 +159,34 @@ def _openings(rule: Cursor, number: int, ir: IR) -> list[Opening]:
                     f"port {port.number.value} of {', '.join(name.value for name in names)} is left out: only on 80 and 443 do clients say a name that a proxy can see",
                 )
         if ports and addresses:
-            found.append((ports, (), addresses))
+            found.append((ports, (), addresses, None))
         if ports and anywhere:
-            found.append((ports, (), ()))
+            found.append((ports, (), (), None))
+    return found
+
+
+def _matches(place: Cursor, lost: Any, raw: bool) -> list[RouteMatch]:
+    """One entry of HTTP rules as matches of a route; [] where it asks for what a route cannot, above all for a path without a query. `raw`: the reader of the
+    route compares paths as they come, and Cilium what they resolve to."""
+    found = [RouteMatch(src=place.src)]
+    for condition in demanded(place):
+        values = condition.any_of or ()
+        kind, _, name = condition.attribute.partition(":")
+        if condition.attribute == PATH and raw and any(value.value.kind != "exact" for value in values):
+            lost(place, "a rule for requests is left out: Linkerd takes paths as they come, so that one with dot segments would pass it")
+            return []
+        if condition.attribute == PATH:
+            found = [replace(one, path=value) for one in found for value in values]
+        elif condition.attribute == METHOD:
+            found = [replace(one, method=value) for one in found for value in values]
+        elif f"{kind}:" == HEADER and not name.startswith(":") and len(values) == 1:
+            found = [replace(one, headers=(*one.headers, (name, values[0]))) for one in found]
+        else:
+            lost(
+                place,
+                "a rule for requests is left out: a route does not look at the query as a part of the path, nor at the host once more",
+            )
+            return []
     return found
 
 

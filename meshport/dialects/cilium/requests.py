@@ -104,7 +104,7 @@ def of_rules(entry: Cursor) -> list[tuple[Conditions, Src, bool]]:
         return [((*shared, *special), NOWHERE, False)]
     if not rules.each("http"):
         return [(tuple(shared), rules.src, False)]
-    return [((*shared, *_http(place)), place.src if not place.items() else NOWHERE, True) for place in rules.each("http")]
+    return [((*shared, *demanded(place)), place.src if not place.items() else NOWHERE, True) for place in rules.each("http")]
 
 
 def _only_cilium(what: str, place: Cursor) -> Condition:
@@ -123,7 +123,8 @@ def _server_name(text: str) -> Pattern:
     )
 
 
-def _http(place: Cursor) -> Iterable[Condition]:
+def demanded(place: Cursor) -> Iterable[Condition]:
+    """What one entry of HTTP rules asks of a request."""
     method, host, path = place.text("method"), place.text("host"), place.text("path")
     if method is not None and method.value:
         yield Condition(METHOD, _spread(method, Language.regex(method.value, "re2"), TEXT))

@@ -170,12 +170,10 @@ class _Leaving(Lowering):
         here = [one for rule in self.routes.rules for one in rule.matches or (RouteMatch(),)]
         if self.routes.unmatched == "forward" or any(of_mesh(one) and met(replace(one, port=None)).everything for one in here) or not rules:
             return rules
-        self.say(
-            "MP391",
-            aspects=("rules", "backends", "unmatched", "filters", "retries", "timeout"),
-            disposition=None,
-            host=self.routes.host.value,
-        )
+        if self.denies and self.routes.family == "cilium":
+            return rules  # refused with 403 by both
+        aspects = ("rules", "backends", "unmatched", "filters", "retries", "timeout")
+        self.say("MP391", aspects=aspects, disposition=None, host=self.routes.host.value)
         refusal = Filter("direct-response", (("status", Fact(404)),))
         return rules if self.denies else [*rules, RouteRule("refused", (), (), (refusal,), src=self.routes.src)]
 
