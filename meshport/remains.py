@@ -308,7 +308,7 @@ def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> No
             continue
         if dialect_of_group(document.group) != "gateway-api":
             out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")
-        elif _parented(document, options.source) or _serves_mesh(document):
+        elif _parented(document, options.source) or (options.source == "istio" and _serves_mesh(document)):
             out.remove(number, "its meaning is in the converted objects; delete it once the namespace is signed off")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, resolve
-from meshport.ir.base import NOWHERE, Src
+from meshport.ir.base import NOWHERE, Ref, Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
 _SAME = "what the other objects for these pods come to is the same without it"
@@ -15,7 +15,8 @@ _SAME = "what the other objects for these pods come to is the same without it"
 
 def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
     """Parts that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
-    routed, beaten = _protocols(access)
+    hung_on = {Ref(item.namespace or "", name) for item in out.bundle.documents for name in _servers_of(item.value)}
+    routed, beaten = _protocols(access, hung_on)
     for document in out.bundle.documents:
         route = document.kind in ("HTTPRoute", "GRPCRoute")
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
@@ -27,8 +28,9 @@ def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[
             out.adds_nothing(_SAME, rest - routed)
 
 
-def _protocols(access: Access) -> tuple[Src, Src]:
-    """The leaves that say what a port speaks on which routes hang, and those of Servers that on each of their ports another one goes before."""
+def _protocols(access: Access, hung_on: Set[Ref]) -> tuple[Src, Src]:
+    """The leaves that say what a port speaks on which routes hang, or would if it spoke otherwise (`hung_on`: the Servers that routes name), and those of
+    Servers that on each of their ports another one goes before."""
     routed, beaten, counting = NOWHERE, NOWHERE, NOWHERE
     for item in access.workloads:
         for policy in item.allows if item.meshed is not False else ():
@@ -39,9 +41,9 @@ def _protocols(access: Access) -> tuple[Src, Src]:
                 beaten |= policy.protocol.src
                 continue
             counting |= policy.protocol.src
-            routed |= policy.protocol.src if policy.routed else NOWHERE
+            routed |= policy.protocol.src if policy.ref.value in hung_on else NOWHERE
     for policy in access.unselected():  # what is written for pods that the bundle does not show
-        routed |= policy.protocol.src if policy.protocol is not None and policy.routed else NOWHERE
+        routed |= policy.protocol.src if policy.protocol is not None and policy.ref.value in hung_on else NOWHERE
     return routed, beaten - counting
 
 
@@ -55,6 +57,16 @@ def ends_exemption(out: Output, hung: Src, mesh: str) -> None:
 
 
 def _on_server(value: dict[str, Any]) -> bool:
+    parents = _parents(value)
+    return bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
+
+
+def _servers_of(value: dict[str, Any]) -> list[str]:
+    """The Servers that a route names."""
+    return [str(item.get("name")) for item in _parents(value) if isinstance(item, dict) and item.get("kind") == "Server"]
+
+
+def _parents(value: dict[str, Any]) -> list[Any]:
     spec = value.get("spec")
     parents = spec.get("parentRefs") if isinstance(spec, dict) else None
-    return isinstance(parents, list) and bool(parents) and all(isinstance(item, dict) and item.get("kind") == "Server" for item in parents)
+    return parents if isinstance(parents, list) else []

@@ -240,9 +240,9 @@ class Bound:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             if found.side == "version":
                 text = f"{document.kind} has no {shown} at {document.api_version}; {found.release} has it"
-                self._problem(
-                    "MP021", number, leaves, text, f"Write apiVersion: {document.group}/{found.release}. As written it does nothing."
-                )
+                remedy = f"Write apiVersion: {document.group}/{found.release}. As written it does nothing."
+                said = self._problem("MP021", number, [*leaves, document.leaves["apiVersion"]], text, remedy)
+                said.at = min(leaves)
             elif found.side == "later":
                 text = f"{mesh} {release} does not know {shown}; {found.release} does"
                 remedy = f"Upgrade to {found.release}, or remove it: as written it does nothing."

@@ -63,6 +63,7 @@ _BY_KEY: dict[str, tuple[Any, ...]] = {
     "retry.linkerd.io/http": ("gateway-error", "503"),
     "retry.linkerd.io/grpc": ("cancelled", "internal"),
     "config.linkerd.io/default-inbound-policy": ("deny", "all-unauthenticated", "cluster-authenticated"),
+    "config.linkerd.io/opaque-ports": ("8080", "5433"),
     "linkerd.io/inject": ("disabled", "ingress"),
     "istio-injection": ("disabled",),
     "sidecar.istio.io/inject": ("false",),

@@ -286,7 +286,8 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
     if rule.networks:
         general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress_defaults)
         if rule.refuses.value and general:
-            out.imply("what no rule names is refused in every network", rule.refuses, *facts)
+            out.imply("what no rule names is refused in every network", rule.refuses)
+            out.ignore("is refused like every other network", *facts)
             return
         if rule.refuses.value or general:
             out.finding(
@@ -298,7 +299,8 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
             if not rule.refuses.value:
                 return
     if not rule.refuses.value:
-        out.imply("Cilium lets everything leave that no egress rule is for", rule.refuses, rule.selector, rule.src, *facts)
+        out.imply("Cilium lets everything leave that no egress rule is for", rule.refuses, rule.selector, rule.src)
+        out.ignore("is let through like every other network", *facts)
         return
     if not rule.namespace:
         out.finding(

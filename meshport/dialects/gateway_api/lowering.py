@@ -143,6 +143,11 @@ class RouteLowering(ABC):
         """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
         routes = self.routes
         rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+        if routes.family != "istio" and len(routes.documents) > 1:
+            names = (self.out.bundle.documents[number].leaves["metadata"]["name"] for number in routes.documents)
+            self.out.decide(
+                "of the routes of a Service the first by name gives its name, and goes first where they ask for as much", frozenset(names)
+            )
         if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
             rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
         out: list[RouteRule] = []

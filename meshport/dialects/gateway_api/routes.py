@@ -61,7 +61,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 
             ir.routes.extend(connections.lift(root, options, family))
     found = _per_port(found, world)
-    ir.routes.extend(_folded(_by_kind(found, world) if family == "linkerd" else found))
+    ir.routes.extend(_folded(_by_kind(found, ir) if family == "linkerd" else found))
     attachment.settle(ir)
     if family in ("istio", "gateway-api"):
         backends.lift(bound, numbers, options, ir, family)
@@ -128,7 +128,7 @@ def _portless(item: ServiceRoutes, world: World) -> bool:
     return known is not None and bool(known.ports) and item.port is not None and known.port(item.port.value) is None
 
 
-def _by_kind(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
+def _by_kind(found: list[ServiceRoutes], ir: IR) -> list[ServiceRoutes]:
     """The routes that Linkerd uses: GRPCRoutes go before HTTPRoutes of the same port, unless the port says that it is HTTP/1."""
 
     def place(item: ServiceRoutes) -> Any:
@@ -139,7 +139,7 @@ def _by_kind(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
         )
 
     def wanted(item: ServiceRoutes) -> str:
-        known = world.services.get(item.service.value) if item.service is not None else None
+        known = ir.world.services.get(item.service.value) if item.service is not None else None
         port = known.port(item.port.value) if known is not None and item.port is not None else None
         return "http" if port is not None and port.app_protocol.lower() in ("http", "kubernetes.io/http") else "grpc"
 
@@ -155,6 +155,7 @@ def _by_kind(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
             number = next(number for number, other in enumerate(kept) if other.service is not None and place(other) == place(item))
             reason = "Linkerd uses the routes of the other kind on this port: GRPCRoutes go before HTTPRoutes"
             kept[number] = replace(kept[number], silenced=(*kept[number].silenced, (reason, item.src)))
+            ir.deciding.append(Fact(f"{reason}; on another it would be used", gather(item.service) | gather(item.port) & item.src))
     return kept
 
 

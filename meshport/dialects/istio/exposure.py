@@ -234,10 +234,11 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     """A Sidecar; networks of their own, which Istio has not for a default, are named."""
     explained = explains_leaving(ir, rule, "default", "open", "spoken")
     where = affected(ir, Ref(rule.namespace, ""))
+    facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
     if options.data_plane == "ambient":
-        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
         if not rule.refuses.value:
-            out.imply("Istio lets everything leave unless told otherwise", rule.refuses, *facts)
+            out.imply("Istio lets everything leave unless told otherwise", rule.refuses)
+            out.ignore("is let through like every other network", *facts)
             return
         found = out.finding(
             "MP760", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=where, explains=explained, effect="widens"
@@ -245,10 +246,10 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
         found.message = f"{rule.subject_name}: the ambient data plane reads no Sidecar, so what it refuses may leave"
         return
     if rule.networks:
-        facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
         general = any(other.refuses.value and not other.networks and other.namespace == rule.namespace for other in ir.egress_defaults)
         if rule.refuses.value and general:
-            out.imply("what no ServiceEntry names is refused in every network", rule.refuses, *facts)
+            out.imply("what no ServiceEntry names is refused in every network", rule.refuses)
+            out.ignore("is refused like every other network", *facts)
             return
         if rule.refuses.value or general:
             out.finding(
@@ -259,7 +260,8 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
             if not rule.refuses.value:
                 return
         else:
-            out.imply("Istio lets everything leave unless told otherwise", rule.refuses, *facts)
+            out.imply("Istio lets everything leave unless told otherwise", rule.refuses)
+            out.ignore("is let through like every other network", *facts)
             return
     own = rule.selector.value
     name = Ref(rule.namespace or options.root_namespace, "default" if own.everything else rule.ref.value.name)

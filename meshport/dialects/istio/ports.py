@@ -132,6 +132,9 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
                     wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
                 told = policy.protocol.src
     out.decide("what the port speaks is known without; another protocol would be written", told)
+    if not wanted and current != "tcp" and _own(ir, service) is None:
+        of_pods = [item for item in ir.ports if item.kind == "opaque" and any(item.document == one.document for one in members)]
+        out.decide("a Service goes by it, and has none of these ports", *(item.ranges for item in of_pods))
     if not wanted or wanted == current:
         return
     if wanted in ("http2", "grpc") and current == "http":
@@ -147,13 +150,18 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
     obj.set(("spec", "ports", port.position, "appProtocol"), wanted, src or port.src)
 
 
+def _own(ir: IR, service: Service) -> PortSetting | None:
+    """The opaque ports that a Service, or its namespace, says; those of its pods count where there are none."""
+    lists = [setting for setting in ir.ports if setting.kind == "opaque"]
+    own = next((item for item in lists if item.on == "service" and item.document == service.document), None)
+    return own or next((item for item in lists if item.on == "namespace" and item.subject.namespace == service.ref.namespace), None)
+
+
 def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
     """`tcp` where Linkerd treats the Service port as opaque, with the leaves that say so."""
     if port.app_protocol.lower() in ("linkerd.io/opaque", "linkerd.io/tcp"):
         return "tcp", port.src
-    lists = [setting for setting in ir.ports if setting.kind == "opaque"]
-    own = next((item for item in lists if item.on == "service" and item.document == service.document), None)
-    own = own or next((item for item in lists if item.on == "namespace" and item.subject.namespace == service.ref.namespace), None)
+    lists, own = [setting for setting in ir.ports if setting.kind == "opaque"], _own(ir, service)
     if own is not None:
         inside = any(low <= port.number <= high for low, high in own.ranges.value)
         return ("tcp", own.ranges.src) if inside else ("", NOWHERE)

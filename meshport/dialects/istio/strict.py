@@ -8,7 +8,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.base import Fact, Ref, Selector, Src
+from meshport.ir.base import Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 
 
@@ -69,7 +69,9 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
     _unseen(ir, out, strict)
     for admission in ir.admissions:
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
+    raised = sources(*(item.workload.demanding for item in access.workloads if _raising(item)))
     for workload in ir.world.workloads:
+        out.ignore("the default policy of these pods is none to which it adds", sources(workload.demanding) - raised)
         out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
 
 
@@ -171,10 +173,14 @@ def _ports(item: Effective) -> set[int]:
     return {port.number for port in item.workload.ports} | set(servers_of(item)) | set(_demanded(item))
 
 
+def _raising(item: Effective) -> bool:
+    """Whether the default of a workload is one that its annotation can raise: it lets in whoever shows no identity."""
+    return item.admission.value.endswith("-unauthenticated")
+
+
 def _demanded(item: Effective) -> list[int]:
     """The ports without a Server whose default asks for an identity by annotation."""
-    raised = item.workload.demanding is not None and item.admission.value.endswith("-unauthenticated")
-    ranges = item.workload.demanding.value if item.workload.demanding is not None and raised else ()
+    ranges = item.workload.demanding.value if item.workload.demanding is not None and _raising(item) else ()
     servers = servers_of(item)
     return [
         port

@@ -357,7 +357,7 @@ class _VirtualService:
             self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
             return 1
         each = _backend_timeout(rule) if rule.retry is None or rule.retry.none else None  # with one try it is one for the request
-        if each is not None and (rule.timeout is None or not rule.timeout.value or each.value < rule.timeout.value):
+        if each is not None and (rule.timeout is None or not rule.timeout.value or each.value <= rule.timeout.value):
             obj.set((*place, "timeout"), one_unit(each.value), each)
             self.out.ignore("the timeout of the one try ends the request before it", rule.timeout)
         elif rule.timeout is not None and rule.timeout.value:

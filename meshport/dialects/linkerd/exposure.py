@@ -124,12 +124,12 @@ def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
     found: list[Outside] = []
     rules = spec.each("rules")
     own, inert = NOWHERE, NOWHERE
-    parents = {str(item.at("name").value) for item in spec.each("parentRefs") if item.at("kind").value == "EgressNetwork"}
+    parents = {str(item.at("name").value) for item in spec.each("parentRefs") if _is_network(item)}
     conditions: list[Fact[Any]] = []
     for rule in rules:
         own |= rule.src if rule.value == {} else NOWHERE
         for backend in rule.each("backendRefs"):
-            if backend.at("kind").value == "EgressNetwork" and (not backend.at("name") or backend.at("name").value in parents):
+            if _is_network(backend) and (not backend.at("name") or backend.at("name").value in parents):
                 own |= backend.at("kind").src | backend.at("group").src
                 inert |= backend.src - own
             elif (other := backend.whole()) is not None:
@@ -142,7 +142,7 @@ def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
     hosts = spec.strings("hostnames") if protocol != "tcp" else ()
     for parent in spec.each("parentRefs"):
         name, number = parent.text("name"), parent.number_at("port")
-        if parent.at("kind").value != "EgressNetwork" or name is None:
+        if not _is_network(parent) or name is None:
             continue
         place = parent.text("namespace")
         network = networks.get(Ref(place.value if place else ref.value.namespace, name.value))
@@ -167,6 +167,11 @@ def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
             )
         )
     return found
+
+
+def _is_network(reference: Cursor) -> bool:
+    """Whether a reference names an EgressNetwork, of Linkerd's group."""
+    return bool(reference.at("kind").value == "EgressNetwork" and reference.at("group").value == API.partition("/")[0])
 
 
 def _everything(key: str, value: Any) -> bool:

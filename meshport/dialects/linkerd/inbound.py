@@ -49,6 +49,9 @@ def admissions(bound: Bound, ir: IR) -> None:
             ir.admissions.append(Admission(subject, "workload", said, workload.document))
 
 
+_SPECIAL = frozenset(r"\.^$*+?()[]{}|")  # characters that a regular expression does not take as they are
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One match of one route."""
@@ -238,10 +241,19 @@ def _entries(root: Cursor, group: str, kind: str, namespace: str, parent: Src, i
         matches: list[Cursor | None] = [*rule.each("matches")] or [None]
         wanted: list[Fact[str] | None] = [*hosts] or [None]
         for entry, match in enumerate(matches):
+            alike = _alike(match) if match is not None else NOWHERE
+            if alike:
+                ir.idle.append(Fact("the text takes itself alone, as an expression too", alike))
             for host in wanted:
                 order = (created, document.name, position, entry)
-                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own, hung))
+                out.append(_entry(group, kind, namespace, document.name, match, host, order, base | own, hung, alike))
     return out
+
+
+def _alike(match: Cursor) -> Src:
+    """Which of its types decide nothing: those of values that are taken alike as texts and as expressions."""
+    items = (item for key in ("headers", "queryParams") for item in match.each(key))
+    return sources(*(item.at("type").src for item in items if _SPECIAL.isdisjoint(str(item.at("value").value))))
 
 
 def _entry(
@@ -254,6 +266,7 @@ def _entry(
     order: tuple[object, ...],
     base: Src,
     hung: Src,
+    alike: Src,
 ) -> Entry:
     conditions: list[Condition] = []
     path: tuple[int, int] = (0, 1)
@@ -263,7 +276,7 @@ def _entry(
         path = (0, 0)
         conditions.append(Condition(METHOD, (Fact(Pattern("exact", "POST"), (match.src if match is not None else NOWHERE) or base),)))
     if match is not None:
-        src |= match.src
+        src |= match.src - alike
         if kind == "GRPCRoute":
             path = _grpc(match, conditions, path)
         else:
@@ -280,7 +293,7 @@ def _entry(
                     continue
                 form = "rust-regex" if item.at("type").value == "RegularExpression" else "exact"
                 label = field.value.lower() if prefix == HEADER else field.value
-                conditions.append(Condition(prefix + label, (Fact(Pattern(form, value.value), item.src, value.feature),)))
+                conditions.append(Condition(prefix + label, (Fact(Pattern(form, value.value), item.src - alike, value.feature),)))
                 headers, queries = headers + (prefix == HEADER), queries + (prefix == QUERY)
     rank = 0
     if host is not None:

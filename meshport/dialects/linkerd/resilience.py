@@ -8,6 +8,7 @@ word. https://linkerd.io/2-edge/reference/circuit-breaking/
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
             reason = "no failure accrual attaches to a Service without an address of its own"
             ir.service_policies.append(replace(base, silenced=((reason, gather(*own.values())),)))
             continue
-        breaker, silenced = _breaker(own)
+        breaker, silenced = _breaker(own, ir)
         extras = tuple(
             (key.rpartition("/")[2], fact)
             for key, fact in sorted(own.items())
@@ -67,27 +68,41 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
         ir.service_policies.append(replace(base, breaker=breaker, extras=extras, silenced=silenced))
 
 
-def _breaker(notes: dict[str, Fact[str]]) -> tuple[Breaker | None, tuple[tuple[str, Any], ...]]:
-    """The breaker, or why there is none: one value that cannot be read switches all of it off."""
+def _breaker(notes: dict[str, Fact[str]], ir: IR) -> tuple[Breaker | None, tuple[tuple[str, Any], ...]]:
+    """The breaker, or why there is none: one value that cannot be read switches all of it off. The value that does so decides."""
     mode = notes.get(ACCRUAL)
     rest = {key: fact for key, fact in notes.items() if "failure-accrual" in key and key != ACCRUAL}
     if mode is None:
         return None, ((("failure accrual is off without the annotation " + ACCRUAL), gather(*rest.values())),) if rest else ()
-    try:
-        failures = notes.get(f"{ACCRUAL}-consecutive-max-failures")
-        count = failures.map(int) if failures else Fact(7, NOWHERE, "breaker.consecutive-errors")
-        low = _penalty(notes.get(f"{ACCRUAL}-consecutive-min-penalty"), 1000)
-        high = _penalty(notes.get(f"{ACCRUAL}-consecutive-max-penalty"), 60_000)
-    except ValueError:
-        return None, (("a value that cannot be read switches failure accrual off", gather(*rest.values(), mode)),)
+
+    def off(why: str, *because: Fact[str] | None) -> tuple[None, tuple[tuple[str, Any], ...]]:
+        ir.deciding.append(Fact(f"{why}; another value would not", gather(*because)))
+        return None, ((why, gather(*rest.values(), mode)),)
+
+    failures, lowest, highest = (rest.get(f"{ACCRUAL}-consecutive-{name}") for name in ("max-failures", "min-penalty", "max-penalty"))
+    unread = [
+        fact
+        for fact, parse in ((failures, int), (lowest, milliseconds), (highest, milliseconds))
+        if fact is not None and not _reads(fact, parse)
+    ]
+    if unread:
+        return off("a value that cannot be read switches failure accrual off", *(unread if len(unread) == 1 else ()))
+    count = failures.map(int) if failures else Fact(7, NOWHERE, "breaker.consecutive-errors")
+    low, high = _penalty(lowest, 1000), _penalty(highest, 60_000)
     if low.value > high.value or not high.value:
-        return None, (
-            ("a minimum penalty above the maximum (one minute unless said) switches failure accrual off", gather(*rest.values(), mode)),
-        )
+        return off("a minimum penalty above the maximum (one minute unless said) switches failure accrual off", lowest, highest)
     said = {f"{ACCRUAL}-consecutive-max-failures", f"{ACCRUAL}-consecutive-min-penalty", f"{ACCRUAL}-consecutive-max-penalty"}
     extras = [("breaker.mode", mode)]
     extras += [(key.rpartition("/")[2].removeprefix("failure-accrual-"), fact) for key, fact in sorted(rest.items()) if key not in said]
     return Breaker(count, low, high, tuple(extras), gather(mode, *rest.values())), ()
+
+
+def _reads(fact: Fact[str], parse: Callable[[str], Any]) -> bool:
+    try:
+        parse(fact.value)
+    except ValueError:
+        return False
+    return True
 
 
 def _penalty(fact: Fact[str] | None, default: int) -> Fact[int]:

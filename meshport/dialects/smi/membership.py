@@ -54,7 +54,10 @@ def lift(bound: Bound, options: Options, ir: IR) -> None:
         namespace.meshed = _marked(bound, namespace.document)
     for workload in ir.world.workloads:
         workload.meshed = _marked(bound, workload.document, *workload.template)
+    unmarked = any(namespace.meshed is None for namespace in ir.world.namespaces.values())
     for called, src in spoken(bound, options).items():
         home = ir.world.namespaces.get(called)
         if home is not None and home.meshed is None:
             home.meshed = Fact(True, src, "membership.inject")
+        elif unmarked:
+            ir.deciding.append(Fact("a namespace without a mark would be in the mesh by it", src))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects.cursor import Cursor
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class HttpMatch:
     methods: tuple[Fact[str], ...]
     headers: tuple[tuple[str, Fact[Pattern]], ...]
     src: Src
+    spare: Src  # the leaves of methods beside one that is all of them
     named: Src  # the leaves that name the match
     group: Src  # the leaves that name its group
     own: Src  # the leaves of the match alone
@@ -120,6 +121,8 @@ class Specs:
             elif left:
                 why = f"nothing refers to its matches {', '.join(match.name for match in left)}"
                 ir.losses.append(Loss("MP336", tuple(Fact(None, match.own) for match in left), number, {"why": why}))
+        for match in (match for group in self.http.values() for match in group if match.spare and id(match) in self._taken):
+            ir.redundant.append(Fact("another value of the same match takes as much", match.spare))
 
 
 def _match(place: Cursor, group: Src) -> HttpMatch:
@@ -127,6 +130,7 @@ def _match(place: Cursor, group: Src) -> HttpMatch:
     path = place.text("pathRegex")
     methods = tuple(fact for fact in place.strings("methods") if fact.value != "*")
     every = any(fact.value == "*" for fact in place.strings("methods"))
+    spare = sources(*methods) if every else NOWHERE
     headers: dict[str, Fact[Pattern]] = {}
     for holder in (place.at("headers"), *place.each("headers")):
         for key, item in holder.items():
@@ -140,7 +144,8 @@ def _match(place: Cursor, group: Src) -> HttpMatch:
         path.holding(wanted) if path is not None and wanted is not None else None,
         () if every else methods,
         tuple(sorted(headers.items(), key=lambda entry: entry[0])),
-        (place.src - named) | group,
+        (place.src - named - spare) | group,
+        spare,
         named,
         group,
         place.src,
