@@ -9,7 +9,7 @@ https://istio.io/latest/docs/ambient/migrate/migrate-policies/
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,7 @@ class Entry:
     entrances: list[Ref] = field(default_factory=list)  # Gateways of the Gateway API, selected too: their pods are no ambient ones either
     services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
     stood: dict[str, Any] | None = None  # the spec as it was, where the rules that hold are others
+    because: list[Src] = field(default_factory=list)  # of each rule, where it is known
 
     @property
     def action(self) -> str:
@@ -75,6 +76,10 @@ class Entry:
     @property
     def named(self) -> str:
         return f"AuthorizationPolicy {self.ref}"
+
+    def src_of(self, rule: dict[str, Any]) -> Src:
+        """The leaves of a rule: of the whole policy where they are not known."""
+        return sources(*(src for one, src in zip(self.rules, self.because, strict=False) if one == rule)) or self.src
 
     def deep(self, rule: dict[str, Any]) -> bool:
         """Whether ztunnel cannot hold a rule: it asks for HTTP, or another who decides."""
@@ -126,7 +131,7 @@ def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int]
         )  # fmt: skip
     if rules == entry.rules:
         return True
-    entry.stood, entry.spec = entry.spec, {**entry.spec, "rules": rules}
+    entry.stood, entry.spec, entry.because = entry.spec, {**entry.spec, "rules": rules}, []
     if rules or not refuses or entry.document is None:
         return True
     out.remove(entry.document, "it refused callers by name, and mTLS is disabled: no caller had a name")
@@ -165,6 +170,10 @@ def _written(ir: IR, out: Output) -> list[Entry]:
         if (group, kind) == ("security.istio.io", "AuthorizationPolicy"):
             spec = obj.value.get("spec") or {}
             found.append(Entry(ref, spec, sources(*obj.sources.values()), _members(ir, ref.namespace, spec), obj=obj))
+            found[-1].because = [
+                sources(*(src for path, src in obj.sources.items() if path[:3] == ("spec", "rules", number)))
+                for number in range(len(spec.get("rules") or ()))
+            ]
     return found
 
 
@@ -448,24 +457,27 @@ class _Writer:
         """The rules on the Services, one object for those that need the same ones. The first takes the place of the policy where it is replaced.
 
         What hangs on a Service stands in its namespace, so a policy of the root namespace keeps what ztunnel can hold of it."""
-        groups: list[tuple[str, list[dict[str, Any]], list[Service]]] = []
+        groups: list[tuple[str, list[dict[str, Any]], list[Service], list[Src]]] = []
         for service in entry.services:
-            said = [made for rule in rules if (made := self._for_service(entry, rule, service)) is not None]
+            made = [(one, entry.src_of(rule)) for rule in rules if (one := self._for_service(entry, rule, service)) is not None]
+            said = [one for one, _ in made]
             if entry.action == "ALLOW":
                 said = self._of_all(entry, said, service)
             if entry.action in REFUSE and not said:
                 continue
             home = service.ref.namespace
-            known = next((services for where, other, services in groups if (where, other) == (home, said)), None)
+            because = [sources(*(src for one, src in made if one == rule)) or entry.src for rule in said]
+            known = next((one for one in groups if one[:2] == (home, said)), None)
             if known is not None:
-                known.append(service)
+                known[2].append(service)
+                known[3][:] = [sources(*both) for both in zip(known[3], because, strict=True)]
             else:
-                groups.append((home, said, [service]))
-        instead = replace and bool(groups) and all(home == entry.ref.namespace for home, _, _ in groups)
+                groups.append((home, said, [service], because))
+        instead = replace and bool(groups) and all(group[0] == entry.ref.namespace for group in groups)
         if replace and not instead:
             self._remainder(entry)
-        for home, said, services in groups:
-            alone = sum(where == home for where, _, _ in groups) == 1
+        for home, said, services, because in groups:
+            alone = sum(group[0] == home for group in groups) == 1
             name = entry.ref.name if instead else naming.name(entry.ref.name, "waypoint" if alone else services[0].ref.name)
             refs = [{"group": "", "kind": "Service", "name": service.ref.name} for service in services]
             spec: dict[str, Any] = {"targetRefs": refs}
@@ -475,7 +487,7 @@ class _Writer:
                 spec["provider"] = copy.deepcopy(entry.spec["provider"])
             if said:
                 spec["rules"] = said
-            self._put(entry, name, spec, home, instead=instead)
+            self._put(entry, name, spec, home, because, instead=instead)
             instead = False
 
     def _remainder(self, entry: Entry) -> None:
@@ -515,14 +527,17 @@ class _Writer:
         for home in sorted({service.ref.namespace for service in entry.services}):
             waypoint = {"from": [{"source": {"principals": [self._principal(home)]}}]}
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
+            because = [entry.src, *(entry.src_of(rule) for rule in rules)]
             if home not in {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}:
                 selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
-                self._put(entry, name, {**selector, **said}, home, instead=False)
+                self._put(entry, name, {**selector, **said}, home, because, instead=False)
                 continue
             for workload in entry.members:  # beside a gateway, which it would close, one for each
                 if workload.ref.namespace == home:
                     selector = {"selector": {"matchLabels": _labels(workload)}}
-                    self._put(entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, instead=False)
+                    self._put(
+                        entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, because, instead=False
+                    )
 
     def _sparing(self, entry: Entry) -> list[dict[str, Any]]:
         """The rules of a deny for ztunnel, which do not refuse the waypoints before its pods: these refuse by the same rules themselves."""
@@ -550,7 +565,8 @@ class _Writer:
         selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
         return {**selector, "action": "DENY", "rules": [widened(rule) for rule in entry.rules]}
 
-    def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, *, instead: bool) -> None:
+    def _put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, of_rules: Sequence[Src] = (), *, instead: bool) -> None:
+        """Write a policy; `of_rules` are the leaves of each of its rules, where they are not those of the whole."""
         because = entry.src
         if home != entry.ref.namespace and spec.get("rules"):
             spec["rules"] = [qualified(rule, entry.ref.namespace) for rule in spec["rules"]]
@@ -569,8 +585,7 @@ class _Writer:
             entry.obj.value["spec"] = {}
             for path in [path for path in entry.obj.sources if path[0] == "spec"]:
                 del entry.obj.sources[path]
-            for key, value in spec.items():
-                entry.obj.set(("spec", key), value, because)
+            _say_spec(entry.obj, spec, because, of_rules)
             return
         owner = (
             entry.document if entry.document is not None else entry.obj.origins[0] if entry.obj is not None and entry.obj.origins else None
@@ -587,8 +602,7 @@ class _Writer:
         made = self.out.object(
             SECURITY, "AuthorizationPolicy", Ref(home, free), owner=owner, group=group, rank=42, because=sources(because, called)
         )
-        for key, value in spec.items():
-            made.set(("spec", key), value, because)
+        _say_spec(made, spec, because, of_rules)
         made.note(f"beside AuthorizationPolicy {entry.ref}" if "targetRefs" not in spec else f"what {entry.named} says, at the waypoint")
 
     def _principal(self, namespace: str) -> str:
@@ -715,7 +729,7 @@ class _Writer:
         for path in [path for path in obj.sources if path[:2] == ("spec", "rules") and len(path) > 2]:
             del obj.sources[path]
         if rules:
-            obj.set(("spec", "rules"), rules, src)
+            _say_spec(obj, {"rules": rules}, src, [entry.src_of(rule) for rule in kept] if entry.action == "ALLOW" else ())
 
     # -- findings
 
@@ -740,6 +754,15 @@ class _Writer:
                 numbers |= {number for known, _ in targets(service, self.ir.world).values() for number in known}
             found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
         return frozenset(found)
+
+
+def _say_spec(obj: Obj, spec: dict[str, Any], because: Src, of_rules: Sequence[Src]) -> None:
+    for key, value in spec.items():
+        if key == "rules" and of_rules:
+            for number, (rule, src) in enumerate(zip(value, of_rules, strict=True)):
+                obj.set(("spec", "rules", number), rule, src)
+        else:
+            obj.set(("spec", key), value, because)
 
 
 def _affects(members: Iterable[Workload]) -> tuple[Affected, ...]:

@@ -47,13 +47,16 @@ def spare(ir: IR, out: Output) -> None:
     frame: list[tuple[Obj, Path]] = []
     carried: set[int] = set()
     for obj in out.objects.values():
-        entrance = obj.kind == "Gateway" or obj.ref.name.endswith(ONLY_BY)
+        beside = obj.ref.name.endswith(ONLY_BY)  # whose first rule admits the waypoint
         for path, src in obj.sources.items():
             ruled = obj.kind != "AuthorizationPolicy" or (path[:2] == ("spec", "rules") and len(path) > 2)
+            entrance = obj.kind == "Gateway" or (beside and path[:3] == ("spec", "rules", 0))
             if entrance or not ruled or path == ("metadata", "labels", USE):
                 frame.append((obj, path))
             else:
                 carried |= src
+            if path == ("metadata", "name"):  # what an object is called after names it, whatever becomes of it
+                carried |= {leaf for leaf in src & asked if out.bundle.parts(leaf) == path and out.bundle.value(leaf) == obj.ref.name}
     gone = {leaf for obj, path in frame for leaf in obj.sources[path]} & asked - carried
     for obj, path in frame:
         obj.sources[path] = obj.sources[path] - gone
