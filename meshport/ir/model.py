@@ -103,9 +103,6 @@ class IR:
         default_factory=list
     )  # what adds nothing as it is, and would with another value, with the reason as the value
     idle: list[Fact[str]] = field(default_factory=list)  # what was read and decides nothing, with the reason as the value
-    deciding: list[Fact[str]] = field(
-        default_factory=list
-    )  # what adds nothing as it stands and would with another value, with the reason as the value
     ports: list[PortSetting] = field(default_factory=list)
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)
