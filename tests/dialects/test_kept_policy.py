@@ -155,3 +155,16 @@ def test_ports_of_a_range_that_nobody_declares_are_said_to_be_refused() -> None:
     result = convert(rules, "linkerd")
     assert [finding.effect for finding in result.findings if finding.code == "MP206"] == ["narrows"]
     assert sound(result)
+
+
+def test_ports_without_http_of_a_rule_for_everybody_are_not_parted() -> None:
+    """Else whoever is neither in the cluster nor outside it would have to be told apart, where nothing tells requests apart."""
+    result = convert(
+        '  ingress: [{toPorts: [{ports: [{port: "0", protocol: TCP}]}, '
+        '{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: POST}]}}]}]\n'
+    )
+    plain, inside, outside = kept(result)
+    assert plain == {"toPorts": [{"ports": [{"port": "0", "protocol": "TCP"}]}]}
+    assert (inside["fromEntities"], outside["fromEntities"]) == (["cluster"], ["world"])
+    assert ["rules" in rule["toPorts"][0] for rule in (inside, outside)] == [False, True]
+    assert sound(result)

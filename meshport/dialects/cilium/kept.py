@@ -197,7 +197,7 @@ class Kept:
         entries = place.each("toPorts")
         if not entries:
             return [value]
-        made, http = [], False
+        made, plain, read = [], [], []
         for entry, item in zip(entries, value["toPorts"], strict=True):
             rules = item.get("rules") if isinstance(item, dict) else None
             if isinstance(rules, dict) and any(word in rules for word in _PROTOCOLS):
@@ -205,14 +205,21 @@ class Kept:
                 continue
             if isinstance(rules, dict) and "http" in rules:
                 item.pop("rules")
-                http = True
+                read.append(item)
+            else:
+                plain.append(item)
             self._through(item)
             made.append(item)
         if not made:
             gone |= place.src
             return []
         value["toPorts"] = made
-        return [value] if not http else self._parted(place, value, direction)
+        if not read:
+            return [value]
+        if not plain or place.at("authentication"):
+            return self._parted(place, value, direction, entries)
+        parted = self._parted(place, {**value, "toPorts": read}, direction, [entry for entry in entries if entry.at("rules")])
+        return [{**value, "toPorts": plain}, *parted] if len(parted) > 1 else [value]
 
     def _within(self, place: Cursor, base: Path) -> list[Any] | None:
         """What an egress rule that stays as it is has beside it, for destinations that decide the rest by themselves; None where all of them do."""
@@ -253,7 +260,7 @@ class Kept:
         self.cut_off |= {one.ref: None for one in found}
         return [{"toEndpoints": [labelled(one) for one in found], "toPorts": [{"ports": [{"port": str(number), "protocol": "TCP"}]}]}]
 
-    def _parted(self, place: Cursor, value: dict[str, Any], direction: str) -> list[Any]:
+    def _parted(self, place: Cursor, value: dict[str, Any], direction: str, entries: list[Cursor]) -> list[Any]:
         """The rule for peers in the cluster, and once more, with its HTTP rules, for those outside: the network goes on seeing those."""
         word = ("from" if direction == "ingress" else "to") + "Entities"
         named = place.at(word).value
@@ -261,9 +268,10 @@ class Kept:
         anybody = not any(place.at(("from" if direction == "ingress" else "to") + peers) for peers in _PEERS)
         if not anybody and not {"all", "world"} & set(listed):
             return [value]
-        rest = {key: copy.deepcopy(item) for key, item in place.value.items() if key != word}
         inside = ["cluster"] if anybody or "all" in listed else [item for item in listed if item != "world"]
-        return [{word: inside, **{key: item for key, item in value.items() if key != word}}, {word: ["world"], **rest}]
+        rest = {key: copy.deepcopy(item) for key, item in place.value.items() if key not in (word, "toPorts")}
+        outside = {word: ["world"], **rest, "toPorts": [copy.deepcopy(entry.value) for entry in entries]}
+        return [{word: inside, **{key: item for key, item in value.items() if key != word}}, outside]
 
     def _through(self, entry: Any) -> None:
         """Let the mesh's port through beside TCP ports."""
