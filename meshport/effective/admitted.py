@@ -16,7 +16,7 @@ from meshport.values.language import Language, LanguageTooLarge
 
 def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
     """Everything that a port admits, as pieces; what stays in force beside the mesh has to admit it as well."""
-    found = [*ruled(item, port, http, networks), *(probes(item.probe_paths(port)) if http else ())]
+    found = together([*ruled(item, port, http, networks), *(probes(item.probe_paths(port)) if http else ())])
     for other in item.beside:
         found = together(meet(found, allowed(other, port, http, networks)))
     return found

@@ -105,7 +105,8 @@ class Piece:
         )
 
     def meet(self, other: Piece) -> Piece:
-        patterns = self.patterns if other.path is None else other.patterns if self.path is None else None
+        mine, its = other.path is None or every_path(other), self.path is None or every_path(self)  # whose paths are those of both
+        patterns = self.patterns if mine else other.patterns if its else None
         return Piece(
             self.who.meet(other.who),
             self.where.meet(other.where),
@@ -117,7 +118,7 @@ class Piece:
             self.literals | other.literals if other.literals else self.literals,
             sources(self.src, other.src),
             patterns,
-            self.base if other.path is None else other.base if self.path is None else None,
+            self.base if mine else other.base if its else None,
         )
 
     def minus(self, other: Piece) -> list[Piece]:
@@ -206,9 +207,14 @@ def _covers(one: Language | None, other: Language | None) -> bool:
 _EVERY_PATH = {("any", ""), ("prefix", ""), ("prefix", "/"), ("template", "/{**}")}
 
 
+def every_path(piece: Piece) -> bool:
+    """Whether a piece names paths, and all there are."""
+    return any((fact.value.kind, fact.value.text) in _EVERY_PATH for fact in piece.patterns or ())
+
+
 def pathless(piece: Piece) -> Piece:
     """A piece whose paths are all there are, without the demand: then dot segments lead nowhere else."""
-    if any((fact.value.kind, fact.value.text) in _EVERY_PATH for fact in piece.patterns or ()):
+    if every_path(piece):
         return replace(piece, path=None, patterns=None, base=None)
     return piece
 

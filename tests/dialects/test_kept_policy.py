@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 
 WORLD = """
@@ -168,3 +170,15 @@ def test_ports_without_http_of_a_rule_for_everybody_are_not_parted() -> None:
     assert (inside["fromEntities"], outside["fromEntities"]) == (["cluster"], ["world"])
     assert ["rules" in rule["toPorts"][0] for rule in (inside, outside)] == [False, True]
     assert sound(result)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        '[{fromCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: "/.*"}]}}]}]',
+        '[{fromEntities: [kube-apiserver], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{headers: [X-Token], path: "/.*"}]}}]}]',
+        "[{fromEntities: [cluster]}, {fromEntities: [world]}]",
+    ],
+)
+def test_every_path_and_everybody_in_two_parts_read_back_as_what_they_are(rules: str) -> None:
+    assert sound(convert(f"  ingress: {rules}\n"))
