@@ -106,3 +106,20 @@ def test_pods_that_the_mesh_leaves_open_keep_their_network_policy() -> None:
     assert not beside
     assert "MP177" not in {item.code for item in findings}
     assert written["api"]["ingress"][0]["toPorts"][0]["ports"] == [{"port": "8080", "protocol": "TCP"}, {"port": "9090", "protocol": "TCP"}]
+
+
+@pytest.mark.parametrize(
+    ("pods", "ingress", "where"),
+    [
+        ("{matchLabels: [app]}", "[]", "spec.podSelector.matchLabels"),
+        ("{matchExpressions: [{operator: Exists}]}", "[]", "spec.podSelector.matchExpressions.0.key"),
+        ("{}", "[{from: [{ipBlock: {cidr: 10.0.0.0/40}}]}]", "spec.ingress.0.from.0.ipBlock.cidr"),
+        ("{}", "[{ports: [{port: 80, endPort: x}]}]", "spec.ingress.0.ports.0.endPort"),
+        ("{}", "everybody", "spec.ingress"),
+    ],
+)
+def test_one_that_no_api_server_takes_restricts_nothing(pods: str, ingress: str, where: str) -> None:
+    written, beside, findings = converted(ingress, pods)
+    (told,) = [item for item in findings if item.code == "MP015"]
+    assert "NetworkPolicy shop/network" in told.message and f"{where}: " in told.message
+    assert not beside and written["api"]["ingress"] != [{}]

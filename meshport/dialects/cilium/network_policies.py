@@ -72,9 +72,16 @@ def _policies(world: World, out: Output) -> Iterable[Beside]:
     for number, document in enumerate(out.bundle.documents):
         if (document.group, document.kind) != ("networking.k8s.io", "NetworkPolicy") or number in out.outside:
             continue
-        spec = document.value.get("spec")
-        types = spec.get("policyTypes") if isinstance(spec, dict) else None
-        if not isinstance(spec, dict) or (types and "Ingress" not in types):
+        from meshport.dialects.cilium.network_policy_spec import refused
+
+        spec = document.value.get("spec") or {}
+        if (what := refused(spec)) is not None:
+            out.finding(
+                "MP015", frozenset(out.bundle.leaves_of(document)), document=number, object=f"NetworkPolicy {document.namespace or 'default'}/{document.name}", what=what,
+            )  # fmt: skip
+            continue
+        types = spec.get("policyTypes")
+        if types and "Ingress" not in types:
             continue
         selector = _selector(spec.get("podSelector") or {})
         pods = [one for one in world.selected(PodSet(document.namespace or "default", selector)) if not one.host_network]
