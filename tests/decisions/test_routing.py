@@ -369,3 +369,10 @@ def test_the_timeout_of_the_only_try_is_that_of_the_request(timeouts: str, wante
     )
     result = convert(namespace(mesh="plain") + service("app") + workload("app") + route, "cilium", "istio")
     assert [rule["timeout"] for rule in http(result)] == [wanted]
+
+
+def test_from_istio_to_istio_a_virtual_service_stays_one_and_that_is_said_where_routes_are_asked_for() -> None:
+    asked = convert(ISTIO + SUBSETS + CANARY, "istio", "istio", routes="gateway-api")
+    assert (written(asked, "HTTPRoute"), asked.removals) == ({}, [])
+    assert "(1, the first is VirtualService shop/app)" in said(asked, "MP395")[0].message
+    assert not said(convert(ISTIO + SUBSETS + CANARY, "istio", "istio"), "MP395")

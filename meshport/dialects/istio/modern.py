@@ -40,6 +40,8 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         auto_mtls.lower(ir, out)
         _modes(ir, out, stood)
         _without_effect(bound, ir, out, options, stood)
+    elif options.routes == "gateway-api":
+        _standing(ir, out)
     older.lower(bound, out, options)
     _versions(bound, out, options)
     installation.lower(ir, out)
@@ -58,6 +60,17 @@ def _versions(bound: Bound, out: Output, options: Options) -> None:
             continue
         obj = out.change(number, rank=50)
         obj.set(("apiVersion",), f"{document.group}/{newest}", Cursor.root(bound, number).at("apiVersion").src)
+
+
+def _standing(ir: IR, out: Output) -> None:
+    """Say of VirtualServices for the mesh that they are not made HTTPRoutes, where those are asked for."""
+    found = sorted({(item.document, item.ref.value) for item in ir.routes if item.kind == "VirtualService" and item.mesh})
+    if found:
+        homes = dict.fromkeys(ref.namespace for _, ref in found)
+        out.finding(
+            "MP395", document=found[0][0], affects=tuple(Affected(home) for home in homes), feature="routing.host", count=len(found),
+            object=f"VirtualService {found[0][1]}",
+        )  # fmt: skip
 
 
 # -- from sidecars to ambient
