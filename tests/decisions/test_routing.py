@@ -376,3 +376,22 @@ def test_from_istio_to_istio_a_virtual_service_stays_one_and_that_is_said_where_
     assert (written(asked, "HTTPRoute"), asked.removals) == ({}, [])
     assert "(1, the first is VirtualService shop/app)" in said(asked, "MP395")[0].message
     assert not said(convert(ISTIO + SUBSETS + CANARY, "istio", "istio"), "MP395")
+
+
+@pytest.mark.parametrize(
+    ("said_as", "several", "single"),
+    [("90s", "90s", "90s"), ("100.5s", "1m40s500ms", "101s"), ("100000s", "27h46m40s", "1667m"), ("1h30m", "90m", "90m")],
+)
+def test_a_timeout_has_five_digits_before_each_unit_and_one_unit_for_linkerd(said_as: str, several: str, single: str) -> None:
+    text = ISTIO + virtual_service(f"[{{timeout: {said_as}, retries: {{attempts: 0}}, route: [{{destination: {{host: app}}}}]}}]")
+    for target in ("cilium", "gateway-api"):
+        assert rules(convert(text, "istio", target))[0]["timeouts"] == {"request": several}
+    linkerd = convert(text, "istio", "linkerd")
+    assert rules(linkerd)[0]["timeouts"] == {"request": single}
+    assert bool(said(linkerd, "MP396")) == (several != single)
+
+
+@pytest.mark.parametrize("target", ["cilium", "gateway-api"])
+def test_the_pause_before_a_retry_is_that_of_the_route(target: str) -> None:
+    text = ISTIO + virtual_service("[{retries: {attempts: 2, retryOn: '503', backoff: 1.5s}, route: [{destination: {host: app}}]}]")
+    assert rules(convert(text, "istio", target))[0]["retry"] == {"codes": [503], "attempts": 2, "backoff": "1500ms"}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.dialects.gateway_api.durations import milliseconds, of_a_field
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.model import IR
@@ -248,7 +248,7 @@ def budget(
     if percent is not None:
         obj.set((*constraint, "budget", "percent"), int(percent.value), percent)
     if (interval := said.get("interval")) is not None:
-        obj.set((*constraint, "budget", "interval"), one_unit(interval.value), interval)
+        obj.set((*constraint, "budget", "interval"), of_a_field(interval.value), interval)
     if (count := said.get("count")) is not None and count.value:
         obj.set((*constraint, "minRetryRate"), {"count": int(count.value), "interval": "1s"}, count)
     obj.note("holds retries back, where the implementation reads it")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from meshport.dialects.gateway_api.backends import budget
-from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.dialects.gateway_api.durations import milliseconds, of_a_field, one_unit
 from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, RouteLowering
 from meshport.dialects.gateway_api.patterns import origin_of, simplest
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
@@ -315,7 +315,7 @@ class Lowering(RouteLowering):
             backend = retry.per_try_timeout
         if backend is not None and backend.value:
             most = rule.timeout.value if rule.timeout is not None and rule.timeout.value else backend.value
-            obj.set((*place, "timeouts", "backendRequest"), one_unit(min(most, backend.value)), backend)
+            obj.set((*place, "timeouts", "backendRequest"), of_a_field(min(most, backend.value)), backend)
         if retry is None or retry.attempts is None:
             return
         codes = sorted({code for fact in retry.conditions for code in status_codes(fact.value)})
@@ -323,6 +323,9 @@ class Lowering(RouteLowering):
         for number, code in enumerate(codes):
             obj.set((*place, "retry", "codes", number), code, *because)
         obj.set((*place, "retry", "attempts"), retry.attempts.value, retry.attempts, retry.src - gather(retry.extras))
+        for name, fact in retry.extras:
+            if name == "backoff":
+                obj.set((*place, "retry", "backoff"), of_a_field(milliseconds(fact.value)), fact)
 
     def silent(self) -> None:
         if self.preserves and self.release >= (1, 2):

@@ -10,7 +10,7 @@ from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
-from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.durations import of_a_field
 from meshport.dialects.gateway_api.patterns import anchored, full_regex
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src, sources
@@ -109,7 +109,7 @@ def write_rule(
             obj.set((*place, "weight"), target.weight, *(other.backend.weight for other in targets))
         _filters(obj, (*place, "filters"), target.backend.filters)
     if timeout is not None and timeout.value:
-        obj.set((*base, "timeouts", "request"), one_unit(timeout.value), timeout)
+        obj.set((*base, "timeouts", "request"), of_a_field(timeout.value), timeout)
     if not obj_rules[index]:
         root = sources(because, gather(*matches))
         obj.set((*base, "matches", 0, "path"), {"type": "PathPrefix", "value": "/"}, root)

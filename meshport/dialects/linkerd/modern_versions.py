@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api.durations import milliseconds, one_unit
+from meshport.dialects.gateway_api.durations import in_one_unit, milliseconds, one_unit
 from meshport.dialects.gateway_api.writing import plain_path
 from meshport.dialects.linkerd.routes import route_api
 from meshport.dialects.output import LAST_APPLIED, Obj, Output, Path
@@ -139,7 +139,7 @@ def _move(bound: Bound, out: Output, options: Options, number: int) -> None:
             obj.set(("spec", "parentRefs", position, "group"), GROUP, origin, parent.src)
     for position, rule in enumerate(root.each("spec", "rules")):
         for key, place in rule.items("timeouts"):
-            obj.set(("spec", "rules", position, "timeouts", key), one_unit(milliseconds(place.value)), place.src)
+            obj.set(("spec", "rules", position, "timeouts", key), one_unit(in_one_unit(milliseconds(place.value))), place.src)
     obj.note(f"from HTTPRoute {home} of {GROUP}")
     out.remove(number, f"HTTPRoute {called} of {GATEWAY} says the same")
     for other, policy in enumerate(bound.bundle.documents):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from meshport.dialects import naming
-from meshport.dialects.gateway_api.durations import one_unit
+from meshport.dialects.gateway_api.durations import in_one_unit, of_a_field, one_unit
 from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY, RouteLowering
 from meshport.dialects.gateway_api.ranking import ranked_for_linkerd
 from meshport.dialects.gateway_api.writing import Target
@@ -99,6 +99,11 @@ class Lowering(RouteLowering):
         if timeout is not None and version < (2, 14):
             self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
             timeout = None
+        if timeout is not None and (most := in_one_unit(timeout.value)) != timeout.value:
+            self.say(
+                "MP396", timeout, aspects=("timeout",), disposition="approximated", rule=shown, value=of_a_field(timeout.value), written=one_unit(most)
+            )  # fmt: skip
+            timeout = timeout.holding(most)
         if retry is None:
             if self.options.preserve_default_retries and self.routes.family == "istio" and rule.filter("redirect") is None:
                 conditions = tuple(Fact(word) for word in ISTIO_CONDITIONS)
