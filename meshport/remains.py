@@ -10,7 +10,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Output
 from meshport.documents import Document
-from meshport.effective.covered import closed_anyway, tidied
+from meshport.effective.covered import closed_anyway, needless, tidied
 from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
@@ -19,6 +19,7 @@ from meshport.mapping.table import dialect_of_group
 
 _SHARING = ("authorization.subject", "authorization.target", "authorization.action")
 """Features that share the fate of the rules that they are for."""
+CLOSED = "other policies close these pods, whatever this one says"
 SHOWN = 3
 """Paths that a message names."""
 
@@ -61,13 +62,24 @@ def covered(have: IR, out: Output) -> None:
         have.policies[place], held, void = tidied(policy)
         out.adds_nothing("another value of the same rule takes as much", held)
         out.adds_nothing("no request can meet all that the rule asks for", void)
+    own = [policy for policy in have.policies if policy.kind == "AuthorizationPolicy"] if have.mesh == "istio" else []
+    if not any(_attached(out.bundle.documents[policy.document]) for policy in own):  # a waypoint asks besides the pods, and not with them
+        idle = {id(policy) for policy in needless(own, have.world)}
+        out.adds_nothing(CLOSED, *(policy.sources for policy in own if id(policy) in idle))
+        have.policies = [policy for policy in have.policies if id(policy) not in idle]
     closed = closed_anyway(have.policies, have.world)
     for place, policy in enumerate(have.policies):
         if closed[place]:
-            out.adds_nothing("other policies close these pods, whatever this one says", policy.closed_by)
+            out.adds_nothing(CLOSED, policy.closed_by)
             have.policies[place] = replace(policy, closed_by=NOWHERE)
         elif policy.closed_by:
             have.policies[place] = replace(policy, action=policy.action.also(policy.closed_by))
+
+
+def _attached(document: Document) -> bool:
+    """Whether a policy is for what it refers to, and not for pods that it selects."""
+    spec = document.value.get("spec")
+    return isinstance(spec, dict) and bool(spec.get("targetRefs") or spec.get("targetRef"))
 
 
 def unmatched(have: IR, out: Output) -> None:

@@ -102,6 +102,31 @@ def closed_anyway(policies: Sequence[Policy], world: World) -> list[bool]:
     return [whole(policy) for policy in policies]
 
 
+def needless(policies: Sequence[Policy], world: World) -> list[Policy]:
+    """Those of a mesh's allows without rules whose pods stay as closed without them."""
+    left = [policy for policy in policies if policy.action.value == "allow" and policy.port is None]
+    empty = sorted((policy for policy in left if not policy.rules), key=lambda item: item.subject.value.selector.everything)
+    selecting = Selecting(left, lambda policy: policy.subject.value)
+    gone: set[int] = set()
+
+    def closes(other: Policy, policy: Policy) -> bool:
+        return other is not policy and id(other) not in gone
+
+    for policy in empty:  # narrow ones first, for of two that hold for the same pods one has to stay
+        pods = policy.subject.value
+        if pods.selector.everything:  # pods that the bundle does not show as well
+            whole = (other for other in left if other.subject.value.selector.everything)
+            held = any(closes(other, policy) for other in whole if other.subject.value.namespace in ("", pods.namespace))
+        else:
+            members = world.selected(pods)
+            held = bool(members) and all(
+                any(closes(other, policy) for other in selecting.of(one.ref.namespace, one.labels)) for one in members
+            )
+        if held:
+            gone.add(id(policy))
+    return [policy for policy in empty if id(policy) in gone]
+
+
 def _tidied(condition: Condition) -> Condition:
     def covers(one: Fact[Any], other: Fact[Any]) -> bool:
         return _covers(condition.attribute, one.value, other.value)
@@ -168,4 +193,4 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
     return False
 
 
-__all__ = ["closed_anyway", "tidied"]
+__all__ = ["closed_anyway", "needless", "tidied"]

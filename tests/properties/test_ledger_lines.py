@@ -207,3 +207,33 @@ def test_what_envoy_rounds_or_does_by_itself_reads_back_as_it_was_meant() -> Non
     (config,) = [item.object for item in result.manifests if item.object["kind"] == "CiliumEnvoyConfig"]
     (cluster,) = [item for item in config["spec"]["resources"] if item["@type"].endswith("Cluster")]
     assert cluster["upstream_connection_options"]["tcp_keepalive"]["keepalive_interval"] == 1
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_policy_without_rules_adds_nothing_where_another_closes_its_pods(target: str) -> None:
+    whole, own = istio("AuthorizationPolicy", "nobody", "{}"), istio("AuthorizationPolicy", "web", "{selector: {matchLabels: {app: web}}}")
+    allow = istio("AuthorizationPolicy", "reads", "{rules: [{to: [{operation: {methods: [GET]}}]}]}")
+    world = MESHED + pods() + service() + pods("cart") + service("cart")
+    alone, beside = converted(world + allow, target), converted(world + allow + own, target)
+    assert output(beside) == output(alone)
+    assert line(beside, 6, "spec.selector.matchLabels.app").codes == ["MP200"]
+    twice = converted(world + whole + own + whole.replace("nobody", "nobody-else"), target)
+    assert output(twice) == output(converted(world + whole.replace("nobody", "nobody-else"), target))
+    assert output(converted(world + own, target)) != output(converted(world, target))
+
+
+def test_what_ejects_beside_the_answers_is_named_where_those_eject_nobody() -> None:
+    def rule(gateway: int) -> str:
+        detection = f"{{consecutive5xxErrors: 0, consecutiveGatewayErrors: {gateway}, interval: 5s}}"
+        return (
+            MESHED
+            + pods()
+            + service()
+            + istio("DestinationRule", "web", f"{{host: web, trafficPolicy: {{outlierDetection: {detection}}}}}")
+        )
+
+    place = "spec.trafficPolicy.outlierDetection"
+    some, none = converted(rule(3), "cilium"), converted(rule(0), "cilium")
+    assert [line(some, 3, f"{place}.{name}").codes for name in ("consecutiveGatewayErrors", "interval")] == [["MP540"], ["MP540"]]
+    assert line(none, 3, f"{place}.interval").disposition == "irrelevant"
+    assert output(converted(rule(0).replace("5s", "6s"), "cilium")) == output(none)

@@ -343,12 +343,28 @@ def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref]) -> None:
         elif name not in envoy.DETECTION:
             _dropped(policy, name, fact, out, frozenset((subject, name) for subject in breaker_subjects(policy)))
     if breaker is not None and breaker.consecutive.value == 0:
-        out.imply("no failures in a row eject an endpoint, and Cilium ejects none by itself", gather(breaker))
+        _not_by_answers(policy, breaker, out)
     for fact in policy.exports if not policy.subset and policy.port is None else ():
         if fact.value == "*" or policy.clients:
             out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
             report(out, fact, "MP541", policy.document, _affects(policy), frozenset(), setting="exportTo", subject=policy.subject_name)
+
+
+def _not_by_answers(policy: ServicePolicy, breaker: Breaker, out: Output) -> None:
+    """Ejection that no answer of the 5xx kind causes: what else would is named, and how it would eject decides nothing where nothing does."""
+    split = breaker.extra("splitExternalLocalOriginErrors")
+    causes = ["consecutiveGatewayErrors", *(["consecutiveLocalOriginFailures"] if split is not None and split.value is True else [])]
+    others = [(name, fact) for name, fact in breaker.extras if name in causes and fact.value]
+    out.imply("no failures in a row eject an endpoint, and Cilium ejects none by itself", breaker.consecutive)
+    rest = gather(breaker) - breaker.consecutive.src
+    for name, fact in others:
+        out.finding(
+            "MP540", fact, rest, document=policy.document, disposition="dropped", affects=_affects(policy), explains=frozenset(), value=fact.value,
+            setting=f"outlierDetection.{name}", subject=policy.subject_name,
+        )  # fmt: skip
+    if not others:
+        out.ignore("nothing ejects an endpoint, so that it does not matter how", rest)
 
 
 def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, explained: frozenset[tuple[str, str]]) -> None:

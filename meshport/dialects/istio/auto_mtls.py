@@ -54,9 +54,8 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     nobody = Clients({}, NONE, NOWHERE, NOWHERE)
     clients = {item.workload.ref: told.clients(item.workload) if told.named else nobody for item in items}
     if told.named:
-        ir.deciding.append(
-            Fact("DestinationRules tell clients what they send", sources(said, *(one.asked for one in clients.values())), FEATURE)
-        )
+        spoken = [clients[item.workload.ref].asked for item in items if _judged(item)]
+        ir.deciding.append(Fact("DestinationRules tell clients what they send", sources(said, *spoken), FEATURE))
         for item in items:
             if not _without(ir, item, items, clients, ambient, said, document):
                 clients[item.workload.ref] = clients[item.workload.ref].where(NONE, SOME)
@@ -68,6 +67,11 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
         _by_nobody(ir, unsure, ambient, said.src)
     for item in items:
         _refuse(ir, item, items, clients, said, document)
+
+
+def _judged(item: Effective) -> bool:
+    """Whether anything asks what the clients of a workload send."""
+    return bool(item.allows or item.denies or item.customs) or any(mode.value == "strict" for mode in item.transport.values())
 
 
 def _without(

@@ -183,9 +183,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             explains=every, subject=policy.subject_name, where=where,
         )  # fmt: skip
     elif breaker.consecutive.value == 0:
-        out.imply(
-            "no failures in a row eject an endpoint, and Linkerd ejects none by itself", breaker.consecutive, breaker.penalty, policy.host
-        )
+        out.imply("no failures in a row eject an endpoint, and Linkerd ejects none by itself", breaker.consecutive)
+        out.ignore("no endpoint is ejected", breaker.penalty, policy.host)
     elif not known and any(host.value == policy.host.value for one in ir.outside for host in one.hosts):
         out.finding(
             "MP515", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
