@@ -343,8 +343,10 @@ def _of_condition(condition: Condition) -> Piece:
             return Piece(path=language, src=src, patterns=patterns, base=language)
         return Piece(host=language, src=src)
     if attribute.startswith((HEADER, QUERY)):
-        value = Value.of(None if inside is None else union(inside), union(outside) if outside else None)
         kind, _, name = attribute.partition(":")
+        if attribute.startswith(HEADER):
+            inside, outside = None if inside is None else tuple(map(_of_line, inside)), tuple(map(_of_line, outside))
+        value = Value.of(None if inside is None else union(inside), union(outside) if outside else None)
         values = Values().put(name, value)
         return Piece(headers=values, src=src) if kind + ":" == HEADER else Piece(query=values, src=src)
     literals: frozenset[Literal] = frozenset()
@@ -352,6 +354,11 @@ def _of_condition(condition: Condition) -> Piece:
         literals |= {(attribute, " or ".join(sorted(map(str, inside))), True)}
     literals |= {(attribute, str(value), False) for value in outside}
     return Piece(literals=literals, src=src)
+
+
+def _of_line(pattern: Pattern) -> Pattern:
+    """A pattern for a header's value, which has no line breaks: what excludes them excludes nothing."""
+    return Pattern(pattern.kind, f"(?s:{pattern.text})") if pattern.kind in ("regex", "rust-regex") else pattern
 
 
 def _methods(patterns: Iterable[Pattern]) -> Methods:

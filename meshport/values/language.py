@@ -409,9 +409,23 @@ def texts(chars: charset.Charset, *, path: bool) -> Language:
 
 TEXT: Final = texts(TEXT_CHARS, path=False)
 """Texts without control characters: header values, hosts, methods."""
+VALUES: Final = texts(charset.union(TEXT_CHARS, charset.of("\t")), path=False)
+"""Values of headers: texts, and tabs in them (RFC 9110 5.5)."""
 PATHS: Final = texts(PATH_CHARS, path=True)
 """Legal request targets, with or without a query: `/` and then no control character, space or `#` (a fragment is never sent); or `*`."""
 BARE_PATHS: Final = texts(BARE_PATH_CHARS, path=True)
 """Request paths as meshes compare them once the query is cut off."""
 
-__all__ = ["BARE_PATHS", "PATHS", "TEXT", "Flavour", "Form", "Language", "LanguageTooLarge", "UnsupportedRegex", "ValueProblem", "union"]
+__all__ = [
+    "BARE_PATHS",
+    "PATHS",
+    "TEXT",
+    "VALUES",
+    "Flavour",
+    "Form",
+    "Language",
+    "LanguageTooLarge",
+    "UnsupportedRegex",
+    "ValueProblem",
+    "union",
+]

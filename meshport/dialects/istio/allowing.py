@@ -6,13 +6,14 @@ with the peers of their default policy.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from meshport.dialects import beside_the_mesh, inbound_policy, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
-from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.istio.saying import Unsaid, operations, say_source, without_ports
 from meshport.dialects.istio.strict import write_transport
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
@@ -22,9 +23,10 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected
-from meshport.ir.authorization import PATH, Policy, Rule
+from meshport.ir.authorization import HOST, PATH, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.values.language import LanguageTooLarge
 
 SECURITY = "security.istio.io/v1"
 OPEN = ("all-unauthenticated", "audit")
@@ -271,6 +273,16 @@ def _say(
         operation, when = operations(piece, port)
         peers = say_source(piece.who, piece.where.networks())
     except (Unsaid, Unsayable, ValueError) as error:
+        fewer = _fewer_hosts(piece, port)
+        if fewer is not None:
+            asked = rule.condition(HOST)
+            out.gather(
+                (document, str(policy.ref.value)), "MP172", asked.sources if asked is not None else NOWHERE, document=document,
+                disposition="approximated", affects=_affects(draft.region, port), explains=_explains(draft.region, port),
+                feature="authorization.operation.hosts", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
+            )  # fmt: skip
+            _say(out, options, draft, port, policy, rule, document, fewer, base)
+            return
         _left_out(out, draft, port, policy, rule, document, str(error))
         return
     if not peers:
@@ -279,6 +291,18 @@ def _say(
         draft.plaintext.add(port)
     server = policy.ref.src if policy.ref is not None else NOWHERE
     draft.rules.append(Written([entry for entry in peers if entry], operation, when, piece.src | base | server))
+
+
+def _fewer_hosts(piece: Piece, port: int | None) -> Piece | None:
+    """The piece for hosts of a domain that name no port, or a usual one; None where it can be said no better so."""
+    if piece.host is None or port is None:
+        return None
+    try:
+        hosts = without_ports(piece.host, sorted({80, 443, port}))
+        fewer = replace(piece, host=hosts) if hosts is not None else None
+        return fewer if fewer is not None and operations(fewer, port) else None
+    except (Unsaid, LanguageTooLarge):
+        return None
 
 
 def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Policy], first: Effective) -> None:

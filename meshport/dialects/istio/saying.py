@@ -8,7 +8,7 @@ from meshport.effective.pieces import Piece
 from meshport.effective.sets import Identities, Overlap, Value, label
 from meshport.ir.authorization import Network
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
-from meshport.values.language import BARE_PATHS, Language, LanguageTooLarge
+from meshport.values.language import BARE_PATHS, VALUES, Language, LanguageTooLarge, union
 
 
 class Unsaid(ValueError):
@@ -21,7 +21,7 @@ _FORMS = {"exact": "{}", "prefix": "{}*", "suffix": "*{}", "any": "*", "template
 def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
     """A language as Istio's string forms. Raises Unsaid."""
     try:
-        forms = language.as_patterns(BARE_PATHS) if path else language.as_patterns(Language.any())
+        forms = language.as_patterns(BARE_PATHS if path else VALUES)
     except LanguageTooLarge:
         forms = None
     out: list[str] = []
@@ -52,6 +52,15 @@ def difference(language: Language, what: str, *, path: bool = False) -> tuple[li
     except Unsaid:
         outside = ~language & BARE_PATHS if path else ~language
         return None, strings(outside, what, path=path)
+
+
+def without_ports(language: Language, ports: list[int]) -> Language | None:
+    """Of hosts below a domain with whatever port, those without a port and those with one of these; None where the language holds no domain."""
+    one = language.witness(VALUES) or ""
+    domain = one[one.find(".") :].partition(":")[0].rstrip(".")
+    endings = [Language.suffix(domain + tail) for tail in ("", *(f":{port}" for port in ports))] if domain.startswith(".") else []
+    held = [ending for ending in endings if ending.issubset(language, VALUES)]
+    return union(*held) if held else None
 
 
 def paths(piece: Piece) -> dict[str, list[str]]:

@@ -301,7 +301,7 @@ def _entry(
         rank = len(host.value) + (1000 if not host.value.startswith("*") else 0)
         suffix = host.value[1:] if host.value.startswith("*.") else ""
         bare = Pattern("suffix", suffix) if suffix else Pattern("exact", host.value)
-        with_port = Pattern("regex", r".*" + _escaped(suffix) + r":\d+") if suffix else Pattern("prefix", host.value + ":")
+        with_port = Pattern("regex", r"(?s:.*)" + _escaped(suffix) + r":[0-9]+") if suffix else Pattern("prefix", host.value + ":")
         conditions.append(Condition(HOST, (Fact(bare, host.src, host.feature), Fact(with_port, host.src, host.feature))))
     return Entry((f"{group}/{kind}", Ref(namespace, name)), name, order, tuple(conditions), rank, path, headers, queries, method, src, hung)
 
