@@ -40,6 +40,7 @@ class Beside:
 def lower(ir: IR, out: Output) -> None:
     """Narrow the written policies to what the NetworkPolicies for the same pods let in as well."""
     found = list(_policies(ir.world, out))
+    ports = frozenset(port for obj in out.objects.values() if found and obj.kind == KIND for port in _written(obj))
     met: dict[int, dict[int, Workload]] = {}  # by NetworkPolicy, the workloads that written policies close too
     names: dict[int, dict[str, None]] = {}
     cut: dict[int, Workload] = {}
@@ -63,9 +64,9 @@ def lower(ir: IR, out: Output) -> None:
     for item in found:
         if item.number in met:
             _closed(out, item, list(met[item.number].values()), ir.world, cut)
-            _tell(out, item, met[item.number].values(), names[item.number])
+            _tell(out, item, met[item.number].values(), names[item.number], ports)
     if cut:
-        _cut(out, found[0].number, cut.values())
+        _cut(out, found[0].number, cut.values(), ports)
 
 
 def _policies(world: World, out: Output) -> Iterable[Beside]:
@@ -256,34 +257,28 @@ def _places(pods: Iterable[Workload]) -> tuple[Affected, ...]:
     return tuple(Affected(ref.namespace, ref.name) for ref in sorted({one.ref for one in pods}))
 
 
-def _subjects(pods: Iterable[Workload], out: Output) -> frozenset[tuple[str, str]]:
-    numbers = {int(port["port"]) for obj in out.objects.values() if obj.kind == KIND for port in _written(obj)}
-    return frozenset(
-        (access_subject(one.ref, port), "*") for one in pods for port in (*numbers, *(item.number for item in one.ports), None)
-    )
+def _subjects(pods: Iterable[Workload], ports: Iterable[int]) -> frozenset[tuple[str, str]]:
+    return frozenset((access_subject(one.ref, port), "*") for one in pods for port in (*ports, *(item.number for item in one.ports), None))
 
 
-def _written(obj: Obj) -> list[Rule]:
-    return [
-        port
-        for rule in obj.value["spec"].get("ingress") or ()
-        for entry in rule.get("toPorts") or ()
-        for port in entry["ports"]
-        if port["port"].isdigit()
-    ]
+def _written(obj: Obj) -> Iterable[int]:
+    for rule in obj.value["spec"].get("ingress") or ():
+        for entry in rule.get("toPorts") or ():
+            for port in entry["ports"]:
+                yield from (int(port["port"]), port.get("endPort", 0))
 
 
-def _tell(out: Output, item: Beside, pods: Iterable[Workload], names: Iterable[str]) -> None:
+def _tell(out: Output, item: Beside, pods: Iterable[Workload], names: Iterable[str], ports: Iterable[int]) -> None:
     members = list(pods)
     out.finding(
-        "MP177", document=item.number, affects=_places(members), explains=_subjects(members, out), feature="l4.ingress-default-deny", policy=str(item.ref),
+        "MP177", document=item.number, affects=_places(members), explains=_subjects(members, ports), feature="l4.ingress-default-deny", policy=str(item.ref),
         written=", ".join(names), workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})),
     )  # fmt: skip
 
 
-def _cut(out: Output, number: int, pods: Iterable[Workload]) -> None:
+def _cut(out: Output, number: int, pods: Iterable[Workload], ports: Iterable[int]) -> None:
     members = list(pods)
     out.finding(
-        "MP178", document=number, affects=_places(members), explains=_subjects(members, out), feature="l4.ingress-default-deny",
+        "MP178", document=number, affects=_places(members), explains=_subjects(members, ports), feature="l4.ingress-default-deny",
         workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})),
     )  # fmt: skip
