@@ -105,7 +105,8 @@ class Piece:
         )
 
     def meet(self, other: Piece) -> Piece:
-        mine, its = other.path is None or every_path(other), self.path is None or every_path(self)  # whose paths are those of both
+        mine = other.path is None or (self.path is not None and every_path(other))  # whose paths are those of both
+        its = self.path is None or every_path(self)
         patterns = self.patterns if mine else other.patterns if its else None
         return Piece(
             self.who.meet(other.who),

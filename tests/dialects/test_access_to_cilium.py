@@ -597,3 +597,23 @@ def test_addresses_that_no_pod_has_are_said_whole() -> None:
     result = convert(ISTIO + WITHOUT_A_PATH.replace('action: DENY\n  rules: [{to: [{operation: {paths: ["PATH"]}}]}]', rules))
     assert policies(result)["internal"]["ingress"] == [{"fromCIDRSet": [{"cidr": "203.0.113.0/24"}]}]
     assert "MP284" not in codes(result)
+
+
+def test_every_path_beside_another_reads_back_as_every_path() -> None:
+    rule = {"to": [{"operation": {"ports": ["8080"], "paths": ["*", "*.css"]}}]}
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": {"app": "api"}}, "rules": [rule]},
+    }
+    pod = {"containers": [{"name": "a", "image": "a:1", "ports": [{"containerPort": 8080}]}]}
+    template = {"metadata": {"labels": {"app": "api"}}, "spec": pod}
+    world = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "spec": {"template": template},
+    }
+    result = meshport.convert(meshport.load_objects([world, policy]), source="istio", target="cilium")
+    assert "MP900" not in {item.code for item in result.findings}
