@@ -159,7 +159,6 @@ def convert(
     before, after = sides(have, back, options, options)
     found = changes(before, after)
     findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
-    alarms.settle(findings, before, after)
     as_target = {options.target: options.target_version}
     findings += answers.unexplained(
         found,
@@ -169,6 +168,8 @@ def convert(
     )
     findings += chosen.left_out(out.in_order(), table)
     proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
+    equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
+    alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
     findings += answers.widened(proof, findings, table)
     result = account(bound, out, findings, have.world.read | assets.read)
     result.settle(findings)
@@ -305,6 +306,13 @@ def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canoni
     from meshport.compare.verify import verify
 
     return answers.with_causes(verify(have, back, options, canon, routes=False), *bundles)
+
+
+def _equal_by_data(have: IR, back: IR, canon: tuple[Canonical, Canonical]) -> set[str]:
+    """The subjects whose data say that they are the same, where requests are not compared."""
+    from meshport.compare.verify import equal_by_data
+
+    return equal_by_data(have, back, canon)
 
 
 # -- the result's parts

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected, Finding
@@ -12,15 +12,22 @@ from meshport.ir.base import Ref
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
-UNSHOWN = ("MP206", "MP209", "MP229", "MP231", "MP277", "MP280", "MP287", "MP288")
-"""Findings of what the comparison leaves out: paths with dot segments, ports in or beyond a range, for "other ports" stands for one of them alone, and HTTP
-probes on ports that are named as if they spoke something else."""
+UNSHOWN = ("MP209", "MP229", "MP231", "MP287", "MP288", "MP298")
+"""Findings of what the comparison leaves out: paths with dot segments, what a mesh itself keeps open for the kubelet, and pods outside the mesh that have the
+labels of others inside."""
 SAME = "; what the other rules there admit is the same without it"
 
 
-def settle(findings: Iterable[Finding], before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> None:
+def settle(findings: Iterable[Finding], named: Collection[str], equal: Collection[str], alike: Collection[str]) -> None:
     """Take out of `affects` the destinations where the same requests are admitted before and after. Where none is left, nothing is changed by what the
-    finding tells of: it is one to know of, without an effect."""
+    finding tells of: it is one to know of, without an effect. `named` are the subjects that either side has data of, `equal` those of which no request tells
+    the sides apart, `alike` those of which none but the kubelet's does."""
+
+    def same(subject: str, found: Collection[str]) -> bool:
+        if subject not in named:  # a port that only the end of a range names is one of the others
+            subject = f"{subject.rpartition(' port ')[0]} other ports"
+        return subject in found
+
     for finding in findings:
         about = [subject for subject, _ in finding.explains]
         if (
@@ -31,7 +38,8 @@ def settle(findings: Iterable[Finding], before: Mapping[str, Mapping[str, Any]],
             or not all(item.startswith(ACCESS) for item in about)
         ):
             continue
-        kept = tuple(place for place in finding.affects if _differs(place, about, before, after))
+        there = partial(same, found=alike if finding.effect == "narrows" else equal)
+        kept = tuple(place for place in finding.affects if _differs(place, about, there))
         if kept:
             finding.affects = kept
         elif finding.affects:
@@ -39,7 +47,7 @@ def settle(findings: Iterable[Finding], before: Mapping[str, Mapping[str, Any]],
             finding.message += SAME
 
 
-def _differs(place: Affected, about: list[str], before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> bool:
+def _differs(place: Affected, about: list[str], same: Callable[[str], bool]) -> bool:
     """Whether access to a destination differs, or may, in one of the subjects that a finding is about."""
     if place.namespace is None or place.workload is None:
         return True
@@ -48,8 +56,4 @@ def _differs(place: Affected, about: list[str], before: Mapping[str, Mapping[str
         mine = [access_subject(ref, place.port)]
     else:
         mine = [subject for subject in about if subject.startswith((f"{ACCESS}{ref} port ", access_subject(ref, None)))]
-    return not mine or any(not _same(before.get(subject), after.get(subject)) for subject in mine)
-
-
-def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    return one is not None and one == other and "undecided" not in one
+    return not mine or not all(map(same, mine))

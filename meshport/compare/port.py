@@ -44,6 +44,7 @@ class Compared:
     widened: list[Piece] = field(default_factory=list)
     narrowed: list[Piece] = field(default_factory=list)
     count: int = 0
+    unshown: bool = False  # callers that the bundle speaks of and does not show would be newly refused
     undecided: tuple[str, ...] = ()
 
 
@@ -91,10 +92,12 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
         widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if real(piece, sides.old.world, way)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
-        narrowed = [piece for piece in remainder(rules, two, MOST_PAIRS) if real(piece, sides.old.world, way)]
+        refused = remainder(rules, two, MOST_PAIRS)
+        narrowed = [piece for piece in refused if real(piece, sides.old.world, way)]
+        unshown = not narrowed and any(real(piece, sides.old.world, way, shown=False) for piece in refused)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Compared(count=1, undecided=(str(error),))
-    return Compared(widened, narrowed, count, asked)
+    return Compared(widened, narrowed, count, unshown, asked)
 
 
 def _plain(pieces: list[Piece]) -> list[Piece]:

@@ -13,9 +13,10 @@ from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity
 
 
-def real(piece: Piece, world: World, way: ByLabel | None) -> bool:
-    """Whether some request that a client can send is in the piece. By labels (`way`) nobody is of another trust domain."""
-    if piece.who.include is not None and not any(_there(peer, piece.who, world, way) for peer in piece.who.include):
+def real(piece: Piece, world: World, way: ByLabel | None, *, shown: bool = True) -> bool:
+    """Whether some request that a client can send is in the piece. By labels (`way`) nobody is of another trust domain. Without `shown`, callers that the
+    bundle speaks of and does not show may be there as well."""
+    if piece.who.include is not None and not any(_there(peer, piece.who, world, way, shown) for peer in piece.who.include):
         return False
     if piece.who.include is None and way is not None and not _anybody(piece.who, world):
         return False
@@ -26,17 +27,17 @@ def real(piece: Piece, world: World, way: ByLabel | None) -> bool:
     return not piece.methods.inverted or bool(piece.methods.listed())
 
 
-def _there(peer: Any, who: Identities, world: World, way: ByLabel | None) -> bool:
+def _there(peer: Any, who: Identities, world: World, way: ByLabel | None, shown: bool) -> bool:
     """Whether there may be such a caller. In a namespace whose workloads the bundle shows no pods with other labels are supposed, and elsewhere none with
     the labels of known workloads under other accounts than theirs."""
     if isinstance(peer, Identity) and way is not None and peer.trust_domain is not None:
-        return peer.trust_domain in way.domains
+        return not shown or peer.trust_domain in way.domains
     if not isinstance(peer, Labelled):
         return True
     homes = [pod for pod in world.workloads if peer.namespace in ("", pod.ref.namespace)]
     pods = [pod for pod in homes if peer.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value})]
     if not pods:
-        return not peer.namespace or not homes
+        return not shown or not peer.namespace or not homes
     return any(not _spared(pod, who) for pod in pods)
 
 

@@ -36,13 +36,14 @@ class Verification:
     """What came of a comparison. `verdict` speaks of access first: widened or narrowed where requests are newly allowed or newly denied, changed where both
     are, or where access is the same and requests are treated otherwise; inconclusive where something could not be compared (and nothing is known to be
     newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be; `alike` are the subjects that were
-    compared whole and of which no request tells the sides apart."""
+    compared whole and of which no request tells the sides apart, but for what one of them keeps open for the kubelet's probes; of `equal` not even that."""
 
     verdict: str
     classes: int
     differences: list[Difference]
     undecided: list[str] = field(default_factory=list)
     alike: set[str] = field(default_factory=set)
+    equal: set[str] = field(default_factory=set)
 
 
 def verify(
@@ -89,6 +90,7 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
     memo: dict[Any, Compared] = {}
     shown: dict[Any, Difference] = {}  # a witness serves every workload of a namespace under the same rules
     alike: set[str] = set()
+    equal: set[str] = set()
     apart: set[str] = set()
     doubtful: list[Workload] = []
     # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
@@ -100,9 +102,12 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
             differences.append(_membership(item, other))
         first = len(differences)
         ports = {*ports_of([item], sides.old.world), *ports_of([other], sides.new.world), *mentioned(item), *mentioned(other)}
-        for port in [*sorted(ports), *others(ports, item, other)]:
+        unnamed = others(ports, item, other)
+        for port in [*sorted(ports), *unnamed]:
             named = port if port in ports else None
-            if canon is not None and _same(canon, subjects.access(item.workload.ref, named)):
+            shown_whole = named is not None or len(unnamed) < 2  # data of "other ports" are those of no range
+            if canon is not None and shown_whole and _same(canon, subjects.access(item.workload.ref, named)):
+                equal.add(subjects.access(item.workload.ref, named))
                 classes += 1
                 continue
             https = (speaks_http(item, port, sides.old.world), speaks_http(other, port, sides.new.world))
@@ -115,7 +120,8 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
                 doubtful.append(item.workload)  # nothing is claimed of pods that may not be there, and nothing ruled out
                 continue
             subject = subjects.access(item.workload.ref, named)
-            (apart if known.undecided or False in (item.meshed, other.meshed) else alike).add(subject)
+            partly = known.undecided or (canon is not None and known.unshown) or False in (item.meshed, other.meshed)
+            (apart if partly else alike).add(subject)
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
             for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
@@ -151,7 +157,20 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
         )
     else:
         undecided += dict.fromkeys(f"{pod.ref}: pods that the bundle does not show may be let in with more than before" for pod in doubtful)
-    return Verification("", classes, differences, undecided, alike - apart)
+    return Verification("", classes, differences, undecided, (alike | equal) - apart, equal)
+
+
+def equal_by_data(old: IR, new: IR, canon: tuple[Canonical, Canonical]) -> set[str]:
+    """The subjects of which equal data say that no request tells the sides apart, without a look at requests: of ports that nothing names alone, only those
+    of workloads where no rule is about a range."""
+    before, after = Access(old, Fact("all-unauthenticated")), Access(new, Fact("all-unauthenticated"))
+    known = {(item.workload.ref, item.workload.kind): item for item in after.workloads}
+    ranged = {
+        subjects.access(item.workload.ref, None)
+        for item in before.workloads
+        if (other := known.get((item.workload.ref, item.workload.kind))) is not None and len(others(set(), item, other)) > 1
+    }
+    return {subject for subject in canon[0] if subject not in ranged and _same(canon, subject)}
 
 
 def _open(before: Access, after: Access, doubtful: list[Workload]) -> Iterator[Policy]:

@@ -113,6 +113,52 @@ def test_peers_without_an_account_of_their_own_are_left_out_and_the_port_stays_c
     assert codes(findings, "error") == [code]
 
 
+WEB_ON_8080 = "ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}]"
+ALL_ON_9090 = "ingress: [{fromEntities: [all], toPorts: [{ports: [{port: '9090', protocol: TCP}]}]}]"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "denied", "code", "said"),
+    [
+        # nobody gets in at the port anyway, or at the other ports of the range
+        (
+            WEB_ON_8080,
+            "{fromEndpoints: [{matchLabels: {app: cart}}], toPorts: [{ports: [{port: '9090'}]}]}",
+            "MP271",
+            ("info", "none", 9090),
+        ),
+        (
+            WEB_ON_8080,
+            "{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '1000', endPort: 3000}]}]}",
+            "MP273",
+            ("info", "none", None),
+        ),
+        # whoever comes in plaintext from such an address is refused with whom the policy means
+        (ALL_ON_9090, "{fromCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: '9090'}]}]}", "MP271", ("warning", "narrows", 9090)),
+    ],
+)
+def test_a_deny_is_said_to_take_more_only_at_the_ports_where_it_does(allowed: str, denied: str, code: str, said: tuple[Any, ...]) -> None:
+    _, findings = converted(f"{{{allowed}, ingressDeny: [{denied}]}}")
+    (finding,) = [one for one in findings if one.code == code]
+    (place,) = finding.affects
+    assert (finding.severity, finding.effect, place.port) == said
+
+
+def test_a_range_that_is_written_port_by_port_is_a_warning_about_the_others() -> None:
+    _, findings = converted("ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '1000', endPort: 9000}]}]}]")
+    (finding,) = [one for one in findings if one.code == "MP273"]
+    assert (finding.severity, finding.effect) == ("warning", "narrows")
+
+
+def test_what_cannot_be_named_is_one_finding_that_says_which_and_the_way_out() -> None:
+    on = "toPorts: [{ports: [{port: '%s', protocol: TCP}]}]"
+    entities = [f"{{fromEntities: [host, health], {on % port}}}" for port in (8080, 9090)]
+    _, findings = converted(f"ingress: [{', '.join(entities)}, {{fromCIDR: [10.0.0.0/8]}}]")
+    one, other = sorted((item.message, item.remedy) for item in findings if item.code == "MP268")
+    assert "on port 8080, 9090 the peers entity health, entity host are left out" in one[0]
+    assert "the peers 10.0.0.0/8 outside the cluster are left out" in other[0] and "172.16.0.0/12" in other[1]
+
+
 def test_addresses_that_no_pod_has_are_ip_blocks() -> None:
     specs, findings = converted("ingress: [{fromCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.64/26]}]}]")
     source = {"ipBlocks": ["203.0.113.0/24"], "notIpBlocks": ["203.0.113.64/26"]}

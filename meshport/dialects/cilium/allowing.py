@@ -89,7 +89,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others.unseen += unseen(ir, out, options, access, known, way, taken)
     plaintext.lower(ir, out, options, access, known, way, taken)
     denying.lower(ir, out, options, access, denies, taken, others)
-    others.tell(out, ir.world)
+    others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
     transport.account(out, access)
     _without_effect(out, access)

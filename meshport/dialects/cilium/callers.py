@@ -34,10 +34,13 @@ class Callers:
     networks: list[dict[str, Any]] = field(default_factory=list)
     listed: str = ""  # what was said by naming the accounts that the bundle knows
     but: str = ""  # what was said as every pod but some, and as what is no pod
+    beside: bool = False  # whether pods outside the mesh may have the labels of those
     meshed: bool = False  # whether "any mesh identity" was said by the namespaces that the bundle shows
     foreign: tuple[Any, ...] = ()  # identities of another trust domain
     gateways: tuple[Any, ...] = ()  # gateways of the source without one successor
-    outside: tuple[tuple[Any, str], ...] = ()  # identities that a pod outside the mesh carries by name, and that workload
+    outside: tuple[
+        tuple[Any, str, bool], ...
+    ] = ()  # identities of a pod outside the mesh by name, that workload, and whether one inside has them too
     on_host: tuple[tuple[Any, str], ...] = ()  # identities whose only pods run on the host's network, and that workload
     addresses: tuple[str, ...] = ()  # networks that pods may have addresses of, which never match a pod here, or that come with an identity
 
@@ -89,6 +92,16 @@ class Known:
         """The accounts of a namespace, or of all, that pods of the mesh run under and no pod outside it does."""
         return sorted(ref for ref in self.inside if namespace in (None, ref.namespace) and ref not in self.outside)
 
+    def strangers(self, excluded: Iterable[Any]) -> bool:
+        """Whether pods outside the mesh may have the labels by which callers are kept out, as the bundle shows its pods."""
+        homes = {ref.namespace for ref in (*self.inside, *self.outside)}
+        return any(
+            not isinstance(item, Identity)
+            or item.namespace not in (None, *homes)
+            or any(item.namespace in (None, ref.namespace) and item.service_account in (None, ref.name) for ref in self.outside)
+            for item in excluded
+        )
+
     def identity(self, ref: Ref) -> Identity:
         return Identity(self.options.trust_domain, ref.namespace, ref.name)
 
@@ -111,6 +124,7 @@ def callers(piece: Piece, known: Known) -> Callers:
     accounts: set[Ref] = set()
     if who.include is None and (said := _but(who.exclude, known)) is not None:
         found.but = "every caller but " + " and ".join(sorted(map(label, who.exclude)))
+        found.beside = known.strangers(who.exclude)
         found.endpoints, found.entities = said
         return found
     if who.exclude or who.include is None:
@@ -150,7 +164,7 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
         if ref in known.gateways:
             found.gateways += (item,)
         elif ref in known.outside:
-            found.outside += ((item, known.outside[ref]),)
+            found.outside += ((item, known.outside[ref], ref in known.inside),)
         else:
             if ref in known.on_host and ref not in known.inside:
                 found.on_host += ((item, known.on_host[ref]),)
@@ -179,7 +193,7 @@ def _namespace(name: str, known: Known, found: Callers, whole: set[str], account
         found.listed = label(item)
     for ref, workload in sorted(known.outside.items()):
         if ref.namespace == name and (ref in known.inside or not known.accounts(name)) and item != EVERYONE:
-            found.outside += ((item, workload),)
+            found.outside += ((item, workload, ref in known.inside),)
 
 
 def _takes(item: Any, one: Identity, known: Known) -> bool:

@@ -440,17 +440,12 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
             f"the gateway {label(who.gateways[0])} is not part of Cilium, and the bundle does not have one gateway that takes its place"
         )
         _left_out(context, "MP216", part, port, piece.src, reason, who.nobody)
-    for item, workload in who.outside:
-        context.note(
-            "MP283",
-            part.document,
-            port,
-            piece.src,
-            {**said, "feature": "authorization.source.principals"},
-            policy=policy,
-            peer=label(item),
-            workload=workload,
-        )
+    for item, workload, shown in who.outside:
+        nobody = (
+            {} if shown else {"severity": "info", "effect": "none"}
+        )  # before as after: no known pod with a proxy runs under the account
+        said_here = {**said, **nobody, "feature": "authorization.source.principals"}
+        context.note("MP283", part.document, port, piece.src, said_here, policy=policy, peer=label(item), workload=workload)
     for item, workload in who.on_host:
         context.note(
             "MP278",
@@ -466,7 +461,9 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         spaces = ", ".join(context.known.namespaces())
         context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
     if who.but:
-        context.note("MP298", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, policy=policy, peers=who.but)
+        nobody = {} if who.beside else {"severity": "info", "effect": "none"}
+        feature = {"feature": "authorization.source.principals", **nobody}
+        context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but)
     if who.listed:
         context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
     if who.addresses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +71,19 @@ class Others:
         if not any(_opens_others(rule) for rule in rules):
             self.members += members
 
-    def tell(self, out: Output, world: World) -> None:
-        """One finding for all namespaces, and one for each port of another protocol that something declares."""
+    def tell(self, out: Output, world: World, namespaces: Collection[str]) -> None:
+        """One finding for all namespaces whose policies are converted (`namespaces` are those that were asked for), and one for each port of another protocol
+        that something declares."""
+        own = {
+            obj.ref.namespace
+            for obj in out.objects.values()
+            if obj.kind == KIND and (obj.ref.namespace in namespaces or any(number not in out.outside for number in obj.origins[:1]))
+        }
+        self.members = [item for item in self.members if item.workload.ref.namespace in own]
         pods = sorted({item.workload.ref for item in self.members})
-        affects = (*dict.fromkeys(Affected(ref.namespace, ref.name) for ref in pods), *dict.fromkeys(self.unseen))
+        affects = tuple(
+            dict.fromkeys((*(Affected(ref.namespace, ref.name) for ref in pods), *(one for one in self.unseen if one.namespace in own)))
+        )
         spaces = sorted({item.namespace for item in affects if item.namespace is not None})
         if not spaces:
             return

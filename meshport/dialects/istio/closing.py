@@ -13,6 +13,7 @@ from typing import Any
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import distinguishing
+from meshport.dialects.istio.nameable import instead, named, pods_of, why
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
@@ -21,17 +22,16 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.sets import Identities, label
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
-from meshport.findings import Affected, Finding
-from meshport.ir.authorization import ACCOUNT_LABEL, PORT, Condition, Entity, Labelled, Policy, Rule
+from meshport.findings import Affected
+from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.model import IR
-from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
 
 API = "security.istio.io/v1"
 KIND = "AuthorizationPolicy"
 MOST = 64  # ports of a range that are written one by one
-WORLD, CLUSTER = Entity("world"), Entity("cluster")
+CLUSTER = Entity("cluster")
 Range = tuple[int, int]
 
 
@@ -44,7 +44,6 @@ class Work:
     options: Options
     access: Access
     policy: Policy
-    said: dict[Any, Finding]
     members: list[Effective] = field(default_factory=list)
 
     @property
@@ -58,39 +57,39 @@ class Work:
                         found |= {port for port in (low, high, high + 1) if 0 < port < 65536}
         return sorted(found)
 
-    @property
-    def affects(self) -> tuple[Affected, ...]:
-        found = tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in self.members)
-        return found or (unseen(self.policy.subject.value),)
+    def touched(self, rule: Rule | None) -> list[int | None]:
+        """The known ports that a rule, or the whole policy, is about; None for those that nothing names."""
+        ranges = _ranges(rule) if rule is not None else None
+        if ranges is None:
+            return [*self.numbers, None]
+        own: list[int | None] = [port for port in self.numbers if any(low <= port <= high for low, high in ranges)]
+        return own if len(own) == _count(ranges) else [*own, None]
 
-    @property
-    def explains(self) -> frozenset[tuple[str, str]]:
-        ports = (*self.numbers, None)
-        return frozenset(
-            (access_subject(item.workload.ref, port), part) for item in self.members for port in ports for part in ("allow", "undecided")
+    def say(self, code: str, src: Src, disposition: str | None, rule: Rule | None = None, **values: Any) -> None:
+        """A finding about the policy, or about one rule, that answers for what its pods are refused: one for all the ports where it is the same."""
+        ports = values.pop("touched", None) or self.touched(rule)
+        refs = [item.workload.ref for item in self.members]
+        places = [Affected(ref.namespace, ref.name, port) for ref in refs for port in ([None] if None in ports else ports)]
+        self.out.gather(
+            (self.policy.document, tuple(sorted((name, str(value)) for name, value in values.items()))),
+            code,
+            src,
+            listed={"port": [_spoken(rule)] if rule is not None else []},
+            document=self.policy.document,
+            disposition=disposition,
+            affects=tuple(places) or (unseen(self.policy.subject.value),),
+            explains=frozenset((access_subject(ref, port), part) for ref in refs for port in ports for part in ("allow", "undecided")),
+            feature=values.pop("feature", "authorization.rule"),
+            policy=f"{self.policy.kind} {self.policy.ref.value}",
+            **values,
         )
-
-    def say(self, code: str, src: Src, disposition: str | None, **values: Any) -> None:
-        """A finding about the policy that answers for what its pods are refused."""
-        key = (code, self.policy.document, tuple(sorted((name, str(value)) for name, value in values.items())))
-        known = self.said.get(key)
-        if known is not None:  # said of another alternative of the same rule
-            known.leaves = tuple(sorted({*known.leaves, *src}))
-            known.affects = tuple(dict.fromkeys((*known.affects, *self.affects)))
-            known.explains |= self.explains
-            return
-        self.said[key] = self.out.finding(
-            code, src, document=self.policy.document, disposition=disposition, affects=self.affects, explains=self.explains,
-            feature=values.pop("feature", "authorization.rule"), policy=f"{self.policy.kind} {self.policy.ref.value}", **values,
-        )  # fmt: skip
 
 
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
     taken: dict[str, set[str]] = {}
-    said: dict[Any, Finding] = {}
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
-        work = Work(ir, out, options, access, policy, said)
+        work = Work(ir, out, options, access, policy)
         home = policy.subject.value.namespace
         among = access.of_namespace(home) if home else access.workloads
         selected = [item for item in among if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]
@@ -243,33 +242,28 @@ def _without(ranges: list[Range], taken: list[Range]) -> list[Range]:
 def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
     ports = _ports(work, rule, deny=False)
     if ports is None and work.members:
-        work.out.adds_nothing("none of the pods has a port of this name", rule.sources)
+        work.out.adds_nothing("none of the pods is known to have such a port", rule.sources)
         return
     if ports is None:
-        work.say(
-            "MP201",
-            rule.sources,
-            "dropped",
-            port=_spoken(rule),
-            reason="a port by its name, which only the workloads tell, and the input has none of them",
-        )
+        what = "a port by its name" if _names(rule) else "a range of ports but by those of it that are used"
+        work.say("MP201", rule.sources, "dropped", rule, reason=f"{what}, which only the workloads tell, and the input has none of them")
         return
     try:
         pieces = of_rule(replace(rule, conditions=_without_ports(rule)))
     except (Unsayable, ValueError) as error:
-        work.say("MP201", rule.sources, "dropped", port=_spoken(rule), reason=str(error))
+        work.say("MP201", rule.sources, "dropped", rule, reason=str(error))
         return
     for piece in pieces:
         if piece.literals:
             what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
-            work.say("MP269", piece.src | rule.sources, "dropped", port=_spoken(rule), what=what)
+            work.say("MP269", piece.src | rule.sources, "dropped", rule, what=what)
             continue
         for part in _sayable(work, rule, piece):
             try:
                 operation, when = operations(part, None)
                 peers = say_source(_local(part.who, work.options), part.where.networks())
             except (Unsaid, Unsayable, ValueError) as error:
-                work.say("MP201", part.src | rule.sources, "dropped", port=_spoken(rule), reason=str(error))
+                work.say("MP201", part.src | rule.sources, "dropped", rule, reason=str(error))
                 continue
             operation = {**ports, **operation}
             if rule.http and part.any_request:
@@ -296,40 +290,30 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
     if include is None:
         yield piece
         return
-    kept = set()
+    kept: set[Any] = set()
+    strange: list[Entity] = []
     for peer in sorted(include, key=label):
         if isinstance(peer, Labelled):
-            pods = _pods(work.access, peer)
-            shared = _sharing(work.access, pods)
-            work.say(
-                "MP267" if pods else "MP275", piece.src | rule.sources, "dropped", port=_spoken(rule), peers=str(peer), feature="authorization.source.labels",
-                accounts=", ".join(shared),
-            )  # fmt: skip
+            pods = pods_of(work.access, peer)
+            feature, src = "authorization.source.labels", piece.src | rule.sources
+            if pods:
+                work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.access, pods))
+            else:
+                work.say("MP275", src, "dropped", rule, peers=str(peer), feature=feature)
         elif peer == CLUSTER:
             kept.add(EVERYONE)
-            work.say("MP270", piece.src, "approximated", port=_spoken(rule), feature="l4.entities")
+            work.say("MP270", piece.src, "approximated", rule, feature="l4.entities")
         elif isinstance(peer, Entity):
-            work.say("MP268", piece.src | rule.sources, "dropped", port=_spoken(rule), peers=str(peer), feature="l4.entities")
+            strange.append(peer)
         else:
             kept.add(peer)
+    if strange:
+        peers = ", ".join(named(peer, piece) for peer in strange)
+        own = ", ".join(work.options.cluster_networks)
+        besides = f"; an address in none of {own} is no pod's and is written as it is" if piece.where.networks() is not None else ""
+        work.say("MP268", piece.src | rule.sources, "dropped", rule, peers=peers, feature="l4.entities", instead=besides)
     if kept:
         yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))
-
-
-def _pods(access: Access, peer: Labelled) -> list[Workload]:
-    return [
-        item.workload
-        for item in (access.of_namespace(peer.namespace) if peer.namespace else access.workloads)
-        if peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
-    ]
-
-
-def _sharing(access: Access, pods: list[Workload]) -> list[str]:
-    """The workloads that run under the same accounts and are not meant."""
-    accounts = {Ref(pod.ref.namespace, pod.account.value) for pod in pods}
-    meant = set(map(id, pods))
-    rest = [item.workload for item in access.workloads if id(item.workload) not in meant]
-    return [f"{pod.kind} {pod.ref}" for pod in rest if Ref(pod.ref.namespace, pod.account.value) in accounts]
 
 
 def _local(who: Identities, options: Options) -> Identities:
@@ -356,18 +340,20 @@ def _deny(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
     for piece in pieces:
         src = piece.src | rule.sources
         entries: list[dict[str, Any]] = []
-        wide = ""
+        wide: dict[str, str] = {}
         if piece.literals or not piece.any_request:
-            wide, entries = "what it demands", [{}]
+            wide, entries = {"what it demands": "Write the deny for callers and ports alone"}, [{}]
         elif piece.who.include is None and not piece.who.exclude:
             entries = _networks(piece, {})
         else:
             for peer in sorted(piece.who.include if piece.who.include is not None else (EVERYONE,), key=label):
                 said, exact = _denied(work, peer, piece)
                 entries += said
-                wide = wide or ("" if exact else str(label(peer)))
+                if not exact:
+                    wide[named(peer, piece)] = instead(peer)
         if wide:
-            work.say("MP271", src, "approximated", port=_spoken(rule), peers=wide)
+            remedy = "; ".join(dict.fromkeys(wide.values()))
+            work.say("MP271", src, "approximated", rule, peers=", ".join(wide), remedy=f"{remedy}.")
         yield _entry(entries, operation, []), src
 
 
@@ -375,7 +361,7 @@ def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], 
     """The `source` entries that hold a peer, and whether they hold no other."""
     spared = {"notPrincipals": _principals(work, piece.who.exclude)} if piece.who.exclude else {}
     if isinstance(peer, Labelled):
-        pods = _pods(work.access, peer)
+        pods = pods_of(work.access, peer)
         accounts = {(pod.ref.namespace, pod.account.value) for pod in pods}
         if accounts and (peer.selector.labels or any(item.operator in ("In", "Exists") for item in peer.selector.expressions)):
             return [{"principals": _accounts(work, accounts)}], False
@@ -436,9 +422,17 @@ def _spoken(rule: Rule) -> str:
     ranges = _ranges(rule)
     if ranges is None:
         return "any"
-    names = [fact.value for item in rule.conditions if item.attribute == PORT for fact in item.any_of or () if isinstance(fact.value, str)]
     listed = [str(low) if low == high else f"{low}-{high}" for low, high in ranges if high > 0]
-    return ", ".join(dict.fromkeys((*listed, *names))) or "none"
+    return ", ".join(dict.fromkeys((*listed, *_names(rule)))) or "none"
+
+
+def _names(rule: Rule) -> list[str]:
+    """The ports that a rule names by a name that no known pod gives a number to."""
+    return [fact.value for item in rule.conditions if item.attribute == PORT for fact in item.any_of or () if isinstance(fact.value, str)]
+
+
+def _count(ranges: list[Range]) -> int:
+    return sum(high - low + 1 for low, high in ranges)
 
 
 def _ports(work: Work, rule: Rule, *, deny: bool) -> dict[str, list[str]] | None:
@@ -449,27 +443,24 @@ def _ports(work: Work, rule: Rule, *, deny: bool) -> dict[str, list[str]] | None
     ranges = [(low, high) for low, high in ranges if high > 0]
     if not ranges:
         return None
-    count = sum(high - low + 1 for low, high in ranges)
-    if count <= MOST:
+    if _count(ranges) <= MOST:
         return {"ports": [str(port) for port in sorted({port for low, high in ranges for port in range(low, high + 1)})]}
     missing = _outside(ranges)
-    if sum(high - low + 1 for low, high in missing) <= MOST:
+    if _count(missing) <= MOST:
         listed = [str(port) for low, high in missing for port in range(low, high + 1)]
         return {"notPorts": listed} if listed else {}
     known = [port for port in work.numbers if any(low <= port <= high for low, high in ranges)]
+    if not deny and not work.members:
+        return None
     src = frozenset(leaf for item in rule.conditions if item.attribute == PORT for leaf in item.sources)
+    outside = [port for port in work.numbers if port not in known]
+    written = ", ".join(map(str, outside if deny else known))
+    words = (
+        (f"every port but {written}" if written else "every port") if deny else written or "none, for it is known of none that it is used"
+    )
+    work.say("MP273", src, "approximated", rule, ports=words, feature="l4.port-range", touched=[None])
     if deny:
-        outside = [port for port in work.numbers if port not in known]
-        work.say(
-            "MP273",
-            src,
-            "approximated",
-            port=_spoken(rule),
-            ports=f"every port but {', '.join(map(str, outside))}",
-            feature="l4.port-range",
-        )
         return {"notPorts": [str(port) for port in outside]} if outside else {}
-    work.say("MP273", src, "approximated", port=_spoken(rule), ports=", ".join(map(str, known)) or "none", feature="l4.port-range")
     return {"ports": [str(port) for port in known]} if known else None
 
 

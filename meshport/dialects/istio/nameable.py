@@ -1,0 +1,55 @@
+"""Peers of a network policy that Istio knows by no service account: whom they are, why they cannot be named, and what to do instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshport.effective.access import Access
+from meshport.effective.pieces import Piece
+from meshport.effective.sets import label
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.base import Ref
+from meshport.ir.world import Workload
+
+WORLD = Entity("world")
+
+
+def pods_of(access: Access, peer: Labelled) -> list[Workload]:
+    """The workloads whose pods have these labels."""
+    return [
+        item.workload
+        for item in (access.of_namespace(peer.namespace) if peer.namespace else access.workloads)
+        if peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
+    ]
+
+
+def why(access: Access, pods: list[Workload]) -> str:
+    """Why pods that are known by their labels cannot be named by their accounts."""
+    accounts = {Ref(pod.ref.namespace, pod.account.value) for pod in pods}
+    meant = set(map(id, pods))
+    rest = [item.workload for item in access.workloads if id(item.workload) not in meant]
+    sharing = [f"{pod.kind} {pod.ref}" for pod in rest if Ref(pod.ref.namespace, pod.account.value) in accounts]
+    spaces = ", ".join(sorted({pod.ref.namespace for pod in pods}))
+    return (
+        f"theirs are shared with {', '.join(sharing)}"
+        if sharing
+        else f"of all namespaces that they may be in the input shows them in {spaces}"
+    )
+
+
+def named(peer: Any, piece: Piece) -> str:
+    """A peer for people: addresses outside the cluster by the addresses."""
+    networks = piece.where.networks() if isinstance(peer, Entity) else None
+    if networks is None:
+        return str(label(peer))
+    where = ", ".join(map(str, networks))
+    return f"{where} outside the cluster" if peer == WORLD else f"{label(peer)} at {where}"
+
+
+def instead(peer: Any) -> str:
+    """What to do about a peer that a deny cannot name."""
+    if isinstance(peer, Labelled):
+        return "Give the denied pods a service account of their own"
+    if isinstance(peer, Entity):
+        return "Keep the policy beside the mesh, which names such callers, or deny them where they come in"
+    return "Deny service accounts or namespaces, without exceptions that have neither"
