@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from meshport.values import automata, charset, dfa, patterns, regex, spelling
 from meshport.values.automata import ANY, NONE, STATES, Is, Node
+from meshport.values.beginnings import simpler
 from meshport.values.patterns import Form
 from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
 from meshport.values.regex import Flavour
@@ -129,7 +130,8 @@ class Language:
     # ---- asking
 
     def is_empty(self) -> bool:
-        return self.witness() is None
+        node = simpler(self._node)
+        return self.witness() is None if node is self._node else Language(node).witness() is None
 
     def accepts(self, text: str) -> bool:
         if self._forms is not None and all(kind in _QUICK for kind, _ in self._forms):
@@ -161,7 +163,8 @@ class Language:
         mine, its = self._one_end(), other._one_end()
         if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
             return mine[0] == its[0] and mine[1].endswith(its[1])
-        return (self - other).witness(within) is None
+        left = self - other
+        return (left if within is None else left & within).is_empty()
 
     def _one_end(self) -> Form | None:
         """The text that the language's texts begin or end with, where that is all."""
@@ -171,7 +174,8 @@ class Language:
         mine, its = self._one_end(), other._one_end()
         if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
             return mine[0] != its[0] or mine[1].endswith(its[1]) or its[1].endswith(mine[1])
-        return (self & other).witness(within) is not None
+        both = self & other
+        return not (both if within is None else both & within).is_empty()
 
     def same(self, other: Language, within: Language | None = None) -> bool:
         """Whether both hold the same texts (inside `within`)."""
@@ -304,7 +308,7 @@ class Language:
 
     def _dfa(self, within: Language | None) -> dfa.Dfa:
         node = automata.both(self._node, within._node) if within else self._node
-        return self._once(("dfa", within), lambda: dfa.build(node, STATES))
+        return self._once(("dfa", within), lambda: dfa.build(simpler(node), STATES))
 
     def _once(self, what: object, ask: Callable[[], T]) -> T:
         """What was asked of the language, or of one put together alike; also that it was too large a question."""

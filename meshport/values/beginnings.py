@@ -1,0 +1,172 @@
+"""Languages put together of single texts and of all texts that begin so, whatever was joined, met and taken out: of two such sets one holds the other or they
+are apart, so that whole families are told by their beginnings alone.
+
+Automata find the same, and take the product of all that was joined and taken out for it, which doubles with every part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from meshport.values.automata import NONE, Both, Either, Is, IsNot, Node, both, either, negation
+from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Rep, Term, Text, any_of
+
+MOST = 4000
+"""Beginnings and texts of one family, beyond which automata are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Whether a text belongs: `texts` says it of single ones, `beginnings` of the others by the longest that they begin with; the empty one is among them.
+
+    None says what the next shorter one says too: two families of the same texts are equal.
+    """
+
+    beginnings: tuple[tuple[str, bool], ...]
+    texts: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return self == NOBODY
+
+
+NOBODY = Family((("", False),))
+EVERYBODY = Family((("", True),))
+
+
+def simpler(node: Node) -> Node:
+    """A node of the same language, in which the parts that are families are one."""
+    if isinstance(node, Is | IsNot) or not any(isinstance(part, Both | Either) for part in node.parts):
+        return node
+    return _simpler(node)
+
+
+@lru_cache(maxsize=8192)
+def _simpler(node: Both | Either) -> Node:
+    whole = family(node)
+    if whole is not None:
+        return _node(whole)
+    known = [(part, family(part)) for part in node.parts]
+    found = [one for _, one in known if one is not None]
+    if len(found) < 2:
+        return node
+    meeting = isinstance(node, Both)
+    joined = found[0]
+    for one in found[1:]:
+        more = _together(joined, one, meeting)
+        if more is None:
+            return node
+        joined = more
+    rest = [part for part, one in known if one is None]
+    return (both if meeting else either)(_node(joined), *rest)
+
+
+@lru_cache(maxsize=8192)
+def family(node: Node) -> Family | None:
+    """The node as a family; None where it is none, or one of too many parts."""
+    if isinstance(node, Is):
+        return _of_term(node.term)
+    if isinstance(node, IsNot):
+        found = _of_term(node.term)
+        return _mapped(found) if found is not None else None
+    meeting, result = isinstance(node, Both), None
+    for part in node.parts:
+        one = family(part)
+        result = one if result is None else _together(result, one, meeting) if one is not None else None
+        if result is None:
+            return None
+    return result
+
+
+def _mapped(one: Family) -> Family:
+    """All that do not belong."""
+    return Family(tuple((text, not said) for text, said in one.beginnings), tuple((text, not said) for text, said in one.texts))
+
+
+def _of_term(term: Term) -> Family | None:
+    if term in (NOTHING, ANY_TEXT):
+        return NOBODY if term == NOTHING else EVERYBODY
+    beginnings: dict[str, bool] = {"": False}
+    texts: dict[str, bool] = {}
+    for part in term.parts if isinstance(term, Alt) else (term,):
+        if isinstance(part, Text):
+            texts[part.text] = True
+        elif isinstance(part, Cat) and len(part.parts) == 2 and isinstance(part.parts[0], Text) and part.parts[1] == ANY_TEXT:
+            beginnings[part.parts[0].text] = True
+        elif isinstance(part, Cat) and len(part.parts) == 2 and isinstance(part.parts[0], Text) and part.parts[1] == _BELOW:
+            texts[part.parts[0].text] = True
+            beginnings[part.parts[0].text + "/"] = True
+        else:
+            return None
+    return _settled(beginnings, texts) if len(beginnings) + len(texts) <= MOST else None
+
+
+_BELOW: Term = Rep(Cat((Text("/"), ANY_TEXT)), 0, 1)
+"""A path element and what is below it, as `Language.segments` says it."""
+
+
+def _together(one: Family, other: Family, meeting: bool) -> Family | None:
+    if len(one.beginnings) + len(one.texts) + len(other.beginnings) + len(other.texts) > MOST:
+        return None
+    mine, its = _asked(one), _asked(other)
+
+    def said(text: str, whole: bool) -> bool:
+        return (mine(text, whole) and its(text, whole)) if meeting else (mine(text, whole) or its(text, whole))
+
+    beginnings = {text: said(text, False) for text, _ in (*one.beginnings, *other.beginnings)}
+    texts = {text: said(text, True) for text, _ in (*one.texts, *other.texts)}
+    return _settled(beginnings, texts)
+
+
+def _asked(one: Family) -> Callable[[str, bool], bool]:
+    """Whether a text belongs (`whole`), or the texts that begin so and that nothing else is said of."""
+    beginnings, texts = dict(one.beginnings), dict(one.texts)
+    lengths = sorted(set(map(len, beginnings)), reverse=True)
+
+    def said(text: str, whole: bool) -> bool:
+        if whole and text in texts:
+            return texts[text]
+        return next(beginnings[text[:length]] for length in lengths if length <= len(text) and text[:length] in beginnings)
+
+    return said
+
+
+def _settled(beginnings: dict[str, bool], texts: dict[str, bool]) -> Family:
+    """The family without what is said of longer ones as of shorter ones."""
+    lengths = sorted(set(map(len, beginnings)), reverse=True)
+
+    def shorter(text: str, least: int) -> bool:
+        return next(beginnings[text[:length]] for length in lengths if length <= least and text[:length] in beginnings)
+
+    kept = {text: said for text, said in beginnings.items() if not text or shorter(text, len(text) - 1) != said}
+    single = {text: said for text, said in texts.items() if shorter(text, len(text)) != said}
+    return Family(tuple(sorted(kept.items())), tuple(sorted(single.items())))
+
+
+@lru_cache(maxsize=8192)
+def _node(one: Family) -> Node:
+    """The family as a node: what belongs lies in what does not, and that in what does."""
+    beginnings = dict(one.beginnings)
+    if beginnings[""]:
+        return negation(_node(_mapped(one)))
+    lengths = sorted(set(map(len, beginnings)) - {0})
+    layers: list[list[Term]] = []
+    for term, depth in (
+        *((_begins(text), sum(text[:length] in beginnings for length in lengths if length < len(text))) for text in beginnings if text),
+        *((Text(text), sum(text[:length] in beginnings for length in lengths if length <= len(text))) for text, _ in one.texts),
+    ):
+        layers += [[] for _ in range(depth + 1 - len(layers))]
+        layers[depth].append(term)
+    found: Node = NONE
+    for terms in reversed(layers):
+        found = both(Is(any_of(terms)), negation(found)) if terms else found
+    return found
+
+
+def _begins(text: str) -> Term:
+    return Cat((Text(text), ANY_TEXT))
+
+
+__all__ = ["Family", "family", "simpler"]
