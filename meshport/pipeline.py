@@ -124,7 +124,7 @@ def convert(
     remains.losses(have, out, options.source == options.target, options.data_plane)
     keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
     keeper = keeper if governs(target) else None
-    if keeper is None and source is not target:
+    if keeper is None and source is not target and governs(target):
         remains.covered(have, out)
     said = keeper.keep(bound, have, out, options) if keeper is not None else have
     target.lower(mirrored.without(said, out) if source is not target and governs(target) else said, out, options)

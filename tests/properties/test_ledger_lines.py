@@ -237,3 +237,9 @@ def test_what_ejects_beside_the_answers_is_named_where_those_eject_nobody() -> N
     assert [line(some, 3, f"{place}.{name}").codes for name in ("consecutiveGatewayErrors", "interval")] == [["MP540"], ["MP540"]]
     assert line(none, 3, f"{place}.interval").disposition == "irrelevant"
     assert output(converted(rule(0).replace("5s", "6s"), "cilium")) == output(none)
+
+
+def test_policies_that_stay_with_their_mesh_are_not_tidied_on_the_way() -> None:
+    policy = istio("AuthorizationPolicy", "outside", "{rules: [{from: [{source: {notIpBlocks: [10.0.0.0/8, 10.1.2.3]}}]}]}")
+    result = converted(MESHED + pods() + service() + policy, "gateway-api")
+    assert {line(result, 3, f"spec.rules[0].from[0].source.notIpBlocks[{number}]").codes[0] for number in (0, 1)} == {"MP246"}
