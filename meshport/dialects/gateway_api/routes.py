@@ -418,7 +418,8 @@ def _nobody_there(backend: Backend, src: Src, place: Cursor) -> Backend:
 
 def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
     """Whether the spec of a ReferenceGrant lets routes of a kind and namespace send to a Service."""
-    senders, targets = ([one for one in grant.get(key) or () if isinstance(one, dict)] for key in ("from", "to"))
+    listed = (grant.get(key) if isinstance(grant, dict) else None for key in ("from", "to"))
+    senders, targets = ([one for one in items if isinstance(one, dict)] if isinstance(items, list) else [] for items in listed)
     return any((one.get("kind"), one.get("namespace")) == (kind, namespace) for one in senders) and any(
         one.get("kind") == "Service" and one.get("name") in (None, service) for one in targets
     )

@@ -37,7 +37,7 @@ def admissions(bound: Bound, ir: IR) -> None:
     found = installation.settings(bound, ir.world, "linkerd-control-plane", {"proxy.defaultInboundPolicy": "inbound.default-policy"})
     whole = installation.setting(found, "proxy.defaultInboundPolicy")
     if whole is not None:
-        ir.admissions.append(Admission(PodSet(""), "mesh", whole, found[-1].document))
+        ir.admissions.append(Admission(PodSet(""), "mesh", whole.map(str), found[-1].document))  # no other type is a policy either
     for namespace in ir.world.namespaces.values():
         said = Cursor.root(bound, namespace.document).at("metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:
