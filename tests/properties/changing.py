@@ -245,6 +245,8 @@ class Changes:
             return []
         if key == "protocol" and document.group == "cilium.io":
             return [other for other in ("UDP", "SCTP") if other != value]
+        if key == "weight" and document.kind in ("HTTPRoute", "GRPCRoute"):
+            return [*_others(value, leaf, ""), "0" if isinstance(value, str) else 0]
         if key in _BY_KEY and (_BY_KEY[key] or not (binding and binding.values)):
             return [other for other in _BY_KEY[key] if other != value]
         if document.kind == "Service" and key == "name" and "ports" in leaf.path:

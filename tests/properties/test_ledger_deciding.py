@@ -169,6 +169,12 @@ spec:
   parentRefs: [{group: "", kind: Service, name: cart, port: 80}]
   rules: [{backendRefs: [{name: cart, port: 80}], timeouts: {request: 2s, backendRequest: 2s}}]
 """
+WEIGHT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: cart, port: 80}], rules: [{backendRefs: [{name: web, port: 80, weight: 100}]}]}
+"""
 WAYPOINT = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -194,6 +200,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str, Any, bool]] = {
     "a namespace that an object would enrol": ("smi", "istio", SMI, "HTTPRouteGroup unused", "metadata.namespace", "translated", "legacy", True),
     "a version without a field": ("smi", "istio", SMI, "TrafficSplit cart", "apiVersion", "invalid", "split.smi-spec.io/v1alpha4", True),
     "a timeout that another one ends": ("gateway-api", "istio", TIMES, "HTTPRoute cart", "spec.rules.0.timeouts.request", "irrelevant", "3s", False),
+    "the weight of an only destination": ("gateway-api", "istio", WEIGHT, "HTTPRoute cart", "spec.rules.0.backendRefs.0.weight", "translated", 0, True),
     "the timeout that does": ("gateway-api", "istio", TIMES, "HTTPRoute cart", "spec.rules.0.timeouts.backendRequest", "approximated", "1s", True),
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, deciding, in_order
 from meshport.dialects.gateway_api.routes import may_refer
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
-from meshport.dialects.gateway_api.writing import CODES, Target, shares, weighed, write_rule
+from meshport.dialects.gateway_api.writing import CODES, Target, shares, single, weighed, write_rule
 from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
 from meshport.ir.authorization import Pattern
@@ -244,7 +244,7 @@ class RouteLowering(ABC):
                 self.lost(fact, "timeout", what=name, rule=shown, value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value)
         backends = tuple(replace(backend, filters=self._on_the_way(backend, rule, shown)) for backend in rule.backends)
         if len(backends) == 1 and backends[0].weight is not None:
-            self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
+            single(self.routes, backends[0].weight, self.out)
             backends = (replace(backends[0], weight=None),)
         times = self.times(rule, shown)
         kept = replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)

@@ -55,6 +55,14 @@ def weighed(routes: ServiceRoutes, backends: tuple[Backend, ...], out: Output) -
     return tuple(replace(backend, weight=None) if backend is taking[0] else backend for backend in backends)
 
 
+def single(routes: ServiceRoutes, weight: Fact[Any], out: Output) -> None:
+    """Account for the weight of an only destination: of a route of the Gateway API it decides by being above zero, for with none the answer is 500."""
+    if routes.kind in ("HTTPRoute", "GRPCRoute"):
+        out.decide("a single destination takes every request, unless its weight is zero", weight)
+    else:
+        out.ignore("a single destination takes every request, whatever its weight", weight)
+
+
 def hundred(weights: Sequence[Any]) -> list[int]:
     """Relative weights with the sum 100 where that is possible in whole numbers, else as the smallest whole numbers."""
     whole = shares(weights)

@@ -18,7 +18,7 @@ from meshport.dialects.gateway_api.routes import HIDING
 from meshport.dialects.gateway_api.routing import switched_off
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
-from meshport.dialects.gateway_api.writing import hundred, warn
+from meshport.dialects.gateway_api.writing import hundred, single, warn
 from meshport.dialects.istio.connections import tcp_rules
 from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
@@ -515,7 +515,7 @@ class _VirtualService:
         if len(backends) > 1:
             weights = list(hundred([backend.weight.value if backend.weight is not None else 1 for backend in backends]))
         elif backends[0].weight is not None:
-            self.out.ignore("a single destination takes every request, whatever its weight", backends[0].weight)
+            single(routes, backends[0].weight, self.out)
         for number, (backend, weight) in enumerate(zip(backends, weights, strict=True)):
             at: Path = (*place, number)
             host = fqdn(backend.service.value, self.options) if backend.service is not None else backend.host.value
