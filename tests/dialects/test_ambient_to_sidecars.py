@@ -274,3 +274,14 @@ def test_a_named_port_that_some_pods_do_not_declare_is_not_opened_there() -> Non
     assert out["AuthorizationPolicy", "l7"]["spec"]["rules"][0]["to"][0]["operation"]["ports"] == ["8080"]
     said = [finding for finding in result.findings if finding.code == "MP244"]
     assert [(place.workload, place.port) for finding in said for place in finding.affects] == [("payment", 9090)]
+
+
+def test_a_guard_that_gives_no_more_than_the_waypoint_is_read_as_it_stands() -> None:
+    """Whoever the address admits, the Service admits too: nothing is split by how a request comes."""
+    but = "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/checkout]}}]}"
+    waypoint = "{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}"
+    out, result = sidecars(SHOP + policy("l7", but) + policy("guard", f"{waypoint}, {but}", SELECTOR))
+    assert "MP170" not in codes(result)
+    assert out["AuthorizationPolicy", "guard"]["spec"]["rules"] == [
+        {"from": [{"source": {"notPrincipals": ["cluster.local/ns/shop/sa/checkout"]}}]}
+    ]

@@ -50,25 +50,25 @@ def closed(policy: Policy, found: Waypoints, ir: IR, judged: Callable[[Workload]
     if rules == list(policy.rules):
         return None
     beside: list[Policy] = []
-    held: list[Ref] = []
+    held: list[tuple[Workload, Ports]] = []  # with the ports on which it has less of the policy
     for one in members:
         spared = every.keys() - ports[one.ref].keys()
         alike = [other for other in members if other.ref.namespace == one.ref.namespace and one.labels.items() <= other.labels.items()]
         if not spared or any(spared & ports[other.ref].keys() for other in alike):
-            held.append(one.ref)
+            held.append((one, every))
             continue
         subject = policy.subject.holding(PodSet(one.ref.namespace, Selector.of(one.labels)))
         own = tuple(rule for rule in (_on(rule, spared) for rule in policy.rules) if rule is not None)
         beside.append(replace(policy, subject=subject, rules=own))
         if ports[one.ref]:
-            held.append(one.ref)
-    lost = [ref for ref in held if _less(policy, rules, hung, next(one for one in members if one.ref == ref), every, ir)]
-    named: tuple[Fact[Any], ...] = ()
-    if lost:
-        kept = {id(fact) for rule in rules for item in rule.conditions for fact in item.any_of or ()}
-        callers = [fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
-        named = tuple(fact for fact in callers if id(fact) not in kept)
-        ir.losses.append(Loss("MP170", named, policy.document, {}, tuple(lost)))
+            held.append((one, ports[one.ref]))
+    lost = [one.ref for one, its in held if _less(policy, rules, hung, one, its, ir)]
+    if not lost:  # the waypoint admits as much: nothing is open at the addresses alone
+        return None
+    kept = {id(fact) for rule in rules for item in rule.conditions for fact in item.any_of or ()}
+    callers = [fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
+    named = tuple(fact for fact in callers if id(fact) not in kept)
+    ir.losses.append(Loss("MP170", named, policy.document, {}, tuple(lost)))
     gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
     if gone:
         ir.idle.append(Fact("what it says of callers who pass the waypoint is said there", gone, "authorization.rule"))
