@@ -63,6 +63,10 @@ class Gateway:
         return bool(wanted) and not self.kind.startswith("gateway.networking") and all(labels.get(key) == value for key, value in wanted)
 
 
+ABSENT = "the bundle does not have"
+"""What is lacking of most references to nothing (MP014)."""
+
+
 @dataclass(slots=True)
 class Loss:
     """Something that a lift could not turn into the IR: a finding in the making. `facts` are what is lost; `workloads` whom that concerns, all of the

@@ -139,7 +139,18 @@ def test_no_references_mean_everybody_and_a_missing_one_nobody() -> None:
     assert {"to": [{"operation": {"ports": ["8080"]}}]} in rules_of(everybody)
     nobody = convert(world() + server() + grant("{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: gone}"))
     assert rules_of(nobody) == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
-    assert "MP014" in codes(nobody)
+    refused = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: gone, namespace: shop}
+spec: {identities: ["*"], identityRefs: [{kind: ServiceAccount, name: web}]}
+---
+"""
+    there = convert(world() + server() + refused + grant("{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: gone}"))
+    assert rules_of(there) == rules_of(nobody)
+    for result, lack in ((nobody, "which the bundle does not have"), (there, "which the mesh does not take as it is")):
+        (finding,) = [item for item in result.findings if item.code == "MP014"]
+        assert lack in finding.message
 
 
 def test_identities_of_every_form() -> None:

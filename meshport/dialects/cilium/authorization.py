@@ -131,7 +131,7 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
             if found.code != "MP296":
                 rest = selector.src | place.at("ingress").src | (NOWHERE if found.pods else place.at("ingressDeny").src)
                 rest |= place.at("enableDefaultDeny", "ingress").src
-            ir.losses.append(Loss(found.code, (Fact(selector.value, rest or place.src),), number))
+            ir.losses.append(Loss(found.code, (Fact(str(place.selector("endpointSelector").value), rest or place.src),), number))
         for subject in found.pods:
             first = len(ir.policies)
             _rule_set(place, root, subject, home, peers, required, ir)

@@ -42,7 +42,7 @@ from meshport.values.ports import is_number
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
-    from meshport.ir.model import IR
+    from meshport.ir.model import ABSENT, IR
     from meshport.ir.world import Service, ServicePort
 
 GATEWAY = "gateway.networking.k8s.io"
@@ -467,7 +467,7 @@ class RouteLowering(ABC):
         asked = self.routes.port
         if asked is not None and self.service.ports and self.service.port(asked.value) is None:
             what = f"port {asked.value} of Service {self.service.ref}"
-            self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what)
+            self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what, lack=ABSENT)
             return
         rules = self.rules()
         http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]

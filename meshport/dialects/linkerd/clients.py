@@ -13,7 +13,7 @@ from meshport.dialects.linkerd.labels import label_selector
 from meshport.effective.sets import normal_cidr
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
-from meshport.ir.model import IR, Loss
+from meshport.ir.model import ABSENT, IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_linkerd
 
@@ -149,7 +149,9 @@ class Clients:
                 continue
             known = (self._mesh if kind.value == "MeshTLSAuthentication" else self._networks).get(ref)
             if known is None or kind.value not in ("MeshTLSAuthentication", "NetworkAuthentication"):
-                self.ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}"}))
+                there = any(item.kind == kind.value and self._place(place) == ref for place, item in enumerate(self.bound.bundle.documents))
+                lack = "the mesh does not take as it is" if there else ABSENT
+                self.ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}", "lack": lack}))
                 return None
             found = self._mesh_tls(known, ref) if kind.value == "MeshTLSAuthentication" else self._network(known, ref)
             if found.any_of is None:

@@ -18,7 +18,7 @@ from meshport.dialects.output import Output
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src, sources
-from meshport.ir.model import IR
+from meshport.ir.model import ABSENT, IR
 from meshport.mapping.bound import Bound
 from meshport.values.identities import Identity
 
@@ -56,7 +56,7 @@ def _one(w: _Writing) -> None:
     servers = _servers(w, spec)
     if not servers:
         what = "a Server with the labels of its selector" if spec.at("server", "selector") else "a Server"
-        w.out.finding("MP014", spec.at("server").src, document=w.number, object=f"{KIND} {w.here}", what=what)
+        w.out.finding("MP014", spec.at("server").src, document=w.number, object=f"{KIND} {w.here}", what=what, lack=ABSENT)
         return
     tls = spec.at("client", "meshTLS", "unauthenticatedTLS")
     if tls.value is True:

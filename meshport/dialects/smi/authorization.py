@@ -14,7 +14,7 @@ from meshport.dialects.smi.membership import spoken
 from meshport.dialects.smi.specs import HttpMatch, Specs, body
 from meshport.ir.authorization import HEADER, IDENTITY, METHOD, PATH, PORT, Condition, Pattern, Policy, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Selector, Src
-from meshport.ir.model import IR, Loss
+from meshport.ir.model import ABSENT, IR, Loss
 from meshport.values.identities import Identity
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ def _listed(place: Cursor, home: str, number: int, specs: Specs, ir: IR) -> tupl
                 missing = [] if known is None else [name for name in wanted if name not in {match.name for match in known}]
                 if known is None or missing:
                     what = f"HTTPRouteGroup {ref}" if known is None else f"match {', '.join(missing)} of HTTPRouteGroup {ref}"
-                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": what}))
+                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": what, "lack": ABSENT}))
                 matches.extend(replace(match, src=match.src | match.named) if wanted else match for match in known or ())
             elif kind.value == "TCPRoute":
                 plain = True
                 route = specs.ports(ref)
                 if route is None:
-                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"TCPRoute {ref}"}))
+                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"TCPRoute {ref}", "lack": ABSENT}))
                     plain = False
                     continue
                 src |= route.src

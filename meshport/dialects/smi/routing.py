@@ -14,7 +14,7 @@ from meshport.dialects.smi import splits
 from meshport.dialects.smi.specs import HttpMatch, Specs
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
-from meshport.ir.model import IR, Loss
+from meshport.ir.model import ABSENT, IR, Loss
 from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _rule(split: splits.Split, root: Cursor, specs: Specs, options: Options, ir:
             continue
         group = specs.group(Ref(home, called.value))
         if group is None:
-            ir.losses.append(Loss("MP014", (called,), split.document, {"what": f"HTTPRouteGroup {home}/{called.value}"}))
+            ir.losses.append(Loss("MP014", (called,), split.document, {"what": f"HTTPRouteGroup {home}/{called.value}", "lack": ABSENT}))
             continue
         matches.extend(_match(match, item.at("kind").src | called.src) for match in group)
     return RouteRule(name, tuple(matches), backends, extras=label, src=split.src) if matches else None
