@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshport.dialects.exposure import LINKING
-from meshport.dialects.gateway_api.lowering import speaker
+from meshport.dialects.gateway_api.attachable import speaker
 from meshport.findings import Affected
 from meshport.ir.base import Ref, Src
 from meshport.ir.resilience import ServicePolicy, breaker_subjects, policy_subjects

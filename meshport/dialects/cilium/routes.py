@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from meshport.dialects.cilium.saying import MOST_PATHS, fits
 from meshport.dialects.gateway_api.ingress import IngressLowering
-from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY, RouteLowering
+from meshport.dialects.gateway_api.lowering import GATEWAY, RouteLowering
 from meshport.dialects.gateway_api.patterns import full_regex
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowering
 from meshport.ir.authorization import Pattern

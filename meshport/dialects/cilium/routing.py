@@ -12,7 +12,7 @@ from meshport.dialects.cilium.routes import Ingress, Lowering
 from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
-from meshport.dialects.gateway_api.lowering import no_service, speaker
+from meshport.dialects.gateway_api.attachable import no_service, speaker
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Src

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from meshport.dialects.gateway_api.gateways import Entry, Section
-from meshport.dialects.gateway_api.lowering import ASPECTS
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.service_routes import Lowering
 from meshport.dialects.output import Obj
 from meshport.findings import Affected

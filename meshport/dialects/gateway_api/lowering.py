@@ -1,4 +1,4 @@
-"""A set of rules on its way into HTTPRoutes whose parent is a Service, and a Service for each subset that one sends to.
+"""A set of rules written as HTTPRoutes whose parent is a Service, and a Service for each subset that one sends to.
 
 A route is ranked by whoever reads it, so matches are tightened until ranking chooses as the source's order did (`ranking`). What holds for a whole object
 (annotations, the number of rules) makes objects of their own, named so that their order by name is the order of the rules.
@@ -6,23 +6,19 @@ A route is ranked by whoever reads it, so matches are tightened until ranking ch
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
-from meshport.dialects.gateway_api.durations import one_unit
-from meshport.dialects.gateway_api.patterns import methods
-from meshport.dialects.gateway_api.ranking import contained, deciding, in_order
 from meshport.dialects.gateway_api.routes import may_refer
+from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
-from meshport.dialects.gateway_api.writing import CODES, Target, shares, single, weighed, write_rule
-from meshport.dialects.losses import report
-from meshport.findings import Affected, Finding
-from meshport.ir.authorization import Pattern
+from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule
 from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.model import ABSENT
 from meshport.ir.routing import (
     Backend,
     Filter,
@@ -30,25 +26,17 @@ from meshport.ir.routing import (
     RouteRule,
     ServiceRoutes,
     acts_on,
-    explains,
     gather,
     met,
     of_mesh,
     routes_subject,
 )
-from meshport.mapping.bound import MESH_NAMES
-from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
-    from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
-    from meshport.ir.model import ABSENT, IR
     from meshport.ir.world import Service, ServicePort
 
 GATEWAY = "gateway.networking.k8s.io"
-DORMANT = "MP379"
-"""The problem of routes in the mesh that no proxy of the source follows."""
-ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
 _OF_CALLERS = ("sourceLabels", "sourceNamespace")  # Istio leaves rules out for clients that none of them is for
 MAX_RULES = 16
 MAX_MATCHES = 64
@@ -60,43 +48,23 @@ Entry = tuple[RouteRule, list[Target], list[RouteMatch]]
 
 
 @dataclass(slots=True)
-class RouteLowering(ABC):
+class RouteLowering(SayableRules):
     """One set of rules on its way into HTTPRoutes on a Service.
 
-    What differs between those who read the routes is a method or a constant of a subclass: the version of the API, how the parent is named,
-    which filters there are, where timeouts and retries are said, and how matches are ranked.
+    What differs between those who read the routes is a method or a constant of a subclass: how the parent is named, and how matches are ranked.
     """
 
-    ir: IR
-    out: Output
-    options: Options
-    routes: ServiceRoutes
-    service: Service
     name: str = ""  # what the objects are called; as the source's object where none is given
     ports: list[int] | None = None  # the ports that speak HTTP; those that Istio would take for HTTP where none are given
-    told: set[Src] = field(default_factory=set)  # what was said of facts that several rules share
 
     group: ClassVar[str] = ""  # of the parent reference
-    linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
-    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
     second: ClassVar[str] = "mesh"  # what tells the object from one of the same name that is there already
-    settings: ClassVar[tuple[str, ...]] = ()  # extras of a rule that are written
     grants: ClassVar[bool] = True  # whether a backend in another namespace needs a ReferenceGrant there
 
     @property
     def api(self) -> str | None:
         """The group and version of the HTTPRoutes; None where the release reads none on a Service."""
         return f"{GATEWAY}/v1"
-
-    @property
-    def anchored(self) -> bool:
-        """Whether regular expressions are written with anchors, for a reader that searches."""
-        return self.linkerd
-
-    @property
-    def redirects(self) -> tuple[int, ...]:
-        """The codes that a redirect may answer with."""
-        return CODES
 
     @abstractmethod
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
@@ -107,279 +75,9 @@ class RouteLowering(ABC):
         """The group and rank of the objects among all that are written."""
         return f"service {self.service.ref.name}", 30
 
-    @property
-    def affects(self) -> tuple[Affected, ...]:
-        port = self.routes.port.value if self.routes.port else None
-        return (Affected(self.service.ref.namespace, self.service.ref.name, port),)
-
-    def explained(self, *aspects: str) -> frozenset[tuple[str, str]]:
-        return explains(self.ir.world, self.routes, *aspects)
-
-    def affected(self, aspects: tuple[str, ...], values: dict[str, Any]) -> frozenset[tuple[str, str]]:
-        """What a loss answers for: a rule that loses what sets it apart reads back as part of another one."""
-        return self.explained(*(ASPECTS if aspects and "rule" in values else aspects))
-
-    def say(
-        self, code: str, *facts: Fact[Any] | Src | None, aspects: tuple[str, ...], disposition: str | None = "dropped", **values: Any
-    ) -> None:
-        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
-        self.out.finding(
-            code,
-            *facts,
-            document=self.routes.document,
-            disposition=disposition,
-            affects=self.affects,
-            explains=self.affected(aspects, values),
-            **values,
-        )
-
-    def lost(self, fact: Fact[Any], *aspects: str, **values: Any) -> Finding | None:
-        values = {"subject": self.routes.subject_name, "object": f"{self.routes.kind} {self.routes.ref.value}", **values}
-        return report(self.out, fact, "MP320", self.routes.document, self.affects, self.affected(aspects, values), **values)
-
-    # -- rules
-
-    def rules(self) -> list[RouteRule]:
-        """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
-        routes = self.routes
-        rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
-        if routes.family != "istio" and len(routes.documents) > 1:
-            names = (self.out.bundle.documents[number].leaves["metadata"]["name"] for number in routes.documents)
-            self.out.decide(
-                "of the routes of a Service the first by name gives its name, and goes first where they ask for as much", frozenset(names)
-            )
-        if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
-            rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
-        out: list[RouteRule] = []
-        earlier: list[RouteMatch] = []
-        closed = False
-        for number, rule in enumerate(rules):
-            if closed:
-                self._unreached(rule, [RouteMatch()], "no request reaches this rule: an earlier one takes every request")
-                continue
-            kept = self._rule(rule, number)
-            closed = rule.everything
-            if kept is None:
-                continue
-            live = [match for match in kept.matches if not any(contained(match, known) for known in earlier)]
-            if kept.matches and not live:
-                self._unreached(
-                    replace(rule, matches=kept.matches), earlier, "no request reaches this rule: earlier ones take all of its requests"
-                )
-                continue
-            if len(live) < len(kept.matches):
-                dead = tuple(match for match in kept.matches if match not in live)
-                self._unreached(RouteRule("", dead, ()), earlier, "no request reaches this match: earlier rules take all of its requests")
-            earlier.extend(live)
-            out.append(replace(kept, matches=tuple(live)))
-        return out
-
-    def _unreached(self, rule: RouteRule, earlier: list[RouteMatch], why: str) -> None:
-        """A rule, or a match, that earlier ones leave nothing. Of a VirtualService, where a lint says so, what it matches counts, and not what it does."""
-        if self.out.bundle.documents[self.routes.document].kind != "VirtualService":
-            self.out.adds_nothing(why, gather(rule) | rule.src, code="MP078")
-            return
-        ranked = self.routes.selection != "first"
-        told = frozenset(leaf for match in rule.matches for leaf in deciding(match, earlier, ranked=ranked))
-        self.out.decide(f"{why}, as long as it asks for this", told)
-        self.out.ignore(why, (gather(rule) | rule.src) - told)
-
-    def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
-        shown = rule.name or f"number {number + 1}"
-        matches: list[RouteMatch] = []
-        for match in rule.matches:
-            matches.extend(self._match(match, shown))
-        if (
-            len(matches) > 1
-            and rule.filter("rewrite") is None
-            and (whole := next((match for match in matches if match.everything), None)) is not None
-        ):
-            self.out.ignore(
-                "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
-            )
-            matches = [whole]
-        if rule.matches and not any(of_mesh(match) for match in rule.matches):
-            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *rule.src, *gather(rule)}))
-            return None
-        if rule.matches and not matches:
-            self.say("MP316", rule.src, gather(rule), aspects=ASPECTS, rule=shown)
-            return None
-        if (asked := rule.asking) is not None:
-            return self._unasked(rule, tuple(matches), asked, shown)
-        blocking = [(kind, fact) for kind, fact in rule.extras if kind == "delegate"]
-        answer = rule.filter("direct-response")
-        if answer is not None:
-            return self._refused(rule, tuple(matches), answer, shown)
-        filters: list[Filter] = []
-        for item in rule.filters:
-            if found := self.blocking(item):
-                blocking += found
-            elif item.kind in self.filters:
-                filters.extend(self.filter(item, rule, shown))
-            elif item.kind in ("mirror", "cors") and item.parts:  # one thing, however many settings it takes
-                first = item.parts[0][1]
-                self.lost(Fact(first.value, gather(item), first.feature), "filters", what=item.kind, rule=shown)
-            else:
-                for path, fact in item.parts:
-                    self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
-        blocking += [what for backend in rule.backends if (what := self.unreachable(backend)) is not None]
-        if blocking:
-            said = [self.lost(fact, *ASPECTS, what=kind, rule=shown) for kind, fact in blocking]
-            error = next((item for item in said if item is not None and item.severity == "error"), None)
-            if error is not None:
-                error.leaves = tuple(sorted({*error.leaves, *rule.src, *gather(rule)}))
-            else:
-                kinds = ", ".join(dict.fromkeys(kind for kind, _ in blocking))
-                self.say("MP317", rule.src, gather(rule), aspects=ASPECTS, rule=shown, what=kinds)
-            return None
-        extras = []
-        for name, fact in rule.extras:
-            if name == "name":
-                for number in self.routes.documents if len(self.routes.documents) > 1 else ():
-                    self.out.decide("of several routes of a Service the first by name goes before", fact.src & self.out.called(number))
-                self.out.ignore("names the route in metrics; no request is treated differently", fact)
-            elif name in self.settings:
-                extras.append((name, fact))
-            else:
-                self.lost(fact, "timeout", what=name, rule=shown, value=one_unit(fact.value) if isinstance(fact.value, int) else fact.value)
-        backends = tuple(replace(backend, filters=self._on_the_way(backend, rule, shown)) for backend in rule.backends)
-        if len(backends) == 1 and backends[0].weight is not None:
-            single(self.routes, backends[0].weight, self.out)
-            backends = (replace(backends[0], weight=None),)
-        times = self.times(rule, shown)
-        kept = replace(rule, matches=tuple(matches), filters=tuple(filters), backends=backends, extras=tuple(extras), **times)
-        return self.adapted(kept, shown)
-
-    def _on_the_way(self, backend: Backend, rule: RouteRule, shown: str) -> tuple[Filter, ...]:
-        """What is done with requests on the way to one of several destinations, as far as the reader has it."""
-        kept: list[Filter] = []
-        for item in backend.filters:
-            if item.kind in self.filters and item.kind not in ("redirect", "cors"):
-                kept.extend(self.filter(item, rule, shown))
-                continue
-            for path, fact in item.parts:
-                self.lost(fact, "filters", what=f"{item.kind} {path} of a backend", rule=shown)
-        return tuple(kept)
-
-    def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
-        """A rule that answers by itself: its requests are refused, so that no later rule forwards them. Refused they are with 500, which may be what it said."""
-        alike = [fact.value for _, fact in answer.parts] == [500]
-        if alike:
-            self.out.imply("what goes to no backend that is there is answered 500", gather(answer))
-            self.out.indifferent |= self.explained(*ASPECTS)
-        for _, fact in answer.parts if not alike else ():
-            found = self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
-            if found is not None:
-                found.disposition = "dropped"  # whatever it says, the requests are refused
-        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
-        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
-
-    def _unasked(self, rule: RouteRule, matches: tuple[RouteMatch, ...], asked: Fact[Any], shown: str) -> RouteRule | None:
-        """A rule whose authorizer nobody asks any more: its requests are refused, for none of them was let through unasked."""
-        if self.out.table.support(asked.feature, self.options.target, self.options.target_version).support == "native":
-            self.say("MP333", asked, aspects=ASPECTS, rule=shown)
-        else:
-            self.lost(asked, *ASPECTS, what="ExternalAuth", rule=shown)
-        self.out.ignore("its requests are refused", gather(rule) - gather(matches))
-        return RouteRule(rule.name, matches, (), (Filter("direct-response", (("status", Fact(403)),)),), src=rule.src)
-
-    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
-        """The match in words that a route has, with one entry a method; [] where it asks for something that no route can ask."""
-        unsaid: list[str] = []
-        error: Finding | None = None
-        path = str(match.path.value) if match.path is not None else "every path"
-        for key, fact in match.others:
-            if key == "gateways" and "mesh" in (fact.value or ()):
-                self.out.ignore("the match holds in the mesh, which is where the route is", fact)
-                continue
-            unsaid.append(key)
-            if key != "authority":
-                found = self.lost(fact, *ASPECTS, what=f"match on {key}", rule=shown, path=path)
-                error = found if found is not None and found.severity == "error" else error
-        for name, fact in match.headers:
-            if name.startswith((":", "@")):
-                self.say("MP318", fact, aspects=ASPECTS, rule=shown, header=name)
-                error = self.out.findings[-1]
-                unsaid.append(name)
-        if unsaid == ["gateways"]:
-            self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *match.src}))
-            return []
-        if unsaid:
-            if error is not None:
-                error.leaves = tuple(sorted({*error.leaves, *match.src}))
-            else:
-                self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=", ".join(unsaid))
-            return []
-        if match.method is None:
-            return [match]
-        listed = methods(match.method.value)
-        if listed is None:
-            self.say("MP321", match.src, aspects=ASPECTS, rule=shown, method=str(match.method.value))
-            return []
-        return [replace(match, method=match.method.holding(Pattern("exact", word))) for word in listed]
-
-    def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
-        """What of a filter has no form and keeps its rule from being written."""
-        if item.kind != "rewrite":
-            return []
-        search = item.part("uriRegexRewrite.match")  # without its replacement it is nothing
-        return [(item.kind, fact.also(search)) for name, fact in item.parts if name != "uriRegexRewrite.match"]
-
-    def unreachable(self, backend: Backend) -> tuple[str, Fact[Any]] | None:
-        """What of a backend no reference can name, in words, with its fact; None where one can."""
-        return ("external host", backend.host) if backend.service is None else None
-
-    def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
-        """The rule with its matches as its filters need them."""
-        return rule
-
     def parted(self, entry: Entry) -> list[Entry]:
         """One rule as those that are written for it."""
         return [entry]
-
-    def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
-        """A filter as the reader of the routes has it; [] where it is left out, with its finding."""
-        return [self.portable(item, shown)]
-
-    def portable(self, item: Filter, shown: str) -> Filter:
-        """Header changes and redirects without what a proxy would only understand from its own mesh."""
-        parts: list[tuple[str, Fact[Any]]] = []
-        for what, fact in item.parts:
-            name = what.partition(":")[2]
-            text = str(fact.value)
-            if item.kind != "redirect" and (
-                name in ("host", ":authority")
-                or (self.routes.family == "istio" and "%" in text.replace("%%", "") and not what.startswith("remove"))
-            ):
-                self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
-            elif item.kind == "redirect" and what == "code" and fact.value not in self.redirects:
-                near = 301 if fact.value == 308 else 302
-                self.say("MP308", fact, aspects=("filters",), disposition="approximated", rule=shown, answer=fact.value, near=near)
-                parts.append((what, fact.holding(near)))
-            elif item.kind == "redirect" and what == "hostname" and ":" in text:
-                host, _, port = text.partition(":")
-                parts.append((what, fact.holding(host)))
-                if is_number(port) and item.part("port") is None:
-                    parts.append(("port", fact.holding(int(port))))
-            elif item.kind == "redirect" and what not in ("scheme", "hostname", "path", "prefix", "port", "code"):
-                if fact.value not in ({}, None):
-                    self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
-            else:
-                escaped = isinstance(fact.value, str) and self.routes.family == "istio"  # Envoy's own way of writing a percent sign
-                parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if escaped else fact))
-        return Filter(item.kind, tuple(parts))
-
-    @abstractmethod
-    def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
-        """`timeout` and `retry` of the rule as far as the reader of the routes has them."""
-
-    def annotations(self, rule: RouteRule, reasons: list[RouteRule] | None = None) -> dict[str, tuple[str, tuple[Any, ...]]]:
-        """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
-        return {}
-
-    @abstractmethod
-    def silent(self) -> None:
-        """Say what becomes of what the source does unasked, for rules that say nothing of retries."""
 
     # -- backends
 
@@ -704,102 +402,6 @@ class RouteLowering(ABC):
     @abstractmethod
     def finish(self, obj: Obj, place: tuple[str | int, ...], rule: RouteRule) -> None:
         """Write what a rule has beside matches, filters, backends and the timeout of the request."""
-
-
-def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, say: Callable[..., None]) -> Service | None:
-    """The Service that the rules can be attached to; None where there is none, after `say(code, ...)` has said why."""
-    consumer = routes.consumer.value if routes.consumer is not None else ""
-    if routes.service is None:
-        no_service(routes, say)
-    elif routes.kind == "VirtualService" and routes.protocol == "http" and (routes.service.value, consumer) in seen:
-        say("MP311", because=routes.ref, other=str(seen[routes.service.value, consumer].ref.value))  # whose name or age goes before
-    elif (service := ir.world.services.get(routes.service.value)) is None:
-        ref = routes.service.value
-        say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
-    elif service.headless or service.external_name:
-        say("MP303", what="headless" if service.headless else "of type ExternalName")
-    else:
-        if routes.protocol not in ("tls", "tcp"):
-            seen[routes.service.value, consumer] = routes
-        return service
-    return None
-
-
-def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:
-    """Say that rules for a host that is no Service are left out; of one outside that the mesh knows, what ends with them."""
-    through = [gateway.value for gateway in routes.gateways if gateway.value != "mesh"]
-    if through and any(one.host.value.lower() == routes.host.value.lower() for rule in routes.rules for one in rule.backends):
-        say("MP390", host=routes.host.value, gateways=", ".join(through))  # a way in would send to Services alone
-        return
-    if routes.beyond is None:
-        say("MP310", host=routes.host.value or "(a delegate without hosts)")
-        return
-    own = routes.host.value.lower()
-    rules = routes.rules
-    elsewhere = any(one.service is not None or one.host.value.lower() != own or one.subset for rule in rules for one in rule.backends)
-    gone = {
-        "the choice by path, headers or method": any(not rule.everything for rule in rules),
-        "the way to other destinations": elsewhere,
-        "retries": any(rule.retry is not None and not rule.retry.none for rule in rules),
-        "timeouts": any(rule.timeout or rule.response_timeout or rule.idle_timeout for rule in rules),
-        **{f"what they do on the way ({kind})": True for kind in sorted({item.kind for rule in rules for item in rule.filters})},
-    }
-    listed = [what for what, there in gone.items() if there]
-    if routes.family == "linkerd" and listed == [next(iter(gone))]:
-        return  # the way out that asks for more than a host is named where the others are opened
-    bare = not listed
-    listed = listed or ["nothing but Istio's own retries"]
-    graver = elsewhere or any(rule.answers or rule.filter("rewrite") or not rule.everything for rule in rules)
-    say("MP392", host=routes.host.value, what=", ".join(listed), severity="error" if graver else "info" if bare else "warning")
-
-
-def dormant(item: ServiceRoutes, ir: IR, out: Output) -> None:
-    """Take a route away that no proxy of the source followed: the target's would."""
-    every = [routes for routes in ir.routes if {item.document, *item.documents} & {routes.document, *routes.documents}]
-    if item.problem == DORMANT and all(routes.problem == DORMANT for routes in every):
-        for number in item.documents or (item.document,):
-            out.remove(number, "no proxy followed it; it would act once one does")
-
-
-def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:
-    """What says a finding about a whole set of rules: `say(code, disposition, **values)`."""
-    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
-    place = routes.service.value if routes.service is not None else None
-    affects = (Affected(place.namespace, place.name, routes.port.value if routes.port else None),) if place is not None else ()
-    every = explains(ir.world, routes, *ASPECTS)
-
-    def say(code: str, disposition: str | None = "dropped", because: Fact[Any] | None = None, **values: Any) -> None:
-        out.finding(
-            code,
-            routes.src | gather(routes.rules),
-            because,
-            document=routes.document,
-            disposition=disposition,
-            affects=affects,
-            explains=every,
-            **{**shown, "mesh": MESH_NAMES.get(out.target, out.target), **values},
-        )
-
-    return say
-
-
-def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
-    """Account for the name of the mesh among gateways, and for who sees the rules."""
-    place = routes.service.value if routes.service is not None else None
-    affects = (Affected(place.namespace, place.name, None),) if place is not None else ()
-    for gateway in routes.gateways:
-        if gateway.value == "mesh" and len(routes.gateways) > 1:
-            out.imply("clients in the mesh follow it, as they follow every route on a Service", gateway)
-        elif gateway.value == "mesh":
-            out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
-    for fact in routes.exports if routes.consumer is None else ():
-        if fact.value == "*":
-            out.ignore("visible everywhere is the default", fact)
-        else:
-            report(
-                out, fact, "MP323", routes.document, affects, frozenset(),
-                subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
-            )  # fmt: skip
 
 
 def _others_grant(out: Output, route: Obj, namespace: str, name: str) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshport.dialects.gateway_api import connections, gateways, routes
+from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
-from meshport.dialects.gateway_api.lowering import ASPECTS, attachable, dormant, no_service, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ranking import form, overlap
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.gateway_api.writing import warn

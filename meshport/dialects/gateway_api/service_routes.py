@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 from meshport.dialects.gateway_api.backends import budget
 from meshport.dialects.gateway_api.durations import milliseconds, of_a_field, one_unit
-from meshport.dialects.gateway_api.lowering import ASPECTS, MAX_MATCHES, Entry, RouteLowering
+from meshport.dialects.gateway_api.lowering import MAX_MATCHES, Entry, RouteLowering
 from meshport.dialects.gateway_api.patterns import origin_of, simplest
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.writing import CODES
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected

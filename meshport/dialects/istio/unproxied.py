@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshport.dialects.gateway_api.lowering import DORMANT, dormant, speaker
+from meshport.dialects.gateway_api.attachable import DORMANT, dormant, speaker
 from meshport.dialects.istio.waypoints import Waypoints, is_gateway, unread, without_sidecars
 from meshport.dialects.output import Output
 from meshport.ir.base import Fact

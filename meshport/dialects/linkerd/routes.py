@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.durations import in_one_unit, of_a_field, one_unit
-from meshport.dialects.gateway_api.lowering import ASPECTS, GATEWAY, RouteLowering
+from meshport.dialects.gateway_api.lowering import GATEWAY, RouteLowering
 from meshport.dialects.gateway_api.ranking import ranked_for_linkerd
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.writing import Target
 from meshport.dialects.linkerd.resilience import retry_annotations
 from meshport.dialects.output import Obj

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshport.dialects.gateway_api import attachment, connections, gateways
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
-from meshport.dialects.gateway_api.lowering import attachable, dormant, of_the_mesh, speaker
+from meshport.dialects.gateway_api.attachable import attachable, dormant, of_the_mesh, speaker
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import Lowering
