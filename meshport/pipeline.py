@@ -3,24 +3,20 @@ compared with what was meant."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from meshport import answers, remains
+from meshport import answers, conversion, remains
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
-from meshport.dialects import mirrored
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_accounts import entries
-from meshport.dialects.losses import leaving
 from meshport.dialects.output import Obj, Output
-from meshport.documents import Bundle, load_objects
-from meshport.documents.scripts import KUBECTL, commanded
+from meshport.documents import Bundle
+from meshport.documents.scripts import commanded
 from meshport.errors import UsageError
 from meshport.findings import Finding, ordered
-from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account, stands
@@ -28,7 +24,7 @@ from meshport.lints import lints, mistakes
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
 from meshport.mapping.table import Table, dialect_of_group
-from meshport.observe.assets import Fate, assets_of
+from meshport.observe.assets import Fate
 from meshport.options import resolve
 from meshport.reading import reading_findings
 from meshport.selection import Selection
@@ -115,63 +111,18 @@ def convert(
     bundle: Bundle, table: Table, options: Options, *, context: Bundle | None = None, verify: bool = True, layout: str = "mirror"
 ) -> Result:
     """Convert a bundle. Nothing is written; what could not be said is in the findings."""
-    source, target = dialect(options.source), dialect(options.target)
-    whole = at_home(merged(bundle, context), options.default_namespace)
-    chosen = Selection(whole, len(bundle.documents), options)
-    bound = Bound(whole, table, source.reads, {options.source: options.source_version})
-    have = source.lift(bound, options)
-    out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
-    remains.losses(have, out, options.source == options.target, options.data_plane)
-    keeper = source if isinstance(source, Keeping) and options.keep_network_policy is not False and source is not target else None
-    keeper = keeper if governs(target) else None
-    if keeper is None and source is not target and governs(target):
-        remains.covered(have, out)
-    said = keeper.keep(bound, have, out, options) if keeper is not None else have
-    target.lower(mirrored.without(said, out) if source is not target and governs(target) else said, out, options)
-    if keeper is None and source is not target and governs(target):
-        leaving(have, out)
-    for fact in have.deciding:
-        out.decide(fact.value, fact)
-    for fact in have.idle:
-        out.ignore(fact.value, fact)
-    for fact in have.redundant:
-        out.adds_nothing(fact.value, fact)
-    places = misfits(out, options)
-    unfitted = target.lift(Bound(overlay(whole, out, options), table, target.reads), options) if places else None
-    fitted = fit(out, options, places)
-    if keeper is None and source is not target:
-        remains.unmatched(have, out)
-    remains.rest(bound, out, options)
-    remains.removals(bound, out, options, target)
-    name_channels(out)
-    assets = assets_of(out, bound, options, chosen.chosen)
-    back_bundle = overlay(whole, out, options)
-    back = target.lift(Bound(back_bundle, table, target.reads, {options.target: options.target_version}), options)
-    if unfitted is not None:
-        answer(fitted, changes(*sides(unfitted, back, options, options)))
-    if not governs(target):
-        _in_force(source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options), back)
-        _enrolled(have, back)
-    if keeper is not None and out.kept:
-        beside = source.lift(Bound(back_bundle, table, source.reads, {options.source: options.source_version}), options)
-        back.beside.append(keeper.in_force(beside, options))
-    back.by_label = have.by_label and replace(have.by_label, gateways=())
+    job = conversion.read(bundle, table, options, context)
+    written = conversion.write(job)
+    cluster, back = conversion.read_back(job, written)
+    whole, bound, have, out, chosen = job.whole, job.bound, job.have, job.out, job.chosen
     before, after = sides(have, back, options, options)
     found = changes(before, after)
-    findings = [*reading_findings(whole, bound), *bound.findings, *out.findings, *lints(have, bound, options)]
-    as_target = {options.target: options.target_version}
-    findings += answers.unexplained(
-        found,
-        findings,
-        out,
-        lambda: changes(*sides(target.lift(Bound(whole, table, target.reads, as_target), options), back, options, options)),
-    )
-    findings += chosen.left_out(out.in_order(), table)
-    proof = _verify(have, back, options, (before, after), (whole, back_bundle)) if verify else None
+    findings = conversion.said(job, found, back)
+    proof = _verify(have, back, options, (before, after), (whole, cluster)) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
     findings += answers.widened(proof, findings, table)
-    result = account(bound, out, findings, have.world.read | assets.read)
+    result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)
     findings += answers.unread(result, bound)
     findings += answers.beside_broken(result, bound, findings)
@@ -179,7 +130,7 @@ def convert(
     findings = answers.settled(ordered(findings), bound)
     found, findings = answers.of_chosen(found, findings, chosen)
     result.limit(chosen.owns)
-    _by_command(out)
+    conversion.by_command(out)
     place = Layout(whole, out, layout)
     stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings)
     ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
@@ -189,17 +140,7 @@ def convert(
         whole,
         [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _written(obj, whole) and chosen.writes(obj)],
         [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and stands(number, bound, out)],
-        [
-            {
-                "apiVersion": item.api_version,
-                "kind": item.kind,
-                "namespace": item.ref.namespace or None,
-                "name": item.ref.name,
-                "reason": item.reason,
-            }
-            for item in sorted(out.removals, key=lambda entry: (entry.ref, entry.kind))
-            if chosen.every or item.document in chosen.chosen
-        ],
+        _removals(out, chosen),
         _install(out),
         findings,
         ledger,
@@ -208,12 +149,12 @@ def convert(
         stopped,
         have,
         back,
-        back_bundle,
+        cluster,
         (before, after),
         table,
         frozenset(number for number in bound.broken if bound.mesh[number]),
         dict(_meant(bound)),
-        assets.fates,
+        written.assets.fates,
     )
 
 
@@ -244,61 +185,9 @@ def also_in_force(bundle: Bundle, table: Table, options: Options) -> list[IR]:
     return found
 
 
-def _in_force(beside: IR, back: IR) -> None:
-    """Give what was read back the policies that are left in the cluster, where the target has none of its own: the source mesh still acts on them."""
-    for part in fields(IR):
-        if part.name not in ("mesh", "routes", "gateways", "service_policies", "losses"):
-            setattr(back, part.name, getattr(beside, part.name))
-    back.routes.extend(routes for routes in beside.routes if routes.beyond is not None)
-
-
-def _enrolled(have: IR, back: IR) -> None:
-    """Let the namespaces be in the mesh that were: where SMI's own objects were all that said so, they are gone, and nothing else has changed."""
-    for name, namespace in back.world.namespaces.items():
-        if namespace.meshed is None and name in have.world.namespaces:
-            namespace.meshed = have.world.namespaces[name].meshed
-
-
-def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
-    """A bundle with what else is known of its cluster, after the commands of its scripts."""
-    if context is None or not context.documents:
-        return commanded(bundle)
-    return commanded(bundle.joined(context))
-
-
 def _written(obj: Obj, bundle: Bundle) -> bool:
     """Whether an object is a manifest of the output: made, or changed; one that is known from a command alone is changed by commands."""
     return obj.changed is None or (obj.value != bundle.documents[obj.changed].value and not bundle.documents[obj.changed].commanded)
-
-
-def _by_command(out: Output) -> None:
-    """What is to change of an object that is known from the commands of a script alone, as commands: the rest of it is unknown."""
-    for obj in out.in_order():
-        document = out.bundle.documents[obj.changed] if obj.changed is not None else None
-        if document is None or not document.commanded:
-            continue
-        for what, verb in (("labels", "label"), ("annotations", "annotate")):
-            before, after = document.value["metadata"].get(what) or {}, obj.value["metadata"].get(what) or {}
-            marks = [f"{key}={after[key]}" for key in sorted(after) if after[key] != before.get(key)]
-            marks += [f"{key}-" for key in sorted(before) if key not in after]
-            if marks:
-                src = frozenset().union(*(src for path, src in obj.sources.items() if path[:2] == ("metadata", what)))
-                words = " ".join(shlex.quote(mark) for mark in marks)
-                out.command(f"kubectl {verb} {obj.kind.lower()} {shlex.quote(document.name)} {words} --overwrite", src)
-
-
-def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
-    """The cluster after the conversion: the output over the input, less the removals."""
-    gone = {item.document for item in out.removals}
-    changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
-    stays = [
-        document
-        for number, document in enumerate(bundle.documents)
-        if number not in gone and number not in changed and not document.chart.startswith(KUBECTL)
-    ]
-    charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
-    made = load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
-    return at_home(made, options.default_namespace)
 
 
 def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle]) -> Verification:
@@ -324,6 +213,20 @@ def _manifest(obj: Obj, bundle: Bundle, place: Layout) -> Manifest:
         document = bundle.documents[number]
         origins.append({"file": document.file, "document": document.index, "line": document.line or None})
     return Manifest(obj.value, place.file(obj), origins, tuple(sorted(obj.notes)), obj.changed, obj.file_of[0], obj.text)
+
+
+def _removals(out: Output, chosen: Selection) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiVersion": item.api_version,
+            "kind": item.kind,
+            "namespace": item.ref.namespace or None,
+            "name": item.ref.name,
+            "reason": item.reason,
+        }
+        for item in sorted(out.removals, key=lambda entry: (entry.ref, entry.kind))
+        if chosen.every or item.document in chosen.chosen
+    ]
 
 
 def _install(out: Output) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run(
     common.choice("--format", form, ("text", "yaml", "json"))
     given = common.paths_or_stdin(paths)
 
-    from meshport import pipeline
+    from meshport import conversion, pipeline
     from meshport.documents import dump
     from meshport.options import resolve_source
     from meshport.report.facts import dump_ir
@@ -37,7 +37,7 @@ def run(
     own = common.read(given)
     table = common.table(mappings)
     chosen = resolve_source(own, table, source, source_version, default_namespace=default_namespace, trust_domain=trust_domain)
-    bundle = pipeline.merged(own, common.read_context(context))
+    bundle = conversion.merged(own, common.read_context(context))
     found, _ = pipeline.lift(bundle, table, chosen)
     data = dump_ir(found, bundle, chosen)
     common.emit(common.as_json(data) if form == "json" else dump([data]))

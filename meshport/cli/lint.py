@@ -39,7 +39,7 @@ def run(
     reports = common.check_reports(report)
     given = common.paths_or_stdin(paths)
 
-    from meshport import pipeline
+    from meshport import conversion, pipeline
     from meshport.options import resolve_source
     from meshport.report import text, words
 
@@ -47,7 +47,7 @@ def run(
     table = common.table(mappings)
     fields = {"namespaces": namespace, "select": select, "default_namespace": default_namespace, "trust_domain": trust_domain}
     chosen = resolve_source(own, table, source, source_version, **fields)
-    bundle = pipeline.merged(own, common.read_context(context))
+    bundle = conversion.merged(own, common.read_context(context))
     findings = pipeline.lint(bundle, table, chosen, own=len(own.documents))
     common.suppress(findings, bundle, table, ignore, waivers, baseline)
 

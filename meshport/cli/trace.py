@@ -51,10 +51,10 @@ def run(
     request = _request(caller, destination, method, path, host, header or [], address, protocol)
     given = common.paths_or_stdin(paths)
 
-    from meshport import pipeline, tracing
+    from meshport import conversion, tracing
 
     table = common.table(mappings)
-    bundle = pipeline.merged(common.read(given), common.read_context(context))
+    bundle = conversion.merged(common.read(given), common.read_context(context))
     found = tracing.trace(
         bundle, request, table, source, port_name=_port_name(destination), source_version=source_version,
         default_namespace=default_namespace, trust_domain=trust_domain,

@@ -25,8 +25,8 @@ WAYS = [
     ("cilium", "linkerd"),
     ("linkerd", "gateway-api"),
 ]
-RESTARTS = {"MP101", "MP132", "MP734"}
-"""Findings that list the namespaces to restart: those that are converted."""
+LISTED = {"MP101", "MP132", "MP292", "MP734"}
+"""Findings that list namespaces, of those that are converted: to restart, or whose pods are closed to other protocols."""
 ROOT: dict[str, list[Obj]] = {
     "istio": [
         {
@@ -95,22 +95,22 @@ def test_the_parts_make_the_whole(mesh: str, other: str) -> None:
     objects: dict[tuple[str, str, str, str], Obj] = {}
     said: set[tuple[str, str]] = set()
     removed: set[str] = set()
-    restarted: set[Affected] = set()
+    listed: set[Affected] = set()
     leaves = 0
     for name in names:
         part = converted(mesh, other, namespaces=[name])
         for item in part.manifests:
             assert objects.setdefault(identity(item.object), item.object) == item.object
         said |= {(finding.code, finding.message) for finding in part.findings}
-        restarted |= {place for finding in part.findings if finding.code in RESTARTS for place in finding.affects}
+        listed |= {place for finding in part.findings if finding.code in LISTED for place in finding.affects}
         removed |= {json.dumps(item, sort_keys=True) for item in part.removals}
         leaves += part.ledger.counts["leaves"]
         assert part.ledger.counts["unaccounted"] == 0
     assert objects == {identity(item.object): item.object for item in whole.manifests}
     assert removed == {json.dumps(item, sort_keys=True) for item in whole.removals}
     assert leaves == whole.ledger.counts["leaves"]
-    assert {(finding.code, finding.message) for finding in whole.findings if finding.code not in RESTARTS} <= said
-    assert {place for finding in whole.findings if finding.code in RESTARTS for place in finding.affects} == restarted
+    assert {(finding.code, finding.message) for finding in whole.findings if finding.code not in LISTED} <= said
+    assert {place for finding in whole.findings if finding.code in LISTED for place in finding.affects} == listed
 
 
 def test_a_policy_of_the_root_namespace_acts_on_the_namespace_converted() -> None:

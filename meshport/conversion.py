@@ -1,0 +1,196 @@
+"""The steps of a conversion: read what there is, write the target's words, read the cluster again as it will be, and say what is different.
+
+`pipeline.convert` puts them in order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from meshport import answers, remains
+from meshport.compare.diff import Change, changes, sides
+from meshport.dialects import mirrored
+from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
+from meshport.dialects.losses import leaving
+from meshport.dialects.output import Output
+from meshport.documents import Bundle, load_objects
+from meshport.documents.scripts import KUBECTL, commanded
+from meshport.fitting import answer, fit, misfits, name_channels
+from meshport.ir.model import IR
+from meshport.lints import lints
+from meshport.mapping.bound import Bound
+from meshport.mapping.homes import at_home
+from meshport.observe.assets import Assets, assets_of
+from meshport.reading import reading_findings
+from meshport.selection import Selection
+
+if TYPE_CHECKING:
+    from meshport.findings import Finding
+    from meshport.mapping.table import Table
+
+
+@dataclass(slots=True)
+class Conversion:
+    """A conversion under way: what was read, and what is being written."""
+
+    options: Options
+    table: Table
+    source: Dialect
+    target: Dialect
+    whole: Bundle  # everything that was read
+    chosen: Selection
+    bound: Bound
+    have: IR
+    out: Output
+
+    @property
+    def keeper(self) -> Keeping | None:
+        """The source, where its policies stay in force beside the target's."""
+        keeps = isinstance(self.source, Keeping) and self.options.keep_network_policy is not False
+        return self.source if keeps and self.moves and isinstance(self.source, Keeping) else None
+
+    @property
+    def moves(self) -> bool:
+        """Whether another mesh takes over: not the same one, and not the Gateway API, which leaves policies where they are."""
+        return self.source is not self.target and governs(self.target)
+
+    def read_as(self, one: Dialect, bundle: Bundle, **releases: str) -> IR:
+        """A bundle lifted as a dialect reads it."""
+        return one.lift(Bound(bundle, self.table, one.reads, releases or None), self.options)
+
+
+@dataclass(slots=True)
+class Written:
+    """What came of writing, beside the output. `unfitted` is the IR of the output before what the target's release does not know was taken out of it by `fitted`."""
+
+    assets: Assets
+    unfitted: IR | None
+    fitted: list[Finding]
+
+
+def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None) -> Conversion:
+    """Lift a bundle as the source reads it, with nothing written yet."""
+    source, target = dialect(options.source), dialect(options.target)
+    whole = at_home(merged(bundle, context), options.default_namespace)
+    chosen = Selection(whole, len(bundle.documents), options)
+    bound = Bound(whole, table, source.reads, {options.source: options.source_version})
+    have = source.lift(bound, options)
+    out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
+    return Conversion(options, table, source, target, whole, chosen, bound, have, out)
+
+
+def write(job: Conversion) -> Written:
+    """Write what the target can say, fit it to the target's release, and say what becomes of the rest of the input."""
+    have, out, options = job.have, job.out, job.options
+    _lower(job)
+    for fact in have.deciding:
+        out.decide(fact.value, fact)
+    for fact in have.idle:
+        out.ignore(fact.value, fact)
+    for fact in have.redundant:
+        out.adds_nothing(fact.value, fact)
+    places = misfits(out, options)
+    unfitted = job.read_as(job.target, overlay(job.whole, out, options)) if places else None
+    fitted = fit(out, options, places)
+    if job.keeper is None and job.source is not job.target:
+        remains.unmatched(have, out)
+    remains.rest(job.bound, out, options)
+    remains.removals(job.bound, out, options, job.target)
+    name_channels(out)
+    return Written(assets_of(out, job.bound, options, job.chosen.chosen), unfitted, fitted)
+
+
+def _lower(job: Conversion) -> None:
+    have, out, options, keeper = job.have, job.out, job.options, job.keeper
+    remains.losses(have, out, options.source == options.target, options.data_plane)
+    if keeper is None and job.moves:
+        remains.covered(have, out)
+    meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have
+    job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
+    if keeper is None and job.moves:
+        leaving(have, out)
+
+
+def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
+    """The cluster after the conversion, and what it does: with what stays in force of the source."""
+    have, out, options = job.have, job.out, job.options
+    cluster = overlay(job.whole, out, options)
+    back = job.read_as(job.target, cluster, **{options.target: options.target_version})
+    if written.unfitted is not None:
+        answer(written.fitted, changes(*sides(written.unfitted, back, options, options)))
+    stays = not governs(job.target) or (job.keeper is not None and out.kept)
+    beside = job.read_as(job.source, cluster, **{options.source: options.source_version}) if stays else None
+    if beside is not None and job.keeper is not None:
+        back.beside.append(job.keeper.in_force(beside, options))
+    elif beside is not None:
+        _in_force(beside, back)
+        _enrolled(have, back)
+    back.by_label = have.by_label and replace(have.by_label, gateways=())
+    return cluster, back
+
+
+def said(job: Conversion, found: list[Change], back: IR) -> list[Finding]:
+    """The findings of reading and writing, with one for each difference that none of them answers for."""
+    out, options = job.out, job.options
+    findings = [*reading_findings(job.whole, job.bound), *job.bound.findings, *out.findings, *lints(job.have, job.bound, options)]
+
+    def untouched() -> list[Change]:
+        """What would be different had nothing been written."""
+        return changes(*sides(job.read_as(job.target, job.whole, **{options.target: options.target_version}), back, options, options))
+
+    findings += answers.unexplained(found, findings, out, untouched)
+    return findings + job.chosen.left_out(out.in_order(), job.table)
+
+
+def _in_force(beside: IR, back: IR) -> None:
+    """Give what was read back the policies that are left in the cluster, where the target has none of its own: the source mesh still acts on them."""
+    for part in fields(IR):
+        if part.name not in ("mesh", "routes", "gateways", "service_policies", "losses"):
+            setattr(back, part.name, getattr(beside, part.name))
+    back.routes.extend(routes for routes in beside.routes if routes.beyond is not None)
+
+
+def _enrolled(have: IR, back: IR) -> None:
+    """Let the namespaces be in the mesh that were: where SMI's own objects were all that said so, they are gone, and nothing else has changed."""
+    for name, namespace in back.world.namespaces.items():
+        if namespace.meshed is None and name in have.world.namespaces:
+            namespace.meshed = have.world.namespaces[name].meshed
+
+
+def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
+    """A bundle with what else is known of its cluster, after the commands of its scripts."""
+    if context is None or not context.documents:
+        return commanded(bundle)
+    return commanded(bundle.joined(context))
+
+
+def by_command(out: Output) -> None:
+    """What is to change of an object that is known from the commands of a script alone, as commands: the rest of it is unknown."""
+    for obj in out.in_order():
+        document = out.bundle.documents[obj.changed] if obj.changed is not None else None
+        if document is None or not document.commanded:
+            continue
+        for what, verb in (("labels", "label"), ("annotations", "annotate")):
+            before, after = document.value["metadata"].get(what) or {}, obj.value["metadata"].get(what) or {}
+            marks = [f"{key}={after[key]}" for key in sorted(after) if after[key] != before.get(key)]
+            marks += [f"{key}-" for key in sorted(before) if key not in after]
+            if marks:
+                src = frozenset().union(*(src for path, src in obj.sources.items() if path[:2] == ("metadata", what)))
+                words = " ".join(shlex.quote(mark) for mark in marks)
+                out.command(f"kubectl {verb} {obj.kind.lower()} {shlex.quote(document.name)} {words} --overwrite", src)
+
+
+def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
+    """The cluster after the conversion: the output over the input, less the removals."""
+    gone = {item.document for item in out.removals}
+    changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
+    stays = [
+        document
+        for number, document in enumerate(bundle.documents)
+        if number not in gone and number not in changed and not document.chart.startswith(KUBECTL)
+    ]
+    charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
+    made = load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
+    return at_home(made, options.default_namespace)
