@@ -43,9 +43,11 @@ def beside_access(ir: IR) -> Canonical:
     return {**routing.canonical(ir), **connections.canonical(ir), **exposure.canonical(ir), **ratelimits.canonical(ir)}
 
 
-def at_gateways(ir: IR) -> Canonical:
-    """What the IR says of requests and connections that come in through Gateways."""
-    return {**ingress.canonical(ir), **connections.at_gateways(ir)}
+def at_gateways(old: IR, new: IR) -> tuple[Canonical, Canonical]:
+    """What both IRs say of requests and connections that come in through Gateways; port by port where rules of either ask for one."""
+    apart = ingress.by_port(old) | ingress.by_port(new)
+    first, second = ({**ingress.canonical(ir, apart), **connections.at_gateways(ir)} for ir in (old, new))
+    return first, second
 
 
 def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
@@ -71,7 +73,8 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
     if ingress.served(old) and ingress.served(new):
-        sided = {**sided[0], **at_gateways(old)}, {**sided[1], **at_gateways(new)}
+        outer = at_gateways(old, new)
+        sided = {**sided[0], **outer[0]}, {**sided[1], **outer[1]}
     if not (old.enrols and new.enrols):  # where every pod is governed, there is no membership to compare, nor a proxy in each pod
         return _of_any_mesh(sided[0]), _of_any_mesh(sided[1])
     return sided

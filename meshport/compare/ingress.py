@@ -10,10 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from meshport.compare import routing
+from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR, Listener
-from meshport.ir.routing import ServiceRoutes, ingress_subject, outer_gateways
+from meshport.ir.routing import Filter, RouteRule, ServiceRoutes, comes_by, ingress_subject, outer_gateways
 from meshport.values.hosts import narrower
 
+_TO_HTTPS = (RouteRule("", (), (), (Filter("redirect", (("scheme", Fact("https")), ("code", Fact(301)))),)),)
+"""What Istio does with each request to a server that sends on to https."""
 SERVING = ("istio", "cilium", "gateway-api")
 """The dialects whose Gateways the mesh itself serves; Linkerd has no ingress."""
 
@@ -24,31 +27,60 @@ def served(ir: IR) -> bool:
     return ir.mesh in SERVING or any(not gateway.implementation.value.startswith("istio") for gateway in others)
 
 
-def canonical(ir: IR) -> dict[str, dict[str, Any]]:
-    """The rules at each Gateway. Those that only answer with the same address under https are a setting of a listener, and not compared here."""
+def canonical(ir: IR, apart: frozenset[Ref] = frozenset()) -> dict[str, dict[str, Any]]:
+    """The rules at each Gateway; at those of `apart` for each port by itself. Elsewhere those that only answer with the same address under https are a setting
+    of a listener, and not compared here."""
     out: dict[str, dict[str, Any]] = {}
+    split = {ingress_subject(item.ref.value): item for item in ir.gateways if item.ref.value in apart and item.listeners}
     for subject, host, routes in at_gateways(ir):
-        found = routing.of_rules(ir.world, routes, ir.mesh)
-        found.pop("retries", None)
-        for aspect, value in found.items():
-            place = out.setdefault(subject, {}).setdefault(aspect, {})
-            place.update({f"{host}: {key}": item for key, item in value.items()} if isinstance(value, dict) else {host: value})
+        if subject not in split:
+            _put(out, subject, host, routing.of_rules(ir.world, routes, ir.mesh))
+    for subject, gateway in split.items():
+        for listener in gateway.listeners:
+            redirected = listener.redirect is not None and listener.redirect.value
+            for name, host, routes in at_gateways(ir, listener, whole=True):
+                if name == subject:
+                    rules, named = (replace(routes, rules=_TO_HTTPS), "*") if redirected else (routes, host)
+                    _put(out, subject, f"{named} on port {listener.port.value}", routing.of_rules(ir.world, rules, ir.mesh))
     return out
 
 
-def at_gateways(ir: IR, listener: Listener | None = None) -> Iterator[tuple[str, str, ServiceRoutes]]:
+def by_port(ir: IR) -> frozenset[Ref]:
+    """The Gateways at which rules ask for a port."""
+    return frozenset(
+        gateway
+        for routes in ir.routes
+        if not routes.problem and routes.protocol not in ("tls", "tcp")
+        for gateway in outer_gateways(routes)
+        for rule in routes.rules
+        for match in rule.matches
+        if match.port is not None and comes_by(match, (str(gateway),), routes.ref.value.namespace)
+    )
+
+
+def _put(out: dict[str, dict[str, Any]], subject: str, place: str, found: dict[str, Any]) -> None:
+    for aspect, value in found.items():
+        if aspect != "retries":
+            held = out.setdefault(subject, {}).setdefault(aspect, {})
+            held.update({f"{place}: {key}": item for key, item in value.items()} if isinstance(value, dict) else {place: value})
+
+
+def at_gateways(ir: IR, listener: Listener | None = None, *, whole: bool = False) -> Iterator[tuple[str, str, ServiceRoutes]]:
     """(subject, host, rules) for each host at each Gateway; the rules of several objects are one list. With a listener those alone that hang on it, for the
-    hosts that both name."""
+    hosts that both name; `whole`: for the hosts as the rules name them, and with what only sends requests on to https."""
     found: dict[tuple[str, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.kind, item.ref.value)):
-        if routes.problem or routes.protocol in ("tls", "tcp") or _of_a_listener(routes):
+        if routes.problem or routes.protocol in ("tls", "tcp") or (not whole and _of_a_listener(routes)):
             continue
         if listener is not None and routes.sections and (listener.name is None or listener.name.value not in routes.sections):
             continue
         hosts = [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
+        if listener is not None and routes.listener_port not in (None, listener.port.value):
+            continue
         if listener is not None and listener.hosts:
             own = [fact.value.rpartition("/")[2] for fact in listener.hosts]
-            hosts = [both for host in hosts for one in own if (both := narrower(one, host)) is not None]
+            met = [(host, both) for host in hosts for one in own if (both := narrower(one, host)) is not None]
+            hosts = list(dict.fromkeys(host if whole else both for host, both in met))
         for gateway in outer_gateways(routes):
             port = listener.port.value if listener is not None else None
             kept = [one for rule in routes.rules if (one := routing.outside(rule, gateway, routes.ref.value.namespace, port)) is not None]

@@ -100,7 +100,8 @@ def request(subject: str, told: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]
         if found is not None:
             port, host = int(found["port"] or found["on"]), found["host"] or found["of"] or ""
             break
-        host = host or rules.partition(": ")[0]
+        place, on, number = rules.partition(": ")[0].partition(ON_PORT)
+        host, port = host or place, port or (int(number) if on else None)
     asked = host.rpartition("/")[2]
     asked = "any.example" if asked in ("", "*") else asked.replace("*", "any", 1)
     source = {"meshed": False, "ip": "203.0.113.7"}

@@ -98,7 +98,8 @@ def _expressions_first(ir: IR) -> IR:
 def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, Any]] | None) -> Iterator[Compared]:
     first, second = canon or (beside_access(old), beside_access(new))
     if canon is None and ingress.served(old) and ingress.served(new):
-        first, second = {**first, **at_gateways(old)}, {**second, **at_gateways(new)}
+        outer = at_gateways(old, new)
+        first, second = {**first, **outer[0]}, {**second, **outer[1]}
         if old.mesh == new.mesh:
             first, second = {**first, **listeners.canonical(old)}, {**second, **listeners.canonical(new)}
     for subject in sorted({*first, *second}):

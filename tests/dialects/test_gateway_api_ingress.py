@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import yaml
 from gateway_api_helper import WORLD, codes, convert, objects, plain, spec, virtual_service
 
+import meshport
 from meshport.pipeline import Result
 
 
@@ -74,7 +76,41 @@ def test_a_port_that_every_listener_has_is_asked_for_already_and_another_is_wher
     apart = made(two, by_port % (8080, 8080))
     assert spec(apart, "HTTPRoute/shop")["parentRefs"] == [{"name": "public", "sectionName": "more"}]
     assert len(spec(apart, "HTTPRoute/shop")["rules"]) == 2 and "MP319" not in codes(apart)
-    assert "MP319" in codes(made(two, by_port % (80, 8080)))  # one route hangs on one set of listeners
+
+
+def test_rules_for_different_ports_are_a_route_for_each_listener() -> None:
+    """`convert` holds what is read back against what was meant listener by listener: a route on the other one would be MP900."""
+    both = HTTPS.replace(", tls: {httpsRedirect: true}", "").replace("./", "")
+    parted = """
+  - {match: [{port: 80}], redirect: {scheme: https, redirectCode: 301}}
+  - {match: [{port: 443, uri: {exact: /a}}], route: [{destination: {host: b0}}]}
+  - {match: [{uri: {exact: /b}}], route: [{destination: {host: b1}}]}
+"""
+    result = made(both, parted)
+    plain_text, secure = spec(result, "HTTPRoute/shop-80"), spec(result, "HTTPRoute/shop-443")
+    assert plain_text["parentRefs"] == [{"name": "public", "sectionName": "http"}]
+    assert [rule["filters"][0]["requestRedirect"]["scheme"] for rule in plain_text["rules"]] == ["https"]
+    assert secure["parentRefs"] == [{"name": "public", "sectionName": "https"}]
+    assert [rule["matches"][0]["path"]["value"] for rule in secure["rules"]] == ["/a", "/b"]
+    assert not {"MP316", "MP319"} & set(codes(result))
+
+
+def test_a_route_on_the_wrong_listener_is_a_difference() -> None:
+    """Rules by port are compared with routes by listener."""
+    both = HTTPS.replace(", tls: {httpsRedirect: true}", "").replace("./", "")
+    parted = "[{match: [{port: 80}], route: [{destination: {host: b0}}]}, {match: [{port: 443}], route: [{destination: {host: b1}}]}]"
+    source = WORLD + gateway(both) + virtual_service(parted, BOUND, "[shop.example.com]", "shop")
+    written = [item.object for item in made(both, parted).manifests]
+    new = WORLD + "".join("---\n" + yaml.safe_dump(item) for item in written)
+    swapped = new.replace("sectionName: https", "sectionName: x").replace("sectionName: http\n", "sectionName: https\n")
+    old = meshport.load_text(source)
+
+    def differing(text: str) -> set[str]:
+        found = meshport.diff(old, meshport.load_text(text), old_mesh="istio", new_mesh="gateway-api")
+        return {change.subject for change in found if change.subject.startswith("ingress")}
+
+    assert differing(new) == set()
+    assert differing(swapped.replace("sectionName: x", "sectionName: http")) == {"ingress of Gateway shop/public"}
 
 
 def test_a_listener_that_asks_for_client_certificates_is_not_opened_without() -> None:
@@ -82,6 +118,15 @@ def test_a_listener_that_asks_for_client_certificates_is_not_opened_without() ->
     assert "Gateway/public" not in objects(result)
     assert [(finding.severity, finding.effect) for finding in result.findings if finding.code == "MP709"] == [("error", "narrows")]
     assert ("Gateway", "public") not in [(item["kind"], item["name"]) for item in result.removals]
+    assert not [name for name in objects(result) if name.startswith("HTTPRoute/")]  # its parent would not be there
+    assert [(finding.severity, finding.effect) for finding in result.findings if finding.code == "MP397"] == [("error", "narrows")]
+
+
+def test_rules_are_not_put_on_a_listener_that_only_redirects() -> None:
+    """The listener with the certificate is left out; on the other one the rules would answer in plain HTTP."""
+    result = made(HTTPS.replace("mode: SIMPLE", "mode: MUTUAL"))
+    assert [name for name in objects(result) if name.startswith("HTTPRoute/")] == ["HTTPRoute/public-https-redirect"]
+    assert {"MP397", "MP709"} <= set(codes(result))
 
 
 def test_rules_for_the_mesh_and_for_a_gateway_become_two_routes() -> None:

@@ -14,7 +14,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import Gateway, Listener
-from meshport.ir.routing import gather
+from meshport.ir.routing import gather, ingress_subject
 from meshport.mapping.bound import leaves_below
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class Entry:
 
     ref: Ref
     sections: list[Section] = field(default_factory=list)
+    written: bool = True  # False: no listener of it could be written, so that nothing can hang on it
+
+    @property
+    def takes(self) -> bool:
+        """Whether routes may hang on it: it is there, and not all that is left of its listeners sends requests on to https."""
+        return self.written and not (self.sections and all(item.redirects for item in self.sections))
 
 
 def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
@@ -122,13 +128,14 @@ def _spec(out: Output, number: int) -> frozenset[int]:
 
 def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry:
     ref, because = gateway.ref.value, gather(gateway.ref)
-    entry = Entry(ref)
+    entry = Entry(ref, written=False)
     affects = (Affected(ref.namespace, ref.name),)
     if guarded(gateway, ir, out, options):
         return entry
     places = [place for item in gateway.listeners for place in _places(item, gateway, out, affects)]
     if not places:
         return entry
+    entry.written = True
     obj = out.object(API, "Gateway", ref, owner=gateway.document, group=f"gateway {ref.name}", rank=60, because=because)
     obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", because)
     out.lost(gateway.implementation, document=gateway.document, affects=affects)
@@ -193,7 +200,7 @@ def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affect
     if reason:
         src = gather(item)
         out.finding(
-            "MP709", src, document=gateway.document, disposition="dropped", affects=affects,
+            "MP709", src, document=gateway.document, disposition="dropped", affects=affects, explains=frozenset({(ingress_subject(ref), "*")}),
             gateway=str(ref), port=item.port.value, reason=reason,
         )  # fmt: skip
         return []

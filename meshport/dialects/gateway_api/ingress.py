@@ -11,7 +11,7 @@ from meshport.dialects.gateway_api.service_routes import Lowering
 from meshport.dialects.output import Obj
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
-from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gather, met
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes, comes_by, gateway_of, gather, met
 from meshport.ir.world import Service
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ Entries = dict[Ref, Entry]
 class IngressLowering(Lowering):
     """One set of rules on its way into the HTTPRoutes of Gateways. `service` only lends its name and namespace: those of the source object."""
 
-    __slots__ = ("entries", "hosts", "on")
+    __slots__ = ("asked", "entries", "hosts", "on")
     entries: Entries
     hosts: tuple[Fact[str], ...]
-    on: tuple[Fact[int], ...]  # the port of the gateways that all the rules ask for, where not every listener has it
+    on: tuple[int, ...]  # the ports of the listeners that the rules being written are for; () for all
+    asked: tuple[Fact[int], ...]  # the ports that rules ask for, where the listeners they hang on say them
     second: ClassVar[str] = "ingress"
 
     @classmethod
@@ -38,39 +39,49 @@ class IngressLowering(Lowering):
         first = replace(listed[0], hosts=1)
         stub = Service(first.ref.value, None, [], False, "", {}, {}, first.document)
         made = cls(ir, out, options, first, stub)
-        made.entries, made.hosts, made.on = entries, tuple(item.host for item in listed), ()
+        made.entries, made.hosts, made.on, made.asked = entries, tuple(item.host for item in listed), (), ()
         return made
 
     @property
     def gateways(self) -> list[tuple[Ref, Fact[str]]]:
-        """The Gateways that the rules are bound to, with why."""
-        found = []
-        for fact in self.routes.gateways:
-            if fact.value != "mesh":
-                namespace, _, name = fact.value.rpartition("/")
-                here = namespace if namespace not in ("", ".") else self.routes.ref.value.namespace
-                found.append((Ref(here, name), fact))
-        return found
+        """The Gateways that the rules are bound to and can hang on, with why."""
+        return [(ref, fact) for ref, fact in self.bound if ref not in self.entries or self.entries[ref].takes]
+
+    @property
+    def bound(self) -> list[tuple[Ref, Fact[str]]]:
+        """All Gateways that the rules are bound to, with why."""
+        home = self.routes.ref.value.namespace
+        return [(gateway_of(fact.value, home), fact) for fact in self.routes.gateways if fact.value != "mesh"]
 
     @property
     def affects(self) -> tuple[Affected, ...]:
-        return tuple(Affected(ref.namespace, ref.name, None) for ref, _ in self.gateways)
+        return tuple(Affected(ref.namespace, ref.name, None) for ref, _ in self.bound)
+
+    def hangs(self) -> bool:
+        """Whether a Gateway is left for the rules; says which are not."""
+        left, kept = [item for item in self.bound if item not in self.gateways], bool(self.gateways)
+        alone = not kept and all(fact.value != "mesh" for fact in self.routes.gateways)
+        for ref, fact in left:
+            whole = (self.routes.src, gather(self.routes.rules, self.hosts, self.routes.service)) if alone else ()
+            self.say("MP397", fact, *whole, aspects=ASPECTS, gateway=str(ref))
+        return kept
 
     def write(self) -> None:
+        if not self.hangs():
+            return
         mine = {f"{ref.namespace}/{ref.name}" for ref, _ in self.gateways}
         kept = []
         for rule in self.routes.rules:
             matches = tuple(self._at_gateway(match) for match in rule.matches if comes_by(match, mine, self.routes.ref.value.namespace))
             if matches or not rule.matches:
                 kept.append(replace(rule, matches=matches))
-        whole = self.routes
-        self.routes = replace(whole, rules=tuple(self._by_port(kept)))
+        self.routes = replace(self.routes, rules=tuple(self._by_port(kept)))
         for ref, fact in self.gateways:
             if ref not in self.entries:
                 self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
         rules = self.rules()
         if rules and self.api is not None:
-            self._port(self.api, rules, 0, False)
+            self._by_listener(self.api, rules)
         if any(rule.retry is None and not rule.answers for rule in rules):
             self.silent()
 
@@ -82,18 +93,43 @@ class IngressLowering(Lowering):
         return [item for entry in known for item in entry.sections if item.protocol in protocols and not item.redirects]
 
     def _by_port(self, rules: list[RouteRule]) -> list[RouteRule]:
-        """The rules without the port that they ask for, where it is that of every listener, or where all ask for one and hang on its listeners."""
-        asked = {fact.value: fact for rule in rules for match in rule.matches for fact in [match.port] if fact is not None}
-        there = {item.port for item in self.listeners("HTTP", "HTTPS")}
-        every = bool(asked) and all(match.port is not None for rule in rules for match in rule.matches or (RouteMatch(),))
+        """The rules without the port that they ask for, where it is that of every listener."""
         facts = tuple(fact for rule in rules for match in rule.matches for fact in [match.port] if fact is not None)
-        if len(asked) != 1 or not asked.keys() & there or (len(there) > 1 and not every):
-            return rules
+        asked, there = {fact.value for fact in facts}, {item.port for item in self.listeners("HTTP", "HTTPS")}
         if len(there) > 1:
-            self.on = facts
-        else:
-            self.out.imply("every listener of the gateways has this port", *facts)
+            self.asked = tuple(fact for fact in facts if fact.value in there)
+        if not asked or len(there) != 1 or asked != there:
+            return rules
+        self.out.imply("every listener of the gateways has this port", *facts)
         return [replace(rule, matches=tuple(replace(match, port=None) for match in rule.matches)) for rule in rules]
+
+    def _by_listener(self, api: str, rules: list[RouteRule]) -> None:
+        """Write the rules for the listeners that they are for: as one route, or as one for the listeners of each port that has rules of its own."""
+        if not self.asked:
+            self._port(api, rules, 0, False)
+            return
+        alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for port in sorted({item.port for item in self.listeners("HTTP", "HTTPS")}):
+            held = tuple(
+                tuple(
+                    place for place, match in enumerate(rule.matches or (RouteMatch(),)) if match.port is None or match.port.value == port
+                )
+                for rule in rules
+            )
+            if any(held):
+                alike.setdefault(held, []).append(port)
+        chosen, reached = set[int](), set[int]()
+        for ports in alike.values():
+            self.on = tuple(ports)
+            here, there = self._port(api, rules, ports[0], len(alike) > 1)
+            chosen |= here
+            reached |= there
+        for number in sorted(chosen - reached):
+            self.out.adds_nothing("on each port an earlier rule takes every request", gather(rules[number]), code="MP078")
+
+    def _closes(self, port: int) -> bool:
+        """A Gateway answers what no rule takes as it did: with 404."""
+        return False
 
     def _at_gateway(self, match: RouteMatch) -> RouteMatch:
         for name, fact in match.others:
@@ -102,7 +138,7 @@ class IngressLowering(Lowering):
         return met(match)
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
-        if match.port is not None:
+        if match.port is not None and match.port not in self.asked:
             self.say("MP319", match.src, aspects=ASPECTS, rule=shown, what=f"port {match.port.value} of the gateway")
             return []
         return super()._match(match, shown)
@@ -123,7 +159,7 @@ class IngressLowering(Lowering):
                 if ref.namespace != obj.ref.namespace:
                     obj.set((*parent, "namespace"), ref.namespace, fact)
                 if section:
-                    obj.set((*parent, "sectionName"), section, fact, *self.on)
+                    obj.set((*parent, "sectionName"), section, fact, *self.asked)
                 place += 1
         number = 0
         for host in self.hosts:
@@ -136,7 +172,7 @@ class IngressLowering(Lowering):
     def _sections(self, ref: Ref) -> list[str]:
         """The listeners by name where the route is not for all: one only redirects, or has another port than the rules ask for; "" is the whole Gateway."""
         entry = self.entries.get(ref)
-        ports = {fact.value for fact in self.on}
+        ports = self.on
         if entry is None or not (ports or any(item.redirects for item in entry.sections)):
             return [""]
         hosts = [fact.value for fact in self.hosts]

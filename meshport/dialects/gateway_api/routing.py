@@ -82,6 +82,8 @@ def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress
     for _, listed in sorted(passing.items()):
         before = len(out.objects)
         low = ingress.of(listed, entries, ir, out, options)
+        if not low.hangs():
+            continue
         out.imply(
             "a route for connections is known by the names that clients ask for",
             gather(*(item.host for item in listed), *(item.service for item in listed)),
