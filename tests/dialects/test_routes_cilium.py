@@ -252,3 +252,11 @@ def test_a_grpc_route_with_a_timeout_becomes_an_http_route_which_has_a_field_for
     assert not {"MP900", "MP901", "MP902"} & codes(result)
     plain = convert(SERVICE + GRPC.replace("  annotations: {timeout.linkerd.io/request: 5s}\n", ""), "linkerd")
     assert [item.object["kind"] for item in plain.manifests] == ["GRPCRoute"]
+
+
+def test_the_gateway_api_is_switched_on_where_a_route_is_there_to_be_read() -> None:
+    """Cilium 1.15 reads no route on a Service: all are left out, and nothing needs the setting."""
+    needed = "gatewayAPI" in str(convert(SERVICE + GRPC, "linkerd").install)
+    without = meshport.convert(meshport.load_text(SERVICE + GRPC), source="linkerd", target="cilium", target_version="1.15")
+    assert needed and "gatewayAPI" not in str(without.install)
+    assert "MP370" in codes(without) and not {"MP900", "MP901", "MP902"} & codes(without)

@@ -22,6 +22,8 @@ from meshport.ir.world import World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
+GROUP = "gateway.networking.k8s.io"
+ROUTES = ("HTTPRoute", "GRPCRoute")
 CLASS = "cilium"
 WAYPOINT = "istio-waypoint"
 
@@ -53,7 +55,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     shared.left_over(ir, out)
     attachment.by_marks(ir, out)
     _without_ports(replace(ir, routes=routes), out)
-    _installed(ir, out, len(out.objects) > before, served)
+    read = [item for item in routes if not item.problem and out.bundle.documents[item.document].group == GROUP and item.kind in ROUTES]
+    _installed(out, len(out.objects) > before, read)
 
 
 def _unread(item: ServiceRoutes, options: Options) -> bool:
@@ -100,14 +103,12 @@ def _without_ports(ir: IR, out: Output) -> None:
                     )  # fmt: skip
 
 
-def _installed(ir: IR, out: Output, written: bool, served: list[Gateway]) -> None:
-    """What the Gateway API needs of the installation (Helm values of the chart `cilium`)."""
-    src: Src = frozenset()
+def _installed(out: Output, written: bool, stay: list[ServiceRoutes]) -> None:
+    """What the Gateway API needs of the installation (Helm values of the chart `cilium`), where routes or Gateways are written or stay."""
+    src: Src = gather([item.ref for item in stay])
     for obj in out.objects.values():
-        if obj.kind in ("HTTPRoute", "GRPCRoute", "Gateway"):
+        if obj.kind in (*ROUTES, "Gateway"):
             src |= frozenset(leaf for leaves in obj.sources.values() for leaf in leaves)
-    stay = [item.ref for item in ir.routes if item.kind in ("HTTPRoute", "GRPCRoute") and not item.problem]
-    src |= gather(stay)
-    if src and (written or served or stay):
+    if src and (written or stay):
         out.install("cilium", "gatewayAPI.enabled", True, src)
         out.install("cilium", "kubeProxyReplacement", "true", src)
