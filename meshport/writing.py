@@ -179,8 +179,10 @@ def afterwards(result: Result) -> dict[str, Any]:
     for value in result.passed_through:
         group = str(value.get("apiVersion")).rpartition("/")[0]
         if dialect_of_group(group) is not None:
-            metadata = value["metadata"]
-            where = {"namespace": str(metadata.get("namespace") or ""), "name": str(metadata.get("name"))}
+            metadata = value.get("metadata")
+            if not isinstance(metadata, dict) or not metadata.get("name"):
+                continue  # no cluster has it
+            where = {"namespace": str(metadata.get("namespace") or ""), "name": str(metadata["name"])}
             stays.append({"group": group, "kind": str(value["kind"]), **where})
     stays.sort(key=lambda item: tuple(item.values()))
     own = governs(dialect(result.options.target)) or not stays  # else the policies stay with the mesh that enforces them

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Admission, Condition, Network, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
 from meshport.ir.model import IR, ByLabel
-from meshport.ir.selecting import Selecting
+from meshport.ir.selecting import Agreeing, Selecting
 from meshport.ir.transport import TransportRule
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE
@@ -142,6 +142,26 @@ class Region:
         return self.members[0]
 
 
+class Subjects:
+    """The selectors of some pod sets, each once with the leaves of the first set that has it; without those that take every pod."""
+
+    def __init__(self, subjects: Iterable[Fact[PodSet]]) -> None:
+        found: dict[Selector, Src] = {}
+        for subject in subjects:
+            if not subject.value.selector.everything:
+                found.setdefault(subject.value.selector, subject.src)
+        self._taking = Selecting(found.items(), lambda item: PodSet("", item[0]))
+        self._agreeing = Agreeing(sorted(found.items(), key=lambda item: item[0]), lambda item: item[0])
+
+    def taking(self, labels: Mapping[str, str]) -> list[tuple[Selector, Src]]:
+        """Those that take a pod with these labels."""
+        return self._taking.of("", labels)
+
+    def beside(self, labels: Mapping[str, str]) -> list[tuple[Selector, Src]]:
+        """Those that could take a pod with these labels and more of them, in their own order."""
+        return self._agreeing.with_labels(labels)
+
+
 class Access:
     """The effective policies of a bundle."""
 
@@ -151,7 +171,7 @@ class Access:
         self.default_admission = default_admission
         self.default_mode = Fact(default_mode)
         self._names: dict[int, tuple[str, ...]] = {}
-        self._subjects: dict[str, list[Fact[PodSet]]] = {}
+        self._subjects: dict[str, Subjects] = {}
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
@@ -161,10 +181,15 @@ class Access:
         self._beside = [Access(other, default_admission, default_mode) for other in ir.beside]
         self.workloads = [self.of(workload) for workload in self.world.workloads]
         self._by_home = _by_namespace(self.workloads, lambda item: item.workload.ref.namespace)
+        self._by_workload = {id(item.workload): item for item in self.workloads}
 
     def of_namespace(self, namespace: str) -> list[Effective]:
         """The workloads of one namespace."""
         return self._by_home.get(namespace, [])
+
+    def selected(self, pods: PodSet) -> list[Effective]:
+        """The workloads whose pods belong to the set."""
+        return [self._by_workload[id(workload)] for workload in self.world.selected(pods)]
 
     def of(self, workload: Workload) -> Effective:
         namespace, labels = workload.ref.namespace, workload.labels
@@ -285,12 +310,12 @@ class Access:
             groups.setdefault(key, Region(item.workload.ref.namespace)).members.append(item)
         return sorted(groups.values(), key=lambda region: (region.namespace, region.first.workload.ref))
 
-    def subjects(self, namespace: str) -> list[Fact[PodSet]]:
-        """Whom the policies select that reach a namespace, in the order of their names."""
+    def subjects(self, namespace: str) -> Subjects:
+        """Whom the policies select that reach a namespace."""
         known = self._subjects.get(namespace)
         if known is None:
             policies = sorted(_in(self._policies, namespace), key=lambda item: (item.ref.value, item.kind))
-            known = self._subjects[namespace] = [item.subject for item in policies]
+            known = self._subjects[namespace] = Subjects(item.subject for item in policies)
         return known
 
     def unseen(self, namespace: str) -> list[TransportRule]:

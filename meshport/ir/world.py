@@ -159,7 +159,7 @@ class World:
     def selected(self, pods: PodSet) -> list[Workload]:
         """The known workloads whose pods belong to the set."""
         if pods.namespace and pods.selector.labels:
-            among = self._labelled(pods.namespace, *pods.selector.labels[0])
+            among = min((self._labelled(pods.namespace, *pair) for pair in pods.selector.labels), key=len)
         else:
             among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
         return [workload for workload in among if pods.selector.accepts(workload.labels)]

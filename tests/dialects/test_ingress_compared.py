@@ -71,3 +71,27 @@ def test_another_port_of_a_service_is_another_destination() -> None:
     )
     assert meshport.verify(meshport.load_text(several + one), meshport.load_text(other)).verdict == "changed"
     assert meshport.verify(meshport.load_text(SERVICES + ISTIO), meshport.load_text(one)).verdict == "equivalent"
+
+
+def test_hosts_that_different_gateways_admit_hang_each_on_its_own() -> None:
+    edge = """---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: %s, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*.%s.test"]}]}
+"""
+    rules = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [a.one.test, b.two.test, c.three.test], gateways: [one, two, three], http: [{route: [{destination: {host: web}}]}]}
+"""
+    bundle = SERVICES + "".join(edge % (name, name) for name in ("one", "two", "three")) + rules
+    for target in ("gateway-api", "cilium"):
+        result = meshport.convert(meshport.load_text(bundle), source="istio", target=target)
+        routes = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+        assert sorted((item["spec"]["hostnames"], [parent["name"] for parent in item["spec"]["parentRefs"]]) for item in routes) == [
+            (["a.one.test"], ["one"]), (["b.two.test"], ["two"]), (["c.three.test"], ["three"]),
+        ]  # fmt: skip
+        assert len({item["metadata"]["name"] for item in routes}) == 3
+        assert "MP900" not in {finding.code for finding in result.findings}

@@ -40,7 +40,7 @@ class Beside:
 def lower(ir: IR, out: Output) -> None:
     """Narrow the written policies to what the NetworkPolicies for the same pods let in as well."""
     found = list(_policies(ir.world, out))
-    ports = frozenset(port for obj in out.objects.values() if found and obj.kind == KIND for port in _written(obj))
+    ports = frozenset(port for obj in out.objects.values() if found and obj.kind == KIND for port in _written(obj)) | _asked(found)
     met: dict[int, dict[int, Workload]] = {}  # by NetworkPolicy, the workloads that written policies close too
     names: dict[int, dict[str, None]] = {}
     cut: dict[int, Workload] = {}
@@ -200,7 +200,8 @@ def _ports(rule: Rule, wanted: list[Rule], members: list[Workload]) -> Rule | No
     entries = rule.get("toPorts") or [{"ports": [{"port": "0", "protocol": "ANY"}]}]
     made = []
     for entry in entries:
-        ports = [both for port in entry["ports"] for item in theirs if (both := _common(port, item)) is not None]
+        ports = [both for port in entry["ports"] for item in theirs if (both := _common(port, item, members)) is not None]
+        ports += [port for port in entry["ports"] if any(_same_name(port, item) for item in wanted) and not _numbers(port, members)]
         if ports:
             made.append({**copy.deepcopy(entry), "ports": [item for position, item in enumerate(ports) if item not in ports[:position]]})
     return {"toPorts": made} if made else None
@@ -218,12 +219,27 @@ def _numbers(port: Rule, members: list[Workload]) -> list[tuple[int, int, str]]:
     return [(int(value), port.get("endPort") or int(value), protocol)]
 
 
-def _common(port: Rule, other: tuple[int, int, str]) -> Rule | None:
+def _same_name(port: Rule, wanted: Rule) -> bool:
+    return (
+        not port["port"].isdigit()
+        and port["port"] == wanted.get("port")
+        and port.get("protocol", "ANY") in ("ANY", wanted.get("protocol") or "TCP")
+    )
+
+
+def _common(port: Rule, other: tuple[int, int, str], members: list[Workload]) -> Rule | None:
     low, high, protocol = other
     if port.get("protocol", "ANY") not in ("ANY", protocol):
         return None
-    first = int(port["port"])
-    last = LAST if first == 0 else port.get("endPort") or first
+    known = (
+        [(int(port["port"]), port.get("endPort"))]
+        if port["port"].isdigit()
+        else [item[:2] for item in _numbers({**port, "protocol": protocol}, members)]
+    )
+    if not known:
+        return {**port, "protocol": protocol} if (low, high) == (1, LAST) else None
+    first, end = known[0]
+    last = LAST if first == 0 else end or first
     low, high = max(low, first, 1), min(high, last)
     if low > high:
         return None
@@ -265,7 +281,14 @@ def _written(obj: Obj) -> Iterable[int]:
     for rule in obj.value["spec"].get("ingress") or ():
         for entry in rule.get("toPorts") or ():
             for port in entry["ports"]:
-                yield from (int(port["port"]), port.get("endPort", 0))
+                if port["port"].isdigit():
+                    yield from (int(port["port"]), port.get("endPort", 0))
+
+
+def _asked(found: Iterable[Beside]) -> frozenset[int]:
+    """The ports that the NetworkPolicies name by number, or by a name of a pod's."""
+    entries = [(port, item.pods) for item in found for entry in item.spec.get("ingress") or () for port in entry.get("ports") or ()]
+    return frozenset(end for port, pods in entries for one in pods for low, high, _ in _numbers(port, [one]) for end in (low, high))
 
 
 def _tell(out: Output, item: Beside, pods: Iterable[Workload], names: Iterable[str], ports: Iterable[int]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshport.dialects import naming
 from meshport.dialects.gateway_api import connections, gateways, routes
 from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
@@ -63,23 +64,30 @@ def lower(
 
 
 def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress: type[IngressLowering] = IngressLowering) -> set[int]:
-    """The rules of VirtualServices that hold at their gateways, as routes on Gateways. The documents of which something is written."""
-    outside: dict[int, list[ServiceRoutes]] = {}
-    passing: dict[tuple[int, str], list[ServiceRoutes]] = {}
+    """The rules of VirtualServices that hold at their gateways, as routes on Gateways. The documents of which something is written. Hosts that the same of
+    the gateways admit share a route."""
+    outside: dict[tuple[int, frozenset[str]], list[ServiceRoutes]] = {}
+    passing: dict[tuple[int, str, frozenset[str]], list[ServiceRoutes]] = {}
     written: set[int] = set()
     for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
         if item.kind != "VirtualService" or all(gateway.value == "mesh" for gateway in item.gateways):
             continue
+        admitting = frozenset(gateway.value for gateway in item.gateways if gateway.value != "mesh")
         if item.protocol in ("tls", "tcp"):
-            passing.setdefault((item.document, item.protocol), []).append(item)
+            passing.setdefault((item.document, item.protocol, admitting), []).append(item)
         if item.protocol == "http":
-            outside.setdefault(item.document, []).append(item)
-    for listed in outside.values():
+            outside.setdefault((item.document, admitting), []).append(item)
+    named: set[int] = set()
+    for (document, admitting), listed in outside.items():
         before = len(out.objects)
-        ingress.of(listed, entries, ir, out, options).write()
+        low = ingress.of(listed, entries, ir, out, options)
+        if document in named:
+            low.name = naming.name(listed[0].ref.value.name, "at", *sorted(admitting))
+        named.add(document)
+        low.write()
         if len(out.objects) > before:
             written.update(listed[0].documents)
-    for _, listed in sorted(passing.items()):
+    for _, listed in sorted(passing.items(), key=lambda entry: (*entry[0][:2], sorted(entry[0][2]))):
         before = len(out.objects)
         low = ingress.of(listed, entries, ir, out, options)
         if not low.hangs():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from meshport.ir.world import World
     from meshport.mapping.bound import Bound
 
+_LISTED = ("sniHosts", "destinationSubnets", "gateways")  # demands of a match that are lists of texts
 DROPPED_SHADOWS = ("mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent")
 
 
@@ -179,13 +180,28 @@ def _connection(place: Cursor, namespace: str, home: Src, subsets: Subsets, opti
     demands = ("sniHosts", "destinationSubnets", "sourceSubnet", "sourceLabels", "sourceNamespace", "gateways")
     matches = tuple(
         RouteMatch(
-            others=tuple((key, fact) for key in demands if (fact := item.whole(key)) is not None and fact.value),
+            others=_demands(item, demands),
             port=item.number_at("port"),
             src=item.src,
         )
         for item in place.each("match")
     )
     return RouteRule("", matches, tuple(_backend(item, namespace, home, subsets, options) for item in place.each("route")), src=place.src)
+
+
+def _demands(place: Cursor, names: tuple[str, ...]) -> tuple[tuple[str, Fact[Any]], ...]:
+    """What a match asks for beside the request itself. A list in which no text stands asks for something, but for nothing that is known."""
+    found: list[tuple[str, Fact[Any]]] = []
+    for name in names:
+        fact = place.whole(name)
+        if fact is None or not fact.value:
+            continue
+        if name in _LISTED and not (isinstance(fact.value, list) and all(isinstance(item, str) for item in fact.value)):
+            texts = [item.value for item in place.strings(name)]
+            found.append((name, fact.holding(texts)) if texts else (f"{name} of another type", fact))
+        else:
+            found.append((name, fact))
+    return tuple(found)
 
 
 def _cors(place: Cursor, silenced: list[tuple[str, Src]]) -> tuple[tuple[str, Fact[Any]], ...]:
@@ -319,14 +335,14 @@ def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
     demands = ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders")
-    others = [(key, fact) for key in demands if (fact := place.whole(key)) is not None and fact.value]
+    others = _demands(place, demands)
     name = place.text("name")
     return RouteMatch(
         path,
         _string(place.at("method")),
         tuple(sorted(headers, key=lambda item: item[0])),
         tuple(sorted(query, key=lambda item: item[0])),
-        tuple(others),
+        others,
         name.value if name else "",
         place.number_at("port"),
         place.src - idle - told,

@@ -157,9 +157,7 @@ def _region(
     for selector, src, beside in selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         own = set(map(id, members))
-        intruders = [
-            item for item in access.of_namespace(region.namespace) if id(item) not in own and selector.accepts(item.workload.labels)
-        ]
+        intruders = [item for item in access.selected(PodSet(region.namespace, selector)) if id(item) not in own]
         wanted_labels = apart(members, intruders)
         if wanted_labels == [] and selector.everything and not fallback:
             wanted_labels = shared_labels(members)

@@ -124,12 +124,12 @@ def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
     found: list[Outside] = []
     rules = spec.each("rules")
     own, inert = NOWHERE, NOWHERE
-    parents = {str(item.at("name").value) for item in spec.each("parentRefs") if _is_network(item)}
+    parents = {name.value for item in spec.each("parentRefs") if _is_network(item) and (name := item.text("name")) is not None}
     conditions: list[Fact[Any]] = []
     for rule in rules:
         own |= rule.src if rule.value == {} else NOWHERE
         for backend in rule.each("backendRefs"):
-            if _is_network(backend) and (not backend.at("name") or backend.at("name").value in parents):
+            if _is_network(backend) and ((name := backend.text("name")) is None or name.value in parents):
                 own |= backend.at("kind").src | backend.at("group").src
                 inert |= backend.src - own
             elif (other := backend.whole()) is not None:

@@ -148,8 +148,11 @@ def _networks(w: _Writing, spec: Cursor) -> tuple[dict[str, str], Src]:
     if listed:
         label = w.out.free(POLICY, "NetworkAuthentication", w.here.namespace, w.here.name)
         obj = w.out.object(POLICY, "NetworkAuthentication", Ref(w.here.namespace, label), owner=w.number, rank=40, because=w.src)
-        for position, item in enumerate(listed):
-            for key, place in item.items():
+        written = [members for item in listed if (members := item.items())]  # an item that is no mapping lets nobody in
+        if not written:
+            obj.set(("spec", "networks"), [], client.at("networks").src)
+        for position, members in enumerate(written):
+            for key, place in members:
                 obj.set(("spec", "networks", position, key), place.value, place.src)
         obj.note(f"from {KIND} {w.here}")
         src = client.at("networks").src

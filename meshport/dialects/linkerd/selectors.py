@@ -14,17 +14,20 @@ _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
 def selectors(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
     """Selectors that together take the region's pods and none of another region's, with their leaves and those of what they leave to the others."""
-    mine, others = _involved(region, access)
+    subjects = access.subjects(region.namespace)
+    own = region.first.workload.labels
     labels: dict[str, str] = {}
     expressions: list[Requirement] = []
     src: set[int] = set()
     beside: set[int] = set()
-    for selector, leaves in mine:
+    for selector, leaves in subjects.taking(own):
         labels.update(selector.labels)
         expressions.extend(selector.expressions)
         src |= leaves
     found = [Selector.of(labels, expressions)]
-    for selector, leaves in others:
+    for selector, leaves in subjects.beside(labels):
+        if selector.accepts(own):
+            continue
         after = []
         for one in found:
             parts = _outside(one, selector)
@@ -93,20 +96,6 @@ def shared_labels(members: list[Effective]) -> list[Requirement]:
         if None not in values:
             return [Requirement(key, "In", tuple(sorted(value for value in values if value)))]
     return []
-
-
-def _involved(region: Region, access: Access) -> tuple[list[tuple[Selector, Src]], list[tuple[Selector, Src]]]:
-    labels = region.first.workload.labels
-    mine: list[tuple[Selector, Src]] = []
-    others: list[tuple[Selector, Src]] = []
-    seen: set[Selector] = set()
-    for subject in access.subjects(region.namespace):
-        selector = subject.value.selector
-        if selector.everything or selector in seen:
-            continue
-        seen.add(selector)
-        (mine if selector.accepts(labels) else others).append((selector, subject.src))
-    return mine, sorted(others, key=lambda item: item[0])
 
 
 def _outside(base: Selector, other: Selector) -> list[Selector]:
