@@ -15,9 +15,11 @@ from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
+from meshport.effective.identities import Identities, label
+from meshport.effective.networks import Cidrs, Networks
 from meshport.effective.pieces import Piece, Unsayable, completed, language_of, pathless
 from meshport.effective.seen import whole
-from meshport.effective.sets import METHODS, Cidrs, Identities, Networks, Value, Values, label
+from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import PORT, Pattern
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR

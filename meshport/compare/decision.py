@@ -16,8 +16,9 @@ from meshport.compare.access import speaks_http
 from meshport.compare.request import Caller, Request
 from meshport.dialects.base import Options
 from meshport.effective.access import Effective, admission_conditions, speaking
+from meshport.effective.identities import INGRESS, label
+from meshport.effective.networks import covers, disjoint
 from meshport.effective.pieces import Unsayable, language_of
-from meshport.effective.sets import INGRESS, covers, disjoint, label
 from meshport.ir.authorization import (
     ACCOUNT_LABEL,
     DESTINATION_IP,

@@ -12,10 +12,11 @@ from meshport.compare.request import UNNAMED
 from meshport.dialects.base import Options
 from meshport.effective.access import Effective
 from meshport.effective.admitted import allowed, probes, ruled
+from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
-from meshport.effective.sets import METHODS, Identities, Methods, Values
+from meshport.effective.sets import METHODS, Methods, Values
 from meshport.ir.authorization import PORT, Condition, Rule
 from meshport.ir.model import IR, ByLabel
 from meshport.values.language import Language, LanguageTooLarge

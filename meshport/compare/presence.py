@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.compare.witness import ROOTED, targets
+from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import Identities
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.model import ByLabel
 from meshport.ir.world import Workload, World

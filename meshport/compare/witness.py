@@ -9,8 +9,9 @@ from typing import Any
 
 from meshport.compare.decision import named
 from meshport.compare.request import Caller
+from meshport.effective.identities import CLUSTER, WORLD, Identities, example
+from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import CLUSTER, WORLD, Identities, Networks, example
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World

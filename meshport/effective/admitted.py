@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
+from meshport.effective.identities import CLUSTER, WORLD, Identities
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.remainder import bare, remainder
 from meshport.effective.seen import by_label
-from meshport.effective.sets import CLUSTER, WORLD, Identities, Methods
+from meshport.effective.sets import Methods
 from meshport.ir.authorization import Rule
 from meshport.values.language import Language, LanguageTooLarge
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from meshport.effective.felt import less
+from meshport.effective.identities import Identities
+from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece, of_rule
 from meshport.effective.remainder import bare
-from meshport.effective.sets import Identities, Networks
 from meshport.ir.authorization import HOST, IDENTITY, METHOD, PATH, PORT, SOURCE_IP, Condition, Network, Pattern, Policy, Rule
 from meshport.ir.base import Fact, Src
 from meshport.ir.selecting import Selecting

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshport.effective.sets import Identities, Methods, Networks, Value, Values
+from meshport.effective.identities import Identities
+from meshport.effective.networks import Networks
+from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.authorization import (
     HEADER,
     HOST,

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from meshport.effective.identities import CLUSTER, INGRESS, Identities
+from meshport.effective.networks import Networks, covers
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import CLUSTER, INGRESS, Identities, Networks, covers
 from meshport.ir.model import ByLabel
 from meshport.values.identities import EVERYONE, Identity
 

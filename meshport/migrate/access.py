@@ -15,9 +15,10 @@ from meshport.compare.request import sentence
 from meshport.effective import subjects
 from meshport.effective.access import Effective
 from meshport.effective.admitted import allowed, probes
+from meshport.effective.identities import Identities, glob_accepts
+from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece, Unsayable, subtract
 from meshport.effective.seen import whole
-from meshport.effective.sets import Identities, Networks, glob_accepts
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload

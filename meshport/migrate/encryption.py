@@ -17,8 +17,8 @@ from meshport.dialects.base import Options
 from meshport.documents import Bundle
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import ruled
+from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece, Unsayable
-from meshport.effective.sets import Identities
 from meshport.ir.authorization import Entity, Labelled
 from meshport.ir.base import Src
 from meshport.ir.model import IR

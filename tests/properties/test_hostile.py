@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import meshport
-from meshport.effective.sets import Networks
+from meshport.effective.networks import Networks
 from meshport.ir.authorization import Network
 from meshport.values import dfa
 from meshport.values.automata import Is, Spending, nfa, shortest

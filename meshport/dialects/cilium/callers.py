@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.effective.identities import INGRESS, glob_accepts, label
+from meshport.effective.networks import disjoint
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import INGRESS, disjoint, glob_accepts, label
 from meshport.ir.authorization import Entity
 from meshport.ir.base import Ref
 from meshport.ir.world import World

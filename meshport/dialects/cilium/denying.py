@@ -16,8 +16,9 @@ from meshport.dialects.cilium.writing import CILIUM, KIND, Others
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.identities import Identities
+from meshport.effective.networks import disjoint
 from meshport.effective.pieces import Piece, Unsayable, of_rule
-from meshport.effective.sets import Identities, disjoint
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy

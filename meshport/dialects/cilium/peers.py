@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.effective.sets import disjoint, normal_cidr
+from meshport.effective.networks import disjoint, normal_cidr
 from meshport.ir.authorization import ACCOUNT_LABEL, IDENTITY, OTHER, SOURCE_IP, Condition, Entity, Labelled, Network, Pattern
 from meshport.ir.base import NOWHERE, Fact, Requirement, Selector, Src
 from meshport.ir.world import Workload, World

@@ -24,9 +24,9 @@ from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
+from meshport.effective.identities import label
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
-from meshport.effective.sets import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH, PORT, Pattern, Policy, Rule

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from meshport.dialects.cilium.peers import ENTITIES
-from meshport.effective.sets import covers
+from meshport.effective.networks import covers
 from meshport.values.language import Language
 from meshport.values.ports import is_number
 from meshport.values.problems import LanguageTooLarge, ValueProblem

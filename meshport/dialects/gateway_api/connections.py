@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.forwarding import backend_of
 from meshport.dialects.gateway_api.ingress import IngressLowering
-from meshport.dialects.gateway_api.routes import GROUP, backend_of, named
+from meshport.dialects.gateway_api.routes import GROUP, named
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed
 from meshport.ir.base import Fact, Ref, sources

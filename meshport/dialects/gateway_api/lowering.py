@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
-from meshport.dialects.gateway_api.routes import may_refer
+from meshport.dialects.gateway_api.forwarding import may_refer
 from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule

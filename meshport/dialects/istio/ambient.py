@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import STAGE_SERVICES
-from meshport.dialects.istio import nameless, waypoints
+from meshport.dialects.istio import nameless
+from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, gateways, of_input, refused, services_behind, written
 from meshport.dialects.istio.carried import spare, trim
 from meshport.dialects.istio.membership import POD_KEYS
 from meshport.dialects.istio.rules import (
@@ -35,65 +35,27 @@ from meshport.dialects.istio.rules import (
     widened,
     within,
 )
-from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint, targets
-from meshport.dialects.output import Obj, Output, leaves_below
+from meshport.dialects.istio.waypoints import Waypoints, targets
+from meshport.dialects.output import Obj, Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
 from meshport.values.ports import is_number
 
 SECURITY = "security.istio.io/v1"
-REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
-
-
-@dataclass(slots=True)
-class Entry:
-    """A policy that goes by selector: of the input (`document`) or just written (`obj`)."""
-
-    ref: Ref
-    spec: dict[str, Any]
-    src: Src
-    members: list[Workload]
-    document: int | None = None
-    obj: Obj | None = None
-    gateways: list[Workload] = field(default_factory=list)  # selected too, and no pods of ambient: their proxies read it as before
-    entrances: list[Ref] = field(default_factory=list)  # Gateways of the Gateway API, selected too: their pods are no ambient ones either
-    services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
-    stood: dict[str, Any] | None = None  # the spec as it was, where the rules that hold are others
-    because: list[Src] = field(default_factory=list)  # of each rule, where it is known
-
-    @property
-    def action(self) -> str:
-        return str(self.spec.get("action") or "ALLOW")
-
-    @property
-    def rules(self) -> list[dict[str, Any]]:
-        return [rule if isinstance(rule, dict) else {} for rule in self.spec.get("rules") or ()]
-
-    @property
-    def named(self) -> str:
-        return f"AuthorizationPolicy {self.ref}"
-
-    def src_of(self, rule: dict[str, Any]) -> Src:
-        """The leaves of a rule: of the whole policy where they are not known."""
-        return sources(*(src for one, src in zip(self.rules, self.because, strict=False) if one == rule)) or self.src
-
-    def deep(self, rule: dict[str, Any]) -> bool:
-        """Whether ztunnel cannot hold a rule: it asks for HTTP, or another who decides."""
-        return self.action == "CUSTOM" or deep(rule)
 
 
 def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> None:
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
-    entries = _written(ir, out) if stood is None else _of_input(ir, out, options, stood)
+    entries = written(ir, out) if stood is None else of_input(ir, out, options, stood)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, named, ir, out)]
-    behind = _behind(ir, options, entries, stood)
-    gates = _gateways(ir, out, behind, stood)
+    behind = services_behind(ir, options, entries, stood)
+    gates = gateways(ir, out, behind, stood)
     _idle(ir, out, options, gates)
     for entry in entries:
         entry.services = sorted(
@@ -103,7 +65,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
             key=lambda item: item.ref,
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
-    denied = _refused(entries)
+    denied = refused(entries)
     writer = _Writer(ir, out, options, gates, closed, denied, named, access, entries)
     for entry in entries:
         writer.write(entry)
@@ -154,168 +116,6 @@ def _idle(ir: IR, out: Output, options: Options, gates: dict[str, str]) -> None:
         rest = [one for one in hung if f"{home}/{one.get('name')}" != loss.values.get("service")]
         if rest and rest != hung:
             out.change(loss.document, rank=14).set(("spec", "targetRefs"), rest, *loss.facts)
-
-
-def _refused(entries: list[Entry]) -> set[int]:
-    """The workloads of denies that ztunnel cannot hold."""
-    return {id(workload) for entry in entries if entry.action in REFUSE and any(map(entry.deep, entry.rules)) for workload in entry.members}
-
-
-# -- what there is
-
-
-def _written(ir: IR, out: Output) -> list[Entry]:
-    found = []
-    for (group, kind, ref), obj in sorted(out.objects.items(), key=lambda item: item[0][2]):
-        if (group, kind) == ("security.istio.io", "AuthorizationPolicy"):
-            spec = obj.value.get("spec") or {}
-            found.append(Entry(ref, spec, sources(*obj.sources.values()), _members(ir, ref.namespace, spec), obj=obj))
-            found[-1].because = [
-                sources(*(src for path, src in obj.sources.items() if path[:3] == ("spec", "rules", number)))
-                for number in range(len(spec.get("rules") or ()))
-            ]
-    return found
-
-
-def _readable(spec: Any) -> bool:
-    """Whether rules are lists of mappings all the way down; the API server takes no others, and they are said to be of the wrong type."""
-    if not isinstance(spec, dict):
-        return spec is None
-    rules = spec.get("rules") or []
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        return False
-    for rule in rules:
-        for part, inner in (("from", "source"), ("to", "operation"), ("when", "")):
-            items = rule.get(part) or []
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                return False
-            if inner and not all(isinstance(item.get(inner) or {}, dict) for item in items):
-                return False
-    return True
-
-
-def _of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[Entry]:
-    """The policies of pods that have a sidecar now; those of others are what they are."""
-    found = []
-    enforced = {policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"}
-    enforced -= {number for number in enforced if not _readable(out.bundle.documents[number].value.get("spec"))}
-    for number in sorted(enforced):
-        document = out.bundle.documents[number]
-        spec = document.value.get("spec") or {}
-        if not spec.get("targetRefs") and not spec.get("targetRef"):
-            home = document.namespace or options.default_namespace
-            selected = _members(ir, "" if home == options.root_namespace else home, spec)
-            gateways = [workload for workload in selected if is_gateway(workload)]
-            members = [workload for workload in selected if workload.ref not in stood.ambient and not is_gateway(workload)]
-            if selected and not members:
-                continue
-            src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec", {}), ()))
-            found.append(Entry(Ref(home, document.name), spec, src, members, document=number, gateways=gateways))
-            if not spec.get("selector"):
-                found[-1].entrances = _entrances(out, "" if home == options.root_namespace else home)
-    return sorted(found, key=lambda item: item.ref)
-
-
-def _entrances(out: Output, namespace: str) -> list[Ref]:
-    """The Gateways of a namespace, of all where it is empty, that are no waypoints and have pods of Istio's making."""
-    return sorted(
-        Ref(document.namespace or "", document.name)
-        for document in out.bundle.documents
-        if (document.group, document.kind) == ("gateway.networking.k8s.io", "Gateway")
-        and namespace in ("", document.namespace)
-        and (document.value.get("spec") or {}).get("gatewayClassName") == "istio"
-    )
-
-
-def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
-    selector = spec.get("selector")
-    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
-    pods = PodSet(namespace, Selector.of({str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}))
-    return [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
-
-
-def _behind(ir: IR, options: Options, entries: list[Entry], stood: Waypoints | None) -> dict[Ref, Src]:
-    """The Services that a waypoint has to stand before, with the reason: rules that ask for HTTP, routes, breakers and limits."""
-    found: dict[Ref, Src] = {}
-    denied = _refused(entries)
-    for entry in entries:
-        evaded = entry.action == "ALLOW" and entry.rules and any(id(workload) in denied for workload in entry.members)
-        if not any(map(entry.deep, entry.rules)) and not evaded:
-            continue
-        for workload in entry.members:
-            for service in ir.world.services_of(workload):
-                if not service.headless and not service.external_name:
-                    found[service.ref] = found.get(service.ref, NOWHERE) | entry.src
-    asking = [
-        (routes.service, routes.ref.src)
-        for routes in ir.routes
-        if routes.mesh and not routes.problem and routes.rules and (stood is None or not waypoints.unread(routes.ref.value, routes.service))
-    ]
-    asking += [
-        (policy.service, policy.ref.src)
-        for policy in ir.service_policies
-        if (stood is None or not waypoints.unread(policy.ref.value, policy.service, options.root_namespace))
-        if policy.breaker is not None or any(not name.startswith("transport.") for name, _ in policy.extras)
-    ]
-    for service_ref, src in asking:
-        known = ir.world.services.get(service_ref.value) if service_ref is not None else None
-        if known is not None and not known.headless and not known.external_name and _meshed(ir, known):
-            found[known.ref] = found.get(known.ref, NOWHERE) | src
-    for ref, (_, src) in (stood.behind if stood is not None else {}).items():
-        found.setdefault(ref, src)
-    return found
-
-
-def _meshed(ir: IR, service: Service) -> bool:
-    home = ir.world.namespaces.get(service.ref.namespace)
-    members = ir.world.selected(service.pods) if service.pods is not None else []
-    if members:
-        return any(ir.world.meshed(workload) is not False for workload in members)
-    return home is None or home.meshed is None or home.meshed.value
-
-
-def _gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | None) -> dict[str, str]:
-    """The waypoint of each namespace that needs one, and the Services labelled with it; its name by namespace."""
-    names: dict[str, str] = {}
-    by_namespace: dict[str, list[Ref]] = {}
-    for ref in sorted(behind):
-        by_namespace.setdefault(ref.namespace, []).append(ref)
-    for namespace, services in by_namespace.items():
-        there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
-        src = sources(*(behind[ref] for ref in services))
-        fresh = [ref for ref in services if stood is None or ref not in stood.behind]
-        name = there[0] if there else _free(ir, out, namespace)
-        names[namespace] = name
-        if not there:
-            obj = out.object("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name), owner=None, rank=15, because=src)
-            for ref in services:
-                obj.add_origin(ir.world.services[ref].document)
-            obj.set(("metadata", "labels", FOR), "service", src)
-            obj.set(("spec", "gatewayClassName"), CLASS, src)
-            obj.set(("spec", "listeners"), [{"name": "mesh", "port": 15008, "protocol": "HBONE"}], src)
-            obj.note("the proxy for what asks for HTTP: " + ", ".join(ref.name for ref in services))
-        for ref in fresh:
-            changed = out.change(ir.world.services[ref].document, group=f"service {ref.name}", rank=STAGE_SERVICES)
-            changed.set(("metadata", "labels", USE), name, behind[ref])
-        if fresh:
-            out.finding(
-                "MP114", document=None, affects=tuple(Affected(ref.namespace, ref.name) for ref in fresh), feature="membership.waypoint",
-                services=", ".join(map(str, fresh)), waypoint=f"{namespace}/{name}",
-            )  # fmt: skip
-    return names
-
-
-def _free(ir: IR, out: Output, namespace: str) -> str:
-    """A name for a waypoint that meets nothing: its controller makes a Deployment, a Service and an account of the same name."""
-    others = {workload.ref for workload in ir.world.workloads} | {
-        Ref(item.ref.namespace, item.account.value) for item in ir.world.workloads
-    }
-    others |= {*ir.world.services, *ir.world.accounts}
-
-    def taken(name: str) -> bool:
-        return out.taken("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name)) or Ref(namespace, name) in others
-
-    return naming.unique("waypoint", taken)
 
 
 # -- what is written

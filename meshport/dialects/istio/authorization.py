@@ -15,7 +15,7 @@ from meshport.dialects.istio.allowing import lower
 from meshport.dialects.istio.enforcement import Read, Settled, settle, targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.istio.ztunnel import negative, unseen
-from meshport.effective.sets import normal_cidr
+from meshport.effective.networks import normal_cidr
 from meshport.ir.authorization import (
     DESTINATION_IP,
     HEADER,

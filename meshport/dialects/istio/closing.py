@@ -18,8 +18,8 @@ from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.identities import Identities, label
 from meshport.effective.pieces import Piece, Unsayable, of_rule
-from meshport.effective.sets import Identities, label
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.effective.access import Access
+from meshport.effective.identities import label
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import label
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshport.effective.identities import Identities, Overlap, label
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import Identities, Overlap, Value, label
+from meshport.effective.sets import Value
 from meshport.ir.authorization import Network
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import BARE_PATHS, VALUES, Language, LanguageTooLarge, union

@@ -16,8 +16,9 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, past_waypoints, ports, unproxied, waypoints
 from meshport.dialects.istio.ambient import SECURITY
+from meshport.dialects.istio.by_port import identified, of_everybody, ported, rule_beside
 from meshport.dialects.istio.enforcement import Settled, targets_of
-from meshport.dialects.istio.rules import NAME_KEYS, NAMES, OPERATION, qualified, speaks_of, takes
+from meshport.dialects.istio.rules import OPERATION, qualified, speaks_of
 from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
 from meshport.dialects.output import Output
@@ -207,14 +208,14 @@ class _Policies:
             known = self._alike(item, service, known)
         rules = []
         for number in numbers:
-            made = _ported(said[number], known) if every else copy.deepcopy(said[number])
+            made = ported(said[number], known) if every else copy.deepcopy(said[number])
             if made is None:
                 continue
             if item.guarded:
-                made = _identified(made)
+                made = identified(made)
             rules.append(made)
         if item.everywhere:
-            rules += [_beside(rule, beside) for rule in said] if beside else []
+            rules += [rule_beside(rule, beside) for rule in said] if beside else []
         elif policy.action.value == "allow" and not item.guarded and known:
             rules.append({"to": [{"operation": {"notPorts": [str(number) for number in beside]}}]})
         self._addressed(item, rules)
@@ -331,7 +332,7 @@ class _Policies:
                 policy, waypoints.subject_of(own, self.stood, self.ir)[0], self.stood, self.ir, self.options.trust_domain
             )
             refused = {rule.number for rule in found[1]}
-        stood = {position: _of_everybody(said[position]) if position in refused else said[position] for position in kept}
+        stood = {position: of_everybody(said[position]) if position in refused else said[position] for position in kept}
         rules = [made for position in sorted(kept) if (made := self._held(stood[position], accounts, deny=deny)) is not None]
         if item.shut:
             self._spare(number, item, {position: self._held(said[position], accounts, deny=deny) for position in kept})
@@ -496,69 +497,6 @@ class _Policies:
         if numbers:
             said["to"] = [{"operation": {"ports": numbers}}]
         return said
-
-
-def _beside(rule: dict[str, Any], ports: list[int]) -> dict[str, Any]:
-    """A rule on all ports of the pods but those that the Service sends to, for which it stands already."""
-    made = copy.deepcopy(rule)
-    for entry in made.setdefault("to", [{"operation": {}}]):
-        operation = entry.setdefault("operation", {})
-        operation["notPorts"] = [*operation.get("notPorts", ()), *map(str, ports)]
-    return made
-
-
-def _of_everybody(rule: dict[str, Any]) -> dict[str, Any]:
-    """A rule that asks nothing of the caller."""
-    when = [item for item in rule.get("when") or () if not str(item.get("key")).startswith("source.")]
-    return {key: value for key, value in {**rule, "when": when}.items() if key != "from" and (key != "when" or when)}
-
-
-def _ported(rule: dict[str, Any], known: dict[int, tuple[set[int], Src]]) -> dict[str, Any] | None:
-    """A rule about the ports of a Service as one about those of its pods; None where it speaks of no port of the Service."""
-    said = copy.deepcopy(rule)
-    asked = [entry for entry in said.get("when") or () if entry.get("key") == "destination.port"]
-    entries = []
-    items: list[dict[str, Any]] = said.get("to") or [{"operation": {}}]
-    for item in items:
-        operation = item["operation"]
-        conditions = [
-            (operation.pop("ports", None), operation.pop("notPorts", None)),
-            *((entry.get("values"), entry.get("notValues")) for entry in asked),
-        ]
-        reached = {
-            target
-            for number, (numbers, _) in known.items()
-            if all(takes(wanted, refused, number) for wanted, refused in conditions)
-            for target in numbers
-        }
-        if reached:
-            operation["ports"] = [str(number) for number in sorted(reached)]
-            entries.append(item)
-    if not entries:
-        return None
-    said["to"] = entries
-    rest = [entry for entry in said.get("when") or () if entry not in asked]
-    if rest:
-        said["when"] = rest
-    else:
-        said.pop("when", None)
-    return said
-
-
-def _identified(rule: dict[str, Any]) -> dict[str, Any]:
-    """A rule that demands an identity, as ztunnel did of whoever did not come through the waypoint."""
-    said = copy.deepcopy(rule)
-    if any(entry.get("key") in NAME_KEYS and entry.get("values") for entry in said.get("when") or ()):
-        return said
-    for item in said.get("from") or ():
-        source = item["source"]
-        if any(source.get(key) for key in NAMES):
-            continue
-        if source.get("notServiceAccounts"):  # which cannot stand beside principals
-            said.setdefault("when", []).append({"key": "source.principal", "values": ["*"]})
-            return said
-        source["principals"] = ["*"]
-    return said if said.get("from") else {"from": [{"source": {"principals": ["*"]}}], **said}
 
 
 # -- what sidecars read and ztunnel does not

@@ -22,6 +22,7 @@ from meshport.dialects.gateway_api.writing import hundred, single, warn
 from meshport.dialects.istio.connections import tcp_rules
 from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
+from meshport.dialects.istio.retry_conditions import retry_on
 from meshport.dialects.istio.subsets import as_subset, subset_of
 from meshport.dialects.losses import report
 from meshport.effective import egress
@@ -30,7 +31,6 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, explains, gather, ports_of, routes_subject
-from meshport.values.ports import is_number
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -38,30 +38,6 @@ if TYPE_CHECKING:
     from meshport.ir.model import IR
 
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
-_KNOWN_CODES = frozenset(
-    [
-        *range(100, 104),
-        *range(200, 209),
-        226,
-        *range(300, 306),
-        307,
-        308,
-        *range(400, 419),
-        421,
-        422,
-        423,
-        424,
-        425,
-        426,
-        428,
-        429,
-        431,
-        451,
-        *range(500, 509),
-        510,
-        511,
-    ]
-)  # those that Go's net/http has a name for: istiod refuses the others
 
 
 def lower_routes(ir: IR, out: Output, options: Options) -> None:
@@ -466,7 +442,7 @@ class _VirtualService:
             obj.set((*place, "attempts"), 0, gather(retry.attempts) if retry and retry.attempts else self._of(routes))
             return
         obj.set((*place, "attempts"), retry.attempts.value, retry.attempts)
-        words, unknown = _retry_on(retry)
+        words, unknown = retry_on(retry)
         if unknown:
             self.say("MP404", *retry.conditions, aspects=("retries",), disposition="approximated", rule=shown, codes=", ".join(unknown))
         per_try = retry.per_try_timeout or rule.response_timeout or _backend_timeout(rule)
@@ -556,34 +532,3 @@ class _VirtualService:
 def _backend_timeout(rule: RouteRule) -> Fact[Any] | None:
     """The timeout of each request to a backend; None where there is none, or it is 0."""
     return next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None)
-
-
-def _retry_on(retry: Retry) -> tuple[list[str], list[str]]:
-    """The conditions as Istio lists them, ranges written out, and the codes that istiod would refuse."""
-    words: dict[str, None] = {}
-    refused: list[int] = []
-    for fact in retry.conditions:
-        low, dash, high = fact.value.partition("-")
-        if is_number(low) and (not dash or is_number(high)):
-            first, last = int(low), int(high or low)
-            if first <= 500 and last >= 599:
-                words["5xx"] = None
-            for code in range(first, last + 1):
-                if code in _KNOWN_CODES and not (first <= 500 <= code and last >= 599):
-                    words[str(code)] = None
-                elif code not in _KNOWN_CODES and not (first <= 500 <= code and last >= 599):
-                    refused.append(code)
-        else:
-            words[fact.value] = None
-    return list(words), _ranges(refused)
-
-
-def _ranges(codes: list[int]) -> list[str]:
-    """Numbers as ranges, as people write them."""
-    out: list[list[int]] = []
-    for code in sorted(set(codes)):
-        if out and out[-1][-1] == code - 1:
-            out[-1][1:] = [code]
-        else:
-            out.append([code])
-    return ["-".join(str(code) for code in each) for each in out]

@@ -30,8 +30,8 @@ from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.admitted import only_by_exemption, ruled
+from meshport.effective.identities import Identities
 from meshport.effective.pieces import NEARLY, Piece, Unsayable, subtract
-from meshport.effective.sets import Identities
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected

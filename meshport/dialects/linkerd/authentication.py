@@ -12,8 +12,8 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
+from meshport.effective.identities import glob_accepts, label
 from meshport.effective.pieces import Piece
-from meshport.effective.sets import glob_accepts, label
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref, Src
 from meshport.ir.world import World

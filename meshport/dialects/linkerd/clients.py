@@ -10,7 +10,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd.labels import label_selector
-from meshport.effective.sets import normal_cidr
+from meshport.effective.networks import normal_cidr
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import ABSENT, IR, Loss

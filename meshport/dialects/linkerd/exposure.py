@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import (
-    BALANCES,
     affected,
     beyond,
     decorated,
-    drop_marks,
-    guarded,
     in_namespaces,
     outsides,
     said_by_endpoints,
 )
 from meshport.dialects.linkerd import beyond as beyond_rules
 from meshport.dialects.linkerd import machines
+from meshport.dialects.linkerd.clusters import EXPORTED, FEDERATED, MIRRORED, networks, shared
+from meshport.dialects.linkerd.egress_openings import API, ROUTES, named, opened
 from meshport.effective import egress
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.exposure import ClusterLink, EgressDefault, Outside, OutsidePort, SharedService
@@ -38,14 +37,11 @@ if TYPE_CHECKING:
     from meshport.ir.model import IR
     from meshport.mapping.bound import Bound
 
-API = "policy.linkerd.io/v1alpha1"
 WHOLE_MESH = "Put the same EgressNetwork into the namespace linkerd-egress, which is for every namespace without one of its own"
 GLOBAL_NAMESPACE = "linkerd-egress"  # egress.globalEgressNetworkNamespace of the control plane's chart
-ROUTES = {"HTTPRoute": "http", "GRPCRoute": "grpc", "TLSRoute": "tls", "TCPRoute": "tcp"}
 APIS = {"http": "gateway.networking.k8s.io/v1", "grpc": "gateway.networking.k8s.io/v1", "tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}  # fmt: skip
 KINDS = {protocol: kind for kind, protocol in ROUTES.items()}
 RANK = ("grpc", "http", "tls", "tcp")
-EXPORTED, FEDERATED, MIRRORED = "mirror.linkerd.io/exported", "mirror.linkerd.io/federated", "mirror.linkerd.io/mirrored-service"
 
 
 # -- lift
@@ -62,7 +58,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for (group, kind), numbers in sorted(by_kind.items()):
         if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
             for number in numbers:
-                ir.outside.extend(_route(Cursor.root(bound, number), kind, networks, options))
+                ir.outside.extend(opened(Cursor.root(bound, number), kind, networks, options))
     beyond_rules.lift(bound, by_kind, networks, options, ir)
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
@@ -84,17 +80,12 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         name = root.text("spec", "targetClusterName")
         if name is not None:
             parts = tuple(fact for path, fact in root.leaves("spec") if path != "targetClusterName")
-            ir.links.append(ClusterLink(_named(root, options), "Link", name, number, parts))
-
-
-def _named(root: Cursor, options: Options) -> Fact[Ref]:
-    fact = root.ref()
-    return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
+            ir.links.append(ClusterLink(named(root, options), "Link", name, number, parts))
 
 
 def _network(root: Cursor, options: Options) -> EgressDefault | None:
     spec = root.at("spec")
-    ref = _named(root, options)
+    ref = named(root, options)
     policy = spec.text("trafficPolicy")
     if policy is None:
         return None
@@ -116,80 +107,15 @@ def _network(root: Cursor, options: Options) -> EgressDefault | None:
     )
 
 
-def _route(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options: Options) -> list[Outside]:
-    """What a route opens on each egress network that it is on."""
-    protocol = ROUTES[kind]
-    spec = root.at("spec")
-    ref = _named(root, options)
-    found: list[Outside] = []
-    rules = spec.each("rules")
-    own, inert = NOWHERE, NOWHERE
-    parents = {name.value for item in spec.each("parentRefs") if _is_network(item) and (name := item.text("name")) is not None}
-    conditions: list[Fact[Any]] = []
-    for rule in rules:
-        own |= rule.src if rule.value == {} else NOWHERE
-        for backend in rule.each("backendRefs"):
-            if _is_network(backend) and ((name := backend.text("name")) is None or name.value in parents):
-                own |= backend.at("kind").src | backend.at("group").src
-                inert |= backend.src - own
-            elif (other := backend.whole()) is not None:
-                conditions.append(other.holding(f"sent to {backend.at('kind').value or 'Service'} {backend.at('name').value}"))
-        for key in rule.keys():  # noqa: SIM118  a Cursor is no mapping
-            if key not in ("backendRefs", "name") and (said := rule.whole(key)) is not None and not _everything(key, said.value):
-                conditions.append(said.holding(f"{key} {said.value}"))
-            elif key != "backendRefs":
-                own |= rule.at(key).src
-    hosts = spec.strings("hostnames") if protocol != "tcp" else ()
-    for parent in spec.each("parentRefs"):
-        name, number = parent.text("name"), parent.number_at("port")
-        if not _is_network(parent) or name is None:
-            continue
-        place = parent.text("namespace")
-        network = networks.get(Ref(place.value if place else ref.value.namespace, name.value))
-        spoken = Fact(protocol, root.at("kind").src, "egress.port")
-        addresses: tuple[Fact[str], ...] = ()
-        problem = "MP728" if network is None or number is None else ""
-        if network is not None and network.networks:
-            addresses = tuple(cidr for cidr, _ in network.networks)
-        seen = (network.namespace or None) if network is not None else ref.value.namespace
-        found.append(
-            Outside(
-                ref.also(parent.src, own, network.ref if network is not None else None),
-                kind,
-                root.number,
-                hosts,
-                addresses,
-                (OutsidePort(number or Fact(0, name.src, "egress.port"), spoken, None, parent.src),),
-                seen_by=(seen,) if seen else None,
-                inert=inert,
-                problem=problem,
-                conditions=tuple(conditions),
-            )
-        )
-    return found
-
-
-def _is_network(reference: Cursor) -> bool:
-    """Whether a reference names an EgressNetwork, of Linkerd's group."""
-    return bool(reference.at("kind").value == "EgressNetwork" and reference.at("group").value == API.partition("/")[0])
-
-
-def _everything(key: str, value: Any) -> bool:
-    """Whether matches take every request."""
-    if key != "matches":
-        return value in ({}, [])
-    return not value or value == [{}] or value == [{"path": {"type": "PathPrefix", "value": "/"}}]
-
-
 # -- lower
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Egress networks for the namespaces that have something to say, labels on shared Services; what Linkerd has not is named."""
     beyond(ir, out, machines.lower(ir, out, options))
-    _shared(ir, out, options)
+    shared(ir, out, options)
     if out.source == "istio":
-        _networks(ir, out)
+        networks(ir, out)
     if out.source == "linkerd":
         for kept in (*ir.egress_defaults, *ir.outside):
             out.imply("stays as it is", gather(kept) | (kept.src if isinstance(kept, EgressDefault) else NOWHERE))
@@ -552,52 +478,3 @@ def _leftovers(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
     reason = "who is shown a destination decides only where the rest is refused"
     if outside.seen_by is None or not ruled - set(outside.seen_by):
         out.ignore(reason, *outside.exports)
-
-
-# -- Services that clusters share
-
-
-def _networks(ir: IR, out: Output) -> None:
-    """The names of networks on namespaces, pods and Services: a Link names the other cluster's instead."""
-    holders: list[tuple[int, tuple[str, ...]]] = [(item.document, ("metadata", "labels")) for item in ir.world.namespaces.values()]
-    holders += [(item.document, ("metadata", "labels")) for item in ir.world.services.values()]
-    holders += [(item.document, (*item.template, "metadata", "labels")) for item in ir.world.workloads]
-    for number, path in holders:
-        found: Any = out.bundle.documents[number].leaves
-        for step in (*path, "topology.istio.io/network"):
-            found = found.get(step) if isinstance(found, dict) else None
-        if isinstance(found, int):
-            out.lost(Fact(out.bundle.value(found), frozenset((found,)), "multi-cluster.network"), document=number)
-
-
-def _shared(ir: IR, out: Output, options: Options) -> None:
-    """The label on Services whose endpoints are in this cluster, and what the other clusters then see."""
-    for shared in ir.shared:
-        ref = shared.service.value
-        subject = f"sharing of Service {ref}"
-        if out.source == "linkerd":
-            out.imply("stays as it is", shared.mode)
-            continue
-        drop_marks(out, shared)
-        if shared.prefers is not None and out.source != "istio":  # of Istio's, the finding of the DestinationRule speaks
-            out.finding(
-                "MP511", shared.prefers, document=shared.document, disposition="dropped", affects=affected(ir, ref),
-                explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first", instead=BALANCES["linkerd"],
-            )  # fmt: skip
-        if not shared.offered:
-            continue  # the entry's own finding says what is to be done in the other cluster
-        service = ir.world.services[ref]
-        merged = shared.mode.value == "merged" and out.supports("multi-cluster.federate")
-        obj = out.change(service.document, group=f"service {ref.name}", rank=20)
-        obj.add_origin(shared.document)
-        if merged:
-            obj.set(("metadata", "labels", FEDERATED), "member", shared.mode)
-        else:
-            obj.set(("metadata", "labels", EXPORTED), "true" if shared.mode.value == "gateway" else "remote-discovery", shared.mode)
-        if shared.because:
-            obj.note(f"used by other clusters, as {shared.because} says")
-        suffix = "federated" if merged else "CLUSTER"
-        out.finding("MP725", document=shared.document, affects=affected(ir, ref), service=str(ref), name=f"{ref.name}-{suffix}")
-        if shared.mode.value == "gateway" and guarded(ref, ir):
-            out.finding("MP717", document=shared.document, affects=affected(ir, ref), service=str(ref), trust_domain=options.trust_domain)
-        out.command("linkerd multicluster install | kubectl apply -f -", shared.mode)

@@ -18,9 +18,10 @@ from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
+from meshport.effective.identities import Identities, label
 from meshport.effective.pieces import Piece, Unsayable, completed, nameless, of_rule, pathless, subtract
 from meshport.effective.remainder import bare
-from meshport.effective.sets import Identities, Methods, Value, Values, label
+from meshport.effective.sets import Methods, Value, Values
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy, Rule

@@ -1,0 +1,327 @@
+"""Sets of peers by identity: intersection, difference and emptiness, exactly where it can be told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.base import Selector
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
+
+if TYPE_CHECKING:
+    from meshport.values.language import Language
+
+
+CLUSTER, WORLD, INGRESS = Entity("cluster"), Entity("world"), Entity("ingress")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap(IdentityGlob):
+    """What several patterns over names share, where no pattern says it: `cluster.local/ns/shop/*` and `*/sa/web*`."""
+
+    parts: frozenset[Identity | IdentityGlob]
+
+    def language(self) -> Language:
+        from functools import reduce
+
+        return reduce(lambda one, other: one & other, [found for part in sorted(self.parts, key=label) if (found := certificates(part))])
+
+
+def _overlap(one: Identity | IdentityGlob, other: Identity | IdentityGlob) -> Overlap:
+    parts = frozenset(part for item in (one, other) for part in (item.parts if isinstance(item, Overlap) else (item,)))
+    return Overlap(f"({' and '.join(sorted(map(label, parts)))})", parts)
+
+
+def _fits(pattern: Any, identity: Any) -> bool:
+    """Whether every identity of the second pattern is one of the first."""
+    if isinstance(pattern, Entity):
+        return pattern == identity or (pattern == CLUSTER and identity != WORLD)
+    if isinstance(identity, Entity):
+        return False
+    if pattern == EVERYONE:
+        return True
+    if isinstance(identity, Labelled):
+        return _labels_fit(pattern, identity)
+    if isinstance(pattern, Labelled):
+        return pattern.selector.everything and isinstance(identity, Identity) and pattern.namespace in ("", identity.namespace)
+    if isinstance(pattern, Identity) and isinstance(identity, Identity):
+        return pattern.covers(identity)
+    if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity) and identity.exact:
+        return glob_accepts(pattern, identity)
+    if pattern == identity:
+        return True
+    return isinstance(pattern, IdentityGlob | Identity) and isinstance(identity, IdentityGlob | Identity) and _among(pattern, identity)
+
+
+@lru_cache(maxsize=8192)
+def _among(pattern: Any, identity: Any) -> bool:
+    """Whether every certificate that the second takes is one of the first's, by their texts."""
+    one, other = certificates(pattern), certificates(identity)
+    return one is not None and other is not None and other.issubset(one)
+
+
+@lru_cache(maxsize=8192)
+def certificates(peer: Any) -> Language | None:
+    """The names of certificates that a pattern takes, as Istio compares them; None where it is no pattern over names. A star is any text, line breaks too, as
+    in prefixes: or a prefix would be more than the same as an expression."""
+    from meshport.values.language import Language
+
+    if isinstance(peer, Identity):
+        text = peer.istio()
+        if text is None:
+            return Language.regex(
+                f"(?s){re.escape(peer.trust_domain) if peer.trust_domain else '.*'}/ns/{re.escape(peer.namespace or '')}/.*"
+            )
+        return IdentityGlob(text).language()
+    if not isinstance(peer, IdentityGlob):
+        return None
+    text = peer.text
+    if text.startswith("*/ns/") and text.endswith("/*") and text.count("/") == 3:
+        inner = ".*".join(map(re.escape, text[len("*/ns/") : -len("/*")].split("*")))
+        return Language.regex(f"(?s).*/ns/{inner}/.*")
+    if text.endswith("/ns/*"):
+        inner = ".*".join(map(re.escape, text.removesuffix("/ns/*").split("*")))
+        return Language.regex(f"(?s){inner}/ns/.*")
+    return peer.language()
+
+
+def _labels_fit(pattern: Any, pods: Labelled) -> bool:
+    """Whether a peer holds all pods of a label selector, as far as the selectors alone tell."""
+    if isinstance(pattern, Identity):
+        return pattern.service_account in (None, pods.account) and pattern.namespace in (None, pods.namespace)
+    if not isinstance(pattern, Labelled) or pattern.namespace not in ("", pods.namespace):
+        return False
+    mine, its = pattern.selector, pods.selector
+    return set(mine.labels) <= set(its.labels) and set(mine.expressions) <= set(its.expressions)
+
+
+def glob_accepts(glob: IdentityGlob, identity: Identity) -> bool:
+    """Whether a pattern takes an exact identity. In a namespace pattern (`*/ns/team-*/*`) a star stands for any text, as in Istio's sidecars."""
+    text = glob.text
+    if text.startswith("*/ns/") and text.endswith("/*") and text.count("/") == 3:
+        return fnmatchcase(identity.namespace or "", text[len("*/ns/") : -len("/*")])
+    return glob.language().accepts(identity.istio() or "")
+
+
+def label(identity: Any) -> str:
+    """A peer as people write it."""
+    if identity == EVERYONE:
+        return "any mesh identity"
+    if isinstance(identity, Identity):
+        return identity.istio() or f"{identity.trust_domain or '*'}/ns/{identity.namespace or '*'}/sa/{identity.service_account or '*'}"
+    return str(getattr(identity, "text", identity))
+
+
+def _meet(one: Any, other: Any) -> Any | None:
+    """The pattern of the identities that both take; None where there is none. Raises ValueError where it cannot be told."""
+    if _fits(one, other):
+        return other
+    if _fits(other, one):
+        return one
+    if isinstance(one, Entity) or isinstance(other, Entity):
+        return None
+    if isinstance(one, Labelled) or isinstance(other, Labelled):
+        return _meet_labels(one, other)
+    if isinstance(one, Identity) and isinstance(other, Identity):
+        parts = []
+        for mine, its in (
+            (one.trust_domain, other.trust_domain),
+            (one.namespace, other.namespace),
+            (one.service_account, other.service_account),
+        ):
+            if mine is not None and its is not None and mine != its:
+                return None
+            parts.append(mine if mine is not None else its)
+        return Identity(*parts)
+    globs = [item for item in (one, other) if isinstance(item, IdentityGlob)]
+    exact = [item for item in (one, other) if isinstance(item, Identity) and item.exact]
+    if globs and exact:
+        return None  # it did not fit above
+    if globs and _apart(one, other):
+        return None
+    if (only := _shared(one, other)) is not None:
+        return only
+    if isinstance(one, Identity | IdentityGlob) and isinstance(other, Identity | IdentityGlob):
+        return _overlap(one, other)
+    raise ValueError("the overlap of two identity patterns cannot be told")
+
+
+@lru_cache(maxsize=1)
+def _accounts() -> Language:
+    """The names that certificates of service accounts have."""
+    from meshport.values.language import Language
+
+    return Language.regex("[^/]+/ns/[^/]+/sa/[^/]+")
+
+
+@lru_cache(maxsize=8192)
+def _both(one: Any, other: Any) -> Language | None:
+    """The certificates of service accounts that two patterns share; None where one is no pattern over names."""
+    mine, its = certificates(one), certificates(other)
+    return mine & its & _accounts() if mine is not None and its is not None else None
+
+
+def _apart(one: Any, other: Any) -> bool:
+    """Whether no certificate is of both."""
+    found = _both(one, other)
+    return found is not None and found.is_empty()
+
+
+@lru_cache(maxsize=8192)
+def _shared(one: Any, other: Any) -> Any | None:
+    """The one service account that two patterns share, such as that of `cluster.local/ns/shop/*` and `*/sa/web`; None where they share more."""
+    found = _both(one, other)
+    text = found.witness() if found is not None else None
+    if found is None or text is None:
+        return None
+    from meshport.values.language import Language
+
+    return parse_principal(text) if (found - Language.exact(text)).is_empty() else None
+
+
+def _meet_labels(one: Any, other: Any) -> Any | None:
+    """The pods that a label selector and another peer share. Raises ValueError where it takes more than the selectors to tell."""
+    homes = {home for item in (one, other) if (home := getattr(item, "namespace", None))}
+    if len(homes) > 1:
+        return None
+    if isinstance(one, Labelled) and isinstance(other, Labelled):
+        labels, its = dict(one.selector.labels), dict(other.selector.labels)
+        if any(labels.get(key, value) != value for key, value in its.items()):
+            return None
+        return Labelled(next(iter(homes), ""), Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions)))
+    pods, peer = (one, other) if isinstance(one, Labelled) else (other, one)
+    if isinstance(peer, Identity) and peer.service_account is not None:
+        named = {ACCOUNT_LABEL: peer.service_account}
+        if pods.account not in (None, peer.service_account) or not all(
+            item.accepts(named) for item in pods.selector.expressions if item.key == ACCOUNT_LABEL
+        ):
+            return None
+        labels = {**dict(pods.selector.labels), ACCOUNT_LABEL: peer.service_account}
+        return Labelled(next(iter(homes), ""), Selector.of(labels, pods.selector.expressions))
+    if isinstance(peer, Identity):
+        return Labelled(next(iter(homes), ""), pods.selector)
+    raise ValueError("which service accounts the pods with these labels run under cannot be told")
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Peers by identity. `include` None: every peer, also one without identity; `exclude` takes identities out again."""
+
+    include: frozenset[Any] | None = None
+    exclude: frozenset[Any] = frozenset()
+
+    @property
+    def everyone(self) -> bool:
+        return self.include is None and not self.exclude
+
+    @property
+    def empty(self) -> bool:
+        if self.include is None:
+            return WORLD in self.exclude and CLUSTER in self.exclude  # everybody is in the cluster or outside
+        return all(_gone(item, self.exclude) for item in self.include)
+
+    def tidy(self) -> Identities:
+        """Without members that the exclusions take out whole, and without exclusions that take nothing out."""
+        if len(self.exclude) < 2 and (self.include is None or (not self.exclude and len(self.include) < 2)):
+            return self
+        if self.include is None:
+            return Identities(None, _widest(self.exclude))
+        kept = frozenset(item for item in self.include if not any(_fits(out, item) for out in self.exclude))
+        kept = _widest(kept)
+        out = frozenset(item for item in self.exclude if any(_touch(item, member) for member in kept))
+        return Identities(kept, _widest(out))
+
+    def meet(self, other: Identities) -> Identities:
+        if self.everyone or other.everyone:
+            return (other if self.everyone else self).tidy()
+        if self.include is None or other.include is None:
+            include = self.include if other.include is None else other.include
+        else:
+            include = frozenset(found for one in self.include for two in other.include if (found := _meet(one, two)) is not None)
+        return Identities(include, self.exclude | other.exclude).tidy()
+
+    def minus(self, other: Identities) -> list[Identities]:
+        """What is left, in pieces."""
+        out = []
+        if other.include is not None:
+            out.append(Identities(self.include, self.exclude | other.include).tidy())
+        if other.exclude:
+            out.append(self.meet(Identities(other.exclude)))
+        return [piece for piece in out if not piece.empty]
+
+    def covers(self, other: Identities) -> bool:
+        """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
+        if self == other:
+            return True
+        if self.exclude and not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude):
+            touched = other.include is None or any(_touch(item, member) for item in self.exclude for member in other.include)
+            if touched:
+                return False
+        if self.include is None:
+            return True
+        return other.include is not None and all(any(_fits(pattern, item) for pattern in self.include) for item in other.include)
+
+    def overlaps(self, other: Identities) -> bool:
+        try:
+            return not self.meet(other).empty
+        except ValueError:
+            return True
+
+
+def _gone(item: Any, exclude: frozenset[Any]) -> bool:
+    """Whether nobody of a pattern is left once others are taken out, one by one or together."""
+    if any(_fits(out, item) for out in exclude):
+        return True
+    if (
+        len(exclude) < 2
+        or not any(isinstance(one, IdentityGlob) for one in (item, *exclude))
+        or not isinstance(item, Identity | IdentityGlob)
+    ):
+        return False
+    return _gone_together(item, frozenset(out for out in exclude if isinstance(out, Identity | IdentityGlob)))
+
+
+@lru_cache(maxsize=8192)
+def _gone_together(item: Any, exclude: frozenset[Any]) -> bool:
+    left = _left(item, exclude)
+    return left is not None and (left & _accounts()).is_empty()
+
+
+def _left(item: Any, exclude: frozenset[Any]) -> Language | None:
+    left = certificates(item)
+    for taken in filter(None, map(certificates, sorted(exclude, key=label))):
+        left = left - taken if left is not None else None
+    return left
+
+
+def example(item: Identity | IdentityGlob, exclude: frozenset[Any]) -> str | None:
+    """The name of a certificate that a pattern takes and the exclusions leave: of a service account where there is one."""
+    left = _left(item, exclude)
+    return (left & _accounts()).witness() or left.witness() if left is not None else None
+
+
+def _touch(one: Any, other: Any) -> bool:
+    try:
+        return _meet(one, other) is not None
+    except ValueError:
+        return True
+
+
+def _widest(patterns: frozenset[Any]) -> frozenset[Any]:
+    if len(patterns) < 2:
+        return patterns
+    wide = [item for item in patterns if not _one(item)]  # no service account is another one
+    return frozenset(
+        item
+        for item in patterns
+        if not any(item != other and _fits(other, item) and not _fits(item, other) for other in (wide if _one(item) else patterns))
+    )
+
+
+def _one(item: Any) -> bool:
+    """Whether one service account is meant."""
+    return isinstance(item, Identity) and item.exact
