@@ -41,9 +41,11 @@ def alternatives(rule: Mapping[str, Any], paths: Iterable[str]) -> list[Mapping[
             elif key == "toPorts" and isinstance(one, Mapping):
                 found += [(key, [part], places | {place}) for part, places in _ports(one, place)]
             elif key == "icmps" and isinstance(one, Mapping):
+                fields = one.get("fields")
                 found += [
                     (key, {"family": "IPv4", **field}, frozenset((place, f"{place}.fields[{position}]")))
-                    for position, field in enumerate(one.get("fields") or ())
+                    for position, field in enumerate(fields if isinstance(fields, list) else ())
+                    if isinstance(field, Mapping)
                 ]
         choices.append(found or [(key, value, frozenset())])
     if prod(map(len, choices)) > MOST:
@@ -63,7 +65,9 @@ def _ports(entry: Mapping[str, Any], place: str) -> list[tuple[Mapping[str, Any]
     demands: list[tuple[Mapping[str, Any], str]] = [(read, "")]
     if key is not None:
         demands = [({**read, key: [one]}, f"{place}.rules.{key}[{number}]") for number, one in enumerate(read[key])]
-    named = [(one, f"{place}.ports[{number}]") for number, port in enumerate(entry.get("ports") or ()) for one in _port(port)]
+    ports = entry.get("ports")
+    listed = ports if isinstance(ports, list) else []
+    named = [(one, f"{place}.ports[{number}]") for number, port in enumerate(listed) for one in _port(port)]
     rest = {name: value for name, value in entry.items() if name not in ("ports", "rules")}
     return [
         ({**rest, **({"ports": [port]} if port is not None else {}), **({"rules": demand} if demand else {})}, frozenset((where, why)))

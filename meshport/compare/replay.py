@@ -59,7 +59,7 @@ def replayed(
         if protocol:
             request["protocol"] = protocol
             if protocol == "icmp":
-                del request["destination"]["port"]
+                request["destination"].pop("port", None)  # requests of one piece share their destination
         first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
         if _agrees(first, second, wanted, bool(piece.literals)):
             one, two = first.rule, second.rule

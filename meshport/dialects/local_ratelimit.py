@@ -71,13 +71,13 @@ def read(place: Cursor) -> Filter | None:
 
 def _shown(key: str, value: Any) -> str:
     if key == "response_headers_to_add" and isinstance(value, list):
-        names = [str((item.get("header") or {}).get("key")) for item in value if isinstance(item, dict)]
-        return ", ".join(names)
+        headers = [item.get("header") for item in value if isinstance(item, dict)]
+        return ", ".join(str(header.get("key")) for header in headers if isinstance(header, dict))
     if key == "descriptors" and isinstance(value, list):
         entries = [
-            " and ".join(f"{one.get('key')}={one.get('value')}" for one in item.get("entries") or ())
+            " and ".join(f"{one.get('key')}={one.get('value')}" for one in item["entries"] if isinstance(one, dict))
             for item in value
-            if isinstance(item, dict)
+            if isinstance(item, dict) and isinstance(item.get("entries"), list)
         ]
         return "; ".join(entries)
     return f"{key} {value}" if not isinstance(value, dict | list) else key

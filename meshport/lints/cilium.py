@@ -94,10 +94,8 @@ def _egress(review: Review, policy: Manifest, spec: Path) -> None:
 
 def _admits_dns(policy: Manifest, path: Path, rule: dict[str, Any]) -> bool:
     """Whether an egress rule lets queries through to the cluster's DNS, as far as can be seen."""
-    ports = [item for _, item in policy.each(*path, "toPorts")]
-    numbers = {
-        str(port.get("port")) for item in ports if isinstance(item, dict) for port in item.get("ports") or () if isinstance(port, dict)
-    }
+    ports = policy.each(*path, "toPorts")
+    numbers = {str(port.get("port")) for place, _ in ports for _, port in policy.each(*place, "ports") if isinstance(port, dict)}
     if ports and not numbers & {"53", "0", "dns"}:
         return False
     peers = [name for name in _PEERS if f"to{name}" in rule]

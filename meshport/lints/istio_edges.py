@@ -161,8 +161,8 @@ def _patches(review: Review, patch: Manifest) -> None:
     relative: list[Path] = []
     sure = True
     versioned: list[Path] = []
-    for path, item in patch.each("spec", "configPatches"):
-        operation, part = patch.get(*path, "patch", "operation"), item.get("applyTo") if isinstance(item, dict) else None
+    for path, _ in patch.each("spec", "configPatches"):
+        operation, part = (str(patch.get(*path, *where) or "") for where in (("patch", "operation"), ("applyTo",)))
         place = (*path, "patch", "operation")
         if operation == "REPLACE" and part not in ("HTTP_FILTER", "NETWORK_FILTER"):
             review.say(

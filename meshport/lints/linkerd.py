@@ -47,7 +47,7 @@ def _fall_through(review: Review, profile: Manifest) -> None:
     routes = _routes(profile)
     conditions = [item.get("condition") for _, item in routes]
     if routes and not any(
-        isinstance(one, dict) and set(one) <= {"pathRegex"} and one.get("pathRegex", "") in _EVERYTHING for one in conditions
+        isinstance(one, dict) and set(one) <= {"pathRegex"} and str(one.get("pathRegex", "")) in _EVERYTHING for one in conditions
     ):
         review.say(
             "MP055", profile, *((*path, "name") for path, _ in routes), routes=names([str(item.get("name", "")) for _, item in routes], 3)

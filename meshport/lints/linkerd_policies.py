@@ -217,7 +217,7 @@ def _profile(review: Review, known: Inventory, profile: Manifest) -> None:
         condition = item.get("condition") if isinstance(item, dict) else None
         if caught:
             review.say("MP078", profile, path, rule=str(path[-1]), after=caught)
-        elif isinstance(condition, dict) and set(condition) == {"pathRegex"} and condition["pathRegex"] in _EVERYTHING:
+        elif isinstance(condition, dict) and set(condition) == {"pathRegex"} and str(condition["pathRegex"]) in _EVERYTHING:
             caught = f"the route {item.get('name')}, which takes every path"
 
 

@@ -84,12 +84,12 @@ def sides(result: Result) -> tuple[Side, Side]:
     files = {}
     for manifest in result.manifests:
         value = manifest.object
-        if manifest.kind:
+        metadata = value.get("metadata")
+        if manifest.kind or not isinstance(metadata, dict):
             continue
-        metadata = value["metadata"]
         group = str(value["apiVersion"]).rpartition("/")[0]
         namespace = metadata.get("namespace")
-        files[group, str(value["kind"]), namespace if isinstance(namespace, str) else None, str(metadata["name"])] = manifest.file
+        files[group, str(value["kind"]), namespace if isinstance(namespace, str) else None, str(metadata.get("name"))] = manifest.file
     helm = result.install["helm_values"].get("cilium")
     return (
         Side(result.before, _access(result.before), result.known, result.options, "before", node_encryption(result.before)),

@@ -214,10 +214,10 @@ def _read_by_both(draft: Draft, obj: Obj) -> bool:
     """Whether the source acts on a route as soon as it is there: a VirtualService ends where an HTTPRoute names its Service, so routes come with the pods."""
     if interim.group_of(obj) != "gateway.networking.k8s.io" or draft.result.options.source not in ("istio", "cilium", "linkerd"):
         return False
-    parents = (obj.get("spec") or {}).get("parentRefs") or ()
+    parents = (obj.get("spec") or {}).get("parentRefs")
     groups = {
-        parent.get("group", "gateway.networking.k8s.io")
-        for parent in parents
+        str(parent.get("group", "gateway.networking.k8s.io"))
+        for parent in (parents if isinstance(parents, list) else ())
         if isinstance(parent, dict) and parent.get("kind") == "Service"
     }
     return "" in groups or (draft.result.options.source == "linkerd" and "core" in groups)

@@ -175,13 +175,21 @@ def with_both(before: Obj, after: Obj) -> Obj | None:
     return found if changed else None
 
 
+def _members(value: Any) -> dict[str, Any]:
+    """What stands in a mapping; nothing where no cluster takes the value for one."""
+    return value if isinstance(value, dict) else {}
+
+
 def enrolled(workload: Obj, namespace: Mapping[str, Any] | None, target: str, source: str, *, ambient: bool) -> Obj:
     """A workload that is in the target mesh by its own pod template, whatever its namespace still says."""
     found = copy.deepcopy(workload)
-    spec = found["spec"]
-    template = spec.get("jobTemplate", {}).get("spec", {}).get("template") or spec.get("template")
-    metadata = found["metadata"] if template is None else template.setdefault("metadata", {})
-    labels, notes = dict(metadata.get("labels") or {}), dict(metadata.get("annotations") or {})
+    spec = _members(found.get("spec"))
+    template = _members(_members(spec.get("jobTemplate")).get("spec")).get("template") or spec.get("template")
+    if isinstance(template, dict):
+        metadata = template["metadata"] = _members(template.get("metadata"))
+    else:
+        metadata = found["metadata"]
+    labels, notes = dict(_members(metadata.get("labels"))), dict(_members(metadata.get("annotations")))
     if source == "istio":
         labels["sidecar.istio.io/inject"] = "false"
     if source == "linkerd":
@@ -206,11 +214,15 @@ def permissive(obj: Obj) -> Obj | None:
     if obj.get("kind") != "PeerAuthentication" or not isinstance(obj.get("spec"), dict):
         return None
     found = copy.deepcopy(obj)
-    modes = [found["spec"].get("mtls"), *(found["spec"].get("portLevelMtls") or {}).values()]
+    modes = [found["spec"].get("mtls"), *_members(found["spec"].get("portLevelMtls")).values()]
     strict = [mode for mode in modes if isinstance(mode, dict) and mode.get("mode") == "STRICT"]
     for mode in strict:
         mode["mode"] = "PERMISSIVE"
     return found if strict else None
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def automatic(obj: Obj) -> Obj | None:
@@ -219,10 +231,10 @@ def automatic(obj: Obj) -> Obj | None:
         return None
     found = copy.deepcopy(obj)
     changed = False
-    for holder in (found["spec"], *(item for item in found["spec"].get("subsets") or () if isinstance(item, dict))):
+    for holder in (found["spec"], *_mappings(found["spec"].get("subsets"))):
         policy = holder.get("trafficPolicy")
-        for place in (policy, *((policy or {}).get("portLevelSettings") or ())) if isinstance(policy, dict) else ():
-            tls = place.get("tls") if isinstance(place, dict) else None
+        for place in (policy, *_mappings(policy.get("portLevelSettings"))) if isinstance(policy, dict) else ():
+            tls = place.get("tls")
             if isinstance(tls, dict) and tls.get("mode") in ("ISTIO_MUTUAL", "MUTUAL") and "clientCertificate" not in tls:
                 del place["tls"]
                 changed = True
@@ -271,7 +283,7 @@ def serves(server: Obj, workload: Workload, port: int) -> bool:
     metadata, spec = server.get("metadata") or {}, server.get("spec") or {}
     if metadata.get("namespace") != workload.ref.namespace or not isinstance(spec.get("podSelector"), dict):
         return False
-    labels = (spec.get("podSelector") or {}).get("matchLabels") or {}
+    labels = _members(spec["podSelector"].get("matchLabels"))
     said = spec.get("port")
     named = workload.port_named(said) if isinstance(said, str) else None
     return all(workload.labels.get(name) == value for name, value in labels.items()) and port == (named.number if named else said)

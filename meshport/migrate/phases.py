@@ -100,8 +100,9 @@ def channel(objects: Mapping[Key, Obj]) -> str:
     for obj in objects.values():
         if group_of(obj) != GATEWAY_API or role(obj) not in ("route", "gateway"):
             continue
-        rules = (obj.get("spec") or {}).get("rules") or ()
-        if "alpha" in obj["apiVersion"] or any(isinstance(rule, dict) and {"retry", "sessionPersistence"} & set(rule) for rule in rules):
+        rules = (obj.get("spec") or {}).get("rules")
+        listed = rules if isinstance(rules, list) else []
+        if "alpha" in obj["apiVersion"] or any(isinstance(rule, dict) and {"retry", "sessionPersistence"} & set(rule) for rule in listed):
             return "experimental"
     return "standard"
 

@@ -21,7 +21,7 @@ from meshport.migrate.crossing import across
 from meshport.migrate.drafting import Draft
 from meshport.migrate.setting import Setting
 from meshport.migrate.settled import in_place, new_cluster
-from meshport.migrate.states import Cluster, Key, bare, home, key
+from meshport.migrate.states import Cluster, Key, bare, could_stand, home, key
 from meshport.migrate.windows import windows
 from meshport.report.planned import Decision, Plan, PlannedMesh
 
@@ -107,7 +107,7 @@ def _setting(result: Result, strategy: str, calls: list[order.Call], written: di
 def _written(result: Result) -> dict[Key, Obj]:
     """The manifests as they are applied, but for those that are no object of the cluster: a dashboard's or a rule's file."""
     default = result.options.default_namespace
-    objects = [bare(item.object, default) for item in result.manifests if not item.kind]
+    objects = [bare(item.object, default) for item in result.manifests if not item.kind and could_stand(item.object)]
     return {key(obj, default): obj for obj in objects}
 
 

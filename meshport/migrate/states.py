@@ -35,11 +35,21 @@ MOST_HALVES = 100
 
 def key(obj: Mapping[str, Any], default: str) -> Key:
     """Group, kind, namespace and name; an object without namespace is of the default one, unless its kind has none."""
-    metadata = obj.get("metadata") or {}
+    metadata = said if isinstance(said := obj.get("metadata"), dict) else {}
     group = str(obj.get("apiVersion", "")).rpartition("/")[0]
     kind = str(obj.get("kind", ""))
     namespace = "" if kind in OF_THE_CLUSTER else str(metadata.get("namespace") or default)
     return group, kind, namespace, str(metadata.get("name", ""))
+
+
+def could_stand(obj: Mapping[str, Any]) -> bool:
+    """Whether a cluster could have the object, as far as what every kind has in common goes."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(obj.get("spec"), dict | None):
+        return False
+    if not isinstance(metadata.get("name"), str) or not isinstance(metadata.get("namespace"), str | None):
+        return False
+    return all(isinstance(metadata.get(key), dict | None) for key in ("labels", "annotations"))
 
 
 def home(mark: Key) -> str:
@@ -76,7 +86,7 @@ class Cluster:
         for number, document in enumerate(bundle.documents):
             if number in refused or document.chart.startswith(KUBECTL) or document.commanded:
                 continue
-            if document.chart or not document.kind or not document.name:
+            if document.chart or not document.kind or not document.name or not could_stand(document.value):
                 found.others.append((document.value, document.chart))
             else:
                 value = document.value

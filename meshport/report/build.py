@@ -100,12 +100,12 @@ def _written(manifest: Manifest) -> model.Written:
         return model.Written(
             apiVersion="", kind=manifest.kind, namespace=None, name=manifest.file, file=manifest.file, origins=cast("list[model.Origin]", manifest.origins)
         )  # fmt: skip
-    metadata = value["metadata"]
+    metadata = said if isinstance(said := value.get("metadata"), dict) else {}
     return model.Written(
         apiVersion=value["apiVersion"],
         kind=value["kind"],
         namespace=home if isinstance(home := metadata.get("namespace"), str) else None,
-        name=metadata["name"],
+        name=str(metadata.get("name")),
         file=manifest.file,
         origins=cast("list[model.Origin]", manifest.origins),
     )

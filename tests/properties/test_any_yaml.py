@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import meshport
@@ -83,5 +83,29 @@ def test_no_document_is_too_odd(mesh: str, target: str) -> None:
         lines = list(result.ledger)
         assert counts["leaves"] == sum(count for word, count in counts.items() if word != "leaves") == len(lines)
         assert [line.path for line in lines if line.disposition in ("dropped", "manual", "invalid") and not line.codes] == []
+
+    comes_to_an_end()
+
+
+@pytest.mark.parametrize(("mesh", "target"), DIRECTIONS[::2])
+def test_nor_for_what_is_made_of_a_conversion_and_what_reads_alone(
+    mesh: str, target: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    @settings(
+        max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(_broken(mesh), st.sampled_from(["namespace", "service", "cluster"]))
+    def comes_to_an_end(objects: list[Any], strategy: str) -> None:
+        bundle = meshport.load_text("---\n".join(json.dumps(item) + "\n" for item in objects))
+        try:
+            result = meshport.convert(bundle, source=mesh, target=target, verify=False)
+            result.write(str(tmp_path_factory.mktemp("written") / "out"))
+            assert result.plan(strategy).steps is not None
+            assert result.audit().audit is not None
+            assert meshport.verify(bundle, bundle, old_mesh=mesh, new_mesh=mesh).verdict in ("equivalent", "inconclusive")
+            assert meshport.diff(bundle, bundle, old_mesh=mesh, new_mesh=mesh) == []
+            assert meshport.lint(bundle, source=mesh) is not None
+        except MeshportError as error:
+            assert "\n" not in str(error)
 
     comes_to_an_end()

@@ -153,7 +153,8 @@ def sent(value: Any) -> Iterator[str]:
             if isinstance(item.get("cluster"), str):
                 yield item["cluster"]
             weighted = item.get("weighted_clusters")
-            for one in (weighted.get("clusters") or ()) if isinstance(weighted, dict) else ():
+            shares = weighted.get("clusters") if isinstance(weighted, dict) else None
+            for one in shares if isinstance(shares, list) else ():
                 if isinstance(one, dict) and isinstance(one.get("name"), str):
                     yield one["name"]
             stack.extend(item.values())

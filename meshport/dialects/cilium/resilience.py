@@ -64,7 +64,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         sent = set(envoy.sent(root.at("spec", "resources").value))
         reached = _reached(ir, number)
         for place in root.each("spec", "resources"):
-            if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or place.at("name").value not in sent:
+            called = place.text("name")
+            if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or called is None or called.value not in sent:
                 continue
             policy = _policy(root, place, number, ir.idle)
             served = policy.service if policy is not None else None

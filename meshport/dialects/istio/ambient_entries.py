@@ -77,6 +77,11 @@ def written(ir: IR, out: Output) -> list[Entry]:
     return found
 
 
+def _texts(value: Any) -> bool:
+    """Whether a value is a list of texts, or of numbers, which are read as if they were quoted."""
+    return value is None or (isinstance(value, list) and all(isinstance(item, str | int | float) for item in value))
+
+
 def _readable(spec: Any) -> bool:
     """Whether rules are lists of mappings all the way down; the API server takes no others, and they are said to be of the wrong type."""
     if not isinstance(spec, dict):
@@ -90,6 +95,9 @@ def _readable(spec: Any) -> bool:
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 return False
             if inner and not all(isinstance(item.get(inner) or {}, dict) for item in items):
+                return False
+            holders = [item.get(inner) or {} if inner else {key: item.get(key) for key in ("values", "notValues")} for item in items]
+            if not all(_texts(value) for holder in holders for value in holder.values()):
                 return False
     return True
 

@@ -39,7 +39,7 @@ class Plain:
         within = plain != self.rest
         ports = operation.get("ports")
         if ports:
-            left = [text for text in ports if (is_number(text) and int(text) in inside) == within]
+            left = [text for text in map(str, ports) if (is_number(text) and int(text) in inside) == within]
             return {**operation, "ports": left} if left else None
         listed = sorted(map(str, inside), key=int)
         if within:

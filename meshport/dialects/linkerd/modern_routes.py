@@ -165,7 +165,8 @@ def _silenced(number: int, src: Src, routes: ServiceRoutes, service: Service, ou
 
 def _breaker(routes: ServiceRoutes, service: Service, out: Output) -> None:
     document = out.bundle.documents[service.document]
-    keys = [key for key in (document.value["metadata"].get("annotations") or {}) if key.startswith(BALANCER)]
+    notes = document.value["metadata"].get("annotations")
+    keys = [key for key in (notes if isinstance(notes, dict) else {}) if str(key).startswith(BALANCER)]
     if not keys:
         return
     obj = out.change(service.document, group=f"service {service.ref.name}", rank=20)
@@ -194,8 +195,8 @@ def _is_parent(parent: Any, service: Service, namespace: str) -> bool:
 
 
 def _keys(out: Output, number: int, src: Src) -> list[str]:
-    notes = out.bundle.documents[number].value["metadata"].get("annotations") or {}
-    return [key for key in notes if key.startswith(ROUTE_KEYS) and _leaf(out, number, key) & src]
+    notes = out.bundle.documents[number].value["metadata"].get("annotations")
+    return [key for key in (notes if isinstance(notes, dict) else {}) if key.startswith(ROUTE_KEYS) and _leaf(out, number, key) & src]
 
 
 def _leaf(out: Output, number: int, key: str) -> Src:
