@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from itertools import chain
 from typing import Any
 
-from meshport.compare.decision import named
+from meshport.compare.matching import named
 from meshport.compare.request import Caller
 from meshport.effective.identities import CLUSTER, WORLD, Identities, example
 from meshport.effective.networks import Networks

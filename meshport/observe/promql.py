@@ -7,7 +7,6 @@ no depth of nesting is too deep. A tree that was read gives its text back unchan
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from meshport._resources import data
 from meshport.errors import InputError
 from meshport.observe.functions import functions
+from meshport.observe.patterns import checked, takes_empty
 from meshport.observe.tokens import LONGEST, Malformed, duration, has_template, number, tokens, unquoted
 from meshport.observe.tree import (
     SET_OPERATORS,
@@ -41,9 +41,6 @@ from meshport.observe.tree import (
     Word,
     walk,
 )
-from meshport.values import regex
-from meshport.values.language import Language
-from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Tree
@@ -204,7 +201,7 @@ class _Builder:
         value_text = unquoted(value) if value.type == "STRING" else str(value)
         dynamic = value.type == "TEMPLATE" or has_template(value)
         if str(op) in ("=~", "!~") and not dynamic:
-            _checked(value_text, _from(value))
+            checked(value_text, _from(value))
         return Matcher(_word(label), str(op), value_text, start, end, _from(value), end, dynamic)
 
     def _matchers(self, parts: list[Any]) -> tuple[tuple[Matcher, ...], int, int]:
@@ -484,36 +481,4 @@ def _selects(matcher: Matcher) -> bool:
         return True
     if matcher.op in ("=", "!="):
         return bool(matcher.value) == (matcher.op == "=")
-    return _takes_empty(matcher.value) == (matcher.op == "!~")
-
-
-def _takes_empty(pattern: str) -> bool:
-    if _PYTHON_TOO.fullmatch(pattern):
-        return re.fullmatch(pattern, "") is not None
-    try:
-        return Language.regex(pattern).accepts("")
-    except ValueError:
-        return False  # what cannot be told is taken
-
-
-_PYTHON_TOO = re.compile(r"(?:[\w\s.,:/|$^@%=~<>-]|\\[.dws/-]|\((?!\?)|\)|[*+?](?![*+?{]))*")
-"""Patterns that Python and RE2 read alike."""
-
-
-def _checked(pattern: str, at: int) -> None:
-    """Raises Malformed for a pattern that RE2 does not take."""
-    if _PYTHON_TOO.fullmatch(pattern):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise Malformed(f"{pattern!r} is no regular expression: {error.msg}", at) from None
-        return
-    try:
-        regex.parse(pattern)
-    except UnsupportedRegex as error:
-        if re.search(r"\(\?<?[=!>]|\\[1-9]", pattern):
-            raise Malformed(f"{pattern!r} is no regular expression of RE2: {error}", at) from None
-    except LanguageTooLarge:
-        return
-    except ValueProblem as error:
-        raise Malformed(f"{pattern!r} is no regular expression: {error}", at) from None
+    return takes_empty(matcher.value) == (matcher.op == "!~")
