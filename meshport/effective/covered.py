@@ -22,20 +22,25 @@ MOST = 64
 """Values of one condition, and rules of one policy, beyond which nothing is looked for: every one is held against every other."""
 
 
-def tidied(policy: Policy) -> tuple[Policy, Src, Src]:
-    """The policy without what its other values and rules hold, and the leaves that only that came from; last those of rules that no request can meet."""
-    met = tuple(rule for rule in policy.rules if not _void(rule))
+def tidied(policy: Policy, bytes_too: Callable[[], bool]) -> tuple[Policy, Src, Src]:
+    """The policy without what its other values and rules hold, and the leaves that only that came from; last those of rules that no request can meet.
+
+    `bytes_too`: whether its pods have ports without HTTP, on which a deny loses what it asks of requests."""
+    deny = policy.action.value == "deny" and any(rule.http and _narrowed(rule) for rule in policy.rules) and bytes_too()
+    met = tuple(rule for rule in policy.rules if not _void(rule, deny))
     possible = replace(policy, rules=met)
-    rules = tuple(_bare(replace(rule, conditions=tuple(_tidied(item) for item in rule.conditions))) for rule in met)
+    rules = tuple(_bare(replace(rule, conditions=tuple(_tidied(item) for item in rule.conditions)), deny) for rule in met)
     after = replace(policy, rules=tuple(_widest(rules, _rule_covers)))
     void, held = policy.sources - possible.sources, possible.sources - after.sources
     return (after, held, void) if held or void else (policy, held, void)
 
 
-def _void(rule: Rule) -> bool:
+def _void(rule: Rule, deny: bool) -> bool:
     """Whether conditions contradict each other, as far as can be told."""
     ports = [item for item in rule.conditions if item.attribute == PORT]
-    return _no_port(ports) or (bool(_narrowed(rule)) and _pieces(rule) == [])
+    if _no_port(ports):
+        return True
+    return bool(_narrowed(rule)) and (found := _pieces(rule, deny)) is not None and not any(found)
 
 
 def _no_port(conditions: Sequence[Condition]) -> bool:
@@ -51,23 +56,23 @@ def _no_port(conditions: Sequence[Condition]) -> bool:
     )
 
 
-def _pieces(rule: Rule) -> list[Piece] | None:
-    """What a rule takes on the ports that it is for, without where it came from."""
+def _pieces(rule: Rule, deny: bool) -> list[list[Piece]] | None:
+    """What a rule takes on the ports that it is for, without where it came from: of requests, and for such a deny of bytes, of which it refuses more."""
     try:
         anywhere = replace(rule, conditions=tuple(item for item in rule.conditions if item.attribute != PORT))
-        return [bare(piece) for piece in of_rule(anywhere)]
+        return [[bare(piece) for piece in of_rule(anywhere, http=http, deny=deny)] for http in ((True, False) if deny else (True,))]
     except ValueError:
         return None
 
 
-def _bare(rule: Rule) -> Rule:
+def _bare(rule: Rule, deny: bool) -> Rule:
     """The rule without values that another condition on the same thing leaves nothing of."""
     for place in _narrowed(rule):
-        taken, old = _pieces(rule), rule.conditions[place]
+        taken, old = _pieces(rule, deny), rule.conditions[place]
         values = (*(old.any_of or ()), *old.none_of)
         for fact in values if taken is not None and len(values) <= MOST else ():
             fewer = less(rule, place=place, fact=fact)
-            if fewer != rule and _pieces(fewer) == taken:
+            if fewer != rule and _pieces(fewer, deny) == taken:
                 rule = fewer
     return rule
 

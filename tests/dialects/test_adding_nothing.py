@@ -97,3 +97,16 @@ spec:
     assert [(item.severity, item.disposition) for item in told] == [("info", "dropped")]
     assert "spec.rules[1]" in told[0].message
     assert not any("late" in str(item.object) for item in result.manifests)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_deny_of_requests_that_there_are_none_of_still_refuses_bytes(target: str) -> None:
+    """On a port without HTTP a deny loses what it asks of requests, and so what contradicts itself there."""
+    deny = NO_PAY.replace("pay]}}]}]", 'pay]}}], to: [{operation: {paths: ["*.css"], notPaths: ["*"]}}]}]')
+    text = WORLD.replace("name: http,", "name: tcp-db,").split("apiVersion: security")[0] + deny
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    kind, section = ("CiliumNetworkPolicy", "ingress") if target == "cilium" else ("Server", "accessPolicy")
+    (written,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == kind]
+    assert written[section] not in (None, [], "all-unauthenticated")
+    spoken = meshport.convert(meshport.load_text(WORLD.split("apiVersion: security")[0] + deny), source="istio", target=target)
+    assert not [item for item in spoken.manifests if item.object["kind"] == kind]
