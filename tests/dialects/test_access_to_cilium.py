@@ -617,3 +617,24 @@ def test_every_path_beside_another_reads_back_as_every_path() -> None:
     }
     result = meshport.convert(meshport.load_objects([world, policy]), source="istio", target="cilium")
     assert "MP900" not in {item.code for item in result.findings}
+
+
+def test_a_route_that_takes_every_request_lets_no_bytes_in_where_the_protocol_is_detected() -> None:
+    """Bytes match no route: on a Server of protocol `unknown` they need a grant of the Server's own."""
+    routed = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: users}], rules: [{matches: [{path: {type: PathPrefix, value: /}}]}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: users, namespace: shop}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: users}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: gateway, namespace: shop}]
+"""
+    (detected, *_) = policies(convert(LINKERD.replace("HTTP/1", "unknown") + routed, "linkerd"))["users"]["ingress"]
+    assert detected["toPorts"] == [{"ports": [{"port": "8080", "protocol": "TCP"}], "rules": {"http": [{}]}}]
+    (declared, *_) = policies(convert(LINKERD + routed, "linkerd"))["users"]["ingress"]
+    assert declared["toPorts"] == [{"ports": [{"port": "8080", "protocol": "TCP"}]}]

@@ -172,7 +172,7 @@ def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule
             better = [other for other in touching if rule.conditions not in peers[other.route]]
             src = sources(rule.src, entry.src, *(other.src for other in better))
             unless = tuple(other.conditions for other in better)
-            yield Rule(rule.conditions + entry.conditions, unless, rule.number, rule.name, src, rule.granted_by, rule.document)
+            yield Rule(rule.conditions + entry.conditions, unless, rule.number, rule.name, src, rule.granted_by, rule.document, http=True)
 
 
 def _touch(one: Entry, other: Entry) -> bool:
