@@ -123,3 +123,138 @@ def test_one_that_no_api_server_takes_restricts_nothing(pods: str, ingress: str,
     (told,) = [item for item in findings if item.code == "MP015"]
     assert "NetworkPolicy shop/network" in told.message and f"{where}: " in told.message
     assert not beside and written["api"]["ingress"] != [{}]
+
+
+# -- policies of Cilium that stand already
+
+
+def standing(
+    spec: str, source: str = WORLD, mesh: str = "istio", kind: str = "CiliumNetworkPolicy", **options: Any
+) -> tuple[dict[str, Any], Any]:
+    """The policies of Cilium after the conversion, by kind and name, where one stands already; and the findings."""
+    home = {"namespace": "shop"} if kind == "CiliumNetworkPolicy" else {}
+    own = {"apiVersion": "cilium.io/v2", "kind": kind, "metadata": {"name": "network", **home}, "spec": yaml.safe_load(spec)}
+    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(source), own]), source=mesh, target="cilium", **options)
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901", "MP903", "MP904")]
+    assert result.ledger.counts["unaccounted"] == 0
+    found = [item.object for item in result.manifests if item.object["kind"].startswith("Cilium")]
+    return {f"{item['kind']}/{item['metadata']['name']}": item["spec"] for item in found}, result.findings
+
+
+API = "endpointSelector: {matchLabels: {app: api}}"
+
+
+def test_one_of_cilium_keeps_what_it_denies_and_lets_in_through_the_written_one_alone() -> None:
+    rules = "ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '8080'}]}]}], ingressDeny: [{fromEntities: [world]}]"
+    found, findings = standing(f"{{{API}, {rules}}}")
+    (rule,) = found["CiliumNetworkPolicy/api"]["ingress"]
+    (peer,) = rule["fromEndpoints"]
+    assert peer["matchLabels"] == {"app": "web", "k8s:io.kubernetes.pod.namespace": "shop"}
+    assert rule["toPorts"] == [{"ports": [{"port": "8080", "protocol": "TCP"}], "rules": {"http": [{"method": "GET"}]}}]
+    closed = found["CiliumNetworkPolicy/network"]
+    assert (closed["ingress"], closed["ingressDeny"]) == ([{}], [{"fromEntities": ["world"]}])
+    (told,) = [item for item in findings if item.code == "MP180"]
+    assert [(one.namespace, one.workload) for one in told.affects] == [("shop", "api")]
+
+
+def test_one_that_closes_nothing_lets_nothing_in_either() -> None:
+    found, _ = standing(f"{{{API}, enableDefaultDeny: {{ingress: false}}, ingress: [{{fromEntities: [all]}}]}}")
+    assert found["CiliumNetworkPolicy/network"]["ingress"] == [{}]
+    assert found["CiliumNetworkPolicy/api"]["ingress"][0]["toPorts"][0]["rules"] == {"http": [{"method": "GET"}]}
+
+
+def test_a_clusterwide_one_goes_on_in_other_namespaces() -> None:
+    found, _ = standing("{endpointSelector: {}, ingress: [{fromEntities: [cluster]}]}", kind="CiliumClusterwideNetworkPolicy")
+    whole = found["CiliumClusterwideNetworkPolicy/network"]
+    assert whole["ingress"] == [{"fromEntities": ["cluster"]}]
+    assert whole["endpointSelector"]["matchExpressions"] == [
+        {"key": "k8s:io.kubernetes.pod.namespace", "operator": "NotIn", "values": ["shop"]}
+    ]
+    assert found["CiliumNetworkPolicy/network"] == {"endpointSelector": {}, "ingress": [{}]}
+    assert found["CiliumNetworkPolicy/network-web"]["ingress"] == [{"fromEntities": ["cluster"]}]  # which the mesh leaves open
+
+
+def test_rules_on_http_let_nothing_through_between_pods_of_a_mesh_and_do_not_begin_to() -> None:
+    asked = "toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{path: /a}]}}]"
+    found, _ = standing(f"{{{API}, ingress: [{{fromEndpoints: [{{}}], {asked}}}]}}")
+    assert found["CiliumNetworkPolicy/api"]["ingress"] == [{}]
+    found, findings = standing(f"{{endpointSelector: {{matchLabels: {{app: web}}}}, ingress: [{{fromEndpoints: [{{}}], {asked}}}]}}")
+    assert list(found) == ["CiliumNetworkPolicy/api"]
+    assert {(item.code, item.effect) for item in findings if item.code in ("MP182", "MP183")} == {("MP182", "none"), ("MP183", "widens")}
+
+
+LINKERD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec: {selector: {matchLabels: {app: api}}, template: {metadata: {labels: {app: api}}, spec: {serviceAccountName: api, containers: [
+  {name: a, image: "a:1", ports: [{name: http, containerPort: 8080}]}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: a, image: "a:1"}]}}}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: api, namespace: shop}
+spec: {podSelector: {matchLabels: {app: api}}, port: http, proxyProtocol: HTTP/1}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: api}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: web, namespace: shop}]}
+"""
+
+
+@pytest.mark.parametrize(("port", "release", "open_"), [("4143", "2.18", True), ("8080", "2.18", False), ("8080", "2.17", True)])
+def test_between_linkerds_pods_the_network_saw_the_proxys_port(port: str, release: str, open_: bool) -> None:
+    rules = f"ingress: [{{fromEndpoints: [{{}}], toPorts: [{{ports: [{{port: '{port}', protocol: TCP}}]}}]}}]"
+    found, findings = standing(f"{{{API}, {rules}}}", LINKERD, "linkerd", source_version=release)
+    let_in = [rule["toPorts"] for rule in found["CiliumNetworkPolicy/api"]["ingress"] if "web" in str(rule)]
+    assert let_in == ([[{"ports": [{"port": "8080", "protocol": "TCP"}]}]] if open_ else [])
+    assert ("MP181" in {item.code for item in findings}) is not open_
+
+
+def test_egress_is_what_both_let_out() -> None:
+    sidecar = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+"""
+    beside = {
+        "podSelector": {},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "api"}}}], "ports": [{"port": 8080}]}],
+    }
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "out", "namespace": "shop"},
+        "spec": beside,
+    }
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(WORLD + "---" + sidecar), policy]), source="istio", target="cilium"
+    )
+    found = {item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if "spec" in item.object}
+    (rule,) = found["egress"]["egress"]
+    assert rule["toPorts"] == [{"ports": [{"port": "8080", "protocol": "TCP"}]}]
+    assert "k8s:app" in rule["toEndpoints"][0]["matchLabels"]
+    assert found["out"]["egress"] == []
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901", "MP903", "MP904")]
+
+
+def test_one_that_is_read_as_context_stays_and_is_said_to_let_in_what_the_mesh_refused() -> None:
+    policy = yaml.safe_load(BESIDE % ("{matchLabels: {app: api}}", "[{from: [{podSelector: {matchLabels: {app: web}}}]}]"))
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(WORLD)]), source="istio", target="cilium", context=meshport.load_objects([policy])
+    )
+    assert "NetworkPolicy" not in {item.object["kind"] for item in result.manifests}
+    (told,) = [item for item in result.findings if item.code == "MP042"]
+    assert (told.severity, told.effect) == ("error", "widens")
+    assert "NetworkPolicy shop/network" in told.message

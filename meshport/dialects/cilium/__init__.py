@@ -63,11 +63,11 @@ class Cilium:
         membership.lower(ir, out, options)
         transport.lower(ir, out, options)
         authorization.lower(ir, out, options)
-        network_policies.lower(ir, out)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
+        network_policies.lower(ir, out, options)
         node_local.lower(ir, out)
         installation.lower(ir, out)
 

@@ -38,10 +38,13 @@ _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs"
 
 
 def mesh_port(options: Options) -> int | None:
-    """The port on which a proxy takes what its peers' proxies send, whatever port the application has; None where it keeps the application's."""
-    if options.target == "linkerd" and version_key(options.target_version) >= (2, 18):
-        return 4143
-    return 15008 if options.target == "istio" and options.data_plane == "ambient" else None
+    """The port on which a proxy of the target takes what its peers' proxies send, whatever port the application has; None where it keeps the application's."""
+    return 15008 if options.target == "istio" and options.data_plane == "ambient" else proxy_port(options.target, options.target_version)
+
+
+def proxy_port(mesh: str, version: str) -> int | None:
+    """That port of a mesh with sidecars."""
+    return 4143 if mesh == "linkerd" and version_key(version) >= (2, 18) else None
 
 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:

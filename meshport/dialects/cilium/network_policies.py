@@ -1,284 +1,209 @@
-"""NetworkPolicies of Kubernetes beside the policies that are written (docs.cilium.io, network/kubernetes/policy).
+"""Network policies that stand beside the policies that are written (docs.cilium.io, security/policy and network/kubernetes/policy).
 
 Beside a mesh a request has to pass the network's policies and the mesh's. Under Cilium both are the network's, and what either lets in is let in. So where
-both hold for the same pods, what both let in is written as one, and the NetworkPolicy goes on closing them and lets nothing in by itself.
+both hold for the same pods, what both let in is written as one, and the one that stood there goes on closing them and lets nothing in by itself.
 """
 
 from __future__ import annotations
 
 import copy
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, sources_of, standing
+from meshport.dialects.cilium.both import Meeting, numbers, reads_pods
+from meshport.dialects.cilium.kept import proxy_port
 from meshport.dialects.cilium.outward import alone
-from meshport.dialects.cilium.peers import NAMESPACE, NAMESPACE_LABEL
-from meshport.dialects.cilium.writing import KIND
-from meshport.dialects.output import Obj, Output
+from meshport.dialects.cilium.peers import NAMESPACE, take_apart
+from meshport.dialects.cilium.writing import CILIUM, KIND
+from meshport.dialects.output import Obj, Output, Path
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.base import PodSet, Ref, Requirement, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.world import Workload, World
+from meshport.ir.world import Workload
 
-Rule = dict[str, Any]
-LAST = 65535
+KUBERNETES = "networking.k8s.io/v1"
+Copies = dict[tuple[int, Path, str], Ref]
+"""The copies of clusterwide sets of rules, by document, place in it, and namespace."""
 
 
 @dataclass(slots=True)
-class Beside:
-    """A NetworkPolicy that closes ingress, and the workloads that it selects."""
+class Met:
+    """The workloads of a network policy that written policies close too, the names of those, and what could not be written."""
 
-    number: int
-    ref: Ref
-    spec: dict[str, Any]
-    src: Src
-    pods: list[Workload] = field(default_factory=list)
+    pods: dict[int, Workload] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=dict)
+    lost: dict[str, None] = field(default_factory=dict)
+    src: Src = NOWHERE  # why the written policies are
 
 
-def lower(ir: IR, out: Output) -> None:
-    """Narrow the written policies to what the NetworkPolicies for the same pods let in as well."""
-    found = list(_policies(ir.world, out))
-    ports = frozenset(port for obj in out.objects.values() if found and obj.kind == KIND for port in _written(obj)) | _asked(found)
-    met: dict[int, dict[int, Workload]] = {}  # by NetworkPolicy, the workloads that written policies close too
-    names: dict[int, dict[str, None]] = {}
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Narrow the written policies to what the network policies for the same pods let through as well."""
+    found = standing(ir.world, out)
+    copies: Copies = {}
+    for direction in WAYS:
+        _direction(ir, out, options, [item for item in found if item.direction == direction], direction, copies)
+
+
+def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direction: str, copies: Copies) -> None:
+    written = [
+        obj for obj in (out.in_order() if found else ()) if obj.kind == KIND and obj.changed is None and obj.value["spec"].get(direction)
+    ]
+    ports = frozenset(port for obj in written for port in _written(obj, direction)) | _asked(found)
+    met: dict[int, Met] = {}  # by place in the list
     cut: dict[int, Workload] = {}
-    for obj in out.in_order() if found else ():
-        if obj.kind != KIND or obj.changed is not None or not obj.value["spec"].get("ingress"):
-            continue
-        pods = ir.world.selected(PodSet(obj.ref.namespace, _selector(obj.value["spec"]["endpointSelector"])))
+    for obj in written:
+        pods = ir.world.selected(PodSet(obj.ref.namespace, selector_of(obj.value["spec"]["endpointSelector"])))
         classes: dict[tuple[int, ...], list[Workload]] = {}
         for one in pods:
             if not one.host_network:
-                classes.setdefault(tuple(item.number for item in found if one in item.pods), []).append(one)
-        for numbers, members in classes.items():
-            beside = [item for item in found if item.number in numbers]
-            if not beside:
-                continue
-            _narrow(obj, beside, members)
-            cut |= {id(one): one for key, others in classes.items() if key != numbers for one in others}
-            for item in beside:
-                met.setdefault(item.number, {}).update((id(one), one) for one in members)
-                names.setdefault(item.number, {})[str(obj.ref)] = None
-    for item in found:
-        if item.number in met:
-            _closed(out, item, list(met[item.number].values()), ir.world, cut)
-            _tell(out, item, met[item.number].values(), names[item.number], ports)
+                classes.setdefault(tuple(place for place, item in enumerate(found) if one in item.pods), []).append(one)
+        for places, members in classes.items():
+            beside = [found[place] for place in places]
+            meeting = Meeting(ir.world, members, WAYS[direction], proxy_port(options.source, options.source_version), bool(ir.gateways))
+            if any(item.closing for item in beside):
+                _narrow(obj, beside, meeting, direction)
+                cut |= {id(one): one for key, others in classes.items() if key != places for one in others}
+            for place in places:
+                mine = met.setdefault(place, Met())
+                mine.pods.update((id(one), one) for one in members)
+                mine.names[str(obj.ref)] = None
+                mine.src |= sources(*(leaves for path, leaves in obj.sources.items() if path[:2] == ("spec", direction)))
+                mine.lost |= meeting.lost
+    for place, item in enumerate(found):
+        rest = [one for one in item.pods if place not in met or id(one) not in met[place].pods]
+        if place in met:
+            _closed(out, item, met[place], cut, copies)
+            _tell(out, item, met[place], ports)
+        if item.kind in KINDS and rest:
+            _said(out, "MP182", item, rest, ports)
+            if reading := [one for one in rest if ir.world.meshed(one) is not False and any(map(reads_pods, item.rules))]:
+                _said(out, "MP183", item, reading, ports)
     if cut:
-        _cut(out, found[0].number, cut.values(), ports)
-
-
-def _policies(world: World, out: Output) -> Iterable[Beside]:
-    for number, document in enumerate(out.bundle.documents):
-        if (document.group, document.kind) != ("networking.k8s.io", "NetworkPolicy") or number in out.outside:
-            continue
-        from meshport.dialects.cilium.network_policy_spec import refused
-
-        spec = document.value.get("spec") or {}
-        if (what := refused(spec)) is not None:
-            out.finding(
-                "MP015", frozenset(out.bundle.leaves_of(document)), document=number, object=f"NetworkPolicy {document.namespace or 'default'}/{document.name}", what=what,
-            )  # fmt: skip
-            continue
-        types = spec.get("policyTypes")
-        if types and "Ingress" not in types:
-            continue
-        selector = _selector(spec.get("podSelector") or {})
-        pods = [one for one in world.selected(PodSet(document.namespace or "default", selector)) if not one.host_network]
-        yield Beside(number, Ref(document.namespace or "default", document.name), spec, frozenset(out.bundle.leaves_of(document)), pods)
-
-
-def _selector(value: dict[str, Any]) -> Selector:
-    more = [Requirement(item["key"], item["operator"], tuple(item.get("values") or ())) for item in value.get("matchExpressions") or ()]
-    return Selector.of(value.get("matchLabels") or {}, more)
+        _said(out, "MP178", found[0], cut.values(), ports)
 
 
 # -- what both let in
 
 
-def _narrow(obj: Obj, beside: list[Beside], members: list[Workload]) -> None:
-    src = frozenset().union(
-        *(item.src for item in beside), *(leaves for path, leaves in obj.sources.items() if path[:2] == ("spec", "ingress"))
-    )
-    rules = [
-        made
-        for rule in obj.value["spec"]["ingress"]
-        for item in beside
-        for entry in item.spec.get("ingress") or ()
-        for made in _both(rule, entry, item.ref.namespace, members)
-    ]
-    for path in [path for path in obj.sources if path[:2] == ("spec", "ingress")]:
+def _narrow(obj: Obj, beside: list[Beside], meeting: Meeting, direction: str) -> None:
+    here = ("spec", direction)
+    src = sources_of(beside).union(*(leaves for path, leaves in obj.sources.items() if path[:2] == here))
+    rules = [made for rule in obj.value["spec"][direction] for item in beside for other in item.rules for made in meeting.both(rule, other)]
+    for path in [path for path in obj.sources if path[:2] == here]:
         del obj.sources[path]
-    obj.value["spec"]["ingress"] = []
+    obj.value["spec"][direction] = []
     unlike = [rule for position, rule in enumerate(rules) if rule not in rules[:position]]
     for position, rule in enumerate(unlike or [{}]):
-        obj.set(("spec", "ingress", position), rule, src)
+        obj.set((*here, position), rule, src)
     for item in beside:
         obj.add_origin(item.number)
-        obj.note(f"within NetworkPolicy {item.ref}")
+        obj.note(f"within {item}")
 
 
-def _both(rule: Rule, entry: Rule, home: str, members: list[Workload]) -> list[Rule]:
-    """What a written rule and an entry of a NetworkPolicy let in both."""
-    if not rule:
-        return []
-    rest = _ports(rule, entry.get("ports") or [], members)
-    if rest is None:
-        return []
-    peers = entry.get("from") or []
-    if not peers:
-        return [{**{key: item for key, item in rule.items() if key not in ("toPorts", "icmps")}, **rest} or {"fromEntities": ["all"]}]
-    return [{**who, **copy.deepcopy(rest)} for peer in peers for who in _peers(rule, peer, home)]
+# -- what becomes of those that stood there
 
 
-def _peers(rule: Rule, peer: Rule, home: str) -> list[Rule]:
-    block = peer.get("ipBlock")
-    own = None if block else _endpoints(peer, home)
-    outside = {"fromCIDRSet": [{"cidr": block["cidr"], **({"except": block["except"]} if block.get("except") else {})}]} if block else {}
-    if "fromEndpoints" in rule:
-        joined = [both for one in rule["fromEndpoints"] if own is not None and (both := _joined(one, own)) is not None]
-        return [{"fromEndpoints": joined}] if joined else []
-    if "fromCIDRSet" in rule:
-        inner = [both for one in rule["fromCIDRSet"] if block and (both := _inner(one, outside["fromCIDRSet"][0])) is not None]
-        return [{"fromCIDRSet": inner}] if inner else []
-    entities = rule.get("fromEntities", ["all"])
-    if block:
-        return [outside] if {"all", "world"} & set(entities) else []
-    return [{"fromEndpoints": [own]}] if {"all", "cluster"} & set(entities) else []
-
-
-def _endpoints(peer: Rule, home: str) -> Rule:
-    """A peer of a NetworkPolicy by labels, as Cilium translates it (pkg/k8s/network_policy.go)."""
-    labels: dict[str, str] = {}
-    more: list[Rule] = []
-    spaces = peer.get("namespaceSelector")
-    for prefix, selector in ((f"k8s:{NAMESPACE_LABEL}", spaces or {}), ("k8s:", peer.get("podSelector") or {})):
-        labels |= {prefix + key: value for key, value in (selector.get("matchLabels") or {}).items()}
-        more += [{**item, "key": prefix + item["key"]} for item in selector.get("matchExpressions") or ()]
-    if spaces is None:
-        labels[f"k8s:{NAMESPACE}"] = home
+def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], copies: Copies) -> None:
+    """It lets nothing through by itself any more, but for pods that no written policy closes: for those it is written once more."""
+    met, because = list(shared.pods.values()), item.src | shared.src
+    shut: list[Rule] = [*item.standing] or ([{}] if item.kind in KINDS else [])
+    if item.clusterwide:
+        _per_namespace(out, item, met, shut, because, copies)
     else:
-        more.append({"key": f"k8s:{NAMESPACE}", "operator": "Exists"})
-    return {**({"matchLabels": labels} if labels else {}), **({"matchExpressions": more} if more else {})}
-
-
-def _joined(one: Rule, other: Rule) -> Rule | None:
-    """The endpoints that two selectors take both; None where a label would need two values."""
-    labels = dict(one.get("matchLabels") or {})
-    for key, value in (other.get("matchLabels") or {}).items():
-        if labels.setdefault(key, value) != value:
-            return None
-    more = [*(one.get("matchExpressions") or ())]
-    more += [item for item in other.get("matchExpressions") or () if item not in more]
-    if f"k8s:{NAMESPACE}" in labels:
-        more = [item for item in more if (item["key"], item["operator"]) != (f"k8s:{NAMESPACE}", "Exists")]
-    return {**({"matchLabels": labels} if labels else {}), **({"matchExpressions": more} if more else {})}
-
-
-def _inner(one: Rule, other: Rule) -> Rule | None:
-    """The addresses of two networks both; None where there are none."""
-    mine, its = (ipaddress.ip_network(item["cidr"], strict=False) for item in (one, other))
-    if mine.version != its.version or not mine.overlaps(its):
-        return None
-    inner = mine if mine.prefixlen >= its.prefixlen else its
-    excluded = dict.fromkeys([*(one.get("except") or ()), *(other.get("except") or ())])
-    nets = [(text, ipaddress.ip_network(text, strict=False)) for text in excluded]
-    if any(net.prefixlen <= inner.prefixlen and net.overlaps(inner) for _, net in nets):
-        return None
-    kept = [text for text, net in nets if net.overlaps(inner)]
-    return {"cidr": str(inner), **({"except": kept} if kept else {})}
-
-
-def _ports(rule: Rule, wanted: list[Rule], members: list[Workload]) -> Rule | None:
-    """The ports of a rule that a NetworkPolicy lets in too; None where there are none, {} for every port."""
-    if not wanted:
-        return {key: copy.deepcopy(rule[key]) for key in ("toPorts", "icmps") if key in rule}
-    if "icmps" in rule:
-        return None
-    theirs = [item for port in wanted for item in _numbers(port, members)]
-    entries = rule.get("toPorts") or [{"ports": [{"port": "0", "protocol": "ANY"}]}]
-    made = []
-    for entry in entries:
-        ports = [both for port in entry["ports"] for item in theirs if (both := _common(port, item, members)) is not None]
-        ports += [port for port in entry["ports"] if any(_same_name(port, item) for item in wanted) and not _numbers(port, members)]
-        if ports:
-            made.append({**copy.deepcopy(entry), "ports": [item for position, item in enumerate(ports) if item not in ports[:position]]})
-    return {"toPorts": made} if made else None
-
-
-def _numbers(port: Rule, members: list[Workload]) -> list[tuple[int, int, str]]:
-    """A port of a NetworkPolicy as a range with its protocol; a name that is not the same number in all the pods is none."""
-    protocol, value = port.get("protocol") or "TCP", port.get("port")
-    if value is None:
-        return [(1, LAST, protocol)]
-    if isinstance(value, str) and not value.isdigit():
-        known = {item.number if (item := one.port_named(value)) is not None and item.protocol == protocol else None for one in members}
-        number = known.pop() if len(known) == 1 else None
-        return [(number, number, protocol)] if number is not None else []
-    return [(int(value), port.get("endPort") or int(value), protocol)]
-
-
-def _same_name(port: Rule, wanted: Rule) -> bool:
-    return (
-        not port["port"].isdigit()
-        and port["port"] == wanted.get("port")
-        and port.get("protocol", "ANY") in ("ANY", wanted.get("protocol") or "TCP")
-    )
-
-
-def _common(port: Rule, other: tuple[int, int, str], members: list[Workload]) -> Rule | None:
-    low, high, protocol = other
-    if port.get("protocol", "ANY") not in ("ANY", protocol):
-        return None
-    known = (
-        [(int(port["port"]), port.get("endPort"))]
-        if port["port"].isdigit()
-        else [item[:2] for item in _numbers({**port, "protocol": protocol}, members)]
-    )
-    if not known:
-        return {**port, "protocol": protocol} if (low, high) == (1, LAST) else None
-    first, end = known[0]
-    last = LAST if first == 0 else end or first
-    low, high = max(low, first, 1), min(high, last)
-    if low > high:
-        return None
-    if (low, high) == (1, LAST):
-        return {"port": "0", "protocol": protocol}
-    return {"port": str(low), **({"endPort": high} if high > low else {}), "protocol": protocol}
-
-
-# -- what becomes of the NetworkPolicy
-
-
-def _closed(out: Output, item: Beside, met: list[Workload], world: World, cut: dict[int, Workload]) -> None:
-    """It lets nothing in by itself any more, but for pods that no written policy closes: for those it is written once more."""
-    rest = [one for one in item.pods if one not in met]
-    obj = out.change(item.number)
-    obj.set(("spec", "ingress"), [], item.src)
-    obj.note("closes; what it let in is in the policies for these pods")
-    for one in rest:
+        obj = out.change(item.number)
+        obj.set((*item.base, item.direction), shut, because)
+        obj.note("closes; what it let through is in the policies for these pods")
+    spaces = {one.ref.namespace for one in met}
+    for one in item.pods:
+        if one in met or one.ref.namespace not in spaces:
+            continue
         chosen = alone(one, met)
         if chosen is None:
             cut[id(one)] = one
             continue
-        name = out.free("networking.k8s.io/v1", "NetworkPolicy", item.ref.namespace, f"{item.ref.name}-{one.ref.name}")
-        apart = out.object("networking.k8s.io/v1", "NetworkPolicy", Ref(item.ref.namespace, name), owner=item.number, because=item.src)
-        apart.set(("spec", "podSelector"), {"matchLabels": dict(sorted(one.labels.items()))}, item.src)
-        apart.set(("spec", "policyTypes"), ["Ingress"], item.src)
-        apart.set(("spec", "ingress"), copy.deepcopy(item.spec.get("ingress") or []), item.src)
+        api = CILIUM if item.kind in KINDS else KUBERNETES
+        kind = KIND if item.kind in KINDS else item.kind
+        name = out.free(api, kind, one.ref.namespace, f"{item.ref.name}-{one.ref.name}")
+        apart = out.object(api, kind, Ref(one.ref.namespace, name), owner=item.number, because=item.src)
+        pods = {"matchLabels": dict(sorted(one.labels.items()))}
+        if item.kind in KINDS:
+            apart.set(("spec", "endpointSelector"), pods, item.src)
+            apart.set(("spec", item.direction), copy.deepcopy(item.rules) or [{}], item.src)
+            if not item.closing:
+                apart.set(("spec", "enableDefaultDeny", item.direction), False, item.src)
+            continue
+        spec = out.bundle.documents[item.number].value.get("spec") or {}
+        apart.set(("spec", "podSelector"), pods, item.src)
+        apart.set(("spec", "policyTypes"), [item.direction.capitalize()], item.src)
+        apart.set(("spec", item.direction), copy.deepcopy(spec.get(item.direction) or []), item.src)
+
+
+def _per_namespace(out: Output, item: Beside, met: list[Workload], shut: list[Rule], because: Src, copies: Copies) -> None:
+    """A clusterwide policy goes on as it is in other namespaces, also those that the bundle does not show. In these a copy says the rest of it."""
+    number, base = item.number, item.base
+    clusterwide = out.change(number)
+    whole = _at(out.bundle.documents[number].value, base)
+    for space in sorted({one.ref.namespace for one in met}):
+        known = (number, base, space) in copies
+        ref = copies.setdefault((number, base, space), Ref(space, out.free(CILIUM, KIND, space, item.ref.name)))
+        copied = out.object(CILIUM, KIND, ref, owner=number, because=item.src)
+        for key, value in _of_namespace(whole).items() if not known else ():
+            copied.set(("spec", key), value, item.src)
+        copied.set(("spec", item.direction), shut, because)
+        copied.note(f"{item}, for this namespace: closes; what it let through is in the policies for these pods")
+        selector = copy.deepcopy(_at(clusterwide.value, base).get("endpointSelector") or {})
+        elsewhere = {"key": f"k8s:{NAMESPACE}", "operator": "NotIn", "values": [space]}
+        if elsewhere not in (selector.get("matchExpressions") or ()):
+            selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), elsewhere]
+            clusterwide.set((*base, "endpointSelector"), selector, because)
+
+
+def _of_namespace(spec: Rule) -> Rule:
+    """A clusterwide set of rules as one of a namespace's own policy: peers without a namespace stay those of every namespace."""
+    anywhere = {"key": f"k8s:{NAMESPACE}", "operator": "Exists"}
+
+    def peer(selector: Rule) -> Rule:
+        if (chosen := take_apart(selector_of(selector))).names_namespace or chosen.reserved:
+            return copy.deepcopy(selector)
+        return {**copy.deepcopy(selector), "matchExpressions": [*copy.deepcopy(selector.get("matchExpressions") or []), anywhere]}
+
+    def rule(entry: Any, way: str) -> Any:
+        words = (f"{way}Endpoints", f"{way}Requires") if isinstance(entry, dict) else ()
+        return {**copy.deepcopy(entry), **{word: [peer(one) for one in entry[word]] for word in words if isinstance(entry.get(word), list)}}
+
+    made = {key: copy.deepcopy(value) for key, value in spec.items() if key != "nodeSelector"}
+    for direction, way in WAYS.items():
+        for key in (direction, direction + "Deny"):
+            if isinstance(made.get(key), list):
+                made[key] = [rule(entry, way) for entry in made[key]]
+    return made
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+# -- what is said
 
 
 def _places(pods: Iterable[Workload]) -> tuple[Affected, ...]:
     return tuple(Affected(ref.namespace, ref.name) for ref in sorted({one.ref for one in pods}))
 
 
-def _subjects(pods: Iterable[Workload], ports: Iterable[int]) -> frozenset[tuple[str, str]]:
+def _subjects(pods: Iterable[Workload], ports: Iterable[int], direction: str = "ingress") -> frozenset[tuple[str, str]]:
+    if direction == "egress":
+        return frozenset((f"egress of {one.ref}", aspect) for one in pods for aspect in ("default", "open", "spoken"))
     return frozenset((access_subject(one.ref, port), "*") for one in pods for port in (*ports, *(item.number for item in one.ports), None))
 
 
-def _written(obj: Obj) -> Iterable[int]:
-    for rule in obj.value["spec"].get("ingress") or ():
+def _written(obj: Obj, direction: str) -> Iterable[int]:
+    for rule in obj.value["spec"].get(direction) or ():
         for entry in rule.get("toPorts") or ():
             for port in entry["ports"]:
                 if port["port"].isdigit():
@@ -286,22 +211,24 @@ def _written(obj: Obj) -> Iterable[int]:
 
 
 def _asked(found: Iterable[Beside]) -> frozenset[int]:
-    """The ports that the NetworkPolicies name by number, or by a name of a pod's."""
-    entries = [(port, item.pods) for item in found for entry in item.spec.get("ingress") or () for port in entry.get("ports") or ()]
-    return frozenset(end for port, pods in entries for one in pods for low, high, _ in _numbers(port, [one]) for end in (low, high))
+    """The ports that the network policies name by number, or by a name of a pod's."""
+    known = (numbers(port, [one]) for item in found for port in item.ports for one in item.pods)
+    return frozenset(end for item in known if item is not None for end in item[:2])
 
 
-def _tell(out: Output, item: Beside, pods: Iterable[Workload], names: Iterable[str], ports: Iterable[int]) -> None:
+def _tell(out: Output, item: Beside, met: Met, ports: Iterable[int]) -> None:
+    members, written = met.pods.values(), ", ".join(met.names)
+    _said(out, "MP180" if item.kind in KINDS else "MP177", item, members, ports, written=written)
+    if met.lost:
+        _said(out, "MP181", item, members, ports, written=written, what="; ".join(met.lost))
+
+
+def _said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: str) -> None:
+    """A finding about pods: what their egress loses concerns destinations anywhere."""
     members = list(pods)
+    anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181") else ()
     out.finding(
-        "MP177", document=item.number, affects=_places(members), explains=_subjects(members, ports), feature="l4.ingress-default-deny", policy=str(item.ref),
-        written=", ".join(names), workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})),
-    )  # fmt: skip
-
-
-def _cut(out: Output, number: int, pods: Iterable[Workload], ports: Iterable[int]) -> None:
-    members = list(pods)
-    out.finding(
-        "MP178", document=number, affects=_places(members), explains=_subjects(members, ports), feature="l4.ingress-default-deny",
-        workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})),
+        code, document=item.number, affects=(*_places(members), *anywhere), explains=_subjects(members, ports, item.direction), policy=str(item),
+        feature="l4.egress" if item.direction == "egress" else "l4.ingress-default-deny",
+        workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})), **values,
     )  # fmt: skip

@@ -1,5 +1,5 @@
-"""What an API server takes for the spec of a NetworkPolicy (kubernetes.io/docs, reference/kubernetes-api/policy-resources/network-policy-v1), as far as
-ingress goes: others never stood in a cluster, and restrict nothing."""
+"""What an API server takes for the spec of a NetworkPolicy (kubernetes.io/docs, reference/kubernetes-api/policy-resources/network-policy-v1): others never
+stood in a cluster, and restrict nothing."""
 
 from __future__ import annotations
 
@@ -56,10 +56,16 @@ class _Ingress(_Shape):
     peers: list[_Peer] | None = Field(None, alias="from")
 
 
+class _Egress(_Shape):
+    ports: list[_Port] | None = None
+    peers: list[_Peer] | None = Field(None, alias="to")
+
+
 class _Spec(_Shape):
     pod_selector: _Selector | None = None
     policy_types: list[Literal["Ingress", "Egress"]] | None = None
     ingress: list[_Ingress] | None = None
+    egress: list[_Egress] | None = None
 
 
 def refused(spec: object) -> str | None:
