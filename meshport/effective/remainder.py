@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from meshport.effective.pieces import Piece, Unsayable, subtract
-from meshport.ir.base import NOWHERE
+from meshport.ir.base import NOWHERE, sources
 from meshport.values.identities import Identity
+from meshport.values.language import union
 
 MOST_PAIRS = 20_000
 """Sets that are held against each other; beyond it nothing is said."""
+
+MANY = 8
+"""Sets of the same requests but for their paths that are taken out one by one."""
 
 
 def bare(piece: Piece) -> Piece:
@@ -22,7 +26,7 @@ def remainder(pieces: Iterable[Piece], others: Iterable[Piece], most: int | None
     """The pieces without the requests of the others. Raises Unsayable where it cannot be computed, or takes more than `most` pairs."""
     wanted = list({bare(piece): piece for piece in pieces}.items())
     taken = {bare(other): other for other in others}
-    near = _Near(taken.values())
+    near = _Near(_by_paths(taken.values()))
     left: list[Piece] = []
     pairs = 0
     for plain, piece in wanted:
@@ -34,6 +38,19 @@ def remainder(pieces: Iterable[Piece], others: Iterable[Piece], most: int | None
             raise Unsayable(f"{len(wanted)} sets of requests against {len(taken)} are more than are compared")
         left += subtract([piece], tried)
     return left
+
+
+def _by_paths(pieces: Iterable[Piece]) -> Iterable[Piece]:
+    """The pieces, those that differ in nothing but their paths as one where they are many: taken out one by one, each may cut what is left in two."""
+    groups: dict[Piece, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(replace(bare(piece), path=None), []).append(piece)
+    for alike in groups.values():
+        paths = [piece.path for piece in alike if piece.path is not None]
+        if len(paths) < len(alike) or len(alike) <= MANY:
+            yield from alike
+        else:
+            yield replace(bare(alike[0]), path=union(*paths), src=sources(*(piece.src for piece in alike)))
 
 
 class _Near:

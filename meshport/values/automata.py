@@ -8,6 +8,7 @@ is skipped (antichain): it can accept no more.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ STATES = 20_000  # the budget of every walk
 WORK = 3_000_000  # moves that one question may look at: few states can have very many, and each of a product is as wide as its parts
 KEPT = 200_000  # members of state sets that an automaton remembers for the next question
 CLOSURES = 400_000  # moves of all states of one automaton together
+LARGE = 150  # states from which on an automaton is made small before it is asked
 
 
 class Spending:
@@ -124,6 +126,11 @@ def negation(node: Node) -> Node:
     return both(*(negation(part) for part in node.parts))
 
 
+def leaves(node: Node) -> int:
+    """How many terms a node is put together from."""
+    return 1 if isinstance(node, Is | IsNot) else sum(map(leaves, node.parts))
+
+
 class Nfa:
     """Thompson's automaton of a term, its ε-closures taken on demand. State 0 accepts."""
 
@@ -220,10 +227,32 @@ class Nfa:
     def charsets(self) -> set[Charset]:
         return {edge[0] for edge in self._edges if edge is not None}
 
+    @property
+    def size(self) -> int:
+        return len(self._edges)
+
+    @staticmethod
+    def of(accepting: Sequence[bool], edges: Sequence[tuple[tuple[Charset, int], ...]]) -> Nfa:
+        """The automaton of known states and moves, of which state 0 starts."""
+        found = Nfa(Text(""))
+        found.start = 0
+        found._edges = [edge for moves in edges for edge in moves]
+        found._closed = dict(enumerate(zip(edges, accepting, strict=True)))
+        return found
+
 
 @lru_cache(maxsize=2048)
 def nfa(term: Term) -> Nfa:
-    return Nfa(term)
+    """The automaton of a term. One of a long term is made small once: what is asked of it afterwards are many products with others."""
+    found = Nfa(term)
+    if found.size <= LARGE:
+        return found
+    from meshport.values.dfa import reduced  # which is built on this
+
+    try:
+        return reduced(found)
+    except LanguageTooLarge:
+        return found
 
 
 Key = tuple[Any, tuple[frozenset[int], ...]]

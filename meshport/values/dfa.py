@@ -11,6 +11,8 @@ from meshport.values.automata import STATES, WORK, Both, Either, Is, Nfa, Node, 
 from meshport.values.charset import Charset
 from meshport.values.problems import LanguageTooLarge
 
+SMALL = 2_000  # moves for each state of an automaton that is made small
+
 
 @dataclass(frozen=True, slots=True)
 class Dfa:
@@ -102,7 +104,18 @@ def build(node: Node, budget: int = STATES, work: int = WORK) -> Dfa:
     """The canonical minimal automaton of a node. Raises LanguageTooLarge past `budget` states before minimisation, or past `work` moves."""
     leaves: list[_Leaf] = []
     spending = Spending(work)
-    root = _machine(node, leaves, spending)
+    return _built(_machine(node, leaves, spending), leaves, budget, spending)
+
+
+def reduced(automaton: Nfa) -> Nfa:
+    """A small automaton for the same texts. Raises LanguageTooLarge where it would not be one."""
+    spending = Spending(SMALL * automaton.size)
+    leaf = _Leaf(automaton, True, spending)
+    found = _built(leaf, [leaf], automaton.size, spending)
+    return Nfa.of(found.accepting, found.edges) if found.edges else automaton
+
+
+def _built(root: Any, leaves: list[_Leaf], budget: int, spending: Spending) -> Dfa:
     sets = sorted({chars for leaf in leaves for chars in leaf.nfa.charsets()})
     pieces, masks = charset.minterms(sets)
     table = dict(zip(sets, masks, strict=True))
@@ -126,10 +139,11 @@ def build(node: Node, budget: int = STATES, work: int = WORK) -> Dfa:
                 order.append(target)
             row.append(number)
         rows.append(row)
-    return _canonical(rows, [root.accepting(state) for state in order], pieces)
+    return canonical(rows, [root.accepting(state) for state in order], pieces)
 
 
-def _canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charset]) -> Dfa:
+def canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charset]) -> Dfa:
+    """The minimal automaton of moves by state and piece of the characters, -1 for none."""
     back = _alive(rows, accepting)
     block = _minimised(rows, accepting, back)
     if block[0] < 0:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from meshport.values import automata, charset, dfa, patterns, regex, spelling
+from meshport.values import automata, charset, dfa, parting, patterns, regex, spelling
 from meshport.values.automata import ANY, NONE, STATES, Is, Node
 from meshport.values.beginnings import simpler
 from meshport.values.patterns import Form
@@ -24,6 +24,9 @@ from meshport.values.regex import Flavour
 from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Text
 
 T = TypeVar("T")
+MANY = 8
+"""Terms in a language beyond which a small deterministic automaton is looked for first."""
+FEW_STATES, FEW_MOVES = 2_000, 300_000
 _INTERVALS_OF_CONTROLS = ((0x00, 0x1F), (0x7F, 0x9F))
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9][A-Za-z0-9_/-]*")
 TEXT_CHARS: Final = charset.complement(_INTERVALS_OF_CONTROLS)
@@ -147,6 +150,11 @@ class Language:
         return self._once("witness", self._shortest)
 
     def _shortest(self) -> str | None:
+        if automata.leaves(self._node) > MANY:  # a product of many automata, each a choice, is larger than the one that it comes to
+            try:
+                return dfa.shortest(dfa.build(simpler(self._node), FEW_STATES, FEW_MOVES))
+            except LanguageTooLarge:
+                pass
         try:
             return automata.shortest(self._node)
         except LanguageTooLarge:  # sometimes the deterministic automaton is the small one
@@ -225,6 +233,11 @@ class Language:
                 return None
             left = [*parts, *left]
         return None if left or not found else found
+
+    def to_parts(self, limit: int, most: int, within: Language) -> list[str] | None:
+        """Patterns like that of `to_regex` whose union is this language of paths, the automaton taken apart; None where `most` are not enough."""
+        world = spelling.Writer(within._world)
+        return self._once(("parts", limit, most, within), lambda: parting.parted(self._dfa(within), world, most, limit))
 
     def _spelt(self, limit: int, within: Language | None) -> str | None:
         solved = self._solved(limit, within)

@@ -77,6 +77,7 @@ PLAIN: Final = Language(Is(Rep(Alt((_but("%"), Cat((Text("%"), Alt(_ESCAPES)))))
 """Texts without an escape that normalising takes away (`/%61dmin` is judged as `/admin`), and without a stray percent sign."""
 RAW: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\")), path=True) & PLAIN
 """PLAIN paths without a backslash: where the readable forms below are exactly `language & DOT_FREE`. (Outside they hold no more than it.)"""
+_UNESCAPED: Final = texts(charset.difference(BARE_PATH_CHARS, charset.of("\\%")), path=True)
 NORMALISED: Final = (DOT_FREE & RAW) | Language.exact("*")
 """Paths as they are after normalising: inside it a language and its DOT_FREE part are the same."""
 ODD: Final = ~(DOT_FREE & RAW)
@@ -117,6 +118,16 @@ def _raw_allow(language: Language, limit: int) -> str | None:
             return text
     body = (wanted & RAW).to_regex(limit - len("^(?:)$"), within=BARE_PATHS)
     return None if body is None else f"^(?:{body})$"
+
+
+def raw_allows(language: Language, limit: int, most: int, *, escapes: bool = True) -> list[str] | None:
+    """The same as several expressions where it is too long as one, without `escapes` of the paths without a percent sign; None where `most` are not
+    enough."""
+    text = raw_allow(language, limit) if escapes else None
+    if text is not None and len(text) <= limit:
+        return [text]
+    found = (language & DOT_FREE & (RAW if escapes else _UNESCAPED)).to_parts(limit - len("^(?:)$"), most, BARE_PATHS)
+    return None if found is None else [f"^(?:{body})$" for body in found]
 
 
 def _decoded(form: Form) -> bool:

@@ -17,7 +17,7 @@ from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, sources
 from meshport.values.language import Language, union
-from meshport.values.paths import DOT_FREE, ODD, ODD_PATHS, RAW, normalise_istio, raw_allow
+from meshport.values.paths import DOT_FREE, ODD, ODD_PATHS, RAW, normalise_istio, raw_allow, raw_allows
 from meshport.values.spelling import escaped
 
 MOST_SETS = 64
@@ -26,6 +26,7 @@ MOST_PIECES = 400
 """Pieces beyond which those of one grant are put together by their paths."""
 MOST_CUTS = 400  # each makes the paths that are left harder to tell
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
+MOST_REGEXES = 32  # for the paths of one set of requests
 RULES, MATCHES = 16, 8
 
 
@@ -236,8 +237,11 @@ class NoMatch(ValueError):
     """Requests that no HTTPRoute match can say; its text says why."""
 
 
-def matches(request: Piece, *, refused: bool = False) -> list[Match]:
-    """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind. Of refused ones paths may be said in short."""
+def matches(request: Piece, *, refused: bool = False, escapes: bool = True) -> list[Match]:
+    """The requests as HTTPRoute matches. Raises NoMatch. [] where no request can be of that kind. Of refused ones paths may be said in short.
+
+    Without `escapes` paths with a percent sign may be passed over: where a worse route that takes them admits no more.
+    """
     if request.literals:
         raise NoMatch(
             "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals))
@@ -251,7 +255,7 @@ def matches(request: Piece, *, refused: bool = False) -> list[Match]:
         raise NoMatch(f"the method {unknown[0]!r}, which HTTPRoute does not know")
     names: list[str | None] = [None] if request.methods.every else list(request.methods.listed())
     found = []
-    for path, src in paths(request, refused=refused):
+    for path, src in paths(request, refused=refused, escapes=escapes):
         for method in names:
             value: dict[str, Any] = {}
             if method is not None:
@@ -283,7 +287,7 @@ def _value(what: str, name: str, value: Value) -> dict[str, Any]:
     return {"type": "RegularExpression", "name": name, "value": anchored(regex)}
 
 
-def paths(request: Piece, *, refused: bool = False) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
+def paths(request: Piece, *, refused: bool = False, escapes: bool = True) -> list[tuple[dict[str, str] | None, frozenset[int]]]:
     """The path alternatives of a request; None for every path."""
     if request.path is None:
         return [(None, frozenset())]
@@ -300,10 +304,10 @@ def paths(request: Piece, *, refused: bool = False) -> list[tuple[dict[str, str]
     if simple is not None:
         said = _exact(simple)
         return [(said, frozenset())] if said else []
-    regex = raw_allow(request.path)
-    if regex is None or len(regex) > LONGEST_REGEX:
+    regexes = raw_allows(request.path, LONGEST_REGEX, MOST_REGEXES, escapes=escapes)
+    if regexes is None:
         raise NoMatch("the paths left over: their pattern would be too long for an HTTPRoute")
-    return [({"type": "RegularExpression", "value": regex}, frozenset())]
+    return [({"type": "RegularExpression", "value": regex}, frozenset()) for regex in regexes]
 
 
 def _loosely(pattern: Pattern) -> dict[str, str] | None:

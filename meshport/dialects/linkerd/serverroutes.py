@@ -24,6 +24,7 @@ from meshport.ir.authorization import Network
 from meshport.ir.base import NOWHERE, Ref, Src
 from meshport.mapping.table import in_range
 
+_ESCAPED = "paths with a percent sign, where other paths are admitted to others: with them the patterns would be too long for an HTTPRoute"
 _OVERLAP = "its rules overlap in too many ways"
 
 
@@ -47,11 +48,12 @@ def write_routes(
         told = _told(flat)
     if isinstance(told, str):
         return _one_by_one(context, item, server, flat, group, because, told)
-    by_grants, short = told
-    for number in sorted(short):
+    for number in sorted(told.unescaped):
+        _left_out(context, item, flat[number], _ESCAPED, "approximated")
+    for number in sorted(told.short):
         _left_out(context, item, flat[number], _OVERLAP, "approximated")
     written: dict[frozenset[int], list[routesets.Match]] = {}
-    for numbers, matches in by_grants.items():
+    for numbers, matches in told.matches.items():
         if matches:
             written[numbers] = matches
             _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because, grants[0].document)
@@ -77,14 +79,22 @@ def _by_peers(grants: list[Grant]) -> list[Peered]:
     return list(found.values())
 
 
-def _told(flat: list[Peered]) -> tuple[dict[frozenset[int], list[routesets.Match]], frozenset[int]] | str:
-    """The matches of the routes by the grants that they carry, and the grants that are not carried everywhere; or why there are no such routes."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The matches of routes by the grants that they carry; the grants that are not carried everywhere, and those not to paths with a percent sign."""
+
+    matches: dict[frozenset[int], list[routesets.Match]]
+    short: frozenset[int] = frozenset()
+    unescaped: frozenset[int] = frozenset()
+
+
+def _told(flat: list[Peered]) -> Told | str:
+    """The routes of all grants together; or why there are no such routes."""
+    refused = {number: one.refused for number, one in enumerate(flat)}
     try:
-        found = refusing(
-            routesets.partition((number, piece) for number, one in enumerate(flat) for piece in one.pieces),
-            {number: one.refused for number, one in enumerate(flat)},
-        )
-        return _by_grants(found.sets), found.short
+        found = refusing(routesets.partition((number, piece) for number, one in enumerate(flat) for piece in one.pieces), refused)
+        # What a refusal passes over gets through by a worse route; what a grant passes over meets no route that admits more.
+        return replace(_by_grants(found.sets, loosely=not any(refused.values())), short=found.short)
     except ValueError as error:  # TooMany and NoMatch among them
         return str(error) or _OVERLAP
 
@@ -100,11 +110,21 @@ def _named(context: Context, item: PortPlan, one: Peered) -> Peered:
     return replace(one, refused=(), pieces=found)
 
 
-def _by_grants(sets: list[routesets.RouteSet]) -> dict[frozenset[int], list[routesets.Match]]:
+def _by_grants(sets: list[routesets.RouteSet], *, loosely: bool = False) -> Told:
+    """The matches of sets of requests; `loosely`, without paths with a percent sign where they cannot be said with them."""
     found: dict[frozenset[int], list[routesets.Match]] = {}
+    unescaped: set[int] = set()
     for item in sets:
-        found.setdefault(item.grants, []).extend(routesets.matches(item.request, refused=not item.grants))
-    return {numbers: _once(matches) for numbers, matches in sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))}
+        try:
+            said = routesets.matches(item.request, refused=not item.grants)
+        except routesets.NoMatch:
+            if not loosely:
+                raise
+            said = routesets.matches(item.request, escapes=False)
+            unescaped |= item.grants
+        found.setdefault(item.grants, []).extend(said)
+    ordered = sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))
+    return Told({numbers: _once(matches) for numbers, matches in ordered}, unescaped=frozenset(unescaped))
 
 
 def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
@@ -124,7 +144,7 @@ def _one_by_one(
     for number, one in enumerate(flat):
         try:
             now = routesets.parted(((number, piece) for piece in one.pieces), kept)
-            found = _by_grants(now.sets)
+            found = _by_grants(now.sets).matches
             if any(len(numbers) > 1 for numbers in found):
                 raise ValueError(reason)
         except ValueError as error:
