@@ -7,6 +7,7 @@ shell can compute is no value, and every other line is left alone.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ AGENT = "cilium-config"
 PROGRAMS = frozenset(("helm", "istioctl", "linkerd", "cilium", "kubectl", "oc"))
 UNKNOWN = "unknown"
 """The key below which such a document has marks whose value only the shell knows."""
+
+_EXPANSION = re.compile(r"\$\{[^}]*\}|\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
+_HIDDEN = 0xF0000  # the first character of a plane that no script writes
 
 _HELM_CHARTS = {
     "istiod": "istiod",
@@ -178,13 +182,24 @@ def _options(words: list[Word], valued: set[str]) -> tuple[list[Word], list[tupl
 
 def _set(found: _Found, name: str, word: Word, strip: str = "") -> None:
     """Take the assignments of one `--set`; those that only the shell knows are marked."""
+    spelled: dict[str, str] = {}
+
+    def hide(found: re.Match[str]) -> str:
+        """Helm sees what the shell made of it: its braces, commas and dots divide nothing."""
+        sign = chr(_HIDDEN + len(spelled))
+        spelled[sign] = found[0]
+        return sign * len(found[0])
+
+    def show(text: Any) -> Any:
+        return re.sub(r"(.)\1*", lambda found: spelled.get(found[1], found[0]), text, flags=re.DOTALL) if isinstance(text, str) else text
+
     try:
-        listed = assignments(word.text, strings=name == "--set-string")
+        listed = assignments(_EXPANSION.sub(hide, word.text) if word.computed else word.text, strings=name == "--set-string")
     except ValueProblem:
         return
     for one in listed:
-        path = one.path[1:] if strip and one.path[0] == strip else one.path
-        value = one.value
+        path = tuple(map(show, one.path[1:] if strip and one.path[0] == strip else one.path))
+        value = list(map(show, one.value)) if isinstance(one.value, list) else show(one.value)
         texts = value if isinstance(value, list) else [value]
         if word.computed and any("$" in str(text) or "`" in str(text) for text in texts):
             value = Computed(",".join(map(str, texts)))

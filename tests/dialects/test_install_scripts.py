@@ -143,6 +143,15 @@ def test_what_only_the_shell_knows_is_said_where_it_decides(tmp_path: Path) -> N
     assert "identityTrustDomain" not in result.install["helm_values"].get("linkerd-control-plane", {})
 
 
+@pytest.mark.parametrize("spelled", ["${MODE}", '"${MODE}"', '"${MODE:-all,of=them}"', '"$(cat a.b,c={d})"', '"`cat a,b`"'])
+def test_braces_and_commas_of_the_shell_hide_no_setting(tmp_path: Path, spelled: str) -> None:
+    script = f"linkerd install --set proxy.defaultInboundPolicy={spelled},identityTrustDomain=corp.example\n"
+    result = convert(tmp_path, script, "linkerd", "istio", WORLD + NAMESPACE)
+    (line,) = [item for item in result.ledger if item.path == "proxy.defaultInboundPolicy"]
+    assert (line.disposition, line.codes, line.value) == ("manual", ["MP972"], spelled.strip('"'))
+    assert result.install["helm_values"]["istiod"]["meshConfig"]["trustDomain"] == "corp.example"
+
+
 @pytest.mark.parametrize(
     "script",
     [
