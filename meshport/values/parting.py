@@ -57,7 +57,7 @@ def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str]
     moves = _moves(automaton)
     left = [_Part((), 0, frozenset(state for state, final in enumerate(automaton.accepting) if final))]
     found: list[str] = []
-    for _ in range(4 * most):
+    for _ in range(2 * most):
         if not left or len(found) > most:
             break
         part = left.pop(0)

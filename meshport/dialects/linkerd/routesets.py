@@ -25,6 +25,7 @@ MOST_SETS = 64
 MOST_PIECES = 400
 """Pieces beyond which those of one grant are put together by their paths."""
 MOST_CUTS = 400  # each makes the paths that are left harder to tell
+HARD = 8  # cuts that one counts for where the paths are too many for one expression
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
 MOST_REGEXES = 32  # for the paths of one set of requests
 RULES, MATCHES = 16, 8
@@ -56,6 +57,7 @@ def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> 
     for grant, piece in items:
         taken += 1
         request = _plain(piece)
+        weight = HARD if _hard(request) else 1
         rest = [request]
         after: list[RouteSet] = []
         for known in sets:
@@ -67,7 +69,7 @@ def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> 
                 after.append(RouteSet(both, known.grants | {grant}))
                 rest = []
                 continue
-            cuts += len(rest) + 1
+            cuts += (len(rest) + 1) * weight
             if cuts > MOST_CUTS:
                 raise TooMany
             if grant in known.grants:  # of what both take the others of `known` are admitted too
@@ -82,6 +84,13 @@ def parted(items: Iterable[tuple[int, Piece]], before: Parted | None = None) -> 
         if len(sets) > 3 * taken + MOST_SETS:
             raise TooMany
     return Parted(sets, taken, cuts, seen)
+
+
+def _hard(request: Piece) -> bool:
+    """Whether the paths are too many for one expression, so that each cut of them takes long."""
+    return (
+        request.path is not None and request.patterns is None and request.path is not ODD and raw_allow(request.path, LONGEST_REGEX) is None
+    )
 
 
 def _left(rest: list[Piece], other: Piece, both: Piece) -> list[Piece]:
