@@ -18,6 +18,7 @@ from meshport.mapping.table import Binding
 STAGE_NAMESPACES = 10
 STAGE_SERVICES = 20
 STAGE_WORKLOADS = 30
+FEW = 3  # namespaces that a remedy names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         )  # fmt: skip
     if enrolled:
         because = [ir.world.namespaces[name].meshed for name in enrolled]
-        out.finding(
+        found = out.finding(
             "MP101",
             *because,
             document=ir.world.namespaces[enrolled[0]].document,
@@ -74,6 +75,13 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             feature="membership.inject",
             namespaces=", ".join(enrolled),
         )
+        found.remedy = restart(enrolled) or found.remedy
+
+
+def restart(namespaces: list[str]) -> str:
+    """The commands that restart the workloads of namespaces one after the other, where a line has room for them; else ""."""
+    commands = [f"kubectl rollout restart deployment,statefulset,daemonset -n {name}" for name in namespaces]
+    return ", then ".join(commands) if len(commands) <= FEW else ""
 
 
 def _unsaid(ir: IR, out: Output) -> None:

@@ -6,7 +6,7 @@ As a source, each namespace of the bundle that has workloads is taken in, those 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, places, services, strip, unseen
+from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, places, restart, services, strip, unseen
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact
@@ -71,10 +71,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for code, names in (("MP132", [name for name in left if name not in tunnelled]), ("MP734", tunnelled)):
         homes = [ir.world.namespaces[name] for name in names if name in ir.world.namespaces]
         if names:
-            out.finding(
+            found = out.finding(
                 code, *(home.meshed for home in homes), document=homes[0].document if homes else None, affects=tuple(Affected(name) for name in names),
                 feature="membership.inject", namespaces=", ".join(names),
             )  # fmt: skip
+            if code == "MP132":
+                found.remedy = restart(names) or found.remedy
 
 
 def _without_sidecars(ir: IR, name: str) -> bool:

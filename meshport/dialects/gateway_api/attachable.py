@@ -34,7 +34,7 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
         say("MP311", because=routes.ref, other=str(seen[routes.service.value, consumer].ref.value))  # whose name or age goes before
     elif (service := ir.world.services.get(routes.service.value)) is None:
         ref = routes.service.value
-        say("MP301", namespace=ref.namespace, name=ref.name, why="its ports and selector are unknown")
+        say("MP301", namespace=ref.namespace, name=ref.name, why="is not in the input, so that its ports and selector are unknown")
     elif service.headless or service.external_name:
         say("MP303", what="headless" if service.headless else "of type ExternalName")
     else:

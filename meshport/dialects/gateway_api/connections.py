@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 KINDS = {"TLSRoute": "tls", "TCPRoute": "tcp"}
 DIRECT = "connections go to the Service itself"
+_AT_GATEWAY = "those that the Gateway accepts go by its other routes, or are closed"
 _TLS = ("tls", "https")
 _ON_SERVICES = ("linkerd", "gateway-api", "istio")  # who follows such a route on a Service
 
@@ -106,7 +107,8 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
         or any(_unsaid(match, routes.protocol) or not ports for _, match, ports in entries)
         or any(backend.service is None for rule in rules for backend in rule.backends)
     ):
-        outcome = DIRECT if gateways is None else "no listener takes them"
+        heard = all(ports for _, _, ports in entries)
+        outcome = DIRECT if gateways is None else _AT_GATEWAY if heard else "no listener takes them"
         low.say("MP306", routes.src, gather(rules), aspects=("rules", "backends"), protocol=routes.protocol.upper(), outcome=outcome)
         return
     closed: set[int] = set()

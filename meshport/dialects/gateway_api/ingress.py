@@ -147,7 +147,7 @@ class IngressLowering(Lowering):
         """The only port of the Service, since a Gateway's port is none of it."""
         found = self._only_port(ref)
         if found is None:
-            self.once("MP301", self.routes.src, namespace=ref.namespace, name=ref.name, why="the destination names no port")
+            self.once("MP301", self.routes.src, namespace=ref.namespace, name=ref.name, why=self._portless(ref, "destination"))
         return found.value if found is not None else None
 
     def parents(self, obj: Obj, port: int) -> None:

@@ -105,7 +105,7 @@ class RouteLowering(SayableRules):
                 rule.src,
                 namespace=ref.namespace,
                 name=ref.name,
-                why=f"its subset {subset} needs a Service of its own",
+                why=f"{'is not in the input' if known is None else 'has no selector'}, and its subset {subset} needs a Service of its own",
             )
             return None
         if not backend.labels.labels:

@@ -223,8 +223,10 @@ class SayableRules(ABC):
         if alike:
             self.out.imply("what goes to no backend that is there is answered 500", gather(answer))
             self.out.indifferent |= self.explained(*ASPECTS)
-        for _, fact in answer.parts if not alike else ():
-            found = self.lost(fact, *ASPECTS, what="direct-response", rule=shown)
+        else:  # one answer, whatever it is made of
+            said = answer.parts[0][1]
+            shortly = f"{said.value}{' with its body' if len(answer.parts) > 1 else ''}"
+            found = self.lost(Fact(shortly, gather(answer), said.feature), *ASPECTS, what="direct-response", rule=shown)
             if found is not None:
                 found.disposition = "dropped"  # whatever it says, the requests are refused
         self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))

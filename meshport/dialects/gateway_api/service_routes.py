@@ -6,7 +6,7 @@ https://gateway-api.sigs.k8s.io/mesh/service-facets/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -191,7 +191,7 @@ class Lowering(RouteLowering):
         original = Ref(names[1], names[0])
         number = port or self._only_port(original)
         if number is None:
-            self.once("MP301", host, gather(item), namespace=ref.namespace, name=ref.name, why="the mirror needs its port")
+            self.once("MP301", host, gather(item), namespace=ref.namespace, name=ref.name, why=self._portless(ref, "mirror"))
             return []
         parts: list[tuple[str, Fact[Any]]] = [("host", host.holding(ref)), ("port", number)]
         if share is not None and float(share.value) != 100:
@@ -234,6 +234,14 @@ class Lowering(RouteLowering):
         known = self.ir.world.services.get(ref)
         ports = [item for item in known.ports if item.protocol == "TCP"] if known is not None else []
         return Fact(ports[0].number, ports[0].number_src, "routing.destination-port") if len(ports) == 1 else None
+
+    def _portless(self, ref: Ref, what: str) -> str:
+        """Why a destination without a port has none: `_only_port` found none."""
+        known = self.ir.world.services.get(ref)
+        if known is None:
+            return f"is not in the input, and the {what} names no port"
+        ports = [str(item.number) for item in known.ports if item.protocol == "TCP"]
+        return f"has {'the ports ' + ', '.join(ports) if ports else 'no TCP port'}, and the {what} names none"
 
     # -- timeouts and retries
 
@@ -282,6 +290,8 @@ class Lowering(RouteLowering):
         if everything.src not in self.told or not everything.src:
             self.told.add(everything.src)
             self.lost(everything, "retries", what="retries", rule=shown)
+            if self.release >= (1, 2):
+                self._conditions(retry, shown)
         if self.release < (1, 2):
             if (each := retry.per_try_timeout) is not None:
                 self.lost(each, "retries", "timeout", what="the timeout of a try", rule=shown, value=one_unit(each.value))
@@ -290,6 +300,20 @@ class Lowering(RouteLowering):
             self.told.add(retry.per_try_timeout.src)
             self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
         return retry
+
+    def _conditions(self, retry: Retry, shown: str) -> None:
+        """Say what of the conditions the list of codes does not hold; Envoy counts a connection that fails or breaks among the answers 5xx."""
+        words = [fact for fact in retry.conditions if not _meant(fact.value) and fact.value != "retriable-status-codes"]
+        if self.routes.family in ("istio", "cilium"):
+            words += [fact for fact in retry.conditions if fact.value in ("5xx", "gateway-error")]
+        meant = {code for fact in retry.conditions for code in _meant(fact.value)}
+        gone = meant - {code for fact in retry.conditions for code in status_codes(fact.value)}
+        named = list(dict.fromkeys(word.value if not _meant(word.value) else f"a failed connection ({word.value})" for word in words))
+        parts = [f"answers {ranges(gone)} are not retried"] if gone else []
+        parts += [f"on {', '.join(named)} the implementation decides"] if named else []
+        if parts:
+            short = [fact for fact in retry.conditions if gone & {*_meant(fact.value)}]
+            self.lost(Fact("; ".join(parts), gather(words, short), "retry.transport-conditions"), "retries", rule=shown)
 
     def _budget(self, retry: Retry) -> None:
         """The budget of a ServiceProfile, which is one of its Service; what is written is named as approximated beside."""
@@ -359,14 +383,32 @@ def rankable(rules: Sequence[RouteRule]) -> bool:
     return not ranked_by_specificity(rules)[1]
 
 
-def status_codes(condition: str) -> tuple[int, ...]:
-    """The status codes that a retry condition stands for; () for those that are about connections."""
+def _meant(condition: str) -> range | tuple[int, ...]:
+    """Every status code that a retry condition stands for; () for those that are about connections."""
     if condition in _WORDS:
-        return _WORDS[condition]
+        return range(500, 600) if condition == "5xx" else _WORDS[condition]
     low, dash, high = condition.partition("-")
     if not is_number(low) or (dash and not is_number(high)):
         return ()
-    codes = range(int(low), int(high or low) + 1)
+    return range(int(low), int(high or low) + 1)
+
+
+def ranges(codes: Iterable[int]) -> str:
+    """Status codes as a reader writes them: `509, 512-599`."""
+    runs: list[list[int]] = []
+    for code in sorted(codes):
+        if runs and runs[-1][1] == code - 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def status_codes(condition: str) -> tuple[int, ...]:
+    """The status codes that are written for a retry condition: of a class or a range those that are assigned; () for those about connections."""
+    if condition in _WORDS:
+        return _WORDS[condition]
+    codes = _meant(condition)
     return tuple(code for code in codes if 400 <= code <= 599 and (len(codes) == 1 or code in _SERVER_ERRORS or code < 430))
 
 

@@ -104,10 +104,11 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
     membership.install(ir, out)
     changed = [name for name in changed if ir.world.namespaces[name].document not in out.outside]
     if changed:
-        out.finding(
+        found = out.finding(
             "MP101", *(ir.world.namespaces[name].meshed for name in changed), document=ir.world.namespaces[changed[0]].document,
             affects=tuple(Affected(name) for name in changed), feature="membership.inject", namespaces=", ".join(changed),
         )  # fmt: skip
+        found.remedy = enrolment.restart(changed) or found.remedy
 
 
 def _ports(ir: IR, out: Output) -> None:

@@ -170,6 +170,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     known = [ref for ref in targets if ref in ir.world.services]
     annotated = False
     bare = {port for ref in known for port, other in single_ports(ir.service_policies, policy, ref).items() if other.breaker is None}
+    whole = (breaker.consecutive, breaker.penalty, *(fact for _, fact in breaker.extras))  # lost as one where nothing is annotated
+    every |= explains_breaker(policy, *(path for path, _ in breaker.extras))
     if policy.subset or policy.port is not None or bare:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
         if bare:  # an annotation of the Service would hold on these too
@@ -179,7 +181,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         if policy.port is not None:  # the one breaker that there is holds on this port too
             every |= {(f"breaker of Service {ref}", aspect) for ref in targets for aspect in ("consecutive", "penalty", "max_penalty")}
         out.finding(
-            "MP504", breaker.consecutive, breaker.penalty, policy.port, document=document, disposition="dropped", affects=affects,
+            "MP504", *whole, policy.port, document=document, disposition="dropped", affects=affects,
             explains=every, subject=policy.subject_name, where=where,
         )  # fmt: skip
     elif breaker.consecutive.value == 0:
@@ -187,13 +189,13 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         out.ignore("no endpoint is ejected", breaker.penalty, policy.host)
     elif not known and any(host.value == policy.host.value for one in ir.outside for host in one.hosts):
         out.finding(
-            "MP515", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
+            "MP515", *whole, policy.host, document=document, disposition="dropped", affects=affects,
             explains=every, subject=policy.subject_name,
         )  # fmt: skip
     elif not known:
         missing = targets[0] if targets else None
         out.finding(
-            "MP503", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects,
+            "MP503", *whole, policy.host, document=document, disposition="dropped", affects=affects,
             explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE",
             name=missing.name if missing else "NAME",
         )  # fmt: skip
@@ -201,7 +203,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         service = ir.world.services[ref]
         if service.headless:
             out.finding(
-                "MP505", breaker.consecutive, breaker.penalty, policy.host, document=document, disposition="dropped", affects=affects, explains=every,
+                "MP505", *whole, policy.host, document=document, disposition="dropped", affects=affects, explains=every,
                 subject=policy.subject_name,
             )  # fmt: skip
             continue
@@ -209,6 +211,8 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         annotated = True
     if annotated:
         _defaults(policy, breaker, affects, out)
+    elif breaker.consecutive.value:
+        return
     for path, fact in breaker.extras:
         if _linkerds_own(path, fact.value):
             out.imply("Linkerd looks at each response, and may eject every endpoint", fact)
