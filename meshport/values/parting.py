@@ -54,6 +54,8 @@ class _Part:
 
 def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str] | None:
     """Expressions whose union is the automaton's language, none longer than `longest` characters; None where `most` are not enough."""
+    if not automaton.accepting:  # nothing to say
+        return []
     moves = _moves(automaton)
     left = [_Part((), 0, frozenset(state for state, final in enumerate(automaton.accepting) if final))]
     found: list[str] = []

@@ -122,12 +122,12 @@ def _raw_allow(language: Language, limit: int) -> str | None:
 
 def raw_allows(language: Language, limit: int, most: int, *, escapes: bool = True) -> list[str] | None:
     """The same as several expressions where it is too long as one, without `escapes` of the paths without a percent sign; None where `most` are not
-    enough."""
+    enough, or no path is of that kind."""
     text = raw_allow(language, limit) if escapes else None
     if text is not None and len(text) <= limit:
         return [text]
     found = (language & DOT_FREE & (RAW if escapes else _UNESCAPED)).to_parts(limit - len("^(?:)$"), most, BARE_PATHS)
-    return None if found is None else [f"^(?:{body})$" for body in found]
+    return [f"^(?:{body})$" for body in found] if found else None
 
 
 def _decoded(form: Form) -> bool:
