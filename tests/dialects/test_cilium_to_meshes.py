@@ -199,17 +199,25 @@ ingress:
 
 
 def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
-    kept = {
+    beside = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": "api", "namespace": "shop"},
-        "spec": {"podSelector": {}},
+        "spec": {"podSelector": {"matchLabels": {"app": "api"}}, "ingress": [{"ports": [{"port": 8080}]}]},
     }
-    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), kept]), source="cilium", target="istio")
-    assert [finding.message for finding in result.findings if finding.code == "MP122"] == [
-        "NetworkPolicy shop/api stays in force and was not read; check the pods that it selects before policies of Cilium are deleted"
-    ]
-    assert not result.removals
+    own = {"endpointSelector": {"matchLabels": {"app": "api"}}, "ingress": [{"fromEndpoints": [{}]}]}
+    policy = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "own", "namespace": "shop"}, "spec": own}
+
+    def said(*objects: Any, target: str = "istio") -> dict[str, tuple[str, list[str | None]]]:
+        result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), *objects]), source="cilium", target=target)
+        told = [item for item in result.findings if item.code in ("MP122", "MP184", "MP185")]
+        return {item.code: (item.effect, [one.workload for one in item.affects]) for item in told}
+
+    assert said(beside) == {"MP184": ("none", ["api"])}
+    assert said(beside, policy) == {"MP122": ("narrows", ["api"])}
+    assert said(beside, target="linkerd") == {"MP184": ("none", ["api"]), "MP185": ("narrows", ["api"])}
+    beside["spec"] = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}]}
+    assert set(said(beside, target="linkerd")) == {"MP184"}
 
 
 def test_a_denied_range_closes_the_ports_that_nobody_declares_and_says_so() -> None:
