@@ -32,7 +32,7 @@ def test_to_another_mesh(target: str, seed: int) -> None:
     assert defects_of_access(result) == []
 
 
-@pytest.mark.parametrize("seed", [1, 3, 9, 10, 65])
+@pytest.mark.parametrize("seed", [1, 9, 65, 111, 5306])
 def test_to_ambient(seed: int) -> None:
     bundle = told_istio_bundle(seed)
     result = converted(bundle, "istio", "istio", data_plane="ambient")

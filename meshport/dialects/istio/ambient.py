@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from meshport.dialects import naming
@@ -84,7 +83,8 @@ def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int]
         return True
     refuses = entry.action in REFUSE
     rules = nameless.rewritten(entry.rules, where, deny=refuses)
-    if not where.exact and known is not None and rules != nameless.rewritten(entry.rules, replace(known, exact=True), deny=refuses):
+    each = {nameless.plain([access[id(workload)]]) for workload in entry.members} if known is not None and not where.exact else ()
+    if any(rules != (nameless.rewritten(entry.rules, one, deny=refuses) if one is not None else entry.rules) for one in each):
         outcome = "a deny refuses them by name" if refuses else "those that ask for a name are left out for all of them"
         out.finding(
             "MP244", entry.src, document=entry.document, disposition="approximated", affects=_affects(entry.members), feature="authorization.rule",
