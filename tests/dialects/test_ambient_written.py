@@ -107,6 +107,19 @@ def test_a_deny_on_every_port_leaves_none_open_that_no_service_sends_to() -> Non
     assert len(out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"]) == 1
 
 
+def test_what_a_deny_refuses_without_http_stays_refused_on_ports_that_no_service_sends_to() -> None:
+    by_caller = "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/checkout]}}]}"
+    rules = "{to: [{operation: {paths: [/admin], ports: ['8080']}}]}, " + by_caller
+    out, _ = ambient(shop() + STRICT + policy("no-admin", rules, SELECTOR, "DENY"))
+    assert out["AuthorizationPolicy", "no-admin-other-ports"]["spec"] == {
+        "selector": {"matchLabels": {"app": "payment"}},
+        "action": "DENY",
+        "rules": [
+            {"from": [{"source": {"notPrincipals": ["cluster.local/ns/shop/sa/checkout", "cluster.local/ns/shop/sa/waypoint"]}}]},
+        ],
+    }
+
+
 def test_without_a_service_an_allow_that_asks_for_http_is_left_out() -> None:
     text = SIDECARS + "---".join(part for part in workload("payment", "a: b").split("---") if "kind: Service\n" not in part)
     out, result = ambient(text + "---" + policy("l7", CHARGE, SELECTOR))

@@ -248,6 +248,11 @@ class _Writer:
         # members that are closed are so on these ports by their own policies, which a rule for the rest would open
         if ports and not elsewhere and not any(id(workload) in self.closed for workload in entry.members):
             rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
+            held = [rule for rule in self._sparing(entry) if not entry.deep(rule) and not inert(rule) and speaks_of(rule, None)]
+            selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
+            for home in sorted(homes) if held else ():
+                denying = {**selector, "action": entry.action, "rules": copy.deepcopy(held)}
+                self._put(entry, naming.name(entry.ref.name, "other-ports"), denying, home, instead=False)
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
         self._finding("MP245", entry, loose, object=entry.named, workloads=_named(loose))
 
