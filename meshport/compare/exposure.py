@@ -56,10 +56,10 @@ def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:
     by_address: set[str] = set()
     general = item.general or item.rules[0]
     for outside in ir.outside:
+        if outside.problem or not outside.shown_to(item.namespace):
+            continue
         for host, address, port in egress.openings(ir, outside):
             if host is not None and not egress.visible(outside, host, general, item.namespace):
-                continue
-            if host is None and outside.seen_by is not None and item.namespace not in outside.seen_by:
                 continue
             judged = host is not None and egress.judged(ir, host.value, item.namespace, port.number.value)
             conditions = "" if judged else ", ".join(sorted({str(fact.value) for fact in outside.conditions}))

@@ -69,7 +69,7 @@ def enrolled(ir: IR) -> set[str]:
 
 def visible(outside: Outside, host: Fact[str], rule: EgressDefault, namespace: str) -> bool:
     """Whether clients of a namespace know a host: it is shown to them, and their proxies are told about it."""
-    if outside.seen_by is not None and namespace not in outside.seen_by:
+    if not outside.shown_to(namespace):
         return False
     if rule.visible is None:
         return True
@@ -107,7 +107,7 @@ def http_ports(ir: IR, host: str, namespace: str) -> set[int]:
     return {
         port.number.value
         for outside in ir.outside
-        if outside.seen_by is None or namespace in outside.seen_by
+        if outside.shown_to(namespace)
         if any(fact.value.lower() == host.lower() for fact in outside.hosts)
         for port in outside.ports
         if port.protocol.value in ("http", "grpc")

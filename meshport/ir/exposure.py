@@ -65,6 +65,10 @@ class Outside:
     def subject_name(self) -> str:
         return f"{self.kind} {self.ref.value}"
 
+    def shown_to(self, namespace: str) -> bool:
+        """Whether clients of a namespace know it."""
+        return self.seen_by is None or namespace in self.seen_by
+
 
 @dataclass(frozen=True, slots=True)
 class EgressDefault:

@@ -371,3 +371,46 @@ def test_pods_outside_the_mesh_that_no_label_tells_apart_are_named() -> None:
     found = [item for item in result.findings if item.code == "MP720"]
     assert [(item.affects[0].workload, item.effect) for item in found] == [("batch", "narrows")]
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+def test_what_a_namespace_opens_is_open_in_no_other() -> None:
+    """Ports of every address too, which have no name that would be looked up."""
+    two = namespace(mesh="linkerd") + workload("web") + namespace("ops", "linkerd") + workload("runner", "ops")
+    text = two + network("Deny") + network("Deny", namespace="ops") + route("TCPRoute", 5432)
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    written = specs(result)
+    assert "5432" in str(written["CiliumNetworkPolicy/shop/egress"])
+    assert "5432" not in str(written["CiliumNetworkPolicy/ops/egress"])
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_namespace_with_an_egress_network_of_its_own_does_not_ask_the_meshs(target: str) -> None:
+    """https://linkerd.io/2-edge/reference/egress-network/: a network in the namespace of the client goes before the global ones."""
+    two = namespace(mesh="linkerd") + workload("web") + namespace("ops", "linkerd") + workload("runner", "ops")
+    whole = network("Deny", namespace="linkerd-egress") + route("HTTPRoute", 80, "bin.test").replace(
+        "namespace: shop", "namespace: linkerd-egress"
+    )
+    result = meshport.convert(meshport.load_text(two + whole + network("Deny")), source="linkerd", target=target)
+    written = specs(result)
+    if target == "cilium":
+        assert "bin.test" in str(written["CiliumNetworkPolicy/ops/egress"])
+        assert "bin.test" not in str(written["CiliumNetworkPolicy/shop/egress"])
+    else:
+        assert written["ServiceEntry/istio-system/api"]["exportTo"] == ["ops"]
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+    every = meshport.convert(
+        meshport.load_text(two + whole + network("Deny") + network("Deny", namespace="ops")), source="linkerd", target=target
+    )
+    assert "bin.test" not in str(specs(every))
+    line = next(item for item in every.ledger if item.path == "spec.hostnames[0]")
+    assert line.disposition == "dropped" and line.codes
+
+
+def test_a_route_that_no_cluster_takes_opens_nothing_and_is_no_difference() -> None:
+    portless = route("TLSRoute", 443, "bin.test").replace(", port: 443", "")
+    result = meshport.convert(
+        meshport.load_text(namespace(mesh="linkerd") + workload("web") + network("Deny") + portless), source="linkerd", target="istio"
+    )
+    assert [item.disposition for item in result.findings if item.code == "MP728"] == ["invalid"]
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]

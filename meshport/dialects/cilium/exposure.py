@@ -150,7 +150,7 @@ def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
     if outside.problem:
         out.finding(outside.problem, src, document=outside.document, disposition="invalid", object=outside.subject_name)
         return
-    names = {item.namespace for item in egress.leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by}
+    names = {item.namespace for item in egress.leaving(ir) if outside.shown_to(item.namespace)}
     closed = any(item.refuses for item in egress.leaving(ir) if item.namespace in names)
     judged = [pair for item in ir.routes if item.beyond and outside.document in item.documents for pair in explains(ir.world, item, "*")]
     out.finding(
@@ -233,8 +233,8 @@ def _without_strangers(selector: dict[str, Any], namespace: str, rule: EgressDef
 
 def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """Rules for one destination: by name, by address, or for a port of any address outside."""
-    if outside.conditions or outside.problem:
-        return  # named once, by `_unsaid`
+    if outside.conditions or outside.problem or not outside.shown_to(namespace):
+        return  # what asks for more is named once, by `_unsaid`
     told = gather(rule.visible or (), outside.exports, (outside.ref, outside.inert) if outside.kind.endswith("Route") else ())
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
     named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]

@@ -310,12 +310,9 @@ def _ruled(outside: Outside, ir: IR) -> bool:
 
 def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """A route of an egress network as a ServiceEntry."""
-    refused = any(item.refuses for item in leaving(ir) if outside.seen_by is None or item.namespace in outside.seen_by)
+    refused = any(item.refuses for item in leaving(ir) if outside.shown_to(item.namespace))
     explained = frozenset(
-        (item.subject, aspect)
-        for item in leaving(ir)
-        for aspect in ("open", "spoken")
-        if outside.seen_by is None or item.namespace in outside.seen_by
+        (item.subject, aspect) for item in leaving(ir) for aspect in ("open", "spoken") if outside.shown_to(item.namespace)
     )
     where = affected(ir, Ref(outside.seen_by[0] if outside.seen_by else "", ""))
 
@@ -336,7 +333,9 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
         left_out("left out, for it names no host, and a ServiceEntry has to", every)
         return
     by_address = all(port.protocol.value == "tcp" for port in outside.ports)
-    namespace = outside.ref.value.namespace if outside.seen_by else options.root_namespace
+    home = outside.ref.value.namespace
+    alone = outside.seen_by == (home,)
+    namespace = home if alone else options.root_namespace
     ref = Ref(
         namespace,
         naming.unique(outside.ref.value.name, lambda name: ("networking.istio.io", "ServiceEntry", Ref(namespace, name)) in out.objects),
@@ -345,8 +344,8 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
     hosts: list[tuple[str, Fact[Any]]] = [(host.value, host) for host in outside.hosts] or [(f"{ref.name}.egress", outside.ref)]
     for number, (value, because) in enumerate(hosts):
         obj.set(("spec", "hosts", number), value, because)
-    if outside.seen_by is not None:
-        obj.set(("spec", "exportTo", 0), ".", outside.ref)
+    for number, name in enumerate(outside.seen_by or ()):
+        obj.set(("spec", "exportTo", number), "." if alone else name, outside.ref)
     for number, address in enumerate(outside.addresses if by_address else ()):
         obj.set(("spec", "addresses", number), address.value, address)
     obj.set(("spec", "location"), "MESH_EXTERNAL", *outside.hosts, outside.ref)

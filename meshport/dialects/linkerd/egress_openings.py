@@ -23,8 +23,8 @@ def named(root: Cursor, options: Options) -> Fact[Ref]:
     return fact if fact.value.namespace else fact.map(lambda ref: Ref(options.default_namespace, ref.name))
 
 
-def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options: Options) -> list[Outside]:
-    """What a route opens on each egress network that it is on."""
+def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: tuple[str, ...] | None, options: Options) -> list[Outside]:
+    """What a route opens on each egress network that it is on. `others` are the namespaces that ask the mesh's own networks, None for all."""
     protocol = ROUTES[kind]
     spec = root.at("spec")
     ref = named(root, options)
@@ -58,7 +58,7 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
         problem = "MP728" if network is None or number is None else ""
         if network is not None and network.networks:
             addresses = tuple(cidr for cidr, _ in network.networks)
-        seen = (network.namespace or None) if network is not None else ref.value.namespace
+        seen = others if network is not None and not network.namespace else (network.namespace if network else ref.value.namespace,)
         found.append(
             Outside(
                 ref.also(parent.src, own, network.ref if network is not None else None),
@@ -67,7 +67,7 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], options:
                 hosts,
                 addresses,
                 (OutsidePort(number or Fact(0, name.src, "egress.port"), spoken, None, parent.src),),
-                seen_by=(seen,) if seen else None,
+                seen_by=seen,
                 inert=inert,
                 problem=problem,
                 conditions=tuple(conditions),

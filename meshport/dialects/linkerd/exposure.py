@@ -55,10 +55,17 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         if rule is not None:
             networks[rule.ref.value] = rule
             ir.egress_defaults.append(rule)
+    own = {rule.namespace for rule in networks.values() if rule.namespace}
+    others = tuple(sorted(egress.enrolled(ir) - own)) if own else None  # clients with a network of their own ask no other
     for (group, kind), numbers in sorted(by_kind.items()):
         if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
             for number in numbers:
-                ir.outside.extend(opened(Cursor.root(bound, number), kind, networks, options))
+                for item in opened(Cursor.root(bound, number), kind, networks, others, options):
+                    if item.seen_by == ():
+                        said = gather(item.ref, item.hosts, item.ports, item.conditions, item.inert)
+                        ir.redundant.append(Fact("every namespace of the mesh has an egress network of its own", said))
+                    else:
+                        ir.outside.append(item)
     beyond_rules.lift(bound, by_kind, networks, options, ir)
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
@@ -294,7 +301,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
 
 def _seen(outside: Outside, namespace: str, rules: list[EgressDefault]) -> bool:
     """Whether a destination is one of a namespace's: its clients are told about it where they need to be, or it stands there."""
-    if outside.seen_by is not None and namespace not in outside.seen_by:
+    if not outside.shown_to(namespace):
         return False
     if not rules and outside.seen_by is None and outside.ref.value.namespace != namespace:
         return False
