@@ -127,9 +127,9 @@ def judged(ir: IR, host: str, namespace: str, port: int) -> bool:
 
 def openings(ir: IR, outside: Outside) -> Iterator[tuple[Fact[str] | None, Fact[str] | None, OutsidePort]]:
     """What a destination opens, one by one: (host, None, port) where it is told by name, (host, address, port) where by address, (host or None, None, port)
-    where a TCP port is open to any address."""
+    where a TCP port is open to any address. What the source mesh does not accept opens nothing."""
     for port in outside.ports:
-        if port.protocol.value == "udp":
+        if port.protocol.value == "udp" or outside.problem:
             continue
         if port.protocol.value in BY_NAME:
             for host in outside.hosts:

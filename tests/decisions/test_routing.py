@@ -255,6 +255,16 @@ def test_ports_of_bytes_are_listed_on_the_service_and_on_the_pods_beside_linkerd
     assert {"25", "587", "3306", "4444", "5432", "6379", "9300", "11211"} <= set(of_service) & set(of_pods)
 
 
+@pytest.mark.parametrize("mesh", ["cilium", "gateway-api"])
+def test_a_port_where_a_route_acts_is_no_port_of_bytes_to_linkerd_whatever_its_name(mesh: str) -> None:
+    """Only Istio reads names like `tcp-x`; an opaque port would switch the route off."""
+    world = namespace() + service("app", "[{name: tcp-x, port: 80}, {name: tcp-y, port: 81}]") + workload("app", "[{containerPort: 80}]")
+    result = convert(world + http_route("[{timeouts: {request: 2s}, backendRefs: [{name: app, port: 80}]}]"), mesh, "linkerd")
+    opaque = written(result, "Service")["app"]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"].split(",")
+    assert "81" in opaque and "80" not in opaque
+    assert [rule["timeouts"] for rule in rules(result)] == [{"request": "2s"}] and not said(result, "MP900")
+
+
 def test_opaque_ports_are_tcp_to_istio() -> None:
     opaque = service("app", notes="{config.linkerd.io/opaque-ports: '80'}")
     ports = spec(convert(namespace(mesh="linkerd") + opaque + workload("app"), "linkerd", "istio"), "Service", "app")["ports"]

@@ -322,6 +322,16 @@ def test_a_route_without_its_network_is_named() -> None:
     assert whole(result)
 
 
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_route_that_names_no_port_opens_nothing_of_a_closed_network(target: str) -> None:
+    """Linkerd's admission refuses the route, so what was written without it reads back as what was meant."""
+    opens = route("HTTPRoute", 80, "api.example.com").replace(", port: 80", "")
+    text = namespace(mesh="linkerd") + workload("web") + network("Deny") + opens
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
+    assert "MP728" in codes(result, "error") and whole(result)
+    assert "api.example.com" not in str(specs(result))
+
+
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_there_and_back_again_the_same_may_leave(source: str) -> None:
     text = namespace(mesh=source)

@@ -10,7 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
 from meshport.dialects.output import Output
-from meshport.ir.base import NOWHERE, PodSet, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Namespace, Service, ServicePort, World
@@ -98,11 +98,12 @@ def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Opaque ports, skipped ports and appProtocols of the Services and pods in the mesh."""
     opaque_pods: dict[int, dict[int, Src]] = {}
+    routed = _routed(ir)
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
         home = ir.world.namespaces.get(service.ref.namespace)
         if home is not None and home.meshed is not None and not home.meshed.value:
             continue
-        _service(ir, out, options, service, opaque_pods)
+        _service(ir, out, options, service, opaque_pods, routed)
     by_id = {id(workload): workload for workload in ir.world.workloads}
     for key, ports in opaque_pods.items():
         workload = by_id[key]
@@ -122,11 +123,27 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
             obj.set((*workload.template, "metadata", "annotations", key), format_ports(setting.ranges.value), setting.ranges)
 
 
-def _service(ir: IR, out: Output, options: Options, service: Service, opaque_pods: dict[int, dict[int, Src]]) -> None:
+def _routed(ir: IR) -> set[tuple[Ref, int]]:
+    """The ports of Services where rules for requests act whatever the port is called: only Istio takes a name like `tcp-data` for bytes."""
+    found: set[tuple[Ref, int]] = set()
+    for routes in ir.routes:
+        service = ir.world.services.get(routes.service.value) if routes.service is not None else None
+        if service is None or routes.problem or not routes.mesh or routes.protocol in ("tls", "tcp") or routes.family in ("istio", "smi"):
+            continue
+        ports = [routes.port.value] if routes.port is not None else [port.number for port in service.ports]
+        found.update((service.ref, port) for port in ports if not service.is_opaque(port))
+    return found
+
+
+def _service(
+    ir: IR, out: Output, options: Options, service: Service, opaque_pods: dict[int, dict[int, Src]], routed: set[tuple[Ref, int]]
+) -> None:
     listed: dict[int, Src] = {}
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for port in service.ports:
         spoken = protocols.of_service_port(port)
+        if spoken == "tcp" and (service.ref, port.number) in routed:
+            spoken = ""
         if port.app_protocol:
             _app_protocol(out, options, service, port, spoken)
         if spoken != "tcp":
