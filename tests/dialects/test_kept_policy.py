@@ -148,8 +148,30 @@ def test_handshakes_of_agents_are_the_meshs_now() -> None:
     authentication: {mode: required}
 """
     result = convert(rules)
-    assert kept(result) == [{"fromEndpoints": [{"matchLabels": {"app": "pay"}}]}]
+    meshed, *others = kept(result)
+    assert meshed == {"fromEndpoints": [{"matchLabels": {"app": "pay"}}], "toPorts": [{"ports": [{"port": "0", "protocol": "TCP"}]}]}
     assert policy(result)["rules"] == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/pay"]}}]}]
+    assert [rule["authentication"] for rule in others] == [{"mode": "required"}] * 2  # for UDP, SCTP and echoes, which no proxy takes
+    assert sound(result)
+
+
+@pytest.mark.parametrize(("target", "direction"), [("istio", "ingress"), ("istio", "egress"), ("linkerd", "ingress")])
+def test_what_no_proxy_takes_goes_on_being_asked_for_a_handshake(target: str, direction: str) -> None:
+    """Nor does anybody come in, or is reached, without one who had none before: the world and nodes."""
+    result = convert(f'  {direction}: [{{authentication: {{mode: required}}, toPorts: [{{ports: [{{port: "8080"}}]}}]}}]\n', target)
+    (written,) = [item.object["spec"][direction] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    (pods,) = [rule for rule in written if "authentication" not in rule]
+    assert "fromEndpoints" in pods or "toEndpoints" in pods
+    assert {port["protocol"] for entry in pods["toPorts"] for port in entry["ports"]} == {"TCP"}
+    (rest,) = [rule for rule in written if "authentication" in rule]
+    assert {port["protocol"] for entry in rest["toPorts"] for port in entry["ports"]} == {"UDP", "SCTP"}
+    assert sound(result)
+
+
+def test_a_handshake_that_always_fails_goes_on_failing() -> None:
+    result = convert('  ingress: [{authentication: {mode: test-always-fail}, toPorts: [{ports: [{port: "8080"}]}]}]\n')
+    assert kept(result) is None
+    assert "rules" not in policy(result)
 
 
 def test_ports_of_a_range_that_nobody_declares_are_said_to_be_refused() -> None:

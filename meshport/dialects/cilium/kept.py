@@ -16,6 +16,7 @@ from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.outward import Outward, alone, labelled
 from meshport.dialects.cilium.peers import NAMESPACE
 from meshport.dialects.cilium.specs import specs
+from meshport.dialects.cilium.writing import ECHO
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
@@ -34,6 +35,7 @@ BEYOND = ("MP120", "MP296")
 """Losses of policies for nodes, and for endpoints that are no pods."""
 STAYS = "stays in the network policy that is kept beside the mesh"
 _PROTOCOLS = ("kafka", "l7proto", "l7")
+_PODS = {"matchExpressions": [{"key": f"k8s:{NAMESPACE}", "operator": "Exists"}]}
 _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs", "Services")
 
 
@@ -192,9 +194,15 @@ class Kept:
         if not isinstance(place.value, dict) or not self._meshed(place, direction) or not place.value:
             return [copy.deepcopy(place.value)]
         within = self._within(place, base) if direction == "egress" else None
-        if within is not None:
+        mode = place.at("authentication", "mode").value
+        if within is not None or mode == "test-always-fail":
             self.untouched.add(id(place.value))
-            return [copy.deepcopy(place.value), *within]
+            return [copy.deepcopy(place.value), *(within or ())]
+        parts = self._taken_over(place, direction, gone)
+        return parts if mode != "required" else _authenticated(place.value, parts, direction)
+
+    def _taken_over(self, place: Cursor, direction: str, gone: set[int]) -> list[Any]:
+        """A rule without what the mesh says of its peers."""
         value = copy.deepcopy(place.value)
         value.pop("authentication", None)
         entries = place.each("toPorts")
@@ -227,7 +235,7 @@ class Kept:
     def _within(self, place: Cursor, base: Path) -> list[Any] | None:
         """What an egress rule that stays as it is has beside it, for destinations that decide the rest by themselves; None where all of them do."""
         number, entries = mesh_port(self.options), place.each("toPorts")
-        if place.text("authentication", "mode") is not None and place.at("authentication", "mode").value == "test-always-fail":
+        if place.at("authentication", "mode").value == "test-always-fail":
             return []
         if not entries or (number is None and not any(entry.at("rules").each("http") for entry in entries)):
             return None
@@ -307,6 +315,43 @@ class Kept:
             return True
         known = self.ir.world.namespaces.get(str(named))
         return named not in SYSTEM and (known is None or known.meshed is not None)
+
+
+def _authenticated(rule: dict[str, Any], parts: list[Any], direction: str) -> list[Any]:
+    """The parts of a rule that asks for a handshake: without it for TCP of pods, which may be in the mesh; whatever else there is goes on being asked."""
+    way = "from" if direction == "ingress" else "to"
+    anybody = all(rule.get(f"{way}{peers}") is None for peers in _PEERS)
+    if rule.get("icmps"):
+        return [copy.deepcopy(rule)]
+    if anybody and not rule.get("toPorts"):
+        return parts  # for nobody
+    found = []
+    for part in parts:
+        if "authentication" in part:
+            found.append(part)
+            continue
+        listed = part.get(f"{way}Entities")
+        if anybody or (
+            isinstance(listed, list) and any(item in IN_MESH for item in listed)
+        ):  # nodes and the world have no identity to shake hands with
+            part = {key: item for key, item in part.items() if key != f"{way}Entities"} | {f"{way}Endpoints": [_PODS]}
+        found += [{**part, "toPorts": entries} for entries in [_speaking(part, "TCP")] if entries]
+    found += [{**copy.deepcopy(rule), "toPorts": entries} for entries in [_speaking(rule, "UDP", "SCTP")] if entries]
+    return found if rule.get("toPorts") else [*found, {**copy.deepcopy(rule), "icmps": [{"fields": ECHO}]}]
+
+
+def _speaking(rule: dict[str, Any], *protocols: str) -> list[Any]:
+    """The ports of a rule for some protocols; a rule without ports has all."""
+    if not rule.get("toPorts"):
+        return [{"ports": [{"port": "0", "protocol": one} for one in protocols]}]
+    found = []
+    for entry in rule["toPorts"] if isinstance(rule["toPorts"], list) else ():
+        listed = [port for port in entry.get("ports") or [{"port": "0"}] if isinstance(port, dict)] if isinstance(entry, dict) else []
+        said = [(port, port.get("protocol", "ANY")) for port in listed]
+        ports = [{**port, "protocol": one} for port, name in said for one in (protocols if name == "ANY" else (name,)) if one in protocols]
+        if ports:
+            found.append({**copy.deepcopy(entry), "ports": ports})
+    return found
 
 
 def _control_plane(ir: IR, out: Output, options: Options, kept: list[int]) -> None:
