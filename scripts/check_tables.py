@@ -30,7 +30,8 @@ SEVERITY = {"error", "warning", "info"}
 EFFECT = {"widens", "narrows", "changes", "none"}
 TYPES = {"string", "integer", "number", "boolean", "int-or-string", "duration", "object"}
 ROW = {"feature", "inbound", "irrelevant", "type", "values", "by_value", "irrelevant_values", "values_since", "since",
-       "until", "channel", "versions", "dialect", "on"}  # fmt: skip
+       "until", "channel", "versions", "dialect", "on", "decides", "strictest"}  # fmt: skip
+DECIDED = ("access", "encryption", "policies")
 PAGE = ("title", "severity", "meaning", "cause", "remedy", "example")
 FOLDERS = {"linkerd.io": "linkerd", "policy.linkerd.io": "linkerd", "workload.linkerd.io": "linkerd",
            "multicluster.linkerd.io": "linkerd", "split.smi-spec.io": "smi"}  # fmt: skip
@@ -129,6 +130,10 @@ def binding_faults(bindings: dict[Path, dict[str, Any]]) -> list[str]:
                 faults.append(f"{place}: unknown type {row['type']}")
             faults += [f"{place}: unknown member {member}" for member in row if member not in ROW]
             values = {str(value) for value in row.get("values") or ()}
+            if row.get("decides", "access") not in DECIDED or ("strictest" in row and "decides" not in row):
+                faults.append(f"{place}: decides is one of {', '.join(DECIDED)}, and goes before strictest")
+            if values and str(row.get("strictest", min(values))) not in values:
+                faults.append(f"{place}: strictest is {row['strictest']}, which is not a value")
             for member in ("by_value", "irrelevant_values", "values_since"):
                 for value in row.get(member) or {}:
                     if values and str(value) not in values:

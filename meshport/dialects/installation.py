@@ -68,11 +68,17 @@ def settings(bound: Bound, world: World, chart: str, wanted: dict[str, str]) -> 
     for place in places(bound.bundle, chart, bound.broken):
         for path, feature in wanted.items():
             here = place.at(path)
-            if here is None or here[0] is None or isinstance(here[0], Computed):
+            if here is None or here[0] is None:
                 continue
+            value = here[0]
+            if _computed(value):
+                binding = _row(bound.table.chart(chart), tuple(path.split("."))) if bound.strict else None
+                if binding is None or not binding.strictest:
+                    continue
+                value = binding.strictest
             src = frozenset(leaf for leaf, _ in leaves_below(here[1], ()))
             world.read |= src
-            found.append(Setting(chart, path, Fact(_plain(here[0]), src, feature), place.document))
+            found.append(Setting(chart, path, Fact(_plain(value), src, feature), place.document))
     return found
 
 
@@ -86,8 +92,14 @@ def said(bundle: Bundle, mesh: str, path: str) -> Any:
     found = None
     for place in places(bundle, CHARTS.get(mesh, "")):
         here = place.at(path)
-        found = _plain(here[0]) if here is not None and here[0] is not None and not isinstance(here[0], Computed) else found
+        found = _plain(here[0]) if here is not None and here[0] is not None and not _computed(here[0]) else found
     return found
+
+
+def _computed(value: Any) -> bool:
+    """Whether only the shell knows a value, or part of it."""
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Computed) or any(map(_computed, below))
 
 
 def lift(bound: Bound, ir: IR, lifted: Mapping[str, str]) -> None:
@@ -114,7 +126,10 @@ def lift(bound: Bound, ir: IR, lifted: Mapping[str, str]) -> None:
                 continue
             fact = Fact(value, frozenset((leaf,)), binding.feature_of(value))
             off = value is False and all(listed != "true" for listed, _ in binding.irrelevant_values)
-            ir.settings.append(Setting(chart, dotted(path), fact, place.document, reason, off, holds or ""))
+            known = not isinstance(value, Computed)
+            strictest = "" if known or not bound.strict else binding.strictest
+            decides = "" if known else binding.decides
+            ir.settings.append(Setting(chart, dotted(path), fact, place.document, reason, off, holds or "", decides, strictest))
     for number, document in enumerate(bound.bundle.documents):
         if document.chart == KUBECTL:
             _marks(bound, ir, number, document.value["metadata"], document.leaves["metadata"])
@@ -131,7 +146,8 @@ def _marks(bound: Bound, ir: IR, number: int, holder: dict[str, Any], leaves: di
                 ir.world.read.add(leaf)
                 bound.features.setdefault(leaf, binding.feature)
                 fact = Fact(value, frozenset((leaf,)), binding.feature)
-                ir.settings.append(Setting(KUBECTL, f"{what} {key}", fact, number, binding.reason_for(value)))
+                decides = binding.decides if isinstance(value, Computed) else ""
+                ir.settings.append(Setting(KUBECTL, f"{what} {key}", fact, number, binding.reason_for(value), decides=decides))
 
 
 def _row(rows: Node, path: tuple[str | int, ...]) -> Binding | None:
@@ -190,8 +206,7 @@ def lower(ir: IR, out: Output) -> None:
         if item.reason:
             out.ignore(item.reason, item.value)
         elif isinstance(item.value.value, Computed):
-            named = item.path.partition(" ")[2] if item.chart == KUBECTL else item.path
-            out.finding("MP972", item.value, document=item.document, disposition="manual", setting=named, value=item.value.value)
+            _unknown(item, ir, out)
         elif item.chart == KUBECTL:
             _on_nothing(item, out)
         elif ir.mesh == out.target:
@@ -223,6 +238,25 @@ def lower(ir: IR, out: Output) -> None:
         )
     if ir.mesh == "cilium" and out.target != "cilium" and out.target != "gateway-api":
         _beneath(ir, out)
+
+
+def _unknown(item: Setting, ir: IR, out: Output) -> None:
+    """A value that only the shell knows. Where access or encryption depends on it, the target's may be another than the source's, whatever it was read as."""
+    decides = ir.depends(item) if ir.mesh != out.target else ""
+    named = out.bundle.documents[item.document]
+    spaces = (
+        {named.name if named.kind == "Namespace" else named.namespace}
+        if item.chart == KUBECTL
+        else {*ir.world.namespaces, *(one.ref.namespace for one in ir.world.workloads)}
+    )
+    out.finding(
+        "MP972", item.value, document=item.document, disposition="manual",
+        severity="error" if decides else None, effect=("narrows" if item.strictest else "widens") if decides else None,
+        affects=tuple(Affected(one) for one in sorted(filter(None, spaces))) if decides else (),
+        setting=item.name, value=item.value.value,
+        reading=f"as {item.strictest}, by which least is let in" if item.strictest and decides else "as if it were not set",
+        consequence=f", and {decides} depends on it" if decides else "",
+    )  # fmt: skip
 
 
 ACCESS_LOG = ("meshConfig.accessLogFile", "meshConfig.accessLogEncoding")

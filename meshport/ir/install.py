@@ -22,3 +22,12 @@ class Setting:
     reason: str = ""  # why it decides nothing
     off: bool = False  # whether it switches off what is off by default
     holds: str = ""  # why it is in what was read: a choice by which all the rest was understood
+    decides: str = (
+        ""  # of a value that only the shell knows: what depends on it: access, encryption, or policies (access, where there are some)
+    )
+    strictest: str = ""  # the value that it was read as; "" where it was read as if it were not set
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is set."""
+        return self.path.rpartition(" ")[2]

@@ -126,3 +126,9 @@ class IR:
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
     unproxied: frozenset[Ref] = frozenset()  # Services that clients in the mesh reach by proxies that read no HTTP
     trust_domain: Fact[str] = field(default_factory=lambda: Fact("cluster.local"))
+
+    def depends(self, setting: Setting) -> str:
+        """What a setting decides that nobody knows the value of: "access", "encryption", or "" for nothing of either."""
+        if setting.decides == "policies":
+            return "access" if self.policies or self.transport or self.admissions else ""
+        return setting.decides

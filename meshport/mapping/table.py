@@ -75,6 +75,8 @@ class Binding:
     values_since: tuple[tuple[str, str], ...] = ()  # values that came later, and the release
     channel: str = ""
     on: tuple[str, ...] = ()  # of a label or annotation, the kinds that it is read on; pod is a pod or a pod template
+    decides: str = ""  # what depends on a setting, so that a value which nobody knows is an error: access, encryption, or policies
+    strictest: str = ""  # the value by which least is let in
 
     def feature_of(self, value: Any) -> str:
         """The feature that this value is."""
@@ -401,6 +403,8 @@ def _binding(row: dict[str, Any]) -> Binding:
         values_since=tuple((_plain(value), str(since)) for value, since in (row.get("values_since") or {}).items()),
         channel=row.get("channel", ""),
         on=tuple(row.get("on") or ()),
+        decides=row.get("decides", ""),
+        strictest=_plain(row["strictest"]) if "strictest" in row else "",
     )
 
 

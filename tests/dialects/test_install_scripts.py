@@ -153,6 +153,64 @@ def test_braces_and_commas_of_the_shell_hide_no_setting(tmp_path: Path, spelled:
 
 
 @pytest.mark.parametrize(
+    ("script", "source", "target", "setting"),
+    [
+        ("linkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", "istio", "proxy.defaultInboundPolicy"),
+        ("linkerd upgrade --default-inbound-policy $MODE\n", "linkerd", "cilium", "proxy.defaultInboundPolicy"),
+        ("cilium install --set policyEnforcementMode=$MODE\n", "cilium", "linkerd", "policyEnforcementMode"),
+        (
+            "istioctl install --set meshConfig.outboundTrafficPolicy.mode=$MODE\n",
+            "istio",
+            "linkerd",
+            "meshConfig.outboundTrafficPolicy.mode",
+        ),
+    ],
+)
+def test_what_decides_access_and_nobody_knows_is_read_as_what_admits_least(
+    tmp_path: Path, script: str, source: str, target: str, setting: str
+) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    world = WORLD + NAMESPACE.replace(
+        "name: shop}", "name: shop, labels: {istio-injection: enabled}, annotations: {linkerd.io/inject: enabled}}"
+    )
+    strictest = {"proxy.defaultInboundPolicy": "deny", "policyEnforcementMode": "always"}.get(setting, "REGISTRY_ONLY")
+    known = convert(old, script.replace("$MODE", strictest), source, target, world)
+    result = convert(old, script, source, target, world)
+    assert [item.object for item in result.manifests] == [item.object for item in known.manifests] != []
+    (finding,) = [item for item in result.findings if item.code == "MP972"]
+    assert (finding.severity, finding.effect, [item.namespace for item in finding.affects]) == ("error", "narrows", ["shop"])
+    assert result.verification.verdict == "inconclusive" and known.verification.verdict == "equivalent"
+    result.write(str(tmp_path / "new"))
+    assert meshport.verify(meshport.load(str(old)), meshport.load(str(tmp_path / "new")), old_mesh=source).verdict == "inconclusive"
+
+    open_ = convert(old, script.replace("=$MODE", "Of=x").replace(" $MODE", "=all-unauthenticated"), source, target, world)
+    result = convert(old, script, source, target, world, on_loss="looser")
+    assert [item.object for item in result.manifests] == [item.object for item in open_.manifests]
+    assert {(item.severity, item.effect) for item in result.findings if item.code == "MP972"} == {("error", "widens")}
+    assert result.verification.verdict == "inconclusive"
+
+
+def test_a_selector_that_nobody_knows_takes_no_namespace_out_of_the_mesh(tmp_path: Path) -> None:
+    world = WORLD + NAMESPACE.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    result = convert(
+        tmp_path, "istioctl install --set 'meshConfig.discoverySelectors[0].matchLabels.team='$TEAM\n", "istio", "linkerd", world
+    )
+    assert _only(result, "Namespace")["metadata"]["annotations"] == {"linkerd.io/inject": "enabled"}
+    assert ("error", "widens") in {(item.severity, item.effect) for item in result.findings if item.code == "MP972"}
+
+
+def test_an_unknown_that_nothing_depends_on_is_no_error(tmp_path: Path) -> None:
+    """Of a trust domain where no policy names anybody, and of a mesh that stays."""
+    result = convert(tmp_path, "istioctl install --set meshConfig.trustDomain=$DOMAIN\n", "istio", "linkerd")
+    assert [item.severity for item in result.findings if item.code == "MP972"] == [
+        "warning"
+    ] and result.verification.verdict == "equivalent"
+    result = convert(tmp_path, "linkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", "linkerd")
+    assert not [item for item in result.findings if item.severity == "error"] and result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize(
     "script",
     [
         "#!/bin/sh\n# istioctl install --set meshConfig.trustDomain=corp\n",
