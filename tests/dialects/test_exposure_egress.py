@@ -424,3 +424,12 @@ def test_a_route_that_no_cluster_takes_opens_nothing_and_is_no_difference() -> N
     )
     assert [item.disposition for item in result.findings if item.code == "MP728"] == ["invalid"]
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+def test_a_namespace_that_lets_networks_through_is_not_closed_by_the_rest_of_the_mesh() -> None:
+    text = namespace(mesh="linkerd") + workload("web") + network("Deny", namespace="linkerd-egress")
+    own = network("Allow", more=", networks: [{cidr: 0.0.0.0/0}]")
+    result = meshport.convert(meshport.load_text(text + own), source="linkerd", target="istio")
+    modes = {name: spec["outboundTrafficPolicy"]["mode"] for name, spec in specs(result).items() if name.startswith("Sidecar")}
+    assert modes == {"Sidecar/istio-system/default": "REGISTRY_ONLY", "Sidecar/shop/default": "ALLOW_ANY"}
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]

@@ -260,9 +260,10 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
             if not rule.refuses.value:
                 return
         else:
-            out.imply("Istio lets everything leave unless told otherwise", rule.refuses)
             out.ignore("is let through like every other network", *facts)
-            return
+            if not (rule.namespace and any(other.refuses.value and not other.namespace for other in ir.egress_defaults)):
+                out.imply("Istio lets everything leave unless told otherwise", rule.refuses)
+                return
     own = rule.selector.value
     name = Ref(rule.namespace or options.root_namespace, "default" if own.everything else rule.ref.value.name)
     obj = out.object(API, "Sidecar", name, owner=rule.document, group="egress", rank=50, because=rule.ref)
