@@ -415,6 +415,8 @@ def test_a_namespace_with_an_egress_network_of_its_own_does_not_ask_the_meshs(ta
     assert "bin.test" not in str(specs(every))
     line = next(item for item in every.ledger if item.path == "spec.hostnames[0]")
     assert line.disposition == "dropped" and line.codes
+    places = [item for item in result.ledger if item.path == "metadata.namespace" and item.value == "shop" and item.document == 6]
+    assert [item.disposition for item in places] == ["translated"]  # it takes the namespace out of those that ask the mesh's
 
 
 def test_a_route_that_no_cluster_takes_opens_nothing_and_is_no_difference() -> None:

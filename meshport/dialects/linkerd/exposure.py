@@ -66,6 +66,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                         ir.redundant.append(Fact("every namespace of the mesh has an egress network of its own", said))
                     else:
                         ir.outside.append(item)
+    if others is not None and any(item.seen_by == others for item in ir.outside):
+        homes = (Cursor.root(bound, rule.document).at("metadata", "namespace").src for rule in networks.values())
+        ir.deciding.append(Fact("where a network stands decides whose clients ask those of the mesh", frozenset().union(*homes)))
     beyond_rules.lift(bound, by_kind, networks, options, ir)
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
