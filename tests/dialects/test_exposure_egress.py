@@ -332,6 +332,15 @@ def test_a_route_that_names_no_port_opens_nothing_of_a_closed_network(target: st
     assert "api.example.com" not in str(specs(result))
 
 
+def test_what_a_route_sends_to_another_network_than_its_own_fails_as_before() -> None:
+    rules = "[{matches: [{method: GET}], backendRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: other}]}]"
+    text = namespace(mesh="linkerd") + workload("web") + network("Allow") + network("Allow", name="other")
+    result = convert(text + route("HTTPRoute", 80, "api.example.com", rules=rules), "linkerd")
+    (sent,) = [one for name, one in specs(result).items() if name.startswith("VirtualService/")]
+    assert sent["http"][0]["route"][0]["destination"]["host"] == "other-refused.shop.svc.cluster.local"
+    assert "MP344" in codes(result, "warning") and whole(result)
+
+
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_there_and_back_again_the_same_may_leave(source: str) -> None:
     text = namespace(mesh=source)

@@ -44,7 +44,7 @@ def _unadmitted(backend: Cursor, kind: str, namespace: str, family: str) -> Src 
     return gather(there, name)
 
 
-def _nobody_there(backend: Backend, src: Src, place: Cursor) -> Backend:
+def nobody_there(backend: Backend, src: Src, place: Cursor) -> Backend:
     """The backend as a Service that is not there: its share of the requests is answered with an error."""
     if backend.service is None:
         return backend
@@ -74,7 +74,7 @@ def _since(version: str, wanted: tuple[int, int]) -> bool:
 def admitted(place: Cursor, kind: str, namespace: str, options: Options, many: bool, family: str) -> Backend:
     found = backend_of(place, namespace, options, many, family)
     refused = _unadmitted(place, kind, namespace, family)
-    return found if refused is None else _nobody_there(found, refused, place)
+    return found if refused is None else nobody_there(found, refused, place)
 
 
 def backend_of(place: Cursor, namespace: str, options: Options, many: bool, family: str) -> Backend:

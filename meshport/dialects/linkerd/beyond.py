@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
+from meshport.dialects.gateway_api.forwarding import nobody_there
 from meshport.dialects.linkerd.routes import Lowering
 from meshport.effective.egress import enrolled
 from meshport.findings import Affected
@@ -80,7 +81,7 @@ def _on_networks(
         for host in spec.strings("hostnames"):
             told = bool(found)
             routes = ServiceRoutes(
-                ref, kind, None, host, port, tuple(replace(rule, backends=tuple(_going(one, where, host, ref.value.namespace) for one in rule.backends)) for rule in rules),
+                ref, kind, None, host, port, tuple(replace(rule, backends=tuple(_going(one, where, host, root) for one in rule.backends)) for rule in rules),
                 "ranked", "refuse" if network.refuses.value else "forward", root.number, (root.number,), protocol=KINDS[kind], family="linkerd",
                 silenced=() if told else tuple(silenced), warnings=() if told else tuple(warnings), src=spec.src, beyond=Beyond(clients, (port.value,)),
             )  # fmt: skip
@@ -88,12 +89,15 @@ def _on_networks(
     return found
 
 
-def _going(backend: Backend, network: Ref, host: Fact[str], namespace: str) -> Backend:
-    """A backend that is the network as the host that requests are for."""
-    name, _, rest = backend.host.value.partition(".")
-    if backend.service is not None or Ref(rest.partition(".")[0] or namespace, name) != network:
+def _going(backend: Backend, network: Ref, host: Fact[str], root: Cursor) -> Backend:
+    """A backend that is the network as the host that requests are for; another network, or a kind that Linkerd does not know, as a Service that is not there."""
+    if backend.service is not None:
         return backend
-    return replace(backend, host=host.holding(host.value).also(backend.host))
+    name, _, rest = backend.host.value.partition(".")
+    meant = Ref(rest.partition(".")[0] or network.namespace, name)
+    if meant == network:
+        return replace(backend, host=host.holding(host.value).also(backend.host))
+    return nobody_there(replace(backend, service=backend.host.holding(meant)), backend.host.src, root)
 
 
 def _plain(rule: RouteRule) -> bool:
