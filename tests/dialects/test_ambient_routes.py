@@ -105,3 +105,38 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
         return "failure-accrual" in str([item.object for item in converted(text)[1].manifests])
 
     assert not accrual(bundle(rule, "a: b")) and accrual(bundle(rule)) and accrual(bundle(rule + gate, "a: b"))
+
+
+@pytest.mark.parametrize("source", ["linkerd", "gateway-api"])
+def test_routes_beside_the_clients_are_named_for_no_waypoint_follows_them(source: str) -> None:
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: ops, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay, namespace: shop}
+spec: {selector: {app: pay}, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: fake, namespace: ops}
+spec: {selector: {app: fake}, ports: [{name: http, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: pay, namespace: ops}
+spec:
+  parentRefs: [{group: "", kind: Service, name: pay, namespace: shop, port: 80}]
+  rules: [{backendRefs: [{name: fake, port: 80}]}]
+"""
+    result = meshport.convert(meshport.load_text(text), source=source, target="istio", data_plane="ambient")
+    (found,) = [item for item in result.findings if item.code == "MP371"]
+    assert (found.affects[0].namespace, found.affects[0].workload, found.disposition) == ("shop", "pay", "dropped")
+    assert not [item for item in result.manifests if item.object["kind"] in ("HTTPRoute", "VirtualService")]
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901")]

@@ -85,7 +85,8 @@ class Lowering(ServiceLowering):
             self.say("MP370", src, aspects=ASPECTS, version=self.options.target_version)
             return
         if self.routes.consumer is not None:
-            self.say("MP371", src, aspects=ASPECTS, namespace=self.routes.consumer.value)
+            why = "Cilium would make every client of the Service follow them"
+            self.say("MP371", src, aspects=ASPECTS, namespace=self.routes.consumer.value, why=why)
             return
         tcp = [port for port in self.service.ports if port.protocol == "TCP"]
         http = [port for port in tcp if speaks_http(port)]

@@ -59,6 +59,13 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
             )  # fmt: skip
         elif routes.gateways or routes.family == "istio":
             out.imply("stays as it is", routes.src)
+        elif options.data_plane == "ambient" and routes.consumer is not None and routes.service is not None:
+            out.finding(
+                "MP371", routes.src | gather(routes.rules), document=routes.document, disposition="dropped", namespace=routes.consumer.value,
+                why="a waypoint follows those beside its Service or itself alone", subject=routes.subject_name,
+                object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
+                affects=(Affected(routes.service.value.namespace, routes.service.value.name),),
+            )  # fmt: skip
         elif options.routes == "gateway-api" and routes.kind in ("HTTPRoute", "GRPCRoute") and routes.family in ("cilium", "gateway-api"):
             out.imply("stays as it is: Istio reads it too", routes.src)
             out.staying.update(routes.documents)
