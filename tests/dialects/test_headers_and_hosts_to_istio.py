@@ -43,6 +43,14 @@ spec: {targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: api}
 """
 
 
+FOREIGN = """---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: foreign, namespace: shop}
+spec: {identities: ["*.other.test"]}
+"""
+
+
 def converted(hosts: str = "", headers: str = "") -> tuple[list[dict[str, Any]], Any]:
     result = meshport.convert(
         meshport.load_text(WORLD.replace("HOSTS", hosts).replace("HEADERS", headers)), source="linkerd", target="istio"
@@ -78,3 +86,14 @@ def test_a_named_host_is_said_with_every_port() -> None:
     rules, result = converted(hosts="hostnames: [users.example.com]")
     assert rules[0]["to"][0]["operation"]["hosts"] == ["users.example.com", "users.example.com:*"]
     assert not [finding for finding in result.findings if finding.code == "MP172"], yaml.safe_dump(rules)
+
+
+def test_hosts_of_a_domain_for_callers_that_istio_has_no_name_for_are_left_out() -> None:
+    """Fewer hosts would not make the callers sayable."""
+    asked = "[{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: foreign}]"
+    world = WORLD.replace("HOSTS", 'hostnames: ["*.example.com"]').replace("HEADERS", "") + FOREIGN
+    world = world.replace("requiredAuthenticationRefs: []", f"requiredAuthenticationRefs: {asked}")
+    result = meshport.convert(meshport.load_text(world), source="linkerd", target="istio")
+    (left,) = [finding for finding in result.findings if finding.code == "MP201"]
+    assert "*.other.test" in left.message
+    assert not [finding for finding in result.findings if finding.code == "MP172"]

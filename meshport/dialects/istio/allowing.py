@@ -270,8 +270,12 @@ def _say(
     out: Output, options: Options, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, piece: Piece, base: Src
 ) -> None:
     try:
-        operation, when = operations(piece, port)
         peers = say_source(piece.who, piece.where.networks())
+    except (Unsaid, Unsayable, ValueError) as error:
+        _left_out(out, draft, port, policy, rule, document, str(error))
+        return
+    try:
+        operation, when = operations(piece, port)
     except (Unsaid, Unsayable, ValueError) as error:
         fewer = _fewer_hosts(piece, port)
         if fewer is not None:
