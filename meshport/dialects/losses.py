@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,16 @@ def in_force(policy: ServicePolicy, ir: IR, out: Output) -> ServicePolicy:
     out.ignore("each port of the Service has settings of its own", gather(policy.breaker, policy.extras))
     out.decide("says for which Service these are, each port of which has settings of its own", policy.host)
     return replace(policy, breaker=None, extras=())
+
+
+def names_nothing(policy: ServicePolicy, ir: IR, out: Output, carried: Callable[[ServicePolicy], bool]) -> None:
+    """Account for what names whom a policy is for of which nothing is written. A port of which it says so has not what is `carried` of the whole Service."""
+    if policy.port is not None and policy.service is not None and policy.port.value in ports_of(ir.world, policy.service.value):
+        for whole in ir.service_policies:
+            same = whole.service is not None and whole.service.value == policy.service.value
+            if same and carried(whole) and single_ports(ir.service_policies, whole).get(policy.port.value) is policy:
+                out.decide("what is said of the whole Service does not hold on this port", policy.port)
+    out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
 
 
 def clients_alone(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> bool:

@@ -167,6 +167,10 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
         for place, rule in _maps(spec, "http", "[]"):
             if not any(rule.get(name) for name in ("route", "redirect", "directResponse", "delegate")):
                 yield (*path, *place), "a rule has none of route, redirect, directResponse and delegate"
+        for place, listed in (found for kind in ("http", "tls", "tcp") for found in at(spec, kind, "[]", "route")):
+            if isinstance(listed, list) and len(listed) > 1 and not any(isinstance(one, dict) and one.get("weight") for one in listed):
+                said = next((index for index, one in enumerate(listed) if isinstance(one, dict) and "weight" in one), None)
+                yield (*path, *place, *(() if said is None else (said, "weight"))), "of several destinations none has a weight above 0"
         for place, text in _texts(spec, "http", "[]", "retries", "retryOn"):
             if " " in text:
                 yield (*path, *place), f"{text!r} has blanks; the conditions are separated by commas alone"

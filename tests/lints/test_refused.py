@@ -55,6 +55,8 @@ REFUSED = [
      "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a, namespace: s}, spec: {hosts: [a.b], ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 1.1.1.1}]}}"),
     ("has blanks", "spec.http[0].retries.retryOn",
      "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: s}, spec: {hosts: [a], http: [{route: [{destination: {host: a}}], retries: {attempts: 2, retryOn: '5xx, reset'}}]}}"),
+    ("none has a weight above 0", "spec.http[0].route[0].weight",
+     "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: s}, spec: {hosts: [a], http: [{route: [{destination: {host: a}, weight: 0}, {destination: {host: b}}]}]}}"),
     ("a second filter RequestHeaderModifier", None,
      "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: a, namespace: s}, spec: {parentRefs: [{name: g}], rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}}, {type: RequestHeaderModifier, requestHeaderModifier: {remove: [b]}}]}]}}"),
     ("no absolute path", "spec.rules[0].matches[0].path.value",

@@ -243,3 +243,23 @@ def test_policies_that_stay_with_their_mesh_are_not_tidied_on_the_way() -> None:
     policy = istio("AuthorizationPolicy", "outside", "{rules: [{from: [{source: {notIpBlocks: [10.0.0.0/8, 10.1.2.3]}}]}]}")
     result = converted(MESHED + pods() + service() + policy, "gateway-api")
     assert {line(result, 3, f"spec.rules[0].from[0].source.notIpBlocks[{number}]").codes[0] for number in (0, 1)} == {"MP246"}
+
+
+BARE = "{host: web, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5}, portLevelSettings: [{port: {number: 80}, connectionPool: {http: {maxRetries: 3}}}]}}"
+
+
+def test_a_port_without_the_breaker_of_its_service_decides_where_the_service_has_it() -> None:
+    """Linkerd has one breaker a Service, so that one port without it leaves none; a port that the Service has not leaves it as it is."""
+    text = (
+        MESHED
+        + pods()
+        + service(ports="{name: http, port: 80, targetPort: 8080}, {name: http-two, port: 81}")
+        + istio("DestinationRule", "web", BARE)
+    )
+    before = converted(text, "linkerd")
+    assert line(before, 3, "spec.trafficPolicy.portLevelSettings[0].port.number").disposition == "translated"
+    host = line(before, 3, "spec.host")
+    assert (host.disposition, host.codes) == ("dropped", ["MP504"])
+    after = converted(text.replace("number: 80", "number: 82"), "linkerd")
+    assert output(after) != output(before)
+    assert line(after, 3, "spec.trafficPolicy.outlierDetection.consecutive5xxErrors").disposition in ("translated", "approximated")

@@ -15,7 +15,7 @@ from meshport.dialects.cilium import envoy, envoy_routes
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import clients_alone, in_force, report
+from meshport.dialects.losses import clients_alone, in_force, names_nothing, report
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -236,7 +236,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             if out.bundle.documents[policy.document].kind == "Service":
                 out.imply("the Service stays", policy.host, policy.port)
             else:
-                out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
+                names_nothing(policy, ir, out, _weighty)
             continue
         for ref in policy.covers if policy.service is None else (policy.service.value,):
             service = _able(policy, ref, ir, out, routed)

@@ -17,7 +17,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.annotations import annotations_of
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.dialects.losses import clients_alone, in_force, report
+from meshport.dialects.losses import clients_alone, in_force, names_nothing, report
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import LOCALITY
@@ -138,7 +138,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         _breaker_out(policy, targets, affects, ir, out)
         _extras_out(policy, affects, out)
         if policy.breaker is None:
-            out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
+            names_nothing(policy, ir, out, lambda whole: whole.breaker is not None and whole.breaker.consecutive.value != 0)
 
 
 def _of_backends(ir: IR, out: Output) -> None:
@@ -169,7 +169,12 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
     every = explains_breaker(policy, "consecutive", "penalty", "max_penalty", "interval", "max_ejection_percent")
     known = [ref for ref in targets if ref in ir.world.services]
     annotated = False
-    bare = {port for ref in known for port, other in single_ports(ir.service_policies, policy, ref).items() if other.breaker is None}
+    bare = {
+        port
+        for ref in known
+        for port, other in single_ports(ir.service_policies, policy, ref).items()
+        if other.breaker is None and port in ports_of(ir.world, ref)
+    }
     whole = (breaker.consecutive, breaker.penalty, *(fact for _, fact in breaker.extras))  # lost as one where nothing is annotated
     every |= explains_breaker(policy, *(path for path, _ in breaker.extras))
     if policy.subset or policy.port is not None or bare:
@@ -181,7 +186,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         if policy.port is not None:  # the one breaker that there is holds on this port too
             every |= {(f"breaker of Service {ref}", aspect) for ref in targets for aspect in ("consecutive", "penalty", "max_penalty")}
         out.finding(
-            "MP504", *whole, policy.port, document=document, disposition="dropped", affects=affects,
+            "MP504", *whole, policy.host if bare else policy.port, document=document, disposition="dropped", affects=affects,
             explains=every, subject=policy.subject_name, where=where,
         )  # fmt: skip
     elif breaker.consecutive.value == 0:
