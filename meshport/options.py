@@ -209,8 +209,8 @@ def _version(table: Table, mesh: str, wanted: str | None, option: str) -> str:
     if wanted is None:
         return known[-1] if known else "0"
     key = version_key(str(wanted))
-    if known and key < version_key(known[0]):
-        raise UsageError(f"{option} {wanted}: meshport knows {mesh} from {known[0]} to {known[-1]}")
+    if known and not version_key(known[0]) <= key[:2] <= version_key(known[-1]):
+        raise UsageError(f"{option} {wanted}: meshport knows {mesh} from {known[0]} to {known[-1]}; without {option} the newest is meant")
     return str(wanted).lstrip("v")
 
 

@@ -112,6 +112,12 @@ def lift(bound: Bound, ir: IR, lifted: Mapping[str, str]) -> None:
     apart: dict[tuple[str | int, ...], str] = {tuple(path.split(".")): holds for path, holds in lifted.items()}
     for place in places(bound.bundle, chart, bound.broken):
         for leaf, path in leaves_below(place.leaves, ()):
+            if path[0] == UNKNOWN and bound.bundle.documents[place.document].chart == chart:
+                ir.world.read.add(leaf)
+                bound.features.setdefault(leaf, "installation.flag")
+                fact = Fact(place.value[UNKNOWN][path[1]], frozenset((leaf,)), "installation.flag")
+                ir.settings.append(Setting(chart, UNKNOWN, fact, place.document))
+                continue
             binding = _row(rows, path)
             if binding is None:
                 continue
@@ -253,7 +259,7 @@ def _unknown(item: Setting, ir: IR, out: Output) -> None:
         "MP972", item.value, document=item.document, disposition="manual",
         severity="error" if decides else None, effect=("narrows" if item.strictest else "widens") if decides else None,
         affects=tuple(Affected(one) for one in sorted(filter(None, spaces))) if decides else (),
-        setting=item.name, value=item.value.value,
+        setting="A setting of the installation" if item.path == UNKNOWN else item.name, value=item.value.value,
         reading=f"as {item.strictest}, by which least is let in" if item.strictest and decides else "as if it were not set",
         consequence=f", and {decides} depends on it" if decides else "",
     )  # fmt: skip

@@ -26,7 +26,7 @@ AGENT = "cilium-config"
 
 PROGRAMS = frozenset(("helm", "istioctl", "linkerd", "cilium", "kubectl", "oc"))
 UNKNOWN = "unknown"
-"""The key below which such a document has marks whose value only the shell knows."""
+"""The key below which such a document has marks whose value only the shell knows, and options that it alone knows or that the program refuses."""
 
 _EXPANSION = re.compile(r"\$\{[^}]*\}|\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
 _HIDDEN = 0xF0000  # the first character of a plane that no script writes
@@ -180,6 +180,13 @@ def _options(words: list[Word], valued: set[str]) -> tuple[list[Word], list[tupl
     return plain, options
 
 
+def _unsaid(found: _Found, words: list[Word]) -> None:
+    """Words of which nobody can say what they set."""
+    for word in words:
+        said = found.tree.get(UNKNOWN, {})
+        found.put((UNKNOWN, str(len(said))), Computed(word.text), word.places[0])
+
+
 def _set(found: _Found, name: str, word: Word, strip: str = "") -> None:
     """Take the assignments of one `--set`; those that only the shell knows are marked."""
     spelled: dict[str, str] = {}
@@ -196,9 +203,13 @@ def _set(found: _Found, name: str, word: Word, strip: str = "") -> None:
     try:
         listed = assignments(_EXPANSION.sub(hide, word.text) if word.computed else word.text, strings=name == "--set-string")
     except ValueProblem:
+        _unsaid(found, [word])
         return
     for one in listed:
         path = tuple(map(show, one.path[1:] if strip and one.path[0] == strip else one.path))
+        if word.computed and any("$" in str(step) or "`" in str(step) for step in path):  # which setting it is, only the shell knows
+            _unsaid(found, [word])
+            continue
         value = list(map(show, one.value)) if isinstance(one.value, list) else show(one.value)
         texts = value if isinstance(value, list) else [value]
         if word.computed and any("$" in str(text) or "`" in str(text) for text in texts):
@@ -226,6 +237,9 @@ def _helm(words: list[Word]) -> Iterator[_Found]:
                 _set(found, name, word)
             elif name in _VALUES:
                 found.files.append(word)
+        last = next(number for number, word in enumerate(plain) if number and _HELM_CHARTS.get(word.text.rstrip("/").rpartition("/")[2]))
+        before = plain[1:last]  # the name of the release, and what a variable may hold beside it
+        _unsaid(found, [word for word in (before if len(before) > 1 else []) + plain[last + 1 :] if word.computed])
         yield found
 
 
@@ -248,6 +262,7 @@ def _istioctl(words: list[Word]) -> Iterator[_Found]:
             _flag(found, "revision", word)
         elif name in ("-f", "--filename"):
             found.files.append(word)
+    _unsaid(found, [word for word in plain[1:] if word.computed])
     yield found
 
 
@@ -264,6 +279,7 @@ def _linkerd(words: list[Word]) -> Iterator[_Found]:
             _flag(found, _LINKERD_FLAGS[name], word)
         elif name in _VALUES:
             found.files.append(word)
+    _unsaid(found, [word for word in plain[1:] if word.computed])
     yield found
 
 
@@ -291,6 +307,7 @@ def _cilium(words: list[Word]) -> Iterator[_Found]:
                 _set(found, "--set-string" if name.endswith("set-string") else "--set", word)
             elif name in _VALUES:
                 found.files.append(word)
+        _unsaid(found, [word for word in plain[1:] if word.computed])
         yield found
 
 

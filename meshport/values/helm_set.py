@@ -52,11 +52,12 @@ def _plain(spelled: str) -> str:
 
 
 def typed(text: str, strings: bool = False) -> Any:
-    """A value as Helm reads it: true, false, null and whole numbers are what they say."""
+    """A value as Helm reads it: true, false and null, in letters of any size, and whole numbers are what they say."""
     if strings:
         return text
-    if text in ("true", "false"):
-        return text == "true"
-    if text == "null":
+    word = text.lower()
+    if word in ("true", "false"):
+        return word == "true"
+    if word == "null":
         return None
     return int(text) if _INTEGER.fullmatch(text) else text

@@ -1,7 +1,7 @@
 """The commands of a shell script, word by word, with the place of every character: what somebody typed to install a mesh or to mark a namespace.
 
 A line that the grammar does not take (a loop, a function) is left alone, and so is the text of a here-document. What a shell would have to compute
-(`$NAME`, `$(...)`) keeps its spelling and is marked. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
+(`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good (`variables.py`). https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from meshport.values._grammar import parse, tokens, trees
 from meshport.values.problems import ValueProblem
+from meshport.values.variables import Variables
 
 _HERE = re.compile(r"(?<!<)<<(?!<)(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
@@ -45,6 +46,7 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line) + 1)
+    known = Variables(text)
     number = 0
     while number < len(lines):
         line, end = lines[number], number + 1
@@ -53,11 +55,12 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
             continue
         while end < len(lines) and _continues(line):
             line, end = f"{line}\n{lines[end]}", end + 1
+        known.pass_by(line)
         if spoken.search(line):
-            found = _line(line, starts[number])
+            found = _line(line, starts[number], known)
             while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
                 line, end = f"{line}\n{lines[end]}", end + 1
-                found = _line(line, starts[number]) if not _open_quote(line) else None
+                found = _line(line, starts[number], known) if not _open_quote(line) else None
             if found is None and not _continues(lines[number]):  # not taken: the lines after its first are read on their own
                 line, end = lines[number], number + 1
             yield from (words for words in found or () if words and words[0].text.rpartition("/")[2] in programs)
@@ -84,30 +87,46 @@ def _open_quote(line: str) -> bool:
     return bare.count('"') % 2 == 1 or bare.count("'") % 2 == 1
 
 
-def _line(line: str, start: int) -> list[list[Word]] | None:
+def _line(line: str, start: int, known: Variables) -> list[list[Word]] | None:
     try:
         tree = parse("install_script", _HERE.sub(lambda found: " " * len(found[0]), line), "a command")
     except ValueProblem:
         return None
     found = []
     for command in trees(tree):
-        words = [_word([(token.type, str(token), (token.start_pos or 0) + start) for token in tokens(word)]) for word in trees(command)]
+        words = [
+            one
+            for word in trees(command)
+            for one in _words([(token.type, str(token), (token.start_pos or 0) + start) for token in tokens(word)], known)
+        ]
         while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
             words.pop(0)
         found.append(words)
     return found
 
 
-def _word(pieces: list[tuple[str, str, int]]) -> Word:
+def _words(pieces: list[tuple[str, str, int]], known: Variables) -> list[Word]:
+    """The word of these pieces; several where it is a variable without quotes, whose text the shell divides."""
+    if len(pieces) == 1 and pieces[0][0] == "COMPUTED" and (text := known.text_of(pieces[0][1])) is not None:
+        at = pieces[0][2]
+        return [Word(part, (at,) * (len(part) + 1)) for part in text.split()]
+    return [_word(pieces, known)]
+
+
+def _word(pieces: list[tuple[str, str, int]], known: Variables) -> Word:
     text: list[str] = []
     places: list[int] = []
     computed = False
     end = 0
+
+    def put(characters: str, at: int) -> None:
+        text.extend(characters)
+        places.extend((at,) * len(characters))
+
     for kind, piece, start in pieces:
         end = start + len(piece)
         if kind in ("SINGLE", "DOUBLE"):
             inner, at = piece[1:-1], start + 1
-            computed = computed or (kind == "DOUBLE" and re.search(r"(?<!\\)[$`]", inner) is not None)
             number = 0
             while number < len(inner):
                 if kind == "DOUBLE" and inner[number] == "\\" and inner[number + 1 : number + 2] in ('"', "\\", "$", "`", "\n"):
@@ -115,13 +134,22 @@ def _word(pieces: list[tuple[str, str, int]]) -> Word:
                     if inner[number] == "\n":
                         number += 1
                         continue
+                elif kind == "DOUBLE" and inner[number] in "$`":
+                    spelled = known.spelled(inner, number)
+                    said = known.text_of(spelled) if spelled else None
+                    if said is not None:
+                        put(said, at + number)
+                        number += len(spelled)
+                        continue
+                    computed = True
                 text.append(inner[number])
                 places.append(at + number)
                 number += 1
             end = start + len(piece) - 1
         elif kind == "ESCAPED":
-            text.append(piece[1])
-            places.append(start + 1)
+            put(piece[1], start + 1)
+        elif kind == "COMPUTED" and (said := known.text_of(piece)) is not None and not re.search(r"\s", said):
+            put(said, start)
         else:
             computed = computed or kind == "COMPUTED"
             text.extend(piece)

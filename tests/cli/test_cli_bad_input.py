@@ -117,6 +117,7 @@ def test_a_setting_that_a_conversion_left_on_a_service_makes_no_second_mesh(mesh
         (["--to", "linkerd", "--from", "consul"], "--from consul: not a mesh"),
         (["--to", "linkerd", "--to-version", "two"], "write it like"),
         (["--to", "linkerd", "--to-version", "1.0"], "from 2.12"),
+        (["--to", "linkerd", "--to-version", "9.9"], "to 2.20; without --to-version the newest is meant"),
         (["--to", "linkerd", "--on-loss", "ignore"], "--on-loss ignore"),
         (["--to", "linkerd", "--data-plane", "sidecar"], "has no choice of data plane"),
         (["--to", "istio", "--data-plane", "mesh"], "with --to istio: sidecar, ambient"),

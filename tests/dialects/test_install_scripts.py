@@ -213,6 +213,74 @@ def test_an_unknown_that_nothing_depends_on_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "script",
     [
+        "MODE=deny; linkerd install --set proxy.defaultInboundPolicy=$MODE\n",
+        "set -e\nexport MODE='deny'  # for all\nlinkerd install --set \"proxy.defaultInboundPolicy=${MODE}\"\n",
+        'readonly MODE="deny"\nif true; then\n  linkerd install --default-inbound-policy ${MODE:-all-authenticated}\nfi\n',
+        'FLAGS="--set identityTrustDomain=x --set proxy.defaultInboundPolicy=deny"\nlinkerd install $FLAGS | kubectl apply -f -\n',
+    ],
+)
+def test_a_variable_that_the_script_gives_one_text(tmp_path: Path, script: str) -> None:
+    enrolled = NAMESPACE.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+    result = convert(tmp_path, script, "linkerd", "istio", WORLD + enrolled)
+    assert "rules" not in _only(result, "AuthorizationPolicy")["spec"] and not [item for item in result.findings if item.code == "MP972"]
+    (line,) = [item for item in result.ledger if item.path == "proxy.defaultInboundPolicy"]
+    row = script.split("\n")[line.line - 1]
+    assert (line.disposition, line.value) == ("translated", "deny") and "linkerd install" in row
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "if prod; then\n  MODE=deny\nfi",
+        '[ -n "$1" ] && MODE=deny',
+        "MODE=deny\nMODE=all-authenticated",
+        "MODE=deny\nread -r MODE",
+        "MODE=deny\n. ./settings",
+        "MODE=${1:-deny}",
+        "f() {\n  MODE=deny\n}",
+        "cat <<EOF\nMODE=deny\nEOF",
+        "MODE=deny echo",
+        "for MODE in deny audit; do echo; done\n",
+        "# MODE=deny",
+    ],
+)
+def test_a_variable_that_may_be_something_else(tmp_path: Path, before: str) -> None:
+    result = convert(tmp_path, f"{before}\nlinkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", "istio", WORLD + NAMESPACE)
+    (finding,) = [item for item in result.findings if item.code == "MP972"]
+    assert "$MODE" in finding.message and finding.severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("script", "source", "said"),
+    [
+        ("linkerd install $FLAGS | kubectl apply -f -\n", "linkerd", "$FLAGS"),
+        ('cilium install --set "$OPTIONS"\n', "cilium", "$OPTIONS"),
+        ('istioctl install -y "$@"\n', "istio", "$@"),
+        ("helm upgrade --install $RELEASE istio/istiod -n $NS ${ARGS[@]}\n", "istio", "${ARGS[@]}"),
+        ("istioctl install --set meshConfig.$WHAT=x\n", "istio", "meshConfig.$WHAT=x"),
+        ("istioctl install --set meshConfig\n", "istio", "meshConfig"),
+    ],
+)
+def test_options_that_nobody_knows_are_said(tmp_path: Path, script: str, source: str, said: str) -> None:
+    result = convert(tmp_path, script, source, "linkerd" if source != "linkerd" else "istio")
+    (finding,) = [item for item in result.findings if item.code == "MP972"]
+    assert f"({said})" in finding.message
+    (line,) = [item for item in result.ledger if item.codes == ["MP972"]]
+    assert (line.disposition, line.value, line.line) == ("manual", said, 1)
+
+
+def test_braces_within_a_value_are_part_of_it_and_words_of_any_case_are_what_they_say(tmp_path: Path) -> None:
+    """As Helm's pkg/strvals reads them."""
+    (tmp_path / "a.sh").write_text(
+        "istioctl install --set 'meshConfig.trustDomain=x{y},meshConfig.enableAutoMtls=False,'\n", encoding="utf-8"
+    )
+    (document,) = meshport.load(str(tmp_path / "a.sh")).documents
+    assert document.value == {"meshConfig": {"trustDomain": "x{y}", "enableAutoMtls": False}}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
         "#!/bin/sh\n# istioctl install --set meshConfig.trustDomain=corp\n",
         "cat <<EOF > values.sh\nistioctl install --set meshConfig.trustDomain=corp\nEOF\n",
         "echo 'istioctl install --set meshConfig.trustDomain=corp'\n",
