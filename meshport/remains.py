@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from meshport.dialects import protocols
 from meshport.dialects.base import Dialect, Options, dialect, governs
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.staying import stays
@@ -14,10 +12,8 @@ from meshport.dialects.output import Output
 from meshport.documents import Document
 from meshport.effective.covered import closed_anyway, needless, tidied
 from meshport.findings import Affected, Finding, in_one
-from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
-from meshport.ir.world import World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
 
@@ -60,17 +56,10 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None) -> None:
             out.ignore(row.meaning or row.title, *loss.facts)
 
 
-def _bytes(world: World, policy: Policy) -> bool:
-    """Whether a policy's pods have ports that are declared to speak no HTTP."""
-    pods = world.selected(policy.subject.value)
-    spoken = (protocols.of_service_port(port) for one in pods for service in world.services_of(one) for port in service.ports)
-    return any(protocol != "udp" and not protocols.is_http(protocol) for protocol in spoken)
-
-
 def covered(have: IR, out: Output) -> None:
     """Take out of each policy what others of its values hold, which then adds nothing."""
     for place, policy in enumerate(have.policies):
-        have.policies[place], held, void = tidied(policy, partial(_bytes, have.world, policy))
+        have.policies[place], held, void = tidied(policy)
         out.adds_nothing("another value of the same rule takes as much", held)
         out.adds_nothing("no request can meet all that the rule asks for", void)
     own = [policy for policy in have.policies if policy.kind == "AuthorizationPolicy"] if have.mesh == "istio" else []

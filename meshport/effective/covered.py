@@ -22,11 +22,10 @@ MOST = 64
 """Values of one condition, and rules of one policy, beyond which nothing is looked for: every one is held against every other."""
 
 
-def tidied(policy: Policy, bytes_too: Callable[[], bool]) -> tuple[Policy, Src, Src]:
-    """The policy without what its other values and rules hold, and the leaves that only that came from; last those of rules that no request can meet.
-
-    `bytes_too`: whether its pods have ports without HTTP, on which a deny loses what it asks of requests."""
-    deny = policy.action.value == "deny" and any(rule.http and _narrowed(rule) for rule in policy.rules) and bytes_too()
+def tidied(policy: Policy) -> tuple[Policy, Src, Src]:
+    """The policy without what its other values and rules hold, and the leaves that only that came from; last those of rules that no request can meet,
+    nor bytes: of those a deny refuses more, for it loses what it asks of requests."""
+    deny = policy.action.value == "deny" and any(rule.http and _narrowed(rule) for rule in policy.rules)
     met = tuple(rule for rule in policy.rules if not _void(rule, deny))
     possible = replace(policy, rules=met)
     rules = tuple(_bare(replace(rule, conditions=tuple(_tidied(item) for item in rule.conditions)), deny) for rule in met)

@@ -108,5 +108,33 @@ def test_a_deny_of_requests_that_there_are_none_of_still_refuses_bytes(target: s
     kind, section = ("CiliumNetworkPolicy", "ingress") if target == "cilium" else ("Server", "accessPolicy")
     (written,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == kind]
     assert written[section] not in (None, [], "all-unauthenticated")
-    spoken = meshport.convert(meshport.load_text(WORLD.split("apiVersion: security")[0] + deny), source="istio", target=target)
-    assert not [item for item in spoken.manifests if item.object["kind"] == kind]
+
+
+@pytest.mark.parametrize("port", ["name: http,", "name: web,"])
+def test_a_deny_of_requests_that_there_are_none_of_lets_requests_alone_in(port: str) -> None:
+    """Where HTTP is spoken, or detected, it refuses whoever it names nothing but bytes; the others nothing."""
+    deny = NO_PAY.replace("pay]}}]}]", 'pay]}}], to: [{operation: {notPaths: ["*"]}}]}]')
+    text = WORLD.replace("name: http,", port).split("apiVersion: security")[0] + deny
+    result = meshport.convert(meshport.load_text(text), source="istio", target="cilium")
+    (spec,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    anybody, *others = [rule for rule in spec["ingress"] if "icmps" not in rule]
+    assert anybody == {"toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}], "rules": {"http": [{}]}}]}
+    assert all(rule.keys() - {"toPorts"} for rule in others if rule["toPorts"][0]["ports"][0]["protocol"] == "TCP")
+    assert {"key": "k8s:io.cilium.k8s.policy.serviceaccount", "operator": "NotIn", "values": ["pay"]} in [
+        item for rule in others for peer in rule.get("fromEndpoints", ()) for item in peer.get("matchExpressions", ())
+    ]
+    assert "MP200" not in {item.code for item in result.findings}
+
+
+def test_bytes_that_a_deny_refuses_do_not_come_in_by_a_route_to_linkerd() -> None:
+    """On a port that is detected, a grant to the Server lets bytes in, and one to a route does not: one takes the place of no other."""
+    deny = NO_PAY.replace("pay]}}]}]", 'pay]}}], to: [{operation: {notPaths: ["*"]}}]}]')
+    text = WORLD.replace("name: http,", "name: web,").split("apiVersion: security")[0] + deny
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    (server,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Server"]
+    assert server["accessPolicy"] == "deny"
+    granted = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    named = {spec["targetRef"]["kind"]: spec["requiredAuthenticationRefs"][0]["name"] for spec in granted}
+    assert named == {"Server": "users-8080-default", "HTTPRoute": "any-network"}
+    (accounts,) = [item.object["spec"]["identityRefs"] for item in result.manifests if item.object["kind"] == "MeshTLSAuthentication"]
+    assert sorted(item["name"] for item in accounts) == ["default", "users"]

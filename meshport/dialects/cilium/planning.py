@@ -21,6 +21,7 @@ from meshport.dialects.cilium.saying import paths as spelled
 from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
+from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
@@ -225,6 +226,7 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
     disabled = first.mode(port).value == "disable"
     denied = partial(_refused, http=http, port=port, disabled=disabled)
     denies = _denies(context, first, port, folded, denied)
+    silenced = raw.refused(folded, port, disabled) if http else []
 
     def allowed(rule: Rule) -> list[Piece]:
         pieces = of_rule(rule, http=http, port=port, strict=strict)
@@ -257,9 +259,10 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         idle = NOWHERE
         if cutting or not all(_whole(context, piece) for piece in pieces):
             cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
-        for piece in _cut(context, part, port, pieces, [piece for deny in cutting for piece in deny.pieces]):
-            only_http = piece.any_request and rule.http and not protocol  # void for what turns out not to be HTTP
-            _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, idle, only_http)
+        for left in _cut(context, part, port, pieces, [piece for deny in cutting for piece in deny.pieces]):
+            for piece, requests_alone in raw.parted(left, silenced):
+                only_http = requests_alone or (piece.any_request and rule.http and not protocol)  # void for what turns out not to be HTTP
+                _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, idle, only_http)
 
 
 def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:

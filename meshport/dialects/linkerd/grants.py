@@ -15,6 +15,7 @@ from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
 from meshport.dialects.output import Output
 from meshport.dialects.scrapes import scraped_at, scrapes
+from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
@@ -104,6 +105,7 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     disabled = mode.value == "disable"
     denied = partial(_refused, http=http, port=port, disabled=disabled)
     denies = _denies(context, first, port, denied)
+    silenced = [] if protocol else raw.refused((*first.denies, *first.customs), port, disabled)
 
     found = list(_sources(context, first, port, closed))
     together = [rule for _, rules in found for rule in rules]
@@ -121,7 +123,7 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
     def allowed(rule: Rule) -> list[Piece]:
         return told(rule, of_rule(rule, http=http, port=port, strict=strict))
 
-    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies))
+    result = PortPlan(port, closed, strict, protocol, [], port_src | protocol_src, bool(denies or silenced))
     if not closed:
         result.src |= mode.src
 
@@ -157,10 +159,14 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
                 left += _left(context, grant, port, piece, taken) if taken else [Punched(piece)]
                 if not closed:
                     result.src |= sources(*(one.src for one in taken)) - idle
-            for item in left:
+            for item, requests_alone in (
+                (replace(one, piece=part), alone) for one in left for part, alone in raw.parted(one.piece, silenced)
+            ):
                 # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
-                if _admit(context, grant, port, item, idle, routed=rule.http and not protocol) and by_mode:
+                if _admit(context, grant, port, item, idle, routed=requests_alone or (rule.http and not protocol)) and by_mode:
                     result.src |= mode.src
+                if requests_alone and not closed:
+                    result.src |= item.piece.src - idle
         if grant.server or grant.routed:
             result.grants.append(grant)
     _scrape(context, result)
@@ -221,20 +227,23 @@ def _scrape(context: Context, result: PortPlan) -> None:
 
 
 def _prune(grants: list[Grant]) -> None:
-    """Take out what a broader grant of the same port lets in already: fewer routes say the same."""
+    """Take out what a broader grant of the same port lets in already: fewer routes say the same. One to a route lets no bytes in, as one to the Server may."""
     pieces = [
-        *((who, piece, frozenset[Piece]()) for grant in grants for who, piece in grant.server),
-        *((item.who, item.piece, frozenset(item.refused)) for grant in grants for item in grant.routed),
+        *((who, piece, frozenset[Piece](), True) for grant in grants for who, piece in grant.server),
+        *((item.who, item.piece, frozenset(item.refused), False) for grant in grants for item in grant.routed),
     ]
-    kept: list[tuple[Peers, Piece, frozenset[Piece]]] = []
-    for who, piece, refused in pieces:
-        if any(other.covers(piece) and not other_who.listed and holes <= refused for other_who, other, holes in kept):
-            continue
-        kept = [item for item in kept if who.listed or not piece.covers(item[1]) or not refused <= item[2]] + [(who, piece, refused)]
-    left = {id(piece) for _, piece, _ in kept}
+    kept: list[tuple[Peers, Piece, frozenset[Piece], bool]] = []
+    for new in pieces:
+        if not any(_holds(other, new) for other in kept):
+            kept = [item for item in kept if not _holds(new, item)] + [new]
+    left = {id(piece) for _, piece, _, _ in kept}
     for grant in grants:
         grant.server = [item for item in grant.server if id(item[1]) in left]
         grant.routed = [item for item in grant.routed if id(item.piece) in left]
+
+
+def _holds(one: tuple[Peers, Piece, frozenset[Piece], bool], other: tuple[Peers, Piece, frozenset[Piece], bool]) -> bool:
+    return one[1].covers(other[1]) and not one[0].listed and one[2] <= other[2] and one[3] >= other[3]
 
 
 def _sources(context: Context, first: Effective, port: int, closed: bool) -> Iterable[tuple[Grant, list[Rule]]]:
