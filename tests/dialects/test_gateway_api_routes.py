@@ -61,6 +61,37 @@ queryParams: [{name: q, value: "1"}]
     assert codes(result) == []
 
 
+def test_a_redirect_of_a_prefix_is_matched_by_path_elements() -> None:
+    result = made("[{match: [{uri: {prefix: /old/}}], redirect: {prefixRewrite: /new/, derivePort: FROM_REQUEST_PORT}}]")
+    (rule,) = spec(result, "HTTPRoute/app")["rules"]
+    assert rule == plain("""
+matches: [{path: {type: PathPrefix, value: /old}}]
+filters:
+- type: RequestRedirect
+  requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}, statusCode: 301}
+""")
+    assert codes(result) == ["MP329"]
+
+
+def test_a_redirect_of_a_prefix_from_an_exact_path_is_of_the_whole_path() -> None:
+    result = made("[{match: [{uri: {exact: /old}}], redirect: {prefixRewrite: /new}}]")
+    (rule,) = spec(result, "HTTPRoute/app")["rules"]
+    assert rule["filters"][0]["requestRedirect"]["path"] == {"type": "ReplaceFullPath", "replaceFullPath": "/new"}
+    assert codes(result) == []
+
+
+def test_the_host_set_as_a_header_is_a_rewrite_of_the_host() -> None:
+    result = made("[{headers: {request: {set: {Host: other.example, x-a: b}}}, route: [{destination: {host: app}}]}]")
+    (rule,) = spec(result, "HTTPRoute/app")["rules"]
+    assert rule["filters"] == plain("""
+- type: RequestHeaderModifier
+  requestHeaderModifier: {set: [{name: x-a, value: b}]}
+- type: URLRewrite
+  urlRewrite: {hostname: other.example}
+""")
+    assert codes(result) == ["MP450"]
+
+
 def test_before_1_5_a_redirect_is_301_or_302() -> None:
     result = made("[{redirect: {uri: /new, redirectCode: 308}}]", target_version="1.4")
     (rule,) = spec(result, "HTTPRoute/app")["rules"]

@@ -57,6 +57,13 @@ def test_a_regular_expression_with_alternatives_is_grouped() -> None:
     assert result.spec("HTTPRoute/app")["rules"][0]["matches"][0]["path"]["value"] == "^(?:/a|/ab)$"
 
 
+def test_a_host_that_cannot_be_rewritten_leaves_its_rule_where_it_is() -> None:
+    result = made("[{rewrite: {authority: b0.example}, route: [{destination: {host: b0}}]}]")
+    assert result.spec("HTTPRoute/app")["rules"] == [{"backendRefs": [{"name": "b0", "port": 80}]}]
+    assert result.codes == ["MP351", "MP401"]
+    assert result.unexplained == []
+
+
 def test_headers_methods_and_presence() -> None:
     result = made(
         "[{match: [{headers: {x-a: {exact: '1'}, x-b: {prefix: v}, x-c: {}}, method: {regex: GET|PUT}}],"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
-from meshport.dialects.gateway_api.ranking import contained, deciding, in_order
+from meshport.dialects.gateway_api.ranking import contained, deciding, form, in_order
 from meshport.dialects.gateway_api.writing import CODES, single
 from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
@@ -277,8 +277,8 @@ class SayableRules(ABC):
         return [replace(match, method=match.method.holding(Pattern("exact", word))) for word in listed]
 
     def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
-        """What of a filter has no form and keeps its rule from being written."""
-        if item.kind != "rewrite":
+        """What of a filter has no form and keeps its rule from being written: with its old path a request goes astray, with its old host alone it arrives."""
+        if item.kind != "rewrite" or all(name == "authority" for name, _ in item.parts):
             return []
         search = item.part("uriRegexRewrite.match")  # without its replacement it is nothing
         return [(item.kind, fact.also(search)) for name, fact in item.parts if name != "uriRegexRewrite.match"]
@@ -288,8 +288,30 @@ class SayableRules(ABC):
         return ("external host", backend.host) if backend.service is None else None
 
     def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
-        """The rule with its matches as its filters need them."""
-        return rule
+        """A prefix that is to be replaced is one of path elements; a prefix of characters becomes the nearest of those."""
+        swap = next((item for item in rule.filters if item.kind in ("rewrite", "redirect") and item.part("prefix") is not None), None)
+        if swap is None:
+            return rule
+        new = swap.part("prefix")
+        assert new is not None
+        roots = [match for match in rule.matches or (RouteMatch(),) if match.path is None or match.path.value.text in ("", "/")]
+        if roots and not str(new.value).endswith("/") and form(roots[0])[0] == "prefix":
+            self.say("MP329", new, aspects=ASPECTS, disposition="approximated", rule=shown, prefix="/")  # no slash would follow the new one
+        matches = []
+        for match in rule.matches:
+            if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):
+                text = match.path.value.text
+                self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
+                match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
+            matches.append(match)
+        filters = rule.filters
+        if rule.matches and all(match.path is not None and match.path.value.text.endswith("/") for match in rule.matches):
+            # the slash goes from both: some implementations write what follows behind it
+            bare = tuple(
+                (name, fact.map(lambda text: str(text).rstrip("/") or "/") if name == "prefix" else fact) for name, fact in swap.parts
+            )
+            filters = tuple(replace(item, parts=bare) if item is swap else item for item in filters)
+        return replace(rule, matches=tuple(matches), filters=filters)
 
     def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         """A filter as the reader of the routes has it; [] where it is left out, with its finding."""

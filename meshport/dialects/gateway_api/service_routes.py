@@ -19,7 +19,6 @@ from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.writing import CODES
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.resilience import ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, gather
@@ -132,39 +131,6 @@ class Lowering(RouteLowering):
             )
             parts.append(("prefix" if prefixes else "path", path))
         return [Filter("rewrite", tuple(parts))]
-
-    def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
-        """A prefix that is to be replaced is one of path elements; a prefix of characters becomes the nearest of those."""
-        rewrite = rule.filter("rewrite")
-        if rewrite is None or rewrite.part("prefix") is None:
-            return rule
-        new = rewrite.part("prefix")
-        roots = [match for match in rule.matches or (RouteMatch(),) if match.path is None or match.path.value.text in ("", "/")]
-        if new is not None and roots and not str(new.value).endswith("/") and form(roots[0])[0] == "prefix":
-            self.say("MP329", new, aspects=ASPECTS, disposition="approximated", rule=shown, prefix="/")  # no slash would follow the new one
-        matches = []
-        for match in rule.matches:
-            if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):
-                text = match.path.value.text
-                self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
-                match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
-            matches.append(match)
-        filters = rule.filters
-        if (
-            new is not None
-            and rule.matches
-            and all(match.path is not None and match.path.value.text.endswith("/") for match in rule.matches)
-        ):
-            bare = new.map(
-                lambda text: str(text).rstrip("/") or "/"
-            )  # the slash goes from both: some implementations write what follows behind it
-            filters = tuple(
-                replace(item, parts=tuple((name, bare if name == "prefix" else fact) for name, fact in item.parts))
-                if item is rewrite
-                else item
-                for item in filters
-            )
-        return replace(rule, matches=tuple(matches), filters=filters)
 
     def _mirror(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         host, port, share, subset = (item.part(name) for name in ("host", "port", "percent", "subset"))

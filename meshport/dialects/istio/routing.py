@@ -147,9 +147,12 @@ def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | Non
 
 def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
     name = place.text("name")
-    filters = [*_headers(place), *_redirect(place)]
+    headers, host = _headers(place), tuple[tuple[str, Fact[Any]], ...]()
+    if not place.at("rewrite", "authority"):
+        headers, host = _new_host(headers)
+    filters = [*headers, *_redirect(place, silenced)]
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("directResponse", "direct-response")):
-        if parts := tuple(place.leaves(key)):
+        if parts := (*place.leaves(key), *(host if kind == "rewrite" else ())):
             filters.append(Filter(kind, parts))
     if cors := _cors(place, silenced):
         filters.append(Filter("cors", cors))
@@ -308,14 +311,40 @@ def _headers(place: Cursor) -> list[Filter]:
     return found
 
 
-def _redirect(place: Cursor) -> list[Filter]:
+def _new_host(headers: list[Filter]) -> tuple[list[Filter], tuple[tuple[str, Fact[Any]], ...]]:
+    """A host set as a header of requests is a rewrite of the host, which Istio gives to Envoy as one (translateHeadersOperations and host_rewrite_literal in
+    istio/istio, pilot/pkg/networking/core/route/route.go); one that Envoy computes stays a header."""
+    kept: list[Filter] = []
+    host: tuple[tuple[str, Fact[Any]], ...] = ()
+    for item in headers:
+        found = tuple(
+            ("authority", replace(fact, feature="routing.rewrite-authority"))
+            for name, fact in item.parts
+            if item.kind == "request-headers" and name in ("set:host", "set::authority") and "%" not in fact.value
+        )
+        if len(found) == 1:
+            host = found
+            item = Filter(item.kind, tuple((name, fact) for name, fact in item.parts if fact.src != found[0][1].src))
+        if item.parts:
+            kept.append(item)
+    return kept, host
+
+
+def _redirect(place: Cursor, silenced: list[tuple[str, Src]]) -> list[Filter]:
     redirect = place.at("redirect")
     if not redirect:
         return []
     names = {"uri": "path", "prefixRewrite": "prefix", "authority": "hostname", "scheme": "scheme", "port": "port", "redirectCode": "code"}
+    matches = place.each("match")
     parts: list[tuple[str, Fact[Any]]] = []
+    if matches and all(match.at("uri", "exact") or match.at("uri", "regex") for match in matches):
+        names["prefixRewrite"] = "path"  # Envoy puts it in the place of what was matched, which is the whole path
+    same = not redirect.at("scheme") and not redirect.at("port")
     for path, fact in redirect.leaves():
-        parts.append((names.get(path, path or "empty"), fact))
+        if path == "derivePort" and fact.value == "FROM_REQUEST_PORT" and same:
+            silenced.append(("a redirect to the same scheme without a port is to the port of the request", fact.src))
+        else:
+            parts.append((names.get(path, path or "empty"), fact))
     if all(name != "code" for name, _ in parts):
         parts.append(("code", Fact(301, NOWHERE, "routing.redirect-code")))
     return [Filter("redirect", tuple(parts))]
