@@ -76,10 +76,17 @@ def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None)
     whole = at_home(merged(bundle, context), options.default_namespace)
     chosen = Selection(whole, len(bundle.documents), options)
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
-    bound.strict = options.on_loss != "looser" and source is not target and governs(target)
+    bound.unknowns = unknowns(source, target, options)
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
     return Conversion(options, table, source, target, whole, chosen, bound, have, out)
+
+
+def unknowns(source: Dialect, target: Dialect, options: Options) -> str:
+    """What settings that nobody knows count as: in the mesh that stays they go on deciding, whatever they are."""
+    if source is target or not governs(target):
+        return ""
+    return "unset" if options.on_loss == "looser" else "strictest"
 
 
 def write(job: Conversion) -> Written:

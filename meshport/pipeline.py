@@ -240,11 +240,11 @@ def _install(out: Output) -> dict[str, Any]:
     return {"helm_values": values, "commands": sorted(out.commands)}
 
 
-def lift(bundle: Bundle, table: Table, options: Options, *, strict: bool = False) -> tuple[IR, Bound]:
-    """The IR of a bundle, read as `options.source`, with the documents under the table; `strict` is how settings that nobody knows are taken."""
+def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "") -> tuple[IR, Bound]:
+    """The IR of a bundle, read as `options.source`, with the documents under the table; `unknowns` is what settings that nobody knows count as."""
     reader = dialect(options.source)
     bound = Bound(at_home(commanded(bundle), options.default_namespace), table, reader.reads, {options.source: options.source_version})
-    bound.strict = strict
+    bound.unknowns = unknowns
     return reader.lift(bound, options), bound
 
 
@@ -319,15 +319,15 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
     old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
-    strict = one.source != other.source and one.on_loss != "looser"  # as the conversion read it
-    before, first = lift(old, table, one, strict=strict)
+    unknowns = conversion.unknowns(dialect(one.source), dialect(other.source), one)  # as the conversion read it
+    before, first = lift(old, table, one, unknowns=unknowns)
     mesh = first.mesh
     stays = new.written.stays if new.written is not None else frozenset()
     kept = [(item.group, item.kind, item.namespace or "", item.name) in stays for item in old.documents]
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number] or kept[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
-    after, second = lift(over, table, other, strict=strict)
+    after, second = lift(over, table, other, unknowns=unknowns)
     for ir, bundle, options in ((before, old, one), (after, over, other)):
         ir.beside += also_in_force(bundle, table, options)
     if not (before.enrols and after.enrols):

@@ -79,13 +79,12 @@ def verify(
         ]
     if unread is not None:
         found.undecided += differences(*unread)
-    if old.mesh != new.mesh:
-        found.undecided += dict.fromkeys(
-            f"{item.name} is set to what only the shell knows ({item.value.value})"
-            for ir in (old, new)
-            for item in ir.settings
-            if ir.depends(item) == "access"
-        )
+    found.undecided += dict.fromkeys(
+        f"{item.name} is set to what only the shell knows ({item.value.value})"
+        for ir in (old, new)
+        for item in ir.settings
+        if ir.depends(item) == "access"
+    )
     found.verdict = _verdict(found.differences, bool(found.undecided))
     return found
 

@@ -72,7 +72,7 @@ def settings(bound: Bound, world: World, chart: str, wanted: dict[str, str]) -> 
                 continue
             value = here[0]
             if _computed(value):
-                binding = _row(bound.table.chart(chart), tuple(path.split("."))) if bound.strict else None
+                binding = _row(bound.table.chart(chart), tuple(path.split("."))) if bound.unknowns == "strictest" else None
                 if binding is None or not binding.strictest:
                     continue
                 value = binding.strictest
@@ -132,9 +132,8 @@ def lift(bound: Bound, ir: IR, lifted: Mapping[str, str]) -> None:
                 continue
             fact = Fact(value, frozenset((leaf,)), binding.feature_of(value))
             off = value is False and all(listed != "true" for listed, _ in binding.irrelevant_values)
-            known = not isinstance(value, Computed)
-            strictest = "" if known or not bound.strict else binding.strictest
-            decides = "" if known else binding.decides
+            decides = binding.decides if bound.unknowns and isinstance(value, Computed) else ""
+            strictest = binding.strictest if decides and bound.unknowns == "strictest" else ""
             ir.settings.append(Setting(chart, dotted(path), fact, place.document, reason, off, holds or "", decides, strictest))
     for number, document in enumerate(bound.bundle.documents):
         if document.chart == KUBECTL:
@@ -152,7 +151,7 @@ def _marks(bound: Bound, ir: IR, number: int, holder: dict[str, Any], leaves: di
                 ir.world.read.add(leaf)
                 bound.features.setdefault(leaf, binding.feature)
                 fact = Fact(value, frozenset((leaf,)), binding.feature)
-                decides = binding.decides if isinstance(value, Computed) else ""
+                decides = binding.decides if bound.unknowns and isinstance(value, Computed) else ""
                 ir.settings.append(Setting(KUBECTL, f"{what} {key}", fact, number, binding.reason_for(value), decides=decides))
 
 
@@ -248,7 +247,7 @@ def lower(ir: IR, out: Output) -> None:
 
 def _unknown(item: Setting, ir: IR, out: Output) -> None:
     """A value that only the shell knows. Where access or encryption depends on it, the target's may be another than the source's, whatever it was read as."""
-    decides = ir.depends(item) if ir.mesh != out.target else ""
+    decides = ir.depends(item)
     named = out.bundle.documents[item.document]
     spaces = (
         {named.name if named.kind == "Namespace" else named.namespace}
@@ -260,7 +259,7 @@ def _unknown(item: Setting, ir: IR, out: Output) -> None:
         severity="error" if decides else None, effect=("narrows" if item.strictest else "widens") if decides else None,
         affects=tuple(Affected(one) for one in sorted(filter(None, spaces))) if decides else (),
         setting="A setting of the installation" if item.path == UNKNOWN else item.name, value=item.value.value,
-        reading=f"as {item.strictest}, by which least is let in" if item.strictest and decides else "as if it were not set",
+        reading=f"as {item.strictest}, by which least is let in" if item.strictest else "as if it were not set",
         consequence=f", and {decides} depends on it" if decides else "",
     )  # fmt: skip
 

@@ -288,9 +288,9 @@ def _cilium(words: list[Word]) -> Iterator[_Found]:
         words, {"--set", "--helm-set", "--set-string", "--helm-set-string", "-f", "--values", "-n", "--namespace", "--version", "--context"}
     )
     verb = tuple(word.text for word in plain[:2])
-    if verb == ("config", "set") and len(plain) >= 4 and not plain[3].computed:
+    if verb == ("config", "set") and len(plain) >= 4:
         found = _Found(AGENT, place=plain[0].places[0])
-        found.put((plain[2].text,), plain[3].text, plain[3].places[0])
+        found.put((plain[2].text,), Computed(plain[3].text) if plain[3].computed else plain[3].text, plain[3].places[0])
         yield found
     elif verb in _CILIUM_SWITCHES:
         found = _Found("cilium", place=plain[0].places[0])

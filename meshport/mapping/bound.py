@@ -64,7 +64,7 @@ class Bound:
         self._refusal: Finding | None = None  # what says that no cluster takes it
         self._version = ""
         self._gaps: dict[tuple[Gap, str], tuple[list[int], list[str]]] = {}
-        self.strict = False  # whether a setting that nobody knows counts as the strictest
+        self.unknowns = ""  # what a setting that nobody knows counts as where another mesh takes over: "strictest" or "unset"; "" where none does
         self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
         for number, document in enumerate(bundle.documents):
             self._bind(number, document)

@@ -158,6 +158,7 @@ def test_braces_and_commas_of_the_shell_hide_no_setting(tmp_path: Path, spelled:
         ("linkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", "istio", "proxy.defaultInboundPolicy"),
         ("linkerd upgrade --default-inbound-policy $MODE\n", "linkerd", "cilium", "proxy.defaultInboundPolicy"),
         ("cilium install --set policyEnforcementMode=$MODE\n", "cilium", "linkerd", "policyEnforcementMode"),
+        ("cilium config set enable-policy $MODE\n", "cilium", "istio", "policyEnforcementMode"),
         (
             "istioctl install --set meshConfig.outboundTrafficPolicy.mode=$MODE\n",
             "istio",
@@ -206,8 +207,9 @@ def test_an_unknown_that_nothing_depends_on_is_no_error(tmp_path: Path) -> None:
     assert [item.severity for item in result.findings if item.code == "MP972"] == [
         "warning"
     ] and result.verification.verdict == "equivalent"
-    result = convert(tmp_path, "linkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", "linkerd")
-    assert not [item for item in result.findings if item.severity == "error"] and result.verification.verdict == "equivalent"
+    for target in ("linkerd", "gateway-api"):
+        result = convert(tmp_path, "linkerd install --set proxy.defaultInboundPolicy=$MODE\n", "linkerd", target)
+        assert not [item for item in result.findings if item.severity == "error"] and result.verification.verdict == "equivalent"
 
 
 @pytest.mark.parametrize(
