@@ -91,6 +91,26 @@ def test_a_port_that_may_mean_either_is_not_guessed() -> None:
     assert "MP244" in codes(result)
 
 
+def test_a_deny_on_a_port_that_a_service_sends_to_by_name_holds_whatever_number_each_pod_gives_it() -> None:
+    named = "{name: http, port: 80, targetPort: web}"
+    pods = shop(ports=named).replace("{containerPort: 8080}, {containerPort: 9090}", "{name: web, containerPort: 8080}", 1)
+    other = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: payment-v2, namespace: shop}
+spec:
+  selector: {matchLabels: {app: payment, version: v2}}
+  template:
+    metadata: {labels: {app: payment, version: v2}}
+    spec: {containers: [{name: app, image: payment, ports: [{name: web, containerPort: 8081}]}]}
+---
+"""
+    rule = "{to: [{operation: {methods: [DELETE], ports: ['8081']}}]}"
+    out, result = ambient(pods + other + STRICT + policy("no-delete", rule, SELECTOR, "DENY"))
+    assert out["AuthorizationPolicy", "no-delete"]["spec"]["rules"] == [{"to": [{"operation": {"methods": ["DELETE"], "ports": ["80"]}}]}]
+    assert "MP244" in codes(result)
+
+
 def test_a_deny_that_asks_for_http_closes_the_way_past_the_waypoint() -> None:
     rule = "{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}"
     out, result = ambient(shop() + STRICT + policy("no-delete", rule, SELECTOR, "DENY"))

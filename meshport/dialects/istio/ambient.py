@@ -491,7 +491,12 @@ class _Writer:
         for item in said["to"]:
             operation = item["operation"]
             inside, outside = operation.pop("ports", None), operation.pop("notPorts", None)
-            chosen = {number for number, (reached, _) in known.items() if all(takes(inside, outside, target) for target in reached)}
+            taken = {number: [takes(inside, outside, target) for target in reached] for number, (reached, _) in known.items()}
+            mixed = {number for number, answers in taken.items() if any(answers) and not all(answers)}
+            if mixed and aloud:
+                outcome = _outcome(entry) if entry.action == "ALLOW" else "it refuses on each of them"
+                self._say(entry, entry.members, f"Service {service.ref} sends to different ports of its pods", outcome)
+            chosen = {number for number, answers in taken.items() if all(answers)} | (mixed if entry.action in REFUSE else set())
             if not chosen:
                 continue
             every = chosen == {port.number for port in service.ports if port.protocol == "TCP"}
