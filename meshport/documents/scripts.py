@@ -290,7 +290,7 @@ def _cilium(words: list[Word]) -> Iterator[_Found]:
     verb = tuple(word.text for word in plain[:2])
     if verb == ("config", "set") and len(plain) >= 4:
         found = _Found(AGENT, place=plain[0].places[0])
-        found.put((plain[2].text,), Computed(plain[3].text) if plain[3].computed else plain[3].text, plain[3].places[0])
+        found.put((plain[2].text,), _value(plain[3]), plain[3].places[0])
         yield found
     elif verb in _CILIUM_SWITCHES:
         found = _Found("cilium", place=plain[0].places[0])
@@ -311,14 +311,16 @@ def _cilium(words: list[Word]) -> Iterator[_Found]:
         yield found
 
 
+def _value(word: Word) -> str:
+    return Computed(word.text) if word.computed else word.text
+
+
 def _kubectl(words: list[Word]) -> Iterator[_Found]:
     plain, options = _options(words, _KUBECTL_VALUED)
     if len(plain) < 3 or plain[0].text not in ("label", "annotate") or any(name == "--dry-run" for name, _ in options):
         return
     what = "labels" if plain[0].text == "label" else "annotations"
     namespace = next((word for name, word in options if name in ("-n", "--namespace")), None)
-    if namespace is not None and namespace.computed:
-        return
     named: list[tuple[Word, Word]] = []  # kind, name
     kind: Word | None = None
     marks: list[Word] = []
@@ -334,14 +336,14 @@ def _kubectl(words: list[Word]) -> Iterator[_Found]:
             named.append((kind, word))
     for of, name in named:
         known = _RESOURCES.get(of.text.lower())
-        if known is None or name.computed or not name.text:
+        if known is None or not name.text:
             continue
         found = _Found(KUBECTL, place=plain[0].places[0])
         found.put(("apiVersion",), known[1], of.places[0])
         found.put(("kind",), known[0], of.places[0])
-        found.put(("metadata", "name"), name.text, name.places[0])
+        found.put(("metadata", "name"), _value(name), name.places[0])
         if namespace is not None and known[0] != "Namespace":
-            found.put(("metadata", "namespace"), namespace.text, namespace.places[0])
+            found.put(("metadata", "namespace"), _value(namespace), namespace.places[0])
         for mark in marks:
             key, equals, value = mark.text.partition("=")
             if equals and mark.computed:
@@ -380,7 +382,7 @@ def commanded(bundle: Bundle) -> Bundle:
         if at is not None:
             documents[at] = _marked(documents[at], order)
             documents[number] = replace(order, chart=f"{KUBECTL} done")
-        elif kind == "Namespace":
+        elif kind == "Namespace" and not isinstance(name, Computed):
             places[kind, *named] = number
             bare = {**order.value, "metadata": {"name": name}}
             shadow = {**order.leaves, "metadata": {"name": order.leaves["metadata"]["name"]}}

@@ -135,6 +135,25 @@ def test_an_object_that_the_input_has_not(tmp_path: Path) -> None:
     assert "service carts -n shop" in finding.message and finding.disposition == "manual"
 
 
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("for NS in a b; do\n  kubectl label ns $NS istio-injection=enabled\ndone\n", "namespace $NS"),
+        ("kubectl -n ${SPACE} annotate svc users networking.istio.io/exportTo=.\n", "service users -n ${SPACE}"),
+    ],
+)
+def test_an_object_that_only_the_shell_knows(tmp_path: Path, script: str, named: str) -> None:
+    result = convert(tmp_path, script, "istio", "linkerd", WORLD + NAMESPACE)
+    (finding,) = [item for item in result.findings if item.code == "MP971"]
+    assert named in finding.message
+    assert not result.manifests and not any("$" in command for command in result.install["commands"])
+
+
+def test_a_namespace_that_a_variable_names(tmp_path: Path) -> None:
+    result = convert(tmp_path, "NS=shop\nkubectl label ns $NS istio-injection=enabled\n", "istio", "linkerd", WORLD + NAMESPACE)
+    assert _only(result, "Namespace")["metadata"] == {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}
+
+
 def test_what_only_the_shell_knows_is_said_where_it_decides(tmp_path: Path) -> None:
     script = "istioctl install --set meshConfig.trustDomain=$DOMAIN --set values.global.tag=${TAG}\nkubectl label ns shop istio-injection=$WANTED\n"
     result = convert(tmp_path, script, "istio", "linkerd", WORLD + NAMESPACE)
