@@ -7,6 +7,8 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html, 2.5.3
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 
 _ASSIGNED = re.compile(
     r"""[ \t]*(?:(?:export|readonly|(?:declare|typeset)(?:[ \t]+-[rx]+)*)[ \t]+)?(?P<name>[A-Za-z_]\w*)=
@@ -19,16 +21,20 @@ _COMMENTS = re.compile(r"(?m)^[ \t]*#.*$")
 _ELSEWHERE = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else))[ \t]*(?:eval|source|\.)[ \t]")
 _OPENED = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else))[ \t]*(?:if|case|for|while|until|select)\b|(?:^|[)\s;&|])[{(](?=\s|$)")
 _CLOSED = re.compile(r"(?:^|[;&|)]|\s)(?:fi|esac|done)(?=$|[\s;&|)<>])|(?:^|[\s;])[})](?=$|[\s;&|<>])")
-_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|(?<!\S)\#.*$""", re.DOTALL)
+_ASSIGNING = re.compile(r"(?<![\w.\-/])([A-Za-z_]\w*)(?:\[[^]\n]*\])?\+?=")
+_CHANGING = re.compile(r"\b(?:read|unset|for|select|mapfile|readarray|getopts|let|printf[ \t]+-v)\b|\(\(")
+_LOCAL = re.compile(r"\b(?:local|declare|typeset)\b")
+_QUOTED = re.compile(r"""'[^']*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)|(?<!\S)\#.*$""", re.DOTALL)
 
 
 class Variables:
     """What is known of a script's variables as far as it has been passed by, line after line."""
 
     def __init__(self, text: str) -> None:
-        self._script = _COMMENTS.sub("", text)
+        script = _COMMENTS.sub("", text)
         self._known: dict[str, str] = {}
-        self._fixed: dict[str, bool] = {}
+        self._assigned = Counter(_ASSIGNING.findall(script))
+        self._changed = set(_changed(script))
         self._depth = 0
 
     def pass_by(self, line: str) -> None:
@@ -43,18 +49,6 @@ class Variables:
         bare = _QUOTED.sub("''", line)
         self._depth = max(0, self._depth + len(_OPENED.findall(bare)) - len(_CLOSED.findall(bare)))
 
-    def _once(self, name: str) -> bool:
-        """Whether the script assigns a variable in one place alone, and nothing else there could change it."""
-        if name not in self._fixed:
-            self._fixed[name] = self._unchanged(name)
-        return self._fixed[name]
-
-    def _unchanged(self, name: str) -> bool:
-        if len(re.findall(rf"(?<![\w.\-/]){name}(?:\[[^]]*\])?\+?=", self._script)) != 1:
-            return False
-        other = rf"\b(?:read|unset|for|select|mapfile|readarray|getopts|let|printf[ \t]+-v)\b[^\n;|&]*\b{name}\b|\(\([^)\n]*\b{name}\b"
-        return not re.search(rf"{other}|\b(?:local|declare|typeset)\b[^\n;|&]*\b{name}\b(?!=)", self._script)
-
     @staticmethod
     def spelled(text: str, at: int) -> str:
         """The expansion of a variable that stands in a text at this place; "" where none does."""
@@ -68,6 +62,15 @@ class Variables:
             return None
         name = found[1] or found[2]
         value = self._known.get(name)
-        if value is None or not self._once(name):
+        if value is None or self._assigned[name] != 1 or name in self._changed:
             return None
         return found[4] if value == "" and (found[3] or "").startswith(":") else value
+
+
+def _changed(script: str) -> Iterator[str]:
+    """Names that a command may set which is no assignment, or that may be another variable in a function."""
+    for part in re.split(r"[\n;|&]", script):
+        if (found := _CHANGING.search(part)) is not None:
+            yield from re.findall(r"[A-Za-z_]\w*", part[found.end() :])
+        if (found := _LOCAL.search(part)) is not None:
+            yield from re.findall(r"\b([A-Za-z_]\w*)\b(?!=)", part[found.end() :])
