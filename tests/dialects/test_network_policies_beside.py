@@ -179,8 +179,20 @@ def test_rules_on_http_let_nothing_through_between_pods_of_a_mesh_and_do_not_beg
     found, _ = standing(f"{{{API}, ingress: [{{fromEndpoints: [{{}}], {asked}}}]}}")
     assert found["CiliumNetworkPolicy/api"]["ingress"] == [{}]
     found, findings = standing(f"{{endpointSelector: {{matchLabels: {{app: web}}}}, ingress: [{{fromEndpoints: [{{}}], {asked}}}]}}")
+    assert found["CiliumNetworkPolicy/network"]["ingress"] == [{}]
+    assert [(item.code, item.severity, item.effect) for item in findings if item.code in ("MP182", "MP183")] == [
+        ("MP183", "warning", "none")
+    ]
+
+
+def test_looser_leaves_rules_on_http_to_begin_to_hold() -> None:
+    asked = "toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{path: /a}]}}]"
+    rule = f"{{endpointSelector: {{matchLabels: {{app: web}}}}, ingress: [{{fromEndpoints: [{{}}], {asked}}}]}}"
+    found, findings = standing(rule, on_loss="looser")
     assert list(found) == ["CiliumNetworkPolicy/api"]
-    assert {(item.code, item.effect) for item in findings if item.code in ("MP182", "MP183")} == {("MP182", "none"), ("MP183", "widens")}
+    assert [(item.code, item.severity, item.effect) for item in findings if item.code in ("MP182", "MP183")] == [
+        ("MP183", "error", "widens")
+    ]
 
 
 LINKERD = """
@@ -218,6 +230,51 @@ def test_between_linkerds_pods_the_network_saw_the_proxys_port(port: str, releas
     let_in = [rule["toPorts"] for rule in found["CiliumNetworkPolicy/api"]["ingress"] if "web" in str(rule)]
     assert let_in == ([[{"ports": [{"port": "8080", "protocol": "TCP"}]}]] if open_ else [])
     assert ("MP181" in {item.code for item in findings}) is not open_
+
+
+WEB = "{endpointSelector: {matchLabels: {app: web}}, ingress: [%s]}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "written", "told"),
+    [
+        ("{fromEndpoints: [{}], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}", [], "none"),
+        ("{fromEndpoints: [{}], toPorts: [{ports: [{port: '4143', protocol: TCP}]}]}", ["4143", "0"], "none"),
+        ("{fromCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}", ["8080"], ""),
+        ("{fromEndpoints: [{}]}", [], ""),
+    ],
+)
+def test_the_proxys_port_goes_on_deciding_for_pods_that_get_no_policy(rule: str, written: list[str], told: str) -> None:
+    """What named no 4143 let no pod of Linkerd in, and what named it let every port through."""
+    found, findings = standing(WEB % rule, LINKERD, "linkerd", source_version="2.18")
+    assert [item.effect for item in findings if item.code == "MP186"] == ([told] if told else [])
+    assert ("CiliumNetworkPolicy/network" in found) is bool(told)
+    if told:
+        rules = found["CiliumNetworkPolicy/network"]["ingress"]
+        assert [port["port"] for one in rules for entry in one.get("toPorts", ()) for port in entry["ports"]] == written
+    found, findings = standing(WEB % rule, LINKERD, "linkerd", source_version="2.17")
+    assert list(found) == ["CiliumNetworkPolicy/api"] and "MP182" in {item.code for item in findings}
+
+
+def test_a_network_policy_of_kubernetes_without_the_proxys_port_goes_on_refusing() -> None:
+    own = yaml.safe_load(
+        BESIDE % ("{matchLabels: {app: web}}", "[{from: [{podSelector: {}}, {ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 8080}]}]")
+    )
+    for loss, effect in (("stricter", "none"), ("looser", "widens")):
+        result = meshport.convert(
+            meshport.load_objects([*yaml.safe_load_all(LINKERD), own]), source="linkerd", target="cilium", on_loss=loss
+        )
+        assert [item.effect for item in result.findings if item.code == "MP186"] == [effect]
+        found = {
+            (item.object["kind"], item.object["metadata"]["name"]): item.object["spec"]
+            for item in result.manifests
+            if "spec" in item.object
+        }
+        assert (("NetworkPolicy", "network") in found) is (loss == "stricter")
+        if loss == "stricter":
+            assert found["NetworkPolicy", "network"]["ingress"] == []
+            (rule,) = found["CiliumNetworkPolicy", "network"]["ingress"]
+            assert rule == {"fromCIDRSet": [{"cidr": "203.0.113.0/24"}], "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}]}]}
 
 
 def test_egress_is_what_both_let_out() -> None:

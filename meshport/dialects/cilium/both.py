@@ -50,6 +50,29 @@ class Meeting:
                 found += self._together(outside, self._requests(rule, entry), other)
         return found
 
+    def hidden(self, rules: list[Rule]) -> list[str]:
+        """The findings for what rules ask of pods that the network could not see between them: requests, and ports that the proxies' port carried."""
+        found = ["MP183"] if any(map(reads_pods, rules)) else []
+        for rule in rules if self.through is not None else ():
+            ports = [port for entry in rule.get("toPorts") or () for port in entry.get("ports") or ()]
+            meshed = [
+                one
+                for one in self._peers(rule)
+                if one not in self._outside(one) and not (one[0] == "Endpoints" and self._all(one[1], meshed=False))
+            ]
+            if meshed and any(_spoken(port) in ("TCP", "ANY") for port in ports):
+                return [*found, "MP186"]
+        return found
+
+    def mixed(self, rules: list[Rule]) -> bool:
+        """Whether a peer takes pods in the mesh and out of it, of whom no more is let through than of those in it."""
+        for kind, item in (peer for rule in rules for peer in self._peers(rule)):
+            pods = taken(item, self.world) if kind == "Endpoints" else self.world.workloads if kind == "Entities" and item in PODS else ()
+            known = {self.world.meshed(one) is not False for one in pods if not one.host_network}
+            if len(known) == 2 or (kind == "Entities" and False in known):
+                return True
+        return False
+
     def _plain(self, rule: Rule, peers: list[Peer], ports: list[Rule] | None, other: Rule) -> list[Rule]:
         """What is let through by ports alone. Between pods of the mesh the network saw the proxies' port, where they have one, and it carried every other."""
         if self.through is None or ports is None:

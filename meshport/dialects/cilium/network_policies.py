@@ -13,7 +13,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, sources_of, standing
-from meshport.dialects.cilium.both import Meeting, numbers, reads_pods
+from meshport.dialects.cilium.both import Meeting, numbers
 from meshport.dialects.cilium.kept import proxy_port
 from meshport.dialects.cilium.outward import alone
 from meshport.dialects.cilium.peers import NAMESPACE, take_apart
@@ -26,6 +26,8 @@ from meshport.ir.model import IR
 from meshport.ir.world import Workload
 
 KUBERNETES = "networking.k8s.io/v1"
+EVERYTHING: Rule = {"fromEntities": ["all"], "toEntities": ["all"]}
+REFUSING, LETTING = "it goes on refusing them, which is written out", "from now on it lets such requests through"
 Copies = dict[tuple[int, Path, str], Ref]
 """The copies of clusterwide sets of rules, by document, place in it, and namespace."""
 
@@ -73,15 +75,27 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
                 mine.names[str(obj.ref)] = None
                 mine.src |= sources(*(leaves for path, leaves in obj.sources.items() if path[:2] == ("spec", direction)))
                 mine.lost |= meeting.lost
+    closed = {id(one) for item in found if item.closing for one in item.pods}
     for place, item in enumerate(found):
         rest = [one for one in item.pods if place not in met or id(one) not in met[place].pods]
+        meeting = Meeting(ir.world, rest, WAYS[direction], proxy_port(options.source, options.source_version), bool(ir.gateways))
+        hidden = meeting.hidden(item.rules) if any(id(one) in closed and ir.world.meshed(one) is not False for one in rest) else []
+        seen = [made for rule in item.rules for made in meeting.both(EVERYTHING, rule)] if hidden and options.on_loss != "looser" else None
         if place in met:
-            _closed(out, item, met[place], cut, copies)
+            _closed(out, item, met[place], cut, copies, seen)
             _tell(out, item, met[place], ports)
-        if item.kind in KINDS and rest:
+        if seen is not None and (place not in met or item.clusterwide):
+            _as_seen(out, item, seen)
+        if item.kind in KINDS and rest and not hidden:
             _said(out, "MP182", item, rest, ports)
-            if reading := [one for one in rest if ir.world.meshed(one) is not False and any(map(reads_pods, item.rules))]:
-                _said(out, "MP183", item, reading, ports)
+        strangers = item.clusterwide or any(ir.world.meshed(one) is False for one in rest) or meeting.mixed(item.rules)
+        for code in hidden:
+            how = (
+                {"outcome": LETTING}
+                if seen is None
+                else {"outcome": REFUSING, "severity": "warning", "effect": "narrows" if strangers else "none"}
+            )
+            _said(out, code, item, rest, ports, **how)
     if cut:
         _said(out, "MP178", found[0], cut.values(), ports)
 
@@ -107,8 +121,23 @@ def _narrow(obj: Obj, beside: list[Beside], meeting: Meeting, direction: str) ->
 # -- what becomes of those that stood there
 
 
-def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], copies: Copies) -> None:
-    """It lets nothing through by itself any more, but for pods that no written policy closes: for those it is written once more."""
+def _as_seen(out: Output, item: Beside, rules: list[Rule]) -> None:
+    """It says what the network let through while proxies hid requests and ports from it. In a NetworkPolicy that cannot be said: it closes, beside one that can."""
+    obj = out.change(item.number)
+    if item.kind in KINDS:
+        obj.set((*item.base, item.direction), [*item.standing, *rules] or [{}], item.src)
+        obj.note("lets through what it did between pods of the mesh, whose requests and ports the network did not see")
+        return
+    spec = out.bundle.documents[item.number].value.get("spec") or {}
+    obj.set((*item.base, item.direction), [], item.src)
+    named = Ref(item.ref.namespace, out.free(CILIUM, KIND, item.ref.namespace, item.ref.name))
+    made = out.object(CILIUM, KIND, named, owner=item.number, because=item.src)
+    made.set(("spec", "endpointSelector"), copy.deepcopy(spec.get("podSelector") or {}), item.src)
+    made.set(("spec", item.direction), rules or [{}], item.src)
+
+
+def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], copies: Copies, seen: list[Rule] | None) -> None:
+    """It lets nothing through by itself any more, but for pods that no written policy closes: for those it is written once more (`seen`: in other words)."""
     met, because = list(shared.pods.values()), item.src | shared.src
     shut: list[Rule] = [*item.standing] or ([{}] if item.kind in KINDS else [])
     if item.clusterwide:
@@ -125,14 +154,15 @@ def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], co
         if chosen is None:
             cut[id(one)] = one
             continue
-        api = CILIUM if item.kind in KINDS else KUBERNETES
-        kind = KIND if item.kind in KINDS else item.kind
+        ours = item.kind in KINDS or seen is not None
+        api = CILIUM if ours else KUBERNETES
+        kind = KIND if ours else item.kind
         name = out.free(api, kind, one.ref.namespace, f"{item.ref.name}-{one.ref.name}")
         apart = out.object(api, kind, Ref(one.ref.namespace, name), owner=item.number, because=item.src)
         pods = {"matchLabels": dict(sorted(one.labels.items()))}
-        if item.kind in KINDS:
+        if ours:
             apart.set(("spec", "endpointSelector"), pods, item.src)
-            apart.set(("spec", item.direction), copy.deepcopy(item.rules) or [{}], item.src)
+            apart.set(("spec", item.direction), copy.deepcopy(item.rules if seen is None else seen) or [{}], item.src)
             if not item.closing:
                 apart.set(("spec", "enableDefaultDeny", item.direction), False, item.src)
             continue
@@ -223,10 +253,10 @@ def _tell(out: Output, item: Beside, met: Met, ports: Iterable[int]) -> None:
         _said(out, "MP181", item, members, ports, written=written, what="; ".join(met.lost))
 
 
-def _said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: str) -> None:
+def _said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: Any) -> None:
     """A finding about pods: what their egress loses concerns destinations anywhere."""
     members = list(pods)
-    anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181") else ()
+    anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181", "MP183", "MP186") else ()
     out.finding(
         code, document=item.number, affects=(*_places(members), *anywhere), explains=_subjects(members, ports, item.direction), policy=str(item),
         feature="l4.egress" if item.direction == "egress" else "l4.ingress-default-deny",
