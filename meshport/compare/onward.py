@@ -63,7 +63,9 @@ def _path(target: str, match: RouteMatch, rewrite: Filter) -> str:
 
 def _prefixed(bare: str, matched: Pattern, new: str) -> str:
     """The path with another prefix; the whole of it where the match is on the whole of it."""
-    if matched.kind in ("prefix", "segments") and bare.startswith(matched.text):
+    if matched.kind == "segments" and bare.startswith(stem := matched.text.rstrip("/")):
+        return new.rstrip("/") + bare[len(stem) :] if bare != stem else new or "/"
+    if matched.kind == "prefix" and bare.startswith(matched.text):
         return new + bare[len(matched.text) :]
     return new
 

@@ -7,12 +7,25 @@ expression. https://istio.io/latest/docs/reference/config/networking/virtual-ser
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from meshport.dialects.gateway_api.patterns import path_key
 from meshport.ir.authorization import Pattern
-from meshport.ir.routing import Filter, RouteMatch
+from meshport.ir.base import Fact
+from meshport.ir.routing import Filter, RouteMatch, RouteRule
 
 _LITERAL = re.compile(r"(?:[^\\.+*?()|\[\]{}^$]|\\[^A-Za-z0-9])*")
+
+
+def parted(rule: RouteRule, match: RouteMatch) -> list[RouteMatch]:
+    """A match as those of which a redirect to another prefix of path elements makes different paths: the prefix itself, and what is below it."""
+    redirect = rule.filter("redirect")
+    pattern = match.path.value if match.path is not None else Pattern("segments", "/")
+    if redirect is None or redirect.part("prefix") is None or pattern.kind != "segments":
+        return [match]
+    path = match.path or Fact(pattern)
+    text = pattern.text.rstrip("/")
+    return [replace(match, path=path.holding(one)) for one in (Pattern("exact", text or "/"), Pattern("prefix", text + "/"))]
 
 
 Operation = tuple[str, str, str]
@@ -24,6 +37,9 @@ def described(item: Filter, match: RouteMatch, narrow: RouteMatch | None = None)
     authority = item.part("authority")
     out = {"authority": str(authority.value)} if authority is not None else {}
     asked = (narrow or match).path
+    new = item.part("prefix")
+    if item.kind == "redirect" and new is not None and match is not narrow and asked is not None and asked.value.kind == "exact":
+        return {**out, "path": f"becomes {new.value or '/'}"}  # the prefix alone is not put together with anything
     path = _text(_operation(item, match), asked.value.text if asked is not None and asked.value.kind == "exact" else None)
     if path:
         out["path"] = path
@@ -33,6 +49,9 @@ def described(item: Filter, match: RouteMatch, narrow: RouteMatch | None = None)
 def _operation(item: Filter, match: RouteMatch) -> Operation | None:
     parts = {name: str(fact.value) for name, fact in item.parts}
     pattern = match.path.value if match.path is not None else Pattern("segments", "/")
+    if item.kind == "redirect":
+        new = parts.get("path", parts.get("prefix", ""))
+        return ("whole", "", new) if "path" in parts else _replaced(pattern, new) if "prefix" in parts else None
     if "uri" in parts:
         return _replaced(pattern, parts["uri"])
     if "uriRegexRewrite.match" in parts:
@@ -41,10 +60,12 @@ def _operation(item: Filter, match: RouteMatch) -> Operation | None:
 
 
 def _replaced(pattern: Pattern, new: str) -> Operation:
-    """`uri`: the characters of a prefix, or the whole path of any other match."""
+    """The path elements or the characters of a prefix, or the whole path of any other match."""
     old = pattern.text or "/"
     if pattern.kind not in ("prefix", "segments"):
         return "whole", "", new
+    if pattern.kind == "segments":
+        return "elements", old.rstrip("/"), new.rstrip("/")
     return ("elements", old.rstrip("/"), new.rstrip("/")) if old.endswith("/") and new.endswith("/") else ("characters", old, new)
 
 

@@ -227,20 +227,23 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
         if _refuses(rule) and any(of_mesh(match) and met(match).everything for match in _on_port(rule, port)):
             break
         for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
-            inner = met(match)
-            if of_mesh(match) and not any(contained(inner, known) for known, *_ in live):
-                live.append((inner, _with_rewrite(outcome, rule, match), rule))
+            for part in rewrites.parted(rule, match):
+                inner = met(part)
+                if of_mesh(match) and not any(contained(inner, known) for known, *_ in live):
+                    live.append((inner, _with_rewrite(outcome, rule, match, part), rule))
     return live
 
 
 def _with_rewrite(outcome: dict[str, Any], rule: RouteRule, match: RouteMatch, narrow: RouteMatch | None = None) -> dict[str, Any]:
     """The outcome with what a rewrite comes to for the requests of this match, or of a narrower one."""
-    item = rule.filter("rewrite")
-    if item is None:
-        return outcome
-    found = rewrites.described(item, match, narrow)
-    filters = {key: value for key, value in outcome["filters"].items() if key != "rewrite"}
-    return {**outcome, "filters": {**filters, **({"rewrite": found} if found else {})}}
+    filters = dict(outcome["filters"])
+    if (item := rule.filter("rewrite")) is not None:
+        filters.pop("rewrite", None)
+        if found := rewrites.described(item, match, narrow):
+            filters["rewrite"] = found
+    if (item := rule.filter("redirect")) is not None and (found := rewrites.described(item, match, narrow)):
+        filters["redirect"] = {**{name: value for name, value in filters["redirect"].items() if name not in ("path", "prefix")}, **found}
+    return {**outcome, "filters": filters}
 
 
 def _refuses(rule: RouteRule) -> bool:

@@ -64,7 +64,9 @@ class Bound:
         self._refusal: Finding | None = None  # what says that no cluster takes it
         self._version = ""
         self._gaps: dict[tuple[Gap, str], tuple[list[int], list[str]]] = {}
-        self.unknowns = ""  # what a setting that nobody knows counts as where another mesh takes over: "strictest" or "unset"; "" where none does
+        self.unknowns = (
+            ""  # what a setting that nobody knows counts as where another mesh takes over: "strictest" or "unset"; "" where none does
+        )
         self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
         for number, document in enumerate(bundle.documents):
             self._bind(number, document)
@@ -330,6 +332,8 @@ class Bound:
     def _leaf(self, number: int, value: Any, leaf: int, node: Node, path: tuple[str | int, ...]) -> None:
         binding = node.binding or node.first_binding()
         self.bindings[leaf] = binding
+        if value is None and isinstance(path[-1], int):
+            self._wrong_type(number, leaf, path, node, "null", wanted="a mapping" if node.children or node.star else "")
         if binding is None or value is None:
             return
         if not binding.irrelevant:

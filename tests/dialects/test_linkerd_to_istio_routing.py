@@ -233,3 +233,22 @@ spec:
 """
     rules = made(USERS + profile).spec("VirtualService/users")["http"]
     assert [(rule["name"], rule.get("match")) for rule in rules] == [("a", [{"uri": {"exact": "/a"}}]), ("all", None)]
+
+
+def test_a_redirect_to_another_prefix_is_one_for_the_prefix_itself_and_one_for_what_is_below() -> None:
+    """Envoy puts the new prefix in the place of the whole path where a rule matches by an expression, so that what follows would be lost."""
+    route = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved, namespace: shop}
+spec:
+  parentRefs: [{group: core, kind: Service, name: users, port: 80}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}, statusCode: 301}}]
+"""
+    result = made(USERS + route)
+    first, second, *_ = result.spec("VirtualService/users")["http"]
+    assert (first["match"], first["redirect"]) == ([{"uri": {"exact": "/old"}}], {"uri": "/new", "redirectCode": 301})
+    assert (second["match"], second["redirect"]) == ([{"uri": {"prefix": "/old/"}}], {"prefixRewrite": "/new/", "redirectCode": 301})
+    assert result.unexplained == []

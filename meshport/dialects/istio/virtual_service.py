@@ -295,6 +295,11 @@ class _VirtualService:
 
     def _rule(self, obj: Obj, index: int, rule: RouteRule, routes: ServiceRoutes, by_port: bool) -> int:
         """Writes one rule; gives how many were written."""
+        if (parts := _by_element(rule)) is not None:
+            count = 0
+            for part in parts:
+                count += self._rule(obj, index + count, part, routes, by_port)
+            return count
         place: Path = ("spec", "http", index)
         shown = rule.name or f"rule {index + 1}"
         matches = []
@@ -539,3 +544,23 @@ class _VirtualService:
 def _backend_timeout(rule: RouteRule) -> Fact[Any] | None:
     """The timeout of each request to a backend; None where there is none, or it is 0."""
     return next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None)
+
+
+def _by_element(rule: RouteRule) -> tuple[RouteRule, RouteRule] | None:
+    """A redirect to another prefix of path elements as two, for the prefix itself and for what is below it: Envoy puts the new one in the place of the
+    characters of a prefix, and of the whole path of any other match."""
+    redirect = rule.filter("redirect")
+    new = redirect.part("prefix") if redirect is not None else None
+    if redirect is None or new is None or any(match.path is not None and match.path.value.kind != "segments" for match in rule.matches):
+        return None
+    pairs = [(match, match.path or Fact(Pattern("segments", "/"))) for match in rule.matches or (RouteMatch(),)]
+    alone, below = str(new.value) or "/", str(new.value).rstrip("/") + "/"
+
+    def part(kind: str, slash: str, name: str, value: str) -> RouteRule:
+        matches = tuple(
+            replace(match, path=path.holding(Pattern(kind, path.value.text.rstrip("/") + slash or "/"))) for match, path in pairs
+        )
+        said = tuple((name, new.holding(value)) if what == "prefix" else (what, fact) for what, fact in redirect.parts)
+        return replace(rule, matches=matches, filters=tuple(replace(one, parts=said) if one is redirect else one for one in rule.filters))
+
+    return part("exact", "", "path", alone), part("prefix", "/", "prefix", below)
