@@ -50,6 +50,7 @@ def test_one_broken_file_among_others_is_a_finding(meshport: Run, shop: Path) ->
         ("action: ALLOW", "aktion: ALLOW", "MP012", "no field spec.aktion"),
         ("action: ALLOW", "action: allow", "MP013", "Did you mean ALLOW?"),
         ("methods: [GET]", "methods: GET", "MP013", "spec.rules[0].to[0].operation.methods"),
+        ("methods: [GET]", "methods: [GET, null]", "MP013", "spec.rules[0].to[0].operation.methods[1]: null"),
         ("metadata: {name: users, ", "metadata: {", "MP018", "has no metadata.name"),
     ],
 )
