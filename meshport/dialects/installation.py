@@ -152,7 +152,20 @@ def _marks(bound: Bound, ir: IR, number: int, holder: dict[str, Any], leaves: di
                 bound.features.setdefault(leaf, binding.feature)
                 fact = Fact(value, frozenset((leaf,)), binding.feature)
                 decides = binding.decides if bound.unknowns and isinstance(value, Computed) else ""
-                ir.settings.append(Setting(KUBECTL, f"{what} {key}", fact, number, binding.reason_for(value), decides=decides))
+                strictest = binding.strictest if decides and bound.unknowns == "strictest" else ""
+                ir.settings.append(
+                    Setting(KUBECTL, f"{what} {key}", fact, number, binding.reason_for(value), decides=decides, strictest=strictest)
+                )
+
+
+def unknown_annotations(bound: Bound, key: str) -> Iterator[tuple[str, Fact[str]]]:
+    """The namespaces on which a command writes an annotation of a value that only the shell knows, with the value that it counts as."""
+    for document in bound.bundle.documents if bound.unknowns == "strictest" else ():
+        if document.kind == "Namespace" and (document.chart.startswith(KUBECTL) or document.commanded):
+            said = (document.value.get(UNKNOWN) or {}).get("annotations") or {}
+            binding = bound.table.key_bindings("annotations", key).get("linkerd")
+            if key in said and binding is not None and binding.strictest:
+                yield document.name, Fact(binding.strictest, frozenset((document.leaves[UNKNOWN]["annotations"][key],)), binding.feature)
 
 
 def _row(rows: Node, path: tuple[str | int, ...]) -> Binding | None:

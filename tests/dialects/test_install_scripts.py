@@ -220,6 +220,19 @@ def test_a_selector_that_nobody_knows_takes_no_namespace_out_of_the_mesh(tmp_pat
     assert ("error", "widens") in {(item.severity, item.effect) for item in result.findings if item.code == "MP972"}
 
 
+def test_a_default_policy_of_a_namespace_that_nobody_knows_admits_nobody(tmp_path: Path) -> None:
+    """The value that a command writes over `all-unauthenticated` may be any."""
+    world = WORLD + NAMESPACE.replace(
+        "name: shop}",
+        "name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: all-unauthenticated}}",
+    )
+    result = convert(
+        tmp_path, "kubectl annotate ns shop --overwrite config.linkerd.io/default-inbound-policy=$P\n", "linkerd", "istio", world
+    )
+    assert "rules" not in _only(result, "AuthorizationPolicy")["spec"] and result.verification.verdict == "inconclusive"
+    assert ("error", "narrows") in {(item.severity, item.effect) for item in result.findings if item.code == "MP972"}
+
+
 def test_an_unknown_that_nothing_depends_on_is_no_error(tmp_path: Path) -> None:
     """Of a trust domain where no policy names anybody, and of a mesh that stays."""
     result = convert(tmp_path, "istioctl install --set meshConfig.trustDomain=$DOMAIN\n", "istio", "linkerd")

@@ -38,8 +38,9 @@ def admissions(bound: Bound, ir: IR) -> None:
     whole = installation.setting(found, "proxy.defaultInboundPolicy")
     if whole is not None:
         ir.admissions.append(Admission(PodSet(""), "mesh", whole.map(str), found[-1].document))  # no other type is a policy either
+    unknown = dict(installation.unknown_annotations(bound, DEFAULT_POLICY))
     for namespace in ir.world.namespaces.values():
-        said = Cursor.root(bound, namespace.document).at("metadata", "annotations").text(DEFAULT_POLICY)
+        said = unknown.get(namespace.name) or Cursor.root(bound, namespace.document).at("metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:
             ir.admissions.append(Admission(PodSet(namespace.name), "namespace", said, namespace.document))
     for workload in ir.world.workloads:
