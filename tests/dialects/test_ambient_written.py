@@ -127,6 +127,15 @@ def test_a_deny_on_every_port_leaves_none_open_that_no_service_sends_to() -> Non
     assert len(out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"]) == 1
 
 
+def test_a_deny_leaves_open_nothing_that_another_one_needs_closed() -> None:
+    """Allows add up: each deny that goes to the waypoint closes the way past it by one."""
+    everywhere = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", SELECTOR, "DENY")
+    elsewhere = policy("no-put", "{to: [{operation: {methods: [PUT], ports: ['9191']}}]}", SELECTOR, "DENY")
+    out, _ = ambient(shop() + STRICT + everywhere + elsewhere)
+    for name in ("no-delete", "no-put"):
+        assert len(out["AuthorizationPolicy", f"{name}-only-by-waypoint"]["spec"]["rules"]) == 1
+
+
 def test_what_a_deny_refuses_without_http_stays_refused_on_ports_that_no_service_sends_to() -> None:
     by_caller = "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/checkout]}}]}"
     rules = "{to: [{operation: {paths: [/admin], ports: ['8080']}}]}, " + by_caller

@@ -239,12 +239,21 @@ class _Writer:
         loose = [workload for workload in entry.members if id(workload) not in self.closed and workload.ref.namespace in homes]
         if not loose:
             return
-        ports: set[int] = {int(port) for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
-        for service in entry.services:
+        # allows add up, so that what one deny leaves open none of the others may need closed
+        members = {id(workload) for workload in entry.members}
+        beside = [
+            one
+            for one in self.entries
+            if one.action in REFUSE and one.services and any(map(one.deep, one.rules)) and any(id(item) in members for item in one.members)
+        ]
+        ports: set[int] = {int(port) for one in beside for rule in one.rules for port in ports_of_rule(rule) if is_number(port)}
+        for service in (service for one in beside for service in one.services):
             for numbers, _ in targets(service, self.ir.world).values():
                 ports |= numbers
         rules: list[dict[str, Any]] = []
-        elsewhere = any(entry.deep(rule) and speaks_of(rule, None) for rule in entry.rules)  # where nothing would hold the deny
+        elsewhere = any(
+            one.deep(rule) and speaks_of(rule, None) for one in beside for rule in one.rules
+        )  # where nothing would hold the deny
         # members that are closed are so on these ports by their own policies, which a rule for the rest would open
         if ports and not elsewhere and not any(id(workload) in self.closed for workload in entry.members):
             rules.append({"to": [{"operation": {"notPorts": [str(port) for port in sorted(ports)]}}]})
