@@ -241,8 +241,10 @@ def _with_rewrite(outcome: dict[str, Any], rule: RouteRule, match: RouteMatch, n
         filters.pop("rewrite", None)
         if found := rewrites.described(item, match, narrow):
             filters["rewrite"] = found
-    if (item := rule.filter("redirect")) is not None and (found := rewrites.described(item, match, narrow)):
-        filters["redirect"] = {**{name: value for name, value in filters["redirect"].items() if name not in ("path", "prefix")}, **found}
+    if (item := rule.filter("redirect")) is not None and (text := rewrites.described(item, match, narrow).get("path")) is not None:
+        said = {name: value for name, value in filters["redirect"].items() if name not in ("path", "prefix")}
+        whole = text.startswith("becomes ")
+        filters["redirect"] = {**said, "path" if whole else "prefix": text.removeprefix("becomes ")}
     return {**outcome, "filters": filters}
 
 
