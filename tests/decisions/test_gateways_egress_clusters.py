@@ -364,6 +364,45 @@ def test_routes_for_one_namespace_are_left_out_for_cilium() -> None:
     ]
 
 
+SHOWN = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: users, namespace: shop}
+spec:
+  hosts: [users]
+  exportTo: EXPORTS
+  http: [{timeout: 2s, retries: {attempts: 0}, route: [{destination: {host: users}}]}]
+"""
+
+
+def shown_to(exports: str, target: str) -> meshport.Result:
+    """A Service of `shop` with clients in two more namespaces."""
+    clients = namespace("web") + namespace("lab") + workload("page", home="web") + workload("bench", home="lab")
+    return convert(shop("istio") + clients + SHOWN.replace("EXPORTS", exports), "istio", target)
+
+
+def test_routes_shown_to_namespaces_of_clients_stand_in_each_of_them_for_linkerd() -> None:
+    result = shown_to("[web, lab]", "linkerd")
+    routes = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert [route["metadata"]["namespace"] for route in routes] == ["lab", "web"]
+    assert {str(route["spec"]["parentRefs"]) for route in routes} == {
+        str(read("[{group: core, kind: Service, name: users, namespace: shop, port: 80}]"))
+    }
+    assert loud(result) == []
+
+
+@pytest.mark.parametrize("exports", ['["."]', "[shop, web]"])
+def test_routes_shown_beside_the_service_are_everybodys_for_linkerd_and_left_out_for_cilium(exports: str) -> None:
+    result = shown_to(exports, "linkerd")
+    assert objects(result)["HTTPRoute/users"]["metadata"]["namespace"] == "shop" and set(loud(result)) == {"warning MP356"}
+    result = shown_to(exports, "cilium")
+    assert "HTTPRoute/users" not in objects(result) and [item.severity for item in result.findings if item.code == "MP371"] == ["error"]
+
+
+def test_routes_shown_to_all_the_clients_that_there_are_stay_for_cilium() -> None:
+    assert "HTTPRoute/users" in objects(shown_to("[shop, web, lab]", "cilium"))
+
+
 def test_names_of_hosts_are_taken_as_the_mesh_completes_them() -> None:
     """A short name is one of the object's own namespace; a name in full is the same Service."""
     for host in ("users", "users.shop.svc.cluster.local"):

@@ -74,6 +74,16 @@ class Lowering(ServiceLowering):
         matches, unkept = ranked_by_specificity(rules, "cilium")
         return self.unordered(rules, unkept) if unkept else matches
 
+    @property
+    def followers(self) -> str:
+        """All of them but where the bundle shows no other client."""
+        if self.routes.consumer is not None:
+            return self.routes.consumer.value
+        home = self.routes.ref.value.namespace
+        told = {home if fact.value == "." else fact.value for fact in self.routes.exports}
+        clients = {workload.ref.namespace for workload in self.ir.world.workloads if self.ir.world.meshed(workload)}
+        return ", ".join(sorted(told)) if told and "*" not in told and clients - told else ""
+
     def names_port(self, port: int) -> bool:
         """Cilium reports a parent with a port as not supported since 1.17."""
         return False
@@ -84,9 +94,9 @@ class Lowering(ServiceLowering):
         if self.api is None:
             self.say("MP370", src, aspects=ASPECTS, version=self.options.target_version)
             return
-        if self.routes.consumer is not None:
+        if self.followers:
             why = "Cilium would make every client of the Service follow them"
-            self.say("MP371", src, aspects=ASPECTS, namespace=self.routes.consumer.value, why=why)
+            self.say("MP371", src, gather(self.routes.exports), aspects=ASPECTS, namespace=self.followers, why=why)
             return
         tcp = [port for port in self.service.ports if port.protocol == "TCP"]
         http = [port for port in tcp if speaks_http(port)]

@@ -225,8 +225,9 @@ def _one(
     elif not item.mesh:
         pass  # what is for gateways alone is written for all hosts of the object together
     elif (service := attachable(item, seen, ir, say)) is not None:
-        of_the_mesh(item, out)
         low = inside(ir, out, options, item, service)
+        if not low.followers:
+            of_the_mesh(item, out)
         if item.protocol == "http" or item.protocol == "grpc":
             low.write()
         else:

@@ -44,6 +44,11 @@ class Lowering(RouteLowering):
         return version_key(self.options.target_version)
 
     @property
+    def followers(self) -> str:
+        """The namespaces whose clients alone follow the rules, where routes of the target could not keep to that; "" where they may be written."""
+        return ""
+
+    @property
     def anchored(self) -> bool:
         """Routes of Linkerd's in the API alone are still read by Linkerd, which searches; for the others anchors change nothing."""
         return self.options.source == "linkerd" and self.options.target == "gateway-api"

@@ -98,39 +98,40 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     found: list[ServiceRoutes] = []
     for host in hosts:
         service = resolve(host.value, namespace, options) if host.value else None
-        base = ServiceRoutes(
-            ref,
-            "VirtualService",
-            Fact(service, host.src, host.feature) if service else None,
-            Fact(full_host(host.value, namespace, options) if host.value else "", host.src, host.feature),
-            None,
-            rules,
-            "first",
-            "refuse",
-            root.number,
-            (root.number,),
-            gateways=gateways,
-            family="istio",
-            consumer=_consumer(exports, namespace, service),
-            exports=exports,
-            hosts=len(hosts),
-            silenced=tuple(silenced),
-            warnings=warnings if not found else (),
-            src=spec.src | host.src,
-        )
-        if rules or not (spec.each("tls") or spec.each("tcp")):
-            found.append(base)
-        found.extend(
-            replace(
-                base,
-                rules=tuple(_connection(item, namespace, home, subsets, options) for item in spec.each(protocol)),
-                protocol=protocol,
-                src=spec.at(protocol).src | host.src | gather(gateways, exports),
-                unmatched="forward",
+        for consumer in _consumers(exports, namespace, service):
+            base = ServiceRoutes(
+                ref,
+                "VirtualService",
+                Fact(service, host.src, host.feature) if service else None,
+                Fact(full_host(host.value, namespace, options) if host.value else "", host.src, host.feature),
+                None,
+                rules,
+                "first",
+                "refuse",
+                root.number,
+                (root.number,),
+                gateways=gateways,
+                family="istio",
+                consumer=consumer,
+                exports=exports,
+                hosts=len(hosts),
+                silenced=tuple(silenced),
+                warnings=warnings if not found else (),
+                src=spec.src | host.src,
             )
-            for protocol in ("tls", "tcp")
-            if spec.each(protocol)
-        )
+            if rules or not (spec.each("tls") or spec.each("tcp")):
+                found.append(base)
+            found.extend(
+                replace(
+                    base,
+                    rules=tuple(_connection(item, namespace, home, subsets, options) for item in spec.each(protocol)),
+                    protocol=protocol,
+                    src=spec.at(protocol).src | host.src | gather(gateways, exports),
+                    unmatched="forward",
+                )
+                for protocol in ("tls", "tcp")
+                if spec.each(protocol)
+            )
     return found
 
 
@@ -139,10 +140,12 @@ def _at_home(host: Fact[str], home: Src) -> Fact[str]:
     return host.also(home) if host.value and "." not in host.value else host
 
 
-def _consumer(exports: tuple[Fact[str], ...], namespace: str, service: Ref | None) -> Fact[str] | None:
-    """The namespace whose clients alone follow rules for a Service of another one."""
-    alone = len(exports) == 1 and exports[0].value in (".", namespace)
-    return exports[0].map(lambda _: namespace) if alone and service is not None and service.namespace != namespace else None
+def _consumers(exports: tuple[Fact[str], ...], namespace: str, service: Ref | None) -> list[Fact[str] | None]:
+    """The namespaces whose clients alone follow the rules, where the Service's own is none of them; [None] where its clients, or all, do."""
+    named = {namespace if fact.value == "." else fact.value: fact for fact in exports}
+    if service is None or not named or any(name in ("*", "~", service.namespace) for name in named):
+        return [None]
+    return [fact.holding(name) for name, fact in sorted(named.items())]
 
 
 def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: Options, silenced: list[tuple[str, Src]]) -> RouteRule:
