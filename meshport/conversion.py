@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import mirrored
+from meshport.dialects import carried_ports, mirrored
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
@@ -117,6 +117,7 @@ def _lower(job: Conversion) -> None:
         remains.covered(have, out)
     meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
+    carried_ports.lower(have, out, options)
     if keeper is None and job.moves:
         leaving(have, out)
 

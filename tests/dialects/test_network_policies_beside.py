@@ -315,3 +315,21 @@ def test_one_that_is_read_as_context_stays_and_is_said_to_let_in_what_the_mesh_r
     (told,) = [item for item in result.findings if item.code == "MP042"]
     assert (told.severity, told.effect) == ("error", "widens")
     assert "NetworkPolicy shop/network" in told.message
+
+
+def test_one_of_context_that_begins_to_let_pods_in_is_said_to() -> None:
+    policy = yaml.safe_load(BESIDE % ("{matchLabels: {app: web}}", "[{ports: [{port: 8080}]}]"))
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(LINKERD)]), source="linkerd", target="cilium", context=meshport.load_objects([policy])
+    )
+    (told,) = [item for item in result.findings if item.code == "MP186"]
+    assert (told.severity, told.effect) == ("error", "widens") and "read as context" in told.message
+
+
+def test_between_pods_in_ambient_the_network_saw_ztunnels_port() -> None:
+    ambient = WORLD.replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient").split("---\napiVersion: security")[0]
+    policy = yaml.safe_load(BESIDE % ("{matchLabels: {app: web}}", "[{from: [{podSelector: {}}], ports: [{port: 8080}]}]"))
+    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(ambient), policy]), source="istio", target="cilium")
+    assert [(item.severity, item.effect) for item in result.findings if item.code == "MP186"] == [("warning", "none")]
+    found = {item.object["kind"]: item.object["spec"] for item in result.manifests if "spec" in item.object}
+    assert found["NetworkPolicy"]["ingress"] == [] and found["CiliumNetworkPolicy"]["ingress"] == [{}]

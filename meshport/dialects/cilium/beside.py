@@ -76,19 +76,28 @@ def _kubernetes(number: int, world: World, out: Output) -> Iterator[Beside]:
 
 def _translated(entry: Rule, way: str, home: str) -> Iterator[Rule]:
     """An entry of a NetworkPolicy as rules of Cilium: each peer is one; without peers it is for everybody, without ports for every one."""
-    ports = [
+    ports = numbered(entry)
+    on: Rule = {"toPorts": [{"ports": ports}]} if ports else {}
+    for peer in entry.get(way) or ():
+        kind, item = peer_of(peer, home)
+        yield {way + kind: [item], **copy.deepcopy(on)}
+    if not entry.get(way):
+        yield on or {f"{way}Entities": ["all"]}
+
+
+def numbered(entry: Rule) -> list[Rule]:
+    """The ports of an entry of a NetworkPolicy, as Cilium writes them: "0" for every one of a protocol."""
+    return [
         {"port": str(item.get("port") or 0), **({"endPort": item["endPort"]} if item.get("endPort") else {}), "protocol": item.get("protocol") or "TCP"}
         for item in entry.get("ports") or ()
     ]  # fmt: skip
-    on: Rule = {"toPorts": [{"ports": ports}]} if ports else {}
-    for peer in entry.get("from" if way == "from" else "to") or ():
-        if block := peer.get("ipBlock"):
-            network = {"cidr": block["cidr"], **({"except": block["except"]} if block.get("except") else {})}
-            yield {f"{way}CIDRSet": [network], **copy.deepcopy(on)}
-        else:
-            yield {f"{way}Endpoints": [_endpoints(peer, home)], **copy.deepcopy(on)}
-    if not entry.get("from" if way == "from" else "to"):
-        yield on or {f"{way}Entities": ["all"]}
+
+
+def peer_of(peer: Rule, home: str) -> tuple[str, Rule]:
+    """A peer of a NetworkPolicy in `home`, as Cilium writes it: the kind, one of `PEERS`, and what stands there."""
+    if block := peer.get("ipBlock"):
+        return "CIDRSet", {"cidr": block["cidr"], **({"except": block["except"]} if block.get("except") else {})}
+    return "Endpoints", _endpoints(peer, home)
 
 
 def _endpoints(peer: Rule, home: str) -> Rule:

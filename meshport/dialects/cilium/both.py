@@ -34,7 +34,7 @@ class Meeting:
         """What a written rule and one that stands let through both."""
         if not rule:
             return []
-        peers = [both for one in self._peers(rule) for its in self._peers(other) if (both := self._peer(one, its)) is not None]
+        peers = [both for one in self.peers(rule) for its in self.peers(other) if (both := self._peer(one, its)) is not None]
         found: list[Rule] = []
         entries = [] if "icmps" in other else other.get("toPorts") or [None]
         read = [entry for entry in entries if entry is not None and any(entry.get(word) for word in READ)]
@@ -45,7 +45,7 @@ class Meeting:
         elif "icmps" in other:
             found += self._together(peers, self._echoes(rule, other), other)
         if read:
-            outside = [made for one in peers for made in self._outside(one)]
+            outside = [made for one in peers for made in self.outside(one)]
             for entry in read:
                 found += self._together(outside, self._requests(rule, entry), other)
         return found
@@ -57,16 +57,16 @@ class Meeting:
             ports = [port for entry in rule.get("toPorts") or () for port in entry.get("ports") or ()]
             meshed = [
                 one
-                for one in self._peers(rule)
-                if one not in self._outside(one) and not (one[0] == "Endpoints" and self._all(one[1], meshed=False))
+                for one in self.peers(rule)
+                if one not in self.outside(one) and not (one[0] == "Endpoints" and self.every(one[1], meshed=False))
             ]
-            if meshed and any(_spoken(port) in ("TCP", "ANY") for port in ports):
+            if meshed and any(spoken(port) in ("TCP", "ANY") for port in ports):
                 return [*found, "MP186"]
         return found
 
     def mixed(self, rules: list[Rule]) -> bool:
         """Whether a peer takes pods in the mesh and out of it, of whom no more is let through than of those in it."""
-        for kind, item in (peer for rule in rules for peer in self._peers(rule)):
+        for kind, item in (peer for rule in rules for peer in self.peers(rule)):
             pods = taken(item, self.world) if kind == "Endpoints" else self.world.workloads if kind == "Entities" and item in PODS else ()
             known = {self.world.meshed(one) is not False for one in pods if not one.host_network}
             if len(known) == 2 or (kind == "Entities" and False in known):
@@ -77,22 +77,22 @@ class Meeting:
         """What is let through by ports alone. Between pods of the mesh the network saw the proxies' port, where they have one, and it carried every other."""
         if self.through is None or ports is None:
             return self._together(peers, self._ports(rule, ports), other)
-        if any(_holds(port, self.through) for port in ports):
-            meshed = [one for one in peers if one[0] == "Endpoints" and self._all(one[1], meshed=True)]
+        if any(holds(port, self.through) for port in ports):
+            meshed = [one for one in peers if one[0] == "Endpoints" and self.every(one[1], meshed=True)]
             every = self._ports(rule, [{"port": "0", "protocol": "TCP"}])
             return [*self._together(peers, self._ports(rule, ports), other), *self._together(meshed, every, other)]
-        outside = [made for one in peers for made in self._outside(one)]
-        outside += [one for one in peers if one[0] == "Endpoints" and self._all(one[1], meshed=False)]
-        if any(one not in outside for one in peers) and any(_spoken(port) in ("TCP", "ANY") for port in ports):
+        outside = [made for one in peers for made in self.outside(one)]
+        outside += [one for one in peers if one[0] == "Endpoints" and self.every(one[1], meshed=False)]
+        if any(one not in outside for one in peers) and any(spoken(port) in ("TCP", "ANY") for port in ports):
             self.lost[
                 f"connections between pods of the mesh, which come in on port {self.through}, and the policy does not let that port through"
             ] = None
-        rest = [{**port, "protocol": protocol} for port in ports for protocol in ("UDP", "SCTP") if _spoken(port) in ("ANY", protocol)]
+        rest = [{**port, "protocol": protocol} for port in ports for protocol in ("UDP", "SCTP") if spoken(port) in ("ANY", protocol)]
         return [*self._together(outside, self._ports(rule, ports), other), *self._together(peers, self._ports(rule, rest), other)]
 
     # -- peers
 
-    def _peers(self, rule: Rule) -> list[Peer]:
+    def peers(self, rule: Rule) -> list[Peer]:
         return next(([(word, item) for item in rule[self.way + word]] for word in PEERS if self.way + word in rule), [ANYBODY])
 
     def _peer(self, one: Peer, other: Peer) -> Peer | None:
@@ -123,14 +123,14 @@ class Meeting:
             return other
         return None
 
-    def _outside(self, peer: Peer) -> list[Peer]:
+    def outside(self, peer: Peer) -> list[Peer]:
         """What of a peer is no pod that may be in the mesh: between those the network saw no HTTP, and let nothing through for which it asks any."""
         kind, item = peer
         if item in PODS and kind == "Entities":
             return [("Entities", name) for name in (*(("world",) if item == "all" else ()), "host", "remote-node")]
         return [] if kind in ("Endpoints", "Services") or item in ("ingress", "cluster-mesh") else [peer]
 
-    def _all(self, selector: Rule, *, meshed: bool) -> bool:
+    def every(self, selector: Rule, *, meshed: bool) -> bool:
         """Whether the bundle shows pods that a selector takes, and all of them in the mesh, or none."""
         pods = taken(selector, self.world)
         return bool(pods) and all(self.world.meshed(one) is meshed for one in pods)
@@ -167,9 +167,9 @@ class Meeting:
         mine, its = numbers(one, self.members), numbers(other, self.members)
         if mine is None or its is None:  # a name that is no number in all of the pods is told by the name alone
             name, by = (one, other) if mine is None else (other, one)
-            if name["port"] != by.get("port") and numbers(by, self.members) not in ((1, LAST, _spoken(by)),):
+            if name["port"] != by.get("port") and numbers(by, self.members) not in ((1, LAST, spoken(by)),):
                 return None
-            protocol = _protocol(_spoken(one), _spoken(other))
+            protocol = _protocol(spoken(one), spoken(other))
             return None if protocol is None else {"port": name["port"], "protocol": protocol}
         protocol = _protocol(mine[2], its[2])
         low, high = max(mine[0], its[0]), min(mine[1], its[1])
@@ -235,7 +235,7 @@ def _echo(item: Rule) -> tuple[str, str]:
     return str(item.get("family", "IPv4")), kind
 
 
-def _spoken(port: Rule) -> str:
+def spoken(port: Rule) -> str:
     return str(port.get("protocol") or "ANY").upper()
 
 
@@ -247,18 +247,18 @@ def _protocol(one: str, other: str) -> str | None:
 
 def numbers(port: Rule, members: list[Workload]) -> tuple[int, int, str] | None:
     """A port as a range with its protocol; None for a name that is not the same number in all the pods."""
-    protocol, text = _spoken(port), str(port.get("port", "0"))
+    protocol, text = spoken(port), str(port.get("port", "0"))
     if not text.isdigit():
         known = {(item.number, item.protocol) if (item := one.port_named(text.lower())) is not None else None for one in members}
         found = known.pop() if len(known) == 1 else None
-        spoken = None if found is None else _protocol(protocol, found[1])
-        return None if found is None or spoken is None else (found[0], found[0], spoken)
+        shared = None if found is None else _protocol(protocol, found[1])
+        return None if found is None or shared is None else (found[0], found[0], shared)
     return (1, LAST, protocol) if int(text) == 0 else (int(text), port.get("endPort") or int(text), protocol)
 
 
-def _holds(port: Rule, number: int) -> bool:
+def holds(port: Rule, number: int) -> bool:
     text = str(port.get("port", "0"))
-    if _spoken(port) not in ("TCP", "ANY") or not text.isdigit():
+    if spoken(port) not in ("TCP", "ANY") or not text.isdigit():
         return False
     return int(text) == 0 or int(text) <= number <= (port.get("endPort") or int(text))
 

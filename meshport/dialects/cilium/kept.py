@@ -8,6 +8,7 @@ addresses, the world) stays as it was. Kafka rules would let a meshed peer send 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,12 +24,14 @@ from meshport.findings import Affected
 from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
 from meshport.values.identities import EVERYONE
 
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 IN_MESH = ("all", "cluster")  # entities that hold pods
+AMBIENT = 15008  # the port of ztunnel
 UNSEEN = ("MP121", "MP297")
 """Losses of policies for pods that the bundle does not show, or not tell from others."""
 BEYOND = ("MP120", "MP296")
@@ -41,12 +44,23 @@ _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "FQDNs"
 
 def mesh_port(options: Options) -> int | None:
     """The port on which a proxy of the target takes what its peers' proxies send, whatever port the application has; None where it keeps the application's."""
-    return 15008 if options.target == "istio" and options.data_plane == "ambient" else proxy_port(options.target, options.target_version)
+    return AMBIENT if options.target == "istio" and options.data_plane == "ambient" else proxy_port(options.target, options.target_version)
 
 
 def proxy_port(mesh: str, version: str) -> int | None:
     """That port of a mesh with sidecars."""
     return 4143 if mesh == "linkerd" and version_key(version) >= (2, 18) else None
+
+
+def carried_on(world: World, pods: Iterable[Workload], options: Options) -> int | None:
+    """The port on which pods in the source mesh take what comes from each other; None where they keep the application's, or do not all do the same."""
+    found = set()
+    for one in pods:
+        home = world.namespaces.get(one.ref.namespace)
+        mark = one.meshed or (home.meshed if home is not None else None)
+        ambient = mark is not None and mark.feature == "membership.ambient"
+        found.add(AMBIENT if ambient else proxy_port(options.source, options.source_version))
+    return found.pop() if len(found) == 1 else None
 
 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:

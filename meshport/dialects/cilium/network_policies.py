@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, sources_of, standing
 from meshport.dialects.cilium.both import Meeting, numbers
-from meshport.dialects.cilium.kept import proxy_port
+from meshport.dialects.cilium.kept import carried_on
 from meshport.dialects.cilium.outward import alone
 from meshport.dialects.cilium.peers import NAMESPACE, take_apart
 from meshport.dialects.cilium.writing import CILIUM, KIND
@@ -28,6 +28,7 @@ from meshport.ir.world import Workload
 KUBERNETES = "networking.k8s.io/v1"
 EVERYTHING: Rule = {"fromEntities": ["all"], "toEntities": ["all"]}
 REFUSING, LETTING = "it goes on refusing them, which is written out", "from now on it lets such requests through"
+READ_ONLY = "it is read as context and stays as it is: " + LETTING
 Copies = dict[tuple[int, Path, str], Ref]
 """The copies of clusterwide sets of rules, by document, place in it, and namespace."""
 
@@ -65,7 +66,7 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
                 classes.setdefault(tuple(place for place, item in enumerate(found) if one in item.pods), []).append(one)
         for places, members in classes.items():
             beside = [found[place] for place in places]
-            meeting = Meeting(ir.world, members, WAYS[direction], proxy_port(options.source, options.source_version), bool(ir.gateways))
+            meeting = Meeting(ir.world, members, WAYS[direction], carried_on(ir.world, members, options), bool(ir.gateways))
             if any(item.closing for item in beside):
                 _narrow(obj, beside, meeting, direction)
                 cut |= {id(one): one for key, others in classes.items() if key != places for one in others}
@@ -78,26 +79,27 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
     closed = {id(one) for item in found if item.closing for one in item.pods}
     for place, item in enumerate(found):
         rest = [one for one in item.pods if place not in met or id(one) not in met[place].pods]
-        meeting = Meeting(ir.world, rest, WAYS[direction], proxy_port(options.source, options.source_version), bool(ir.gateways))
+        meeting = Meeting(ir.world, rest, WAYS[direction], carried_on(ir.world, rest, options), bool(ir.gateways))
         hidden = meeting.hidden(item.rules) if any(id(one) in closed and ir.world.meshed(one) is not False for one in rest) else []
-        seen = [made for rule in item.rules for made in meeting.both(EVERYTHING, rule)] if hidden and options.on_loss != "looser" else None
+        as_it_is = options.on_loss == "looser" or item.number in out.outside
+        seen = [made for rule in item.rules for made in meeting.both(EVERYTHING, rule)] if hidden and not as_it_is else None
         if place in met:
             _closed(out, item, met[place], cut, copies, seen)
             _tell(out, item, met[place], ports)
         if seen is not None and (place not in met or item.clusterwide):
             _as_seen(out, item, seen)
         if item.kind in KINDS and rest and not hidden:
-            _said(out, "MP182", item, rest, ports)
+            said(out, "MP182", item, rest, ports)
         strangers = item.clusterwide or any(ir.world.meshed(one) is False for one in rest) or meeting.mixed(item.rules)
         for code in hidden:
             how = (
-                {"outcome": LETTING}
+                {"outcome": READ_ONLY if item.number in out.outside else LETTING}
                 if seen is None
                 else {"outcome": REFUSING, "severity": "warning", "effect": "narrows" if strangers else "none"}
             )
-            _said(out, code, item, rest, ports, **how)
+            said(out, code, item, rest, ports, **how)
     if cut:
-        _said(out, "MP178", found[0], cut.values(), ports)
+        said(out, "MP178", found[0], cut.values(), ports)
 
 
 # -- what both let in
@@ -176,7 +178,7 @@ def _per_namespace(out: Output, item: Beside, met: list[Workload], shut: list[Ru
     """A clusterwide policy goes on as it is in other namespaces, also those that the bundle does not show. In these a copy says the rest of it."""
     number, base = item.number, item.base
     clusterwide = out.change(number)
-    whole = _at(out.bundle.documents[number].value, base)
+    whole = at(out.bundle.documents[number].value, base)
     for space in sorted({one.ref.namespace for one in met}):
         known = (number, base, space) in copies
         ref = copies.setdefault((number, base, space), Ref(space, out.free(CILIUM, KIND, space, item.ref.name)))
@@ -185,7 +187,7 @@ def _per_namespace(out: Output, item: Beside, met: list[Workload], shut: list[Ru
             copied.set(("spec", key), value, item.src)
         copied.set(("spec", item.direction), shut, because)
         copied.note(f"{item}, for this namespace: closes; what it let through is in the policies for these pods")
-        selector = copy.deepcopy(_at(clusterwide.value, base).get("endpointSelector") or {})
+        selector = copy.deepcopy(at(clusterwide.value, base).get("endpointSelector") or {})
         elsewhere = {"key": f"k8s:{NAMESPACE}", "operator": "NotIn", "values": [space]}
         if elsewhere not in (selector.get("matchExpressions") or ()):
             selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), elsewhere]
@@ -213,7 +215,8 @@ def _of_namespace(spec: Rule) -> Rule:
     return made
 
 
-def _at(value: Any, path: Path) -> Any:
+def at(value: Any, path: Path) -> Any:
+    """What stands at a path."""
     for step in path:
         value = value[step]
     return value
@@ -248,17 +251,18 @@ def _asked(found: Iterable[Beside]) -> frozenset[int]:
 
 def _tell(out: Output, item: Beside, met: Met, ports: Iterable[int]) -> None:
     members, written = met.pods.values(), ", ".join(met.names)
-    _said(out, "MP180" if item.kind in KINDS else "MP177", item, members, ports, written=written)
+    said(out, "MP180" if item.kind in KINDS else "MP177", item, members, ports, written=written)
     if met.lost:
-        _said(out, "MP181", item, members, ports, written=written, what="; ".join(met.lost))
+        said(out, "MP181", item, members, ports, written=written, what="; ".join(met.lost))
 
 
-def _said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: Any) -> None:
-    """A finding about pods: what their egress loses concerns destinations anywhere."""
+def said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: Any) -> None:
+    """A finding about pods: what their egress loses concerns destinations anywhere. It points to them where the policy is context alone."""
     members = list(pods)
-    anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181", "MP183", "MP186") else ()
+    own = (number for number in (item.number, *(one.document for one in members)) if number not in out.outside)
+    anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181", "MP183", "MP185", "MP186", "MP187") else ()
     out.finding(
-        code, document=item.number, affects=(*_places(members), *anywhere), explains=_subjects(members, ports, item.direction), policy=str(item),
+        code, document=next(own, item.number), affects=(*_places(members), *anywhere), explains=_subjects(members, ports, item.direction), policy=str(item),
         feature="l4.egress" if item.direction == "egress" else "l4.ingress-default-deny",
         workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})), **values,
     )  # fmt: skip

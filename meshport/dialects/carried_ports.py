@@ -1,0 +1,303 @@
+"""The port on which proxies take what their peers send, and the network policies that stand before it.
+
+Between pods of Linkerd since 2.18, and between pods in Istio's ambient mode, every connection comes in on one port of the proxy, whichever it is for
+(linkerd/linkerd2-proxy, linkerd/app/outbound/src; istio.io, ambient/architecture/data-plane); with other proxies on the port that it is for. So where the
+proxies change, a network policy that names ports begins to let other connections through, and others no more.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, numbered, peer_of, selector_of, standing, taken
+from meshport.dialects.cilium.both import LAST, READ, Meeting, Peer, holds, numbers, spoken
+from meshport.dialects.cilium.kept import carried_on, mesh_port
+from meshport.dialects.cilium.membership import SYSTEM
+from meshport.dialects.cilium.network_policies import LETTING, READ_ONLY, REFUSING, at, said
+from meshport.dialects.cilium.peers import Peers, take_apart
+from meshport.dialects.output import Output
+from meshport.ir.base import Ref
+from meshport.ir.model import IR
+from meshport.ir.world import Workload
+
+ISTIO = "security.istio.io/v1"
+OUTSIDE, INSIDE, EITHER = "outside", "inside", "either"
+"""Whether the pods of a peer are in the mesh."""
+DENIED = "a deny for callers of the mesh goes on refusing them"
+EVERY = "for callers of the mesh every port is written, as they came to every one"
+HELD = "callers that may be in the mesh come to the ports alone that it names, and came to every one"
+ADDED = "port {port} of the target's proxies is let through as well"
+
+
+def lower(ir: IR, out: Output, options: Options) -> None:
+    """Let network policies beside the mesh go on letting through what they did, and say where they do not. After the rest of a lowering."""
+    if options.target not in ("istio", "linkerd") or options.source == "cilium":
+        return
+    found = standing(ir.world, out)
+    for item in found:
+        Standing(ir, out, options, item, [one for one in found if one.direction == item.direction]).settle()
+
+
+class Standing:
+    """One direction of a network policy, for the pods of the mesh that it selects."""
+
+    def __init__(self, ir: IR, out: Output, options: Options, item: Beside, found: list[Beside]) -> None:
+        self.ir, self.out, self.options, self.item = ir, out, options, item
+        closed = {id(one) for other in found if other.closing for one in other.pods}
+        self.members = [one for one in item.pods if id(one) in closed and ir.world.meshed(one) is not False]
+        self.beside = [other for other in found if any(one in other.pods for one in self.members)]
+        self.meeting = Meeting(ir.world, self.members, WAYS[item.direction], None, False)
+        self.before = carried_on(ir.world, self.members, options)
+        self.after = mesh_port(options)
+        self.declared = {number for one in ir.world.workloads if ir.world.meshed(one) is not False for number in self._ports(one)}
+        self.told: dict[str, set[str]] = {}  # what becomes of connections, and of whose
+
+    def _ports(self, one: Workload) -> Iterator[int]:
+        yield from (port.number for port in one.ports if port.protocol == "TCP")
+        for service in self.ir.world.services_of(one):
+            yield from (number for port in service.ports if (number := self.ir.world.target_number(one, port)) is not None)
+
+    @property
+    def _document(self) -> Any:
+        return self.out.bundle.documents[self.item.number].value
+
+    def settle(self) -> None:
+        """Write the policy as it held, or a deny in the mesh that does, and say so."""
+        if not self.members or self.before == self.after:
+            return
+        stays = self.item.number in self.out.outside
+        made = list(self._entries())
+        was = at(self._document, self.item.base).get(self.item.direction)
+        if "refused" in self.told and self._shut():
+            self._deny()
+            self.told = {"denied": set()}
+        elif made != (was or []) and not stays:
+            obj = self.out.change(self.item.number)
+            obj.set((*self.item.base, self.item.direction), made or ([{}] if self.item.kind in KINDS else []), self.item.src)
+            obj.note("lets through between pods of the mesh what it did with the source's proxies, which take connections on another port")
+        elif stays and self.told.keys() & {"refused", "taken"}:
+            self.told["stays"] = set()
+        self._say()
+
+    # -- what it lets through
+
+    def _entries(self) -> Iterator[Rule]:
+        if self.item.kind in KINDS:
+            for rule in self.item.rules:
+                yield from self._of_cilium(rule)
+            return
+        for entry in at(self._document, self.item.base).get(self.item.direction) or ():
+            yield from self._of_kubernetes(entry, self.meeting.way)
+
+    def _of_kubernetes(self, entry: Rule, way: str) -> Iterator[Rule]:
+        """An entry of a NetworkPolicy, for those of its peers that come to the same ports each."""
+        ports = numbered(entry)
+        if not ports:
+            yield entry
+            return
+        listed: list[Any] = entry.get(way) or [None]
+        parts: list[tuple[list[Rule], list[Any]]] = []
+        for peer in listed:
+            known: Peer = ("Entities", "all") if peer is None else peer_of(peer, self.item.ref.namespace)
+            now = self._through(self._where(known), ports)
+            same = next((peers for those, peers in parts if those == now), None)
+            if same is None:
+                parts.append((now, [peer]))
+            else:
+                same.append(peer)
+        for now, peers in parts:
+            if now == ports:
+                yield entry if peers == listed else {**entry, way: peers}
+            elif now:
+                named = {"ports": [_plain(port) for port in now]}
+                yield named if peers == [None] else {way: peers, **named}
+
+    def _of_cilium(self, rule: Rule) -> Iterator[Rule]:
+        """A rule of Cilium likewise. What asks for requests stays: proxies hide them from the network before and after."""
+        if "icmps" in rule or not rule.get("toPorts"):
+            yield rule
+            return
+        way = self.meeting.way
+        rest = {key: value for key, value in rule.items() if key not in {way + word for word in PEERS}}
+        parts: list[tuple[list[Rule], list[Peer]]] = []
+        for peer in self.meeting.peers(rule):
+            where, now = self._where(peer), []
+            for entry in rule["toPorts"]:
+                ports = entry.get("ports") or [{"port": "0"}]
+                kept = ports if any(entry.get(word) for word in READ) else self._through(where, ports)
+                now += [entry if kept == ports else {**entry, "ports": kept}] if kept else []
+            parts.append((now, [peer]))
+            if now != rule["toPorts"] and (outside := self.meeting.outside(peer)):
+                parts.append((rule["toPorts"], outside))
+        if all(now == rule["toPorts"] for now, _ in parts):
+            yield rule
+            return
+        for now, peers in parts:
+            for kind, peer in peers if now else ():
+                named = {} if (kind, peer) == ("Entities", "all") else {way + kind: [peer]}
+                yield {**named, **copy.deepcopy(rest), "toPorts": copy.deepcopy(now)}
+
+    def _where(self, peer: Peer) -> str:
+        kind, item = peer
+        if peer in self.meeting.outside(peer):
+            return OUTSIDE
+        if kind != "Endpoints":
+            return EITHER
+        if taken(item, self.ir.world):
+            return next((where for where, meshed in ((OUTSIDE, False), (INSIDE, True)) if self.meeting.every(item, meshed=meshed)), EITHER)
+        spaces = Peers(self.ir.world).namespaces(take_apart(selector_of(item)), None)
+        return EITHER if spaces is None or any(self._enrolled(name) for name in spaces) else OUTSIDE
+
+    def _enrolled(self, name: str) -> bool:
+        """Whether pods of a namespace that the bundle does not show may be in the mesh."""
+        known = self.ir.world.namespaces.get(name)
+        return name not in SYSTEM and (known is None or (known.meshed is not None and known.meshed.value))
+
+    def _through(self, where: str, ports: list[Rule]) -> list[Rule]:
+        """The ports that peers are let through on, so that they come to what they came to."""
+        hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
+        if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
+            return ports
+        rest = [made for port in ports for made in ([port] if port not in hidden else _other(port))]
+        carried = self.before is not None and any(holds(port, self.before) for port in hidden)
+        carrying = self.after is not None and any(holds(port, self.after) for port in hidden)
+        if self.before is not None and not carried:  # nothing came through
+            if self.after is not None and not carrying:
+                return ports
+            return self._stricter("refused", where, ports, rest)
+        if self.before is None:
+            if not carrying:
+                self.told.setdefault("shut", set()).add(where)
+                return ports
+            return self._stricter("taken", where, ports, [*_without(hidden, self.after), *rest])
+        if self.after is None:
+            self.told.setdefault("every" if where == INSIDE else "held", set()).add(where)
+            return [{"port": "0", "protocol": "TCP"}, *rest] if where == INSIDE else ports
+        if carrying:
+            return ports
+        self.told.setdefault("added", set()).add(where)
+        return [*ports, {"port": str(self.after), "protocol": "TCP"}]
+
+    def _stricter(self, what: str, where: str, ports: list[Rule], narrow: list[Rule]) -> list[Rule]:
+        if self.options.on_loss == "looser":
+            self.told.setdefault("stays", set()).add(where)
+            return ports
+        self.told.setdefault(what, set()).add(where)
+        return narrow
+
+    def _seen(self, port: Rule, where: str) -> bool:
+        """Whether connections to a port are what they are for the network with all proxies: no pod of the mesh is asked there, or its proxy lets them by."""
+        known = numbers(port, self.members)
+        if known is None:
+            return False
+        low, high, _ = known
+        if self.item.direction == "ingress":
+            return low == high and all(one.bypasses(low) for one in self.members)
+        return where == EITHER and not any(low <= number <= high for number in self.declared)
+
+    # -- a deny in the mesh
+
+    def _shut(self) -> bool:
+        """Whether nobody in the mesh came to these pods, which a deny of the mesh can say of them alone: whatever the network sees of unmeshed peers stays."""
+        spec = self._spec()
+        plain = not (spec.get("matchExpressions") or any(":" in key for key in spec.get("matchLabels") or ()))
+        if self.item.direction != "ingress" or self.options.target != "istio" or self.after is not None or not plain:
+            return False
+        return self.item.kind != KINDS[1] and not any(self._lets(rule) for other in self.beside for rule in other.rules)
+
+    def _lets(self, rule: Rule) -> bool:
+        """Whether a rule let somebody of the mesh through."""
+        if "icmps" in rule or all(self._where(peer) == OUTSIDE for peer in self.meeting.peers(rule)):
+            return False
+        plain = [entry for entry in rule.get("toPorts") or () if not any(entry.get(word) for word in READ)]
+        ports = [port for entry in plain for port in entry.get("ports") or [{"port": "0"}]]
+        return not rule.get("toPorts") or any(holds(port, self.before or 0) or self._seen(port, EITHER) for port in ports)
+
+    def _spec(self) -> Rule:
+        chosen: Rule = at(self._document, self.item.base).get("podSelector" if self.item.kind not in KINDS else "endpointSelector") or {}
+        return chosen
+
+    def _deny(self) -> None:
+        space, labels = self.item.ref.namespace, dict(self._spec().get("matchLabels") or {})
+        stays = self.item.number in self.out.outside
+        name = self.out.free(ISTIO, "AuthorizationPolicy", space, f"{self.item.ref.name}-mesh")
+        made = self.out.object(
+            ISTIO,
+            "AuthorizationPolicy",
+            Ref(space, name),
+            owner=self.members[0].document if stays else self.item.number,
+            because=self.item.src,
+        )
+        if labels:
+            made.set(("spec", "selector", "matchLabels"), labels, self.item.src)
+        made.set(("spec", "action"), "DENY", self.item.src)
+        made.set(("spec", "rules"), [{"from": [{"source": {"principals": ["*"]}}]}], self.item.src)
+        made.note(f"{self.item} let nobody of the mesh through, whose connections came in on port {self.before}")
+
+    # -- what is said
+
+    def _say(self) -> None:
+        told, item = self.told, self.item
+        ports = {number for one in self.members for number in self._ports(one)}
+        strangers = any(one not in self.members for one in item.pods)
+
+        def say(code: str, outcome: str, severity: str, effect: str) -> None:
+            said(
+                self.out,
+                code,
+                item,
+                self.members,
+                ports,
+                outcome=outcome,
+                severity=severity,
+                effect=effect,
+                object=str(item),
+                port=str(self.after),
+            )
+
+        if "stays" in told:
+            outcome = READ_ONLY if item.number in self.out.outside else LETTING
+            say("MP186" if self.before is not None else "MP187", outcome, "error", "widens")
+        elif "denied" in told:
+            say("MP186", DENIED, "warning", "none")
+        elif "refused" in told:
+            say("MP186", REFUSING, "warning", "narrows" if strangers or EITHER in told["refused"] else "none")
+        elif "taken" in told:
+            say("MP187", "the port is taken out, and callers of the mesh are refused", "error", "narrows")
+        if "held" in told:
+            say("MP186", HELD, "warning", "narrows")
+        elif "every" in told:
+            say("MP186", EVERY, "info", "narrows" if strangers else "none")
+        if "added" in told:
+            say("MP186", ADDED.format(port=self.after), "info", "none")
+        if "shut" in told and "taken" not in told:
+            say("MP185", "", "error", "narrows")
+
+
+def _other(port: Rule) -> list[Rule]:
+    """What a port says of other protocols than TCP."""
+    return [{**port, "protocol": protocol} for protocol in ("UDP", "SCTP")] if spoken(port) == "ANY" else []
+
+
+def _without(ports: list[Rule], number: int | None) -> list[Rule]:
+    """Ports less one."""
+    found: list[Rule] = []
+    for port in ports:
+        if number is None or not holds(port, number):
+            found.append({**port, "protocol": "TCP"})
+            continue
+        low = int(port["port"])
+        for first, last in ((low, number - 1), (number + 1, port.get("endPort") or low)):
+            if first <= last <= LAST:
+                found.append({"port": str(first), **({"endPort": last} if last > first else {}), "protocol": "TCP"})
+    return found
+
+
+def _plain(port: Rule) -> Rule:
+    """A port as a NetworkPolicy writes it."""
+    text = str(port["port"])
+    named = {} if text == "0" else {"port": int(text) if text.isdigit() else text}
+    return {"protocol": port["protocol"], **named, **({"endPort": port["endPort"]} if "endPort" in port else {})}

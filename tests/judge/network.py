@@ -1,0 +1,107 @@
+"""What the network lets through beside a mesh: NetworkPolicies of Kubernetes, and ingress rules of Cilium's, for the connection as it goes over the wire.
+
+Between two pods of a mesh that is one of mutual TLS, on the proxies' own port where the mesh has one (`carried`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from . import cilium
+from .http import in_network
+from .world import Obj, Request, Workload, World, is_meshed, labels_match, meta, namespace_of, selects, spec_of
+
+CLOSING = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+
+
+def decide(manifests: Iterable[Obj], request: Request, *, meshed: bool, carried: int | None = None) -> bool:
+    """Whether the connection comes through. `meshed`: whether the destination's pods are in the mesh, with port `carried` for what its peers send."""
+    world = World(manifests)
+    target, port = world.destination(request), int(request["destination"]["port"])
+    hidden = meshed and is_meshed(request["source"])
+    seen = carried if hidden and carried is not None else port
+    if not _ingress(world, target, request, seen) or not _egress(world, target, request, seen):
+        return False
+    if not any(world.of(kind, "cilium.io") for kind in CLOSING):
+        return True
+    wire: dict[str, Any] = {**request, "destination": {**request["destination"], "port": seen}}
+    if hidden:
+        wire["protocol"] = "tcp"
+    return cilium.decide(world.objects, wire) == "allow"
+
+
+def _policies(world: World, pod: Workload, direction: str) -> Iterator[Obj]:
+    for policy in world.of("NetworkPolicy", "networking.k8s.io"):
+        spec = spec_of(policy)
+        types = spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+        if direction in types and namespace_of(policy) == pod.namespace and selects(spec.get("podSelector"), pod.labels):
+            yield policy
+
+
+def _ingress(world: World, target: Workload, request: Request, port: int) -> bool:
+    policies = [] if target.host_network else list(_policies(world, target, "Ingress"))
+    caller = _pod(world, request["source"])
+    entries = [(policy, entry) for policy in policies for entry in spec_of(policy).get("ingress") or []]
+    return not policies or any(
+        _peers(world, policy, entry.get("from"), caller, request["source"].get("ip")) and _ports(entry, target, port)
+        for policy, entry in entries
+    )
+
+
+def _egress(world: World, target: Workload, request: Request, port: int) -> bool:
+    caller = _pod(world, request["source"])
+    policies = [] if caller is None or caller.host_network else list(_policies(world, caller, "Egress"))
+    entries = [(policy, entry) for policy in policies for entry in spec_of(policy).get("egress") or []]
+    return not policies or any(
+        _peers(world, policy, entry.get("to"), target, None) and _ports(entry, target, port) for policy, entry in entries
+    )
+
+
+def _pod(world: World, source: Obj) -> Workload | None:
+    """The caller as a pod; None for one from outside the cluster."""
+    if not source.get("namespace"):
+        return None
+    here = [one for one in world.workloads if one.namespace == source["namespace"]]
+    if source.get("workload"):
+        return next((one for one in here if one.name == source["workload"]), None)
+    account = source.get("service_account") or "default"
+    found = next((one for one in here if one.service_account == account and labels_match(source.get("labels"), one.labels)), None)
+    return found or Workload("Pod", str(source["namespace"]), "", dict(source.get("labels") or {}), service_account=str(account))
+
+
+def _peers(world: World, policy: Obj, peers: list[Obj] | None, pod: Workload | None, ip: str | None) -> bool:
+    if not peers:
+        return True
+    for peer in peers:
+        if "ipBlock" in peer:
+            block = peer["ipBlock"]
+            if (
+                pod is None
+                and ip is not None
+                and in_network(ip, block["cidr"])
+                and not any(in_network(ip, out) for out in block.get("except") or [])
+            ):
+                return True
+            continue
+        if pod is None:
+            continue
+        space = world.namespace(pod.namespace)
+        labels = {**((meta(space).get("labels") or {}) if space else {}), "kubernetes.io/metadata.name": pod.namespace}
+        here = selects(peer["namespaceSelector"], labels) if "namespaceSelector" in peer else pod.namespace == namespace_of(policy)
+        if here and selects(peer.get("podSelector"), pod.labels):
+            return True
+    return False
+
+
+def _ports(entry: Obj, target: Workload, port: int) -> bool:
+    """Whether an entry names a TCP port."""
+    for item in entry.get("ports") or [{}]:
+        named = item.get("port")
+        if item.get("protocol", "TCP") != "TCP":
+            continue
+        if named is None or (isinstance(named, str) and port in target.numbers(named)):
+            return True
+        if isinstance(named, int) and named <= port <= item.get("endPort", named):
+            return True
+    return False
