@@ -51,7 +51,8 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None) -> None:
         if own and disposition != "invalid" and loss.code not in (_ACROSS | _PAST_WAYPOINTS if plane == "sidecar" else _ACROSS):
             out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
             continue
-        out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
+        found = out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
+        found.at = loss.at
         if disposition is None:
             out.ignore(row.meaning or row.title, *loss.facts)
 

@@ -160,6 +160,7 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         spec.at("hostNetwork").value is True,
         _sources(pod, "metadata", "labels"),
         _sources(pod, "metadata", "annotations"),
+        _marks(root, _mapping(pod, "metadata", "labels")),
         src,
     )
     world.read |= src | account.src | spec.at("hostNetwork").src
@@ -169,6 +170,15 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
     for probe in workload.probes:
         world.read |= probe.src
     return workload
+
+
+def _marks(root: Cursor, labels: dict[str, str]) -> frozenset[str]:
+    """The labels that are a mesh's. Where the pods have no others, those that an installer or a controller wrote stay with them."""
+    meant = {key: set(root.bound.table.key_bindings("labels", key).values()) for key in labels}
+    marks = {key for key, bindings in meant.items() if bindings}
+    if marks == labels.keys():
+        marks = {key for key, bindings in meant.items() if any(binding.feature.startswith("membership.") for binding in bindings)}
+    return frozenset(marks if marks != labels.keys() else ())
 
 
 def _probe(container: Cursor, probe: Cursor) -> Probe | None:

@@ -77,6 +77,7 @@ class Loss:
     document: int
     values: dict[str, str] = field(default_factory=dict)
     workloads: tuple[Ref, ...] = ()
+    at: int | None = None  # the leaf that is pointed at, where that is not the first
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,22 @@ class Workload:
     host_network: bool = False
     label_src: dict[str, int] = field(default_factory=dict)
     annotation_src: dict[str, int] = field(default_factory=dict)
+    marks: frozenset[str] = frozenset()  # keys of labels that a mesh writes or reads: they come and go with it
     src: Src = NOWHERE
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 
     demanding: Fact[tuple[tuple[int, int], ...]] | None = None  # ports whose default is raised to "with an identity"
+
+    @property
+    def own_labels(self) -> dict[str, str]:
+        """The labels to tell its pods by, in whatever mesh they are."""
+        return {key: value for key, value in self.labels.items() if key not in self.marks}
+
+    @property
+    def pods(self) -> PodSet:
+        """Its pods, by those labels."""
+        return PodSet(self.ref.namespace, Selector.of(self.own_labels))
 
     def demands(self, port: int | None) -> bool:
         """Whether the default of a port asks for an identity although the pod's does not."""

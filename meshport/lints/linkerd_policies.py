@@ -25,10 +25,6 @@ def review(review: Review, known: Inventory) -> None:
     _servers(review, known)
     for policy in review.of("AuthorizationPolicy", group="policy.linkerd.io"):
         _policy(review, known, policy)
-    for grant in review.of("ServerAuthorization", group="policy.linkerd.io"):
-        name = grant.get("spec", "server", "name")
-        if isinstance(name, str) and not known.has("Server", known.home(grant), name):
-            _missing(review, known, grant, ("spec", "server", "name"), "Server", name)
     _limits(review, known)
     for profile in review.of("ServiceProfile", group="linkerd.io"):
         _profile(review, known, profile)
@@ -131,9 +127,7 @@ def _limits(review: Review, known: Inventory) -> None:
 
 
 def _policy(review: Review, known: Inventory, policy: Manifest) -> None:
-    kind, name, home = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name"), known.home(policy)
-    if kind in ("Server", "HTTPRoute", "GRPCRoute") and isinstance(name, str) and not known.has(str(kind), home, name):
-        _missing(review, known, policy, ("spec", "targetRef", "name"), str(kind), name)
+    kind, name = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name")
     if policy.get("spec", "requiredAuthenticationRefs") == []:
         what = "requiredAuthenticationRefs is empty, and so admits everybody, plaintext included"
         review.say(

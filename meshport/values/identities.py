@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -70,11 +71,20 @@ class IdentityGlob:
 
 
 EVERYONE = Identity()
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def nameable(identity: Identity) -> bool:
+    """Whether Kubernetes takes its names, so that somebody may have it: a namespace's is a DNS label, an account's a DNS subdomain."""
+    namespace, account = identity.namespace, identity.service_account
+    return (namespace is None or bool(_NAMESPACE.fullmatch(namespace))) and (account is None or bool(_ACCOUNT.fullmatch(account)))
 
 
 @lru_cache(maxsize=8192)
 def parse_principal(text: str) -> Identity | IdentityGlob:
-    """An Istio principal. What no `Identity` says exactly comes back as IdentityGlob. Raises ValueProblem for the empty text."""
+    """An Istio principal. What no `Identity` says exactly comes back as IdentityGlob, and what no account can be called. Raises ValueProblem
+    for the empty text."""
     if not text:
         raise ValueProblem("an empty principal matches nobody")
     try:
@@ -85,10 +95,12 @@ def parse_principal(text: str) -> Identity | IdentityGlob:
     if tree.data == "everyone":
         return EVERYONE
     if tree.data == "account":
-        return Identity(None if parts[0] == "*" else parts[0], parts[2], parts[4])
-    if tree.data == "namespace":
-        return Identity(parts[0], parts[2])
-    return Identity(parts[0]) if tree.data == "domain" else Identity(None, None, parts[2])
+        found = Identity(None if parts[0] == "*" else parts[0], parts[2], parts[4])
+    elif tree.data == "namespace":
+        found = Identity(parts[0], parts[2])
+    else:
+        found = Identity(parts[0]) if tree.data == "domain" else Identity(None, None, parts[2])
+    return found if nameable(found) else IdentityGlob(text)
 
 
 @lru_cache(maxsize=4096)

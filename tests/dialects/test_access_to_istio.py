@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 
 CLUSTER = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
@@ -151,6 +153,37 @@ spec: {identities: ["*"], identityRefs: [{kind: ServiceAccount, name: web}]}
     for result, lack in ((nobody, "which the bundle does not have"), (there, "which the mesh does not take as it is")):
         (finding,) = [item for item in result.findings if item.code == "MP014"]
         assert lack in finding.message
+
+
+GONE = {
+    "AuthorizationPolicy": grant("{kind: ServiceAccount, name: web}").replace("name: users-api", "name: gone"),
+    "ServerAuthorization": """
+apiVersion: policy.linkerd.io/v1beta1
+kind: ServerAuthorization
+metadata: {name: users, namespace: shop}
+spec: {server: {name: gone}, client: {meshTLS: {serviceAccounts: [{name: web}]}}}
+""",
+    "HTTPRoute": """
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: Server, name: gone}]
+  rules: [{matches: [{path: {value: /users}, method: GET}]}]
+""",
+}
+
+
+@pytest.mark.parametrize("kind", GONE)
+def test_what_is_for_a_server_that_is_not_there_is_an_error_and_not_called_needless(kind: str) -> None:
+    """Whoever forgot a file would take "nothing is written for it" as good news."""
+    result = convert(world() + GONE[kind])
+    (finding,) = [item for item in result.findings if item.code == "MP014"]
+    assert (finding.severity, "refers to Server shop/gone, which the bundle does not have" in finding.message) == ("error", True)
+    own = [line for line in result.ledger if line.codes == ["MP014"]]
+    assert {line.path for line in own} >= {"metadata.name"}
+    assert all(line.disposition == "invalid" for line in own)
+    assert not [item for item in result.findings if item.code == "MP200"]
 
 
 def test_identities_of_every_form() -> None:

@@ -43,7 +43,7 @@ ON_USERS = "{group: policy.linkerd.io, kind: Server, name: users}"
 OF_SERVICE = "parentRefs: [{group: '', kind: Service, name: users, port: 80}]"
 
 CASES = [
-    Case("MP073", "warning", "spec.targetRef.name", server() + grant(ON_USERS.replace("users", "uzers")), "uzers", "users"),
+    Case("MP014", "error", "spec.targetRef.name", server() + grant(ON_USERS.replace("users", "uzers")), "uzers", "users"),
     Case("MP073", "warning", "spec.rules[0].backendRefs[0].name", route(f"{{{OF_SERVICE}, rules: [{{backendRefs: [{{name: uzers, port: 80}}]}}]}}"), "uzers", "users"),
     Case("MP074", "error", "spec.port", server(spec="{podSelector: {matchLabels: {app: users}}, port: web}"), "port: web", "port: http"),
     Case("MP074", "error", "spec.parentRefs[0].port", route(f"{{{OF_SERVICE.replace('80', '8080')}, rules: [{{backendRefs: [{{name: users, port: 80}}]}}]}}"), "port: 8080", "port: 80"),

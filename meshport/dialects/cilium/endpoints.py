@@ -45,10 +45,10 @@ def subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> Sele
     for workload in peers.world.workloads:
         if (spaces is not None and workload.ref.namespace not in spaces) or not matches(chosen, workload):
             continue
-        pods = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+        pods = workload.pods
         more = more or any(not matches(chosen, other) for other in peers.world.selected(pods))
         if all(fact.value != pods for fact in found):
-            found.append(Fact(pods, src | workload.labels_src(workload.labels) | workload.account.src, "authorization.subject"))
+            found.append(Fact(pods, src | workload.labels_src(workload.own_labels) | workload.account.src, "authorization.subject"))
     return Selected(found, "MP121" if more else "" if found else "MP297")
 
 

@@ -36,7 +36,7 @@ def choose(members: list[Effective], others: list[Effective], wanted: Iterable[t
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
-    keys = sorted({key for item in (*group, *others) for key in item.workload.labels}, key=lambda key: (key not in NAMING, key))
+    keys = sorted({key for item in (*group, *others) for key in item.workload.own_labels}, key=lambda key: (key not in NAMING, key))
     wanted: list[Requirement] = []
     left = others
     for key in keys:
@@ -56,7 +56,7 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
 
 def named(members: list[Effective]) -> tuple[Selector, Src]:
     """The members by a label that all of them have; everything where they share none."""
-    keys = {key for item in members for key in item.workload.labels if all(key in other.workload.labels for other in members)}
+    keys = {key for item in members for key in item.workload.own_labels if all(key in other.workload.labels for other in members)}
     for key in sorted(keys, key=lambda key: (key not in NAMING, key)):
         values = tuple(sorted({item.workload.labels[key] for item in members}))
         return Selector.of({}, [Requirement(key, "In", values)]), telling_labels((item.workload for item in members), (key,))

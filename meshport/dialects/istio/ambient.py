@@ -17,7 +17,6 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio import nameless
 from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, gateways, of_input, refused, services_behind, written
 from meshport.dialects.istio.carried import spare, trim
-from meshport.dialects.istio.membership import POD_KEYS
 from meshport.dialects.istio.rules import (
     anybody,
     by_operation,
@@ -348,7 +347,7 @@ class _Writer:
                 continue
             for workload in entry.members:  # beside a gateway, which it would close, one for each
                 if workload.ref.namespace == home:
-                    selector = {"selector": {"matchLabels": _labels(workload)}}
+                    selector = {"selector": {"matchLabels": workload.own_labels}}
                     self._put(
                         entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, because, instead=False
                     )
@@ -366,7 +365,7 @@ class _Writer:
     def _for_gateways(self, entry: Entry) -> None:
         """The policy as it was, for the gateways that it selected: they have a proxy of their own."""
         for gateway in entry.gateways:
-            spec = {"selector": {"matchLabels": _labels(gateway)}, **{k: v for k, v in entry.spec.items() if k != "selector"}}
+            spec = {"selector": {"matchLabels": gateway.own_labels}, **{k: v for k, v in entry.spec.items() if k != "selector"}}
             self._put(entry, naming.name(entry.ref.name, gateway.ref.name), copy.deepcopy(spec), gateway.ref.namespace, instead=False)
         for ref in entry.entrances:
             target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": ref.name}
@@ -586,11 +585,6 @@ def _say_spec(obj: Obj, spec: dict[str, Any], because: Src, of_rules: Sequence[S
 
 def _affects(members: Iterable[Workload]) -> tuple[Affected, ...]:
     return tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members)
-
-
-def _labels(workload: Workload) -> dict[str, str]:
-    """The labels that name the pods, without those that enrol them, which come and go."""
-    return {key: value for key, value in workload.labels.items() if key not in POD_KEYS}
 
 
 def _named(members: Iterable[Workload]) -> str:

@@ -39,7 +39,7 @@ from meshport.ir.authorization import (
 from meshport.ir.base import NOWHERE, Fact, PodSet
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
-from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
+from meshport.values.identities import EVERYONE, Identity, IdentityGlob, nameable, parse_principal
 from meshport.values.ports import is_number
 
 __all__ = ["lift", "lower"]
@@ -240,7 +240,8 @@ def _identity(text: str, field: str, namespace: str, options: Options | None) ->
     if text == "*":
         return EVERYONE
     if field == "namespaces":
-        return Identity(None, text, None) if "*" not in text else IdentityGlob(f"*/ns/{text}/*")
+        whole = Identity(None, text, None)
+        return whole if "*" not in text and nameable(whole) else IdentityGlob(f"*/ns/{text}/*")
     if field == "serviceAccounts":
         home, _, account = text.rpartition("/")
         return Identity(None, home or namespace, account)

@@ -18,7 +18,7 @@ from meshport.dialects.istio.told import EVERY, NONE, SOME, Clients, Told
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import TransportRule
 from meshport.mapping.bound import Bound
@@ -80,7 +80,7 @@ def _without(
     """Read the ports of one workload that admit plaintext, and whose clients send nothing else, as without mTLS; whether its labels tell it from those
     that are read otherwise."""
     own = clients[item.workload.ref]
-    pods = PodSet(item.workload.ref.namespace, Selector.of(item.workload.labels))
+    pods = item.workload.pods
     modes, said = _modes(item, own), said.also(own.src)
     if any(one.ref in ambient for one in ir.world.selected(pods)):
         return False
@@ -123,7 +123,7 @@ def _refuse(ir: IR, item: Effective, items: list[Effective], clients: dict[Ref, 
     ports = (Condition(PORT, None, named) if rest else Condition(PORT, named),) if named else ()
     own = item.workload
     src = said.src | clients[own.ref].src | item.transport[None].src
-    subject = PodSet(own.ref.namespace, Selector.of(own.labels))
+    subject = own.pods
     ir.policies.append(
         Policy(
             Fact(Ref(own.ref.namespace, naming.name(own.ref.name, "refuses-plaintext")), src), Fact("deny", src, "authorization.action"),

@@ -45,7 +45,7 @@ def servers_of(item: Effective) -> dict[int, Policy]:
 
 def distinguishing(member: Effective, access: Access, mine: set[int] | None = None) -> dict[str, str]:
     """The fewest labels that no workload outside `mine` (its own region) has, as far as labels tell."""
-    labels = member.workload.labels
+    labels = member.workload.own_labels
     same = mine if mine is not None else {id(member.workload)}
     others = [item for item in access.of_namespace(member.workload.ref.namespace) if id(item.workload) not in same]
     chosen: dict[str, str] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import installation
 from meshport.dialects.gateway_api.durations import milliseconds
-from meshport.ir.base import Fact, PodSet, Ref, Selector
+from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.resilience import Retry
 from meshport.ir.transport import PortSetting
@@ -104,7 +104,7 @@ def ports(bound: Bound, ir: IR) -> None:
         for workload in ir.world.workloads:
             if any(item.kind == kind and item.document == workload.document for item in ir.ports):
                 continue
-            subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+            subject = workload.pods
             ir.ports.append(PortSetting(subject, kind, ranges, "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = ranges

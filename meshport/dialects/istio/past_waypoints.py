@@ -19,7 +19,7 @@ from meshport.dialects.istio.waypoints import Waypoints, is_gateway, subject_of,
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.remainder import remainder
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
-from meshport.ir.base import Fact, PodSet, Ref, Selector, Src
+from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
@@ -57,7 +57,7 @@ def closed(policy: Policy, found: Waypoints, ir: IR, judged: Callable[[Workload]
         if not spared or any(spared & ports[other.ref].keys() for other in alike):
             held.append((one, every))
             continue
-        subject = policy.subject.holding(PodSet(one.ref.namespace, Selector.of(one.labels)))
+        subject = policy.subject.holding(one.pods)
         own = tuple(rule for rule in (_on(rule, spared) for rule in policy.rules) if rule is not None)
         beside.append(replace(policy, subject=subject, rules=own))
         if ports[one.ref]:

@@ -15,7 +15,7 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, Effective
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
-from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort
@@ -40,9 +40,7 @@ def lift(bound: Bound, ir: IR) -> None:
             if kind == "skip-inbound" and waypoints.ambient(ir.world, workload):
                 ir.losses.append(Loss("MP733", (said,), workload.document))
                 continue
-            ir.ports.append(
-                PortSetting(PodSet(workload.ref.namespace, Selector.of(workload.labels)), kind, ranges, "workload", workload.document)
-            )
+            ir.ports.append(PortSetting(workload.pods, kind, ranges, "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = ranges
 

@@ -26,6 +26,8 @@ TARGETS = {
     "Namespace": CORE,
 }
 """The kinds that an AuthorizationPolicy holds for, with the groups that the webhook knows them by; no group is core."""
+REFERRED = ("Server", "HTTPRoute", "GRPCRoute")
+"""Those that are objects of Linkerd's, which a grant refers to in vain where they are not there."""
 ByKind = dict[tuple[str, str], list[int]]
 
 
@@ -42,6 +44,7 @@ class Clients:
         self._namespaces: dict[str, list[Rule]] = {}
         self._routes: dict[tuple[str, Ref], list[Rule]] = {}
         self._pods = {self._place(number): number for number in reversed(by_kind.get((POLICY, "Server"), []))}
+        self._there = {(kind, self._place(number)) for (_, kind), numbers in by_kind.items() for number in numbers}
         self._labels = self._server_labels(by_kind)
         for number in by_kind.get((POLICY, "AuthorizationPolicy"), []):
             self._policy(number)
@@ -95,6 +98,8 @@ class Clients:
         if refused:
             self._invalid(root, number, refused)
             return
+        if kind.value in REFERRED and self.missing(target, kind.value, Ref(here.namespace, name.value)):
+            return
         conditions = self._required(root, here.namespace, number)
         if conditions is None:
             return
@@ -129,6 +134,21 @@ class Clients:
             return "requiredAuthenticationRefs takes one MeshTLSAuthentication or ServiceAccount and one NetworkAuthentication"
         return ""
 
+    def missing(self, reference: Cursor, kind: str, ref: Ref, *, alone: bool = True) -> bool:
+        """Whether there is no object of the name that stands in a reference; then the reference, and where it is `alone` all that refers, is for nothing."""
+        if (kind, ref) in self._there:
+            return False
+        root = Cursor.root(self.bound, reference.number)
+        facts = tuple(fact for _, fact in (root.at("spec") if alone else reference).leaves()) + ((root.ref(),) if alone else ())
+        values = {"what": f"{kind} {ref}", "lack": self._lack(kind, ref)}
+        self.ir.losses.append(Loss("MP014", facts, root.number, values, at=min(reference.at("name").src)))
+        return True
+
+    def _lack(self, kind: str, ref: Ref) -> str:
+        """Why a reference is to nothing."""
+        there = any(item.kind == kind and self._place(place) == ref for place, item in enumerate(self.bound.bundle.documents))
+        return "the mesh does not take as it is" if there else ABSENT
+
     def _invalid(self, root: Cursor, number: int, what: str) -> None:
         facts = tuple(fact for _, fact in root.at("spec").leaves())
         self.ir.losses.append(Loss("MP015", facts, number, {"what": what}))
@@ -149,9 +169,9 @@ class Clients:
                 continue
             known = (self._mesh if kind.value == "MeshTLSAuthentication" else self._networks).get(ref)
             if known is None or kind.value not in ("MeshTLSAuthentication", "NetworkAuthentication"):
-                there = any(item.kind == kind.value and self._place(place) == ref for place, item in enumerate(self.bound.bundle.documents))
-                lack = "the mesh does not take as it is" if there else ABSENT
-                self.ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}", "lack": lack}))
+                self.ir.losses.append(
+                    Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}", "lack": self._lack(kind.value, ref)})
+                )
                 return None
             found = self._mesh_tls(known, ref) if kind.value == "MeshTLSAuthentication" else self._network(known, ref)
             if found.any_of is None:
@@ -203,6 +223,9 @@ class Clients:
             return
         if mesh.at("unauthenticatedTLS").value is True and (mesh.at("identities") or mesh.at("serviceAccounts")):
             self._invalid(root, number, "client.meshTLS demands both unauthenticatedTLS and identities")
+            return
+        named = spec.at("server").text("name")
+        if named is not None and self.missing(spec.at("server"), "Server", Ref(here.namespace, named.value)):
             return
         if client.at("unauthenticated").value is True:
             src |= client.at("unauthenticated").src

@@ -19,7 +19,7 @@ from meshport.dialects.linkerd.labels import matches_nothing, spoken
 from meshport.effective.access import admission_conditions
 from meshport.effective.pieces import Unsayable, language_of
 from meshport.ir.authorization import HEADER, HOST, METHOD, PATH, QUERY, Admission, Condition, Pattern, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.language import LanguageTooLarge
@@ -46,7 +46,7 @@ def admissions(bound: Bound, ir: IR) -> None:
     for workload in ir.world.workloads:
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(DEFAULT_POLICY)
         if said is not None:
-            subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+            subject = workload.pods
             ir.admissions.append(Admission(subject, "workload", said, workload.document))
 
 
@@ -87,7 +87,7 @@ class Entry:
 def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """Each Server with what opens it, as a policy of the IR."""
     clients = Clients(bound, by_kind, options, ir)
-    routes = _routes(bound, by_kind, options, ir)
+    routes = _routes(bound, by_kind, options, ir, clients)
     for number in by_kind.get(("policy.linkerd.io", "Server"), []):
         root = Cursor.root(bound, number)
         spec = root.at("spec")
@@ -205,7 +205,9 @@ def _overlap(one: Pattern, other: Pattern) -> bool:
 # -- routes
 
 
-def _routes(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> dict[tuple[Ref, bool], list[Entry]]:
+def _routes(
+    bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR, clients: Clients
+) -> dict[tuple[Ref, bool], list[Entry]]:
     """The matches of the routes on each Server; those of GRPCRoutes under (server, True)."""
     found: dict[tuple[Ref, bool], list[Entry]] = {}
     for group, kind in ROUTE_KINDS:
@@ -220,6 +222,8 @@ def _routes(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Op
                     continue
                 name = parent.text("name")
                 if name is None:
+                    continue
+                if clients.missing(parent, "Server", Ref(namespace, name.value), alone=len(root.each("spec", "parentRefs")) == 1):
                     continue
                 entries = _entries(root, group, kind, namespace, parent.src, ir)
                 found.setdefault((Ref(namespace, name.value), kind == "GRPCRoute"), []).extend(entries)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import installation
-from meshport.ir.base import Fact, PodSet, Selector
+from meshport.ir.base import Fact, PodSet
 from meshport.ir.transport import PortSetting
 from meshport.values.ports import merge_ports, parse_ports
 
@@ -44,7 +44,7 @@ def ports(bound: Bound, ir: IR) -> None:
                 for item in said
             ):
                 continue
-            subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+            subject = workload.pods
             ir.ports.append(PortSetting(subject, kind, found[0], "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = found[0]
@@ -67,7 +67,7 @@ def _by_default(ir: IR, workload: Workload) -> None:
     declared = {port.number: port.number_src for port in workload.ports if port.protocol == "TCP" and port.number in SKIPPED_BY_DEFAULT}
     if workload.bypassed is None and declared and ir.world.meshed(workload):
         ranges = Fact(merge_ports((number, number) for number in declared), frozenset().union(*declared.values()), "ports.skip-inbound")
-        subject = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+        subject = workload.pods
         ir.ports.append(PortSetting(subject, "skip-inbound", ranges, "workload", workload.document))
         workload.bypassed = ranges
 

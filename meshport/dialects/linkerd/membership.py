@@ -1,4 +1,7 @@
-"""Who is in the mesh: `linkerd.io/inject` on a Namespace or pod template (Linkerd reference 1.15); the pod has the last word."""
+"""Who is in the mesh: `linkerd.io/inject` on a Namespace or pod template (Linkerd reference 1.15); the pod has the last word.
+
+A Namespace labelled `config.linkerd.io/admission-webhooks: disabled` is one that the injector is never asked about (the `namespaceSelector` of its webhook).
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,27 @@ from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 
 INJECT = "linkerd.io/inject"
+WEBHOOKS = "config.linkerd.io/admission-webhooks"
 _VALUES = {"enabled": True, "ingress": True, "disabled": False}
 
 
 def lift(bound: Bound, ir: IR) -> None:
     """Set `meshed` of namespaces and workloads from their annotations."""
+    passed: dict[str, Fact[str]] = {}
     for namespace in ir.world.namespaces.values():
-        said = Cursor.root(bound, namespace.document).at("metadata", "annotations").text(INJECT)
-        if said is not None and said.value in _VALUES:
-            namespace.meshed = said.map(_VALUES.__getitem__)
+        metadata = Cursor.root(bound, namespace.document).at("metadata")
+        webhooks = metadata.at("labels").text(WEBHOOKS)
+        said = metadata.at("annotations").text(INJECT)
+        if webhooks is not None and webhooks.value == "disabled":
+            passed[namespace.name] = webhooks
+            namespace.meshed = webhooks.holding(False)
+        elif said is not None and said.value in _VALUES:
+            namespace.meshed = said.map(_VALUES.__getitem__).also(webhooks)
     for workload in ir.world.workloads:
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(INJECT)
         if said is not None and said.value in _VALUES:
-            workload.meshed = said.map(_VALUES.__getitem__)
+            home = passed.get(workload.ref.namespace)
+            workload.meshed = said.map(_VALUES.__getitem__) if home is None else said.holding(False).also(home)
 
 
 def lower(ir: IR, out: Output) -> None:

@@ -10,7 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
 from meshport.dialects.output import Output
-from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Namespace, Service, ServicePort, World
@@ -45,7 +45,7 @@ def lift(bound: Bound, ir: IR) -> None:
             namespace.demanding = asked.map(lambda text: parse_ports(text, lenient=True))
     for workload in ir.world.workloads:
         place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
-        _lift(place, PodSet(workload.ref.namespace, Selector.of(workload.labels)), "workload", workload.document, ir)
+        _lift(place, workload.pods, "workload", workload.document, ir)
         home = ir.world.namespaces.get(workload.ref.namespace)
         above = Cursor.root(bound, home.document).at("metadata", "annotations").text(SKIP_IN) if home is not None else None
         said = place.text(SKIP_IN) or above

@@ -70,7 +70,7 @@ def narrowed(selector: Selector, wanted: Iterable[Requirement]) -> Selector:
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
-    keys = sorted({key for member in (*group, *others) for key in member.workload.labels}, key=lambda key: (key not in _NAMING, key))
+    keys = sorted({key for member in (*group, *others) for key in member.workload.own_labels}, key=lambda key: (key not in _NAMING, key))
     wanted: list[Requirement] = []
     left = others
     for key in keys:

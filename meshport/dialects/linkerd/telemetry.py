@@ -11,7 +11,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS
 from meshport.effective.telemetry import logging
 from meshport.findings import Affected
-from meshport.ir.base import Fact, PodSet, Selector
+from meshport.ir.base import Fact, PodSet
 from meshport.ir.telemetry import AccessLog
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def lift(bound: Bound, ir: IR) -> None:
     for workload in ir.world.workloads:
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(KEY)
         if said is not None:
-            pods = PodSet(workload.ref.namespace, Selector.of(workload.labels))
+            pods = workload.pods
             ir.access_logs.append(_log(said, pods, "workload", workload.document))
 
 

@@ -13,7 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.smi.membership import spoken
 from meshport.dialects.smi.specs import HttpMatch, Specs, body
 from meshport.ir.authorization import HEADER, IDENTITY, METHOD, PATH, PORT, Condition, Pattern, Policy, Rule
-from meshport.ir.base import Fact, PodSet, Ref, Selector, Src
+from meshport.ir.base import Fact, PodSet, Ref, Src
 from meshport.ir.model import ABSENT, IR, Loss
 from meshport.values.identities import Identity
 
@@ -63,11 +63,11 @@ def _target(bound: Bound, number: int, specs: Specs, options: Options, ir: IR) -
     members = [item for item in ir.world.of_namespace(where.namespace) if item.account.value == where.name]
     found = False
     for workload in members:
-        pods = PodSet(where.namespace, Selector.of(workload.labels))
+        pods = workload.pods
         if _shared(pods, where, ir):
             continue
         found = True
-        src = subject_src | workload.account.src | workload.labels_src(workload.labels)
+        src = subject_src | workload.account.src | workload.labels_src(workload.own_labels)
         subject = Fact(pods, src, "authorization.subject")
         ir.policies.append(Policy(named, Fact("allow", root.at("kind").src), subject, rules, number, "TrafficTarget"))
     if not rules:
