@@ -60,7 +60,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
     services(ir, out)
     defaults(ir, out)
     places(ir, out)
-    for name, src in sorted(unseen(ir).items()):
+    for name, src in sorted(unseen(ir, out).items()):
         out.command(enrolment.command.format(namespace=name), src)
         out.finding(
             "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
@@ -143,12 +143,14 @@ def _holds(value: Any, path: tuple[str, ...]) -> bool:
     return True
 
 
-def unseen(ir: IR) -> dict[str, Src]:
-    """Namespaces that policies and routes speak of and the bundle has no object for."""
+def unseen(ir: IR, out: Output) -> dict[str, Src]:
+    """Namespaces that policies and routes speak of and the bundle has no object for, because of the leaves that name them."""
     found: dict[str, Src] = {}
-    spoken = [(policy.subject.value.namespace, policy.subject.src) for policy in ir.policies]
-    spoken += [(routes.service.value.namespace, routes.ref.src) for routes in ir.routes if routes.service is not None]
-    spoken += [(rule.subject.value.namespace, rule.subject.src) for rule in ir.transport]
+    spoken = [(routes.service.value.namespace, routes.ref.src) for routes in ir.routes if routes.service is not None]
+    subjects = [(policy.subject, policy.document) for policy in ir.policies] + [(rule.subject, rule.document) for rule in ir.transport]
+    for subject, number in subjects:
+        inside = out.bundle.documents[number].namespace in (subject.value.namespace, None)
+        spoken.append((subject.value.namespace, _leaf(out, number, ("metadata", "namespace")) if inside else subject.src))
     for name, src in spoken:
         if name and name not in ir.world.namespaces:
             found[name] = found.get(name, frozenset()) | src
@@ -179,14 +181,14 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
             if binding is not None and binding.feature.startswith(features):
                 leaf = _leaf(out, number, (*holder, what, key))
                 obj.drop((*holder, what, key), because)
-                if binding.feature in _ENROLS:
+                if binding.feature in ENROLS:
                     out.ignore(ANOTHER, leaf - sources(because))
                 else:
                     out.ignore("it speaks to the source mesh's proxies, and is taken off with them", leaf)
 
 
 ANOTHER = "another mark says whether the mesh takes it, and this one is taken off with that"
-_ENROLS = ("membership.inject", "membership.revision", "membership.ambient")
+ENROLS = ("membership.inject", "membership.revision", "membership.ambient")
 """Features of which another value takes the object into the mesh or out of it."""
 
 

@@ -99,10 +99,52 @@ def test_of_several_marks_one_says_whether_the_mesh_takes_a_pod(target: str) -> 
     text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/rev: default', notes="{sidecar.istio.io/inject: 'true'}")
     result = converted(text, target, **options)
     place = "spec.template.metadata"
-    assert line(result, 1, f'{place}.labels["sidecar.istio.io/inject"]').disposition == "translated"
+    decides = "irrelevant" if target == "cilium" else "translated"  # whose output has none of them, whatever they say
+    assert line(result, 1, f'{place}.labels["sidecar.istio.io/inject"]').disposition == decides
     assert line(result, 1, f'{place}.labels["istio.io/rev"]').disposition == "irrelevant"
     assert line(result, 1, f'{place}.annotations["sidecar.istio.io/inject"]').disposition == "irrelevant"
     assert output(converted(text.replace("istio.io/rev: default", "istio.io/rev: canary"), target, **options)) == output(result)
+
+
+def test_of_several_marks_none_says_anything_where_every_pod_is_governed() -> None:
+    text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none')
+    result = converted(text, "cilium")
+    for label in ("sidecar.istio.io/inject", "istio.io/dataplane-mode"):
+        assert line(result, 1, f'spec.template.metadata.labels["{label}"]').disposition == "irrelevant"
+    assert output(converted(text.replace("dataplane-mode: none", "dataplane-mode: ambient"), "cilium")) == output(result)
+    assert output(converted(text.replace(', sidecar.istio.io/inject: "false"', ""), "cilium")) == output(result)
+
+
+def test_a_namespace_that_the_bundle_does_not_have_is_enrolled_because_of_its_name_alone() -> None:
+    server = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: web, namespace: shop}\n"
+    spec = "spec: {podSelector: {matchExpressions: [{key: app, operator: In, values: [web, cart]}]}, port: 8080, accessPolicy: all-unauthenticated}\n"
+    result = converted(server + spec, "istio", "linkerd")
+    assert "kubectl label namespace shop istio-injection=enabled --overwrite" in result.install["commands"]
+    assert line(result, 0, "spec.podSelector.matchExpressions[0].values[1]").disposition != "installed"
+    assert output(converted(server + spec.replace("cart", "pay"), "istio", "linkerd"))[1] == output(result)[1]
+
+
+def test_opaque_ports_of_a_service_decide_nothing_where_its_namespace_is_not_in_the_mesh() -> None:
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: disabled}}\n"
+    marked = service().replace("name: web,", "name: web, annotations: {config.linkerd.io/opaque-ports: '80'},")
+    before = converted(home + marked, "istio", "linkerd")
+    place = 'metadata.annotations["config.linkerd.io/opaque-ports"]'
+    assert line(before, 1, place).disposition == "irrelevant"
+    assert output(converted(home + marked.replace("'80'", "'8080'"), "istio", "linkerd")) == output(before)
+    assert line(converted(home.replace("disabled", "enabled") + marked, "istio", "linkerd"), 1, place).disposition == "translated"
+
+
+def test_what_makes_a_host_one_outside_is_named_where_the_rules_for_it_end() -> None:
+    entry = "{hosts: [pay.test], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}"
+    rules = "{hosts: [pay.test], http: [{timeout: 3s, route: [{destination: {host: pay.test}}]}]}"
+    text = MESHED + istio("ServiceEntry", "pay", entry) + istio("VirtualService", "pay", rules)
+    result = converted(text, "cilium")
+    for place in ("spec.hosts[0]", "spec.ports[0].protocol"):
+        found = line(result, 1, place)
+        assert (found.disposition, found.codes) == ("dropped", ["MP392"])
+    assert line(result, 1, "spec.ports[0].number").disposition == "irrelevant"
+    (finding,) = [item for item in result.findings if item.code == "MP392"]
+    assert result.bundle.number(finding.at or min(finding.leaves)) == 2  # it points at the rules
 
 
 def test_a_pod_chooses_a_revision_where_its_namespace_says_nothing() -> None:

@@ -70,6 +70,7 @@ class Cilium:
         network_policies.lower(ir, out, options)
         node_local.lower(ir, out)
         installation.lower(ir, out)
+        membership.settle(out)
 
 
 DIALECT = Cilium()

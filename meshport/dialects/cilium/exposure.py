@@ -31,7 +31,7 @@ from meshport.dialects.exposure import (
 from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
 from meshport.ir.routing import explains, gather
@@ -329,7 +329,24 @@ def _leftovers(ir: IR, out: Output) -> None:
             out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref)
             reached |= set(out.implied) | set(out.irrelevant)
         src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
-        out.ignore("everything may leave, or the rest of the destination says it", src)
+        out.ignore("everything may leave, or the rest of the destination says it", src - _ended(outside, ir, out, reached))
+
+
+def _ended(outside: Outside, ir: IR, out: Output, reached: set[int]) -> Src:
+    """The leaves that make rules those for a host outside (MP392), where this destination alone has it: the finding names them too."""
+    spoken = gather(*(port.protocol for port in outside.ports if port.protocol.value in ("http", "grpc")))
+    found: Src = frozenset()
+    for host in outside.hosts:
+        named = host.value.lower()
+        if any(one is not outside and any(fact.value.lower() == named for fact in one.hosts) for one in ir.outside):
+            continue
+        documents = {item.document for item in ir.routes if item.beyond is not None and item.host.value.lower() == named}
+        for finding in out.findings:
+            if finding.code == "MP392" and finding.document in documents and (more := (host.src | spoken) - reached):
+                finding.at = min(finding.leaves) if finding.at is None else finding.at
+                finding.leaves = tuple(sorted({*finding.leaves, *more}))
+                found |= more
+    return found
 
 
 # -- Services that clusters share

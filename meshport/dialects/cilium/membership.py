@@ -6,10 +6,10 @@ As a source, each namespace of the bundle that has workloads is taken in, those 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, places, restart, services, strip, unseen
+from meshport.dialects.enrolment import ENROLS, STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, mark, places, restart, services, strip, unseen
 from meshport.dialects.output import Output
 from meshport.findings import Affected
-from meshport.ir.base import Fact
+from meshport.ir.base import NOWHERE, Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 
@@ -63,7 +63,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     services(ir, out)
     defaults(ir, out)
     places(ir, out)
-    for name, src in sorted(unseen(ir).items()):
+    for name, src in sorted(unseen(ir, out).items()):
         if options.source in UNMARK:
             out.command(UNMARK[options.source].format(namespace=name), src)
         out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name)
@@ -77,6 +77,16 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             )  # fmt: skip
             if code == "MP132":
                 found.remedy = restart(names) or found.remedy
+
+
+def settle(out: Output) -> None:
+    """A mark is taken off whatever it says; only where nothing else in its object is changed the object is written for it."""
+    for obj in out.objects.values():
+        for path, src in obj.sources.items() if obj.changed is not None and len(obj.sources) > 1 else ():
+            binding = mark(out, str(path[-2]), str(path[-1])) if len(path) > 2 and path[-2] in ("labels", "annotations") else None
+            if obj.at(path) is None and binding is not None and binding.feature in ENROLS:
+                obj.sources[path] = NOWHERE
+                out.ignore("every pod is governed, and this mark is taken off with others", src)
 
 
 def _without_sidecars(ir: IR, name: str) -> bool:

@@ -48,9 +48,9 @@ def lift(bound: Bound, ir: IR) -> None:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """What Service ports speak, and ports that go past the proxy."""
     said = _spoken(ir)
+    apart = {name for name, home in ir.world.namespaces.items() if home.meshed is not None and not home.meshed.value}
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
-        home = ir.world.namespaces.get(service.ref.namespace)
-        if home is not None and home.meshed is not None and not home.meshed.value:
+        if service.ref.namespace in apart:
             continue
         for port in service.ports:
             _port(ir, out, service, port, said)
@@ -62,6 +62,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if setting.kind == "opaque":
             if setting.on == "workload":
                 out.ignore("the Services in front of these ports say so themselves, or there is none", setting.ranges.src - reached)
+            elif setting.subject.namespace in apart:
+                out.ignore("the namespace is not in the mesh", setting.ranges)
             out.imply("the Service ports are said to be opaque anyway", setting.ranges)
         elif setting.kind == "skip-inbound" and options.data_plane == "ambient":
             closed(ir, out, setting)
