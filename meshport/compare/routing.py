@@ -218,7 +218,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str, *,
 
 def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> list[tuple[RouteMatch, dict[str, Any], RouteRule]]:
     """The rules of one port as a first-match list: what each takes, what becomes of it, and the rule; without those that an earlier one takes all of."""
-    rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+    rules = in_order(routes)
     if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
         rules.append(RouteRule("other", (), ()))
     live: list[tuple[RouteMatch, dict[str, Any], RouteRule]] = []

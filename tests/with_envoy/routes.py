@@ -58,7 +58,7 @@ def of_service(ir: IR, service: Ref, port: int, client: str, labels: Mapping[str
     for subject in (routes_subject(f"{name} for clients of {client}", port), routes_subject(name, port)):
         rules = rules or routing.of_subject(ir, subject)
     for routes, number in rules:
-        listed = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+        listed = in_order(routes)
         for rule in listed:
             for match in rule.matches or (RouteMatch(),):
                 if match.port is None or match.port.value == number:

@@ -57,6 +57,8 @@ class RouteLowering(SayableRules):
     name: str = ""  # what the objects are called; as the source's object where none is given
     ports: list[int] | None = None  # the ports that speak HTTP; those that Istio would take for HTTP where none are given
 
+    kind: str = "HTTPRoute"  # of the objects
+
     group: ClassVar[str] = ""  # of the parent reference
     second: ClassVar[str] = "mesh"  # what tells the object from one of the same name that is there already
     grants: ClassVar[bool] = True  # whether a backend in another namespace needs a ReferenceGrant there
@@ -168,8 +170,7 @@ class RouteLowering(SayableRules):
             self.say("MP014", self.routes.src | gather(self.routes.rules), aspects=ASPECTS, disposition="invalid", what=what, lack=ABSENT)
             return
         rules = self.rules()
-        http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]
-        ports = [port for port in ([asked.value] if asked is not None else http) if not self.service.is_opaque(port)]
+        ports = self.own_ports()
         self._bytes_of_a_split([port.number for port in self.service.ports if port.protocol == "TCP" and port.number not in ports])
         if not ports:
             self.say("MP305", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
@@ -186,6 +187,12 @@ class RouteLowering(SayableRules):
             self._unwritten()
         if any(not _said(self.routes, rule) and not rule.answers for rule in rules):
             self.silent()
+
+    def own_ports(self) -> list[int]:
+        """The ports that the rules are for, without those that clients treat as bytes."""
+        http = self.ports if self.ports is not None else [port.number for port in self.service.ports if self.carries(port)]
+        asked = self.routes.port
+        return [port for port in ([asked.value] if asked is not None else http) if not self.service.is_opaque(port)]
 
     def carries(self, port: ServicePort) -> bool:
         """Whether the source mesh follows the rules on a port: Istio where it takes it for HTTP, who looks at what passes on each."""
@@ -325,8 +332,8 @@ class RouteLowering(SayableRules):
     def _free(self, name: str) -> bool:
         ref = Ref(self._namespace(), name)
         group = (self.api or GATEWAY).partition("/")[0]
-        taken = self.out.bundle_object(group, "HTTPRoute", ref)
-        return (group, "HTTPRoute", ref) not in self.out.objects and (taken is None or taken in self.routes.documents)
+        taken = self.out.bundle_object(group, self.kind, ref)
+        return (group, self.kind, ref) not in self.out.objects and (taken is None or taken in self.routes.documents)
 
     def _namespace(self) -> str:
         return self.routes.consumer.value if self.routes.consumer is not None else self.service.ref.namespace
@@ -334,7 +341,7 @@ class RouteLowering(SayableRules):
     def _object(self, api: str, name: str, port: int, run: list[Entry]) -> None:
         routes = self.routes
         obj = self.out.object(
-            api, "HTTPRoute", Ref(self._namespace(), name), owner=routes.document, group=self.place[0], rank=self.place[1],
+            api, self.kind, Ref(self._namespace(), name), owner=routes.document, group=self.place[0], rank=self.place[1],
             because=gather(routes.ref, routes.consumer),
         )  # fmt: skip
         for document in routes.documents:
@@ -346,7 +353,9 @@ class RouteLowering(SayableRules):
             if not targets:
                 self.out.imply("a prefix / takes every path", gather([match for match in matches if match.everything]))
             root = rule.src if len(routes.rules) == 1 and not rule.matches and not targets else gather(routes.service)
-            write_rule(obj, index, matches, targets, rule.filters, rule.timeout, root, linkerd=self.anchored)
+            write_rule(
+                obj, index, matches, targets, rule.filters, rule.timeout if self.kind == "HTTPRoute" else None, root, linkerd=self.anchored
+            )
             self.finish(obj, ("spec", "rules", index), rule)
             if self.grants:
                 self.granted(obj, rule, targets)

@@ -11,14 +11,15 @@ headers, of query parameters, and the method; the Gateway API and Istio put exac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from meshport.dialects.gateway_api import grpc
 from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
 from meshport.dialects.gateway_api.writing import plain_path
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Src
-from meshport.ir.routing import RouteMatch, RouteRule
+from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes
 
 Demands = tuple[tuple[str, Fact[Pattern]], ...]
 Form = tuple[str, int]  # exact, prefix or regex, and how long
@@ -149,8 +150,11 @@ def _as_written(match: RouteMatch) -> RouteMatch:
     return replace(match, path=path.holding(Pattern("regex", full_regex(path.value))))
 
 
-def ranked_for_linkerd(rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
-    """For each rule of a first-match list the matches that make Linkerd choose the same rules; [] for one that no request reaches."""
+def ranked_for_linkerd(rules: Sequence[RouteRule], beats: Callable[[RouteMatch, RouteMatch], bool] = outranks) -> list[list[RouteMatch]]:
+    """For each rule of a first-match list the matches that make Linkerd choose the same rules; [] for one that no request reaches.
+
+    `beats` says whether it may prefer the first match to the second: HTTPRoutes and GRPCRoutes rank in ways of their own.
+    """
     out: list[list[RouteMatch]] = []
     closed = False
     for rule in rules:
@@ -161,7 +165,7 @@ def ranked_for_linkerd(rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         added: list[RouteMatch] = []
         for match in list(out[number]):
             for other in later:
-                if outranks(other, match) and overlap(match, other):
+                if beats(other, match) and overlap(match, other):
                     both = conjunction(match, other)
                     if all(_same(both, known) is False for known in (*out[number], *added)):
                         added.append(both)
@@ -173,15 +177,19 @@ def _same(one: RouteMatch, other: RouteMatch) -> bool:
     return (one.path, one.method, one.headers, one.query, one.port) == (other.path, other.method, other.headers, other.query, other.port)
 
 
-def in_order(rules: Sequence[RouteRule], family: str) -> list[RouteRule]:
-    """Ranked rules as a first-match list. A rule whose matches rank apart stands there several times."""
+def in_order(routes: ServiceRoutes) -> list[RouteRule]:
+    """The rules as a first-match list: ranked ones sorted, where a rule whose matches rank apart stands there several times."""
+    rules, family = routes.rules, routes.family
+    if routes.selection == "first":
+        return list(rules)
+    by_method = family == "linkerd" and routes.protocol == "grpc"
     entries: list[tuple[tuple[int, ...], int, RouteMatch]] = []
     place = 0
     for number, rule in enumerate(rules):
         for match in rule.matches or (RouteMatch(),):
-            entries.append((_key(match, family, place), number, match))
+            entries.append((_grpc_key(match, place) if by_method else _key(match, family, place), number, match))
             place += 1
-    if family == "linkerd":
+    if family == "linkerd" and not by_method:
         for (*_, at), number, match in list(entries):
             kind, length = form(match)
             if kind != "prefix":
@@ -220,6 +228,10 @@ def _key(match: RouteMatch, family: str, place: int) -> tuple[int, ...]:
             length = len(match.path.value.text)
         return (_order(family)[kind], -length, -method, -headers, -query, place)  # a slash at the end of a prefix is not counted
     return (_host(match), 1 if kind == "prefix" else 0, -length if kind == "prefix" else 0, -headers, -query, -method, place)
+
+
+def _grpc_key(match: RouteMatch, place: int) -> tuple[int, ...]:
+    return (_host(match), *(-count for count in grpc.rank(match)), place)
 
 
 def _host(match: RouteMatch) -> int:

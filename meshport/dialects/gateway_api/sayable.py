@@ -98,7 +98,7 @@ class SayableRules(ABC):
     def rules(self) -> list[RouteRule]:
         """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
         routes = self.routes
-        rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+        rules = in_order(routes)
         if routes.family != "istio" and len(routes.documents) > 1:
             names = (self.out.bundle.documents[number].leaves["metadata"]["name"] for number in routes.documents)
             self.out.decide(

@@ -11,6 +11,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.gateway_api.durations import of_a_field
+from meshport.dialects.gateway_api.grpc import method_of
 from meshport.dialects.gateway_api.patterns import anchored, full_regex
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src, sources
@@ -92,15 +93,19 @@ def write_rule(
     *,
     linkerd: bool,
 ) -> None:
-    """One rule. `because` is what says that the rule is there at all, for leaves that nothing else explains."""
+    """One rule. `because` is what says that the rule is there at all, for leaves that nothing else explains.
+
+    Of a GRPCRoute, `method_of` has to know each match; what is left of a timeout is for an annotation.
+    """
     base: Path = ("spec", "rules", index)
     obj_rules = obj.value.setdefault("spec", {}).setdefault("rules", [])
     if len(obj_rules) == index:
         obj_rules.append({})
-    written = [match for match in matches if not match.everything]
+    by_method = obj.kind == "GRPCRoute"
+    written = [match for match in matches if not (match.everything or (by_method and method_of(match) == ("", "") and not match.headers))]
     if len(written) == len(matches):
         for number, match in enumerate(matches):
-            _match(obj, (*base, "matches", number), match, linkerd)
+            (_grpc_match if by_method else _match)(obj, (*base, "matches", number), match, linkerd)
     open_to_all = gather(*matches) if len(written) < len(matches) else None
     _filters(obj, (*base, "filters"), filters)
     for number, target in enumerate(targets):
@@ -118,9 +123,18 @@ def write_rule(
         _filters(obj, (*place, "filters"), target.backend.filters)
     if timeout is not None and timeout.value:
         obj.set((*base, "timeouts", "request"), of_a_field(timeout.value), timeout)
-    if not obj_rules[index]:
+    if not obj_rules[index] and not by_method:
         root = sources(because, gather(*matches))
         obj.set((*base, "matches", 0, "path"), {"type": "PathPrefix", "value": "/"}, root)
+
+
+def _grpc_match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
+    service, method = method_of(match) or ("", "")
+    if service:
+        obj.set((*place, "method", "service"), service, match.path)
+    if method:
+        obj.set((*place, "method", "method"), method, match.path)
+    _demands(obj, (*place, "headers"), match.headers, linkerd, None if service else match.path)
 
 
 def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
@@ -130,13 +144,20 @@ def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
         obj.set((*place, "path"), {"type": kind, "value": text}, match.path)
     if match.method is not None:
         obj.set((*place, "method"), match.method.value.text, match.method)
-    for key, values in (("headers", match.headers), ("queryParams", match.query)):
-        for number, (name, fact) in enumerate(values):
-            entry: Path = (*place, key, number)
-            obj.set((*entry, "name"), name, fact)
-            if fact.value.kind != "exact":
-                obj.set((*entry, "type"), "RegularExpression", fact)
-            obj.set((*entry, "value"), _value(fact.value, linkerd), fact)
+    _demands(obj, (*place, "headers"), match.headers, linkerd)
+    _demands(obj, (*place, "queryParams"), match.query, linkerd)
+
+
+def _demands(
+    obj: Obj, place: Path, values: Sequence[tuple[str, Fact[Pattern]]], linkerd: bool, open_path: Fact[Pattern] | None = None
+) -> None:
+    """Headers or query parameters; `open_path` takes every path and is written as no demand of its own."""
+    for number, (name, fact) in enumerate(values):
+        entry: Path = (*place, number)
+        obj.set((*entry, "name"), name, fact, open_path)
+        if fact.value.kind != "exact":
+            obj.set((*entry, "type"), "RegularExpression", fact)
+        obj.set((*entry, "value"), _value(fact.value, linkerd), fact)
 
 
 def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:

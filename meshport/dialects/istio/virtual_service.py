@@ -187,7 +187,7 @@ class _VirtualService:
             for document in routes.documents or (routes.document,):
                 obj.add_origin(document)
             obj.note(f"from {routes.kind} {routes.ref.value}")
-            rules = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+            rules = in_order(routes)
             closed = False
             for rule in rules:
                 if closed:
@@ -234,7 +234,7 @@ class _VirtualService:
         ):
             return False
         for routes in self.given:
-            listed = list(routes.rules) if routes.selection == "first" else in_order(routes.rules, routes.family)
+            listed = in_order(routes)
             if routes.unmatched == "forward":
                 listed.append(RouteRule("other", (), ()))
             if not rankable(listed):

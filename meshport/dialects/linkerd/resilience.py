@@ -294,16 +294,19 @@ def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Outpu
 # -- retries
 
 
-def retry_annotations(retry: Retry) -> tuple[dict[str, tuple[str, tuple[Fact[Any], ...]]], list[Fact[str]]]:
-    """A retry policy as annotations of a route, with their reasons, and the conditions that no annotation says."""
+def retry_annotations(retry: Retry, kind: str = "HTTPRoute") -> tuple[dict[str, tuple[str, tuple[Fact[Any], ...]]], list[Fact[str]]]:
+    """A retry policy as annotations of a route of this kind, with their reasons, and the conditions that no annotation of it says."""
     notes: dict[str, tuple[str, tuple[Fact[Any], ...]]] = {}
     assert retry.attempts is not None
-    http = [fact for fact in retry.conditions if _HTTP.fullmatch(fact.value) or fact.value == "retriable-4xx"]
+    if kind == "GRPCRoute":
+        said = [fact for fact in retry.conditions if fact.value in GRPC]
+    else:
+        said = [fact for fact in retry.conditions if _HTTP.fullmatch(fact.value) or fact.value == "retriable-4xx"]
     implied = ("retriable-status-codes", "refused-stream")
-    left = [fact for fact in retry.conditions if fact not in http and fact.value not in implied]
-    if http:
-        words = dict.fromkeys("409" if fact.value == "retriable-4xx" else fact.value for fact in http)
-        notes["retry.linkerd.io/http"] = (",".join(words), tuple(retry.conditions))
+    left = [fact for fact in retry.conditions if fact not in said and fact.value not in implied]
+    if said:
+        words = dict.fromkeys("409" if fact.value == "retriable-4xx" else fact.value for fact in said)
+        notes["retry.linkerd.io/grpc" if kind == "GRPCRoute" else "retry.linkerd.io/http"] = (",".join(words), tuple(retry.conditions))
     notes["retry.linkerd.io/limit"] = (str(retry.attempts.value), (retry.attempts,))
     if retry.per_try_timeout is not None and retry.per_try_timeout.value:
         notes["retry.linkerd.io/timeout"] = (one_unit(retry.per_try_timeout.value), (retry.per_try_timeout,))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from meshport.dialects import naming
+from meshport.dialects import naming, protocols
+from meshport.dialects.gateway_api import grpc
 from meshport.dialects.gateway_api.durations import in_one_unit, of_a_field, one_unit
 from meshport.dialects.gateway_api.lowering import GATEWAY, RouteLowering
-from meshport.dialects.gateway_api.ranking import ranked_for_linkerd
+from meshport.dialects.gateway_api.ranking import outranks, ranked_for_linkerd
 from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.writing import Target
-from meshport.dialects.linkerd.resilience import retry_annotations
+from meshport.dialects.linkerd.resilience import GRPC, retry_annotations
 from meshport.dialects.output import Obj
 from meshport.ir.base import Fact, Ref
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
@@ -45,7 +46,10 @@ def _by_try(rule: RouteRule) -> RouteRule:
 
 
 class Lowering(RouteLowering):
-    """One set of rules on its way into Linkerd's HTTPRoutes."""
+    """One set of rules on its way into Linkerd's HTTPRoutes; into GRPCRoutes where retries ask for a gRPC status, which HTTPRoutes have no word for.
+
+    Linkerd uses the routes of one kind on a port, so it is one kind for all rules of a Service.
+    """
 
     __slots__ = ()
     group: ClassVar[str] = "core"
@@ -54,13 +58,36 @@ class Lowering(RouteLowering):
 
     @property
     def api(self) -> str | None:
+        if self.kind == "GRPCRoute" and version_key(self.options.target_version) < (2, 18):
+            return f"{GATEWAY}/v1alpha2"
         return route_api(self.options.target_version)
+
+    def write(self) -> None:
+        if version_key(self.options.target_version) >= (2, 16) and self._by_method():
+            self.kind = "GRPCRoute"
+        super().write()
+
+    def _by_method(self) -> bool:
+        """Whether retries ask for a gRPC status, each port is for gRPC and a GRPCRoute can say each rule: Linkerd's has changes of request headers alone."""
+        routes = self.routes
+        asked = any(fact.value in GRPC for rule in routes.rules if rule.retry is not None for fact in rule.retry.conditions)
+        ports = [self.service.port(number) for number in self.own_ports()] if asked else []
+        return (
+            bool(ports)
+            and all(port is not None and protocols.of_service_port(port) == "grpc" for port in ports)
+            and all(grpc.method_of(match) is not None for rule in routes.rules for match in rule.matches)
+            and all(
+                item.kind not in ("redirect", "rewrite", "response-headers", "direct-response")
+                for rule in routes.rules
+                for item in (*rule.filters, *(item for backend in rule.backends for item in backend.filters))
+            )
+        )
 
     def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
         return super()._rule(_by_try(rule) if version_key(self.options.target_version) >= (2, 16) else rule, number)
 
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
-        return ranked_for_linkerd(rules)
+        return ranked_for_linkerd(rules, grpc.outranks if self.kind == "GRPCRoute" else outranks)
 
     def itself(self, rule: RouteRule) -> tuple[Backend, ...]:
         """Linkerd sends to the Service itself where a rule names no backend."""
@@ -127,16 +154,17 @@ class Lowering(RouteLowering):
         if retry is not None:
             for name, fact in retry.extras:
                 self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
-            _, left = retry_annotations(retry)
+            _, left = retry_annotations(retry, self.kind)
             if left and not retry.default:
                 words = ", ".join(dict.fromkeys(fact.value for fact in left))
-                self.say("MP402", *left, aspects=("retries",), disposition="approximated", rule=shown, conditions=words)
+                self.say("MP402", *left, aspects=("retries",), disposition="approximated", rule=shown, conditions=words, route=self.kind)
             elif retry.conditions and all(fact.value in ("retriable-status-codes", "refused-stream") for fact in retry.conditions):
                 self.out.imply("what Linkerd retries within its limit by itself", *retry.conditions)
             elif not retry.conditions and not retry.default:
                 self.say(
-                    "MP402", retry.attempts, aspects=("retries",), disposition=None, rule=shown, conditions=", ".join(ISTIO_CONDITIONS)
-                )
+                    "MP402", retry.attempts, aspects=("retries",), disposition=None, rule=shown, conditions=", ".join(ISTIO_CONDITIONS),
+                    route=self.kind,
+                )  # fmt: skip
         return {"timeout": timeout, "retry": retry}
 
     def silent(self) -> None:
@@ -157,8 +185,11 @@ class Lowering(RouteLowering):
         """The annotations that a rule needs; compared by value, and with `reasons` because of all rules that share the object."""
         out: dict[str, tuple[str, tuple[Any, ...]]] = {}
         for each in reasons or [rule]:
-            found: dict[str, tuple[str, tuple[Any, ...]]] = retry_annotations(each.retry)[0] if each.retry is not None else {}
-            for key, fact in (("response", each.response_timeout), ("idle", each.idle_timeout)):
+            found: dict[str, tuple[str, tuple[Any, ...]]] = retry_annotations(each.retry, self.kind)[0] if each.retry is not None else {}
+            times = [("response", each.response_timeout), ("idle", each.idle_timeout)]
+            if self.kind == "GRPCRoute":  # which has no field for it
+                times.append(("request", each.timeout))
+            for key, fact in times:
                 if fact is not None and fact.value:
                     found[f"timeout.linkerd.io/{key}"] = (one_unit(fact.value), (fact,))
             for key, (value, facts) in found.items():
