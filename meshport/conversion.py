@@ -16,7 +16,8 @@ from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
 from meshport.documents import Bundle, load_objects
-from meshport.documents.scripts import KUBECTL, commanded
+from meshport.documents.command import KUBECTL
+from meshport.documents.kubectl import commanded
 from meshport.fitting import answer, fit, misfits, name_channels
 from meshport.ir.model import IR
 from meshport.lints import lints

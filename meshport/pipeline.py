@@ -14,7 +14,7 @@ from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_accounts import entries
 from meshport.dialects.output import Obj, Output
 from meshport.documents import Bundle
-from meshport.documents.scripts import commanded
+from meshport.documents.kubectl import commanded
 from meshport.errors import UsageError
 from meshport.findings import Finding, ordered
 from meshport.ir.model import IR, ByLabel

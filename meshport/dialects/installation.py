@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meshport.documents.command import AGENT, KUBECTL, UNKNOWN, Computed
 from meshport.documents.read import plain
-from meshport.documents.scripts import AGENT, KUBECTL, UNKNOWN, Computed
 from meshport.errors import InputError
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH
@@ -146,7 +146,12 @@ def _marks(bound: Bound, ir: IR, number: int, holder: dict[str, Any], leaves: di
     for what in ("labels", "annotations"):
         for key, value in (holder.get(what) or {}).items():
             binding = bound.table.key_bindings(what, str(key)).get(ir.mesh)
-            if binding is not None and value is not None:
+            if isinstance(value, Computed) and value == key:  # which of them it is, only the shell knows
+                leaf = leaves[what][key]
+                ir.world.read.add(leaf)
+                bound.features.setdefault(leaf, "installation.flag")
+                ir.settings.append(Setting(KUBECTL, f"{UNKNOWN} {what}", Fact(value, frozenset((leaf,)), "installation.flag"), number))
+            elif binding is not None and value is not None:
                 leaf = leaves[what][key]
                 ir.world.read.add(leaf)
                 bound.features.setdefault(leaf, binding.feature)
@@ -271,10 +276,19 @@ def _unknown(item: Setting, ir: IR, out: Output) -> None:
         "MP972", item.value, document=item.document, disposition="manual",
         severity="error" if decides else None, effect=("narrows" if item.strictest else "widens") if decides else None,
         affects=tuple(Affected(one) for one in sorted(filter(None, spaces))) if decides else (),
-        setting="A setting of the installation" if item.path == UNKNOWN else item.name, value=item.value.value,
+        setting=_called(item, out), value=item.value.value,
         reading=f"as {item.strictest}, by which least is let in" if item.strictest else "as if it were not set",
         consequence=f", and {decides} depends on it" if decides else "",
     )  # fmt: skip
+
+
+def _called(item: Setting, out: Output) -> str:
+    """What a setting is called where only the shell knows its value; its name may be the shell's too."""
+    if item.path == UNKNOWN:
+        return "A setting of the installation"
+    if item.path.startswith(f"{UNKNOWN} "):
+        return f"{'A label' if item.name == 'labels' else 'An annotation'} of {_object(item, out)}"
+    return item.name
 
 
 ACCESS_LOG = ("meshConfig.accessLogFile", "meshConfig.accessLogEncoding")
@@ -310,10 +324,16 @@ def _normalised(item: Setting, ir: IR, out: Output) -> None:
 
 def _on_nothing(item: Setting, out: Output) -> None:
     """A mark that a command writes on an object which the bundle has not: what it does there nobody can tell."""
+    out.finding(
+        "MP971", item.value, document=item.document, disposition="manual", object=_object(item, out), mark=item.path.partition(" ")[2]
+    )
+
+
+def _object(item: Setting, out: Output) -> str:
+    """What a command marks, as it is typed."""
     order = out.bundle.documents[item.document].value
     namespace = order["metadata"].get("namespace")
-    shown = f"{order['kind'].lower()} {order['metadata']['name']}" + (f" -n {namespace}" if namespace else "")
-    out.finding("MP971", item.value, document=item.document, disposition="manual", object=shown, mark=item.path.partition(" ")[2])
+    return f"{order['kind'].lower()} {order['metadata']['name']}" + (f" -n {namespace}" if namespace else "")
 
 
 def _beneath(ir: IR, out: Output) -> None:

@@ -11,96 +11,80 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from meshport.documents.model import Bundle, Document
-from meshport.values.helm_set import assignments, typed
+from meshport.documents import kubectl
+from meshport.documents.command import AGENT, Computed, Found, Leaf, options, unsaid
+from meshport.documents.model import Document
+from meshport.values.helm_set import Assignment, assignments, of_json, of_literal, typed
 from meshport.values.install_script import Word, commands
 from meshport.values.problems import ValueProblem
 
-KUBECTL = "kubectl"
-"""The `chart` of a document that a kubectl command writes on an object."""
-AGENT = "cilium-config"
-"""The `chart` of keys of Cilium's ConfigMap, which `cilium config set` writes."""
-
 PROGRAMS = frozenset(("helm", "istioctl", "linkerd", "cilium", "kubectl", "oc"))
-UNKNOWN = "unknown"
-"""The key below which such a document has marks whose value only the shell knows, and options that it alone knows or that the program refuses."""
 
-_EXPANSION = re.compile(r"\$\{[^}]*\}|\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`")
+_EXPANSION = re.compile(r"\$\{[^}]*\}|\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)|`[^`]*`")
 _HIDDEN = 0xF0000  # the first character of a plane that no script writes
+_SETS = ("--set-json", "--set", "--set-string", "--set-file", "--set-literal")
+"""In the order in which Helm takes them, wherever they stand (pkg/cli/values, MergeValues)."""
+_VALUES = ("-f", "--values")
 
 _HELM_CHARTS = {
     "istiod": "istiod",
+    "istio-discovery": "istiod",
     "linkerd-control-plane": "linkerd-control-plane",
     "linkerd2": "linkerd-control-plane",
     "cilium": "cilium",
 }
-_HELM_VALUED = {"-n", "--namespace", "--version", "-f", "--values", "--set", "--set-string", "--set-json", "--set-file", "--set-literal", "--repo",
-                "--timeout", "--kube-context", "--kubeconfig", "--description", "--post-renderer", "--history-max", "--username", "--password"}  # fmt: skip
-_VALUES = ("-f", "--values")
+_ARCHIVE = re.compile(r"(?:[-_:]v?[0-9]+(?:\.[0-9A-Za-z+_-]+)*)?(?:\.tgz|\.tar\.gz)?")
+_TELLING = {
+    "meshConfig": "istiod", "sidecarInjectorWebhook": "istiod", "policyEnforcementMode": "cilium", "kubeProxyReplacement": "cilium", "l7Proxy": "cilium",
+    "identityTrustDomain": "linkerd-control-plane", "identityTrustAnchorsPEM": "linkerd-control-plane", "proxyInit": "linkerd-control-plane",
+}  # fmt: skip
+"""Keys that the values of no other chart have: what somebody's own chart is a copy of."""
+_HINTED = {"istio": "istiod", "linkerd": "linkerd-control-plane", "cilium": "cilium"}
+_HINTS = re.compile("|".join(_HINTED))  # in the name of a release or its namespace, where only the shell knows the chart
+_HELM_VALUED = {*_SETS, *_VALUES, "-n", "--namespace", "--version", "--repo", "--timeout", "--kube-context", "--kubeconfig", "--description", "--post-renderer",
+                "--post-renderer-args", "--history-max", "--username", "--password", "--ca-file", "--cert-file", "--key-file", "--keyring", "--name-template",
+                "-l", "--labels", "-o", "--output", "-s", "--show-only", "-a", "--api-versions", "--kube-version", "--output-dir", "--kube-apiserver",
+                "--kube-token", "--kube-ca-file", "--kube-as-user", "--kube-as-group", "--registry-config", "--repository-cache", "--repository-config"}  # fmt: skip
+_ISTIOCTL_VALUED = {"--set", "-s", "-f", "--filename", "--revision", "-r", "-d", "--manifests", "--charts", "-i", "--istioNamespace", "-n", "--namespace", "-c",
+                    "--kubeconfig", "--context", "--readiness-timeout", "-m", "--log_output_level", "-o", "--output"}  # fmt: skip
 _LINKERD_FLAGS = {
     "--default-inbound-policy": "proxy.defaultInboundPolicy", "--identity-trust-domain": "identityTrustDomain", "--cluster-domain": "clusterDomain",
     "--skip-inbound-ports": "proxyInit.ignoreInboundPorts", "--skip-outbound-ports": "proxyInit.ignoreOutboundPorts",
-    "--proxy-cpu-request": "proxy.resources.cpu.request", "--proxy-cpu-limit": "proxy.resources.cpu.limit",
+    "--proxy-cpu-request": "proxy.resources.cpu.request", "--proxy-cpu-limit": "proxy.resources.cpu.limit", "--proxy-cpu": "proxy.resources.cpu.request",
     "--proxy-memory-request": "proxy.resources.memory.request", "--proxy-memory-limit": "proxy.resources.memory.limit",
-    "--enable-external-profiles": "proxy.enableExternalProfiles", "--linkerd-cni-enabled": "cniEnabled",
+    "--proxy-memory": "proxy.resources.memory.request",
 }  # fmt: skip
 """Flags of `linkerd install` that stand for a value (linkerd.io/2/reference/cli/install)."""
+_LINKERD_SWITCHES = {
+    "--enable-external-profiles": "proxy.enableExternalProfiles", "--linkerd-cni-enabled": "cniEnabled", "--identity-external-ca": "identity.externalCA",
+}  # fmt: skip
+_HIGHLY_AVAILABLE = {
+    "proxy.resources.cpu.request": "100m",
+    "proxy.resources.memory.request": "20Mi",
+    "proxy.resources.memory.limit": "250Mi",
+}
+"""What `linkerd install --ha` gives the proxies, where nothing else says what they get (charts/linkerd-control-plane, values-ha.yaml)."""
+_LINKERD_VALUED = {*_SETS[1:4], *_VALUES, *_LINKERD_FLAGS, "-L", "--linkerd-namespace", "--cni-namespace", "--context", "--kubeconfig", "--as", "--api-addr", "-o",
+                   "--output", "--controller-log-level", "--controller-replicas", "--controller-uid", "--controller-gid", "--identity-issuance-lifetime",
+                   "--identity-clock-skew-allowance", "--identity-issuer-certificate-file", "--identity-issuer-key-file", "--identity-trust-anchors-file",
+                   "--proxy-image", "--image-pull-policy", "--inbound-port", "--outbound-port", "--control-port", "--admin-port", "--proxy-uid", "--proxy-gid",
+                   "--proxy-log-level", "-v", "--proxy-version", "--registry"}  # fmt: skip
 _CILIUM_SWITCHES = {
     ("hubble", "enable"): ("hubble.enabled", "hubble.relay.enabled"),
     ("clustermesh", "enable"): ("clustermesh.useAPIServer",),
 }
-_KUBECTL_VALUED = {"-n", "--namespace", "-l", "--selector", "-f", "--filename", "--context", "--kubeconfig", "--cluster", "--user", "-o", "--output",
-                   "--field-manager", "--field-selector", "--resource-version", "-k", "--kustomize"}  # fmt: skip
-_KINDS = {
-    "Namespace": ("v1", "namespace namespaces ns"), "Service": ("v1", "service services svc"), "Pod": ("v1", "pod pods po"),
-    "ServiceAccount": ("v1", "serviceaccount serviceaccounts sa"), "Deployment": ("apps/v1", "deployment deployments deploy deployment.apps"),
-    "StatefulSet": ("apps/v1", "statefulset statefulsets sts statefulset.apps"), "DaemonSet": ("apps/v1", "daemonset daemonsets ds daemonset.apps"),
-}  # fmt: skip
-_RESOURCES = {word: (kind, api) for kind, (api, words) in _KINDS.items() for word in words.split()}
-
-
-class Computed(str):
-    """A value that only the shell knows, as the script spells it."""
-
-    __slots__ = ()
-
-
-@dataclass(slots=True)
-class _Leaf:
-    value: Any
-    at: int  # the offset in the script
-
-
-@dataclass(slots=True)
-class _Found:
-    """A command: the chart that it sets values of, and the values by path, each with its place."""
-
-    chart: str
-    tree: dict[str, Any] = field(default_factory=dict)
-    place: int = 0
-    files: list[Word] = field(default_factory=list)  # of values, as the command names them
-
-    def put(self, path: tuple[str | int, ...], value: Any, at: Any) -> None:
-        """Write a value as Helm does: what stood there is replaced, a list grows as far as is needed."""
-        leaf: Any = [_Leaf(item, place) for item, place in zip(value, at, strict=True)] if isinstance(value, list) else _Leaf(value, at)
-        if leaf == []:
-            leaf = _Leaf([], self.place)
-        holder: Any = self.tree
-        for step, following in zip(path, (*path[1:], None), strict=True):
-            empty: Any = leaf if following is None else [] if isinstance(following, int) else {}
-            if isinstance(step, int):
-                if not isinstance(holder, list) or step > 1000:
-                    return
-                holder.extend(_Leaf(None, self.place) for _ in range(step + 1 - len(holder)))
-            elif not isinstance(holder, dict):
-                return
-            present = holder[step] if isinstance(step, int) else holder.get(step)
-            if following is None or not isinstance(present, type(empty)):
-                holder[step] = empty
-            holder = holder[step]
+_CILIUM_FLAGS = {
+    "--cluster-name": "cluster.name",
+    "--cluster-id": "cluster.id",
+    "--kube-proxy-replacement": "kubeProxyReplacement",
+    "--encryption": "encryption.type",
+}
+"""Flags of `cilium install` before it took Helm's values (cilium-cli 0.14)."""
+_CILIUM_VALUED = {*_SETS[1:4], *_VALUES, *_CILIUM_FLAGS, "--config", "-n", "--namespace", "--version", "--context", "--kubeconfig", "--chart-directory",
+                  "--datapath-mode", "--wait-duration", "--repository", "--nodes-without-cilium", "--ipam", "--ipv4-native-routing-cidr"}  # fmt: skip
 
 
 def read_script(text: str, file: str | None, lines: array[int], columns: array[int]) -> list[Document]:
@@ -121,17 +105,17 @@ def read_script(text: str, file: str | None, lines: array[int], columns: array[i
 
 
 def values_files(text: str) -> Iterator[tuple[str, str, int]]:
-    """The files of values that the commands of a script name, in their order: the chart, the name as it stands there, its offset. What a pipe gives is none."""
+    """The files of values that the commands of a script name, in their order: the chart, the name as it stands there, its offset."""
     for words in commands(text, PROGRAMS):
         for found in _read(words):
             for word in found.files:
                 for name in word.text.split(","):
-                    if name not in ("", "-"):
-                        yield found.chart, name, word.places[0]
+                    if name:
+                        yield found.chart, "standard input" if name == "-" else name, word.places[0]
 
 
 def _numbered(tree: Any, starts: list[int], lines: array[int], columns: array[int]) -> tuple[Any, Any]:
-    if isinstance(tree, _Leaf):
+    if isinstance(tree, Leaf):
         line = bisect_right(starts, tree.at)
         lines.append(line)
         columns.append(tree.at - starts[line - 1] + 1)
@@ -143,7 +127,7 @@ def _numbered(tree: Any, starts: list[int], lines: array[int], columns: array[in
     return {key: value for key, (value, _) in made.items()}, {key: shadow for key, (_, shadow) in made.items()}
 
 
-def _read(words: list[Word]) -> Iterator[_Found]:
+def _read(words: list[Word]) -> Iterator[Found]:
     program = words[0].text.rpartition("/")[2]
     rest = words[1:]
     if program == "helm":
@@ -155,40 +139,11 @@ def _read(words: list[Word]) -> Iterator[_Found]:
     elif program == "cilium":
         yield from _cilium(rest)
     elif program in ("kubectl", "oc"):
-        yield from _kubectl(rest)
+        yield from kubectl.read(rest)
 
 
-def _options(words: list[Word], valued: set[str]) -> tuple[list[Word], list[tuple[str, Word]]]:
-    """The words that are no options, and the options: those of `valued` with the word behind them, others with what stands behind `=`, or nothing."""
-    plain: list[Word] = []
-    options: list[tuple[str, Word]] = []
-    number = 0
-    while number < len(words):
-        word = words[number]
-        number += 1
-        if not word.text.startswith("-") or word.text == "-":
-            plain.append(word)
-            continue
-        name, equals, _ = word.text.partition("=")
-        if equals:
-            options.append((name, word.part(len(name) + 1)))
-        elif name in valued and number < len(words):
-            options.append((name, words[number]))
-            number += 1
-        else:
-            options.append((name, word.part(len(word.text))))
-    return plain, options
-
-
-def _unsaid(found: _Found, words: list[Word]) -> None:
-    """Words of which nobody can say what they set."""
-    for word in words:
-        said = found.tree.get(UNKNOWN, {})
-        found.put((UNKNOWN, str(len(said))), Computed(word.text), word.places[0])
-
-
-def _set(found: _Found, name: str, word: Word, strip: str = "") -> None:
-    """Take the assignments of one `--set`; those that only the shell knows are marked."""
+def _set(found: Found, name: str, word: Word, strip: str = "") -> None:
+    """Take the assignments of one `--set` or its like; those that only the shell knows are marked."""
     spelled: dict[str, str] = {}
 
     def hide(found: re.Match[str]) -> str:
@@ -197,56 +152,94 @@ def _set(found: _Found, name: str, word: Word, strip: str = "") -> None:
         spelled[sign] = found[0]
         return sign * len(found[0])
 
-    def show(text: Any) -> Any:
-        return re.sub(r"(.)\1*", lambda found: spelled.get(found[1], found[0]), text, flags=re.DOTALL) if isinstance(text, str) else text
+    def show(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {show(key): show(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [show(item) for item in value]
+        return re.sub(r"(.)\1*", lambda found: spelled.get(found[1], found[0]), value, flags=re.DOTALL) if isinstance(value, str) else value
 
     try:
-        listed = assignments(_EXPANSION.sub(hide, word.text) if word.computed else word.text, strings=name == "--set-string")
+        listed = _assigned(name, _EXPANSION.sub(hide, word.text) if word.computed else word.text)
     except ValueProblem:
-        _unsaid(found, [word])
+        unsaid(found, [word])
         return
     for one in listed:
         path = tuple(map(show, one.path[1:] if strip and one.path[0] == strip else one.path))
         if word.computed and any("$" in str(step) or "`" in str(step) for step in path):  # which setting it is, only the shell knows
-            _unsaid(found, [word])
+            unsaid(found, [word])
             continue
-        value = list(map(show, one.value)) if isinstance(one.value, list) else show(one.value)
-        texts = value if isinstance(value, list) else [value]
-        if word.computed and any("$" in str(text) or "`" in str(text) for text in texts):
-            value = Computed(",".join(map(str, texts)))
+        value = show(one.value)
+        if name == "--set-file" and path:
+            found.put(path, Computed(f"the text of {value}"), word.places[min(one.at, len(word.places) - 1)])
+            continue
+        if word.computed and ("$" in str(value) or "`" in str(value)):
+            value = Computed(",".join(map(str, value)) if isinstance(value, list) else str(value))
             one = replace(one, at=one.at[0] if isinstance(one.at, list) else one.at)
-        at = [word.places[place] for place in one.at] if isinstance(value, list) else word.places[min(one.at, len(word.places) - 1)]
+        at = [word.places[place] for place in one.at] if isinstance(one.at, list) else word.places[min(one.at, len(word.places) - 1)]
         if path:
             found.put(path, value, at)
 
 
-def _flag(found: _Found, path: str, word: Word) -> None:
+def _assigned(name: str, text: str) -> list[Assignment]:
+    if name == "--set-json":
+        return of_json(text)
+    return of_literal(text) if name == "--set-literal" else assignments(text, strings=name in ("--set-string", "--set-file"))
+
+
+def _sets(found: Found, given: list[tuple[str, Word]], strip: str = "") -> None:
+    """Take all that stands behind `--set` and its like, in the order in which Helm does."""
+    for wanted in _SETS:
+        for name, word in given:
+            if name == wanted:
+                _set(found, name, word, strip)
+    found.files.extend(word for name, word in given if name in _VALUES)
+
+
+def _flag(found: Found, path: str, word: Word) -> None:
     value = Computed(word.text) if word.computed else typed(word.text) if word.text else True
     found.put(tuple(path.split(".")), value, word.places[0])
 
 
-def _helm(words: list[Word]) -> Iterator[_Found]:
-    plain, options = _options(words, _HELM_VALUED)
+def _helm(words: list[Word]) -> Iterator[Found]:
+    plain, given = options(words, _HELM_VALUED)
     if not plain or plain[0].text not in ("install", "upgrade", "template"):
         return
-    named = [chart for word in plain[1:] if (chart := _HELM_CHARTS.get(word.text.rstrip("/").rpartition("/")[2]))]
-    if named:
-        found = _Found(named[-1], place=plain[0].places[0])
-        for name, word in options:
-            if name in ("--set", "--set-string"):
-                _set(found, name, word)
-            elif name in _VALUES:
-                found.files.append(word)
-        last = next(number for number, word in enumerate(plain) if number and _HELM_CHARTS.get(word.text.rstrip("/").rpartition("/")[2]))
-        before = plain[1:last]  # the name of the release, and what a variable may hold beside it
-        _unsaid(found, [word for word in (before if len(before) > 1 else []) + plain[last + 1 :] if word.computed])
+    found = _release(plain)
+    _sets(found, given)
+    if found.chart:
+        yield found
+        return
+    for name, below in list(found.tree.items()):  # a chart of charts has the values of each below its name
+        if name in _HELM_CHARTS and isinstance(below, dict):
+            yield Found(_HELM_CHARTS[name], below, found.place)
+    told = {chart for key, chart in _TELLING.items() if key in found.tree}
+    if not told and plain[-1].computed:
+        told = set(_HINTS.findall(" ".join(word.text.lower() for word in (*plain, *(word for _, word in given)))))
+    if len(told) == 1:
+        (name,) = told
+        found.chart = _HINTED.get(name, name)
         yield found
 
 
-def _istioctl(words: list[Word]) -> Iterator[_Found]:
-    plain, options = _options(
-        words, {"--set", "-s", "-f", "--filename", "--revision", "-r", "-d", "--manifests", "-i", "--istioNamespace", "-c", "--context"}
-    )
+def _release(plain: list[Word]) -> Found:
+    """What `helm install NAME CHART` begins with; without a chart where it is none of a mesh, or only the shell knows."""
+    numbers = [number for number, word in enumerate(plain) if number and _chart(word.text)]
+    found = Found(_chart(plain[numbers[-1]].text) if numbers else "", place=plain[0].places[0])
+    if numbers:
+        before = plain[1 : numbers[-1]]  # the name of the release, and what a variable may hold beside it
+        unsaid(found, [word for word in (before if len(before) > 1 else []) + plain[numbers[-1] + 1 :] if word.computed])
+    return found
+
+
+def _chart(text: str) -> str:
+    """The chart of a mesh that is called so: in a repository, a folder, an archive or a registry; "" where it is none."""
+    name = text.rstrip("/").rpartition("/")[2]
+    return next((chart for known, chart in _HELM_CHARTS.items() if name.startswith(known) and _ARCHIVE.fullmatch(name, len(known))), "")
+
+
+def _istioctl(words: list[Word]) -> Iterator[Found]:
+    plain, given = options(words, _ISTIOCTL_VALUED)
     verb = [word.text for word in plain[:2]]
     if verb[:1] not in (["install"], ["upgrade"]) and verb not in (
         ["manifest", "apply"],
@@ -254,163 +247,73 @@ def _istioctl(words: list[Word]) -> Iterator[_Found]:
         ["manifest", "install"],
     ):
         return
-    found = _Found("istiod", place=plain[0].places[0])
-    for name, word in options:
+    found = Found("istiod", place=plain[0].places[0])
+    for name, word in given:
         if name in ("--set", "-s"):
-            _set(found, name, word, "values")
+            _set(found, "--set", word, "values")
         elif name in ("--revision", "-r"):
             _flag(found, "revision", word)
         elif name in ("-f", "--filename"):
             found.files.append(word)
-    _unsaid(found, [word for word in plain[1:] if word.computed])
+    unsaid(found, [word for word in plain[1:] if word.computed])
     yield found
 
 
-def _linkerd(words: list[Word]) -> Iterator[_Found]:
-    plain, options = _options(words, {"--set", "--set-string", "--set-file", "-f", "--values", "-L", "--linkerd-namespace", "--context", *_LINKERD_FLAGS} - {
-        "--enable-external-profiles", "--linkerd-cni-enabled"})  # fmt: skip
+def _linkerd(words: list[Word]) -> Iterator[Found]:
+    plain, given = options(words, _LINKERD_VALUED)
     if not plain or plain[0].text not in ("install", "upgrade"):
         return
-    found = _Found("linkerd-control-plane", place=plain[0].places[0])
-    for name, word in options:
-        if name in ("--set", "--set-string"):
-            _set(found, name, word)
-        elif name in _LINKERD_FLAGS:
-            _flag(found, _LINKERD_FLAGS[name], word)
-        elif name in _VALUES:
-            found.files.append(word)
-    _unsaid(found, [word for word in plain[1:] if word.computed])
+    found = Found("linkerd-control-plane", place=plain[0].places[0])
+    for name, word in given:
+        if name == "--ha" and word.text != "false" and not any(other in _VALUES for other, _ in given):
+            for path, amount in _HIGHLY_AVAILABLE.items():
+                found.put(tuple(path.split(".")), amount, word.places[0])
+    for name, word in given:
+        if name in _LINKERD_FLAGS or name in _LINKERD_SWITCHES:
+            _flag(found, _LINKERD_FLAGS.get(name) or _LINKERD_SWITCHES[name], word)
+        elif name == "--disable-h2-upgrade":
+            found.put(("enableH2Upgrade",), Computed(word.text) if word.computed else word.text == "false", word.places[0])
+    _sets(found, given)  # over what flags say
+    unsaid(found, [word for word in plain[1:] if word.computed])
     yield found
 
 
-def _cilium(words: list[Word]) -> Iterator[_Found]:
-    plain, options = _options(
-        words, {"--set", "--helm-set", "--set-string", "--helm-set-string", "-f", "--values", "-n", "--namespace", "--version", "--context"}
-    )
+def _cilium(words: list[Word]) -> Iterator[Found]:
+    plain, given = options([_named_anew(word) for word in words], _CILIUM_VALUED)
     verb = tuple(word.text for word in plain[:2])
     if verb == ("config", "set") and len(plain) >= 4:
-        found = _Found(AGENT, place=plain[0].places[0])
-        found.put((plain[2].text,), _value(plain[3]), plain[3].places[0])
-        yield found
+        yield _agent(plain[2], plain[3])
     elif verb in _CILIUM_SWITCHES:
-        found = _Found("cilium", place=plain[0].places[0])
+        found = Found("cilium", place=plain[0].places[0])
         for path in _CILIUM_SWITCHES[verb]:
             found.put(tuple(path.split(".")), True, plain[1].places[0])
-        for name, word in options:
+        for name, word in given:
             if verb[0] == "hubble" and name in ("--ui", "--relay") and not word.computed:
                 found.put(("hubble", name[2:], "enabled"), word.text != "false", word.places[0])
         yield found
     elif verb[:1] in (("install",), ("upgrade",)):
-        found = _Found("cilium", place=plain[0].places[0])
-        for name, word in options:
-            if name.endswith(("set", "set-string")):
-                _set(found, "--set-string" if name.endswith("set-string") else "--set", word)
-            elif name in _VALUES:
-                found.files.append(word)
-        _unsaid(found, [word for word in plain[1:] if word.computed])
+        found = Found("cilium", place=plain[0].places[0])
+        for name, word in given:
+            if name in _CILIUM_FLAGS and not (name == "--encryption" and word.text == "disabled"):
+                _flag(found, _CILIUM_FLAGS[name], word)
+                if name == "--encryption":
+                    found.put(("encryption", "enabled"), True, word.places[0])
+        _sets(found, given)
+        unsaid(found, [word for word in plain[1:] if word.computed])
         yield found
+        for name, word in given:
+            if name == "--config" and "=" in word.text:
+                cut = word.text.index("=")
+                yield _agent(word.part(0, cut), word.part(cut + 1))
 
 
-def _value(word: Word) -> str:
-    return Computed(word.text) if word.computed else word.text
+def _named_anew(word: Word) -> Word:
+    """A word of cilium's, with the name that its option of Helm's has since: `--helm-set` is `--set`."""
+    return Word("--" + word.text[7:], word.places[5:], word.computed) if word.text.startswith("--helm-") else word
 
 
-def _kubectl(words: list[Word]) -> Iterator[_Found]:
-    plain, options = _options(words, _KUBECTL_VALUED)
-    if len(plain) < 3 or plain[0].text not in ("label", "annotate") or any(name == "--dry-run" for name, _ in options):
-        return
-    what = "labels" if plain[0].text == "label" else "annotations"
-    namespace = next((word for name, word in options if name in ("-n", "--namespace")), None)
-    named: list[tuple[Word, Word]] = []  # kind, name
-    kind: Word | None = None
-    marks: list[Word] = []
-    for word in plain[1:]:
-        if "=" in word.text or (word.text.endswith("-") and (named or kind is not None)):
-            marks.append(word)
-        elif kind is None and "/" in word.text:
-            cut = word.text.index("/")
-            named.append((word.part(0, cut), word.part(cut + 1)))
-        elif kind is None:
-            kind = word
-        else:
-            named.append((kind, word))
-    for of, name in named:
-        known = _RESOURCES.get(of.text.lower())
-        if known is None or not name.text:
-            continue
-        found = _Found(KUBECTL, place=plain[0].places[0])
-        found.put(("apiVersion",), known[1], of.places[0])
-        found.put(("kind",), known[0], of.places[0])
-        found.put(("metadata", "name"), _value(name), name.places[0])
-        if namespace is not None and known[0] != "Namespace":
-            found.put(("metadata", "namespace"), _value(namespace), namespace.places[0])
-        for mark in marks:
-            key, equals, value = mark.text.partition("=")
-            if equals and mark.computed:
-                found.put((UNKNOWN, what, key), Computed(value), mark.places[len(key) + 1])
-            elif equals:
-                found.put(("metadata", what, key), value, mark.places[len(key) + 1])
-            elif not equals:
-                found.put(("metadata", what, mark.text[:-1]), None, mark.places[0])
-        if what in found.tree["metadata"] or UNKNOWN in found.tree:
-            yield found
-
-
-# -- what the commands have written
-
-
-def commanded(bundle: Bundle) -> Bundle:
-    """The bundle as it is once the `kubectl` commands of its scripts have run: their labels and annotations stand on the objects that they name.
-
-    A Namespace that has no object of its own gets one that holds nothing else, marked as `commanded`; other objects that the bundle has not stay unsaid.
-    """
-    orders = [number for number, document in enumerate(bundle.documents) if document.chart == KUBECTL]
-    if not orders:
-        return bundle
-    documents = list(bundle.documents)
-    places: dict[tuple[str, str, str], int] = {}
-    for number, document in enumerate(documents):
-        if not document.chart:
-            places[document.kind, document.namespace or "", document.name] = number
-    for number in orders:
-        order = bundle.documents[number]
-        kind, name = order.value["kind"], order.value["metadata"]["name"]
-        named = (order.namespace or "", name)
-        at = places.get((kind, *named), places.get((kind, "", name)) if order.namespace is None else None)
-        if at is None and order.namespace == "default":
-            at = places.get((kind, "", name))
-        if at is not None:
-            documents[at] = _marked(documents[at], order)
-            documents[number] = replace(order, chart=f"{KUBECTL} done")
-        elif kind == "Namespace" and not isinstance(name, Computed):
-            places[kind, *named] = number
-            bare = {**order.value, "metadata": {"name": name}}
-            shadow = {**order.leaves, "metadata": {"name": order.leaves["metadata"]["name"]}}
-            documents[number] = _marked(replace(order, value=bare, leaves=shadow, chart="", commanded=True, stood=order), order)
-    return bundle.holding(documents)
-
-
-def _marked(document: Document, order: Document) -> Document:
-    """A document with the labels and annotations of a command; those that it takes away are gone."""
-    value, leaves = dict(document.value), dict(document.leaves)
-    metadata = dict(value["metadata"]) if isinstance(value.get("metadata"), dict) else {}
-    shadow = dict(leaves["metadata"]) if isinstance(leaves.get("metadata"), dict) else {}
-    for what in ("labels", "annotations"):
-        written = order.value["metadata"].get(what)
-        if written is None:
-            continue
-        before = metadata.get(what)
-        entries = dict(before) if isinstance(before, dict) else {}
-        below = dict(shadow[what]) if entries and isinstance(shadow.get(what), dict) else {}
-        for key, text in written.items():
-            entries.pop(key, None)
-            below.pop(key, None)
-            if text is not None:
-                entries[key], below[key] = text, order.leaves["metadata"][what][key]
-        if entries:
-            metadata[what], shadow[what] = entries, below
-        else:
-            metadata.pop(what, None)
-            shadow.pop(what, None)
-    value["metadata"], leaves["metadata"] = metadata, shadow
-    return replace(document, value=value, leaves=leaves, text=None, stood=document.stood or document)
+def _agent(key: Word, value: Word) -> Found:
+    """A key of Cilium's ConfigMap."""
+    found = Found(AGENT, place=key.places[0])
+    found.put((key.text,), Computed(value.text) if value.computed else value.text, value.places[0])
+    return found

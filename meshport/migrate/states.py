@@ -15,7 +15,7 @@ from meshport.compare.request import sentence
 from meshport.dialects.base import dialect
 from meshport.dialects.output import LAST_APPLIED, SERVER_WRITTEN
 from meshport.documents import Bundle, load_objects
-from meshport.documents.scripts import KUBECTL
+from meshport.documents.command import KUBECTL
 from meshport.effective.subjects import of_other_ports
 from meshport.errors import MeshportError
 from meshport.mapping.homes import OF_THE_CLUSTER

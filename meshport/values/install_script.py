@@ -1,7 +1,8 @@
 """The commands of a shell script, word by word, with the place of every character: what somebody typed to install a mesh or to mark a namespace.
 
-A line that the grammar does not take (a loop, a function) is left alone, and so is the text of a here-document. What a shell would have to compute
-(`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good (`variables.py`). https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
+A line that the grammar does not take is left alone, unless it plainly installs a mesh, and so is the text of a here-document. What a shell would have to compute
+(`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good (`variables.py`), and those of a loop over words:
+its commands are run for each of these. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
 """
 
 from __future__ import annotations
@@ -18,8 +19,30 @@ _HERE = re.compile(r"(?<!<)<<(?!<)(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
 _MOST_LINES = 40  # of one command with a quote that stays open
 
-_BEFORE = {"then", "do", "else", "if", "while", "until", "!", "time", "sudo", "exec", "command", "env", "{"}
+_BEFORE = {
+    "then",
+    "do",
+    "else",
+    "if",
+    "while",
+    "until",
+    "!",
+    "time",
+    "sudo",
+    "exec",
+    "command",
+    "env",
+    "nohup",
+    "{",
+    "k3s",
+    "microk8s",
+    "minikube",
+}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_PRINTED = re.compile(r"\$\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)|`([^`]*)`")
+_INSTALLS = re.compile(r"(?<![A-Za-z0-9_.-])(helm|istioctl|linkerd|cilium)[ \t]+(install|upgrade|template)(?=[ \t])")
+_LOOPS = re.compile(r"(?:^|[\s;&|({])(?:for|select|while|until|done)(?=$|[\s;&|)<>])")
+_MOST_TURNS = 100  # of the loops around a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +79,18 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
         while end < len(lines) and _continues(line):
             line, end = f"{line}\n{lines[end]}", end + 1
         known.pass_by(line)
-        if spoken.search(line):
+        if spoken.search(line) or _LOOPS.search(line):
             found = _line(line, starts[number], known)
             while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
                 line, end = f"{line}\n{lines[end]}", end + 1
                 found = _line(line, starts[number], known) if not _open_quote(line) else None
-            if found is None and not _continues(lines[number]):  # not taken: the lines after its first are read on their own
-                line, end = lines[number], number + 1
-            yield from (words for words in found or () if words and words[0].text.rpartition("/")[2] in programs)
+            if found is None:
+                known.enter_unread(line)
+                if not _continues(lines[number]):  # not taken: the lines after its first are read on their own
+                    line, end = lines[number], number + 1
+                if (untaken := _INSTALLS.search(line)) is not None:
+                    found = [_unread(untaken, starts[number])]
+            yield from (words for words in map(_run, found or ()) if words and words[0].text.rpartition("/")[2] in programs)
         for here in _HERE.finditer(line):
             end = _after(lines, end, here[3], tabs=bool(here[1]))
         number = end
@@ -87,26 +114,71 @@ def _open_quote(line: str) -> bool:
     return bare.count('"') % 2 == 1 or bare.count("'") % 2 == 1
 
 
+def _unread(found: re.Match[str], start: int) -> list[Word]:
+    """A command of which nobody can say more than how it begins."""
+
+    def word(at: int, end: int, computed: bool = False) -> Word:
+        return Word(found.string[at:end], tuple(range(start + at, start + end + 1)), computed)
+
+    plain = re.compile(r"(?:[ \t]+[^\s'\"\\$`;|&()<>#]+(?=\s))*").match(found.string, found.end(2))
+    cut = plain.end() if plain is not None else found.end(2)
+    read = [word(*one.span()) for one in re.compile(r"\S+").finditer(found.string, found.end(2), cut)]
+    while read and read[-1].text.startswith("-"):  # an option whose value is the rest
+        read.pop()
+    return [word(*found.span(1)), word(*found.span(2)), *read, word(cut + 1, len(found.string), computed=True)]
+
+
 def _line(line: str, start: int, known: Variables) -> list[list[Word]] | None:
+    """The commands of a line, those of a loop for each turn that it takes; None where the grammar does not take it."""
     try:
         tree = parse("install_script", _HERE.sub(lambda found: " " * len(found[0]), line), "a command")
     except ValueProblem:
         return None
-    found = []
+    found: list[list[Word]] = []
     for command in trees(tree):
-        words = [
-            one
-            for word in trees(command)
-            for one in _words([(token.type, str(token), (token.start_pos or 0) + start) for token in tokens(word)], known)
-        ]
-        while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
-            words.pop(0)
-        found.append(words)
+        pieces = [[(token.type, str(token), (token.start_pos or 0) + start) for token in tokens(word)] for word in trees(command)]
+        for kind, text, at in (piece for word in pieces for piece in word):
+            for inner in _PRINTED.finditer(text) if kind in ("COMPUTED", "DOUBLE") else ():
+                group = 1 if inner[1] is not None else 2
+                found.extend(_line(inner[group], at + inner.start(group), known) or ())
+        named = " ".join(text for word in pieces for _, text, _ in word)
+        for turn in known.turns(named, _MOST_TURNS):
+            with known.turn(turn):
+                words = [one for word in pieces for one in _words(word, known)]
+            while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
+                words.pop(0)
+            found.append(words)
+        while pieces and pieces[0][0][1] in ("do", "then", "else", "{"):
+            pieces.pop(0)
+        if pieces and pieces[0][0][1] in ("for", "select", "while", "until", "done"):
+            said = [one for word in pieces for one in _words(word, known)]
+            known.enter(pieces[0][0][1], [None if one.computed else one.text for one in said])
     return found
 
 
+def _run(words: list[Word]) -> list[Word]:
+    """The command that `xargs` runs, with what it is given as what only the shell knows."""
+    if not words or words[0].text != "xargs":
+        return words
+    sign, at = "{}", 1
+    while at < len(words) and words[at].text.startswith("-"):
+        option = words[at].text
+        at += 1
+        if option.startswith("-I") and len(option) > 2:
+            sign = option[2:]
+        elif option in ("-I", "-n", "-P", "-L", "-d", "-a", "-s", "-E") and at < len(words):
+            sign = words[at].text if option == "-I" else sign
+            at += 1
+    given = [Word(word.text, word.places, True) if sign in word.text else word for word in words[at:]]
+    if given and not any(sign in word.text for word in given):
+        given.append(Word("{}", (given[-1].places[-1],) * 3, True))
+    return given
+
+
 def _words(pieces: list[tuple[str, str, int]], known: Variables) -> list[Word]:
-    """The word of these pieces; several where it is a variable without quotes, whose text the shell divides."""
+    """The word of these pieces; several where it is a variable without quotes, whose text the shell divides, or all items of a list."""
+    if len(pieces) == 1 and (listed := known.list_of(pieces[0][1])) is not None:
+        return [Word(part, (pieces[0][2],) * (len(part) + 1)) for part in listed]
     if len(pieces) == 1 and pieces[0][0] == "COMPUTED" and (text := known.text_of(pieces[0][1])) is not None:
         at = pieces[0][2]
         return [Word(part, (at,) * (len(part) + 1)) for part in text.split()]
@@ -148,6 +220,8 @@ def _word(pieces: list[tuple[str, str, int]], known: Variables) -> Word:
             end = start + len(piece) - 1
         elif kind == "ESCAPED":
             put(piece[1], start + 1)
+        elif kind == "ANSI":
+            put(re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), piece[2:-1], flags=re.DOTALL), start)
         elif kind == "COMPUTED" and (said := known.text_of(piece)) is not None and not re.search(r"\s", said):
             put(said, start)
         else:

@@ -138,7 +138,7 @@ def test_an_object_that_the_input_has_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "named"),
     [
-        ("for NS in a b; do\n  kubectl label ns $NS istio-injection=enabled\ndone\n", "namespace $NS"),
+        ("for NS in $(cat names); do\n  kubectl label ns $NS istio-injection=enabled\ndone\n", "namespace $NS"),
         ("kubectl -n ${SPACE} annotate svc users networking.istio.io/exportTo=.\n", "service users -n ${SPACE}"),
     ],
 )

@@ -65,8 +65,13 @@ def test_two_files_that_the_name_may_mean_are_not_chosen_from(tmp_path: Path) ->
 
 
 def test_values_of_no_mesh_are_left_alone(tmp_path: Path) -> None:
-    found = folder(tmp_path, "helm install db bitnami/postgresql -f gone.yaml\nhelm install -f - istiod istio/istiod")
+    found = folder(tmp_path, "helm install db bitnami/postgresql -f gone.yaml\nhelm template istiod istio/istiod")
     assert found.problems == [] and values(found) == []
+
+
+def test_values_that_a_pipe_gives_are_unknown(tmp_path: Path) -> None:
+    (problem,) = folder(tmp_path, "helm install -f - istiod istio/istiod").problems
+    assert (problem.code, "hands standard input to istiod" in problem.message) == ("MP388", True)
 
 
 def test_what_a_handed_file_says_decides_how_the_rest_is_read(tmp_path: Path) -> None:
