@@ -18,9 +18,11 @@ from meshport.mapping.table import Table, dialect_of_group
 from meshport.selection import Selection
 
 if TYPE_CHECKING:
+    from meshport.compare.replay import Difference
     from meshport.compare.verify import Verification
 
 _PORT = re.compile(r" port \d+")
+_NAMED = re.compile(r" ([a-z0-9-]+)/([a-z0-9.-]+)(?: port (\d+))?")
 
 
 def unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
@@ -56,12 +58,19 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
                 f"{subject}: what was written reads back differently from what was meant ({places})",
                 row.remedy,
                 "changes",
+                affects=_place_of(subject),
                 explains=frozenset((subject, change.aspect) for change in listed),
                 pattern="meshport",
                 feature="read-back",
             )
         )
     return extra
+
+
+def _place_of(subject: str) -> tuple[Affected, ...]:
+    """The destination that a subject names, where it names one."""
+    named = _NAMED.search(subject)
+    return (Affected(named[1], named[2], int(named[3]) if named[3] else None),) if named else ()
 
 
 def _words_of_target(out: Output) -> tuple[bool, bool]:
@@ -198,16 +207,53 @@ def settled(findings: list[Finding], bound: Bound) -> list[Finding]:
     return list(seen.values())
 
 
-def of_chosen(found: list[Change], findings: list[Finding], chosen: Selection) -> tuple[list[Change], list[Finding]]:
-    """The differences and findings of what is converted; a difference that only other documents answer for is theirs."""
+def of_chosen(
+    found: list[Change], findings: list[Finding], proof: Verification | None, chosen: Selection, out: Output
+) -> tuple[list[Change], list[Finding]]:
+    """The differences and findings of what is converted; a difference that only other documents answer for is theirs. Of rules that stand outside and act on
+    what is converted, the findings are about it too. `proof` is held to the same, in place."""
     explain(found, findings)
     if chosen.every:
         return found, findings
-    kept = [finding for finding in findings if chosen.concerns(finding)]
-    foreign = {number for number, finding in enumerate(findings) if not chosen.concerns(finding)}
+    acting = chosen.acting(out.in_order())
+    kept, foreign = [], set()
+    for number, finding in enumerate(findings):
+        if chosen.concerns(finding):
+            kept.append(finding)
+        elif chosen.acts(finding, acting):
+            finding.affects = chosen.here(finding.affects)
+            kept.append(finding)
+        else:
+            foreign.add(number)
     found = [change for change in found if not change.findings or not foreign.issuperset(change.findings)]
     explain(found, kept)
+    if proof is not None:
+        _proof_of_chosen(proof, kept, chosen)
     return found, kept
+
+
+def _proof_of_chosen(proof: Verification, findings: list[Finding], chosen: Selection) -> None:
+    """Hold a comparison to what is converted, and the witnesses of findings to the destinations that they are about."""
+    from meshport.compare.verify import verdict_of
+
+    def told(difference: Difference) -> bool:
+        place, effect = difference.request["destination"], _EFFECTS.get(difference.change)
+        return any(finding.effect == effect and any(_of(place, one) for one in finding.affects) for finding in findings)
+
+    proof.differences = [
+        item for item in proof.differences if chosen.decides(item.request["destination"]["namespace"], item.sources[0]) or told(item)
+    ]
+    proof.verdict = verdict_of(proof.differences, bool(proof.undecided))
+    for finding in findings:
+        if finding.witness is not None and finding.affects and not any(_of(finding.witness["destination"], one) for one in finding.affects):
+            finding.witness = next(
+                (
+                    item.request
+                    for item in proof.differences
+                    if _EFFECTS.get(item.change) == finding.effect and any(_of(item.request["destination"], one) for one in finding.affects)
+                ),
+                None,
+            )
 
 
 def explain(found: list[Change], findings: list[Finding]) -> None:

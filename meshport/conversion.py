@@ -189,7 +189,9 @@ def by_command(out: Output) -> None:
             if marks:
                 src = frozenset().union(*(src for path, src in obj.sources.items() if path[:2] == ("metadata", what)))
                 words = " ".join(shlex.quote(mark) for mark in marks)
-                out.command(f"kubectl {verb} {obj.kind.lower()} {shlex.quote(document.name)} {words} --overwrite", src)
+                home = f" -n {shlex.quote(document.namespace)}" if document.namespace and obj.kind != "Namespace" else ""
+                text = f"kubectl {verb} {obj.kind.lower()}{home} {shlex.quote(document.name)} {words} --overwrite"
+                out.command(text, src, namespace=document.namespace or document.name)
 
 
 def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:

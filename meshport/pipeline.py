@@ -128,7 +128,7 @@ def convert(
     findings += answers.beside_broken(result, bound, findings)
     findings += answers.unaccounted(result.unaccounted, bound)
     findings = answers.settled(ordered(findings), bound)
-    found, findings = answers.of_chosen(found, findings, chosen)
+    found, findings = answers.of_chosen(found, findings, proof, chosen, out)
     result.limit(chosen.owns)
     conversion.by_command(out)
     place = Layout(whole, out, layout)
@@ -141,7 +141,7 @@ def convert(
         [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _written(obj, whole) and chosen.writes(obj)],
         [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and stands(number, bound, out)],
         _removals(out, chosen),
-        _install(out),
+        _install(out, chosen),
         findings,
         ledger,
         found,
@@ -229,7 +229,8 @@ def _removals(out: Output, chosen: Selection) -> list[dict[str, Any]]:
     ]
 
 
-def _install(out: Output) -> dict[str, Any]:
+def _install(out: Output, chosen: Selection) -> dict[str, Any]:
+    """Settings of the installations, which are the whole mesh's, and the commands that are about what is converted."""
     values: dict[str, Any] = {}
     for install in sorted(out.installs.values(), key=lambda item: (item.chart, item.path)):
         holder: dict[str, Any] = values.setdefault(install.chart, {})
@@ -237,7 +238,10 @@ def _install(out: Output) -> dict[str, Any]:
         for step in steps[:-1]:
             holder = holder.setdefault(step, {})
         holder[steps[-1]] = install.value
-    return {"helm_values": values, "commands": sorted(out.commands)}
+    return {
+        "helm_values": values,
+        "commands": sorted(text for text, src in out.commands.items() if chosen.types(out.marked.get(text), src)),
+    }
 
 
 def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "") -> tuple[IR, Bound]:

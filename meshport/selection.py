@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,17 @@ class Selection:
         self._wanted = [tuple(value.split("/")) for value in options.select]
         self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
         self.every = len(self.chosen) == len(bundle.documents)
+        self._homes = {home for number in self.chosen if (home := self._home(bundle.documents[number]))} | set(options.namespaces)
         self.outside = frozenset(range(len(bundle.documents))) - self.chosen
         if own:
             self._check(bundle.documents[:own])
 
     def _check(self, documents: Sequence[Document]) -> None:
         """Raises UsageError for a name that nothing bears: a misspelt one among others would leave its part out in silence."""
-        homes = sorted({self._home(document) for document in documents})
+        homes = sorted({home for document in documents if (home := self._home(document))})
         read = f"the namespaces read are {', '.join(homes[:8])}{' and more' if len(homes) > 8 else ''}"
         for name in self._options.namespaces:
-            if name not in homes:
+            if name not in homes and name != self._options.default_namespace:  # every cluster has that one
                 close = get_close_matches(name, homes, 1)
                 raise UsageError(f"--namespace {name}: no document is in it; {read}" + (f"; did you mean {close[0]}?" if close else ""))
         for parts in self._wanted:
@@ -47,19 +48,17 @@ class Selection:
     def _fits(self, document: Document) -> bool:
         if not self._options.namespaces and not self._wanted:
             return True
-        home = self._home(document)
-        if home in self._options.namespaces:
-            return True
-        return any(self._named(document, parts) for parts in self._wanted)
+        return self._home(document) in self._options.namespaces or any(self._named(document, parts) for parts in self._wanted)
 
     def _named(self, document: Document, parts: tuple[str, ...]) -> bool:
         kind, name = parts[0], parts[-1]
         same = kind.lower() == document.kind.lower() and name == document.name
         return same and (len(parts) == 2 or parts[1] in ("", document.namespace or self._home(document)))
 
-    def _home(self, document: Document) -> str:
-        itself = document.kind == "Namespace" and not document.group
-        return document.name if itself else document.namespace or self._options.default_namespace
+    @staticmethod
+    def _home(document: Document) -> str:
+        """The namespace that a document is of, "" where it is of none; a Namespace is of itself."""
+        return document.name if document.kind == "Namespace" and not document.group else document.namespace or ""
 
     def owns(self, leaf: int) -> bool:
         """Whether a leaf is of a document that is converted."""
@@ -77,10 +76,51 @@ class Selection:
         return not obj.origins or obj.origins[0] in self.chosen or obj.ref.namespace in self._options.namespaces
 
     def concerns(self, finding: Finding) -> bool:
-        """Whether a finding is about what is converted, or about no document at all."""
-        if self.every or (finding.document is None and not finding.leaves):
+        """Whether a finding is about what is converted, or about no document and no place elsewhere."""
+        if self.every:
             return True
+        if finding.document is None and not finding.leaves:
+            places = {place.namespace for place in finding.affects}
+            return not places or None in places or not places.isdisjoint(self._homes)
         return finding.document in self.chosen or any(self.owns(leaf) for leaf in finding.leaves)
+
+    def acting(self, objects: Iterable[Obj]) -> dict[str, set[int]]:
+        """By namespace: the documents that the objects written there are because of."""
+        found: dict[str, set[int]] = {}
+        for obj in objects:
+            if not self.every and self.writes(obj):
+                found.setdefault(obj.ref.namespace or obj.ref.name, set()).update(
+                    self._number(leaf) for src in obj.sources.values() for leaf in src
+                )
+        return found
+
+    def acts(self, finding: Finding, acting: Mapping[str, set[int]]) -> bool:
+        """Whether a finding about a document outside tells of what is converted: its rules are in what is written there (`acting`), it decides who is
+        admitted in a namespace that was asked for, or it is the error of an object that stands above all namespaces."""
+        if finding.document is None and not finding.leaves:
+            return False
+        number = finding.document if finding.document is not None else self._number(finding.leaves[0])
+        places = {place.namespace for place in finding.affects if place.namespace}
+        if any(number in acting.get(name, ()) for name in places):
+            return True
+        if not self._options.namespaces:
+            return False
+        if finding.effect in ("widens", "narrows") and not places.isdisjoint(self._options.namespaces):
+            return True
+        above = self._home(self._bundle.documents[number]) in ("", self._options.root_namespace)
+        return finding.severity == "error" and not places and above
+
+    def types(self, namespace: str | None, src: Iterable[int]) -> bool:
+        """Whether a command is one of the conversion: it is about no namespace or one that was asked for, or what is converted asks for it."""
+        return self.every or namespace is None or namespace in self._options.namespaces or any(self.owns(leaf) for leaf in src)
+
+    def decides(self, namespace: str | None, src: Iterable[int]) -> bool:
+        """Whether a difference at a destination is one of what is converted: it is there, or leaves that decided there are of it."""
+        return self.every or namespace in self._homes or any(self.owns(leaf) for leaf in src)
+
+    def here(self, places: tuple[Affected, ...]) -> tuple[Affected, ...]:
+        """The destinations in the namespaces that are converted."""
+        return tuple(place for place in places if place.namespace is None or place.namespace in self._homes)
 
     def left_out(self, objects: list[Obj], table: Table) -> list[Finding]:
         """A finding for documents outside that the conversion needs changed: they stay as they are, and somebody has to know."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,16 +143,30 @@ def check_target(file: str, option: str, output: str | None = None) -> None:
 
 
 def suppress(
-    findings: list[Finding], bundle: Bundle, rows: Table, ignore: Sequence[str] | None, waivers: str | None, baseline: str | None
+    findings: list[Finding],
+    bundle: Bundle,
+    rows: Table,
+    ignore: Sequence[str] | None,
+    waivers: str | None,
+    baseline: str | None,
+    *,
+    tell: bool,
 ) -> list[Rule]:
-    """Mark the findings that a team has decided about; the decisions."""
+    """Mark the findings that a team has decided about; the decisions. With `tell`, those that meet no finding are said."""
     if not ignore and not waivers and not baseline:
         return []
     from meshport import suppression
 
     rules = [*suppression.ignores(ignore or (), rows), *(suppression.waivers(waivers, rows) if waivers else ())]
-    suppression.suppress(findings, bundle, rows, rules, suppression.baseline(baseline) if baseline else None)
+    idle = suppression.suppress(findings, bundle, rows, rules, suppression.baseline(baseline) if baseline else None)
+    if tell:
+        say(f"{rule} meets no finding" for rule in idle)
     return rules
+
+
+def tells_of_rules(given: Mapping[str, Any]) -> bool:
+    """Whether a person reads along, and decisions that meet no finding are worth a word: of a part they may be about the rest."""
+    return given["form"] == "text" and not given["quiet"] and not given["namespace"] and not given["select"]
 
 
 def failed(findings: Iterable[Finding], fail_on: str) -> bool:

@@ -47,7 +47,9 @@ def convert(paths: Sequence[str], given: Mapping[str, Any], *, verify: bool = Tr
         **{name: given[name] for name in CHOICES},
     )
     result = pipeline.convert(bundle, table, chosen, context=beside, verify=verify, layout=layout)
-    result.rules = common.suppress(result.findings, result.known, table, given["ignore"], given["waivers"], given["baseline"])
+    result.rules = common.suppress(
+        result.findings, result.known, table, given["ignore"], given["waivers"], given["baseline"], tell=common.tells_of_rules(given)
+    )
     return result
 
 

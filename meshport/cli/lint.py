@@ -32,6 +32,7 @@ def run(
     no_color: opt.NoColor = False,
 ) -> None:
     """Find mistakes: what no cluster takes, what does nothing, what contradicts itself."""
+    arguments = dict(locals())
     from meshport.cli import common
 
     common.choice("--format", form, common.FORMATS)
@@ -40,6 +41,7 @@ def run(
     given = common.paths_or_stdin(paths)
 
     from meshport import conversion, pipeline
+    from meshport.mapping.homes import at_home
     from meshport.options import resolve_source
     from meshport.report import text, words
 
@@ -47,9 +49,9 @@ def run(
     table = common.table(mappings)
     fields = {"namespaces": namespace, "select": select, "default_namespace": default_namespace, "trust_domain": trust_domain}
     chosen = resolve_source(own, table, source, source_version, **fields)
-    bundle = conversion.merged(own, common.read_context(context))
+    bundle = at_home(conversion.merged(own, common.read_context(context)), chosen.default_namespace)
     findings = pipeline.lint(bundle, table, chosen, own=len(own.documents))
-    common.suppress(findings, bundle, table, ignore, waivers, baseline)
+    common.suppress(findings, bundle, table, ignore, waivers, baseline, tell=common.tells_of_rules(arguments))
 
     from meshport.report.build import build_lint
 

@@ -85,7 +85,7 @@ def verify(
         for item in ir.settings
         if ir.depends(item) == "access"
     )
-    found.verdict = _verdict(found.differences, bool(found.undecided))
+    found.verdict = verdict_of(found.differences, bool(found.undecided))
     return found
 
 
@@ -297,7 +297,7 @@ def _same(canon: tuple[Canonical, Canonical], subject: str) -> bool:
     return one is not None and one == other and "undecided" not in one
 
 
-def _verdict(differences: list[Difference], undecided: bool) -> str:
+def verdict_of(differences: list[Difference], undecided: bool) -> str:
     kinds = {item.change for item in differences}
     if {"allowed", "denied"} <= kinds:
         return "changed"

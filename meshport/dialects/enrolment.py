@@ -61,7 +61,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
     defaults(ir, out)
     places(ir, out)
     for name, src in sorted(unseen(ir, out).items()):
-        out.command(enrolment.command.format(namespace=name), src)
+        out.command(enrolment.command.format(namespace=name), src, namespace=name)
         out.finding(
             "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
         )  # fmt: skip

@@ -145,6 +145,7 @@ class Output:
     objects: dict[tuple[str, str, Ref], Obj] = field(default_factory=dict)
     installs: dict[tuple[str, str], Install] = field(default_factory=dict)
     commands: dict[str, Src] = field(default_factory=dict)
+    marked: dict[str, str] = field(default_factory=dict)  # the namespace of each command that is about one
     removals: list[Removal] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)  # the documents of the removals
     kept: set[int] = field(default_factory=set)  # documents that stay in force beside the target, as they are or changed
@@ -244,11 +245,13 @@ class Output:
         before = self.installs.get((chart, path))
         self.installs[chart, path] = Install(chart, path, value, sources(*because, before.src if before else None))
 
-    def command(self, text: str, *because: Fact[Any] | Src | None) -> None:
-        """A command that a person has to run, once."""
+    def command(self, text: str, *because: Fact[Any] | Src | None, namespace: str = "") -> None:
+        """A command that a person has to run, once; `namespace` is the one that it is about."""
         if not because:
             raise TypeError(f"{text}: nothing says why")
         self.commands[text] = self.commands.get(text, NOWHERE) | sources(*because)
+        if namespace:
+            self.marked[text] = namespace
 
     def remove(self, number: int, reason: str) -> None:
         """A source object to delete after sign-off."""

@@ -24,7 +24,7 @@ from meshport.report import build
 from meshport.report.audited import AccessMatrix, AssetFate, Audit, Exemption, Provenance
 from meshport.report.model import AuditReport
 from meshport.selection import Selection
-from meshport.suppression import names, subject_of
+from meshport.suppression import document_of
 
 if TYPE_CHECKING:
     from meshport.pipeline import Result
@@ -144,9 +144,8 @@ def _exceptions(result: Result, rules: Sequence[Rule]) -> list[Exemption]:
             for number, finding in enumerate(result.findings)
             if finding.suppressed is not None
             and finding.suppressed["by"] == "waiver"
-            and finding.code == rule.code
             and finding.suppressed["owner"] == rule.owner
-            and (rule.resource is None or ((subject := subject_of(finding, result.known)) is not None and rule.resource in names(subject)))
+            and rule.fits(finding, document_of(finding, result.known))
         ]
         found.append(
             Exemption(

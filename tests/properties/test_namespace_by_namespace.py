@@ -79,12 +79,17 @@ def converted(mesh: str, other: str, **choices: Any) -> Result:
 
 
 def homes(mesh: str, other: str) -> list[str]:
-    """Every namespace of the bundle; objects of no namespace count as those of the default one."""
+    """Every namespace of the bundle."""
     found = set()
     for text in cluster(mesh, other):
         item = json.loads(text)
-        found.add(item["metadata"]["name"] if item["kind"] == "Namespace" else item["metadata"].get("namespace") or "default")
-    return sorted(found)
+        found.add(item["metadata"]["name"] if item["kind"] == "Namespace" else item["metadata"].get("namespace"))
+    return sorted(found - {None})
+
+
+def of_no_namespace(mesh: str) -> list[str]:
+    """What stands above all namespaces, as `--select` names it."""
+    return [f"{item['kind']}/{item['metadata']['name']}" for item in ROOT[mesh] if "namespace" not in item["metadata"]]
 
 
 @pytest.mark.parametrize(("mesh", "other"), WAYS, ids=[f"{a}-{b}" for a, b in WAYS])
@@ -97,8 +102,9 @@ def test_the_parts_make_the_whole(mesh: str, other: str) -> None:
     removed: set[str] = set()
     listed: set[Affected] = set()
     leaves = 0
-    for name in names:
-        part = converted(mesh, other, namespaces=[name])
+    parts = [{"namespaces": [name]} for name in names] + [{"select": [one]} for one in of_no_namespace(mesh)]
+    for choice in parts:
+        part = converted(mesh, other, **choice)
         for item in part.manifests:
             assert objects.setdefault(identity(item.object), item.object) == item.object
         said |= {(finding.code, finding.message) for finding in part.findings}
@@ -120,3 +126,9 @@ def test_a_policy_of_the_root_namespace_acts_on_the_namespace_converted() -> Non
     text = json.dumps([item.object for item in part.manifests])
     assert '"config.linkerd.io/default-inbound-policy"' in text
     assert all(item["namespace"] == "shop-0" for item in part.removals)
+
+
+def test_the_default_namespace_has_nothing_of_what_stands_above_all() -> None:
+    """A policy of the cluster is in no namespace: who converts the default one, which every cluster has, does not move it."""
+    part = converted("cilium", "istio", namespaces=["default"])
+    assert (part.manifests, part.removals, part.ledger.counts["leaves"]) == ([], [], 0)

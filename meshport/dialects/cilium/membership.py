@@ -65,7 +65,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     places(ir, out)
     for name, src in sorted(unseen(ir, out).items()):
         if options.source in UNMARK:
-            out.command(UNMARK[options.source].format(namespace=name), src)
+            out.command(UNMARK[options.source].format(namespace=name), src, namespace=name)
         out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name)
     tunnelled = [name for name in left if _without_sidecars(ir, name)]
     for code, names in (("MP132", [name for name in left if name not in tunnelled]), ("MP734", tunnelled)):

@@ -310,7 +310,7 @@ def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) ->
     if home is None:
         annotations = {"linkerd.io/inject": "enabled", DEFAULT_POLICY: value}
         out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}})
-        out.command(f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite", src)
+        out.command(f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite", src, namespace=name)
         out.finding(
             "MP104", src, document=None, disposition="installed", affects=(Affected(name),), feature="transport.mode", namespace=name, value=value,
         )  # fmt: skip
