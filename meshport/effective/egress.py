@@ -142,6 +142,19 @@ def openings(ir: IR, outside: Outside) -> Iterator[tuple[Fact[str] | None, Fact[
             yield from ((name, None, port) for name in named)
 
 
+def at_some_addresses(ir: IR, outside: Outside) -> bool:
+    """Whether a destination that is told by name is open at the addresses of its own network alone, and refused at others of the same clients."""
+    if not (outside.addresses and outside.hosts and any(port.protocol.value in BY_NAME for port in outside.ports)):
+        return False
+    own = {item.value for item in outside.addresses}
+    return any(
+        rule.refuses.value and {cidr.value for cidr, _ in rule.networks} != own
+        for item in leaving(ir)
+        if outside.shown_to(item.namespace)
+        for rule in item.rules
+    )
+
+
 def key(outside: Outside, host: Fact[str] | None, address: Fact[str] | None, port: OutsidePort) -> str:
     """One opening in words, equal where the same connections may be made."""
     number = port.number.value or "*"

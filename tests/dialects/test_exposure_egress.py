@@ -444,3 +444,20 @@ def test_a_namespace_that_lets_networks_through_is_not_closed_by_the_rest_of_the
     modes = {name: spec["outboundTrafficPolicy"]["mode"] for name, spec in specs(result).items() if name.startswith("Sidecar")}
     assert modes == {"Sidecar/istio-system/default": "REGISTRY_ONLY", "Sidecar/shop/default": "ALLOW_ANY"}
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_host_that_is_open_in_one_network_alone_is_not_opened_everywhere(target: str) -> None:
+    here = network("Deny", "here", more=", networks: [{cidr: 203.0.113.0/24}]")
+    ways = route("HTTPRoute", 80, "api.example.com", on="here") + route("TLSRoute", 443, "pay.example.com", on="here", name="pay")
+    source = namespace(mesh="linkerd") + workload("web") + here + ways
+    result, looser, alone = (
+        meshport.convert(meshport.load_text(text), source="linkerd", target=target, on_loss=loss)
+        for text, loss in ((source + network("Deny"), "stricter"), (source + network("Deny"), "looser"), (source, "stricter"))
+    )
+    assert "example.com" not in str(specs(result))
+    for one, code, effect in ((result, "MP720", "narrows"), (looser, "MP760", "widens")):
+        told = [(item.severity, item.effect) for item in one.findings if item.code == code]
+        assert told == [("error", effect)] * 2 and whole(one)
+    assert "api.example.com" in str(specs(alone))  # everything else might leave: nothing that was refused is opened
+    assert "MP720" not in codes(alone) and whole(alone)

@@ -129,7 +129,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if outside.hosts or outside.addresses:
             said_by_endpoints(ported, out)
         if outside.conditions or outside.problem:
-            _unsaid(outside, ir, out)
+            _unsaid(outside, ir, out, "it asks for more of a request than its host")
+        elif egress.at_some_addresses(ir, outside):
+            _anywhere(outside, ir, out, options)
     closed: dict[tuple[str, EgressDefault], list[str]] = {}
     for item in egress.leaving(ir):
         general = item.general is not None and item.general.refuses.value
@@ -144,8 +146,22 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     _leftovers(ir, out)
 
 
-def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
-    """A route that is not accepted, or that asks for more than a host and a port: nothing is opened because of it."""
+def _anywhere(outside: Outside, ir: IR, out: Output, options: Options) -> None:
+    """A name that is open in some networks alone: a rule for a name has no networks beside it."""
+    names, networks = (", ".join(item.value for item in listed) for listed in (outside.hosts, outside.addresses))
+    if options.on_loss != "looser":
+        _unsaid(outside, ir, out, f"{names} is open in {networks} alone, and Cilium goes by the name, whatever its address")
+        return
+    clients = {item.namespace for item in egress.leaving(ir) if outside.shown_to(item.namespace)}
+    found = out.finding(
+        "MP760", *outside.addresses, document=outside.document, disposition="dropped",
+        affects=affected(ir, Ref(next(iter(outside.seen_by or ("",)), ""), "")), explains=in_namespaces(ir, clients, "open", "spoken"), effect="widens",
+    )  # fmt: skip
+    found.message = f"{outside.subject_name}: {names} is open at every address, and was in {networks} alone"
+
+
+def _unsaid(outside: Outside, ir: IR, out: Output, reason: str) -> None:
+    """A route that is not accepted, or that asks for what no rule does: nothing is opened because of it."""
     src = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
     if outside.problem:
         out.finding(outside.problem, src, document=outside.document, disposition="invalid", object=outside.subject_name)
@@ -156,7 +172,7 @@ def _unsaid(outside: Outside, ir: IR, out: Output) -> None:
     out.finding(
         "MP720", src, document=outside.document, disposition="dropped", affects=affected(ir, Ref(next(iter(outside.seen_by or ("",)), ""), "")),
         explains=in_namespaces(ir, names, "open", "spoken") | frozenset(judged), severity="error" if closed else "warning",
-        effect="narrows" if closed else "changes", object=outside.subject_name, reason="left out, for it asks for more of a request than its host",
+        effect="narrows" if closed else "changes", object=outside.subject_name, reason=f"left out, for {reason}",
     )  # fmt: skip
 
 
@@ -233,7 +249,8 @@ def _without_strangers(selector: dict[str, Any], namespace: str, rule: EgressDef
 
 def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """Rules for one destination: by name, by address, or for a port of any address outside."""
-    if outside.conditions or outside.problem or not outside.shown_to(namespace):
+    apart = options.on_loss != "looser" and egress.at_some_addresses(ir, outside)
+    if outside.conditions or outside.problem or apart or not outside.shown_to(namespace):
         return  # what asks for more is named once, by `_unsaid`
     told = gather(rule.visible or (), outside.exports, (outside.ref, outside.inert) if outside.kind.endswith("Route") else ())
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]

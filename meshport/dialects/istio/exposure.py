@@ -201,7 +201,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.imply("stays as it is", rule.src, rule.selector)
         else:
             _default(rule, ir, out, options)
-    for outside in _together(ir.outside):
+    for outside in _together(ir):
         if outside.kind == "ServiceEntry":
             out.imply("stays as it is", gather(outside))
         else:
@@ -276,13 +276,14 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     obj.note(f"from {rule.subject_name}")
 
 
-def _together(listed: list[Outside]) -> list[Outside]:
+def _together(ir: IR) -> list[Outside]:
     """The destinations, with those as one that routes open for the same clients, hosts and ports: each of the routes has rules of its own for them."""
     found: dict[Any, Outside] = {}
-    for number, outside in enumerate(listed):
+    for number, outside in enumerate(ir.outside):
         ports = tuple((port.number.value, port.protocol.value) for port in outside.ports)
         alike = outside.kind != "ServiceEntry" and outside.hosts and not outside.problem
-        key = (outside.ref.value.namespace, outside.seen_by, tuple(host.value for host in outside.hosts), ports) if alike else number
+        there = tuple(item.value for item in outside.addresses) if egress.at_some_addresses(ir, outside) else ()
+        key = (outside.ref.value.namespace, outside.seen_by, tuple(host.value for host in outside.hosts), ports, there) if alike else number
         first = found.setdefault(key, outside)
         if first is not outside:
             found[key] = replace(
@@ -333,6 +334,21 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
     if not outside.hosts and any(port.protocol.value != "tcp" for port in outside.ports):
         left_out("left out, for it names no host, and a ServiceEntry has to", every)
         return
+    if egress.at_some_addresses(ir, outside):
+        names, networks = (", ".join(item.value for item in listed) for listed in (outside.hosts, outside.addresses))
+        if options.on_loss != "looser":
+            left_out(f"left out, for {names} is open in {networks} alone, and Istio goes by the name, whatever its address", every)
+            return
+        found = out.finding(
+            "MP760",
+            *outside.addresses,
+            document=outside.document,
+            disposition="dropped",
+            affects=where,
+            explains=explained,
+            effect="widens",
+        )
+        found.message = f"{outside.subject_name}: {names} is open at every address, and was in {networks} alone"
     by_address = all(port.protocol.value == "tcp" for port in outside.ports)
     home = outside.ref.value.namespace
     alone = outside.seen_by == (home,)
