@@ -8,7 +8,7 @@ proxies change, a network policy that names ports begins to let other connection
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from meshport.dialects.base import Options
@@ -29,6 +29,8 @@ OUTSIDE, INSIDE, EITHER = "outside", "inside", "either"
 DENIED = "a deny for callers of the mesh goes on refusing them"
 EVERY = "for callers of the mesh every port is written, as they came to every one"
 HELD = "callers that may be in the mesh come to the ports alone that it names, and came to every one"
+OPENED = "what it denied callers of the mesh on ports that the network did not see is denied no more"
+CLOSED = "what it denied callers of the mesh is denied on every port"
 ADDED = "port {port} of the target's proxies is let through as well"
 
 
@@ -47,7 +49,7 @@ class Standing:
     def __init__(self, ir: IR, out: Output, options: Options, item: Beside, found: list[Beside]) -> None:
         self.ir, self.out, self.options, self.item = ir, out, options, item
         closed = {id(one) for other in found if other.closing for one in other.pods}
-        self.members = [one for one in item.pods if id(one) in closed and ir.world.meshed(one) is not False]
+        self.members = [one for one in item.pods if (item.denies or id(one) in closed) and ir.world.meshed(one) is not False]
         self.beside = [other for other in found if any(one in other.pods for one in self.members)]
         self.meeting = Meeting(ir.world, self.members, WAYS[item.direction], None, False)
         self.before = carried_on(ir.world, self.members, options)
@@ -69,28 +71,34 @@ class Standing:
         if not self.members or self.before == self.after:
             return
         stays = self.item.number in self.out.outside
-        made = list(self._entries())
-        was = at(self._document, self.item.base).get(self.item.direction)
-        if "refused" in self.told and self._shut():
+        made, denies = list(self._entries()), [made for rule in self.item.denies for made in self._denied(rule)]
+        if self.told.keys() == {"refused"} and self._shut():
             self._deny()
             self.told = {"denied": set()}
-        elif made != (was or []) and not stays:
-            obj = self.out.change(self.item.number)
-            obj.set((*self.item.base, self.item.direction), made or ([{}] if self.item.kind in KINDS else []), self.item.src)
-            obj.note("lets through between pods of the mesh what it did with the source's proxies, which take connections on another port")
-        elif stays and self.told.keys() & {"refused", "taken"}:
+        elif stays and self.told.keys() & {"refused", "taken", "closed"}:
             self.told["stays"] = set()
+        elif not stays:
+            self._write(self.item.direction, made, self._stood)
+            self._write(self.item.direction + "Deny", denies, self.item.denies)
         self._say()
+
+    def _write(self, key: str, made: list[Rule], was: list[Rule]) -> None:
+        """Rules that the policy has from now on, where they are others than those that it had."""
+        if made != was:
+            obj = self.out.change(self.item.number)
+            nothing: list[Rule] = [{}] if self.item.kind in KINDS and key == self.item.direction else []
+            obj.set((*self.item.base, key), [*(self.item.standing if key == self.item.direction else ()), *made] or nothing, self.item.src)
+            obj.note("lets through between pods of the mesh what it did with the source's proxies, which take connections on another port")
 
     # -- what it lets through
 
+    @property
+    def _stood(self) -> list[Rule]:
+        return self.item.rules if self.item.kind in KINDS else at(self._document, self.item.base).get(self.item.direction) or []
+
     def _entries(self) -> Iterator[Rule]:
-        if self.item.kind in KINDS:
-            for rule in self.item.rules:
-                yield from self._of_cilium(rule)
-            return
-        for entry in at(self._document, self.item.base).get(self.item.direction) or ():
-            yield from self._of_kubernetes(entry, self.meeting.way)
+        for rule in self._stood:
+            yield from self._of_cilium(rule) if self.item.kind in KINDS else self._of_kubernetes(rule, self.meeting.way)
 
     def _of_kubernetes(self, entry: Rule, way: str) -> Iterator[Rule]:
         """An entry of a NetworkPolicy, for those of its peers that come to the same ports each."""
@@ -115,8 +123,13 @@ class Standing:
                 named = {"ports": [_plain(port) for port in now]}
                 yield named if peers == [None] else {way: peers, **named}
 
-    def _of_cilium(self, rule: Rule) -> Iterator[Rule]:
+    def _denied(self, rule: Rule) -> Iterator[Rule]:
+        """A rule of Cilium that denies: what it denied of connections between pods of the mesh, or more."""
+        return self._of_cilium(rule, self._refusing)
+
+    def _of_cilium(self, rule: Rule, through: Callable[[str, list[Rule]], list[Rule]] | None = None) -> Iterator[Rule]:
         """A rule of Cilium likewise. What asks for requests stays: proxies hide them from the network before and after."""
+        through = through or self._through
         if "icmps" in rule or not rule.get("toPorts"):
             yield rule
             return
@@ -127,7 +140,7 @@ class Standing:
             where, now = self._where(peer), []
             for entry in rule["toPorts"]:
                 ports = entry.get("ports") or [{"port": "0"}]
-                kept = ports if any(entry.get(word) for word in READ) else self._through(where, ports)
+                kept = ports if any(entry.get(word) for word in READ) else through(where, ports)
                 now += [entry if kept == ports else {**entry, "ports": kept}] if kept else []
             parts.append((now, [peer]))
             if now != rule["toPorts"] and (outside := self.meeting.outside(peer)):
@@ -181,6 +194,21 @@ class Standing:
         self.told.setdefault("added", set()).add(where)
         return [*ports, {"port": str(self.after), "protocol": "TCP"}]
 
+    def _refusing(self, where: str, ports: list[Rule]) -> list[Rule]:
+        """The ports that peers are denied, so that they do not come to more."""
+        hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
+        if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
+            return ports
+        carried = self.before is None or any(holds(port, self.before) for port in hidden)
+        carrying = self.after is not None and any(holds(port, self.after) for port in hidden)
+        if not carried and where == INSIDE and not carrying:  # it denied them nothing
+            self.told.setdefault("opened", set()).add(where)
+            return [made for port in ports for made in ([port] if port not in hidden else _other(port))]
+        if not carried or carrying:
+            return ports
+        number = "0" if self.after is None else str(self.after)
+        return self._stricter("closed", where, ports, [*ports, {"port": number, "protocol": "TCP"}])
+
     def _stricter(self, what: str, where: str, ports: list[Rule], narrow: list[Rule]) -> list[Rule]:
         if self.options.on_loss == "looser":
             self.told.setdefault("stays", set()).add(where)
@@ -196,7 +224,8 @@ class Standing:
         low, high, _ = known
         if self.item.direction == "ingress":
             return low == high and all(one.bypasses(low) for one in self.members)
-        return where == EITHER and not any(low <= number <= high for number in self.declared)
+        carries = any(number is not None and holds(port, number) for number in (self.before, self.after))
+        return where == EITHER and not carries and not any(low <= number <= high for number in self.declared)
 
     # -- a deny in the mesh
 
@@ -271,6 +300,11 @@ class Standing:
             say("MP186", HELD, "warning", "narrows")
         elif "every" in told:
             say("MP186", EVERY, "info", "narrows" if strangers else "none")
+        if "opened" in told:
+            say("MP186", OPENED, "info", "none")
+        if "closed" in told and "stays" not in told:
+            exact = self.before is not None
+            say("MP186" if exact else "MP187", CLOSED, "warning", "none" if exact else "narrows")
         if "added" in told:
             say("MP186", ADDED.format(port=self.after), "info", "none")
         if "shut" in told and "taken" not in told:

@@ -143,6 +143,13 @@ def test_egress_holds_as_it_did() -> None:
     assert told(result) == [("MP186", "warning", "none")]
 
 
+def test_egress_to_the_port_of_the_targets_proxies_is_not_let_through() -> None:
+    egress = "[{to: [{namespaceSelector: {}}], ports: [{port: 4143}]}]"
+    result, before, after = converted([policy(egress, "{matchLabels: {app: web}}", "egress")], "istio", "linkerd", target_version="2.18")
+    assert not reached(after, "linkerd", 4143) - reached(before, "istio", None)
+    assert told(result) == [("MP187", "error", "narrows")]
+
+
 def test_a_policy_of_cilium_likewise() -> None:
     ports = "toPorts: [{ports: [{port: '%s', protocol: TCP}]}]"
     rules = f"[{{fromEndpoints: [{{matchLabels: {{app: web}}}}], {ports % 8080}}}, {{fromEndpoints: [{{matchLabels: {{app: ops}}}}], {ports % 4143}}}, {{fromEntities: [world], {ports % 8080}}}]"
@@ -150,6 +157,40 @@ def test_a_policy_of_cilium_likewise() -> None:
     own = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "network", "namespace": "shop"}, "spec": spec}
     _, before, after = converted([own], "linkerd", "istio", source_version="2.18")
     assert reached(before, "linkerd", 4143) == reached(after, "istio", None) == {(1, 8080), (1, 9090), (1, 7000), (3, 8080)}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port", "kept"),
+    [
+        ("istio", "linkerd", "8080", "less"),
+        ("linkerd", "istio", "8080", None),
+        ("linkerd", "istio", "4143", None),
+        ("linkerd", "istio", "9090", None),
+    ],
+)
+def test_what_a_policy_of_cilium_denies_is_denied(source: str, target: str, port: str, kept: str | None) -> None:
+    """A deny that the network could not see denied nothing; one that it saw is not to be passed on the proxies' port."""
+    deny = f"[{{fromEndpoints: [{{matchLabels: {{app: web}}}}], toPorts: [{{ports: [{{port: '{port}', protocol: TCP}}]}}]}}]"
+    spec = {
+        "endpointSelector": {"matchLabels": {"app": "api"}},
+        "ingress": [{"fromEntities": ["all"]}],
+        "ingressDeny": yaml.safe_load(deny),
+    }
+    own = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "network", "namespace": "shop"}, "spec": spec}
+    result, before, after = converted(
+        [own],
+        source,
+        target,
+        source_version="2.18" if source == "linkerd" else None,
+        target_version="2.18" if target == "linkerd" else None,
+    )
+    was = reached(before, source, 4143 if source == "linkerd" else None)
+    now = reached(after, target, 4143 if target == "linkerd" else None)
+    if kept is None:
+        assert was == now
+    else:
+        assert was - now == {(0, 9090), (0, 7000)} and not now - was
+        assert told(result) == [("MP187", "warning", "narrows")]
 
 
 def test_one_that_is_context_is_not_changed_and_never_silently_wider() -> None:

@@ -21,14 +21,51 @@ def decide(manifests: Iterable[Obj], request: Request, *, meshed: bool, carried:
     target, port = world.destination(request), int(request["destination"]["port"])
     hidden = meshed and is_meshed(request["source"])
     seen = carried if hidden and carried is not None else port
-    if not _ingress(world, target, request, seen) or not _egress(world, target, request, seen):
+    if not _egress(world, target, request, seen):
         return False
     if not any(world.of(kind, "cilium.io") for kind in CLOSING):
-        return True
+        return _ingress(world, target, request, seen)
     wire: dict[str, Any] = {**request, "destination": {**request["destination"], "port": seen}}
     if hidden:
         wire["protocol"] = "tcp"
-    return cilium.decide(world.objects, wire) == "allow"
+    return cilium.decide([*world.objects, *_for_cilium(world)], wire) == "allow"
+
+
+def _for_cilium(world: World) -> Iterator[Obj]:
+    """The ingress of NetworkPolicies in Cilium's words, which adds them to its own."""
+    for policy in world.of("NetworkPolicy", "networking.k8s.io"):
+        spec, rules = spec_of(policy), []
+        if "Ingress" not in (spec.get("policyTypes") or ["Ingress"]):
+            continue
+        for entry in spec.get("ingress") or []:
+            ports = [
+                {"port": str(item.get("port", 0)), "protocol": item.get("protocol", "TCP"), **({"endPort": item["endPort"]} if "endPort" in item else {})}
+                for item in entry.get("ports") or []
+            ]  # fmt: skip
+            on: Obj = {"toPorts": [{"ports": ports}]} if ports else {}
+            for peer in entry.get("from") or [None]:
+                if peer is None:
+                    rules.append({"fromEntities": ["all"], **on})
+                elif "ipBlock" in peer:
+                    rules.append({"fromCIDRSet": [peer["ipBlock"]], **on})
+                else:
+                    rules.append({"fromEndpoints": [_selector(peer)], **on})
+        yield {
+            "apiVersion": "cilium.io/v2", "kind": CLOSING[0], "metadata": {"name": "of-kubernetes", "namespace": namespace_of(policy)},
+            "spec": {"endpointSelector": spec.get("podSelector") or {}, "ingress": rules or [{}]},
+        }  # fmt: skip
+
+
+def _selector(peer: Obj) -> Obj:
+    labels: Obj = {}
+    more: list[Obj] = []
+    for prefix, part in ((cilium.OF_NAMESPACE, "namespaceSelector"), ("", "podSelector")):
+        chosen = peer.get(part) or {}
+        labels |= {prefix + key: value for key, value in (chosen.get("matchLabels") or {}).items()}
+        more += [{**item, "key": prefix + item["key"]} for item in chosen.get("matchExpressions") or []]
+    if "namespaceSelector" in peer:
+        more.append({"key": cilium.NAMESPACE, "operator": "Exists"})
+    return {"matchLabels": labels, "matchExpressions": more}
 
 
 def _policies(world: World, pod: Workload, direction: str) -> Iterator[Obj]:

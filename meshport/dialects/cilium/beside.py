@@ -38,6 +38,7 @@ class Beside:
     ports: list[Rule]  # that it names, in what it denies too
     src: Src
     pods: list[Workload] = field(default_factory=list)
+    denies: list[Rule] = field(default_factory=list)
 
     @property
     def clusterwide(self) -> bool:
@@ -138,7 +139,18 @@ def _cilium(number: int, world: World, out: Output, groups: dict[str, Any]) -> I
                 asking = [{f"{way}Requires": entry[f"{way}Requires"]} for entry in entries if entry.get(f"{way}Requires")]
                 ports = _ports([*entries, *denies])
                 yield Beside(
-                    number, Ref(home or "", document.name), document.kind, base, direction, closing, rules, asking, ports, src, pods
+                    number,
+                    Ref(home or "", document.name),
+                    document.kind,
+                    base,
+                    direction,
+                    closing,
+                    rules,
+                    asking,
+                    ports,
+                    src,
+                    pods,
+                    [made for entry in denies for made in explicit(entry, way, home, groups)],
                 )
 
 
