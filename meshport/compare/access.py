@@ -23,7 +23,6 @@ from meshport.effective.sets import METHODS, Value, Values
 from meshport.ir.authorization import PORT, Pattern
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
-from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import TEXT, Language, LanguageTooLarge, union
 from meshport.values.paths import NORMALISED
@@ -55,7 +54,7 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
         own = set(ports_of([item], ir.world)) | mentioned(item)
         own |= (ports or {}).get(str(item.workload.ref), set())
         for port in [*sorted(own), None]:
-            http = speaks_http(item, port, ir.world)
+            http = speaks_http(item, port, ir)
             key = (item.key, port, http, tuple(item.probe_paths(port)))
             if key not in memo:
                 memo[key] = _port(item, port, http, options)
@@ -66,12 +65,13 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
     return found
 
 
-def speaks_http(item: Effective, port: int | None, world: World) -> bool:
-    """Whether HTTP conditions can be judged on a port: as its policy says, else as the Services in front of it declare."""
+def speaks_http(item: Effective, port: int | None, ir: IR) -> bool:
+    """Whether HTTP conditions can be judged on a port: as its policy says, else as the Services in front of it declare; a rule of Cilium's needs nobody's
+    word for it (docs.cilium.io, security/policy/layer7)."""
     for policy in item.at(port):
         if policy.protocol is not None:
             return protocols.is_http(policy.protocol.value)
-    return port is None or protocols.is_http(protocols.of_port(item.workload, port, world)[0])
+    return port is None or ir.mesh == "cilium" or protocols.is_http(protocols.of_port(item.workload, port, ir.world)[0])
 
 
 def governed(ir: IR) -> frozenset[Ref]:

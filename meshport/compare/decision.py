@@ -140,7 +140,7 @@ def _judge(item: Effective, port: int | None, seen: Seen, steps: list[Step]) -> 
 
 
 def _http(item: Effective, port: int | None, seen: Seen) -> bool:
-    return seen.request.http and (item.workload.document < 0 or speaks_http(item, port, seen.ir.world))
+    return seen.request.http and (item.workload.document < 0 or speaks_http(item, port, seen.ir))
 
 
 def _admitted(item: Effective, port: int | None, seen: Seen, steps: list[Step], http: bool) -> str:

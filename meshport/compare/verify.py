@@ -116,7 +116,7 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
                 equal.add(subjects.access(item.workload.ref, named))
                 classes += 1
                 continue
-            https = (speaks_http(item, port, sides.old.world), speaks_http(other, port, sides.new.world))
+            https = (speaks_http(item, port, sides.old), speaks_http(other, port, sides.new))
             key = (item.key, other.key, port, https, tuple(sorted(probe.path for probe in item.workload.probes if probe.port == port)))
             if key not in memo:
                 memo[key] = compare(item, other, port, https, sides)

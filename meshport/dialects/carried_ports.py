@@ -36,10 +36,13 @@ ADDED = "port {port} of the target's proxies is let through as well"
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Let network policies beside the mesh go on letting through what they did, and say where they do not. After the rest of a lowering."""
-    if options.target not in ("istio", "linkerd") or options.source == "cilium":
+    if options.target not in ("istio", "linkerd"):
         return
-    found = standing(ir.world, out)
-    for item in found:
+    own = options.source == "cilium"
+    if own and mesh_port(options) is None:
+        return
+    found = standing(ir.world, out, told=options.source not in ("cilium", options.target))
+    for item in found if not own else [one for one in found if one.kind not in KINDS]:  # its policies are kept beside the mesh, or leave
         Standing(ir, out, options, item, [one for one in found if one.direction == item.direction]).settle()
 
 
@@ -307,7 +310,7 @@ class Standing:
             say("MP186" if exact else "MP187", CLOSED, "warning", "none" if exact else "narrows")
         if "added" in told:
             say("MP186", ADDED.format(port=self.after), "info", "none")
-        if "shut" in told and "taken" not in told:
+        if "shut" in told and "taken" not in told and self.options.source != "cilium":  # whose lift says so
             say("MP185", "", "error", "narrows")
 
 

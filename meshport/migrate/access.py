@@ -193,7 +193,7 @@ class _Words:
     def of(self, item: Effective, port: int | None) -> dict[str, dict[str, str]] | None:
         if item.meshed is False and self._side.ir.enrols:
             return {"anyone": {"any method": "any path"}}
-        http = speaks_http(item, port, self._side.ir.world)
+        http = speaks_http(item, port, self._side.ir)
         key = (item.key, port, http, tuple(item.probe_paths(port)))
         if key not in self._known:
             self._known[key] = said(item, port, http, self._side.options)

@@ -212,7 +212,7 @@ class _Shares:
 
     def of(self, item: Effective, port: int, excused: Iterable[str] = ()) -> _Share:
         """`excused` are paths of probes of which a GET is no difference."""
-        http = speaks_http(item, port, self._side.ir.world)
+        http = speaks_http(item, port, self._side.ir)
         key = (item.key, port, http, tuple(item.probe_paths(port)), tuple(excused))
         if key not in self._known:
             try:

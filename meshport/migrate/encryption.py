@@ -138,7 +138,7 @@ def protection(item: Effective, port: int | None, side: Side) -> Protection:
 def _by_rules(item: Effective, port: int | None, side: Side) -> Protection:
     """Transport takes plaintext: whether the rules of the port let a caller without a certificate in."""
     try:
-        pieces = ruled(item, port, speaks_http(item, port, side.ir.world), side.options.cluster_networks)
+        pieces = ruled(item, port, speaks_http(item, port, side.ir), side.options.cluster_networks)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Protection(state="opportunistic", reason=f"plaintext may be let in: {error}", spots=[])
     policies = item.at(port)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.dialects import inbound_policy, other_domains, redundant
+from meshport.dialects import inbound_policy, other_domains, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext, transport
 from meshport.dialects.cilium.callers import Known
@@ -60,7 +60,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         for policy in closing(item).allows if item.meshed is not False else ():
             shared.setdefault(id(policy), set()).update(ports_of([item], ir.world), mentioned(item))
     plans = []
-    for region in access.regions(lambda item: tuple(sorted(ports_of([item], ir.world)))):
+    for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.workload.host_network:
             _on_host(out, region)
         elif region.first.meshed is not False:
@@ -93,6 +93,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     _probes(out, options, access)
     transport.account(out, access)
     _without_effect(out, access)
+
+
+def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, bool, bool], ...]:
+    """The ports of a workload, and whether demands on requests can be judged there: where one does not read HTTP, such a rule lets nobody in."""
+    said = ((port, protocols.of_port(item.workload, port, ir.world)[0]) for port in sorted(ports_of([item], ir.world)))
+    return tuple((port, protocols.is_http(word), not word) for port, word in said)
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:

@@ -48,24 +48,25 @@ class Beside:
         return f"{self.kind} {self.ref.name if self.clusterwide else self.ref}"
 
 
-def standing(world: World, out: Output) -> list[Beside]:
-    """Every direction of every network policy of the bundle that says something of it."""
+def standing(world: World, out: Output, *, told: bool = True) -> list[Beside]:
+    """Every direction of every network policy of the bundle that says something of it. `told`: of one that no cluster takes a finding says so."""
     groups = {one.name: one.value for one in out.bundle.documents if (one.group, one.kind) == ("cilium.io", "CiliumCIDRGroup")}
     found: list[Beside] = []
     for number, document in enumerate(out.bundle.documents):
         if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
-            found += _kubernetes(number, world, out)
+            found += _kubernetes(number, world, out, told)
         elif document.group == "cilium.io" and document.kind in KINDS:
-            found += _cilium(number, world, out, groups)
+            found += _cilium(number, world, out, groups, told)
     return found
 
 
-def _kubernetes(number: int, world: World, out: Output) -> Iterator[Beside]:
+def _kubernetes(number: int, world: World, out: Output, told: bool) -> Iterator[Beside]:
     document = out.bundle.documents[number]
     ref, src = Ref(document.namespace or "default", document.name), frozenset(out.bundle.leaves_of(document))
     spec = document.value.get("spec") or {}
     if (what := network_policy_spec.refused(spec)) is not None:
-        out.finding("MP015", src, document=number, object=f"NetworkPolicy {ref}", what=what)
+        if told:
+            out.finding("MP015", src, document=number, object=f"NetworkPolicy {ref}", what=what)
         return
     pods = [one for one in world.selected(PodSet(ref.namespace, selector_of(spec.get("podSelector") or {}))) if not one.host_network]
     types = spec.get("policyTypes") or ("Ingress", *(("Egress",) if spec.get("egress") else ()))
@@ -115,7 +116,7 @@ def _endpoints(peer: Rule, home: str) -> Rule:
     return {**({"matchLabels": labels} if labels else {}), **({"matchExpressions": more} if more else {})}
 
 
-def _cilium(number: int, world: World, out: Output, groups: dict[str, Any]) -> Iterator[Beside]:
+def _cilium(number: int, world: World, out: Output, groups: dict[str, Any], told: bool) -> Iterator[Beside]:
     document = out.bundle.documents[number]
     clusterwide = document.kind == KINDS[1]
     home = None if clusterwide else document.namespace or "default"
@@ -125,7 +126,8 @@ def _cilium(number: int, world: World, out: Output, groups: dict[str, Any]) -> I
     reasons = [reason for _, spec in places if (reason := refused(spec, clusterwide=clusterwide))]
     if reasons or not places:  # it never stood in a cluster
         what = reasons[0] if reasons else "it has neither spec nor specs"
-        out.finding("MP015", src, document=number, object=f"{document.kind} {Ref(home or '', document.name)}", what=what)
+        if told:
+            out.finding("MP015", src, document=number, object=f"{document.kind} {Ref(home or '', document.name)}", what=what)
         return
     for base, spec in places:
         if "nodeSelector" in spec:

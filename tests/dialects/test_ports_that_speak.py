@@ -1,0 +1,77 @@
+"""What a Service says that its port speaks: Istio goes by it, so that rules on requests let nobody in where it says bytes; Cilium and Linkerd's Servers do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+import meshport
+
+POD = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %s, namespace: shop}
+spec:
+  selector: {matchLabels: {app: %s}}
+  template:
+    metadata: {labels: {app: %s, tier: back}}
+    spec: {serviceAccountName: %s, containers: [{name: a, image: "a:1", ports: [{name: web, containerPort: 8080}]}]}
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {selector: {app: api}, ports: [{name: %s, port: 8080, targetPort: web}]}
+"""
+
+
+def converted(parts: list[str], source: str, target: str) -> tuple[dict[str, Any], Any]:
+    """The policies of Cilium by name, and the findings."""
+    objects = list(yaml.safe_load_all("---".join(parts)))
+    result = meshport.convert(meshport.load_objects(objects), source=source, target=target)
+    assert not [item for item in result.findings if item.code in ("MP900", "MP901", "MP903", "MP904")]
+    found = [one.object for one in result.manifests if one.object["kind"] == "CiliumNetworkPolicy"]
+    return {item["metadata"]["name"]: item["spec"] for item in found}, result
+
+
+def test_rules_on_requests_open_no_port_that_is_said_to_carry_bytes() -> None:
+    """One policy for two workloads, of which one has a Service that says bytes: Istio refuses every request there."""
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: back, namespace: shop}
+spec: {selector: {matchLabels: {tier: back}}, rules: [{to: [{operation: {methods: [GET]}}]}]}
+"""
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n"
+    pods = [POD % (("api",) * 4), POD % (("job",) * 4)]
+    found, _ = converted([home, *pods, SERVICE % "tcp-web", policy], "istio", "cilium")
+    opened = {spec["endpointSelector"]["matchLabels"].get("app"): spec["ingress"] for spec in found.values()}
+    assert opened["api"] == [{}]
+    assert opened["job"] == [{"toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}], "rules": {"http": [{"method": "GET"}]}}]}]
+
+
+def test_a_rule_of_cilium_needs_no_word_of_a_service() -> None:
+    """What a Server of Linkerd reads as HTTP, Cilium's rule does too, and the comparison knows."""
+    linkerd = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: api, namespace: shop}
+spec: {podSelector: {matchLabels: {app: api}}, port: web, proxyProtocol: HTTP/2}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: api}], rules: [{matches: [{method: GET}]}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec: {targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: api}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: job}]}
+"""
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
+    found, result = converted([home, POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % "https-web", linkerd], "linkerd", "cilium")
+    assert {"method": "GET"} in [
+        rule for entry in found["api"]["ingress"] for ports in entry.get("toPorts", ()) for rule in ports.get("rules", {}).get("http", ())
+    ]
+    assert result.verification.verdict == "equivalent"
