@@ -66,12 +66,13 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
 
 
 def speaks_http(item: Effective, port: int | None, ir: IR) -> bool:
-    """Whether HTTP conditions can be judged on a port: as its policy says, else as the Services in front of it declare; a rule of Cilium's needs nobody's
-    word for it (docs.cilium.io, security/policy/layer7)."""
+    """Whether HTTP conditions can be judged on a port: as its policy says, else as the Services in front of it declare. What was written for Cilium needs
+    nobody's word for it (docs.cilium.io, security/policy/layer7); of what is read there the other meshes can say no more than Services declare."""
     for policy in item.at(port):
         if policy.protocol is not None:
             return protocols.is_http(policy.protocol.value)
-    return port is None or ir.mesh == "cilium" or protocols.is_http(protocols.of_port(item.workload, port, ir.world)[0])
+    written = ir.mesh == "cilium" and ir.by_label is not None
+    return port is None or written or protocols.is_http(protocols.of_port(item.workload, port, ir.world)[0])
 
 
 def governed(ir: IR) -> frozenset[Ref]:
