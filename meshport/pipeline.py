@@ -3,7 +3,7 @@ compared with what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +108,17 @@ class Result:
 
 
 def convert(
-    bundle: Bundle, table: Table, options: Options, *, context: Bundle | None = None, verify: bool = True, layout: str = "mirror"
+    bundle: Bundle,
+    table: Table,
+    options: Options,
+    *,
+    context: Bundle | None = None,
+    verify: bool = True,
+    layout: str = "mirror",
+    accept: Callable[[list[Finding], Bundle], list[Rule]] | None = None,
 ) -> Result:
-    """Convert a bundle. Nothing is written; what could not be said is in the findings."""
+    """Convert a bundle. Nothing is written; what could not be said is in the findings. `accept` marks those that a team has decided about, which then do not
+    stop a conversion either, and gives its decisions."""
     job = conversion.read(bundle, table, options, context)
     written = conversion.write(job)
     cluster, back = conversion.read_back(job, written)
@@ -132,7 +140,8 @@ def convert(
     result.limit(chosen.owns)
     conversion.by_command(out)
     place = Layout(whole, out, layout)
-    stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings)
+    rules = accept(findings, whole) if accept is not None else []
+    stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings if finding.suppressed is None)
     ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
     return Result(
         options,
@@ -155,6 +164,7 @@ def convert(
         frozenset(number for number in bound.broken if bound.mesh[number]),
         dict(_meant(bound)),
         written.assets.fates,
+        rules,
     )
 
 

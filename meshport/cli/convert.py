@@ -147,10 +147,10 @@ def _tell(result: Result, form: str, *, quiet: bool, verbose: bool, no_color: bo
         return
     paint = text.Paint(text.wants_colour(sys.stderr, no_color))
     common.say(text.findings(result.findings, result.known, paint=paint, quiet=quiet, verbose=verbose))
-    if not quiet:
-        common.say(text.by_the_way(result))
     if result.stopped:
         common.say(["stopped: something would be lost, so no manifests were written (--on-loss stop)"])
+    elif not quiet:
+        common.say(text.by_the_way(result))
     if result.verification is not None and not quiet:
         common.say([f"access not compared: {why}" for why in dict.fromkeys(result.verification.undecided)][: None if verbose else 3])
     common.say([text.summary(result)])

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from meshport.errors import UsageError
 
 if TYPE_CHECKING:
+    from meshport.documents import Bundle
+    from meshport.findings import Finding
     from meshport.pipeline import Result
     from meshport.report.model import AuditReport
+    from meshport.suppression import Rule
 
 
 def target(name: str | None) -> str:
     """The mesh of `--to`. Raises UsageError where there is none."""
     if name is None:
-        raise UsageError("no target; name the mesh to convert to with --to istio or --to linkerd")
+        from meshport.mapping.table import TARGETS
+
+        raise UsageError(f"no target; name the mesh to convert to with --to {', '.join(TARGETS[:-1])} or {TARGETS[-1]}")
     return name
 
 
@@ -46,11 +51,12 @@ def convert(paths: Sequence[str], given: Mapping[str, Any], *, verify: bool = Tr
         namespaces=given["namespace"],
         **{name: given[name] for name in CHOICES},
     )
-    result = pipeline.convert(bundle, table, chosen, context=beside, verify=verify, layout=layout)
-    result.rules = common.suppress(
-        result.findings, result.known, table, given["ignore"], given["waivers"], given["baseline"], tell=common.tells_of_rules(given)
-    )
-    return result
+
+    def accept(findings: list[Finding], known: Bundle) -> list[Rule]:
+        tell = common.tells_of_rules(given)
+        return common.suppress(findings, known, table, given["ignore"], given["waivers"], given["baseline"], tell=tell)
+
+    return pipeline.convert(bundle, table, chosen, context=beside, verify=verify, layout=layout, accept=accept)
 
 
 def refuse_output(output: str | None, force: bool, *, also: tuple[str, ...] = ()) -> None:

@@ -116,6 +116,16 @@ def test_stop_writes_no_manifests(meshport: Run, shop: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "r.json").read_text())["outputs"] == []
     assert meshport(*arguments, "-o", tmp_path / "out").code == 1
     assert not (tmp_path / "out").exists()
+    assert "to delete" not in ran.err
+
+
+def test_stop_goes_on_where_every_loss_is_accepted(meshport: Run, shop: Path, tmp_path: Path) -> None:
+    (shop / "access" / "users.yaml").write_text(POLICY.replace("action: ALLOW", "aktion: ALLOW"))
+    arguments = ("convert", shop, "--to", "linkerd", "--on-loss", "stop")
+    meshport(*arguments, "--report", tmp_path / "base.json")
+    for accepted in (("--ignore", "MP012"), ("--baseline", tmp_path / "base.json")):
+        ran = meshport(*arguments, *accepted)
+        assert ran.code == 0 and ran.out
 
 
 # -- a folder
