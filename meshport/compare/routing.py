@@ -237,7 +237,7 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
 def _with_rewrite(outcome: dict[str, Any], rule: RouteRule, match: RouteMatch, narrow: RouteMatch | None = None) -> dict[str, Any]:
     """The outcome with what a rewrite comes to for the requests of this match, or of a narrower one."""
     filters = dict(outcome["filters"])
-    if (item := rule.filter("rewrite")) is not None:
+    if (item := rule.filter("rewrite")) is not None and not rule.answers:
         filters.pop("rewrite", None)
         if found := rewrites.described(item, match, narrow):
             filters["rewrite"] = found
@@ -301,6 +301,8 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
         {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}
     )
     filters = _filters(rule.filters, world)
+    if rule.answers:  # nobody is sent the request
+        filters.pop("request-headers", None)
     for backend in rule.backends:
         if backend.filters:
             filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshport.ir.base import NOWHERE, Src
+from meshport.ir.base import NOWHERE, Ref, Src
+from meshport.ir.model import IR
 from meshport.ir.world import ServicePort, Workload, World
 
 _NAMES = {
@@ -74,3 +75,15 @@ def together(workloads: Iterable[Workload], port: int, world: World) -> tuple[st
 def is_http(protocol: str) -> bool:
     """Whether HTTP conditions can be judged there; an undeclared port is detected, and for HTTP traffic they can."""
     return protocol in ("http", "http2", "grpc", "")
+
+
+def routed(ir: IR) -> set[tuple[Ref, int]]:
+    """The ports of Services where rules for requests act whatever the port is called: only Istio takes a name like `tcp-data` for bytes."""
+    found: set[tuple[Ref, int]] = set()
+    for routes in ir.routes:
+        service = ir.world.services.get(routes.service.value) if routes.service is not None else None
+        if service is None or routes.problem or not routes.mesh or routes.protocol in ("tls", "tcp") or routes.family in ("istio", "smi"):
+            continue
+        ports = [routes.port.value] if routes.port is not None else [port.number for port in service.ports]
+        found.update((service.ref, port) for port in ports if not service.is_opaque(port))
+    return found

@@ -158,6 +158,39 @@ def test_an_order_that_the_api_leaves_open_is_said() -> None:
     assert "MP313" in codes(convert(VERSIONS + route(rules, group=""), "cilium", "gateway-api"))
     apart = rules.replace("/api/v1", "/other")
     assert "MP313" not in codes(convert(VERSIONS + route(apart, group=""), "cilium", "gateway-api"))
+    for target, reader, first in (
+        ("istio", "the translation", "web-2 before web"),
+        ("linkerd", "the translation", "web-2 before web"),
+        ("cilium", "Cilium", "web before web-2"),
+    ):
+        (finding,) = [item for item in convert(VERSIONS + route(rules, group=""), "gateway-api", target).findings if item.code == "MP313"]
+        assert (finding.severity, f"{reader} takes {first};" in finding.message) == ("warning", True)
+        assert "MP313" not in codes(convert(VERSIONS + route(apart, group=""), "gateway-api", target))
+    kept = meshport.convert(
+        meshport.load_text(VERSIONS + route(rules, group="")), source="gateway-api", target="istio", routes="gateway-api"
+    )
+    assert any("Istio takes web-2 before web;" in item.message for item in kept.findings if item.code == "MP313")
+
+
+def test_rules_for_a_port_that_pods_take_as_bytes_act_in_clients_all_the_same() -> None:
+    """Linkerd's clients go by the list of the Service; that of a pod is for what comes in."""
+    ports = "[{name: http, port: 80}, {name: http-admin, port: 9090}]"
+    pod = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}, annotations: {config.linkerd.io/opaque-ports: "9090"}}
+    spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}, {containerPort: 9090}]}]}
+---
+"""
+    rule = route("[{backendRefs: [{name: web, port: 9090}], timeouts: {request: 2s}}]", parent=", port: 9090")
+    result = convert(service("web", ports=ports) + pod + rule, "linkerd", "istio")
+    (made_of,) = made(result, "VirtualService")
+    assert [item["timeout"] for item in made_of["spec"]["http"] if item.get("match") == [{"port": 9090}]] == ["2s"]
+    assert made(result, "Service") == []
 
 
 def test_a_breaker_of_a_backend_that_linkerd_does_not_ask_is_said() -> None:
@@ -171,6 +204,11 @@ spec: {host: cart, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}
     text = service("web") + service("cart") + virtual("{route: [{destination: {host: cart}}]}") + rule
     (finding,) = [item for item in convert(text, "istio", "linkerd").findings if item.code == "MP340"]
     assert (finding.affects[0].workload, finding.severity) == ("web", "warning")
+    of_called = text.replace(
+        "spec: {host: cart, trafficPolicy", "spec: {host: web, trafficPolicy"
+    )  # Istio guards nothing by it that goes to cart
+    (finding,) = [item for item in convert(of_called, "istio", "linkerd").findings if item.code == "MP340"]
+    assert "go to Service shop/cart were guarded by no breaker" in finding.message
     own = text.replace("{destination: {host: cart}}", "{destination: {host: web}}")
     assert "MP340" not in codes(convert(own, "istio", "linkerd"))
 

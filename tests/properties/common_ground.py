@@ -23,7 +23,7 @@ MARKS: dict[str, Obj] = {
 def bundle(mesh: str, other: str, seed: int) -> list[Obj]:
     """Two namespaces in the mesh, three workloads each, and what `mesh` and `other` both say of access, routes, timeouts and retries."""
     rng = Random(f"{mesh} {other} {seed}")
-    out = [*_world(mesh, rng)]
+    out = [*world(mesh)]
     if "gateway-api" not in (mesh, other):
         out += {"istio": _istio_access, "linkerd": _linkerd_access, "cilium": _cilium_access}[mesh](rng)
     for namespace in ("shop", "ops"):
@@ -37,7 +37,8 @@ def an_object(api: str, kind: str, namespace: str, name: str, spec: Obj, **meta:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
 
 
-def _world(mesh: str, rng: Random) -> list[Obj]:
+def world(mesh: str) -> list[Obj]:
+    """Two namespaces in the mesh, with three workloads, their Services and accounts each."""
     out: list[Obj] = []
     for namespace in ("shop", "ops"):
         out.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, **MARKS[mesh]}})

@@ -20,7 +20,7 @@ from meshport.documents import dump, load_objects
 from meshport.pipeline import Result
 
 from .changing import Source, sources
-from .common_ground import bundle
+from .common_ground import an_object, bundle, world
 from .common_guards import guarded
 
 Obj = dict[str, Any]
@@ -142,6 +142,51 @@ def test_random_policies_come_back_or_their_loss_is_said(mesh: str, other: str, 
     if not any(item.effect != "none" for one in (made.there, made.back) for item in one.findings):
         assert made.differences == []
         assert made.verdict in ("equivalent", "inconclusive")  # policies for pods that the bundle does not show
+
+
+WEB, JOBS = ("cluster.local/ns/shop/sa/web", "cluster.local/ns/ops/sa/jobs")
+
+
+def _allow(*rules: Obj) -> Obj:
+    spec = {"selector": {"matchLabels": {"app": "pay"}}, "rules": list(rules)}
+    return an_object("security.istio.io/v1", "AuthorizationPolicy", "shop", "pay", spec)
+
+
+def _from(caller: str, *paths: str) -> Obj:
+    return {"from": [{"source": {"principals": [caller]}}], "to": [{"operation": {"ports": ["8080"], "paths": list(paths)}}]}
+
+
+def _on_service(mesh: str, *rules: Obj) -> Obj:
+    parent = {"group": "core" if mesh == "linkerd" else "", "kind": "Service", "name": "web", "port": 80}
+    return an_object("gateway.networking.k8s.io/v1", "HTTPRoute", "shop", "web", {"parentRefs": [parent], "rules": list(rules)})
+
+
+SET = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-from", "value": "web"}]}}
+TO_B = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"}}
+BELOW_A = [{"path": {"type": "PathPrefix", "value": "/a"}}]
+REST: Obj = {"backendRefs": [{"name": "web", "port": 80}]}
+QUIET: dict[str, tuple[str, str, Obj]] = {
+    "two callers with the same paths": ("istio", "linkerd", _allow(_from(WEB, "/a", "/a/*"), _from(JOBS, "/a", "/a/*"))),
+    "callers with paths that overlap": ("istio", "linkerd", _allow(_from(WEB, "/a*", "/b"), _from(JOBS, "/b", "/c/*"))),
+    "a redirect below a prefix": (
+        "linkerd", "istio",
+        _on_service("linkerd", {"matches": BELOW_A, "filters": [{"type": "RequestRedirect", "requestRedirect": TO_B}]}, REST),
+    ),
+    "a rule without backends": ("gateway-api", "istio", _on_service("gateway-api", {"matches": BELOW_A, "filters": [SET]}, REST)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mesh", "other", "extra"), QUIET.values(), ids=QUIET)
+def test_there_and_back_and_there_again(mesh: str, other: str, extra: Obj) -> None:
+    """Without a finding on the way, and the second time comes to what the first came to."""
+    objects = [*world(mesh), extra]
+    made = trip(objects, mesh, other)
+    assert (made.loud, made.unanswered, made.verdict in ("equivalent", "narrowed")) == ([], [], True)
+    middle = afterwards(objects, made.there)
+    last = afterwards(middle, made.back)
+    again = _convert(last, mesh, other)
+    assert [item.code for item in again.findings if item.severity != "info"] == []
+    assert meshport.diff(load_objects(middle), load_objects(afterwards(last, again)), old_mesh=other, new_mesh=other) == []
 
 
 def _ways() -> list[tuple[Source, str]]:

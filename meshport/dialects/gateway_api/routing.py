@@ -127,23 +127,23 @@ def left_over(ir: IR, out: Output) -> None:
             )  # fmt: skip
 
 
-def _expressions(item: ServiceRoutes, ir: IR, out: Output, options: Options) -> None:
-    """Say where Cilium's order, with regular expressions before prefixes, decides between rules: the API leaves it to the implementation."""
-    if item.family != "cilium" or options.target == "cilium":
-        return
+def open_order(item: ServiceRoutes, ir: IR, out: Output, reader: str) -> None:
+    """Say where the order of a regular expression and a prefix decides between rules, for the Gateway API leaves it to the implementation. Of the readers Cilium
+    takes expressions first; Istio, and what is written in other words, prefixes."""
     matches = [(number, match) for number, rule in enumerate(item.rules) for match in rule.matches or (RouteMatch(),)]
     pairs = {
         (first, second)
         for first, one in matches if form(one)[0] == "regex"
         for second, other in matches if first != second and form(other)[0] == "prefix" and overlap(one, other)
     }  # fmt: skip
-    if pairs:
+    if pairs and item.kind != "GRPCRoute":
         place = item.service.value if item.service is not None else item.ref.value
         names = [rule.name or f"number {number + 1}" for number, rule in enumerate(item.rules)]
-        shown = ", ".join(f"{names[first]} before {names[second]}" for first, second in sorted(pairs))
+        ordered = sorted(pairs if reader == "Cilium" else {(second, first) for first, second in pairs})
         out.finding(
             "MP313", document=item.document, affects=(Affected(place.namespace, place.name),), explains=explains(ir.world, item, *ASPECTS),
-            object=f"{item.kind} {item.ref.value}", subject=item.subject_name, pairs=shown,
+            object=f"{item.kind} {item.ref.value}", subject=item.subject_name, reader=reader,
+            pairs=", ".join(f"{names[first]} before {names[second]}" for first, second in ordered),
         )  # fmt: skip
 
 
@@ -210,7 +210,8 @@ def _one(
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))
-        _expressions(item, ir, out, options)
+        if item.family != options.target and "cilium" in (item.family, options.target):
+            open_order(item, ir, out, "Cilium")
         known = ir.world.services.get(item.service.value) if item.service is not None else None
         if known is not None and (known.headless or known.external_name):
             say("MP303", None, what="headless" if known.headless else "of type ExternalName")
@@ -228,6 +229,8 @@ def _one(
         low = inside(ir, out, options, item, service)
         if not low.followers:
             of_the_mesh(item, out)
+        if item.family == "gateway-api":
+            open_order(item, ir, out, "the translation")
         if item.protocol == "http" or item.protocol == "grpc":
             low.write()
         else:

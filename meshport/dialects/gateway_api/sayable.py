@@ -48,6 +48,7 @@ class SayableRules(ABC):
     routes: ServiceRoutes
     service: Service
     told: set[Src] = field(default_factory=set)  # what was said of facts that several rules share
+    taken: list[RouteMatch] = field(default_factory=list)  # what the rules before the one that is looked at match
 
     linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
@@ -107,7 +108,7 @@ class SayableRules(ABC):
         if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
             rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
         out: list[RouteRule] = []
-        earlier: list[RouteMatch] = []
+        earlier = self.taken = []
         closed = False
         for number, rule in enumerate(rules):
             if closed:
@@ -301,7 +302,11 @@ class SayableRules(ABC):
         for match in rule.matches:
             if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):
                 text = match.path.value.text
-                self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
+                stem = replace(
+                    match, path=match.path.holding(Pattern("exact", text.rstrip("/")))
+                )  # all that elements take beside what is below a slash
+                if not text.endswith("/") or not any(contained(stem, known) for known in self.taken):
+                    self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
                 match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
             matches.append(match)
         filters = rule.filters

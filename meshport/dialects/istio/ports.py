@@ -15,7 +15,7 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, Effective
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
-from meshport.ir.base import NOWHERE, Fact, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort
@@ -47,13 +47,13 @@ def lift(bound: Bound, ir: IR) -> None:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """What Service ports speak, and ports that go past the proxy."""
-    said = _spoken(ir)
+    said, routed = _spoken(ir), protocols.routed(ir)
     apart = {name for name, home in ir.world.namespaces.items() if home.meshed is not None and not home.meshed.value}
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
         if service.ref.namespace in apart:
             continue
         for port in service.ports:
-            _port(ir, out, service, port, said)
+            _port(ir, out, service, port, said, routed)
     for policy in ir.policies:
         if policy.protocol is not None:  # where no Service has the port, that nothing needs it is said already
             out.imply("the port is detected or named as this", policy.protocol)
@@ -112,9 +112,9 @@ def _spoken(ir: IR) -> list[Policy]:
     return [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None]
 
 
-def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy]) -> None:
+def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy], routed: set[tuple[Ref, int]]) -> None:
     current, told = protocols.of_service_port(port), NOWHERE
-    wanted, src = _opaque(ir, service, port)
+    wanted, src = _opaque(ir, service, port, (service.ref, port.number) in routed)
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for policy in servers:
         if policy.subject.value.namespace != service.ref.namespace or policy.protocol is None or policy.port is None:
@@ -157,15 +157,16 @@ def _own(ir: IR, service: Service) -> PortSetting | None:
     return own or next((item for item in lists if item.on == "namespace" and item.subject.namespace == service.ref.namespace), None)
 
 
-def _opaque(ir: IR, service: Service, port: ServicePort) -> tuple[str, Src]:
-    """`tcp` where Linkerd treats the Service port as opaque, with the leaves that say so."""
+def _opaque(ir: IR, service: Service, port: ServicePort, routed: bool) -> tuple[str, Src]:
+    """`tcp` where Linkerd treats the Service port as opaque, with the leaves that say so. The lists of pods are for what comes in: clients follow the rules for
+    requests that the port has all the same (`routed`)."""
     if port.app_protocol.lower() in ("linkerd.io/opaque", "linkerd.io/tcp"):
         return "tcp", port.src
     lists, own = [setting for setting in ir.ports if setting.kind == "opaque"], _own(ir, service)
     if own is not None:
         inside = any(low <= port.number <= high for low, high in own.ranges.value)
         return ("tcp", own.ranges.src) if inside else ("", NOWHERE)
-    for workload in ir.world.selected(service.pods) if service.pods is not None else []:
+    for workload in ir.world.selected(service.pods) if service.pods is not None and not routed else []:
         number = ir.world.target_number(workload, port)
         for item in lists:
             if (

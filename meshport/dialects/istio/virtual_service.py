@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order
 from meshport.dialects.gateway_api.routes import HIDING
-from meshport.dialects.gateway_api.routing import switched_off
+from meshport.dialects.gateway_api.routing import open_order, switched_off
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
 from meshport.dialects.gateway_api.writing import hundred, single, warn
@@ -73,6 +73,7 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 "MP406", document=routes.document, subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
                 explains=explains(ir.world, routes, "retries"),
             )  # fmt: skip
+            open_order(routes, ir, out, "Istio" if routes.family == "gateway-api" else "Cilium")
             standing.append(routes.service)
         elif routes.kind in ("TCPRoute", "TLSRoute") and (routes.gateways or routes.family != "linkerd"):
             out.imply("stays as it is: Istio reads it too", routes.src)
@@ -187,6 +188,8 @@ class _VirtualService:
             for document in routes.documents or (routes.document,):
                 obj.add_origin(document)
             obj.note(f"from {routes.kind} {routes.ref.value}")
+            if routes.family == "gateway-api":
+                open_order(routes, self.ir, self.out, "the translation")
             rules = in_order(routes)
             closed = False
             for rule in rules:

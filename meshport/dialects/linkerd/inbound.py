@@ -328,7 +328,7 @@ def _path(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> 
         conditions.append(Condition(PATH, (Fact(Pattern("exact", text), src, feature),)))
         return (1, len(text))
     if form == "RegularExpression":
-        conditions.append(Condition(PATH, (Fact(raw_pattern(text), src, feature),)))
+        conditions.append(Condition(PATH, tuple(Fact(pattern, src, feature) for pattern in raw_patterns(text))))
         return (1, 0)
     stripped = text.rstrip("/")
     if stripped:
@@ -336,17 +336,20 @@ def _path(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> 
     return (0, max(len(stripped), 1))
 
 
+_SIMPLE = {"exact", "prefix", "suffix", "template", "any"}
+
+
 @lru_cache(maxsize=4096)
-def raw_pattern(regex: str) -> Pattern:
-    """A path regex of Linkerd; where it is a simple pattern less dot segments (as meshport writes it), that pattern."""
+def raw_patterns(regex: str) -> tuple[Pattern, ...]:
+    """A path regex of Linkerd, as alternatives; where it is simple patterns less dot segments (as meshport writes them), those."""
     try:
         simple = from_raw(regex) if finds_whole(regex) else None
         forms = simple.as_patterns() if simple is not None else None
     except (ValueError, LanguageTooLarge):
         forms = None
-    if forms is not None and len(forms) == 1 and forms[0][0] in ("exact", "prefix", "suffix", "template", "any"):
-        return Pattern(forms[0][0], forms[0][1])
-    return Pattern("rust-regex", regex)
+    if forms and all(kind in _SIMPLE for kind, _ in forms):
+        return tuple(Pattern(kind, text) for kind, text in forms)
+    return (Pattern("rust-regex", regex),)
 
 
 def _grpc(match: Cursor, conditions: list[Condition], path: tuple[int, int]) -> tuple[int, int]:

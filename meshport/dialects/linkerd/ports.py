@@ -98,7 +98,7 @@ def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Opaque ports, skipped ports and appProtocols of the Services and pods in the mesh."""
     opaque_pods: dict[int, dict[int, Src]] = {}
-    routed = _routed(ir)
+    routed = protocols.routed(ir)
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
         home = ir.world.namespaces.get(service.ref.namespace)
         if home is not None and home.meshed is not None and not home.meshed.value:
@@ -121,18 +121,6 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
         if workload.document == setting.document and ir.world.meshed(workload) is not False:
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*workload.template, "metadata", "annotations", key), format_ports(setting.ranges.value), setting.ranges)
-
-
-def _routed(ir: IR) -> set[tuple[Ref, int]]:
-    """The ports of Services where rules for requests act whatever the port is called: only Istio takes a name like `tcp-data` for bytes."""
-    found: set[tuple[Ref, int]] = set()
-    for routes in ir.routes:
-        service = ir.world.services.get(routes.service.value) if routes.service is not None else None
-        if service is None or routes.problem or not routes.mesh or routes.protocol in ("tls", "tcp") or routes.family in ("istio", "smi"):
-            continue
-        ports = [routes.port.value] if routes.port is not None else [port.number for port in service.ports]
-        found.update((service.ref, port) for port in ports if not service.is_opaque(port))
-    return found
 
 
 def _service(

@@ -142,7 +142,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 
 def _of_backends(ir: IR, out: Output) -> None:
-    """Say where a rule sends to a Service with another breaker than the one that clients call: Linkerd goes by the latter."""
+    """Say where a rule sends to a Service with another breaker than the one that clients call, or with none: Linkerd goes by the latter."""
     known: dict[Ref, tuple[Any, ...]] = {}
     for policy in ir.service_policies:
         if policy.breaker is not None and policy.breaker.consecutive.value and not (policy.subset or policy.port or policy.beside):
@@ -153,11 +153,12 @@ def _of_backends(ir: IR, out: Output) -> None:
             continue
         own = routes.service.value
         for ref in sorted({backend.service.value for rule in routes.rules for backend in rule.backends if backend.service is not None}):
-            if ref != own and known.get(ref) != known.get(own) and ref in known:
+            if ref != own and known.get(ref) != known.get(own):
                 out.finding(
                     "MP340", document=routes.document, affects=(Affected(own.namespace, own.name),), feature="breaker.consecutive-errors",
                     subject=routes.subject_name, backend=f"Service {ref}", object=f"{routes.kind} {routes.ref.value}",
-                    instead="which differs" if own in known else "which has none",
+                    guard=f"the breaker of Service {ref}" if ref in known else "no breaker",
+                    instead="which has none" if own not in known else "which differs" if ref in known else "which has one",
                 )  # fmt: skip
 
 

@@ -88,6 +88,8 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         if routes.protocol in ("tls", "tcp"):
             connections.write(low, CONNECTIONS if version_key(options.target_version) >= (2, 17) else {})
         else:
+            if routes.family == "gateway-api":
+                shared.open_order(routes, ir, out, "the translation")
             low.write()
 
 
