@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.base import BUILT_IN, Options
 from meshport.dialects.installation import CHARTS, said
+from meshport.documents.forms import CHARTS as OF_CHARTS
+from meshport.documents.forms import charts_within
 from meshport.errors import UsageError
 from meshport.mapping.table import DIALECTS, TARGETS, Table, builtin, dialect_of_group, iterate_features, version_key
 
@@ -88,7 +90,8 @@ def _installs(chart: str, value: Mapping[str, Any]) -> list[str]:
     known = (
         "istiod" if str(value.get("apiVersion", "")).startswith("install.istio.io/") else "cilium" if chart == "cilium-config" else chart
     )
-    return [mesh for mesh, name in CHARTS.items() if name == known]
+    named = charts_within(value) if chart == OF_CHARTS else [known]
+    return [mesh for mesh, name in CHARTS.items() if name in named]
 
 
 def _implementation(value: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshport.documents.command import AGENT, KUBECTL, UNKNOWN, Computed
+from meshport.documents.forms import CHARTS as OF_CHARTS
+from meshport.documents.forms import charts_within
 from meshport.documents.read import plain
 from meshport.errors import InputError
 from meshport.findings import Affected
@@ -360,6 +362,8 @@ def places(bundle: Bundle, chart: str, broken: set[int] | frozenset[int] = froze
             continue
         if document.chart == chart:
             yield Place(number, document.value, document.leaves)
+        elif document.chart == OF_CHARTS and chart in charts_within(document.value):
+            yield Place(number, document.value[chart], document.leaves[chart])
         elif document.chart == AGENT and chart == "cilium":
             yield _agent(number, document.value, document.leaves)
         elif document.chart or (kind := document.kind) not in _KINDS:

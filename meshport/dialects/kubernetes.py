@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from meshport.dialects import scrapes
 from meshport.dialects.cursor import Cursor
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
@@ -45,6 +46,7 @@ def lift(bound: Bound, default_namespace: str = "default") -> World:
         elif place in _TEMPLATES and not _owned(root):
             world.workloads.append(_workload(root, _TEMPLATES[place], default_namespace, world))
     world.workloads.sort(key=lambda item: (item.ref, item.kind))
+    scrapes.lift(bound, world, default_namespace)
     return world
 
 

@@ -21,10 +21,23 @@ _CHARTS = {
 """Top-level keys that the values of one chart have and those of the others have not."""
 
 
+CHARTS = "charts"
+"""What `chart_of` says of values of a chart of charts."""
+
+
+def charts_within(value: Mapping[str, Any]) -> list[str]:
+    """The charts of meshes whose values a chart of charts holds, each below its name."""
+    return [
+        name for name, keys in _CHARTS.items() if isinstance(value.get(name), Mapping) and (name != "cilium" or keys & value[name].keys())
+    ]
+
+
 def chart_of(value: Any) -> str:
     """The chart whose values a mapping without apiVersion and kind plainly holds: two keys of its own, or one and no other's; else ""."""
     if not isinstance(value, Mapping) or "apiVersion" in value or "kind" in value:
         return ""
+    if charts_within(value) and all(isinstance(key, str) for key in value):
+        return CHARTS
     found = sorted(((len(keys & value.keys()), chart) for chart, keys in _CHARTS.items()), reverse=True)
     (most, chart), (next_most, _) = found[0], found[1]
     if most == 0 or most == next_most:

@@ -32,6 +32,16 @@ class Probe:
     src: Src = NOWHERE
 
 
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """Where Prometheus asks a pod for metrics. Those that annotations ask for reach Istio's own port, past its policies; those of a monitor the application's."""
+
+    port: int
+    path: str
+    by_monitor: bool
+    src: Src = NOWHERE
+
+
 @dataclass(slots=True, eq=False)
 class Namespace:
     name: str
@@ -61,6 +71,7 @@ class Workload:
     annotation_src: dict[str, int] = field(default_factory=dict)
     marks: frozenset[str] = frozenset()  # keys of labels that a mesh writes or reads: they come and go with it
     src: Src = NOWHERE
+    scrapes: list[Scrape] = field(default_factory=list)
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 
@@ -86,6 +97,10 @@ class Workload:
 
     def port_named(self, name: str) -> ContainerPort | None:
         return next((port for port in self.ports if port.name == name), None)
+
+    def scraped(self, port: int) -> Scrape | None:
+        """What Prometheus asks for on a port; annotations come before monitors."""
+        return next((item for item in self.scrapes if item.port == port), None)
 
     def labels_src(self, keys: Iterable[str]) -> Src:
         return frozenset(self.label_src[key] for key in keys if key in self.label_src)

@@ -84,6 +84,47 @@ def test_a_scrape_that_a_policy_closes_is_said_with_its_port_and_granted_only_wh
     assert "prometheus" in str([item for name, item in objects(opened).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
 
 
+def monitor(kind: str, spec: str) -> str:
+    return f"---\napiVersion: monitoring.coreos.com/v1\nkind: {kind}\nmetadata: {{name: m, namespace: watch}}\nspec: {spec}\n"
+
+
+MONITORS = {
+    "PodMonitor by name": ("PodMonitor", "{namespaceSelector: {any: true}, selector: {matchLabels: {app: users}}, podMetricsEndpoints: [{port: http, path: /m}]}"),
+    "PodMonitor by number": ("PodMonitor", "{namespaceSelector: {matchNames: [shop]}, selector: {}, podMetricsEndpoints: [{path: /m, portNumber: 8080}]}"),
+    "ServiceMonitor by the Service's port": (
+        "ServiceMonitor",
+        "{namespaceSelector: {matchNames: [shop]}, selector: {matchExpressions: [{key: app, operator: DoesNotExist}]}, endpoints: [{port: gone}, {port: http, path: /m}]}",
+    ),
+    "ServiceMonitor by the pod's port": ("ServiceMonitor", "{namespaceSelector: {any: true}, selector: {}, endpoints: [{targetPort: http, path: /m}]}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+@pytest.mark.parametrize("name", MONITORS)
+def test_monitors_scrape_as_annotations_do_but_were_refused_before(target: str, name: str) -> None:
+    text = shop("istio") + namespace("watch") + workload("prometheus", home="watch") + allow(FROM_WEB) + monitor(*MONITORS[name])
+    result = convert(text, "istio", target)
+    assert said(result, "MP232") == ["info MP232 shop/users: Prometheus scrapes port 8080 at /m, which the policies close"]
+    opened = convert(text, "istio", target, allow_scrape_from=("watch/prometheus",))
+    assert said(opened, "MP232") == [] and len(said(opened, "MP233")) == 1
+    assert "prometheus" in str([item for name, item in objects(opened).items() if name.startswith(("Auth", "Mesh", "CiliumN"))])
+
+
+def test_a_monitor_of_another_namespace_scrapes_nothing_here() -> None:
+    other = monitor("PodMonitor", "{selector: {matchLabels: {app: users}}, podMetricsEndpoints: [{port: http}]}")
+    assert said(convert(shop("istio") + namespace("watch") + allow(FROM_WEB) + other, "istio", "linkerd"), "MP232") == []
+
+
+def test_a_scrape_that_is_granted_is_no_path_that_the_source_compared_otherwise() -> None:
+    result = convert(
+        SCRAPED + workload("prometheus") + allow("rules: [{to: [{operation: {ports: ['9000']}}]}]"),
+        "istio",
+        "linkerd",
+        allow_scrape_from=("shop/prometheus",),
+    )
+    assert len(said(result, "MP233")) == 1 and said(result, "MP209") == []
+
+
 # -- headless Services
 
 HEADLESS = ", clusterIP: None"

@@ -140,6 +140,19 @@ def test_a_chart_of_charts(tmp_path: Path) -> None:
     assert documents(tmp_path, script) == [("istiod", {"meshConfig": {"trustDomain": "corp"}}), ("cilium", {"l7Proxy": False})]
 
 
+def test_values_of_a_chart_of_charts_are_those_of_each(tmp_path: Path) -> None:
+    """As somebody keeps them who installs a mesh as a dependency of a chart of his own."""
+    (tmp_path / "values.yaml").write_text(
+        "global: {x: 1}\ncilium: {policyEnforcementMode: always}\nistio-base: {enabled: true}\n", encoding="utf-8"
+    )
+    result = convert(tmp_path, "", "cilium", "istio", NAMESPACES + POD)
+    assert [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"] == [{}]
+    (line,) = [item for item in result.ledger if item.path == "cilium.policyEnforcementMode"]
+    assert line.disposition == "translated" and not [item for item in result.findings if item.code == "MP002"]
+    alone = meshport.convert(meshport.load(str(tmp_path / "values.yaml")), target="linkerd")
+    assert alone.report().source.mesh == "cilium"
+
+
 def test_a_chart_that_only_the_shell_knows_is_the_one_of_its_namespace(tmp_path: Path) -> None:
     assert documents(tmp_path, 'helm upgrade --install "$R" "$CHART" -n linkerd --set proxy.logLevel=info\n') == [
         ("linkerd-control-plane", {"proxy": {"logLevel": "info"}})

@@ -20,7 +20,6 @@ from meshport.dialects.cilium.saying import Unsaid, requests
 from meshport.dialects.cilium.saying import paths as spelled
 from meshport.dialects.cilium.telling import Note, Told
 from meshport.dialects.output import Output
-from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.apart import apart, lost
@@ -326,22 +325,24 @@ def _gets(requests: list[dict[str, Any]], path: str) -> bool:
 def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
     """Prometheus on a port that the policies close: a rule where --allow-scrape-from asks for it, else a finding. Istio serves an application's metrics past
     its policies; Linkerd does not."""
-    asked = [item.workload for item in context.region.members if scrapes(item.workload, port)]
+    asked = [(item.workload, scrape) for item in context.region.members if (scrape := item.workload.scraped(port)) is not None]
     opened = any(
-        port in item.ports and not item.kind and (not item.requests or _gets(item.requests, scraped_at(asked[0])[0]))
+        port in item.ports and not item.kind and (not item.requests or _gets(item.requests, asked[0][1].path))
         for part in (parts.values() if asked else ())
         for item in part.entries
     )
     accounts = sorted(Ref(*name.partition("/")[::2]) for name in context.options.allow_scrape_from)
     if not asked or opened or (not accounts and context.options.source != "istio"):
         return
-    path, src = scraped_at(asked[0])
-    values: dict[str, Any] = {"workload": str(asked[0].ref), "port": port, "path": path}
-    said: dict[str, Any] = {"document": asked[0].document, "affects": context.affects(port), "explains": context.explains(port)}
+    workload, scrape = asked[0]
+    path, src = scrape.path, scrape.src
+    values: dict[str, Any] = {"workload": str(workload.ref), "port": port, "path": path}
+    said: dict[str, Any] = {"document": workload.document, "affects": context.affects(port), "explains": context.explains(port)}
     if not accounts:
-        context.out.finding("MP232", feature="authorization.scrape", **said, **values)
+        quiet: dict[str, Any] = {"severity": "info", "effect": "none"} if scrape.by_monitor else {}  # it is refused by the source as well
+        context.out.finding("MP232", feature="authorization.scrape", **quiet, **said, **values)
         return
-    part = parts.setdefault(SCRAPE, Part(SCRAPE, None, asked[0].document, src))
+    part = parts.setdefault(SCRAPE, Part(SCRAPE, None, workload.document, src))
     _add(
         part,
         "fromEndpoints",

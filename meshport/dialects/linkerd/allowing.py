@@ -383,7 +383,7 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
             feature="authorization.posture", policies=", ".join(str(policy.ref.value) for policy in wide),
             workloads=", ".join(str(item.workload.ref) for item in context.region.members), ports=", ".join(str(item.port) for item in plans) or "none",
         )  # fmt: skip
-    raw = [item for item in wanted if any(_pathwise(one) for grant in item.grants for one in grant.routed)]
+    raw = [item for item in wanted if any(_pathwise(one) for grant in item.grants if not grant.scrapes for one in grant.routed)]
     for item in raw:
         context.out.gather(
             item.grants[0].document, "MP209", document=item.grants[0].document, affects=context.affects(item.port),

@@ -14,7 +14,6 @@ from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
 from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
 from meshport.dialects.output import Output
-from meshport.dialects.scrapes import scraped_at, scrapes
 from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.apart import apart, lost
@@ -30,6 +29,8 @@ from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
 from meshport.values.language import BARE_PATHS, Language
+
+SCRAPE = "scrape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ class Grant:
     src: Src
     server: list[tuple[Peers, Piece]] = field(default_factory=list)
     routed: list[Routed] = field(default_factory=list)
+
+    @property
+    def scrapes(self) -> bool:
+        """Whether it is for Prometheus, whom no policy of the source let in."""
+        return self.policy is None and self.name == SCRAPE
 
     def pieces(self) -> list[tuple[Peers, Piece]]:
         """Everything that the rule admits, and some of what is refused of it."""
@@ -199,10 +205,12 @@ def _who(pieces: list[Piece]) -> list[Identities]:
 
 def _scrape(context: Context, result: PortPlan) -> None:
     """Prometheus on a port that the policies close: a grant where --allow-scrape-from asks for it, else a finding."""
-    scraped = [member for member in context.region.members if scrapes(member.workload, result.port)]
+    scraped = [member for member in context.region.members if member.workload.scraped(result.port) is not None]
     if not scraped or (not result.closed and not result.strict):
         return
-    path, src = scraped_at(scraped[0].workload)
+    asked = scraped[0].workload.scraped(result.port)
+    assert asked is not None
+    path, src = asked.path, asked.src
     if any(piece.opens(path) for grant in result.grants for _, piece in grant.server) or any(
         item.piece.opens(path) and not item.refused for grant in result.grants for item in grant.routed
     ):
@@ -215,12 +223,13 @@ def _scrape(context: Context, result: PortPlan) -> None:
     shown: dict[str, Any] = {"workload": str(scraped[0].workload.ref), "port": result.port, "path": path}
     if not context.options.allow_scrape_from:
         said["affects"] = tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, result.port) for member in scraped)
-        context.out.finding("MP232", feature="authorization.scrape", **said, **shown)
+        quiet: dict[str, Any] = {"severity": "info", "effect": "none"} if asked.by_monitor else {}  # it is refused by the source as well
+        context.out.finding("MP232", feature="authorization.scrape", **quiet, **said, **shown)
         return
     accounts = [name.partition("/")[::2] for name in context.options.allow_scrape_from]
     members = tuple(Identity(context.options.trust_domain, namespace, account) for namespace, account in sorted(accounts))
     piece = Piece(who=Identities(frozenset(members)), methods=Methods(frozenset(("GET",)), False), path=Language.exact(path), src=src)
-    grant = Grant("scrape", None, scraped[0].workload.document, src)
+    grant = Grant(SCRAPE, None, scraped[0].workload.document, src)
     grant.routed.append(Routed(Peers(members, None), piece))
     result.grants.append(grant)
     context.out.finding("MP233", feature="authorization.scrape", peers=", ".join(context.options.allow_scrape_from), **said, **shown)
