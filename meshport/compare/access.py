@@ -16,7 +16,7 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.admitted import allowed
 from meshport.effective.identities import Identities, label
-from meshport.effective.networks import Cidrs, Networks
+from meshport.effective.networks import MOST_NETWORKS, Cidrs, Networks
 from meshport.effective.pieces import Piece, Unsayable, completed, language_of, pathless
 from meshport.effective.seen import whole
 from meshport.effective.sets import METHODS, Value, Values
@@ -159,7 +159,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
-    pieces = [one for piece in pieces for one in _by_value(pathless(piece))]
+    pieces = _from_anywhere([one for piece in pieces for one in _by_value(pathless(piece))])
     named = [piece for piece in pieces if piece.who.include is not None]
     for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
         networks = piece.where.networks()
@@ -193,6 +193,20 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
         if added:
             found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
     return {peer: _compact(paths) for peer, paths in sorted(found.items())}
+
+
+def _from_anywhere(pieces: list[Piece]) -> list[Piece]:
+    """Pieces that differ in their networks alone, and whose networks are all there are, as one from everywhere: so the rest is not told from the whole."""
+    groups: dict[Any, list[Piece]] = {}
+    for piece in pieces:
+        key = (piece.who, piece.methods, piece.path, piece.host, piece.headers, piece.query, piece.literals)
+        groups.setdefault(key if not piece.where.everywhere else (), []).append(piece)
+    found = groups.pop((), [])
+    for alike in groups.values():
+        known = tuple(network for piece in alike for network in piece.where.networks() or ())
+        whole_of_it = 1 < len(known) <= MOST_NETWORKS and not Networks().minus(Networks(known))
+        found += [replace(alike[0], where=Networks())] if whole_of_it else alike
+    return found
 
 
 def _by_value(piece: Piece) -> list[Piece]:

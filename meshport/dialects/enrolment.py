@@ -6,13 +6,14 @@ Membership follows the source. A pod is never in both meshes, and nothing is enr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.world import Workload
 from meshport.mapping.table import Binding
 
 STAGE_NAMESPACES = 10
@@ -28,6 +29,9 @@ class Enrolment:
     namespace: Callable[..., None]
     pod: Callable[..., None]
     command: str  # enrols the namespace {namespace}
+    labels: dict[str, str] = field(
+        default_factory=dict
+    )  # that this gives a namespace, where one of which nothing is known would be in the mesh otherwise
 
 
 def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
@@ -49,22 +53,16 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
     for workload in ir.world.workloads:
         if workload.meshed is None:
             continue
-        home = ir.world.namespaces.get(workload.ref.namespace)
-        inherited = home.meshed.value if home is not None and home.meshed is not None else False
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if workload.meshed.value != inherited:
+        if not inherits(ir, out, workload, workload.meshed.value):
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
     services(ir, out)
     defaults(ir, out)
     places(ir, out)
-    for name, src in sorted(unseen(ir, out).items()):
-        out.command(enrolment.command.format(namespace=name), src, namespace=name)
-        out.finding(
-            "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
-        )  # fmt: skip
+    by_command(ir, out, enrolment.command, enrolment.labels)
     if enrolled:
         because = [ir.world.namespaces[name].meshed for name in enrolled]
         found = out.finding(
@@ -76,6 +74,26 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             namespaces=", ".join(enrolled),
         )
         found.remedy = restart(enrolled) or found.remedy
+
+
+def inherits(ir: IR, out: Output, workload: Workload, meshed: bool) -> bool:
+    """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one that a command is to enrol says nothing for sure."""
+    home = ir.world.namespaces.get(workload.ref.namespace)
+    if home is None:
+        return not meshed and workload.ref.namespace not in unseen(ir, out)
+    return meshed == (home.meshed is not None and home.meshed.value)
+
+
+def by_command(ir: IR, out: Output, command: str, labels: dict[str, str] | None = None) -> None:
+    """Enrol the namespaces that the bundle has no object for by `command`, which has a place for `{namespace}`; `labels` are what the target would not take
+    for granted of them."""
+    for name, src in sorted(unseen(ir, out).items()):
+        out.command(command.format(namespace=name), src, namespace=name)
+        if labels:
+            out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        out.finding(
+            "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
+        )  # fmt: skip
 
 
 def restart(namespaces: list[str]) -> str:

@@ -115,3 +115,21 @@ def test_a_handshake_that_is_no_longer_asked_for_is_no_equivalent_policy(mode: s
         meshport.verify(meshport.load_text(WORLD + old), meshport.load_text(WORLD + new), old_mesh="cilium", new_mesh="cilium").verdict
         == verdict
     )
+
+
+def test_networks_that_are_all_there_are_together_are_anywhere() -> None:
+    """Istio's two sources are everybody, and the probe that Linkerd opens to everybody adds nothing to that (MP900)."""
+    probed = WORLD.replace(
+        'image: "app:1", ports: [{containerPort: 8080}]',
+        'image: "app:1", ports: [{containerPort: 8080}], readinessProbe: {httpGet: {port: 8080, path: /up}}',
+    )
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n---\n"
+    rules = (
+        ISTIO.format(taken="x", refused="y")
+        .split("---")[0]
+        .replace('principals: ["x"]', "ipBlocks: [203.0.113.0/24]")
+        .replace("}}]}]", "}}, {source: {notIpBlocks: [203.0.113.0/24]}}]}]")
+    )
+    result = meshport.convert(meshport.load_text(home + probed + rules), source="istio", target="linkerd")
+    assert "203.0.113.0/24" in rules and "MP900" not in {finding.code for finding in result.findings}
+    assert result.canonical[0]["access to shop/users port 8080"] == {"allow": {"anyone": {"any method": "any path"}}}

@@ -34,6 +34,34 @@ def test_a_port_that_requires_identity_is_closed_where_a_server_takes_the_whole_
     assert result.verification.verdict == "equivalent"
 
 
+def test_ports_of_an_annotation_are_answered_for_where_no_label_tells_pods_apart() -> None:
+    pods = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME, namespace: shop}
+spec:
+  selector: {matchLabels: {app: twin}}
+  template:
+    metadata: {labels: {app: twin}, annotations: {ANNOTATION}}
+    spec: {containers: [{name: a, image: a}]}
+---
+"""
+    said_ = pods.replace("NAME", "one").replace("ANNOTATION", "config.linkerd.io/proxy-require-identity-inbound-ports: 7000-7001")
+    closing = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: twins, namespace: shop}
+spec: {podSelector: {matchLabels: {app: twin}}, port: 9191}
+---
+"""
+    result = meshport.convert(
+        meshport.load_text(LINKERD + said_ + pods.replace("NAME", "two").replace("ANNOTATION", "") + closing),
+        source="linkerd",
+        target="istio",
+    )
+    assert {"MP230"} <= {finding.code for finding in result.findings} and "MP900" not in {finding.code for finding in result.findings}
+
+
 def test_pods_without_labels_refuse_plaintext_by_a_deny_that_names_the_port() -> None:
     result = to_istio(demanding("") + FOR_ALL)
     assert spec(result, "AuthorizationPolicy", "web-plaintext") == {

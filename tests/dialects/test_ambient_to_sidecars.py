@@ -81,6 +81,16 @@ def test_callers_that_do_not_pass_the_waypoint_keep_what_the_guard_gives_them() 
     assert "MP170" not in codes(result)
 
 
+def test_of_the_callers_that_when_names_those_who_pass_the_waypoint_get_no_more_by_it() -> None:
+    callers = "cluster.local/ns/shop/sa/checkout, cluster.local/ns/istio-ingress/sa/edge"
+    direct = f"{{when: [{{key: source.principal, values: [cluster.local/ns/shop/sa/waypoint, {callers}]}}]}}"
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + policy("guard", direct, SELECTOR))
+    elsewhere, here = out["AuthorizationPolicy", "guard"]["spec"]["rules"]
+    assert elsewhere["to"] == [{"operation": {"notPorts": ["8080"]}}]
+    assert here["when"] == [{"key": "source.principal", "values": ["cluster.local/ns/istio-ingress/sa/edge"]}]
+    assert here["to"] == [{"operation": {"ports": ["8080"]}}] and "MP170" in codes(result)
+
+
 def test_a_guard_by_service_account_admits_the_waypoint_too() -> None:
     guard = policy("guard", "{from: [{source: {serviceAccounts: [shop/waypoint]}}]}", SELECTOR)
     out, result = sidecars(SHOP + policy("l7", CHARGE) + guard)

@@ -144,6 +144,25 @@ def test_a_deny_is_said_to_take_more_only_at_the_ports_where_it_does(allowed: st
     assert (finding.severity, finding.effect, place.port) == said
 
 
+def test_ports_of_other_pods_that_a_range_holds_are_among_those_that_are_not_written() -> None:
+    """`cart` shares a policy with `pay`, for whom another one names 8081: the range of the first is written for `cart` without it (MP900)."""
+    both = "{app: {}}".replace("{app: {}}", "{matchExpressions: [{key: app, operator: In, values: [cart, pay]}]}")
+    wide = "toPorts: [{ports: [{port: '1', endPort: 9000}]}]"
+    named = [("both", both, f"fromEndpoints: [{{matchLabels: {{app: web}}}}], {wide}"), ("cart", "{matchLabels: {app: cart}}", wide)]
+    named += [
+        ("all", "{}", f"fromEndpoints: [{{matchLabels: {{app: api}}}}], {wide}"),
+        ("pay", "{matchLabels: {app: pay}}", "toPorts: [{ports: [{port: '8081'}]}]"),
+    ]
+    policies = "".join(
+        f"---\n{{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {{name: {name}, namespace: shop}}, "
+        f"spec: {{endpointSelector: {pods}, ingress: [{{{rule}}}]}}}}\n"
+        for name, pods, rule in named
+    )
+    result = meshport.convert(meshport.load_text(SHOP + policies), source="cilium", target="istio", keep_network_policy=False)
+    assert not [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP904")]
+    assert [change.subject for change in result.diff if change.subject == "access to shop/cart port 8081"]
+
+
 def test_a_range_that_is_written_port_by_port_is_a_warning_about_the_others() -> None:
     _, findings = converted("ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '1000', endPort: 9000}]}]}]")
     (finding,) = [one for one in findings if one.code == "MP273"]

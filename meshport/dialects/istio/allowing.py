@@ -14,7 +14,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, without_ports
-from meshport.dialects.istio.strict import write_transport
+from meshport.dialects.istio.strict import spoken_ports, write_transport
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
@@ -206,11 +206,7 @@ def _subjects(members: list[Effective]) -> list[str]:
     found = []
     numbers: set[int] = set()
     for member in members:
-        numbers |= {
-            *servers_of(member),
-            *(port.number for port in member.workload.ports),
-            *(probe.port for probe in member.workload.probes),
-        }
+        numbers |= spoken_ports(member) | {probe.port for probe in member.workload.probes}
     for member in members:
         found += [access_subject(member.workload.ref, port) for port in (*numbers, None)]
     return found

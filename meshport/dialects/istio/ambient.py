@@ -37,7 +37,7 @@ from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.output import Obj, Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
-from meshport.findings import Affected
+from meshport.findings import Affected, Finding
 from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
@@ -278,6 +278,7 @@ class _Writer:
                 said = self._of_all(entry, said, service)
             if entry.action in REFUSE and not said:
                 continue
+            self._strangers(entry, said, service)
             home = service.ref.namespace
             because = [sources(*(src for one, src in made if one == rule)) or entry.src for rule in said]
             known = next((one for one in groups if one[:2] == (home, said)), None)
@@ -302,6 +303,20 @@ class _Writer:
                 spec["rules"] = said
             self._put(entry, name, spec, home, because, instead=instead)
             instead = False
+
+    def _strangers(self, entry: Entry, rules: list[dict[str, Any]], service: Service) -> None:
+        """Say which pods behind a Service lose by a policy that is for others of its pods: nothing else closed these, or it refuses."""
+        mine = {id(workload) for workload in entry.members}
+        members = self.ir.world.selected(service.pods) if service.pods is not None else []
+        others = [one for one in members if id(one) not in mine and (entry.action in REFUSE or id(one) not in self.closed)]
+        if not others or (entry.action == "ALLOW" and {} in rules):
+            return
+        found = self._finding(
+            "MP244", entry, others, object=entry.named, severity="warning",
+            reason=f"Service {service.ref} sends to {_named(others)} as well, which it is not for, and a waypoint does not tell pods apart",
+            outcome="what it refuses is refused there too",
+        )  # fmt: skip
+        found.remedy = "Put a Service of their own before the pods that it is for, and let the clients call that."
 
     def _remainder(self, entry: Entry) -> None:
         """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
@@ -554,9 +569,9 @@ class _Writer:
     def _say(self, entry: Entry, members: list[Workload], reason: str, outcome: str) -> None:
         self._finding("MP244", entry, members, disposition="approximated", object=entry.named, reason=reason, outcome=outcome)
 
-    def _finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> None:
+    def _finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> Finding:
         because = (entry.src,) if disposition is not None else ()
-        self.out.finding(
+        return self.out.finding(
             code, *because, document=entry.document, disposition=disposition, affects=_affects(members), explains=self._explains(members),
             feature="authorization.rule", **values,
         )  # fmt: skip

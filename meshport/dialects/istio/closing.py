@@ -45,6 +45,7 @@ class Work:
     access: Access
     policy: Policy
     members: list[Effective] = field(default_factory=list)
+    elsewhere: frozenset[int] = frozenset()  # the ports that are known of any pod: policies for several workloads name those of each
 
     @property
     def numbers(self) -> list[int]:
@@ -70,6 +71,7 @@ class Work:
         ports = values.pop("touched", None) or self.touched(rule)
         refs = [item.workload.ref for item in self.members]
         places = [Affected(ref.namespace, ref.name, port) for ref in refs for port in ([None] if None in ports else ports)]
+        answered = {*ports, *(self.elsewhere.difference(self.numbers) if None in ports else ())}
         self.out.gather(
             (self.policy.document, tuple(sorted((name, str(value)) for name, value in values.items()))),
             code,
@@ -78,7 +80,7 @@ class Work:
             document=self.policy.document,
             disposition=disposition,
             affects=tuple(places) or (unseen(self.policy.subject.value),),
-            explains=frozenset((access_subject(ref, port), part) for ref in refs for port in ports for part in ("allow", "undecided")),
+            explains=frozenset((access_subject(ref, port), part) for ref in refs for port in answered for part in ("allow", "undecided")),
             feature=values.pop("feature", "authorization.rule"),
             policy=f"{self.policy.kind} {self.policy.ref.value}",
             **values,
@@ -88,8 +90,9 @@ class Work:
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
     taken: dict[str, set[str]] = {}
+    elsewhere = frozenset(Work(ir, out, options, access, ir.policies[0], access.workloads).numbers if ir.policies else ())
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
-        work = Work(ir, out, options, access, policy)
+        work = Work(ir, out, options, access, policy, elsewhere=elsewhere)
         home = policy.subject.value.namespace
         among = access.of_namespace(home) if home else access.workloads
         selected = [item for item in among if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]

@@ -29,7 +29,7 @@ from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Condition, Policy, Rule
-from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.base import Fact, PodSet, Ref, Requirement, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE
@@ -68,6 +68,7 @@ class Settled:
     opened: Policy | None = None  # what ztunnel enforces, where that opens ways past a waypoint which `made` has not
     shut: frozenset[int] = frozenset()  # the ports on which it has not
     spared: tuple[Policy, ...] = ()  # policies of pods of its subject that stand behind no waypoint there
+    left: tuple[Ref, ...] = ()  # workloads behind the Service that ztunnel leaves open although others are guarded
 
 
 @dataclass(slots=True)
@@ -224,15 +225,9 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
     if policy.action.value != "allow":
         return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
-    if not guarded:  # nothing keeps anybody from the pods' addresses: said, and the ports beside the Service stay as open as they were
-        beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
-        others = Condition(PORT, None, beside)
-        if _at_addresses_too(item, members, found.behind[target][0], found, ir):
-            rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
-            return Settled(item, [replace(policy, rules=(*policy.rules, *rules))], target, everywhere=True)
-        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, tuple(sorted(workload.ref for workload in members))))
-        rest = Rule((others,), src=policy.subject.src) if beside else None
-        return Settled(item, [replace(policy, rules=(*policy.rules, rest)) if rest is not None else policy], target)
+    if not guarded:
+        rules, everywhere = _unguarded(item, policy, target, members, found, ir)
+        return Settled(item, [replace(policy, rules=rules)], target, everywhere=everywhere)
     gate = found.behind[target][0].ref
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
     refused = frozenset(port for port in reached or (0,) if not all(doors.lets_in(workload.ref, gate, port) for workload in guarded))
@@ -242,7 +237,36 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         ir.losses.append(Loss("MP243", item.facts if ports == "all" else (), policy.document, {"service": str(target), "ports": ports}))
         outside = Condition(PORT, None, tuple(Fact((port, port), policy.subject.src) for port in sorted(refused)))
         rules = () if ports == "all" else tuple(replace(rule, conditions=(*rule.conditions, outside)) for rule in rules)
-    return Settled(item, [replace(policy, rules=rules)], target, True, refused)
+    made = [replace(policy, rules=rules)]
+    apart = {workload.ref: pods for workload in members if (pods := _apart(workload, guarded)) is not None}
+    left = [workload for workload in members if workload.ref in apart]
+    if left:  # allows add up, so that these have both
+        open_rules, _ = _unguarded(item, policy, target, left, found, ir)
+        made += [replace(policy, subject=policy.subject.holding(pods), rules=open_rules) for pods in dict.fromkeys(apart.values())]
+    return Settled(item, made, target, True, refused, left=tuple(sorted(apart)))
+
+
+def _unguarded(item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR) -> tuple[tuple[Rule, ...], bool]:
+    """(what an allow of a waypoint comes to for pods that no policy of ztunnel closes, whether it holds at their addresses too). Where it does not, nothing
+    keeps anybody from them: that is said, and the ports beside the Service stay as open as they were."""
+    service = ir.world.services[target]
+    beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
+    others = Condition(PORT, None, beside)
+    if _at_addresses_too(item, members, found.behind[target][0], found, ir):
+        rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
+        return (*policy.rules, *rules), True
+    ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, tuple(sorted(workload.ref for workload in members))))
+    return (*policy.rules, Rule((others,), src=policy.subject.src)) if beside else policy.rules, False
+
+
+def _apart(workload: Workload, guarded: list[Workload]) -> PodSet | None:
+    """The pods of a workload without those of others that have all its labels and more; None for one of these, and where nothing tells them apart."""
+    labels = workload.labels
+    more = [one for one in guarded if one.ref.namespace == workload.ref.namespace and labels.items() <= one.labels.items()]
+    if any(one.labels == labels for one in more):
+        return None
+    without = {Requirement(min(one.labels.keys() - labels.keys()), "DoesNotExist") for one in more}
+    return PodSet(workload.ref.namespace, Selector.of(labels, without))
 
 
 def _at_addresses_too(item: Read, members: list[Workload], gate: Waypoint, found: Waypoints, ir: IR) -> bool:

@@ -70,7 +70,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     def pod(obj: Obj, path: tuple[str, ...], meshed: bool, *because: Fact[bool]) -> None:
         obj.set((*path, "metadata", "labels", on_pod), words[0] if meshed else words[1], *because)
 
-    enrol(ir, out, Enrolment(namespace, pod, f"kubectl label namespace {{namespace}} {on_namespace}={mark} --overwrite"))
+    command = f"kubectl label namespace {{namespace}} {on_namespace}={mark} --overwrite"
+    enrol(ir, out, Enrolment(namespace, pod, command, {on_namespace: mark} if ambient else {}))
     if ambient:
         install(ir, out)
 

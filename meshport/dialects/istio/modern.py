@@ -20,6 +20,7 @@ from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
 from meshport.ir.resilience import explains_breaker, explains_policy
 from meshport.ir.routing import explains
+from meshport.ir.transport import TransportRule
 from meshport.ir.world import Namespace, Workload
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
@@ -93,14 +94,17 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             continue
         if workload.meshed is None or waypoints.ambient(ir.world, workload):
             continue
-        inherited = home.meshed.value if home is not None and home.meshed is not None else False
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
         _drop(bound, out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if workload.meshed.value != inherited:
+        if not enrolment.inherits(ir, out, workload, workload.meshed.value):
             mode = "ambient" if workload.meshed.value else "none"
             obj.set((*workload.template, "metadata", "labels", waypoints.MODE), mode, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
+    # of those that nothing is known of, the marks of sidecars leave as well: they would win
+    removing = " ".join(f"{key}-" for key in ("istio-injection", "istio.io/rev"))
+    command = f"kubectl label namespace {{namespace}} {waypoints.MODE}=ambient {removing} --overwrite"
+    enrolment.by_command(ir, out, command, {waypoints.MODE: "ambient"})
     membership.install(ir, out)
     changed = [name for name in changed if ir.world.namespaces[name].document not in out.outside]
     if changed:
@@ -168,8 +172,18 @@ def _modes(ir: IR, out: Output, stood: waypoints.Waypoints) -> None:
         if said and members:
             out.finding(
                 "MP111", document=rule.document, affects=tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members),
-                feature="transport.mode", object=f"PeerAuthentication {rule.ref.value}",
+                feature="transport.mode", object=f"PeerAuthentication {rule.ref.value}", what="accepts encrypted traffic and plaintext",
             )  # fmt: skip
+            _heard(rule, out)
+
+
+def _heard(rule: TransportRule, out: Output) -> None:
+    """Ports with DISABLE in a policy without a mode, of which ztunnel looks for PERMISSIVE alone: in that word it takes plaintext there as before."""
+    if rule.mode is not None or any(fact.value == "permissive" for fact in rule.ports.values()):
+        return
+    for port, fact in sorted(rule.ports.items()):
+        if fact.value == "disable" and fact.feature != auto_mtls.FEATURE:
+            out.change(rule.document, rank=39).set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", fact)
 
 
 def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints) -> None:

@@ -25,6 +25,8 @@ from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import LanguageTooLarge
 
+ACCOUNT_KEYS = ("source.principal", "source.serviceAccount")
+"""What `when` asks for that names one account."""
 Ports = dict[int, Src]
 """Container ports that a waypoint stands before, with the leaves that say so."""
 
@@ -190,11 +192,18 @@ def written(rule: dict[str, Any], ports: list[int], accounts: set[tuple[str, str
     if here is None:
         return [rule]
     sources = [item.get("source") or {} for item in rule.get("from") or ()]
-    named = any(item.get("key") in NAME_KEYS and item.get("values") for item in rule.get("when") or ())
-    stay = [found for source in sources or [{}] if (found := _staying(source, accounts, home)) is not None] if not named else []
-    if sources and stay == sources:
-        return [rule]
-    made = [{**here, "from": [{"source": source} for source in stay]}] if stay else []
+    naming = next((item for item in rule.get("when") or () if item.get("key") in NAME_KEYS and item.get("values")), None)
+    if naming is not None and not any(source.get(key) for source in sources for key in ("principals", "serviceAccounts", "namespaces")):
+        kept = _kept(naming["values"], accounts, home) if naming["key"] in ACCOUNT_KEYS else []
+        if kept == naming["values"]:
+            return [rule]
+        when = [{**item, "values": kept} if item == naming else item for item in here.get("when") or ()]
+        made = [{**here, "when": when}] if kept else []
+    else:
+        stay = [found for source in sources or [{}] if (found := _staying(source, accounts, home)) is not None]
+        if sources and stay == sources:
+            return [rule]
+        made = [{**here, "from": [{"source": source} for source in stay]}] if stay else []
     elsewhere = copy.deepcopy(by_operation(rule) or {})
     entries = []
     for item in elsewhere.get("to") or [{}]:
@@ -216,8 +225,13 @@ def _staying(source: dict[str, Any], accounts: set[tuple[str, str]], home: str) 
     lists = [(key, source[key]) for key in ("principals", "serviceAccounts") if source.get(key)]
     if not lists:
         return {**source, "notPrincipals": ["*"]} if not source.get("notServiceAccounts") else None
-    kept = {key: [text for text in texts if "*" not in text and _account(text, home) not in accounts] for key, texts in lists}
+    kept = {key: _kept(texts, accounts, home) for key, texts in lists}
     return {**source, **kept} if all(kept.values()) else None
+
+
+def _kept(texts: list[str], accounts: set[tuple[str, str]], home: str) -> list[str]:
+    """The names of single accounts of which no pod passes the waypoint."""
+    return [text for text in texts if "*" not in text and _account(text, home) not in accounts]
 
 
 def _account(text: str, home: str) -> tuple[str, str]:

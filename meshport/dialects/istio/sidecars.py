@@ -206,6 +206,7 @@ class _Policies:
         beside = sorted({number for reached, _ in known.values() for number in reached})
         if policy.action.value == "allow" and item.guarded:
             known = self._alike(item, service, known)
+        self._left_open(item, service)
         rules = []
         for number in numbers:
             made = ported(said[number], known) if every else copy.deepcopy(said[number])
@@ -243,6 +244,27 @@ class _Policies:
             outcome="what it admits there is left out",
         )  # fmt: skip
         return {number: (reached - uneven, src) for number, (reached, src) in known.items() if reached - uneven}
+
+    def _left_open(self, item: Settled, service: Service) -> None:
+        """Say which pods behind a Service are closed with the others: a sidecar does not tell by which way a request came."""
+        if not item.left:
+            return
+        left = [workload for workload in self.ir.world.workloads if workload.ref in item.left]
+        access = [one for one in Access(self.ir, Fact("all-unauthenticated")).workloads if one.workload.ref in item.left]
+        numbers = (
+            None,
+            *ports_of(access, self.ir.world),
+            *(port for known, _ in targets(service, self.ir.world).values() for port in known),
+        )
+        found = self.out.finding(
+            "MP244", document=item.read.policy.document, feature="authorization.rule", severity="warning", disposition=None,
+            affects=tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in left),
+            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in left for port in numbers),
+            object=f"AuthorizationPolicy {item.read.policy.ref.value}",
+            reason=f"nothing keeps callers from going past the waypoint of Service {service.ref} to {', '.join(str(one.ref) for one in left)}",
+            outcome="sidecars do not tell the ways apart, and what it does not admit is refused there",
+        )  # fmt: skip
+        found.remedy = "Have the policy that admits the waypoint alone select them too, if nobody is meant to pass it; else give these pods a Service of their own."
 
     def _addressed(self, item: Settled, rules: list[dict[str, Any]]) -> None:
         """A waypoint compares `destination.ip` with the Service's address, a sidecar with the pod's: of an allow the rule leaves, of a deny the question."""

@@ -159,7 +159,7 @@ def _without_labels(out: Output, access: Access, item: Effective, demanded: list
 
 def _together(out: Output, src: Src, refused: list[Effective], others: list[Effective]) -> None:
     """Pods that a selector cannot take without those that refuse plaintext: they refuse it as well, for Istio takes the older object of two."""
-    ports = set().union(*(_ports(one) for one in (*refused, *others)))
+    ports = set().union(*(spoken_ports(one) for one in (*refused, *others)))
     for item in refused:
         out.finding(
             "MP294", src, document=item.workload.document, disposition="approximated", feature="transport.mode",
@@ -169,7 +169,8 @@ def _together(out: Output, src: Src, refused: list[Effective], others: list[Effe
         )  # fmt: skip
 
 
-def _ports(item: Effective) -> set[int]:
+def spoken_ports(item: Effective) -> set[int]:
+    """The ports of a workload that it declares, that have a Server, or that ask for an identity by annotation."""
     return {port.number for port in item.workload.ports} | set(servers_of(item)) | set(_demanded(item))
 
 
