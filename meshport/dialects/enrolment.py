@@ -15,6 +15,7 @@ from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.mapping.table import Binding
+from meshport.values.ports import format_ports
 
 STAGE_NAMESPACES = 10
 STAGE_SERVICES = 20
@@ -183,6 +184,18 @@ def places(ir: IR, out: Output) -> None:
         leaf = metadata.get("namespace") if isinstance(metadata, dict) else None
         if isinstance(leaf, int):
             out.decide("what the object says, it says for this namespace, which counts as in the mesh", frozenset((leaf,)))
+
+
+def unshown(ir: IR, out: Output, name: str, what: str, ranges: Fact[tuple[tuple[int, int], ...]]) -> None:
+    """Say of a namespace's list of ports that it is for pods which the bundle does not show; one that is not in the mesh has none."""
+    home = ir.world.namespaces[name]
+    if home.meshed is not None and not home.meshed.value:
+        out.ignore("no pod of the namespace is in the mesh", ranges)
+        return
+    out.finding(
+        "MP963", ranges, document=home.document, disposition="dropped", affects=(Affected(name),), feature=ranges.feature, namespace=name, what=what,
+        value=format_ports(ranges.value),
+    )  # fmt: skip
 
 
 def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str = "membership.") -> None:

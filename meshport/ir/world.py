@@ -51,6 +51,7 @@ class Namespace:
     src: Src = NOWHERE
     meshed: Fact[bool] | None = None  # as its own labels and annotations say; None says nothing
     demanding: Fact[tuple[tuple[int, int], ...]] | None = None  # ports of its pods where a default asks for an identity
+    bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports of its pods that their proxies do not see
 
 
 @dataclass(slots=True, eq=False)

@@ -150,6 +150,21 @@ def test_a_gateway_that_is_not_in_the_input_is_named_all_the_same() -> None:
     assert "MP707" in codes(result)
 
 
+def test_the_subset_of_a_service_that_is_not_in_the_input_is_named_with_it() -> None:
+    subsets = """---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: gone, namespace: shop}
+spec: {host: gone, subsets: [{name: v1, labels: {version: v1}}]}
+"""
+    route = virtual_service("[{route: [{destination: {host: gone, subset: v1}}]}]", BOUND, "[shop.example.com]", "shop")
+    result = convert(WORLD + gateway(HTTP) + route + subsets, "istio", "gateway-api")
+    assert "MP301" in codes(result) and not {"MP900", "MP901"}.intersection(codes(result))
+    assert result.ledger.counts["unaccounted"] == 0
+    named = {line.path for line in result.ledger if "MP301" in line.codes}
+    assert named >= {"spec.subsets[0].name", "spec.subsets[0].labels.version"}
+
+
 def test_a_gateway_of_the_gateway_api_stays_or_gets_the_class() -> None:
     own = """---
 apiVersion: gateway.networking.k8s.io/v1

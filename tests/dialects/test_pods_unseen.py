@@ -101,3 +101,43 @@ metadata:
         {"port": "9091", "endPort": 65535, "protocol": "TCP"},
     ]
     assert not {finding.code for finding in result.findings} & {"MP900", "MP901", "MP902", "MP904"}
+
+
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata: {{name: ops, annotations: {{linkerd.io/inject: enabled, config.linkerd.io/{mark}, {default}}}}}
+"""
+SKIPPED = 'skip-inbound-ports: "9090"'
+
+
+def test_ports_that_pods_of_a_linkerd_namespace_skip_stay_open_where_the_namespace_is_closed_for_them() -> None:
+    result = convert(NAMESPACE.format(mark=SKIPPED, default=f"{DEFAULT}: all-authenticated"), "linkerd", "cilium")
+    closed, opened = one(result, "CiliumNetworkPolicy")["spec"]["ingress"][:2]
+    assert [item["port"] for item in closed["toPorts"][0]["ports"]] == ["1", "9091"] and "fromEndpoints" in closed
+    assert opened["toPorts"][0]["ports"][0] == {"port": "9090", "protocol": "TCP"} and "fromEndpoints" not in opened
+
+
+@pytest.mark.parametrize(
+    ("mark", "default", "target", "code"),
+    [
+        (SKIPPED, "a: b", "istio", "MP963"),
+        (SKIPPED, "a: b", "cilium", ""),
+        (SKIPPED, f"{DEFAULT}: deny", "cilium", "MP963"),
+        ('skip-outbound-ports: "9090"', "a: b", "istio", "MP963"),
+        ('proxy-require-identity-inbound-ports: "9090"', f"{DEFAULT}: all-authenticated", "istio", ""),
+    ],
+)
+def test_what_a_linkerd_namespace_says_of_ports_of_pods_that_are_not_shown_is_said_or_needs_no_word(
+    mark: str, default: str, target: str, code: str
+) -> None:
+    result = convert(NAMESPACE.format(mark=mark, default=default), "linkerd", target)
+    assert {finding.code for finding in result.findings} & {"MP900", "MP901", "MP902", "MP963"} == ({code} if code else set())
+
+
+def test_of_ports_that_went_past_the_proxy_of_pods_that_are_not_shown_ambient_names_the_namespace() -> None:
+    result = meshport.convert(
+        meshport.load_text(NAMESPACE.format(mark=SKIPPED, default="a: b")), source="linkerd", target="istio", data_plane="ambient"
+    )
+    (said,) = [finding.message for finding in result.findings if finding.feature == "ports.skip-inbound"]
+    assert said.startswith("Namespace ops: skip-inbound-ports 9090 ")

@@ -19,6 +19,7 @@ from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choos
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
+from meshport.dialects.enrolment import unshown
 from meshport.dialects.gateway_accounts import entries, gateway_accounts, succeed
 from meshport.dialects.naming import claim, name
 from meshport.dialects.output import Output
@@ -88,6 +89,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
     others.unseen += unseen(ir, out, options, access, known, way, taken)
     plaintext.lower(ir, out, options, access, known, way, taken)
+    _unshown(ir, out, access)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
@@ -351,6 +353,25 @@ def _on_host(out: Output, region: Region) -> None:
             )  # fmt: skip
 
 
+def _unshown(ir: IR, out: Output, access: Access) -> None:
+    """What a namespace says of ports of pods that the bundle does not show, where no policy was written for them that says it."""
+    reached = out.reached()
+    for namespace, home in sorted(ir.world.namespaces.items()):
+        if ir.world.of_namespace(namespace):
+            continue
+        closed = access.namespace_mode(namespace).value == "strict" or any(
+            policy.subject.value.namespace in ("", namespace) for policy in ir.policies
+        )
+        closed |= any(item.subject.namespace in ("", namespace) and item.value.value not in _OPEN for item in ir.admissions)
+        if home.bypassed is not None and not home.bypassed.src <= reached:
+            if home.meshed is not None and not closed:
+                out.ignore("no policy here closes the port that passes by the source's proxy", home.bypassed)
+            else:
+                unshown(ir, out, namespace, "skip-inbound-ports", home.bypassed)
+        if home.demanding is not None and not (home.demanding.src <= reached or home.demanding.src <= out.implied.keys()):
+            unshown(ir, out, namespace, "require-identity-inbound-ports", home.demanding)
+
+
 def _without_effect(out: Output, access: Access) -> None:
     reached = out.reached()
     redundant.beside_the_mesh(out, access)
@@ -360,5 +381,7 @@ def _without_effect(out: Output, access: Access) -> None:
     if out.source == "linkerd":
         inbound_policy.without_effect(out, access, reached)
 
+
+_OPEN = ("all-unauthenticated", "audit")
 
 __all__ = ["BYPASS", "lower", "name"]

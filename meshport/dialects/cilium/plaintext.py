@@ -22,6 +22,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, Condition, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
+from meshport.ir.world import Namespace
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
 
@@ -71,13 +72,15 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
             ):  # a policy for the ports alone would add to one for all of them
                 default = default.holding("cluster-authenticated").also(demanded)
             conditions = admission_conditions(default.value, options.cluster_networks, default.src)
+            spared = _spared(home)
+            others: _Ports = {None: True, **spared} if spared else {}
             if mode.value == "strict":
                 rule = next(item for item in ir.transport if item.mode is not None and item.mode.src <= mode.src)
                 say(namespace, "strict-mtls", Selector(), rule.document, _identity(mode.src), {}, mode.src)
             elif conditions:
-                say(namespace, f"default-{default.value}", Selector(), document, conditions, {}, default.src)
+                say(namespace, f"default-{default.value}", Selector(), document, conditions, others, default.src | _src(home, spared))
             elif demanded is not None and home is not None and default.value in ("all-unauthenticated", "audit"):
-                asking: _Ports = {port: True for low, high in demanded.value for port in range(low, high + 1)}
+                asking: _Ports = {port: True for low, high in demanded.value for port in range(low, high + 1) if port not in spared}
                 every = len(asking) > MOST  # then all ports ask, which refuses more
                 say(
                     namespace,
@@ -85,8 +88,8 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
                     Selector(),
                     home.document,
                     _identity(demanded.src),
-                    {} if every else {None: False, **asking},
-                    demanded.src,
+                    others if every else {None: False, **asking},
+                    demanded.src | _src(home, spared),
                 )
             out.imply("the ports that it names are closed to plaintext anyway", demanded)
         for rule in access.unseen(namespace):
@@ -101,6 +104,17 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
                 "MP960", rule.mode, document=rule.document, disposition="dropped", affects=(Affected(None),), feature="transport.mode",
                 policy=f"PeerAuthentication {rule.ref.value}",
             )  # fmt: skip
+
+
+def _spared(home: Namespace | None) -> _Ports:
+    """The ports of a namespace's pods that went past their proxies; none where they are too many to be named, for then they are closed with the others."""
+    ranges = home.bypassed.value if home is not None and home.bypassed is not None else ()
+    numbers = [port for low, high in ranges for port in range(low, high + 1)]
+    return dict.fromkeys(numbers, False) if len(numbers) <= MOST else {}
+
+
+def _src(home: Namespace | None, spared: _Ports) -> Src:
+    return sources(home.bypassed) if home is not None and spared else NOWHERE
 
 
 _Ports = dict[int | None, bool]  # which ports ask for the peers; None is every other, and an empty table is all of them

@@ -8,7 +8,7 @@ from __future__ import annotations
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
+from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS, unshown
 from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Output
 from meshport.effective import subjects
@@ -73,6 +73,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 def closed(ir: IR, out: Output, setting: PortSetting) -> None:
     """Ports that went past the proxy, in ambient: ztunnel takes them like all others, so that mode and policies hold there too."""
+    if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
+        unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
+        return
     found = [
         workload
         for workload in ir.world.selected(setting.subject)
@@ -99,6 +102,9 @@ def _governed(item: Effective, port: int) -> bool:
 def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
     key = EXCLUDE_IN if setting.kind == "skip-inbound" else EXCLUDE_OUT
     numbers = ",".join(str(number) for low, high in setting.ranges.value for number in range(low, min(high, low + 1000) + 1))
+    if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
+        unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
+        return
     for workload in ir.world.selected(setting.subject):
         same = workload.document == setting.document or setting.on == "namespace"
         if same and ir.world.meshed(workload) is not False:

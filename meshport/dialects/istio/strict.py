@@ -110,7 +110,10 @@ def _unseen(ir: IR, out: Output, strict: dict[str, Fact[str]]) -> None:
     """Pods of a namespace that the bundle does not show refuse plaintext on the ports of its annotation by a DENY, which needs no labels."""
     for home in ir.world.namespaces.values():
         outside = home.meshed is not None and not home.meshed.value
-        if home.demanding is None or outside or home.name in strict or ir.world.of_namespace(home.name):
+        if home.demanding is None or outside or ir.world.of_namespace(home.name):
+            continue
+        if home.name in strict:
+            out.imply("the default policy of the namespace asks for an identity on every port", home.demanding)
             continue
         servers = [policy for policy in ir.policies if policy.subject.value.namespace == home.name]
         if servers:

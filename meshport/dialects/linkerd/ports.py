@@ -43,6 +43,9 @@ def lift(bound: Bound, ir: IR) -> None:
         asked = place.text(DEMAND)
         if asked is not None:
             namespace.demanding = asked.map(lambda text: parse_ports(text, lenient=True))
+        skipped = place.text(SKIP_IN)
+        if skipped is not None:
+            namespace.bypassed = skipped.map(lambda text: parse_ports(text, lenient=True))
     for workload in ir.world.workloads:
         place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
         _lift(place, workload.pods, "workload", workload.document, ir)
