@@ -147,8 +147,12 @@ class IngressLowering(Lowering):
         """The only port of the Service, since a Gateway's port is none of it."""
         found = self._only_port(ref)
         if found is None:
-            sent = [rule for rule in self.routes.rules if any(one.service is not None and one.service.value == ref for one in rule.backends)]
-            self.once("MP301", self.routes.src, gather(sent), namespace=ref.namespace, name=ref.name, why=self._portless(ref, "destination"))
+            sent = [
+                rule for rule in self.routes.rules if any(one.service is not None and one.service.value == ref for one in rule.backends)
+            ]
+            self.once(
+                "MP301", self.routes.src, gather(sent), namespace=ref.namespace, name=ref.name, why=self._portless(ref, "destination")
+            )
         return found.value if found is not None else None
 
     def parents(self, obj: Obj, port: int) -> None:
