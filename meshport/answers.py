@@ -29,9 +29,7 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
     there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
-    by_port: dict[str, set[str]] = {}
-    for subject, _ in answered:
-        by_port.setdefault(_whole(subject), set()).add(subject)
+    by_port = _by_port(answered)
     groups: dict[str, list[Change]] = {}
     for change in found:
         if not _answers(answered, by_port, change):
@@ -101,6 +99,14 @@ def _answers(answered: set[tuple[str, str]], by_port: dict[str, set[str]], chang
     """Whether a finding speaks of a difference; one about the breaker or the limits of a Service speaks of those of its ports, and the other way round: what each
     port has alike is the Service's. `by_port` are the subjects answered for by the Service that they are about."""
     return any((subject, aspect) in answered for subject in _subjects(change.subject, by_port) for aspect in (change.aspect, "*"))
+
+
+def _by_port(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """The subjects of pairs (subject, aspect), by the Service that they are about."""
+    found: dict[str, set[str]] = {}
+    for subject, _ in pairs:
+        found.setdefault(_whole(subject), set()).add(subject)
+    return found
 
 
 def _subjects(subject: str, by_port: dict[str, set[str]]) -> list[str]:
@@ -213,6 +219,8 @@ def of_chosen(
     """The differences and findings of what is converted; a difference that only other documents answer for is theirs. Of rules that stand outside and act on
     what is converted, the findings are about it too. `proof` is held to the same, in place."""
     explain(found, findings)
+    by_port = _by_port(out.indifferent)  # what is alike in another form is no difference, where no finding speaks of it
+    found = [change for change in found if change.findings or not _answers(out.indifferent, by_port, change)]
     if chosen.every:
         return found, findings
     acting = chosen.acting(out.in_order())

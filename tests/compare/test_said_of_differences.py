@@ -54,3 +54,26 @@ def test_a_caller_is_known_by_labels_where_there_are_no_certificates() -> None:
     for head, source, words in ((CILIUM, "cilium", "known by its labels"), (ISTIO, "istio", "with the certificate")):
         found = meshport.trace(meshport.load_text(head + WORLD), request, mesh=source)
         assert found.steps[0].outcome.startswith(words)
+
+
+def test_what_the_target_does_alike_in_another_form_is_no_difference() -> None:
+    """A rule of the Gateway API without backends answers 500; to Linkerd that is a backend that is not there."""
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+  rules:
+  - {matches: [{path: {type: PathPrefix, value: /a}}], backendRefs: [{name: web, port: 80}]}
+  - {matches: [{path: {type: PathPrefix, value: /b}}]}
+"""
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target="linkerd")
+    (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert [rule["backendRefs"][0]["name"] for rule in route["spec"]["rules"]] == ["web", "web-refused"]
+    assert [change for change in result.diff if not change.findings] == []
