@@ -129,7 +129,11 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
     spec = pod.at("spec")
     account = spec.text("serviceAccountName") or spec.text("serviceAccount") or Fact("default")
     ports, probes = [], []
-    for container in [*spec.each("containers"), *spec.each("initContainers")]:
+    sidecars = [
+        item for item in spec.each("initContainers") if item.at("restartPolicy").value == "Always"
+    ]  # the others are gone when the pod serves
+    for container in [*spec.each("containers"), *sidecars]:
+        lives = container.at("restartPolicy").src
         for item in container.each("ports"):
             number = item.number_at("containerPort")
             if number is not None:
@@ -140,8 +144,8 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
                         number.value,
                         name.value if name else "",
                         (protocol.value if protocol else "TCP").upper(),
-                        item.src,
-                        sources(number, protocol),
+                        item.src | lives,
+                        sources(number, protocol, lives),
                     )
                 )
         probes += [

@@ -125,6 +125,34 @@ def test_a_scrape_that_is_granted_is_no_path_that_the_source_compared_otherwise(
     assert len(said(result, "MP233")) == 1 and said(result, "MP209") == []
 
 
+# -- init containers
+
+SYNC = ", initContainers: [{name: migrate, image: m, ports: [{containerPort: 7200}]}, {name: sync, image: s, restartPolicy: Always, ports: [{containerPort: 7100}]}]"
+
+
+def test_a_sidecar_of_the_pod_has_ports_and_an_init_container_that_ends_has_none() -> None:
+    result = convert(namespace() + service() + workload(pod=SYNC) + allow(FROM_WEB), "istio", "linkerd")
+    assert sorted(name for name in objects(result) if name.startswith("Server/")) == ["Server/users-7100", "Server/users-8080"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "choices", "early"),
+    [
+        ("istio", "linkerd", {"target_version": "2.19"}, True),
+        ("istio", "linkerd", {"target_version": "2.20"}, False),
+        ("istio", "linkerd", {"source_version": "1.26", "target_version": "2.19"}, False),
+        ("linkerd", "istio", {"target_version": "1.26"}, True),
+        ("linkerd", "istio", {"target_version": "1.26", "data_plane": "ambient"}, False),
+        ("cilium", "linkerd", {"target_version": "2.18"}, True),
+    ],
+)
+def test_init_containers_that_run_before_the_proxy_and_did_not(source: str, target: str, choices: dict[str, str], early: bool) -> None:
+    result = convert(namespace(mesh=source) + service() + workload(pod=SYNC), source, target, **choices)
+    assert [line.partition(";")[0] for line in said(result, "MP975")] == [
+        f"info MP975 Deployment shop/users: its init containers (migrate) run before the proxy of {choices['target_version']} starts"
+    ] * early
+
+
 # -- headless Services
 
 HEADLESS = ", clusterIP: None"

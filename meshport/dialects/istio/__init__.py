@@ -93,7 +93,7 @@ class Istio:
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)
         proxies.lower(ir, out)
-        native_sidecars.lower(ir, out, proxies.NATIVE)
+        native_sidecars.lower(ir, out, proxies.NATIVE, options)
         node_local.lower(ir, out)
         installation.lower(ir, out)
 

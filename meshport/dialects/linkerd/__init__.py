@@ -81,7 +81,7 @@ class Linkerd:
         exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
         proxies.lower(ir, out)
-        native_sidecars.lower(ir, out, proxies.NATIVE)
+        native_sidecars.lower(ir, out, proxies.NATIVE, options)
         telemetry.lower(ir, out)
         node_local.lower(ir, out)
         installation.lower(ir, out)
