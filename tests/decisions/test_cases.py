@@ -246,6 +246,15 @@ def test_a_protocol_that_linkerd_does_not_know_would_make_the_port_opaque(said_a
     assert ports[0].get("appProtocol") == written
 
 
+@pytest.mark.parametrize(("said_as", "told"), [("kubernetes.io/h2c", True), ("kubernetes.io/ws", True), ("http", False)])
+def test_cilium_is_told_to_read_what_a_backend_speaks(said_as: str, told: bool) -> None:
+    ports = f"[{{name: a, port: 80, targetPort: 8080, appProtocol: {said_as}}}]"
+    result = convert(namespace() + service(ports=ports) + workload() + RULES, "istio", "cilium")
+    assert objects(result)["HTTPRoute/users"]["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "users"}]
+    assert "Service/users" not in objects(result)
+    assert result.install["helm_values"]["cilium"]["gatewayAPI"] == {"enabled": True, **({"enableAppProtocol": True} if told else {})}
+
+
 def test_a_tcp_port_is_opaque_on_the_service_by_its_port_and_on_the_pod_by_the_containers() -> None:
     text = namespace() + service(ports="[{name: tcp-sync, port: 7000, targetPort: 9999}]") + workload(ports="[{containerPort: 9999}]")
     result = convert(text, "istio", "linkerd")

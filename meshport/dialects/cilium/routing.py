@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.gateway_api.attachable import no_service, speaker
 from meshport.dialects.output import Output
 from meshport.findings import Affected
-from meshport.ir.base import Src
+from meshport.ir.base import Ref, Src
 from meshport.ir.model import IR, Gateway
 from meshport.ir.routing import ServiceRoutes, gather, routes_subject
 from meshport.ir.world import World
@@ -25,6 +25,8 @@ from meshport.mapping.table import in_range
 GROUP = "gateway.networking.k8s.io"
 ROUTES = ("HTTPRoute", "GRPCRoute")
 CLASS = "cilium"
+SPOKEN = ("kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss")
+"""What Cilium speaks to the endpoints of a port with this appProtocol, if it is told to read it (gatewayAPI.enableAppProtocol, off by default)."""
 WAYPOINT = "istio-waypoint"
 
 
@@ -56,7 +58,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     attachment.by_marks(ir, out)
     _without_ports(replace(ir, routes=routes), out)
     read = [item for item in routes if not item.problem and out.bundle.documents[item.document].group == GROUP and item.kind in ROUTES]
-    _installed(out, len(out.objects) > before, read)
+    _installed(ir, out, len(out.objects) > before, read)
 
 
 def _unread(item: ServiceRoutes, options: Options) -> bool:
@@ -103,12 +105,32 @@ def _without_ports(ir: IR, out: Output) -> None:
                     )  # fmt: skip
 
 
-def _installed(out: Output, written: bool, stay: list[ServiceRoutes]) -> None:
+def _installed(ir: IR, out: Output, written: bool, stay: list[ServiceRoutes]) -> None:
     """What the Gateway API needs of the installation (Helm values of the chart `cilium`), where routes or Gateways are written or stay."""
     src: Src = gather([item.ref for item in stay])
+    sent = {
+        (one.service.value, one.port.value if one.port else None)
+        for item in stay
+        for rule in item.rules
+        for one in rule.backends
+        if one.service
+    }
     for obj in out.objects.values():
         if obj.kind in (*ROUTES, "Gateway"):
             src |= frozenset(leaf for leaves in obj.sources.values() for leaf in leaves)
+            sent |= {
+                (Ref(one.get("namespace", obj.ref.namespace), one["name"]), one.get("port"))
+                for rule in obj.value["spec"].get("rules", ())
+                for one in rule.get("backendRefs", ())
+            }
     if src and (written or stay):
         out.install("cilium", "gatewayAPI.enabled", True, src)
         out.install("cilium", "kubeProxyReplacement", "true", src)
+        spoken = [
+            port.spoken_src
+            for ref, number in sorted(sent, key=str)
+            for port in (ir.world.services[ref].ports if ref in ir.world.services else ())
+            if port.app_protocol.lower() in SPOKEN and number in (None, port.number)
+        ]
+        if spoken:
+            out.install("cilium", "gatewayAPI.enableAppProtocol", True, *spoken)
