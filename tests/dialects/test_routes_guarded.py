@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import meshport
+from meshport.documents import dump
 from meshport.pipeline import Result
 
 
@@ -170,6 +171,32 @@ def test_an_order_that_the_api_leaves_open_is_said() -> None:
         meshport.load_text(VERSIONS + route(rules, group="")), source="gateway-api", target="istio", routes="gateway-api"
     )
     assert any("Istio takes web-2 before web;" in item.message for item in kept.findings if item.code == "MP313")
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_a_last_rule_that_answers_404_is_what_no_rule_of_a_route_takes(target: str) -> None:
+    rules = (
+        "{match: [{uri: {prefix: /api/}}], route: [{destination: {host: web}}], retries: {attempts: 0}}, {directResponse: {status: 404}}"
+    )
+    result = convert(service("web") + virtual(rules), "istio", target)
+    assert [item.message for item in result.findings if item.code in ("MP352", "MP320")] == []
+    assert [len(item["spec"]["rules"]) for item in made(result, "HTTPRoute")] == [1]
+    other = convert(service("web") + virtual(rules.replace("404", "403")), "istio", target)
+    assert "MP352" in codes(other)
+    alone = convert(service("web") + virtual("{directResponse: {status: 404}}"), "istio", target)  # a route needs a rule
+    assert "MP352" in codes(alone)
+
+
+def test_rules_for_one_of_two_ports_come_back_from_istio() -> None:
+    ports = "[{name: http, port: 80}, {name: http-admin, port: 8080}]"
+    rule = route("[{matches: [{path: {type: PathPrefix, value: /api}}], backendRefs: [{name: web, port: 80}]}]", parent=", port: 80")
+    there = convert(service("web", ports=ports) + rule, "linkerd", "istio")
+    (virtual_service,) = made(there, "VirtualService")
+    text = service("web", ports=ports) + dump([virtual_service])
+    back = convert(text, "istio", "linkerd")
+    assert [item.message for item in back.findings if item.severity != "info"] == []
+    by_port = {item["spec"]["parentRefs"][0]["port"]: item["spec"]["rules"] for item in made(back, "HTTPRoute")}
+    assert [len(by_port[80]), "matches" in by_port[80][0], "matches" in by_port[8080][0]] == [1, True, False]
 
 
 def test_rules_for_a_port_that_pods_take_as_bytes_act_in_clients_all_the_same() -> None:

@@ -31,6 +31,7 @@ class IngressLowering(Lowering):
     on: tuple[int, ...]  # the ports of the listeners that the rules being written are for; () for all
     asked: tuple[Fact[int], ...]  # the ports that rules ask for, where the listeners they hang on say them
     second: ClassVar[str] = "ingress"
+    alone: ClassVar[bool] = False  # a host of a Gateway may have more routes
 
     @classmethod
     def of(cls, listed: list[ServiceRoutes], entries: Entries, ir: IR, out: Output, options: Options) -> IngressLowering:

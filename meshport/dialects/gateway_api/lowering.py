@@ -62,6 +62,7 @@ class RouteLowering(SayableRules):
     group: ClassVar[str] = ""  # of the parent reference
     second: ClassVar[str] = "mesh"  # what tells the object from one of the same name that is there already
     grants: ClassVar[bool] = True  # whether a backend in another namespace needs a ReferenceGrant there
+    alone: ClassVar[bool] = True  # whether what none of the rules takes is answered 404, for no other routes are asked
 
     @property
     def api(self) -> str | None:
@@ -80,6 +81,21 @@ class RouteLowering(SayableRules):
     def parted(self, entry: Entry) -> list[Entry]:
         """One rule as those that are written for it."""
         return [entry]
+
+    def _closing(self, rule: RouteRule) -> bool:
+        """Whether a rule says of all that is left what becomes of it without the rule: it is answered 404."""
+        return (
+            self.alone
+            and [(what, fact.value) for item in rule.filters for what, fact in item.parts if item.kind == "direct-response"]
+            == [("status", 404)]
+            and all(met(replace(match, port=None)).everything for match in rule.matches)
+        )
+
+    def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
+        if not self._closing(rule):
+            return SayableRules._refused(self, rule, matches, answer, shown)
+        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
+        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
 
     # -- backends
 
@@ -215,10 +231,17 @@ class RouteLowering(SayableRules):
         """Write the rules of one port. The numbers of the rules that are for it, and of those that requests come to."""
         chosen: list[tuple[RouteRule, list[Target]]] = []
         kept: list[int] = []
+        behind: set[int] = set()  # rules that come after one that takes all that is left
         for number, rule in enumerate(rules):
             matches = [replace(match, port=None) for match in rule.matches if match.port is None or match.port.value == port]
             if rule.matches and not matches:
                 continue
+            if (answer := rule.filter("direct-response")) is not None and self._closing(rule):
+                if chosen:
+                    self.out.imply("what no rule of a route takes is answered 404", gather(answer, rule.matches), rule.src)
+                    behind = {later for later in range(number + 1, len(rules)) if _for_port(rules[later], port)}
+                    break
+                SayableRules._refused(self, rule, rule.matches, answer, rule.name or f"number {number + 1}")
             targets = self._targets(rule, port)
             if targets is not None:
                 chosen.append((replace(rule, matches=tuple(matches)), targets))
@@ -237,7 +260,7 @@ class RouteLowering(SayableRules):
         ]
         if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
             self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
-            return set(kept), reached
+            return {*kept, *behind}, reached
         runs: list[list[Entry]] = []
         for entry in entries:
             alike = bool(runs) and self.annotations(runs[-1][-1][0]) == self.annotations(entry[0]) and len(runs[-1]) < MAX_RULES
@@ -248,7 +271,7 @@ class RouteLowering(SayableRules):
         base = self._name(several, port, len(runs))
         for name, run in zip(_numbered(base, len(runs)), runs, strict=True):
             self._object(api, name, port, run)
-        return set(kept), reached
+        return {*kept, *behind}, reached
 
     def _closes(self, port: int) -> bool:
         """Whether what no rule took on a port was answered 404, and now that none of its rules could be written would reach the Service. With a finding."""
@@ -429,6 +452,10 @@ def _may_refer(out: Output, route: Obj, ref: Ref) -> bool:
         for document in out.bundle.documents
         if document.kind == "ReferenceGrant" and document.namespace == ref.namespace
     )
+
+
+def _for_port(rule: RouteRule, port: int) -> bool:
+    return not rule.matches or any(match.port is None or match.port.value == port for match in rule.matches)
 
 
 def _numbered(base: str, runs: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
@@ -137,6 +137,8 @@ def _detour(routes: ServiceRoutes) -> bool:
 @dataclass(slots=True)
 class _Leaving(Lowering):
     """The rules for one host and port on their way into routes on an EgressNetwork."""
+
+    alone: ClassVar[bool] = False  # what no rule takes is for the network to decide
 
     @property
     def place(self) -> tuple[str, int]:
