@@ -166,7 +166,7 @@ def test_without_a_service_a_deny_refuses_more() -> None:
 
 
 def test_ztunnel_gets_the_real_trust_domain() -> None:
-    out, _ = ambient(shop() + STRICT + policy("l7", CHARGE, SELECTOR), trust_domain="prod.example.com")
+    out, result = ambient(shop() + STRICT + policy("l7", CHARGE, SELECTOR), trust_domain="prod.example.com")
     said = [
         item["source"]["principals"]
         for (kind, _), one in out.items()
@@ -174,6 +174,7 @@ def test_ztunnel_gets_the_real_trust_domain() -> None:
         for item in one["spec"]["rules"][0]["from"]
     ]
     assert sorted(said) == [["prod.example.com/ns/shop/sa/checkout"], ["prod.example.com/ns/shop/sa/waypoint"]]
+    assert {line.disposition for line in result.ledger if "principals" in line.path} == {"translated"}
 
 
 def test_what_nothing_reads_in_ambient_is_said() -> None:
@@ -263,7 +264,8 @@ def test_ztunnel_gets_the_real_trust_domain_in_when_too() -> None:
         "{to: [{operation: {methods: [GET]}}]}, {to: [{operation: {ports: ['9090']}}], "
         "when: [{key: source.principal, values: [cluster.local/ns/shop/sa/checkout]}]}"
     )
-    out, _ = ambient(shop() + STRICT + policy("l7", rule, SELECTOR), trust_domain="prod.example.com")
+    out, result = ambient(shop() + STRICT + policy("l7", rule, SELECTOR), trust_domain="prod.example.com")
+    assert {line.disposition for line in result.ledger if ".values" in line.path} == {"translated"}
     when = out["AuthorizationPolicy", "l7-only-by-waypoint"]["spec"]["rules"][1]["when"]
     assert when == [{"key": "source.principal", "values": ["prod.example.com/ns/shop/sa/checkout"]}]
 

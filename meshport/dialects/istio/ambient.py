@@ -16,7 +16,7 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.istio import nameless
 from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, gateways, of_input, refused, services_behind, written
-from meshport.dialects.istio.carried import spare, trim
+from meshport.dialects.istio.carried import of_the_domain, spare, trim
 from meshport.dialects.istio.rules import (
     anybody,
     by_operation,
@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
         writer.write(entry)
     for entry in entries:
         if entry.document is not None:
-            trim(out, entry.document, entry.src)
+            trim(out, entry.document, entry.src, options.trust_domain)
     if stood is None:
         spare(ir, out)
 
@@ -447,10 +447,7 @@ class _Writer:
             for holder, keys in lists:
                 for key in keys:
                     if key in holder:
-                        holder[key] = [
-                            f"{domain}/{text[len('cluster.local/') :]}" if text.startswith("cluster.local/") else text
-                            for text in holder[key]
-                        ]
+                        holder[key] = [of_the_domain(text, domain) for text in holder[key]]
 
     # -- a Service in front of pods that do not admit the same
 

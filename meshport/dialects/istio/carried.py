@@ -11,11 +11,17 @@ from meshport.ir.base import Src, sources
 from meshport.ir.model import IR
 
 _PORTS = ("ports", "notPorts")  # a Service's stand for the pods', so that the numbers may be others
+_ALIAS = "cluster.local/"
 ONLY_BY = "-only-by-waypoint"
 LEFT_OUT = "stands in a rule, or in a part of one, that no pod or Service here needs"
 
 
-def trim(out: Output, document: int, src: Src) -> None:
+def of_the_domain(text: str, trust_domain: str) -> str:
+    """A principal as ztunnel reads it, which knows no aliases: `cluster.local` stands for the trust domain of the cluster, whatever that is."""
+    return f"{trust_domain}/{text[len(_ALIAS) :]}" if text.startswith(_ALIAS) else text
+
+
+def trim(out: Output, document: int, src: Src, trust_domain: str) -> None:
     """Take the leaves of a document, `src`, that no object carries out of the reasons that objects were written for."""
     written: set[tuple[str, str]] = set()
     holders = [obj for obj in out.objects.values() if any(leaves & src for leaves in obj.sources.values())]
@@ -25,7 +31,8 @@ def trim(out: Output, document: int, src: Src) -> None:
     kept = {
         leaf
         for leaf, (path, value) in places.items()
-        if _key(path) not in _PORTS and (len(path) < 2 or (_key(path), str(value)) in written)
+        if _key(path) not in _PORTS
+        and (len(path) < 2 or {(_key(path), str(value)), (_key(path), of_the_domain(str(value), trust_domain))} & written)
     }
     whole = {places[leaf][0][:3] for leaf in kept}  # rules of which something is written
     parts = {path[:3] for path, _ in places.values() if _key(path) not in _PORTS}
