@@ -5,7 +5,7 @@ Cilium governs every pod of a cluster by its labels: nothing is enrolled, and a 
 
 from __future__ import annotations
 
-from meshport.dialects import installation, kubernetes, node_local
+from meshport.dialects import installation, kubernetes, near_endpoints, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import (
     authorization,
@@ -68,6 +68,7 @@ class Cilium:
         ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
         network_policies.lower(ir, out, options)
+        near_endpoints.lower(ir, out)
         node_local.lower(ir, out)
         installation.lower(ir, out)
         membership.settle(out)

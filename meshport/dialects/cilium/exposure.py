@@ -51,7 +51,10 @@ OTHER_PROTOCOLS: tuple[dict[str, Any], ...] = (
 WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespaces that the bundle does not show"
 
 
-_OF_GLOBAL = (AFFINITY, "service.cilium.io/shared", "service.cilium.io/global-sync-endpoint-slices")
+_OF_GLOBAL = ("service.cilium.io/shared", "io.cilium/shared-service", "service.cilium.io/global-sync-endpoint-slices")
+_OLDER = {GLOBAL: "io.cilium/global-service", AFFINITY: "io.cilium/service-affinity"}
+"""Names that still hold where the newer one does not stand (cilium/cilium, pkg/annotation)."""
+OF_NAMESPACE = "clustermesh.cilium.io/global"
 """What says how a global Service is shared, and nothing of one that is not."""
 
 
@@ -66,21 +69,33 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
         notes = root.at("metadata", "annotations")
-        mark = notes.text(GLOBAL)
-        if mark is None or mark.value.lower() != "true":
-            idle = [fact for key in (GLOBAL, *_OF_GLOBAL) if (fact := notes.text(key)) is not None]
+        mark, prefers = (notes.text(key) or notes.text(_OLDER[key]) for key in (GLOBAL, AFFINITY))
+        home = _of_namespace(bound, ir, ref.namespace)
+        if mark is None or mark.value.lower() != "true" or (home is not None and home.value.lower() == "false"):
+            idle = [fact for key in (*_OLDER, *_OLDER.values(), *_OF_GLOBAL) if (fact := notes.text(key)) is not None]
             ir.idle.extend(Fact("the Service is not global, and its clusters do not share it", fact.src, fact.feature) for fact in idle)
             continue
-        prefers = notes.text(AFFINITY)
         known = root.ref().holding(ref)
         near = prefers if prefers is not None and prefers.value in ("local", "remote") else None
         ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=ir.world.served(ref)))
+    for name in ir.world.namespaces:
+        if (said := _of_namespace(bound, ir, name)) is not None:
+            closed = said.value.lower() == "false"
+            (ir.deciding if closed else ir.idle).append(
+                said.holding("which Services the clusters share, the Services say, unless it is none of these")
+            )
     if options.source == "cilium":
         if options.keep_network_policy is False and options.target in ("istio", "linkerd"):
             leaving.lift(bound, by_kind, options, ir)
         return
     for number in by_kind.get(("cilium.io", KIND), []):
         _policy(Cursor.root(bound, number), options, ir)
+
+
+def _of_namespace(bound: Bound, ir: IR, name: str) -> Fact[str] | None:
+    """Whether a namespace lets its Services be shared, in its own word."""
+    home = ir.world.namespaces.get(name)
+    return Cursor.root(bound, home.document).at("metadata", "annotations").text(OF_NAMESPACE) if home is not None else None
 
 
 def _policy(root: Cursor, options: Options, ir: IR) -> None:

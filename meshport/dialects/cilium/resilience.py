@@ -30,6 +30,8 @@ from meshport.values.ports import is_number
 
 API = "cilium.io/v2"
 KIND = "CiliumEnvoyConfig"
+BALANCED, ALGORITHM = "service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm"
+_BY_SERVICE = {"round_robin": "ROUND_ROBIN", "random": "RANDOM"}  # by requests in flight is what a mesh does that is told nothing
 LONGEST_EJECTION = 300_000
 _FEATURES = {
     "interval": "breaker.interval",
@@ -90,6 +92,30 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             rest = {port.number for port in home.ports if port.protocol == "TCP"} - spoken if home is not None else set()
             alike = len(policies) > 1 and not rest and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
             ir.service_policies.extend([replace(first, port=None, src=gather(*(one.src for one in policies)))] if alike else policies)
+    _balanced(bound, ir)
+
+
+def _balanced(bound: Bound, ir: IR) -> None:
+    """The algorithm of Services that the agent's proxy balances by itself, where no CiliumEnvoyConfig does
+    (docs.cilium.io, "Layer 7 Load Balancing and URL re-writing", service.cilium.io/lb-l7)."""
+    owned = {policy.service.value for policy in ir.service_policies if policy.service is not None}
+    for ref, service in sorted(ir.world.services.items()):
+        root = Cursor.root(bound, service.document)
+        notes = root.at("metadata", "annotations")
+        algorithm = notes.text(ALGORITHM)
+        if algorithm is None:
+            continue
+        if notes.at(BALANCED).value != "enabled" or ref in owned or algorithm.value not in _BY_SERVICE:
+            ir.idle.append(algorithm.holding("the agent's proxy does not balance the Service by it"))
+            continue
+        named, on = root.ref().holding(ref), notes.at(BALANCED).src
+        simple = Fact(_BY_SERVICE[algorithm.value], algorithm.src | on, "load-balancing.algorithm")
+        host = named.holding(f"{ref.name}.{ref.namespace}")
+        ir.service_policies.append(
+            ServicePolicy(
+                root.ref(), "Service", named, host, None, (("loadBalancer.simple", simple),), service.document, src=algorithm.src | on
+            )
+        )
 
 
 def _reached(ir: IR, number: int) -> set[Ref]:

@@ -168,7 +168,9 @@ def _shared(bound: Bound, ir: IR) -> None:
     found: dict[Ref, SharedService] = {}
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
-        mark = root.at("metadata", "labels").text(GLOBAL)
+        home = ir.world.namespaces.get(ref.namespace)
+        above = Cursor.root(bound, home.document).at("metadata", "labels").text(GLOBAL) if home is not None else None
+        mark = root.at("metadata", "labels").text(GLOBAL) or above
         if mark is not None and mark.value == "true":
             known = root.ref().holding(ref)
             found[ref] = SharedService(known.also(mark), mark.holding("gateway"), service.document)

@@ -123,9 +123,14 @@ def _ports(ir: IR, out: Output) -> None:
         if setting.kind != "skip-inbound" or workload is None or waypoints.is_gateway(workload):
             continue
         if ir.world.meshed(workload) is not False:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+            notes = (*workload.template, "metadata", "annotations")
+            if setting.ranges.value == ports.EVERY and ports.INCLUDE_IN in workload.annotations:
+                obj.drop((*notes, ports.INCLUDE_IN), setting.ranges)
+                obj.set((*notes, ports.BYPASS), "true", setting.ranges)
+                continue
             if ports.EXCLUDE_IN in workload.annotations:  # else the installation says it for every pod
-                obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
-                obj.drop((*workload.template, "metadata", "annotations", ports.EXCLUDE_IN), setting.ranges)
+                obj.drop((*notes, ports.EXCLUDE_IN), setting.ranges)
             ports.closed(ir, out, setting)
 
 

@@ -18,12 +18,15 @@ from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
-from meshport.ir.world import Service, ServicePort
+from meshport.ir.world import Service, ServicePort, Workload
 from meshport.mapping.bound import Bound
 from meshport.values.ports import parse_ports
 
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
+BYPASS = "ambient.istio.io/bypass-inbound-capture"
+EVERY: tuple[tuple[int, int], ...] = ((1, 65535),)
+INCLUDE_IN = "traffic.sidecar.istio.io/includeInboundPorts"
 LINKERD_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
 _SERVERS = {"http": "http", "http2": "http2", "grpc": "grpc", "tcp": "tcp", "tls": "tls"}
 
@@ -43,6 +46,20 @@ def lift(bound: Bound, ir: IR) -> None:
             ir.ports.append(PortSetting(workload.pods, kind, ranges, "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = ranges
+        _whole(place, workload, ir)
+
+
+def _whole(place: Cursor, workload: Workload, ir: IR) -> None:
+    """Pods whose proxy takes none of what comes in: ztunnel goes by one annotation, and a sidecar by an empty list of the ports that it takes."""
+    captured = waypoints.ambient(ir.world, workload)
+    bypass, included = place.text(BYPASS), place.text(INCLUDE_IN)
+    if bypass is not None and not captured:
+        ir.idle.append(bypass.holding("ztunnel does not stand before these pods"))
+    said = bypass if captured else included
+    if said is not None and said.value == ("true" if captured else ""):
+        every = Fact(EVERY, said.src, "ports.skip-inbound")
+        ir.ports.append(PortSetting(workload.pods, "skip-inbound", every, "workload", workload.document))
+        workload.bypassed = every
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -109,6 +126,9 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
         same = workload.document == setting.document or setting.on == "namespace"
         if same and ir.world.meshed(workload) is not False:
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+            if key == EXCLUDE_IN and setting.ranges.value == EVERY:
+                obj.set((*workload.template, "metadata", "annotations", INCLUDE_IN), "", setting.ranges)
+                continue
             obj.set((*workload.template, "metadata", "annotations", key), numbers, setting.ranges)
         elif same:
             out.ignore("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)

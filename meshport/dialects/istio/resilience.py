@@ -190,7 +190,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             _of_backend(policy, out, options)
             continue
         affects = (Affected(policy.service.value.namespace, policy.service.value.name, None),) if policy.service else ()
-        if policy.kind == "CiliumEnvoyConfig":
+        if ir.mesh == "cilium":
             _traffic_policy(policy, out, options)
             continue
         for feature, fact in policy.extras:

@@ -76,6 +76,11 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         if excluded and waypoints.ambient(ir.world, workload):  # which ztunnel took like all others
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
             obj.drop((*workload.template, "metadata", "annotations", ports.EXCLUDE_IN), excluded.src)
+        bypass = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations", ports.BYPASS)
+        if workload.bypassed is not None and bypass.src == workload.bypassed.src:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
+            obj.drop((*workload.template, "metadata", "annotations", ports.BYPASS), bypass.src)
+            obj.set((*workload.template, "metadata", "annotations", ports.INCLUDE_IN), "", bypass.src)
         if workload.meshed is None or not ({waypoints.MODE} & workload.labels.keys() or waypoints.ambient(ir.world, workload)):
             continue
         home = ir.world.namespaces.get(workload.ref.namespace)

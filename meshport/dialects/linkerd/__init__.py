@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects import gateway_accounts, installation, kubernetes, native_sidecars, node_local
+from meshport.dialects import gateway_accounts, installation, kubernetes, native_sidecars, near_endpoints, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd import (
@@ -83,6 +83,7 @@ class Linkerd:
         proxies.lower(ir, out)
         native_sidecars.lower(ir, out, proxies.NATIVE, options)
         telemetry.lower(ir, out)
+        near_endpoints.lower(ir, out)
         node_local.lower(ir, out)
         installation.lower(ir, out)
 

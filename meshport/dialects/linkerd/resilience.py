@@ -125,7 +125,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             continue
         for reason, src in policy.silenced:
             out.ignore(reason, src)
-        if policy.kind == "Service":
+        if policy.kind == "Service" and ir.mesh != "cilium":
             out.imply("stays on the Service as it is", gather(policy.breaker, policy.extras))
             continue
         targets = policy.covers if policy.service is None else (policy.service.value,)
