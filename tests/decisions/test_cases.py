@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from .decision_helper import convert, namespace, service, shop, workload
@@ -287,6 +289,27 @@ def test_ports_past_the_proxy_stay_past_it_and_open_to_all_under_cilium() -> Non
 
 
 # -- Sidecar
+
+
+@pytest.mark.parametrize(("release", "ports"), [("1.20", [{"port": "5432", "protocol": "TCP"}, {"port": "6000", "endPort": 6001, "protocol": "TCP"}]),
+                                               ("1.15", [{"port": port, "protocol": "TCP"} for port in ("5432", "6000", "6001")])])  # fmt: skip
+@pytest.mark.parametrize("source", ["istio", "linkerd"])
+def test_ports_that_leave_past_the_proxy_stay_open_where_the_way_out_is_closed(
+    source: str, release: str, ports: list[dict[str, Any]]
+) -> None:
+    key = "traffic.sidecar.istio.io/excludeOutboundPorts" if source == "istio" else "config.linkerd.io/skip-outbound-ports"
+    written = "5432,6000,6001" if source == "istio" else "5432,6000-6001"
+    notes = f"{{{key}: '{written}'}}"
+    shut = {
+        "istio": "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: shop}\nspec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n",
+        "linkerd": "---\napiVersion: policy.linkerd.io/v1alpha1\nkind: EgressNetwork\nmetadata: {name: out, namespace: shop}\nspec: {trafficPolicy: Deny}\n",
+    }
+    world = namespace(mesh=source) + workload("jobs") + workload(notes=notes)
+    policies = objects(convert(world + shut[source], source, "cilium", target_version=release))
+    bypass = policies["CiliumNetworkPolicy/users-egress-bypass"]["spec"]
+    assert bypass == {"endpointSelector": {"matchLabels": {"app": "users"}}, "egress": [{"toPorts": [{"ports": ports}]}]}
+    assert "CiliumNetworkPolicy/jobs-egress-bypass" not in policies
+    assert not [name for name in objects(convert(world, source, "cilium")) if "egress" in name]
 
 
 def test_the_inbound_side_of_a_sidecar_is_lost_with_findings() -> None:

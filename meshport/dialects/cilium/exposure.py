@@ -39,6 +39,7 @@ from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
 API, KIND = "cilium.io/v2", "CiliumNetworkPolicy"
+MOST = 40  # ports of one rule
 GLOBAL, AFFINITY = "service.cilium.io/global", "service.cilium.io/affinity"
 DNS: dict[str, Any] = {
     "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}],
@@ -155,6 +156,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 closed.setdefault((item.namespace, rule), []).append(item.subject)
     for (namespace, rule), _ in sorted(closed.items(), key=lambda entry: (entry[0][0], entry[0][1].ref.value)):
         _write(namespace, rule, ir, out, options)
+    _past_proxies(ir, out, options)
     for rule in ir.egress_defaults:
         if not rule.silenced and rule.said:
             _rest(rule, {namespace for namespace, other in closed if other is rule}, ir, out, options)
@@ -210,6 +212,32 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
     )
     explained = in_namespaces(ir, {namespace}, "spoken")
     out.finding("MP726", document=rule.document, affects=affected(ir, Ref(namespace, "")), explains=explained, namespace=namespace)
+
+
+def _past_proxies(ir: IR, out: Output, options: Options) -> None:
+    """Ports that leave past the source's proxies, which hold nothing back there: they stay open to workloads whose way out is closed."""
+    for item in egress.leaving(ir):
+        workload = item.workload
+        found = [
+            setting.ranges
+            for setting in ir.ports
+            if workload is not None and setting.kind == "skip-outbound" and setting.subject.contains(item.namespace, workload.labels)
+        ]
+        ranges = sorted({pair for fact in found for pair in fact.value})
+        if workload is None or not item.refuses or not ranges:
+            continue
+        name = out.free(API, KIND, item.namespace, naming.name(workload.ref.name, "egress-bypass"))
+        obj = out.object(API, KIND, Ref(item.namespace, name), owner=workload.document, group="egress", rank=50)
+        obj.set(("spec", "endpointSelector"), workload.pods.selector.manifest(), *found)
+        entries: list[dict[str, Any]] = []
+        for low, high in ranges:
+            if low == high or _since(options, (1, 16)):
+                entries.append({"port": str(low), **({"endPort": high} if high > low else {}), "protocol": "TCP"})
+            else:
+                entries += [{"port": str(port), "protocol": "TCP"} for port in range(low, high + 1)]
+        for start in range(0, len(entries), MOST):
+            _add(obj, {"toPorts": [{"ports": entries[start : start + MOST]}]}, *found)
+        obj.note("these ports went past the source's proxies, which held nothing back there")
 
 
 def _add(obj: Obj, entry: dict[str, Any], *because: Any) -> None:
