@@ -14,6 +14,7 @@ from meshport.effective.covered import closed_anyway, needless, tidied
 from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
+from meshport.ledger import stands
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
 
@@ -138,10 +139,13 @@ def _adding_nothing(bound: Bound, out: Output) -> None:
     known |= {leaf for item in out.installs.values() for leaf in item.src} | {leaf for src in out.commands.values() for leaf in src}
     lost = {item.document: item for item in reversed(out.findings) if item.disposition == "dropped" and item.document is not None}
     groups: dict[tuple[int, str, str], list[int]] = {}
+    own = out.source == out.target
     for leaf, (code, reason) in sorted(out.redundant.items()):
         if leaf in known:
             continue
         number = bound.bundle.number(leaf)
+        if own and stands(number, bound, out):
+            continue  # it goes on doing what it did
         if not bound.mesh[number] and leaf not in bound.meta_leaves:
             continue  # a workload's own: it stays as it is
         parts = bound.bundle.parts(leaf)

@@ -138,3 +138,13 @@ def test_bytes_that_a_deny_refuses_do_not_come_in_by_a_route_to_linkerd() -> Non
     assert named == {"Server": "users-8080-default", "HTTPRoute": "any-network"}
     (accounts,) = [item.object["spec"]["identityRefs"] for item in result.manifests if item.object["kind"] == "MeshTLSAuthentication"]
     assert sorted(item["name"] for item in accounts) == ["default", "users"]
+
+
+def test_a_policy_that_stays_in_the_cluster_is_not_called_left_out() -> None:
+    """ztunnel goes on enforcing it for the pods that it selects, whether the bundle shows them or not."""
+    text = WORLD + NO_PAY.replace("{app: users}", "{app: gone}")
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="ambient")
+    lines = [line for line in result.ledger if line.document == 4]
+    assert {(line.disposition, line.reason) for line in lines} == {("translated", "stays as it is")}
+    assert "MP200" not in {item.code for item in result.findings}
+    assert "no-pay" in {item["metadata"]["name"] for item in result.passed_through}

@@ -305,3 +305,22 @@ def test_a_port_without_the_breaker_of_its_service_decides_where_the_service_has
     after = converted(text.replace("number: 80", "number: 82"), "linkerd")
     assert output(after) != output(before)
     assert line(after, 3, "spec.trafficPolicy.outlierDetection.consecutive5xxErrors").disposition in ("translated", "approximated")
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_that_a_deny_closes_nobody_decides(target: str) -> None:
+    policy = """---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  enableDefaultDeny: {ingress: false}
+  ingressDeny: [{fromEndpoints: [{matchLabels: {app: cart}}]}]
+"""
+    text = PLAIN + pods() + service() + pods("cart") + policy
+    before = converted(text, target, "cilium", keep_network_policy=False)
+    found = line(before, 4, "spec.enableDefaultDeny.ingress")
+    assert found.disposition in ("translated", "approximated")
+    assert "MP200" not in found.codes
+    assert output(converted(text.replace("ingress: false", "ingress: true"), target, "cilium", keep_network_policy=False)) != output(before)

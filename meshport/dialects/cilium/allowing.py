@@ -6,6 +6,7 @@ CiliumNetworkPolicy still closes the whole direction, so one for each set of pod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
+from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
@@ -87,7 +89,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others = Others()
     for draft in _drafts(plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
-    others.unseen += unseen(ir, out, options, access, known, way, taken)
+    others.unseen += unseen(ir, out, options, access, known, way, taken, denies)
     plaintext.lower(ir, out, options, access, known, way, taken)
     _unshown(ir, out, access)
     denying.lower(ir, out, options, access, denies, taken, others)
@@ -141,7 +143,7 @@ def _drafts(plans: list[Plan]) -> list[Draft]:
                 draft = by_policy[key] = Draft(item.region.namespace, wanted, [], parts, item.ports, item.strict, named_by=named_by)
                 found.append(draft)
             draft.members += item.region.members
-            draft.selectors += [(policy.subject.value.selector, policy.subject.src) for policy in item.region.first.allows]
+            draft.selectors += [(policy.subject.value.selector, policy.subject.src) for policy in _selecting(item.region.first)]
             continue
         for part in item.parts:
             key = (item.region.namespace, part.label, part.key(item.ports))
@@ -181,6 +183,11 @@ def _named(item: Plan, parts: list[Part]) -> tuple[str, Src]:
     if value == "all-unauthenticated":
         return ("strict-mtls" if item.strict else "inbound"), NOWHERE
     return f"default-{value}", NOWHERE
+
+
+def _selecting(item: Effective) -> Sequence[Policy]:
+    """The policies whose selectors a policy for these pods may have: those that close them, else those that refuse something there."""
+    return item.allows or (*item.denies, *item.customs)
 
 
 def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:

@@ -205,10 +205,11 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
         if closing or rules or beyond:
             action = Fact("allow", why, "l4.ingress-default-deny")
             ir.policies.append(Policy(ref, action, subject, tuple(rules), number, kind, closing=closing, closed_by=said, beyond=beyond))
+            said = NOWHERE
         refusing, besides = _rules(denies, home, peers, holding(required, "ingressDeny", (subject.value,), peers.world), deny=True)
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
-            ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, beyond=besides))
+            ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, closed_by=said, beyond=besides))
         told = {leaf for item in ir.policies if item.document == number for leaf in item.sources}
         idle = (
             frozenset(

@@ -48,6 +48,8 @@ def directs(ir: IR, access: Access, known: Known) -> Directs:
     found = {}
     for policy in ir.policies:
         if policy.action.value == "deny":
+            if not access.world.selected(policy.subject.value):
+                ports[id(policy)] = named_ports(policy)
             written = _direct(policy, known, sorted(ports.get(id(policy), set())), id(policy) in bypassed)
             if written:
                 found[id(policy)] = written
@@ -98,6 +100,12 @@ def lower(
                 if ports is not None:
                     rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
                 obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+def named_ports(policy: Policy) -> set[int]:
+    """The single ports that the rules of a policy name."""
+    values = [fact.value for rule in policy.rules for one in rule.conditions if one.attribute == PORT for fact in one.any_of or ()]
+    return {value[0] for value in values if isinstance(value, tuple) and value[0] == value[1]}
 
 
 def _beyond(out: Output, policy: Policy, members: list[Effective], others: list[Effective], access: Access) -> None:

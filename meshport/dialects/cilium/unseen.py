@@ -1,9 +1,10 @@
-"""Policies for pods that the bundle does not show: what closes them is written, what needs their ports is left out."""
+"""Policies for pods that the bundle does not show: what closes them is written, and what asks for callers and ports alone; the rest needs their ports."""
 
 from __future__ import annotations
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.callers import Known, callers
+from meshport.dialects.cilium.callers import Callers, Known, callers
+from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import Ruled, write
@@ -14,12 +15,14 @@ from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.seen import by_label
 from meshport.effective.subjects import unseen as of_pods
 from meshport.findings import Affected
-from meshport.ir.authorization import Policy
+from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector
 from meshport.ir.model import IR, ByLabel
 
 
-def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> list[Affected]:
+def unseen(
+    ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]], denies: Directs
+) -> list[Affected]:
     """Policies and defaults for pods that the bundle does not show; the pods for which such were written."""
     written: list[Affected] = []
     for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
@@ -28,19 +31,19 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
         if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
             if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
-                _unknown(out, policy)
+                written += _closed(ir, out, options, policy, denies, taken)
             continue
         places = homes(ir, policy.subject.value.namespace)
         if not places:
             _nowhere(ir, out, policy)
             continue
-        rules = _on_port(policy, options, known, way) if policy.port is not None else []
+        rules = _on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
         if rules and policy.port is not None:
             out.finding(
                 "MP291", document=policy.document, affects=(of_pods(policy.subject.value),), feature="server.port", policy=str(policy.ref.value),
                 selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
             )  # fmt: skip
-        elif policy.rules:
+        elif policy.rules and not rules:
             _unknown(out, policy)
         for namespace in places:
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
@@ -76,6 +79,34 @@ def unseen(ir: IR, out: Output, options: Options, access: Access, known: Known, 
     return written
 
 
+def _said(policy: Policy, denies: Directs) -> bool:
+    """Whether all that a policy refuses is written as a deny."""
+    return policy.action.value == "deny" and len(denies.get(id(policy), ())) == len(policy.rules)
+
+
+def _closed(ir: IR, out: Output, options: Options, policy: Policy, denies: Directs, taken: dict[str, set[str]]) -> list[Affected]:
+    """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
+    subject = policy.subject.value
+    if not homes(ir, subject.namespace):
+        _nowhere(ir, out, policy)
+        return []
+    if _said(policy, denies):
+        return []
+    if options.on_loss == "looser":
+        out.finding(
+            "MP219", policy.sources, document=policy.document, disposition="dropped", affects=(of_pods(subject),), feature="authorization.deny",
+            policy=str(policy.ref.value), port="any", reason="the bundle does not show its pods",
+        )  # fmt: skip
+        return []
+    _unknown(out, policy)
+    src = policy.ref.src | policy.subject.src | policy.action.src
+    for namespace in homes(ir, subject.namespace):
+        label = claim(policy.ref.value.name, taken.setdefault(namespace, set()))
+        part = Part(label, policy, policy.document, src)
+        write(out, Ref(namespace, label), subject.selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
+    return [of_pods(PodSet(namespace, subject.selector)) for namespace in homes(ir, subject.namespace)]
+
+
 def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
     """What a Server admits whole, on its port by number or by name; [] where something of it needs more than that."""
     found: list[Ruled] = []
@@ -101,6 +132,67 @@ def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> li
             ports = [{"ports": [{"port": str(policy.port.value), "protocol": "TCP"}]}]
             found += [({**({kind: peers} if kind else {}), "toPorts": ports}, piece.src | policy.port.src) for kind, peers in who.kinds()]
     return found
+
+
+def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known, way: ByLabel, denies: Directs) -> list[Ruled]:
+    """What a policy of Istio's admits on every port or on those of some numbers; [] where something of it needs more than the labels of its callers, or
+    where a deny may hold for the same pods."""
+    spec = out.bundle.documents[policy.document].value.get("spec")
+    attached = isinstance(spec, dict) and {"targetRef", "targetRefs"} & spec.keys()
+    denied = any(
+        other.action.value != "allow"
+        and _meet(other.subject.value, policy.subject.value)
+        and (ir.world.selected(other.subject.value) or not _said(other, denies))
+        for other in ir.policies
+    )
+    if ir.mesh != "istio" or attached or denied:
+        return []
+    found: list[Ruled] = []
+    for rule in policy.rules:
+        ports = _numbers(rule)
+        if ports is None:
+            return []
+        who, src = Callers(), NOWHERE
+        each: list[int | None] = [*ports]
+        for port in each or [None]:
+            try:
+                pieces = [by_label(piece, options.cluster_networks, way) for piece in of_rule(rule, port=port)]
+            except (Unsayable, ValueError):
+                return []
+            if len(pieces) != 1 or not pieces[0].any_request:
+                return []
+            who, src = callers(pieces[0], known), src | pieces[0].src
+        if not _by_labels(who):
+            return []
+        numbers = [{"port": str(port), "protocol": "TCP"} for port in ports]
+        found.append(({"fromEndpoints": who.endpoints, **({"toPorts": [{"ports": numbers}]} if numbers else {})}, src))
+    return found
+
+
+def _numbers(rule: Rule) -> list[int] | None:
+    """The ports that a rule asks for, [] where it is for every one; None where it names them otherwise than by number."""
+    asked = [condition for condition in rule.conditions if condition.attribute == PORT]
+    if any(condition.any_of is None or condition.none_of for condition in asked) or len(asked) > 1:
+        return None
+    values = [fact.value for condition in asked for fact in condition.any_of or ()]
+    if not all(isinstance(value, tuple) and 0 < value[0] == value[1] for value in values):
+        return None
+    return sorted({value[0] for value in values})
+
+
+def _by_labels(who: Callers) -> bool:
+    """Whether the callers are accounts and namespaces, as they were: with a proxy of the mesh, and no others by the same labels."""
+    more = (
+        who.anyone or who.entities or who.networks or who.listed or who.but or who.foreign or who.gateways or who.outside or who.addresses
+    )
+    return bool(who.endpoints) and not (more or who.meshed or who.on_host)
+
+
+def _meet(one: PodSet, other: PodSet) -> bool:
+    """Whether pods may be of both."""
+    mine = dict(one.selector.labels)
+    apart = any(mine.get(key, value) != value for key, value in other.selector.labels)
+    return not apart and (one.namespace == other.namespace or not one.namespace or not other.namespace)
 
 
 def _default_of(ir: IR, namespace: str) -> str:

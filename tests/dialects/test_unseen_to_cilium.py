@@ -1,0 +1,132 @@
+"""Policies of Istio for pods that the bundle does not show, to Cilium: who is denied stays so, and what accounts and ports say is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template: {metadata: {labels: {app: cart}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}}
+"""
+
+
+def convert(text: str, source: str, target: str) -> meshport.Result:
+    return meshport.convert(meshport.load_text(text), source=source, target=target)
+
+
+def one(result: meshport.Result, kind: str) -> dict[str, Any]:
+    return next(item.object for item in result.manifests if item.object["kind"] == kind)
+
+
+ADMITS = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ghost, namespace: shop}
+spec:
+  selector: {matchLabels: {app: ghost}}
+  rules:
+  - {from: [{source: {principals: [cluster.local/ns/shop/sa/web, cluster.local/ns/eu/sa/web]}}], to: [{operation: {ports: ["8080", "9090"]}}]}
+  - {from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]}
+"""
+DENIES = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin, namespace: shop}
+spec: {action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]}]}
+"""
+
+
+def account(namespace: str, name: str) -> dict[str, Any]:
+    return {"matchLabels": {"k8s:io.kubernetes.pod.namespace": namespace, "k8s:io.cilium.k8s.policy.serviceaccount": name}}
+
+
+def test_who_may_call_which_ports_needs_no_pods_to_be_said_by_labels() -> None:
+    """A team's repository of policies alone: a CiliumNetworkPolicy selects pods and names ports as the policy of Istio does."""
+    result = convert(WORLD + ADMITS, "istio", "cilium")
+    assert one(result, "CiliumNetworkPolicy")["spec"] == {
+        "endpointSelector": {"matchLabels": {"app": "ghost"}},
+        "ingress": [
+            {
+                "fromEndpoints": [account("eu", "web"), account("shop", "web")],
+                "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}, {"port": "9090", "protocol": "TCP"}]}],
+            },
+            {"fromEndpoints": [account("shop", "admin")]},
+        ],
+    }
+    assert not {"MP286", "MP900", "MP904"} & {item.code for item in result.findings}
+    own = [line.disposition for line in result.ledger if line.document == 2 and line.path.startswith("spec")]
+    assert own == ["translated"] * 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ADMITS
+        + DENIES.replace("{action", "{selector: {matchLabels: {app: ghost}}, action").replace(
+            "admin]}}]", "admin]}}], to: [{operation: {methods: [GET]}}]"
+        ),
+        ADMITS.replace('"9090"]}}]}', '"9090"], methods: [GET]}}]}'),  # where the port speaks no HTTP it admits nobody
+        ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", "ipBlocks: [10.0.0.0/8]"),
+        ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", 'principals: ["*"]'),
+        ADMITS.replace('ports: ["8080", "9090"]', 'notPorts: ["8080"]'),
+        ADMITS.replace("from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]", 'to: [{operation: {ports: ["1"]}}]'),
+    ],
+)
+def test_what_asks_for_more_than_labels_and_ports_is_left_out_for_pods_that_are_not_known(text: str) -> None:
+    result = convert(WORLD + text, "istio", "cilium")
+    assert "MP286" in {item.code for item in result.findings}
+    written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    ghost = [spec for spec in written if spec["endpointSelector"] == {"matchLabels": {"app": "ghost"}}]
+    assert ghost
+    assert all(spec["ingress"] == [{}] for spec in ghost)
+
+
+OF_GHOST = "{selector: {matchLabels: {app: ghost}}, action"
+
+
+def test_a_deny_of_accounts_and_ports_needs_no_pods_either() -> None:
+    denies = DENIES.replace("{action", OF_GHOST).replace("admin]}}]}", 'admin]}}], to: [{operation: {ports: ["9090"]}}]}')
+    result = convert(WORLD + ADMITS + denies, "istio", "cilium")
+    written = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"
+    }
+    assert written["no-admin"] == {
+        "endpointSelector": {"matchLabels": {"app": "ghost"}},
+        "enableDefaultDeny": {"ingress": False},
+        "ingressDeny": [{"fromEndpoints": [account("shop", "admin")], "toPorts": [{"ports": [{"port": "9090", "protocol": "TCP"}]}]}],
+    }
+    assert len(written["ghost"]["ingress"]) == 2
+    assert "MP286" not in {item.code for item in result.findings}
+
+
+@pytest.mark.parametrize("action", ["DENY", "CUSTOM, provider: {name: opa}"])
+def test_what_else_refuses_requests_to_pods_that_are_not_known_closes_them(action: str) -> None:
+    """Left out, it would open them to whom it refuses."""
+    reads = DENIES.replace("{action: DENY", OF_GHOST + f": {action}").replace(
+        "admin]}}]}", "admin]}}], to: [{operation: {methods: [GET]}}]}"
+    )
+    result = convert(WORLD + reads, "istio", "cilium")
+    assert one(result, "CiliumNetworkPolicy")["spec"] == {"endpointSelector": {"matchLabels": {"app": "ghost"}}, "ingress": [{}]}
+    assert "MP286" in {item.code for item in result.findings}
+    looser = meshport.convert(meshport.load_text(WORLD + reads), source="istio", target="cilium", on_loss="looser")
+    assert "CiliumNetworkPolicy" not in {item.object["kind"] for item in looser.manifests}
+    (finding,) = [item for item in looser.findings if item.code == "MP219"]
+    assert (finding.severity, finding.effect) == ("error", "widens")
+
+
+@pytest.mark.parametrize("change", [("DENY", "AUDIT"), ("name: no-admin", 'name: no-admin, annotations: {istio.io/dry-run: "true"}')])
+def test_what_refuses_nobody_closes_nothing(change: tuple[str, str]) -> None:
+    result = convert(WORLD + DENIES.replace("{action", OF_GHOST).replace(*change), "istio", "cilium")
+    assert "CiliumNetworkPolicy" not in {item.object["kind"] for item in result.manifests}
