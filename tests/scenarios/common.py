@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from judge import Undecided, cilium, istio, linkerd, smi
+from judge.http import normalized
 from judge.routes import route
 
 import meshport
@@ -200,18 +201,25 @@ def problems(bundle: list[Obj], result: Result, requests: Iterable[Obj]) -> tupl
     for request, before, after in verdicts(bundle, result, requests):
         seen[before, after] += 1
         target = request["destination"]
-        if after and not before and not _excused(result, request, probes.get((target["namespace"], target.get("workload", "")), set())):
+        if (
+            after
+            and not before
+            and not _excused(bundle, result, request, probes.get((target["namespace"], target.get("workload", "")), set()))
+        ):
             wrong.append(f"newly allowed: {request}")
         if before and not after and not owners(result, request):
             wrong.append(f"denied, and no finding says so: {request}")
     return wrong, seen
 
 
-def _excused(result: Result, request: Obj, probes: set[tuple[int, str]]) -> bool:
-    path = request.get("path", "")
-    if request.get("method") == "GET" and (request["destination"]["port"], path.partition("?")[0]) in probes:
+def _excused(bundle: list[Obj], result: Result, request: Obj, probes: set[tuple[int, str]]) -> bool:
+    """Whether a request may be newly allowed: the probe of a workload, or a path that arrives resolved, as one that the caller could send before."""
+    path, mark, query = request.get("path", "").partition("?")
+    if request.get("method") == "GET" and (request["destination"]["port"], path) in probes:
         return True
-    return result.options.source == "linkerd" and dotted(path)
+    if result.options.source != "linkerd" or not dotted(path):
+        return False
+    return DECIDE["linkerd"](bundle, {**request, "path": normalized(path) + mark + query}) == "allow"
 
 
 # -- what holds for every conversion
