@@ -118,7 +118,9 @@ def _lower(job: Conversion) -> None:
         remains.covered(have, out)
     meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
-    carried_ports.lower(have, out, options)
+    carried_ports.lower(
+        have, out, options, lambda: job.read_as(job.target, overlay(job.whole, out, options), **{options.target: options.target_version})
+    )
     if keeper is None and job.moves:
         leaving(have, out)
 

@@ -18,10 +18,15 @@ from meshport.dialects.cilium.kept import carried_on, mesh_port
 from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.network_policies import LETTING, READ_ONLY, REFUSING, at, said
 from meshport.dialects.cilium.peers import Peers, take_apart
+from meshport.dialects.cilium.planning import mentioned
 from meshport.dialects.output import Output
-from meshport.ir.base import Ref
+from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.admitted import ruled
+from meshport.effective.pieces import Unsayable
+from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
-from meshport.ir.world import Workload
+from meshport.ir.world import Workload, World
+from meshport.values.language import LanguageTooLarge
 
 ISTIO = "security.istio.io/v1"
 OUTSIDE, INSIDE, EITHER = "outside", "inside", "either"
@@ -31,26 +36,56 @@ EVERY = "for callers of the mesh every port is written, as they came to every on
 HELD = "callers that may be in the mesh come to the ports alone that it names, and came to every one"
 OPENED = "what it denied callers of the mesh on ports that the network did not see is denied no more"
 CLOSED = "what it denied callers of the mesh is denied on every port"
-ADDED = "port {port} of the target's proxies is let through as well"
 
 
-def lower(ir: IR, out: Output, options: Options) -> None:
-    """Let network policies beside the mesh go on letting through what they did, and say where they do not. After the rest of a lowering."""
+def lower(ir: IR, out: Output, options: Options, written: Callable[[], IR]) -> None:
+    """Let network policies beside the mesh go on letting through what they did, and say where they do not. After the rest of a lowering: `written` reads back
+    what it wrote."""
     if options.target not in ("istio", "linkerd"):
         return
     own = options.source == "cilium"
     if own and mesh_port(options) is None:
         return
     found = standing(ir.world, out, told=options.source not in ("cilium", options.target))
+    stated = Stated(written, options)
     for item in found if not own else [one for one in found if one.kind not in KINDS]:  # its policies are kept beside the mesh, or leave
-        Standing(ir, out, options, item, [one for one in found if one.direction == item.direction]).settle()
+        Standing(ir, out, options, item, [one for one in found if one.direction == item.direction], stated).settle()
+
+
+class Stated:
+    """Which ports of a workload the target's own policies open to anybody. A probe's path is open in any case."""
+
+    def __init__(self, written: Callable[[], IR], options: Options) -> None:
+        self._written, self._options = written, options
+        self._found: dict[Ref, list[tuple[Effective, World]]] | None = None
+
+    def within(self, one: Workload, ports: list[Rule]) -> bool:
+        """Whether all of these are among `ports`, so that the network need not tell ports apart."""
+        if self._options.source == self._options.target:
+            return False
+        if self._found is None:
+            back, self._found = self._written(), {}
+            for item in Access(back, Fact("all-unauthenticated")).workloads:
+                self._found.setdefault(item.workload.ref, []).append((item, back.world))
+        ranges = [known for port in ports if (known := numbers(port, [one])) is not None]
+        return all(
+            any(low <= (number or 0) <= high for low, high, _ in ranges) or not self._opened(item, number)
+            for item, world in self._found.get(one.ref, ())
+            for number in (*ports_of([item], world), *mentioned(item), None)
+        )
+
+    def _opened(self, item: Effective, port: int | None) -> bool:
+        try:
+            return any(ruled(item, port, http, self._options.cluster_networks) for http in (True, False))
+        except (Unsayable, LanguageTooLarge, ValueError):
+            return True
 
 
 class Standing:
     """One direction of a network policy, for the pods of the mesh that it selects."""
 
-    def __init__(self, ir: IR, out: Output, options: Options, item: Beside, found: list[Beside]) -> None:
-        self.ir, self.out, self.options, self.item = ir, out, options, item
+    def __init__(self, ir: IR, out: Output, options: Options, item: Beside, found: list[Beside], stated: Stated) -> None:
+        self.ir, self.out, self.options, self.item, self.stated = ir, out, options, item, stated
         closed = {id(one) for other in found if other.closing for one in other.pods}
         self.members = [one for one in item.pods if (item.denies or id(one) in closed) and ir.world.meshed(one) is not False]
         self.beside = [other for other in found if any(one in other.pods for one in self.members)]
@@ -113,7 +148,7 @@ class Standing:
         parts: list[tuple[list[Rule], list[Any]]] = []
         for peer in listed:
             known: Peer = ("Entities", "all") if peer is None else peer_of(peer, self.item.ref.namespace)
-            now = self._through(self._where(known), ports)
+            now = self._through(known, ports)
             same = next((peers for those, peers in parts if those == now), None)
             if same is None:
                 parts.append((now, [peer]))
@@ -130,7 +165,7 @@ class Standing:
         """A rule of Cilium that denies: what it denied of connections between pods of the mesh, or more."""
         return self._of_cilium(rule, self._refusing)
 
-    def _of_cilium(self, rule: Rule, through: Callable[[str, list[Rule]], list[Rule]] | None = None) -> Iterator[Rule]:
+    def _of_cilium(self, rule: Rule, through: Callable[[Peer, list[Rule]], list[Rule]] | None = None) -> Iterator[Rule]:
         """A rule of Cilium likewise. What asks for requests stays: proxies hide them from the network before and after."""
         through = through or self._through
         if "icmps" in rule or not rule.get("toPorts"):
@@ -140,10 +175,10 @@ class Standing:
         rest = {key: value for key, value in rule.items() if key not in {way + word for word in PEERS}}
         parts: list[tuple[list[Rule], list[Peer]]] = []
         for peer in self.meeting.peers(rule):
-            where, now = self._where(peer), []
+            now = []
             for entry in rule["toPorts"]:
                 ports = entry.get("ports") or [{"port": "0"}]
-                kept = ports if any(entry.get(word) for word in READ) else through(where, ports)
+                kept = ports if any(entry.get(word) for word in READ) else through(peer, ports)
                 now += [entry if kept == ports else {**entry, "ports": kept}] if kept else []
             parts.append((now, [peer]))
             if now != rule["toPorts"] and (outside := self.meeting.outside(peer)):
@@ -172,8 +207,9 @@ class Standing:
         known = self.ir.world.namespaces.get(name)
         return name not in SYSTEM and (known is None or (known.meshed is not None and known.meshed.value))
 
-    def _through(self, where: str, ports: list[Rule]) -> list[Rule]:
+    def _through(self, peer: Peer, ports: list[Rule]) -> list[Rule]:
         """The ports that peers are let through on, so that they come to what they came to."""
+        where = self._where(peer)
         hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
         if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
             return ports
@@ -185,20 +221,37 @@ class Standing:
                 return ports
             return self._stricter("refused", where, ports, rest)
         if self.before is None:
+            servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world) if where == INSIDE else []
+            if servers and all(self.stated.within(one, ports) for one in servers):
+                return ports if carrying else self._added(where, ports)
             if not carrying:
                 self.told.setdefault("shut", set()).add(where)
                 return ports
             return self._stricter("taken", where, ports, [*_without(hidden, self.after), *rest])
         if self.after is None:
             self.told.setdefault("every" if where == INSIDE else "held", set()).add(where)
-            return [{"port": "0", "protocol": "TCP"}, *rest] if where == INSIDE else ports
-        if carrying:
-            return ports
+            return [*self._every(peer), *rest] if where == INSIDE else ports
+        return ports if carrying else self._added(where, ports)
+
+    def _every(self, peer: Peer) -> list[Rule]:
+        """Every TCP port that the source's proxies carried: none that connections to go past them."""
+        servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world)
+        past = {span for one in servers if one.bypassed is not None for span in one.bypassed.value}
+        found: list[Rule] = [{"port": "0", "protocol": "TCP"}] if not past else []
+        low = 1
+        for first, last in (*sorted(past), (LAST + 1, LAST + 1)) if past else ():
+            if low < first:
+                found.append({"port": str(low), **({"endPort": first - 1} if low < first - 1 else {}), "protocol": "TCP"})
+            low = max(low, last + 1)
+        return found
+
+    def _added(self, where: str, ports: list[Rule]) -> list[Rule]:
         self.told.setdefault("added", set()).add(where)
         return [*ports, {"port": str(self.after), "protocol": "TCP"}]
 
-    def _refusing(self, where: str, ports: list[Rule]) -> list[Rule]:
+    def _refusing(self, peer: Peer, ports: list[Rule]) -> list[Rule]:
         """The ports that peers are denied, so that they do not come to more."""
+        where = self._where(peer)
         hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
         if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
             return ports
@@ -309,7 +362,7 @@ class Standing:
             exact = self.before is not None
             say("MP186" if exact else "MP187", CLOSED, "warning", "none" if exact else "narrows")
         if "added" in told:
-            say("MP186", ADDED.format(port=self.after), "info", "none")
+            say("MP188", "", "info", "none")
         if "shut" in told and "taken" not in told and self.options.source != "cilium":  # whose lift says so
             say("MP185", "", "error", "narrows")
 

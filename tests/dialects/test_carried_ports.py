@@ -101,7 +101,9 @@ def reached(objects: list[Any], mesh: str, carried: int | None) -> set[tuple[int
 
 
 def told(result: Result) -> list[tuple[str, str, str]]:
-    return [(item.code, item.severity, item.effect) for item in result.findings if item.code in ("MP185", "MP186", "MP187", "MP042")]
+    return [
+        (item.code, item.severity, item.effect) for item in result.findings if item.code in ("MP185", "MP186", "MP187", "MP188", "MP042")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,16 @@ def test_peers_that_cannot_be_told_are_refused_and_named() -> None:
     assert ("MP186", "warning", "narrows") in told(result)
     looser, _, _ = converted([policy(both)], "linkerd", "istio", source_version="2.18", on_loss="looser")
     assert ("MP186", "error", "widens") in told(looser)
+
+
+def test_ports_that_go_past_the_proxies_were_none_that_these_carried() -> None:
+    skipping = (WORLD % MARKS["linkerd"]).replace(
+        "metadata: {labels: {app: api}}", "metadata: {labels: {app: api}, annotations: {config.linkerd.io/skip-inbound-ports: '9090'}}"
+    )
+    objects = [*yaml.safe_load_all(skipping), policy(f"[{{from: [{WEB}], ports: [{{port: 4143}}]}}]")]
+    result = meshport.convert(meshport.load_objects(objects), source="linkerd", target="istio", source_version="2.18")
+    (changed,) = [one.object["spec"]["ingress"] for one in result.manifests if one.object["kind"] == "NetworkPolicy"]
+    assert changed[0]["ports"] == [{"protocol": "TCP", "port": 1, "endPort": 9089}, {"protocol": "TCP", "port": 9091, "endPort": 65535}]
 
 
 def test_egress_holds_as_it_did() -> None:
@@ -242,4 +254,24 @@ def test_between_two_such_ports_the_new_one_is_let_through_too(
     )
     (changed,) = [one.object["spec"]["ingress"] for one in result.manifests if one.object["kind"] == "NetworkPolicy"]
     assert [port.get("port") for port in changed[0]["ports"]] == [8080, own, carried]
-    assert told(result) == [("MP186", "info", "none")]
+    assert told(result) == [("MP188", "info", "none")]
+
+
+@pytest.mark.parametrize("ports", ["{port: 8080}", "{port: http}, {port: 4143}"])
+def test_where_the_mesh_states_the_ports_that_of_its_proxies_is_let_through(ports: str) -> None:
+    """The mesh's policy opens 8080 alone, as the network does: so nothing is lost where the network does not see ports any more."""
+    allow = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "api", "namespace": "shop"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "api"}},
+            "rules": [{"from": [{"source": {"namespaces": ["shop"]}}], "to": [{"operation": {"ports": ["8080"], "methods": ["GET"]}}]}],
+        },
+    }
+    beside = policy(f"[{{from: [{WEB}], ports: [{ports}]}}]")
+    result, before, after = converted([allow, beside], "istio", "linkerd", target_version="2.18")
+    assert reached(before, "istio", None) == reached(after, "linkerd", 4143) == {(0, 8080)}
+    assert told(result) == ([] if "4143" in ports else [("MP188", "info", "none")])
+    (changed,) = [one for one in after if one["kind"] == "NetworkPolicy"]
+    assert 4143 in [port["port"] for port in changed["spec"]["ingress"][0]["ports"]]

@@ -217,9 +217,7 @@ def _excused(bundle: list[Obj], result: Result, request: Obj, probes: set[tuple[
     path, mark, query = request.get("path", "").partition("?")
     if request.get("method") == "GET" and (request["destination"]["port"], path) in probes:
         return True
-    if result.options.source != "linkerd" or not dotted(path):
-        return False
-    return DECIDE["linkerd"](bundle, {**request, "path": normalized(path) + mark + query}) == "allow"
+    return result.options.source == "linkerd" and DECIDE["linkerd"](bundle, {**request, "path": normalized(path) + mark + query}) == "allow"
 
 
 # -- what holds for every conversion
