@@ -333,3 +333,11 @@ def test_between_pods_in_ambient_the_network_saw_ztunnels_port() -> None:
     assert [(item.severity, item.effect) for item in result.findings if item.code == "MP186"] == [("warning", "none")]
     found = {item.object["kind"]: item.object["spec"] for item in result.manifests if "spec" in item.object}
     assert found["NetworkPolicy"]["ingress"] == [] and found["CiliumNetworkPolicy"]["ingress"] == [{}]
+
+
+def test_pods_that_keep_their_network_policy_are_selected_by_labels_that_stay() -> None:
+    out = WORLD.replace("metadata: {labels: {app: web}}", 'metadata: {labels: {app: web, sidecar.istio.io/inject: "false"}}')
+    policy = yaml.safe_load(BESIDE % ("{}", "[{ports: [{port: 8080}]}]"))
+    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(out), policy]), source="istio", target="cilium")
+    found = {item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "NetworkPolicy"}
+    assert found["network-web"]["podSelector"] == {"matchLabels": {"app": "web"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 import meshport
@@ -23,6 +24,24 @@ apiVersion: v1
 kind: Service
 metadata: {name: api, namespace: shop}
 spec: {selector: {app: api}, ports: [{name: %s, port: 8080, targetPort: web}]}
+"""
+
+
+LINKERD = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: api, namespace: shop}
+spec: {podSelector: {matchLabels: {app: api}}, port: web, proxyProtocol: HTTP/2}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: api}], rules: [{matches: [{method: GET}]}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec: {targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: api}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: job}]}
 """
 
 
@@ -53,25 +72,20 @@ spec: {selector: {matchLabels: {tier: back}}, rules: [{to: [{operation: {methods
 
 def test_a_rule_of_cilium_needs_no_word_of_a_service() -> None:
     """What a Server of Linkerd reads as HTTP, Cilium's rule does too, and the comparison knows."""
-    linkerd = """
-apiVersion: policy.linkerd.io/v1beta3
-kind: Server
-metadata: {name: api, namespace: shop}
-spec: {podSelector: {matchLabels: {app: api}}, port: web, proxyProtocol: HTTP/2}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: api, namespace: shop}
-spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: api}], rules: [{matches: [{method: GET}]}]}
----
-apiVersion: policy.linkerd.io/v1alpha1
-kind: AuthorizationPolicy
-metadata: {name: api, namespace: shop}
-spec: {targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: api}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: job}]}
-"""
     home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
-    found, result = converted([home, POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % "https-web", linkerd], "linkerd", "cilium")
+    found, result = converted([home, POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % "https-web", LINKERD], "linkerd", "cilium")
     assert {"method": "GET"} in [
         rule for entry in found["api"]["ingress"] for ports in entry.get("toPorts", ()) for rule in ports.get("rules", {}).get("http", ())
     ]
     assert result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize(("name", "said"), [("tcp-web", True), ("web", False)])
+def test_a_server_that_detects_is_said_to_admit_no_requests_where_a_service_says_bytes(name: str, said: bool) -> None:
+    source = LINKERD.replace("proxyProtocol: HTTP/2", "proxyProtocol: unknown")
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
+    _, result = converted([home, POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % name, source], "linkerd", "istio")
+    found = [
+        (item.severity, item.effect, [(one.workload, one.port) for one in item.affects]) for item in result.findings if item.code == "MP398"
+    ]
+    assert found == ([("warning", "narrows", [("api", 8080)])] if said else [])

@@ -15,9 +15,9 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, sources_of, standing
 from meshport.dialects.cilium.both import Meeting, numbers
 from meshport.dialects.cilium.kept import carried_on
-from meshport.dialects.cilium.outward import alone
 from meshport.dialects.cilium.peers import NAMESPACE, take_apart
 from meshport.dialects.cilium.writing import CILIUM, KIND
+from meshport.dialects.enrolment import mark
 from meshport.dialects.output import Obj, Output, Path
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -152,8 +152,8 @@ def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], co
     for one in item.pods:
         if one in met or one.ref.namespace not in spaces:
             continue
-        chosen = alone(one, met)
-        if chosen is None:
+        labels = {key: value for key, value in sorted(one.labels.items()) if mark(out, "labels", key) is None}  # the source's leave
+        if any(other.ref.namespace == one.ref.namespace and labels.items() <= other.labels.items() for other in met):
             cut[id(one)] = one
             continue
         ours = item.kind in KINDS or seen is not None
@@ -161,7 +161,7 @@ def _closed(out: Output, item: Beside, shared: Met, cut: dict[int, Workload], co
         kind = KIND if ours else item.kind
         name = out.free(api, kind, one.ref.namespace, f"{item.ref.name}-{one.ref.name}")
         apart = out.object(api, kind, Ref(one.ref.namespace, name), owner=item.number, because=item.src)
-        pods = {"matchLabels": dict(sorted(one.labels.items()))}
+        pods = {"matchLabels": labels}
         if ours:
             apart.set(("spec", "endpointSelector"), pods, item.src)
             apart.set(("spec", item.direction), copy.deepcopy(item.rules if seen is None else seen) or [{}], item.src)

@@ -141,6 +141,7 @@ def _spoken(ir: IR) -> list[Policy]:
 def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy], routed: set[tuple[Ref, int]]) -> None:
     current, told = protocols.of_service_port(port), NOWHERE
     wanted, src = _opaque(ir, service, port, (service.ref, port.number) in routed)
+    silent: list[tuple[Policy, Workload, int]] = []  # rules on requests that Istio judges none by, as the Service says bytes
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for policy in servers:
         if policy.subject.value.namespace != service.ref.namespace or policy.protocol is None or policy.port is None:
@@ -156,7 +157,15 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
             ):
                 if policy.protocol.value in _SERVERS:
                     wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
+                elif current in ("tcp", "tls") and any(rule.needs_http or rule.http for rule in policy.rules):
+                    silent.append((policy, workload, number))
                 told = policy.protocol.src
+    for policy, workload, number in silent if not wanted or wanted == current else ():
+        out.gather(
+            (policy.document, str(service.ref)), "MP398", document=policy.document, affects=(Affected(workload.ref.namespace, workload.ref.name, number),),
+            explains=frozenset({(subjects.access(workload.ref, number), "allow")}), feature="server.protocol", policy=f"{policy.kind} {policy.ref.value}",
+            service=str(service.ref), spoken=current, listed={"port": (port.number,)},
+        )  # fmt: skip
     out.decide("what the port speaks is known without; another protocol would be written", told)
     if not wanted and current != "tcp" and _own(ir, service) is None:
         of_pods = [item for item in ir.ports if item.kind == "opaque" and any(item.document == one.document for one in members)]
