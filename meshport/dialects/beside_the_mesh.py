@@ -48,6 +48,33 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
         )  # fmt: skip
 
 
+def unknown_callers(ir: IR, out: Output) -> None:
+    """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are."""
+    gateways = gateway_accounts(ir, out.bundle)
+    for policy in ir.policies if ir.world.workloads else ():
+        if policy.action.value != "allow":
+            continue
+        found: dict[Ref, Src] = {}
+        for rule in policy.rules:
+            for condition in rule.conditions:
+                for fact in (condition.any_of or ()) if condition.attribute == IDENTITY else ():
+                    account = _account(fact.value)
+                    if account is not None and not ir.world.runs(account) and account not in ir.world.accounts and account not in gateways:
+                        found[account] = found.get(account, NOWHERE) | fact.src
+        if found:
+            out.finding(
+                "MP189", *found.values(), document=policy.document, feature="authorization.source.principals",
+                policy=f"{policy.kind} {policy.ref.value}", accounts=", ".join(sorted(map(str, found))),
+            )  # fmt: skip
+
+
+def _account(peer: object) -> Ref | None:
+    """The one account that a peer names."""
+    if not isinstance(peer, Identity) or peer.namespace is None or peer.service_account is None:
+        return None
+    return Ref(peer.namespace, peer.service_account)
+
+
 def _entrance(pod: Workload, ir: IR) -> bool:
     """Whether a pod serves a Gateway: without a sidecar it is a proxy itself."""
     return any(gateway.selects(pod.labels) for gateway in ir.gateways)
@@ -55,9 +82,8 @@ def _entrance(pod: Workload, ir: IR) -> bool:
 
 def _running_as(peer: object, ir: IR) -> list[Workload]:
     """The workloads under the one account that a peer names; [] where it names more than one."""
-    if not isinstance(peer, Identity) or peer.namespace is None or peer.service_account is None:
-        return []
-    return [pod for pod in ir.world.of_namespace(peer.namespace) if pod.account.value == peer.service_account]
+    account = _account(peer)
+    return [pod for pod in ir.world.of_namespace(account.namespace) if pod.account.value == account.name] if account is not None else []
 
 
 def _named(pods: list[Workload]) -> str:

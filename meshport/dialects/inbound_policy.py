@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, resolve
+from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Ref, Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
@@ -26,6 +27,23 @@ def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[
             spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
             out.ignore(_SAME, spoken - routed - beaten)  # of a hint nobody has to know that it adds nothing
             out.adds_nothing(_SAME, rest - routed)
+
+
+def audited(out: Output, access: Access) -> None:
+    """Servers that record what they admit to everybody: the recording is lost."""
+    for policy in access.ir.policies:
+        if policy.kind != "Server" or policy.fallback is None or policy.fallback.value != "audit":
+            continue
+        places = []
+        for item in access.selected(policy.subject.value):
+            port = resolve(item.workload, policy.port.value) if policy.port is not None else None
+            if item.meshed is not False and port is not None and any(one.ref == policy.ref for one in item.at(port)):
+                places.append(Affected(item.workload.ref.namespace, item.workload.ref.name, port))
+        if places:
+            out.finding(
+                "MP213", policy.fallback, document=policy.document, disposition="approximated", affects=tuple(places), feature="server.audit",
+                what=f"accessPolicy audit of Server {policy.ref.value}",
+            )  # fmt: skip
 
 
 def _protocols(access: Access, hung_on: Set[Ref]) -> tuple[Src, Src]:

@@ -255,6 +255,18 @@ class Access:
                 found.append(min(said, key=lambda item: item.order))
         return found
 
+    def moded(self, members: Iterable[Effective]) -> list[tuple[Selector, Src]]:
+        """The selectors of the modes for single workloads that give all of the members another one than their namespace has."""
+        found: list[tuple[Selector, Src]] | None = None
+        for item in members:
+            home = item.workload.ref.namespace
+            if {mode.value for mode in item.transport.values()} == {self.namespace_mode(home).value}:
+                return []
+            rules = [rule for rule in self.ranked(home, item.workload.labels) if rule.level == "workload"]
+            own = [(rule.subject.value.selector, rule.subject.src) for rule in rules]
+            found = own if found is None else [one for one in found if one in own]
+        return found or []
+
     def gateway(self, workload: Workload) -> bool:
         """Whether a gateway of the mesh runs in these pods."""
         return any(gateway.selects(workload.labels) for gateway in self.ir.gateways)

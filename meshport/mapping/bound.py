@@ -62,6 +62,7 @@ class Bound:
         self._inbound = False
         self._release: str | None = None  # of the document at hand
         self._refusal: Finding | None = None  # what says that no cluster takes it
+        self._mistyped: Finding | None = None  # the first value of it that is of no type that a cluster takes
         self._version = ""
         self._gaps: dict[tuple[Gap, str], tuple[list[int], list[str]]] = {}
         self.unknowns = (
@@ -130,8 +131,11 @@ class Bound:
             kind, taken = self._kind(number, document)
             if kind is not None:
                 self._version = document.version if document.version in kind.versions else ""
+                self._mistyped = None
                 self._walk_root(number, document, kind)
                 self._say_gaps(number, document, dialect or "")
+                if self._mistyped is not None:
+                    self._refusal, taken = self._refusal or self._mistyped, False
                 taken = self._without_clash(number, document, kind) and taken
                 taken = self._within_limits(number, document, kind) and taken
             if not taken:
@@ -356,9 +360,8 @@ class Bound:
         elif binding.values and str(value) not in binding.values and str(value).lower() not in binding.values:
             alike = [known for known in binding.values if known.lower() == str(value).lower()]
             close = next(iter(alike or difflib.get_close_matches(str(value), binding.values, 1)), binding.values[0])
-            self.invalid.add(leaf)
             text = f"{dotted(path)}: {value!r} is not one of {', '.join(binding.values)}"
-            self._problem("MP013", number, leaf, text, f"Did you mean {close}?")
+            self._of_no_type(number, [leaf], text, f"Did you mean {close}?")
 
     def _whole(self, value: Any, shadow: Any, binding: Binding) -> None:
         for leaf in leaves_of(shadow):
@@ -387,14 +390,20 @@ class Bound:
         return "Remove it: as written it does nothing."
 
     def _wrong_type(self, number: int, shadow: Any, path: tuple[str | int, ...], node: Node, what: str, wanted: str = "") -> None:
-        found = leaves_of(shadow)
-        self.invalid.update(found)
         binding = node.binding or node.first_binding()
         expected = wanted or (binding.type if binding and binding.type else "another type")
         article = expected if expected[:2] in ("a ", "an") else ("an " if expected[0] in "aeiou" else "a ") + expected
-        self._problem(
-            "MP013", number, found, f"{dotted(path)}: {what} is not {article}", f"Write {article} there; the API server refuses the object."
-        )
+        self._of_no_type(number, leaves_of(shadow), f"{dotted(path)}: {what} is not {article}", f"Write {article} there.")
+
+    def _of_no_type(self, number: int, leaves: list[int], text: str, remedy: str) -> None:
+        """A value that no cluster takes, and with it none of the object; of a chart's values nobody looks at types."""
+        document = self.bundle.documents[number]
+        self.invalid.update(leaves)
+        if document.group == "helm" or document.kind == "IstioOperator":
+            self._problem("MP013", number, leaves, text, remedy)
+            return
+        found = self._problem("MP013", number, leaves, f"{text}; no cluster takes the object, so all of it does nothing", remedy)
+        self._mistyped = self._mistyped or found
 
     # -- labels and annotations
 

@@ -353,6 +353,10 @@ spec: {podSelector: {matchLabels: {app: users}}, port: 8080, accessPolicy: audit
     result = convert(shop("linkerd") + server, "linkerd", target)
     assert result.verification is not None
     assert result.verification.verdict == "equivalent"
+    assert [text for text in said(result) if "MP213" in text] == [
+        "warning MP213 accessPolicy audit of Server shop/users admits everybody in the target as well, but requests are no longer logged as such"
+    ]
+    assert [line.disposition for line in result.ledger if line.path == "spec.accessPolicy"] == ["approximated"]
 
 
 # -- callers

@@ -169,6 +169,34 @@ def test_a_port_exempt_from_strict_is_open_to_any_peer_on_cilium() -> None:
     assert free["toPorts"][0]["ports"] == [{"port": "3306", "protocol": "TCP"}, *OTHERS[0]["toPorts"][0]["ports"]]
 
 
+EXEMPT = mtls("{selector: {matchLabels: {tier: core}}, mtls: {mode: STRICT}, portLevelMtls: {'3306': {mode: PERMISSIVE}}}", "ledger")
+CORE = namespace() + workload("ledger", "[{containerPort: 3306}]", labels=", tier: core") + workload("web")
+
+
+def test_a_port_of_some_pods_is_exempt_for_those_that_the_source_selects() -> None:
+    text = CORE.replace("app: ledger", "app.kubernetes.io/name: ledger") + mtls(STRICT) + EXEMPT
+    servers = written(convert(text, "istio", "linkerd"), "Server").values()
+    assert [item["spec"]["podSelector"] for item in servers] == [{"matchLabels": {"tier": "core"}}]
+
+
+def test_strict_of_a_namespace_holds_for_pods_that_nobody_shows_beside_those_with_an_exempt_port() -> None:
+    result = convert(CORE + mtls(STRICT) + EXEMPT.replace("mtls: {mode: STRICT}, ", ""), "istio", "cilium")
+    assert [item["spec"]["endpointSelector"] for item in written(result, "CiliumNetworkPolicy").values()] == [
+        {"matchLabels": {"tier": "core"}},
+        {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["core"]}]},
+    ]
+
+
+def test_strict_for_some_pods_closes_no_others_of_their_namespace() -> None:
+    text = (
+        namespace()
+        + workload("ledger", labels=", tier: core")
+        + mtls("{selector: {matchLabels: {tier: core}}, mtls: {mode: STRICT}}", "ledger")
+    )
+    (found,) = written(convert(text, "istio", "cilium"), "CiliumNetworkPolicy").values()
+    assert found["spec"]["endpointSelector"] == {"matchLabels": {"tier": "core"}}
+
+
 def test_a_narrower_policy_makes_another_for_strict_needless() -> None:
     result = convert(ISTIO + mtls(STRICT) + policy("{}", "deny"), "istio", "cilium")
     assert list(written(result, "CiliumNetworkPolicy")) == ["deny"]

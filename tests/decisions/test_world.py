@@ -190,3 +190,37 @@ def test_a_namespace_that_the_bundle_does_not_show_counts_as_read_and_the_select
     hidden = workload(home="test") + policy("{}", home="test")
     result = convert(namespace() + hidden + SELECTED, "istio", "linkerd")
     assert said(result, "MP977") and not said(result, "MP387")
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("{rules: [{from: [{source: {namespaces: [web]}}], to: [{operation: {methods: GET}}]}]}", "spec.rules[0].to[0].operation.methods: 'GET' is not a list"),
+        ("{rules: [{from: [{source: {namespaces: [web]}}], to: [{operation: {ports: [8080]}}]}]}", "spec.rules[0].to[0].operation.ports[0]: 8080 is not a string"),
+        ("{selector: {matchLabels: {canary: true}}, rules: [{from: [{source: {namespaces: [web]}}]}]}", "spec.selector.matchLabels.canary: True is not a string"),
+        ("{action: allow, rules: [{from: [{source: {namespaces: [web]}}]}]}", "spec.action: 'allow' is not one of ALLOW, DENY, AUDIT, CUSTOM"),
+    ],
+    ids=["a text for a list", "a number for a text", "a truth for a text", "another word"],
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_value_of_another_type_voids_the_object_and_lets_nobody_in(spec: str, what: str, target: str) -> None:
+    """The API server refuses all of it; read without the value it would let in more than was meant."""
+    result = convert(namespace() + workload("users") + policy("{}", "closed") + policy(spec), "istio", target)
+    (wrong,) = said(result, "MP013")
+    assert wrong.message == f"AuthorizationPolicy/shop/users: {what}; no cluster takes the object, so all of it does nothing"
+    assert not written(result, "Server") and list(written(result, "CiliumNetworkPolicy")) == (["closed"] if target == "cilium" else [])
+    assert {line.disposition for line in result.ledger if line.document == 3} == {"invalid"}
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_an_account_that_nobody_runs_under_is_kept_with_a_warning(target: str) -> None:
+    rules = "[{from: [{source: {principals: [cluster.local/ns/shop/sa/users, cluster.local/ns/web/sa/ghost]}}]}]"
+    world = namespace() + workload("users")
+    result = convert(world + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}"), "istio", target)
+    (found,) = said(result, "MP189")
+    assert (found.severity, found.effect) == ("warning", "none")
+    assert "lets in web/ghost, of which" in found.message
+    assert "ghost" in str([item.object for item in result.manifests])
+    account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: ghost, namespace: web}\n"
+    shown = convert(world + account + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}"), "istio", target)
+    assert not said(shown, "MP189")

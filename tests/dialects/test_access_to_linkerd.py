@@ -259,7 +259,8 @@ def test_audit_and_dry_run_are_not_enforced() -> None:
 def test_custom_refuses_what_it_covers() -> None:
     spec = "{action: CUSTOM, provider: {name: oauth}, selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/private]}}]}]}"
     result = convert(WORLD + policy(spec))
-    assert "MP211" in codes(result)
+    (lost,) = [finding for finding in result.findings if finding.code == "MP211"]
+    assert (lost.severity, lost.effect) == ("error", "narrows")
     assert default_of(result, "Deployment", "users") == "deny"
 
 

@@ -39,7 +39,7 @@ TWENTY_TWO = [
     ("rules of HTTP want TCP", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80'}}], rules: {{http: [{{}}]}}}}]}}]}}"), None),
     ("one protocol of rules on a port", "MP020", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], rules: {{http: [{{}}], kafka: [{{}}]}}}}]}}]}}"), "1.18"),
     ("DNS rules are for the way out", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '53', protocol: UDP}}], rules: {{dns: [{{matchName: a.b}}]}}}}]}}]}}"), None),
-    ("a listener is for the way out", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], listener: {{name: x, envoyConfig: {{name: y}}}}}}]}}]}}"), None),
+    ("a listener is for the way out", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], listener: {{name: x, envoyConfig: {{name: proxy}}}}}}]}}]}}"), None),
     ("names of servers beside HTTP want TLS to end", "MP015", policy(f"{{{USERS}, egress: [{{toPorts: [{{ports: [{{port: '443', protocol: TCP}}], serverNames: [a.b], rules: {{http: [{{}}]}}}}]}}, {DNS}]}}"), None),
     ("forty ports at most", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{MANY}]}}]}}]}}"), None),
     ("an exception lies in its range", "MP015", policy(f"{{{USERS}, ingress: [{{fromCIDRSet: [{{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}}]}}"), None),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.dialects import inbound_policy, other_domains, protocols, redundant
+from meshport.dialects import beside_the_mesh, inbound_policy, other_domains, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext, transport
 from meshport.dialects.cilium.callers import Known
@@ -95,6 +95,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
+    beside_the_mesh.unknown_callers(ir, out)
     transport.account(out, access)
     _without_effect(out, access)
 
@@ -205,8 +206,13 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
     ]
     plain = accepting_plaintext(access, draft.namespace) if draft.strict else []
-    if by_default and not hidden and not plain:
-        wanted.append((Selector(), NOWHERE))
+    if by_default:
+        own = [*access.moded(draft.members), *_refused_alike(draft.members)]
+        whole = [] if hidden or plain else [(Selector(), NOWHERE)]
+        if _by_namespace(access, draft):  # which holds for pods that the bundle does not show as well
+            wanted += [*whole, *own, *(_without(access, strangers, draft.members) if not own else ())]
+        else:
+            wanted += [*own, *whole]
     found = choose(draft.members, strangers, wanted)
     for unseen_there in (hidden, plain):  # a policy of their own, or none, takes the default's place, and here they would add up
         if not by_default or found is None:
@@ -254,6 +260,32 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         whole=not entries,
         named_by=draft.named_by,
     )
+
+
+def _by_namespace(access: Access, draft: Draft) -> bool:
+    """Whether the namespace of the pods refuses callers without an identity, or by its default."""
+    if access.namespace_mode(draft.namespace).value == "strict":
+        return True
+    first = draft.members[0]
+    return first.admission.value != "all-unauthenticated" and first.admission_level != "workload"
+
+
+def _refused_alike(members: list[Effective]) -> list[tuple[Selector, Src]]:
+    """The selectors of the denies that all of the members are under."""
+    refusing = (*members[0].denies, *members[0].customs)
+    return [(policy.subject.value.selector, policy.subject.src) for policy in refusing if not policy.subject.value.selector.everything]
+
+
+def _without(access: Access, strangers: list[Effective], members: list[Effective]) -> list[tuple[Selector, Src]]:
+    """Every pod of the namespace but those that something of their own decides for."""
+    found = {selector: src for item in strangers for selector, src in access.moded([item])}
+    for item in strangers:
+        if item.admission_level == "workload":
+            found.setdefault(Selector.of(item.workload.labels), item.admission.src)
+        for policy in (*item.allows, *item.opened, *item.denies, *item.customs):
+            found[policy.subject.value.selector] = policy.subject.src
+    rest = beside(Selector(), sorted(found, key=str), members)
+    return [(rest, sources(*found.values()))] if not rest.everything else []
 
 
 def _rules(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:
@@ -386,6 +418,7 @@ def _without_effect(out: Output, access: Access) -> None:
     for item in access.workloads:
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":
+        inbound_policy.audited(out, access)
         inbound_policy.without_effect(out, access, reached)
 
 

@@ -167,6 +167,7 @@ def plan(context: Context) -> Plan:
             disposition="approximated",
             affects=context.affects(None),
             feature="inbound.default-policy",
+            what="The default policy audit",
         )
     return result
 

@@ -35,8 +35,10 @@ def choose(members: list[Effective], others: list[Effective], wanted: Iterable[t
 
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
-    """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
-    keys = sorted({key for item in (*group, *others) for key in item.workload.own_labels}, key=lambda key: (key not in NAMING, key))
+    """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks; None where no labels tell."""
+    had = {key for item in group for key in item.workload.own_labels}
+    every = {key for item in (*group, *others) for key in item.workload.own_labels}
+    keys = sorted(every, key=lambda key: (key not in had, key not in NAMING, key))
     wanted: list[Requirement] = []
     left = others
     for key in keys:

@@ -61,7 +61,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     write_transport(ir, out, access, drafts)
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
+        beside_the_mesh.unknown_callers(ir, out)
     _probes(out, options, access)
+    inbound_policy.audited(out, access)
     inbound_policy.without_effect(out, access, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
 
 
@@ -132,6 +134,7 @@ def _audited(regions: list[Region], closed: set[str], reached: set[int], out: Ou
                 disposition="approximated",
                 affects=_affects(region, None),
                 feature="inbound.default-policy",
+                what="The default policy audit",
             )
 
 
@@ -313,7 +316,7 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
     if value == "audit":
         out.finding(
             "MP213", first.admission, document=None, disposition="approximated", affects=_affects(draft.region, None), feature="inbound.default-policy",
-            explains=_explains(draft.region, None),
+            explains=_explains(draft.region, None), what="The default policy audit",
         )  # fmt: skip
     src = first.admission.src | sources(*(policy.port for policy in servers.values())) | draft.selector_src
     operation: dict[str, Any] = {"notPorts": [str(port) for port in sorted(servers)]} if servers else {}

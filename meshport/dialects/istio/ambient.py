@@ -67,8 +67,9 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     writer = _Writer(ir, out, options, gates, closed, denied, named, access, entries)
     for entry in entries:
         writer.write(entry)
+    touched = {obj.changed for obj in out.objects.values()} | {*out.removed}
     for entry in entries:
-        if entry.document is not None:
+        if entry.document is not None and entry.document in touched:
             trim(out, entry.document, entry.src, options.trust_domain)
     if stood is None:
         spare(ir, out)

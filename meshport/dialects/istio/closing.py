@@ -13,8 +13,8 @@ from typing import Any
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import distinguishing
-from meshport.dialects.istio.nameable import instead, named, pods_of, why
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.nameable import instead, named, pods_of, why
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
@@ -297,10 +297,10 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
     strange: list[Entity] = []
     for peer in sorted(include, key=label):
         if isinstance(peer, Labelled):
-            pods = pods_of(work.access, peer)
+            pods = pods_of(work.ir.world, peer)
             feature, src = "authorization.source.labels", piece.src | rule.sources
             if pods:
-                work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.access, pods))
+                work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.ir.world, pods))
             else:
                 work.say("MP275", src, "dropped", rule, peers=str(peer), feature=feature)
         elif peer == CLUSTER:
@@ -364,7 +364,7 @@ def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], 
     """The `source` entries that hold a peer, and whether they hold no other."""
     spared = {"notPrincipals": _principals(work, piece.who.exclude)} if piece.who.exclude else {}
     if isinstance(peer, Labelled):
-        pods = pods_of(work.access, peer)
+        pods = pods_of(work.ir.world, peer)
         accounts = {(pod.ref.namespace, pod.account.value) for pod in pods}
         if accounts and (peer.selector.labels or any(item.operator in ("In", "Exists") for item in peer.selector.expressions)):
             return [{"principals": _accounts(work, accounts)}], False

@@ -60,6 +60,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     if ir.mesh == "istio":
         other_domains.tell(ir, out, options)
         beside_the_mesh.report(ir, out)
+        beside_the_mesh.unknown_callers(ir, out)
         _tcp_probes(out, access)
     redundant.beside_the_mesh(out, access)
     redundant.without_effect(out, access)
@@ -154,7 +155,7 @@ def _region(
     fallback = first.allows or first.denies or first.customs
     base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
     routed = any(grant.routed for item in wanted for grant in item.grants)
-    for selector, src, beside in selectors(region, access):
+    for selector, src, beside in (_moded(region, access) if not fallback else []) or selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         own = set(map(id, members))
         intruders = [item for item in access.selected(PodSet(region.namespace, selector)) if id(item) not in own]
@@ -176,6 +177,15 @@ def _region(
             inner = replace(context, region=Region(region.namespace, part))
             for item in wanted:
                 _server(inner, item, pods, src | more, label)
+
+
+def _moded(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
+    """The selector of the mode that these pods have, where it takes no others."""
+    mine = set(map(id, region.members))
+    for selector, src in access.moded(region.members):
+        if all(id(item) in mine for item in access.selected(PodSet(region.namespace, selector))):
+            return [(selector, src, NOWHERE)]
+    return []
 
 
 def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:

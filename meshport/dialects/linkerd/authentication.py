@@ -75,8 +75,6 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
             reason = f"the gateway {label(passed[0])} is not part of Linkerd; name its successor with --gateway-identity NS/SA"
         elif foreign:
             reason = f"{label(foreign[0])} belongs to no trust domain of this mesh"
-        elif include is not None and all(isinstance(item, Labelled | Entity) for item in include):
-            reason = f"{listed}: Linkerd knows a caller by its service account, and these have none that no other caller has"
         raise NoPeers(reason)
     for whole_mesh in (EVERYONE, Identity(options.trust_domain)):
         if whole_mesh in members:
@@ -100,6 +98,8 @@ def _local(item: Any, options: Options) -> Any | None:
 def _takes(item: Any, one: Identity, options: Options) -> bool:
     if isinstance(item, IdentityGlob):
         return glob_accepts(item, one)
+    if item == CLUSTER:
+        return True
     said = _local(item, options)
     return isinstance(said, Identity) and said.namespace in (None, one.namespace) and said.service_account in (None, one.service_account)
 
@@ -144,7 +144,8 @@ def _known_but(world: World, include: frozenset[Any] | None, exclude: Iterable[A
         whole = Identity(options.trust_domain, namespace, None)
         untouched = not any(_touches(item, namespace, options) or isinstance(item, Labelled | Entity) for item in exclude)
         included = include is None or any(
-            isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace) for item in include
+            item == CLUSTER or (isinstance(item, Identity) and item.service_account is None and item.namespace in (None, namespace))
+            for item in include
         )
         if untouched and included:
             out.add(whole)

@@ -11,8 +11,9 @@ from typing import Any
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
-from meshport.dialects.linkerd.authentication import NoPeers, Peers, peers
+from meshport.dialects.linkerd.authentication import CLUSTER, NoPeers, Peers, peers
 from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
+from meshport.dialects.nameable import named, pods_of, why
 from meshport.dialects.output import Output
 from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions
@@ -24,7 +25,7 @@ from meshport.effective.remainder import bare
 from meshport.effective.sets import Methods, Value, Values
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import Policy, Rule
+from meshport.ir.authorization import Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
@@ -414,6 +415,15 @@ def _relaxed(piece: Piece) -> Piece:
 
 
 def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | None:
+    """The peers that Linkerd can be told of, with findings for the others; None where nobody is left."""
+    unnamed = [peer for peer in sorted(piece.who.include or (), key=label) if isinstance(peer, Labelled | Entity) and peer != CLUSTER]
+    for peer in unnamed:
+        _without_account(context, grant, port, piece, peer)
+    if unnamed:
+        left = (piece.who.include or frozenset()) - frozenset(unnamed)
+        if not left:
+            return None
+        piece = replace(piece, who=Identities(left, piece.who.exclude))
     try:
         who = peers(piece, context.world, context.options, context.gateways)
     except NoPeers as error:
@@ -433,7 +443,7 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         )  # fmt: skip
     if who.listed:
         # Of those with an identity only such are refused as the bundle does not show; without a demand for one, plaintext callers are refused as well.
-        severity = "warning" if piece.who.include is None else "info"
+        severity = "warning" if piece.who.include is None or CLUSTER in piece.who.include else "info"
         context.out.gather(
             (grant.document, _label(grant), who.listed), "MP203", piece.src, document=grant.document, disposition="approximated",
             affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), listed={"port": (port,)},
@@ -442,16 +452,28 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
     return who
 
 
+def _without_account(context: Context, grant: Grant, port: int, piece: Piece, peer: Labelled | Entity) -> None:
+    """Why a peer that no service account of its own stands for is left out."""
+    who, feature = str(peer), "authorization.source.labels"
+    if isinstance(peer, Entity):
+        _left_out(context, "MP268", grant, port, piece.src, who, feature="l4.entities", peers=named(peer, piece), instead="")
+    elif pods := pods_of(context.world, peer):
+        _left_out(context, "MP267", grant, port, piece.src, who, feature=feature, peers=who, why=why(context.world, pods))
+    else:
+        _left_out(context, "MP275", grant, port, piece.src, who, feature=feature, peers=who)
+
+
 def _label(grant: Grant) -> str:
     return f"{grant.policy.kind} {grant.policy.ref.value}" if grant.policy is not None else "the default of open ports"
 
 
 def _left_out(
-    context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped", **values: str
-) -> None:
+    context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped", feature: str = "authorization.rule",
+    **values: str,
+) -> None:  # fmt: skip
     context.out.gather(
         (grant.document, _label(grant), reason), code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
-        explains=context.explains(port, "allow", "deny", "default"), feature="authorization.rule", policy=_label(grant), listed={"port": (port,)},
+        explains=context.explains(port, "allow", "deny", "default"), feature=feature, policy=_label(grant), listed={"port": (port,)},
         reason=reason, **values,
     )  # fmt: skip
 

@@ -69,8 +69,10 @@ def narrowed(selector: Selector, wanted: Iterable[Requirement]) -> Selector:
 
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
-    """Requirements that all of the group meet and none of the others; None where labels do not tell them apart."""
-    keys = sorted({key for member in (*group, *others) for key in member.workload.own_labels}, key=lambda key: (key not in _NAMING, key))
+    """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks; None where no labels tell."""
+    had = {key for member in group for key in member.workload.own_labels}
+    every = {key for member in (*group, *others) for key in member.workload.own_labels}
+    keys = sorted(every, key=lambda key: (key not in had, key not in _NAMING, key))
     wanted: list[Requirement] = []
     left = others
     for key in keys:

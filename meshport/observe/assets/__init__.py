@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.documents.forms import form_of
 from meshport.documents.read import plain
 from meshport.errors import InputError
-from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rules, ruletests
+from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rollouts, rules, ruletests
 from meshport.observe.assets.queries import Queries, say
 from meshport.observe.assets.surface import Fate, Job, Surface, unpacked
 from meshport.observe.metrics import MESHES
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _KINDS: dict[tuple[str, str], Callable[[Surface, Queries], None]] = {
     ("flagger.app", "MetricTemplate"): gates.metric_template,
     ("flagger.app", "Canary"): canaries.canary,
+    ("argoproj.io", "Rollout"): rollouts.rollout,
     ("argoproj.io", "AnalysisTemplate"): gates.analysis,
     ("argoproj.io", "ClusterAnalysisTemplate"): gates.analysis,
     ("argoproj.io", "AnalysisRun"): gates.analysis,

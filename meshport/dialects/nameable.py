@@ -1,33 +1,32 @@
-"""Peers of a network policy that Istio knows by no service account: whom they are, why they cannot be named, and what to do instead."""
+"""Peers of a network policy that a mesh knows by no service account: whom they are, why they cannot be named, and what to do instead."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from meshport.effective.access import Access
 from meshport.effective.identities import label
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
-from meshport.ir.world import Workload
+from meshport.ir.world import Workload, World
 
 WORLD = Entity("world")
 
 
-def pods_of(access: Access, peer: Labelled) -> list[Workload]:
+def pods_of(world: World, peer: Labelled) -> list[Workload]:
     """The workloads whose pods have these labels."""
     return [
-        item.workload
-        for item in (access.of_namespace(peer.namespace) if peer.namespace else access.workloads)
-        if peer.selector.accepts({**item.workload.labels, ACCOUNT_LABEL: item.workload.account.value})
+        item
+        for item in (world.of_namespace(peer.namespace) if peer.namespace else world.workloads)
+        if peer.selector.accepts({**item.labels, ACCOUNT_LABEL: item.account.value})
     ]
 
 
-def why(access: Access, pods: list[Workload]) -> str:
+def why(world: World, pods: list[Workload]) -> str:
     """Why pods that are known by their labels cannot be named by their accounts."""
     accounts = {Ref(pod.ref.namespace, pod.account.value) for pod in pods}
     meant = set(map(id, pods))
-    rest = [item.workload for item in access.workloads if id(item.workload) not in meant]
+    rest = [item for item in world.workloads if id(item) not in meant]
     sharing = [f"{pod.kind} {pod.ref}" for pod in rest if Ref(pod.ref.namespace, pod.account.value) in accounts]
     spaces = ", ".join(sorted({pod.ref.namespace for pod in pods}))
     return (

@@ -1,0 +1,57 @@
+"""Callers that a network policy knows by their labels, and meshes by their service accounts: named exactly, or left out with those that share the account."""
+
+from __future__ import annotations
+
+import pytest
+
+from .decision_helper import convert, namespace, network_policy, said, spec, workload
+
+WORLD = (
+    namespace("edge", "plain") + namespace("pay", "plain") + workload("api", home="pay") + workload("web", home="edge")
+    + workload("bot", home="edge", account="jobs") + workload("bat", home="edge", account="jobs")
+)  # fmt: skip
+
+
+def from_edge(*apps: str) -> str:
+    peers = ", ".join(f"{{matchLabels: {{app: {app}, k8s:io.kubernetes.pod.namespace: edge}}}}" for app in apps)
+    ports = "toPorts: [{ports: [{port: '8080', protocol: TCP}]}]"
+    return network_policy(
+        f"{{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEndpoints: [{peers}], {ports}}}]}}", "api", "pay"
+    )
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_shares_the_account_is_named_and_the_other_callers_get_in(target: str, kept: bool) -> None:
+    result = convert(WORLD + from_edge("web", "bot", "ghost"), "cilium", target, keep_network_policy=kept)
+    if target == "istio" and kept:  # the kept half knows the labels, so the mesh's own may let in more
+        assert not said(result, "MP267") and not said(result, "MP275")
+        return
+    (shared,), (unknown,) = said(result, "MP267"), said(result, "MP275")
+    assert shared.severity == unknown.severity == "error" and shared.effect == unknown.effect == "narrows"
+    assert "edge/app=bot" in shared.message and "shared with Deployment edge/bat" in shared.message
+    assert "edge/app=ghost" in unknown.message
+    if target == "istio":
+        (rule,) = spec(result, "AuthorizationPolicy", "api")["rules"]
+        assert rule["from"] == [{"source": {"principals": ["cluster.local/ns/edge/sa/web"]}}]
+    else:
+        references = spec(result, "AuthorizationPolicy", "api-8080-api")["requiredAuthenticationRefs"]
+        assert references == [{"kind": "ServiceAccount", "name": "web", "namespace": "edge"}]
+
+
+def test_linkerd_cannot_tell_the_world_from_pods_without_a_proxy() -> None:
+    rule = "{endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEntities: [world], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]}]}"
+    (lost,) = said(convert(WORLD + network_policy(rule, "api", "pay"), "cilium", "linkerd", keep_network_policy=False), "MP268")
+    assert lost.severity == "error" and "entity world" in lost.message
+
+
+def test_the_cluster_but_some_is_said_to_linkerd_by_those_that_are_known() -> None:
+    denied = "{fromEndpoints: [{matchLabels: {app: web, k8s:io.kubernetes.pod.namespace: edge}}]}"
+    rule = f"{{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEntities: [cluster]}}], ingressDeny: [{denied}]}}"
+    result = convert(WORLD + network_policy(rule, "api", "pay"), "cilium", "linkerd")
+    assert spec(result, "MeshTLSAuthentication", "api-8080-api")["identityRefs"] == [
+        {"kind": "ServiceAccount", "name": "default", "namespace": "edge"},
+        {"kind": "ServiceAccount", "name": "jobs", "namespace": "edge"},
+        {"kind": "Namespace", "name": "pay"},
+    ]
+    assert [finding.severity for finding in said(result, "MP203")] == ["warning"]
