@@ -47,6 +47,22 @@ def chart_of(value: Any) -> str:
     )
 
 
+def chart_named(file: str | None, value: Any) -> str:
+    """The chart that a file of values is named after where conversions write them, `install/istiod.yaml`: one value may be of several charts. Else ""."""
+    folder, _, name = (file or "").replace("\\", "/").rpartition("/")
+    chart = name.removesuffix(".yaml")
+    if folder.rpartition("/")[2] != "install" or chart == name or chart not in _CHARTS:
+        return ""
+    return (
+        chart
+        if isinstance(value, Mapping)
+        and value
+        and not ({"apiVersion", "kind"} & value.keys())
+        and all(isinstance(key, str) for key in value)
+        else ""
+    )
+
+
 _RULE_TESTS = {"input_series", "promql_expr_test", "alert_rule_test"}
 
 

@@ -20,7 +20,7 @@ from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
 from meshport.documents.events import backend, pure_backend
-from meshport.documents.forms import NO_MANIFEST, chart_of, form_of, is_list, items_of, not_an_object
+from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, is_list, items_of, not_an_object
 from meshport.documents.handed import ADD_IT, handed_over
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
 from meshport.errors import InputError
@@ -395,7 +395,7 @@ class _Reader:
             begins = self.lines[first_leaf(shadow)] if listed else tree.line
             handed = (
                 self.charts.get(file or "", "") if isinstance(value, Mapping) and not ("apiVersion" in value or "kind" in value) else ""
-            )
+            ) or chart_named(file, value)
             wrong = None if handed else not_an_object(value)
             if wrong:
                 path = f"items[{item}]" if listed else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,28 @@ def test_values_are_no_manifest() -> None:
     result = convert(VALUES + WORLD, "cilium", "linkerd")
     assert all(item.object.get("kind") for item in result.manifests)
     assert all(item.get("kind") for item in result.passed_through)
+
+
+def test_values_that_a_conversion_writes_into_its_folder_are_read_there(tmp_path: Path) -> None:
+    """One of them alone may be of several charts: `install/` and the name of the file say whose it is."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+"""
+    there = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    assert there.install["helm_values"] == {"linkerd-control-plane": {"proxy": {"defaultInboundPolicy": "all-authenticated"}}}
+    there.write(str(tmp_path / "mid"))
+    middle = meshport.load(str(tmp_path / "mid"))
+    assert [document.chart for document in middle.documents if document.chart] == ["linkerd-control-plane"]
+    assert middle.problems == []
+    (tmp_path / "proxy.yaml").write_text("proxy: {defaultInboundPolicy: deny}\n", encoding="utf-8")
+    assert [problem.code for problem in meshport.load(str(tmp_path / "proxy.yaml")).problems] == ["MP002"]
 
 
 def test_the_default_of_a_linkerd_installation_closes_every_port() -> None:
