@@ -341,6 +341,25 @@ def test_what_a_route_sends_to_another_network_than_its_own_fails_as_before() ->
     assert "MP344" in codes(result, "warning") and whole(result)
 
 
+def test_rules_for_a_host_that_one_namespace_sees_stand_in_that_one() -> None:
+    rule = """---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  exportTo: ["."]
+  http: [{timeout: 2s, retries: {attempts: 0}, route: [{destination: {host: api.example.com, port: {number: 80}}}]}]
+"""
+    seen = entry("hosts: [api.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]")
+    result = convert(namespace() + namespace("lab") + seen + rule)
+    timed = [
+        item.object for item in result.manifests if item.object["kind"] == "HTTPRoute" and "timeouts" in item.object["spec"]["rules"][0]
+    ]
+    assert [item["metadata"]["namespace"] for item in timed] == ["shop"]
+    assert "MP356" not in codes(result)
+
+
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_there_and_back_again_the_same_may_leave(source: str) -> None:
     text = namespace(mesh=source)

@@ -70,7 +70,9 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
     elif not routes.mesh:
         say("MP701", "manual", gateways=", ".join(gateway.value for gateway in routes.gateways))
     elif routes.beyond is not None and out.supports("egress.mode"):
-        of_the_mesh(routes, out)  # the rest is written with the egress networks
+        seen_by = tuple(fact for fact in routes.exports if fact.value != "*")
+        out.imply("the rules are written beside the egress networks of the namespaces that see them", *seen_by)
+        of_the_mesh(replace(routes, exports=tuple(fact for fact in routes.exports if fact not in seen_by)), out)
         through = [gateway for gateway in routes.gateways if gateway.value != "mesh"]
         if through:
             say("MP390", host=routes.host.value, gateways=", ".join(gateway.value for gateway in through))
