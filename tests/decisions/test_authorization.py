@@ -279,6 +279,18 @@ def test_ports_of_a_policy_without_ports_are_those_that_somebody_declares_and_th
     assert [finding.severity for finding in said(result, "MP206")] == ["info"]
 
 
+def test_declared_ports_that_carry_bytes_are_none_at_which_requests_are_asked_about() -> None:
+    world = namespace() + service("users", "[{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 81, targetPort: 9090}]")
+    world += workload("users", "[{containerPort: 8080}]") + workload("web")
+    (finding,) = said(convert(world + users(f"{{{by('web')}, to: [{{operation: {{paths: [/a]}}}}]}}"), "istio", "cilium"), "MP280")
+    assert "the declared ports (8080);" in finding.message
+
+
+def test_a_pattern_that_no_account_is_meant_by_is_named() -> None:
+    (finding,) = said(convert(ISTIO + users("{from: [{source: {principals: ['*/sa/gone-*']}}]}"), "istio", "linkerd"), "MP201")
+    assert finding.message.endswith("cannot say */sa/gone-*: it is no account that the bundle knows")
+
+
 def test_names_are_those_of_the_set_the_port_and_the_policy_and_cut_with_a_hash() -> None:
     long = "a-policy-with-a-name-that-leaves-no-room-for-the-name-of-a-server"
     result = convert(

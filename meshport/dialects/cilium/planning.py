@@ -323,6 +323,13 @@ def _gets(requests: list[dict[str, Any]], path: str) -> bool:
     )
 
 
+def _spoken(context: Context) -> list[int]:
+    """The declared ports at which requests can be asked about."""
+    members = [item.workload for item in context.region.members]
+    declared = sorted(ports_of(context.region.members, context.world))
+    return [port for port in declared if protocols.is_http(protocols.together(members, port, context.world)[0])]
+
+
 def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
     """Prometheus on a port that the policies close: a rule where --allow-scrape-from asks for it, else a finding. Istio serves an application's metrics past
     its policies; Linkerd does not."""
@@ -418,7 +425,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
     if said and port is None:
         context.out.finding(
             "MP280", document=part.document, affects=context.affects(None), explains=context.explains(None), feature="authorization.posture",
-            policy=part.label if part.label != DEFAULT else str(context.region.first.workload.ref), ports=", ".join(map(str, sorted(ports_of(context.region.members, context.world)))) or "none",
+            policy=part.label if part.label != DEFAULT else str(context.region.first.workload.ref), ports=", ".join(map(str, _spoken(context))) or "none",
         )  # fmt: skip
         return
     for kind, peers in who.kinds():

@@ -70,7 +70,7 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
         listed += " but " + " and ".join(sorted(map(label, who.exclude)))
         members = _known_but(world, include, who.exclude, options)
     if not members:
-        reason = "nobody that the bundle knows is left"
+        reason = f"{listed}: it is no account that the bundle knows" if listed else "nobody: no caller that the bundle knows is left"
         if passed:
             reason = f"the gateway {label(passed[0])} is not part of Linkerd; name its successor with --gateway-identity NS/SA"
         elif foreign:
