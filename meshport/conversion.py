@@ -15,7 +15,7 @@ from meshport.dialects import carried_ports, mirrored
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
-from meshport.documents import Bundle, load_objects
+from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.command import KUBECTL
 from meshport.documents.kubectl import commanded
 from meshport.fitting import answer, fit, misfits, name_channels
@@ -130,6 +130,8 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
     have, out, options = job.have, job.out, job.options
     cluster = overlay(job.whole, out, options)
     back = job.read_as(job.target, cluster, **{options.target: options.target_version})
+    if options.data_plane == "ambient":
+        _as_known(have, back, {item["metadata"]["name"] for item in out.assumed})
     if written.unfitted is not None:
         answer(written.fitted, changes(*sides(written.unfitted, back, options, options)))
     stays = not governs(job.target) or (job.keeper is not None and out.kept)
@@ -171,6 +173,17 @@ def _enrolled(have: IR, back: IR) -> None:
             namespace.meshed = have.world.namespaces[name].meshed
 
 
+def _as_known(have: IR, back: IR, enrolled: set[str]) -> None:
+    """Of namespaces that commands enrol the bundle knows nothing, not even that they have clients: let them be read as enrolled, and compared as that."""
+    for name in enrolled - have.world.namespaces.keys():
+        back.world.namespaces.pop(name, None)
+    clients = {name for routes in have.routes if routes.beyond is not None for name in routes.beyond.clients}
+    for number, routes in enumerate(back.routes):
+        if routes.beyond is not None and enrolled.difference(clients).intersection(routes.beyond.clients):
+            known = tuple(name for name in routes.beyond.clients if name in clients or name not in enrolled)
+            back.routes[number] = replace(routes, beyond=replace(routes.beyond, clients=known))
+
+
 def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
     """A bundle with what else is known of its cluster, after the commands of its scripts."""
     if context is None or not context.documents:
@@ -198,13 +211,21 @@ def by_command(out: Output) -> None:
 
 def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
     """The cluster after the conversion: the output over the input, less the removals."""
-    gone = {item.document for item in out.removals}
-    changed = {obj.changed for obj in out.objects.values() if obj.changed is not None}
+    left: set[int | None] = {item.document for item in out.removals} | {
+        obj.changed for obj in out.objects.values() if obj.changed is not None
+    }
+    gone = {
+        _identity(document) for number, document in enumerate(bundle.documents) if number in left
+    }  # an object that stands there twice is one in the cluster
     stays = [
         document
         for number, document in enumerate(bundle.documents)
-        if number not in gone and number not in changed and not document.chart.startswith(KUBECTL)
+        if number not in left and (not document.name or _identity(document) not in gone) and not document.chart.startswith(KUBECTL)
     ]
     charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
     made = load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
     return at_home(made, options.default_namespace)
+
+
+def _identity(document: Document) -> tuple[str, str, str | None, str]:
+    return document.group, document.kind, document.namespace, document.name

@@ -111,3 +111,20 @@ def test_pods_outside_the_mesh_stay_outside_of_a_namespace_that_a_command_enrols
     )
     assert [text for text in result.install["commands"] if "linkerd.io/inject=enabled" in text]
     assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["annotations"] == {"linkerd.io/inject": "disabled"}
+
+
+def test_hosts_outside_have_no_more_clients_by_a_namespace_that_a_command_enrols() -> None:
+    outside = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: other}
+spec: {hosts: [api.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: other}
+spec: {hosts: [api.example.com], http: [{timeout: 2s, route: [{destination: {host: api.example.com}}]}]}
+---
+"""
+    _, result = ambient(workload("payment", "a: b") + policy("l7", CHARGE, SELECTOR) + outside)
+    assert not [change.subject for change in result.diff if "clients of shop" in change.subject]

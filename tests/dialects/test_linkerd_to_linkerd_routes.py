@@ -189,3 +189,21 @@ def test_no_route_on_an_opaque_port() -> None:
     )
     result = modern(text + PROFILE)
     assert {item["spec"]["parentRefs"][0]["port"] for item in named(result, "HTTPRoute").values()} == {80}
+
+
+def test_of_a_route_that_stands_there_twice_only_the_last_one_is_in_the_cluster() -> None:
+    route = """
+apiVersion: policy.linkerd.io/v1beta2
+kind: HTTPRoute
+metadata: {name: bb, namespace: demo}
+spec:
+  parentRefs: [{name: bb, kind: Service, group: core, port: 8080}]
+  rules: [{backendRefs: [BACKENDS]}]
+---
+"""
+    split = route.replace("BACKENDS", "{name: bb, port: 8080, weight: 90}, {name: v2, port: 8080, weight: 10}")
+    text = split + route.replace("BACKENDS", "{name: v2, port: 8080}")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="linkerd")
+    assert {"MP019"} <= {finding.code for finding in result.findings} and "MP900" not in {finding.code for finding in result.findings}
+    (written,) = [item.object for item in result.manifests]
+    assert [backend["name"] for backend in written["spec"]["rules"][0]["backendRefs"]] == ["v2"]

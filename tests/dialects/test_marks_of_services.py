@@ -106,3 +106,9 @@ def test_what_links_clusters_is_set_up_by_hand_in_linkerd() -> None:
     marks = 'labels: {networking.istio.io/gatewayPort: "15443", topology.istio.io/cluster: east}'
     result = converted("istio", "linkerd", home=INJECTED, marks=marks)
     assert {"MP755", "MP756"} <= {finding.code for finding in result.findings if finding.disposition == "manual"}
+
+
+def test_of_a_namespace_without_services_nothing_is_shared() -> None:
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled, istio.io/global: 'true'}}\n"
+    result = meshport.convert(meshport.load_text(home), source="istio", target="linkerd")
+    assert {finding.code for finding in result.findings} == {"MP101"}

@@ -174,6 +174,10 @@ def _shared(bound: Bound, ir: IR) -> None:
         if mark is not None and mark.value == "true":
             known = root.ref().holding(ref)
             found[ref] = SharedService(known.also(mark), mark.holding("gateway"), service.document)
+    for name, home in ir.world.namespaces.items():
+        said = Cursor.root(bound, home.document).at("metadata", "labels").text(GLOBAL)
+        if said is not None and said.value == "true" and not any(ref.namespace == name for ref in ir.world.services):
+            ir.idle.append(said.holding("no Service of the input goes by it"))
     for outside in ir.outside:
         for fact in outside.services:
             elsewhere = any(item.network is not None for item in outside.endpoints)
