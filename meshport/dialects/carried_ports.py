@@ -14,6 +14,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, numbered, peer_of, selector_of, standing, taken
 from meshport.dialects.cilium.both import LAST, READ, Meeting, Peer, holds, numbers, spoken
+from meshport.dialects.cilium.both import carried as carried_by
 from meshport.dialects.cilium.kept import carried_on, mesh_port
 from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.network_policies import LETTING, READ_ONLY, REFUSING, at, said
@@ -230,20 +231,9 @@ class Standing:
             return self._stricter("taken", where, ports, [*_without(hidden, self.after), *rest])
         if self.after is None:
             self.told.setdefault("every" if where == INSIDE else "held", set()).add(where)
-            return [*self._every(peer), *rest] if where == INSIDE else ports
+            servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world) if where == INSIDE else []
+            return [*carried_by(servers), *rest] if where == INSIDE else ports
         return ports if carrying else self._added(where, ports)
-
-    def _every(self, peer: Peer) -> list[Rule]:
-        """Every TCP port that the source's proxies carried: none that connections to go past them."""
-        servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world)
-        past = {span for one in servers if one.bypassed is not None for span in one.bypassed.value}
-        found: list[Rule] = [{"port": "0", "protocol": "TCP"}] if not past else []
-        low = 1
-        for first, last in (*sorted(past), (LAST + 1, LAST + 1)) if past else ():
-            if low < first:
-                found.append({"port": str(low), **({"endPort": first - 1} if low < first - 1 else {}), "protocol": "TCP"})
-            low = max(low, last + 1)
-        return found
 
     def _added(self, where: str, ports: list[Rule]) -> list[Rule]:
         self.told.setdefault("added", set()).add(where)

@@ -341,3 +341,20 @@ def test_pods_that_keep_their_network_policy_are_selected_by_labels_that_stay() 
     result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(out), policy]), source="istio", target="cilium")
     found = {item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "NetworkPolicy"}
     assert found["network-web"]["podSelector"] == {"matchLabels": {"app": "web"}}
+
+
+def test_ports_that_go_past_linkerds_proxies_were_none_that_its_port_stood_for() -> None:
+    skipping = LINKERD.replace(
+        "metadata: {labels: {app: web}}", "metadata: {labels: {app: web}, annotations: {config.linkerd.io/skip-inbound-ports: '9090'}}"
+    )
+    policy = yaml.safe_load(BESIDE % ("{matchLabels: {app: web}}", "[{from: [{podSelector: {}}], ports: [{port: 4143}]}]"))
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(skipping), policy]), source="linkerd", target="cilium", source_version="2.18"
+    )
+    found = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"
+    }
+    opened = [
+        (port["port"], port.get("endPort")) for rule in found["network"]["ingress"] for entry in rule["toPorts"] for port in entry["ports"]
+    ]
+    assert ("1", 9089) in opened and ("9091", 65535) in opened and ("0", None) not in opened

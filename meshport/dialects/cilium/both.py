@@ -79,7 +79,7 @@ class Meeting:
             return self._together(peers, self._ports(rule, ports), other)
         if any(holds(port, self.through) for port in ports):
             meshed = [one for one in peers if one[0] == "Endpoints" and self.every(one[1], meshed=True)]
-            every = self._ports(rule, [{"port": "0", "protocol": "TCP"}])
+            every = self._ports(rule, carried(self.members if self.way == "from" else []))
             return [*self._together(peers, self._ports(rule, ports), other), *self._together(meshed, every, other)]
         outside = [made for one in peers for made in self.outside(one)]
         outside += [one for one in peers if one[0] == "Endpoints" and self.every(one[1], meshed=False)]
@@ -261,6 +261,20 @@ def holds(port: Rule, number: int) -> bool:
     if spoken(port) not in ("TCP", "ANY") or not text.isdigit():
         return False
     return int(text) == 0 or int(text) <= number <= (port.get("endPort") or int(text))
+
+
+def carried(servers: list[Workload]) -> list[Rule]:
+    """The TCP ports of pods for which a port of their proxies stood: every one, less those that connections to go past the proxies."""
+    past = {span for one in servers if one.bypassed is not None for span in one.bypassed.value}
+    if not past:
+        return [{"port": "0", "protocol": "TCP"}]
+    found: list[Rule] = []
+    low = 1
+    for first, last in (*sorted(past), (LAST + 1, LAST + 1)):
+        if low < first:
+            found.append({"port": str(low), **({"endPort": first - 1} if low < first - 1 else {}), "protocol": "TCP"})
+        low = max(low, last + 1)
+    return found
 
 
 def _joined(one: Rule, other: Rule) -> Rule | None:
