@@ -14,11 +14,12 @@ from meshport.dialects import beside_the_mesh, inbound_policy, other_domains, pr
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import denying, plaintext, transport
 from meshport.dialects.cilium.callers import Known
+from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
-from meshport.dialects.cilium.unseen import unseen
+from meshport.dialects.cilium.unseen import shut, unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
 from meshport.dialects.enrolment import unshown
 from meshport.dialects.gateway_accounts import entries, gateway_accounts, succeed
@@ -88,9 +89,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     taken: dict[str, set[str]] = {}
     others = Others()
     for draft in _drafts(plans):
-        _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others)
+        _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others, denies)
     others.unseen += unseen(ir, out, options, access, known, way, taken, denies)
-    plaintext.lower(ir, out, options, access, known, way, taken)
+    plaintext.lower(ir, out, options, access, known, way, taken, denies)
     _unshown(ir, out, access)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
@@ -191,7 +192,7 @@ def _selecting(item: Effective) -> Sequence[Policy]:
     return item.allows or (*item.denies, *item.customs)
 
 
-def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others) -> None:
+def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others, denies: Directs) -> None:
     mine = {id(item.workload) for item in draft.members}
     home = [item for item in access.of_namespace(draft.namespace) if not item.workload.host_network]
     strangers = [item for item in home if id(item.workload) not in mine]
@@ -203,7 +204,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     hidden = [
         (item.subject.value.selector, item.subject.src)
         for item in access.unselected()
-        if item.subject.value.namespace in ("", draft.namespace) and item.action.value == "allow"
+        if item.subject.value.namespace in ("", draft.namespace) and (item.action.value == "allow" or shut(item, access, options, denies))
     ]
     plain = accepting_plaintext(access, draft.namespace) if draft.strict else []
     if by_default:

@@ -5,13 +5,16 @@ For pods that it does show this is written with their policies. Policies add up 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Known, callers, endpoints
+from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, homes
+from meshport.dialects.cilium.unseen import shut
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Ruled, ranges, write
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
@@ -19,7 +22,7 @@ from meshport.effective.access import Access, admission_conditions, opens
 from meshport.effective.pieces import of_rule
 from meshport.effective.seen import by_label
 from meshport.findings import Affected
-from meshport.ir.authorization import IDENTITY, Condition, Rule
+from meshport.ir.authorization import IDENTITY, Condition, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.world import Namespace
@@ -27,7 +30,9 @@ from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
 
 
-def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]]) -> None:
+def lower(
+    ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]], denies: Directs
+) -> None:
     """A policy for each namespace of which the bundle shows no workload, and for each STRICT whose pods it does not show."""
 
     def say(
@@ -40,7 +45,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, known: Known, w
         src: Src,
         named_by: Src = NOWHERE,
     ) -> None:
-        there = apart(access, namespace, selector)
+        there = apart(access, namespace, selector, [item for item in ir.policies if shut(item, access, options, denies)])
         if there is None:
             return
         label = claim(wanted, taken.setdefault(namespace, set()))
@@ -133,7 +138,7 @@ def _default(ir: IR, access: Access, namespace: str) -> tuple[int, Fact[str]]:
     return best.document if best.document is not None else 0, best.value
 
 
-def apart(access: Access, namespace: str, selector: Selector) -> Selector | None:
+def apart(access: Access, namespace: str, selector: Selector, closed: Sequence[Policy] = ()) -> Selector | None:
     """The selector without the pods of policies that close them, for what is admitted here would add up with what those admit, and without those of
     that accept plaintext. None if no pod is left."""
     closing = [
@@ -141,6 +146,7 @@ def apart(access: Access, namespace: str, selector: Selector) -> Selector | None
         for item in access.ir.policies
         if item.subject.value.namespace in ("", namespace) and item.action.value == "allow" and item.closing and not opens(item)
     ]
+    closing += [item.subject.value.selector for item in closed if item.subject.value.namespace in ("", namespace)]
     if any(item.everything for item in closing):
         return None
     found = beside(selector, [*closing, *(item for item, _ in accepting_plaintext(access, namespace))], [])

@@ -84,6 +84,12 @@ def _said(policy: Policy, denies: Directs) -> bool:
     return policy.action.value == "deny" and len(denies.get(id(policy), ())) == len(policy.rules)
 
 
+def shut(policy: Policy, access: Access, options: Options, denies: Directs) -> bool:
+    """Whether pods that the bundle does not show are closed because of a policy that refuses more of them than is written as a deny."""
+    refuses = policy.action.value != "allow" and not access.world.selected(policy.subject.value)
+    return refuses and options.on_loss != "looser" and not _said(policy, denies)
+
+
 def _closed(ir: IR, out: Output, options: Options, policy: Policy, denies: Directs, taken: dict[str, set[str]]) -> list[Affected]:
     """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
     subject = policy.subject.value
