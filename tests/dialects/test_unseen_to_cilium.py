@@ -130,3 +130,37 @@ def test_what_else_refuses_requests_to_pods_that_are_not_known_closes_them(actio
 def test_what_refuses_nobody_closes_nothing(change: tuple[str, str]) -> None:
     result = convert(WORLD + DENIES.replace("{action", OF_GHOST).replace(*change), "istio", "cilium")
     assert "CiliumNetworkPolicy" not in {item.object["kind"] for item in result.manifests}
+
+
+EMPTY = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ops, labels: {istio-injection: enabled}}\n"
+
+
+def of_mesh(spec: str) -> str:
+    return f"---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: whole, namespace: istio-system}}\nspec: {spec}\n"
+
+
+@pytest.mark.parametrize(
+    "spec", ["{}", "{rules: [{to: [{operation: {methods: [GET]}}]}]}", "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}"]
+)
+def test_a_policy_of_the_mesh_closes_namespaces_of_which_the_bundle_shows_no_pod(spec: str) -> None:
+    """Pods of another namespace are shown, which says nothing of those."""
+    result = convert(WORLD + EMPTY + of_mesh(spec), "istio", "cilium")
+    specs = [item.object["spec"] for item in result.manifests if item.object["metadata"].get("namespace") == "ops"]
+    assert specs == [{"endpointSelector": {}, "ingress": [{}]}]
+    said = [(item.severity, item.effect, item.affects[0].namespace) for item in result.findings if item.code == "MP286"]
+    assert said == ([] if spec == "{}" else [("warning", "narrows", "ops")])
+
+
+def test_strict_opens_no_pods_that_a_deny_closes() -> None:
+    strict = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: ops}\nspec: {mtls: {mode: STRICT}}\n"
+    reads = (
+        DENIES.replace("{action", OF_GHOST)
+        .replace("admin]}}]}", "admin]}}], to: [{operation: {methods: [GET]}}]}")
+        .replace("shop}", "ops}")
+    )
+    result = convert(WORLD + EMPTY + strict + reads, "istio", "cilium")
+    written = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"
+    }
+    assert written["strict-mtls"]["endpointSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ghost"]}]}
+    assert written["no-admin"] == {"endpointSelector": {"matchLabels": {"app": "ghost"}}, "ingress": [{}]}

@@ -204,7 +204,8 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     hidden = [
         (item.subject.value.selector, item.subject.src)
         for item in access.unselected()
-        if item.subject.value.namespace in ("", draft.namespace) and (item.action.value == "allow" or shut(item, access, options, denies))
+        if item.subject.value.namespace in ("", draft.namespace)
+        and (item.action.value == "allow" or shut(item, draft.namespace, access.ir, options, denies))
     ]
     plain = accepting_plaintext(access, draft.namespace) if draft.strict else []
     if by_default:

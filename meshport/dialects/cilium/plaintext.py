@@ -45,7 +45,7 @@ def lower(
         src: Src,
         named_by: Src = NOWHERE,
     ) -> None:
-        there = apart(access, namespace, selector, [item for item in ir.policies if shut(item, access, options, denies)])
+        there = apart(access, namespace, selector, [item for item in ir.policies if shut(item, namespace, ir, options, denies)])
         if there is None:
             return
         label = claim(wanted, taken.setdefault(namespace, set()))

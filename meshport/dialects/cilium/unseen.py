@@ -29,13 +29,15 @@ def unseen(
         selector = policy.subject.value.selector
         if opens(policy) and not access.world.selected(policy.subject.value):
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
-        if access.world.selected(policy.subject.value) or policy.action.value != "allow" or opens(policy):
-            if policy.action.value != "allow" and not access.world.selected(policy.subject.value):
-                written += _closed(ir, out, options, policy, denies, taken)
+        if opens(policy):
             continue
-        places = homes(ir, policy.subject.value.namespace)
+        places = _places(policy, ir)
         if not places:
-            _nowhere(ir, out, policy)
+            if not access.world.selected(policy.subject.value):
+                _nowhere(ir, out, policy)
+            continue
+        if policy.action.value != "allow":
+            written += _closed(ir, out, options, policy, places, denies, taken)
             continue
         rules = _on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
         if rules and policy.port is not None:
@@ -44,7 +46,7 @@ def unseen(
                 selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
             )  # fmt: skip
         elif policy.rules and not rules:
-            _unknown(out, policy)
+            _unknown(out, policy, ir, places)
         for namespace in places:
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
             if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
@@ -84,18 +86,23 @@ def _said(policy: Policy, denies: Directs) -> bool:
     return policy.action.value == "deny" and len(denies.get(id(policy), ())) == len(policy.rules)
 
 
-def shut(policy: Policy, access: Access, options: Options, denies: Directs) -> bool:
-    """Whether pods that the bundle does not show are closed because of a policy that refuses more of them than is written as a deny."""
-    refuses = policy.action.value != "allow" and not access.world.selected(policy.subject.value)
-    return refuses and options.on_loss != "looser" and not _said(policy, denies)
+def _places(policy: Policy, ir: IR) -> list[str]:
+    """The namespaces where a policy is for pods that the bundle does not show: all of its own where it shows none, else those of which it shows no pod."""
+    found = homes(ir, policy.subject.value.namespace)
+    return [name for name in found if not ir.world.of_namespace(name)] if ir.world.selected(policy.subject.value) else found
 
 
-def _closed(ir: IR, out: Output, options: Options, policy: Policy, denies: Directs, taken: dict[str, set[str]]) -> list[Affected]:
+def shut(policy: Policy, namespace: str, ir: IR, options: Options, denies: Directs) -> bool:
+    """Whether pods of a namespace that the bundle does not show are closed because a policy refuses more of them than is written as a deny."""
+    refuses = policy.action.value != "allow" and options.on_loss != "looser" and not _said(policy, denies)
+    return refuses and namespace in _places(policy, ir)
+
+
+def _closed(
+    ir: IR, out: Output, options: Options, policy: Policy, places: list[str], denies: Directs, taken: dict[str, set[str]]
+) -> list[Affected]:
     """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
     subject = policy.subject.value
-    if not homes(ir, subject.namespace):
-        _nowhere(ir, out, policy)
-        return []
     if _said(policy, denies):
         return []
     if options.on_loss == "looser":
@@ -104,13 +111,13 @@ def _closed(ir: IR, out: Output, options: Options, policy: Policy, denies: Direc
             policy=str(policy.ref.value), port="any", reason="the bundle does not show its pods",
         )  # fmt: skip
         return []
-    _unknown(out, policy)
+    _unknown(out, policy, ir, places)
     src = policy.ref.src | policy.subject.src | policy.action.src
-    for namespace in homes(ir, subject.namespace):
+    for namespace in places:
         label = claim(policy.ref.value.name, taken.setdefault(namespace, set()))
         part = Part(label, policy, policy.document, src)
         write(out, Ref(namespace, label), subject.selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
-    return [of_pods(PodSet(namespace, subject.selector)) for namespace in homes(ir, subject.namespace)]
+    return [of_pods(PodSet(namespace, subject.selector)) for namespace in places]
 
 
 def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
@@ -217,9 +224,13 @@ def _nowhere(ir: IR, out: Output, policy: Policy) -> None:
     )  # fmt: skip
 
 
-def _unknown(out: Output, policy: Policy) -> None:
+def _unknown(out: Output, policy: Policy, ir: IR, places: list[str]) -> None:
+    """Say that pods are closed for not being known; where the policy is said for others, in which namespaces."""
     subject = policy.subject.value
+    elsewhere = bool(ir.world.selected(subject))
+    where = tuple(of_pods(PodSet(name, subject.selector)) for name in places) if elsewhere else (of_pods(subject),)
     out.finding(
-        "MP286", policy.sources, document=policy.document, disposition="dropped", affects=(of_pods(subject),), feature="authorization.subject",
-        policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
+        "MP286", policy.sources, document=policy.document, disposition=None if elsewhere else "dropped", affects=where,
+        feature="authorization.subject", severity="warning" if elsewhere else None, policy=str(policy.ref.value),
+        namespace=subject.namespace or (places[0] if elsewhere else "NAMESPACE"), selector=f"{subject.selector} in {', '.join(places)}" if elsewhere else str(subject.selector),
     )  # fmt: skip
