@@ -89,11 +89,12 @@ def by_command(ir: IR, out: Output, command: str, labels: dict[str, str] | None 
     """Enrol the namespaces that the bundle has no object for by `command`, which has a place for `{namespace}`; `labels` are what the target would not take
     for granted of them."""
     for name, src in sorted(unseen(ir, out).items()):
-        out.command(command.format(namespace=name), src, namespace=name)
+        text = command.format(namespace=name)
+        out.command(text, src, namespace=name)
         if labels:
             out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         out.finding(
-            "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name,
+            "MP102", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name, command=text,
         )  # fmt: skip
 
 

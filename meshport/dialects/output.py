@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -382,6 +383,10 @@ class Output:
             self.ignore(cell.reason or "decides nothing in the target", fact)
             self.indifferent |= explains
             return None
+        if cell.severity == "info" and fact.value in ({}, []):
+            self.ignore("an empty block sets nothing", fact)
+            self.indifferent |= explains
+            return None
         known = self.table.feature(fact.feature)
         code = cell.code or "MP949"
         text = cell.message or f"{known.title if known else fact.feature or 'this setting'} has no equivalent in the target"
@@ -435,10 +440,22 @@ class _Known(dict[str, Any]):
         return "{" + key + "}"
 
 
+def _shown(value: Any) -> Any:
+    """A value of a manifest as a message says it: in the words of YAML, and in one line."""
+    if isinstance(value, str):
+        lines = [line.strip() for line in value.strip().splitlines()]
+        return value if len(lines) < 2 else f"{lines[0]} ... ({len(lines)} lines)"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, dict) and value and not any(isinstance(item, dict | list) for item in value.values()):
+        return ", ".join(f"{key}={_shown(item)}" for key, item in value.items())
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """A message with its places filled; a place without a value stays as it is."""
     try:
-        return text.format_map(_Known(values)).strip()
+        return text.format_map(_Known({key: _shown(value) for key, value in values.items()})).strip()
     except (ValueError, IndexError, AttributeError, KeyError):
         return text.strip()
 

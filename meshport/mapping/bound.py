@@ -90,7 +90,7 @@ class Bound:
                 self.repeated.update(range(earlier.first, earlier.first + earlier.count))
             else:
                 place = f" in {document.file}, line {document.line}" if document.file and document.line else ""
-                text = f"the object stands there again, otherwise{place}; the last one counts"
+                text = f"the object is there twice, and not the same: the other one is{place}; the last one counts"
                 self._refusal = self._problem(
                     "MP019", before, min(leaf for leaf, _ in leaves_below(earlier.leaves["metadata"], ())), text, "Keep one of them."
                 )

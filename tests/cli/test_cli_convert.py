@@ -212,7 +212,7 @@ def test_only_a_namespace(meshport: Run, shop: Path) -> None:
     assert ran.code == 0
     assert "bank" not in ran.out
     assert "bank" not in ran.err
-    assert "MP132 Namespaces shop leave" in meshport("convert", shop, "--to", "cilium", "--namespace", "shop").err
+    assert "MP132 The workloads of shop leave" in meshport("convert", shop, "--to", "cilium", "--namespace", "shop").err
     assert meshport("convert", shop, "--to", "linkerd").out.count("\n---\n") == 11
 
 

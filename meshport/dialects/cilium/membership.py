@@ -64,9 +64,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     defaults(ir, out)
     places(ir, out)
     for name, src in sorted(unseen(ir, out).items()):
-        if options.source in UNMARK:
-            out.command(UNMARK[options.source].format(namespace=name), src, namespace=name)
-        out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name)
+        command = UNMARK.get(options.source, "").format(namespace=name)
+        if command:
+            out.command(command, src, namespace=name)
+        found = out.finding("MP133", document=None, affects=(Affected(name),), feature="membership.inject", namespace=name, command=command)
+        found.remedy = found.remedy.removesuffix(", or run:")
     tunnelled = [name for name in left if _without_sidecars(ir, name)]
     for code, names in (("MP132", [name for name in left if name not in tunnelled]), ("MP734", tunnelled)):
         homes = [ir.world.namespaces[name] for name in names if name in ir.world.namespaces]

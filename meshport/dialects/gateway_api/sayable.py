@@ -176,6 +176,9 @@ class SayableRules(ABC):
             elif item.kind in ("mirror", "cors") and item.parts:  # one thing, however many settings it takes
                 first = item.parts[0][1]
                 self.lost(Fact(first.value, gather(item), first.feature), "filters", what=item.kind, rule=shown)
+            elif item.kind == "fault":
+                for fault in _faults(item):
+                    self.lost(fault, "filters", what=item.kind, rule=shown)
             else:
                 for path, fact in item.parts:
                     self.lost(fact, "filters", what=f"{item.kind} {path}".strip(), rule=shown)
@@ -297,7 +300,9 @@ class SayableRules(ABC):
         assert new is not None
         roots = [match for match in rule.matches or (RouteMatch(),) if match.path is None or match.path.value.text in ("", "/")]
         if roots and not str(new.value).endswith("/") and form(roots[0])[0] == "prefix":
-            self.say("MP329", new, aspects=ASPECTS, disposition="approximated", rule=shown, prefix="/")  # no slash would follow the new one
+            self.say(
+                "MP329", new, aspects=ASPECTS, disposition="approximated", rule=shown, prefix="/", kind=swap.kind
+            )  # no slash would follow the new one
         matches = []
         for match in rule.matches:
             if match.path is not None and match.path.value.kind == "prefix" and match.path.value.text.rstrip("/"):
@@ -306,7 +311,7 @@ class SayableRules(ABC):
                     match, path=match.path.holding(Pattern("exact", text.rstrip("/")))
                 )  # all that elements take beside what is below a slash
                 if not text.endswith("/") or not any(contained(stem, known) for known in self.taken):
-                    self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text)
+                    self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text, kind=swap.kind)
                 match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
             matches.append(match)
         filters = rule.filters
@@ -361,3 +366,15 @@ class SayableRules(ABC):
     @abstractmethod
     def silent(self) -> None:
         """Say what becomes of what the source does unasked, for rules that say nothing of retries."""
+
+
+def _faults(item: Filter) -> list[Fact[Any]]:
+    """The delay and the failure that a filter injects, each one thing with the share of the requests that get it."""
+    found: list[Fact[Any]] = []
+    for kind in dict.fromkeys(path.partition(".")[0] for path, _ in item.parts):
+        parts = [(path, fact) for path, fact in item.parts if path.partition(".")[0] == kind]
+        main = next((fact for path, fact in parts if "percent" not in path), parts[0][1])
+        share = next((fact.value for path, fact in parts if "percent" in path and fact is not main), None)
+        said = f"{main.value} for {share} % of the requests" if share is not None else main.value
+        found.append(Fact(said, gather(tuple(fact for _, fact in parts)), main.feature))
+    return found

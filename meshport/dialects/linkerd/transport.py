@@ -310,9 +310,10 @@ def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) ->
     if home is None:
         annotations = {"linkerd.io/inject": "enabled", DEFAULT_POLICY: value}
         out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}})
-        out.command(f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite", src, namespace=name)
+        command = f"kubectl annotate namespace {name} {DEFAULT_POLICY}={value} --overwrite"
+        out.command(command, src, namespace=name)
         out.finding(
-            "MP104", src, document=None, disposition="installed", affects=(Affected(name),), feature="transport.mode", namespace=name, value=value,
+            "MP104", src, document=None, disposition="installed", affects=(Affected(name),), feature="transport.mode", namespace=name, value=value, command=command,
         )  # fmt: skip
         return
     obj = out.change(home.document, group="", rank=STAGE_NAMESPACES)
