@@ -173,6 +173,16 @@ def test_an_order_that_the_api_leaves_open_is_said() -> None:
     assert any("Istio takes web-2 before web;" in item.message for item in kept.findings if item.code == "MP313")
 
 
+def test_an_order_that_holds_for_every_reader_is_not_called_open() -> None:
+    rules = """{match: [{method: {exact: GET}}], route: [{destination: {host: web-v1}}], retries: {attempts: 0}},
+      {match: [{uri: {regex: "/static/.*"}}], route: [{destination: {host: web-v2}}], retries: {attempts: 0}}"""
+    there = convert(VERSIONS + virtual(rules), "istio", "gateway-api")
+    text = VERSIONS + dump(made(there, "HTTPRoute"))
+    assert "RegularExpression" in text
+    for target in ("istio", "linkerd", "cilium"):
+        assert "MP313" not in codes(convert(text, "gateway-api", target))
+
+
 @pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
 def test_a_last_rule_that_answers_404_is_what_no_rule_of_a_route_takes(target: str) -> None:
     rules = (

@@ -284,6 +284,26 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
     return out, sorted(set(unkept))
 
 
+def left_open(rules: Sequence[RouteRule]) -> list[tuple[int, int]]:
+    """The pairs of rules, one with a regular expression and one with a prefix, of which the reader of the routes decides who takes what both match: where one of
+    them takes it whichever of the two kinds goes first, it does not."""
+    matches = [(number, match) for number, rule in enumerate(rules) for match in rule.matches or (RouteMatch(),)]
+
+    def settled(number: int, both: RouteMatch, other: RouteMatch, family: str) -> bool:
+        return any(at == number and contained(both, match) and _beats(match, other, family) for at, match in matches)
+
+    return sorted(
+        {
+            (first, second)
+            for first, one in matches
+            if form(one)[0] == "regex"
+            for second, other in matches
+            if first != second and form(other)[0] == "prefix" and overlap(one, other)
+            if not settled(second, conjunction(other, one), one, "cilium") and not settled(first, conjunction(one, other), other, "")
+        }
+    )
+
+
 def _beats(later: RouteMatch, earlier: RouteMatch, family: str) -> bool:
     """Whether a route of the Gateway API prefers `later`, wherever the two stand."""
     return _specificity(later, family) < _specificity(earlier, family)

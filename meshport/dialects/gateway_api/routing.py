@@ -11,14 +11,14 @@ from meshport.dialects import naming
 from meshport.dialects.gateway_api import connections, gateways, routes
 from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, speaker
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
-from meshport.dialects.gateway_api.ranking import form, overlap
+from meshport.dialects.gateway_api.ranking import left_open
 from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.service_routes import Lowering, default_retries
 from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
-from meshport.ir.routing import RouteMatch, ServiceRoutes, explains, gather
+from meshport.ir.routing import ServiceRoutes, explains, gather
 from meshport.mapping.bound import leaves_below
 from meshport.mapping.table import version_key
 
@@ -130,16 +130,11 @@ def left_over(ir: IR, out: Output) -> None:
 def open_order(item: ServiceRoutes, ir: IR, out: Output, reader: str) -> None:
     """Say where the order of a regular expression and a prefix decides between rules, for the Gateway API leaves it to the implementation. Of the readers Cilium
     takes expressions first; Istio, and what is written in other words, prefixes."""
-    matches = [(number, match) for number, rule in enumerate(item.rules) for match in rule.matches or (RouteMatch(),)]
-    pairs = {
-        (first, second)
-        for first, one in matches if form(one)[0] == "regex"
-        for second, other in matches if first != second and form(other)[0] == "prefix" and overlap(one, other)
-    }  # fmt: skip
+    pairs = left_open(item.rules)
     if pairs and item.kind != "GRPCRoute":
         place = item.service.value if item.service is not None else item.ref.value
         names = [rule.name or f"number {number + 1}" for number, rule in enumerate(item.rules)]
-        ordered = sorted(pairs if reader == "Cilium" else {(second, first) for first, second in pairs})
+        ordered = sorted(pairs if reader == "Cilium" else [(second, first) for first, second in pairs])
         out.finding(
             "MP313", document=item.document, affects=(Affected(place.namespace, place.name),), explains=explains(ir.world, item, *ASPECTS),
             object=f"{item.kind} {item.ref.value}", subject=item.subject_name, reader=reader,
