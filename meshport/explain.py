@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from meshport.errors import UsageError
 
 if TYPE_CHECKING:
     from meshport.mapping.table import Code, Table
+
+
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 def page(code: str, table: Table) -> Code:
@@ -25,6 +29,13 @@ def page(code: str, table: Table) -> Code:
     raise UsageError(f"no finding code {code!r}; {hint}")
 
 
+def remedy(row: Code) -> str:
+    """What to do, as a page says it: what a finding fills in is a word in capitals, and what depends on it alone is in the finding."""
+    if row.remedy == "{remedy}":
+        return "What the finding says: it depends on what was found."
+    return _PLACE.sub(lambda found: found[1].upper(), row.remedy).replace("{{", "{").replace("}}", "}")
+
+
 def as_data(row: Code) -> dict[str, Any]:
     """The page as plain data."""
     return {
@@ -34,7 +45,7 @@ def as_data(row: Code) -> dict[str, Any]:
         "effect": row.effect,
         "meaning": row.meaning,
         "cause": row.cause,
-        "remedy": row.remedy,
+        "remedy": remedy(row),
         "example": row.example,
     }
 
@@ -44,7 +55,7 @@ def text(row: Code) -> str:
     import textwrap
 
     lines = [f"{row.name}: {row.title} ({row.severity})", ""]
-    for title, said in (("", row.meaning), ("Cause", row.cause), ("Remedy", row.remedy), ("Example", row.example)):
+    for title, said in (("", row.meaning), ("Cause", row.cause), ("Remedy", remedy(row)), ("Example", row.example)):
         if said:
             lead = f"{title}: " if title else ""
             lines += [*textwrap.wrap(lead + said, 100, break_long_words=False, break_on_hyphens=False), ""]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from meshport.explain import remedy
 from meshport.mapping.table import TARGETS, Cell, Code, Pattern, Table, builtin
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -132,7 +133,7 @@ def _code(code: Code) -> Iterator[str]:
     yield ""
     yield _plain(code.meaning)
     yield ""
-    for title, text in (("Cause", code.cause), ("Remedy", code.remedy)):
+    for title, text in (("Cause", code.cause), ("Remedy", remedy(code))):
         if text:
             yield f"- {title}: {_plain(text)}"
     if code.example:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 import meshport
 from meshport.dialects.output import fill
+from meshport.explain import remedy
+from meshport.mapping.table import builtin
 
 WORLD = """\
 apiVersion: v1
@@ -81,3 +84,10 @@ def test_the_remedy_has_the_command_that_it_speaks_of(target: str, code: str) ->
     result = meshport.convert(meshport.load_text(text), source="istio", target=target)
     found = next(finding for finding in result.findings if finding.code == code)
     assert found.remedy.partition("or run: ")[2] in result.install["commands"]
+
+
+def test_no_page_has_a_place_that_only_a_finding_fills() -> None:
+    table = builtin()
+    assert [name for name, row in table.codes().items() if re.search(r"\{[a-z_]+\}|\{\{", remedy(row))] == []
+    assert remedy(table.codes()["MP271"]) == "What the finding says: it depends on what was found."
+    assert "kubectl get namespace NAMESPACE -o yaml" in remedy(table.codes()["MP102"])
