@@ -20,7 +20,7 @@ from meshport.findings import Finding, ordered
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account, stands
-from meshport.lints import lints, mistakes
+from meshport.lints import lints, lost, mistakes, once
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
 from meshport.mapping.table import Table, dialect_of_group
@@ -268,10 +268,9 @@ def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None)
     chosen = Selection(bundle, len(bundle.documents) if own is None else own, options)
     ir, bound = lift(bundle, table, options)
     out = Output(bundle, table, options.source, options.source_version, options.source)
-    losses = [loss for loss in ir.losses if table.codes()[loss.code].severity != "info" or loss.code.startswith("MP0")]
-    remains.losses(replace(ir, losses=losses), out, False)
+    remains.losses(replace(ir, losses=lost(ir.losses, table)), out, True)
     said = [*reading_findings(bundle, bound), *bound.findings, *out.findings, *lints(ir, bound, options), *mistakes(ir, bound, options)]
-    found = answers.settled(ordered(said), bound)
+    found = once(answers.settled(ordered(said), bound))
     return [finding for finding in found if chosen.concerns(finding)]
 
 

@@ -6,7 +6,7 @@ invalid is not there: the cluster would not act on it either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src, sources
@@ -52,6 +52,16 @@ class Cursor:
         if isinstance(shadow, int) and shadow in self.bound.invalid:
             return Cursor(self.bound, self.number, _MISSING, None)
         return Cursor(self.bound, self.number, value, shadow)
+
+    def nearest(self, path: Sequence[str | int]) -> Src:
+        """The leaves at a path, or above it where nothing stands there; also those that the table calls invalid."""
+        shadow = self.shadow
+        for step in path:
+            inside = step in shadow if isinstance(shadow, dict) else isinstance(step, int) and not isinstance(shadow, int) and step < len(shadow)
+            if not inside:
+                break
+            shadow = shadow[step]
+        return frozenset(leaves_of(shadow))
 
     def each(self, *keys: str) -> list[Cursor]:
         """The items of the list below; [] where there is none."""

@@ -3,11 +3,12 @@ reviewer would say about manifests that the cluster takes and that do something 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from meshport.dialects.base import Options
 from meshport.findings import Affected, Finding
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Loss
 from meshport.lints import (
     api,
     cilium,
@@ -26,13 +27,52 @@ from meshport.lints import (
 from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Review
 from meshport.mapping.bound import Bound
+from meshport.mapping.table import Table
 
-_OF_MESH = {"istio": istio.review, "linkerd": linkerd.review, "cilium": cilium.review}
+_OF_MESH = {"istio": istio.review, "linkerd": linkerd.review}
 _KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
     "istio": (istio_routing.review, istio_workloads.review, istio_edges.review),
     "linkerd": (linkerd_policies.review,),
-    "cilium": (cilium_selectors.review,),
+    "cilium": (cilium.review, cilium_selectors.review),
 }
+
+
+_SAID = {"MP217", "MP240", "MP654", "MP655", "MP743"}
+"""Losses of a lift that `mistakes` says of the source, with what it knows of the bundle."""
+_ALONE = {"MP742"}
+"""What is said of a conversion and is no mistake."""
+_AGAIN = re.compile(r"(?:[,;] | )(?:and |then )+convert(?: it)? again")
+
+
+def lost(losses: list[Loss], table: Table) -> list[Loss]:
+    """What a lift could not make sense of, where that is a mistake of the source."""
+    codes = table.codes()
+    return [loss for loss in losses if loss.code not in _SAID and (codes[loss.code].severity != "info" or loss.code.startswith("MP0"))]
+
+
+def once(findings: list[Finding]) -> list[Finding]:
+    """One finding for one mistake: what a more exact one says of the same place goes, and so does what a remedy says of conversions."""
+    exact: dict[tuple[int | None, int], set[str]] = {}
+    for finding in findings:
+        if (place := _place(finding)) is not None:
+            exact.setdefault((finding.document, place), set()).add(finding.code)
+    kept = []
+    for finding in findings:
+        place = _place(finding)
+        beside = exact.get((finding.document, place), set()) if place is not None else set()
+        if finding.code in _ALONE or beside & _EXACT.get(finding.code, set()):
+            continue
+        finding.remedy = _AGAIN.sub("", finding.remedy)
+        kept.append(finding)
+    return kept
+
+
+_EXACT = {"MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}}
+"""Of codes those that say the same mistake at the same place more exactly."""
+
+
+def _place(finding: Finding) -> int | None:
+    return finding.at if finding.at is not None else finding.leaves[0] if finding.leaves else None
 
 
 def mistakes(ir: IR, bound: Bound, options: Options) -> list[Finding]:

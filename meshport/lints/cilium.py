@@ -6,46 +6,38 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from meshport.dialects.installation import said
 from meshport.ir.base import Selector
+from meshport.lints.cilium_beside import POLICIES, beside, rules_of, specs_of
+from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values import programs
 from meshport.values.problems import LanguageTooLarge, ValueProblem
 
-_POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+_WAYS = ("ingress", "egress")
 _PEERS = ("Endpoints", "Entities", "CIDR", "CIDRSet", "Nodes", "Groups", "Services", "FQDNs")
 _VARYING = {"content-type", "accept", "authorization", "cookie", "user-agent"}  # headers whose value carries more than one word
 _OPEN = {"all", "cluster"}
+_CLASS = "kubernetes.io/ingress.class"
+_SPIRE = "authentication.mutual.spire.enabled"
 
 
-def review(review: Review) -> None:
+def review(review: Review, known: Inventory) -> None:
     """Authentication that encrypts nothing, directions that close unasked, Kafka, HTTP rules that match less than they look like."""
-    for policy in review.of(*_POLICIES, group="cilium.io"):
+    for policy in review.of(*POLICIES, group="cilium.io"):
         for spec in specs_of(policy):
             _authentication(review, policy, spec)
-            _egress(review, policy, spec)
-            _denies_alone(review, policy, spec)
+            _egress(review, known, policy, spec)
+            _denies_alone(review, known, policy, spec)
             _kafka(review, policy, spec)
             _itself(review, policy, spec)
-            _edge(review, policy, spec)
+            _edge(review, known, policy, spec)
             _http(review, policy, spec)
             _layer7(review, policy, spec)
             _sizes(review, policy, spec)
     for route in review.of("HTTPRoute", "GRPCRoute", group="gateway.networking.k8s.io"):
         _sizes_of_route(review, route)
-
-
-def specs_of(policy: Manifest) -> list[Path]:
-    """Where the rules of a policy stand."""
-    found: list[Path] = [("spec",)] if isinstance(policy.get("spec"), dict) else []
-    return found + [path for path, item in policy.each("specs") if isinstance(item, dict)]
-
-
-def _rules(policy: Manifest, spec: Path, *directions: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for direction in directions or ("ingress", "egress"):
-        for path, rule in policy.each(*spec, direction):
-            if isinstance(rule, dict):
-                yield path, rule
 
 
 def _protocol_rules(policy: Manifest, rule: Path, protocol: str) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -69,27 +61,45 @@ def _everything(policy: Manifest, spec: Path) -> bool:
 def _authentication(review: Review, policy: Manifest, spec: Path) -> None:
     """A handshake between agents proves identities and encrypts nothing; without SPIRE it refuses everything."""
     places = [
-        (*path, "authentication", "mode") for path, _ in _rules(policy, spec) if policy.get(*path, "authentication", "mode") == "required"
+        (*path, "authentication", "mode")
+        for path, _ in rules_of(policy, spec, *_WAYS)
+        if policy.get(*path, "authentication", "mode") == "required"
     ]
     if not places:
         return
     release = review.options.source_version
     note = "its processing is off by default since 1.19" if in_range(release, "1.19", None) else "it needs SPIRE"
+    there = (
+        said(review.bound.bundle, "cilium", _SPIRE) is True and said(review.bound.bundle, "cilium", "authentication.enabled") is not False
+    )
+    note = "the values of the installation enable SPIRE" if there else note
     note += ", and it is deprecated since 1.20 and leaves with 1.21" if in_range(release, "1.20", None) else ""
-    review.say("MP060", policy, *places, note=note)
+    review.say("MP060", policy, *places, severity="info" if there else None, note=note)
 
 
-def _egress(review: Review, policy: Manifest, spec: Path) -> None:
+def _egress(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
     """A rule for one direction closes the rest of it."""
-    rules = list(_rules(policy, spec, "egress"))
+    rules = list(rules_of(policy, spec, "egress"))
     if not rules or policy.get(*spec, "enableDefaultDeny", "egress") is False:
         return
     if policy.kind == "CiliumClusterwideNetworkPolicy" and _everything(policy, spec):
         kept = [str(item) for path, _ in rules for _, item in policy.each(*path, "toEntities")]
         if "all" not in kept:
             review.say("MP061", policy, (*spec, "egress"), admitted=names(kept) or "what its rules name")
-    if not any(_admits_dns(policy, path, rule) for path, rule in rules):
+    places = [(policy, spec), *beside(review, known, policy, spec)]
+    if any(rule for _, rule in rules) and not any(_lets_dns(other, place) for other, place in places):
         review.say("MP062", policy, (*spec, "egress"))
+
+
+def _lets_dns(policy: Manifest, spec: Path) -> bool:
+    """Whether a policy lets queries through to the cluster's DNS."""
+    if policy.kind != "NetworkPolicy":
+        return any(_admits_dns(policy, path, rule) for path, rule in rules_of(policy, spec, "egress"))
+    for _, rule in rules_of(policy, spec, "egress"):
+        ports = rule.get("ports")
+        if not ports or any(isinstance(port, dict) and port.get("port") in (None, 53, "dns", "dns-tcp") for port in ports):
+            return True
+    return False
 
 
 def _admits_dns(policy: Manifest, path: Path, rule: dict[str, Any]) -> bool:
@@ -108,30 +118,21 @@ def _admits_dns(policy: Manifest, path: Path, rule: dict[str, Any]) -> bool:
     return "53" in numbers or any("kube-dns" in str(item) or "coredns" in str(item) or "kube-system" in str(item) for item in endpoints)
 
 
-def _denies_alone(review: Review, policy: Manifest, spec: Path) -> None:
+def _denies_alone(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
     """A deny closes its direction like any rule: alone it refuses everything."""
     for direction in ("ingress", "egress"):
         deny = f"{direction}Deny"
         if not policy.get(*spec, deny) or policy.get(*spec, direction) or policy.get(*spec, "enableDefaultDeny", direction) is False:
             continue
-        opens = any(
-            other.document.name != policy.document.name and other.namespace == policy.namespace and policy_opens(other, direction)
-            for other in review.of(*_POLICIES, group="cilium.io")
-        )
-        if not opens:
+        if not any(other.get(*place, direction) for other, place in beside(review, known, policy, spec)):
             review.say("MP070", policy, (*spec, deny), direction=direction, deny=deny)
-
-
-def policy_opens(policy: Manifest, direction: str) -> bool:
-    """Whether a policy lets anything through in a direction."""
-    return any(item for spec in specs_of(policy) for _, item in policy.each(*spec, direction))
 
 
 def _kafka(review: Review, policy: Manifest, spec: Path) -> None:
     """Kafka rules compare literally, and are on their way out."""
     release = review.options.source_version
     seen: list[Path] = []
-    for path, _ in _rules(policy, spec):
+    for path, _ in rules_of(policy, spec, *_WAYS):
         for place, rule in _protocol_rules(policy, path, "kafka"):
             seen.append(place)
             for key in ("clientID", "topic"):
@@ -153,11 +154,11 @@ def _itself(review: Review, policy: Manifest, spec: Path) -> None:
         for workload in review.ir.world.workloads
         if workload.kind == "StatefulSet" and workload.ref.namespace == policy.namespace and subject.accepts(workload.labels)
     ]
-    kafka = any(True for path, _ in _rules(policy, spec, "ingress") for _ in _protocol_rules(policy, path, "kafka"))
+    kafka = any(True for path, _ in rules_of(policy, spec, "ingress") for _ in _protocol_rules(policy, path, "kafka"))
     if not sets and not kafka:
         return
     own = dict(subject.labels)
-    for path, rule in _rules(policy, spec, "ingress"):
+    for path, rule in rules_of(policy, spec, "ingress"):
         if not any(f"from{name}" in rule for name in _PEERS) or any(str(item) in _OPEN for _, item in policy.each(*path, "fromEntities")):
             return
         if any(_selector(policy, *place).accepts(own) for place, _ in policy.each(*path, "fromEndpoints")):
@@ -166,23 +167,34 @@ def _itself(review: Review, policy: Manifest, spec: Path) -> None:
     review.say("MP065", policy, (*spec, "endpointSelector"), who=who)
 
 
-def _edge(review: Review, policy: Manifest, spec: Path) -> None:
+def _edge(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
     """What comes through Cilium's Ingress or Gateway is `ingress`, not `world`."""
     world: list[Path] = []
-    for path, _ in _rules(policy, spec, "ingress"):
+    for path, _ in rules_of(policy, spec, "ingress"):
         for place, item in policy.each(*path, "fromEntities"):
             if item in ("ingress", "all", "cluster"):
                 return
             if item == "world":
                 world.append(place)
-    if not world:
+    if not world or any(
+        item in ("ingress", "all", "cluster")
+        for other, place in beside(review, known, policy, spec)
+        for path, _ in rules_of(other, place, "ingress")
+        for _, item in other.each(*path, "fromEntities")
+    ):
         return
-    routed = _routed(review, policy, spec)
+    routed = _routed(review, known, policy, spec)
     what = f"what {names(routed)} sends to these pods" if routed else "what comes in through a Cilium Ingress or Gateway"
     review.say("MP066", policy, *world, severity=None if routed else "info", what=what)
 
 
-def _routed(review: Review, policy: Manifest, spec: Path) -> list[str]:
+def _of_cilium(known: Inventory, route: Manifest, parent: dict[str, Any]) -> bool:
+    """Whether a parent of a route is a gateway of Cilium, as far as the bundle shows."""
+    gateway = known.named.get(("Gateway", str(parent.get("namespace") or known.home(route)), str(parent.get("name"))))
+    return parent.get("kind", "Gateway") == "Gateway" and (gateway is None or gateway.get("spec", "gatewayClassName") == "cilium")
+
+
+def _routed(review: Review, known: Inventory, policy: Manifest, spec: Path) -> list[str]:
     """The Ingresses and edge routes of the bundle that send to the pods of a policy."""
     subject = _selector(policy, *spec, "endpointSelector")
     services = {
@@ -193,17 +205,23 @@ def _routed(review: Review, policy: Manifest, spec: Path) -> list[str]:
     found = [
         str(ingress)
         for ingress in review.of("Ingress")
-        if ingress.namespace == policy.namespace and any(f"'name': '{name}'" in str(ingress.get("spec")) for name in services)
+        if ingress.namespace == policy.namespace
+        and (ingress.get("spec", "ingressClassName") or ingress.mapping("metadata", "annotations").get(_CLASS, "cilium")) == "cilium"
+        and any(f"'name': '{name}'" in str(ingress.get("spec")) for name in services)
     ]
     for route in review.of("HTTPRoute", "GRPCRoute"):
-        parents = [item.get("kind", "Gateway") for _, item in route.each("spec", "parentRefs") if isinstance(item, dict)]
+        parents = [item for _, item in route.each("spec", "parentRefs") if isinstance(item, dict)]
         backends = [
             backend.get("name")
             for path, _ in route.each("spec", "rules")
             for _, backend in route.each(*path, "backendRefs")
             if isinstance(backend, dict)
         ]
-        if route.namespace == policy.namespace and "Gateway" in parents and services.intersection(map(str, backends)):
+        if (
+            route.namespace == policy.namespace
+            and any(_of_cilium(known, route, one) for one in parents)
+            and services.intersection(map(str, backends))
+        ):
             found.append(str(route))
     return found
 
@@ -211,7 +229,7 @@ def _routed(review: Review, policy: Manifest, spec: Path) -> list[str]:
 def _http(review: Review, policy: Manifest, spec: Path) -> None:
     """Paths are regular expressions for the whole of path and query; header values are compared as a whole."""
     exact: list[Path] = []
-    for path, _ in _rules(policy, spec):
+    for path, _ in rules_of(policy, spec, *_WAYS):
         for place, rule in _protocol_rules(policy, path, "http"):
             pattern = rule.get("path")
             if isinstance(pattern, str) and pattern and not re.search(r"\.[*+]\)?\??\$?$", pattern):
@@ -238,7 +256,7 @@ def _header(review: Review, policy: Manifest, at: Path, header: str) -> None:
 
 def _layer7(review: Review, policy: Manifest, spec: Path) -> None:
     """The agent takes rules of HTTP and Kafka only where the protocol says TCP and the port is named."""
-    for path, _ in _rules(policy, spec):
+    for path, _ in rules_of(policy, spec, *_WAYS):
         for place, item in policy.each(*path, "toPorts"):
             rules = item.get("rules") if isinstance(item, dict) else None
             if not isinstance(rules, dict) or not (rules.get("http") or rules.get("kafka")):
@@ -254,7 +272,7 @@ def _layer7(review: Review, policy: Manifest, spec: Path) -> None:
 
 def _sizes(review: Review, policy: Manifest, spec: Path) -> None:
     """Expressions that Envoy refuses for their size, after which the agent cannot apply the policies of the endpoint."""
-    for path, _ in _rules(policy, spec, "ingress", "egress"):
+    for path, _ in rules_of(policy, spec, "ingress", "egress"):
         for place, rule in _protocol_rules(policy, path, "http"):
             for key in ("path", "method", "host"):
                 _size(review, policy, (*place, key), rule.get(key))

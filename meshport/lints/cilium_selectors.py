@@ -5,44 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from meshport.dialects.installation import said
 from meshport.ir.base import Selector
-from meshport.lints.cilium import specs_of
+from meshport.lints.cilium_beside import POLICIES, beside, plain, rules_of, specs_of
 from meshport.lints.inventory import Inventory, text_of
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values.ports import is_number
 
-_POLICIES = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 _NAMESPACE = ("io.kubernetes.pod.namespace", "k8s:io.kubernetes.pod.namespace", "any:io.kubernetes.pod.namespace")
 
 
 def review(review: Review, known: Inventory) -> None:
     """What selects other pods than it looks like, and names that nobody resolves."""
-    policies = list(review.of(*_POLICIES, group="cilium.io"))
-    resolved = any(
-        policy.each(*path, "rules", "dns") for policy in policies for spec in specs_of(policy) for path in _ports(policy, spec, "egress")
-    )
+    policies = list(review.of(*POLICIES, group="cilium.io"))
     for policy in policies:
         for spec in specs_of(policy):
             _subject(review, known, policy, spec)
             _needs(review, policy, spec)
-            _names(review, policy, spec, resolved)
+            _names(review, known, policy, spec)
             _service_ports(review, known, policy, spec)
     _past(review, known, policies)
     for config in review.of("CiliumEnvoyConfig", group="cilium.io"):
         _envoy(review, known, config)
 
 
-def _rules(policy: Manifest, spec: Path, *directions: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for direction in directions:
-        for path, rule in policy.each(*spec, direction):
-            if isinstance(rule, dict):
-                yield path, rule
-
-
 def _ports(policy: Manifest, spec: Path, direction: str) -> Iterator[Path]:
-    for path, _ in _rules(policy, spec, direction):
+    for path, _ in rules_of(policy, spec, direction):
         for place, item in policy.each(*path, "toPorts"):
             if isinstance(item, dict):
                 yield place
@@ -53,24 +43,23 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
     labels = policy.mapping(*spec, "endpointSelector", "matchLabels")
     home = known.home(policy)
     if policy.kind == "CiliumNetworkPolicy":
-        for key in _NAMESPACE:
-            if key in labels and labels[key] != home:
-                what = f"it selects pods of the namespace {labels[key]}, and a CiliumNetworkPolicy is for its own namespace {home} alone"
-                review.say(
-                    "MP093",
-                    policy,
-                    (*spec, "endpointSelector", "matchLabels", key),
-                    what=what,
-                    remedy="Move it into that namespace, or write a clusterwide policy.",
-                )
-        for path, _ in _rules(policy, spec, "ingress", "egress"):
+        asked = [((*spec, "endpointSelector", "matchLabels", key), [str(labels[key])]) for key in _NAMESPACE if key in labels]
+        for place, item in policy.each(*spec, "endpointSelector", "matchExpressions"):
+            if isinstance(item, dict) and item.get("key") in _NAMESPACE and item.get("operator") == "In":
+                asked.append((place, [str(value) for _, value in policy.each(*place, "values")]))
+        for place, spaces in asked:
+            if home not in spaces:
+                what = f"it selects pods of the namespace {names(spaces)}, and a CiliumNetworkPolicy is for its own namespace {home} alone"
+                remedy = "Move it into that namespace, or write a clusterwide policy."
+                review.say("MP093", policy, place, what=what, remedy=remedy)
+        for path, _ in rules_of(policy, spec, "ingress", "egress"):
             for side in ("fromEndpoints", "toEndpoints"):
                 for place, item in policy.each(*path, side):
                     if item == {}:
                         what = f"an empty entry of {side} means every pod of the namespace {home}, and none of another"
                         remedy = "If every pod of the cluster is meant, ask for io.kubernetes.pod.namespace with operator Exists."
                         review.say("MP093", policy, place, severity="info", what=what, remedy=remedy)
-    chosen = _plain(selector_of(policy, *spec, "endpointSelector"))
+    chosen = plain(selector_of(policy, *spec, "endpointSelector"))
     if chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
         return
     among = known.pods(home)
@@ -78,11 +67,6 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
         review.say(
             "MP079", policy, (*spec, "endpointSelector"), what="its endpointSelector", selector=str(chosen), where=f"namespace {home}"
         )
-
-
-def _plain(selector: Selector) -> Selector:
-    """The selector without the sources of its keys."""
-    return Selector.of({key.removeprefix("k8s:").removeprefix("any:"): value for key, value in selector.labels}, selector.expressions)
 
 
 def _of_pods(selector: Selector) -> bool:
@@ -98,14 +82,14 @@ def _needs(review: Review, policy: Manifest, spec: Path) -> None:
     """Settings of the installation without which a rule does nothing, and what a release refuses."""
     release = review.options.source_version
     alone = policy.get(*spec, "nodeSelector") is not None and policy.get(*spec, "endpointSelector") is None
-    if alone and policy.kind == "CiliumClusterwideNetworkPolicy":
+    if alone and policy.kind == POLICIES[1] and said(review.bound.bundle, "cilium", "hostFirewall.enabled") is not True:
         what = "a policy for nodes takes effect with hostFirewall.enabled=true alone"
         review.say(
             "MP099", policy, (*spec, "nodeSelector"), severity="info", what=what, remedy="Check the values that Cilium is installed with."
         )
-    for path, rule in _rules(policy, spec, "ingress", "egress", "ingressDeny", "egressDeny"):
+    for path, rule in rules_of(policy, spec, "ingress", "egress", "ingressDeny", "egressDeny"):
         for side in ("fromNodes", "toNodes"):
-            if rule.get(side):
+            if rule.get(side) and said(review.bound.bundle, "cilium", "nodeSelectorLabels") is not True:
                 what = f"{side} matches with nodeSelectorLabels=true alone, and nodes other than the pod's own"
                 review.say(
                     "MP099", policy, (*path, side), severity="info", what=what, remedy="Check the values that Cilium is installed with."
@@ -115,11 +99,12 @@ def _needs(review: Review, policy: Manifest, spec: Path) -> None:
             review.say("MP098", policy, (*path, "toServices"), severity="error", what=what, remedy="Leave toPorts out, or upgrade to 1.17.")
 
 
-def _names(review: Review, policy: Manifest, spec: Path, resolved: bool) -> None:
-    """Addresses of names are learned from the answers of DNS that pass a rule."""
-    if resolved:
-        return
-    places = [(*path, "toFQDNs") for path, rule in _rules(policy, spec, "egress") if rule.get("toFQDNs")]
+def _names(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
+    """Addresses of names are learned from the answers of DNS that pass a rule for the same pods."""
+    for other, place in [(policy, spec), *beside(review, known, policy, spec)]:
+        if any(other.each(*path, "rules", "dns") for path in _ports(other, place, "egress")):
+            return
+    places = [(*path, "toFQDNs") for path, rule in rules_of(policy, spec, "egress") if rule.get("toFQDNs")]
     if places:
         found = [
             str(item.get("matchName") or item.get("matchPattern"))
@@ -134,7 +119,7 @@ def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Pat
     """Ports of a rule are those of the pods, whatever the Service in front of them calls its own."""
     if policy.kind != "CiliumNetworkPolicy":
         return
-    chosen = _plain(selector_of(policy, *spec, "endpointSelector"))
+    chosen = plain(selector_of(policy, *spec, "endpointSelector"))
     pods = (
         [pod for pod in known.pods(known.home(policy)) if chosen.accepts(pod.labels)] if _of_pods(chosen) and not chosen.everything else []
     )
@@ -164,14 +149,14 @@ def _past(review: Review, known: Inventory, policies: list[Manifest]) -> None:
     wide: dict[str, list[tuple[Manifest, Any, str, set[str], Path]]] = {}
     for policy in policies:
         for spec in specs_of(policy):
-            for path, rule in _rules(policy, spec, "ingress"):
+            for path, rule in rules_of(policy, spec, "ingress"):
                 peers = _peers(rule)
                 numbers = _numbers(policy, path, seven=False)
                 if numbers:
                     wide.setdefault(known.home(policy), []).append((policy, policy.get(*spec, "endpointSelector"), peers, numbers, path))
     for policy in policies:
         for spec in specs_of(policy):
-            for path, rule in _rules(policy, spec, "ingress"):
+            for path, rule in rules_of(policy, spec, "ingress"):
                 numbers = _numbers(policy, path, seven=True)
                 for other, subject, peers, opened, place in wide.get(known.home(policy), ()) if numbers else ():
                     same = subject in ({}, policy.get(*spec, "endpointSelector"))

@@ -242,8 +242,9 @@ class Bound:
 
     def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
         """One finding for each release that brings or takes away fields of the document."""
-        mesh, release = MESH_NAMES.get(dialect, dialect), self.releases.get(dialect, "")
         for (found, where), (leaves, names) in self._gaps.items():
+            whose = self._whose(where) or dialect
+            mesh, release = MESH_NAMES.get(whose, whose), self.releases.get(whose, "")
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             if found.side == "version":
                 text = f"{document.kind} has no {shown} at {document.api_version}; {found.release} has it"
@@ -259,6 +260,11 @@ class Bound:
                 remedy = "Say it in another way before the upgrade, or name the release that runs with --from-version."
                 self._problem("MP022", number, leaves, text, remedy, disposition=None)
         self._gaps.clear()
+
+    def _whose(self, key: str) -> str:
+        """The mesh that reads a label or an annotation."""
+        bound = {**self.table.key_bindings("labels", key), **self.table.key_bindings("annotations", key)}
+        return next((name for name in self.dialects if name in bound), "")
 
     def _gap(
         self, number: int, leaf: int, binding: Binding, value: Any, path: tuple[str | int, ...], release: str | None, where: str = ""
@@ -359,9 +365,9 @@ class Bound:
             self._wrong_type(number, leaf, path, node, repr(value))
         elif binding.values and str(value) not in binding.values and str(value).lower() not in binding.values:
             alike = [known for known in binding.values if known.lower() == str(value).lower()]
-            close = next(iter(alike or difflib.get_close_matches(str(value), binding.values, 1)), binding.values[0])
+            close = next(iter(alike or difflib.get_close_matches(str(value), binding.values, 1)), None)
             text = f"{dotted(path)}: {value!r} is not one of {', '.join(binding.values)}"
-            self._of_no_type(number, [leaf], text, f"Did you mean {close}?")
+            self._of_no_type(number, [leaf], text, f"Did you mean {close}?" if close else "Write one of them.")
 
     def _whole(self, value: Any, shadow: Any, binding: Binding) -> None:
         for leaf in leaves_of(shadow):

@@ -62,3 +62,25 @@ def judge(case: Case, source: str, world: str = "") -> None:
     assert found.line > 0 and found.remedy
     assert case.old in case.text
     assert none(case.code, case.text.replace(case.old, case.new) + world, source, case.version)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table of mistakes: the mistake with the place that is named, and what looks like it and is none."""
+
+    title: str
+    code: str
+    path: str
+    text: str
+    near: str
+    version: str | None = None
+
+
+def row(case: Row, source: str) -> None:
+    """The mistake is said once, where it stands, with a way out, and is the only error; of the other text there is nothing to mend."""
+    found = lint(case.text, source, case.version)
+    (said,) = [item for item in found if item.code == case.code]
+    assert said.path == case.path
+    assert said.line > 0 and said.remedy
+    assert [item.code for item in found if item.severity == "error" and item.code != case.code] == []
+    assert [item for item in lint(case.near, source, case.version) if item.severity != "info"] == []

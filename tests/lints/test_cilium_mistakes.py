@@ -1,9 +1,9 @@
-"""Cilium's policies: the checks that no schema makes, where each of them is made, and mistakes that a reviewer would see."""
+"""Cilium's policies: mistakes that a reviewer would see against what else the bundle has. The checks that no schema makes stand in `test_cilium_rows.py`."""
 
 from __future__ import annotations
 
 import pytest
-from lint_helper import Case, judge, lint, none, only
+from lint_helper import Case, judge, none, only
 
 WORLD = """
 ---
@@ -27,45 +27,6 @@ def policy(spec: str, kind: str = "CiliumNetworkPolicy", name: str = "a") -> str
 USERS = "endpointSelector: {matchLabels: {app: users}}"
 FROM_WEB = "fromEndpoints: [{matchLabels: {app: web}}]"
 DNS = "{toEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: kube-system}}], toPorts: [{ports: [{port: '53', protocol: ANY}], rules: {dns: [{matchPattern: '*'}]}}]}"
-
-MANY = ", ".join(f"{{port: '{number}'}}" for number in range(1000, 1041))
-
-TWENTY_TWO = [
-    ("one kind of peer in a rule", "MP020", policy(f"{{{USERS}, ingress: [{{{FROM_WEB}, fromEntities: [world]}}]}}"), None),
-    ("one selector, of endpoints or of nodes", "MP020", policy(f"{{{USERS}, nodeSelector: {{}}, ingress: [{{}}]}}", "CiliumClusterwideNetworkPolicy"), None),
-    ("a selector of nodes is for clusterwide policies", "MP015", policy("{nodeSelector: {}, ingress: [{}]}"), None),
-    ("some rule is there", "MP015", policy(f"{{{USERS}, ingress: []}}"), None),
-    ("ICMP types and ports exclude each other", "MP020", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80'}}]}}], icmps: [{{fields: [{{type: 8}}]}}]}}]}}"), None),
-    ("rules of HTTP want TCP", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80'}}], rules: {{http: [{{}}]}}}}]}}]}}"), None),
-    ("one protocol of rules on a port", "MP020", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], rules: {{http: [{{}}], kafka: [{{}}]}}}}]}}]}}"), "1.18"),
-    ("DNS rules are for the way out", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '53', protocol: UDP}}], rules: {{dns: [{{matchName: a.b}}]}}}}]}}]}}"), None),
-    ("a listener is for the way out", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], listener: {{name: x, envoyConfig: {{name: proxy}}}}}}]}}]}}"), None),
-    ("names of servers beside HTTP want TLS to end", "MP015", policy(f"{{{USERS}, egress: [{{toPorts: [{{ports: [{{port: '443', protocol: TCP}}], serverNames: [a.b], rules: {{http: [{{}}]}}}}]}}, {DNS}]}}"), None),
-    ("forty ports at most", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{MANY}]}}]}}]}}"), None),
-    ("an exception lies in its range", "MP015", policy(f"{{{USERS}, ingress: [{{fromCIDRSet: [{{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}}]}}"), None),
-    ("a path is a regular expression of RE2", "MP015", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], rules: {{http: [{{path: '(?=a)'}}]}}}}]}}]}}"), None),
-    ("an entity that is none", "MP013", policy(f"{{{USERS}, ingress: [{{fromEntities: [internet]}}]}}"), None),
-    ("an entity that came later", "MP021", policy(f"{{{USERS}, ingress: [{{fromEntities: [cluster-mesh]}}]}}"), "1.19"),
-    ("Kafka by release", "MP022", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '9092', protocol: TCP}}], rules: {{kafka: [{{topic: a}}]}}}}]}}]}}"), "1.20"),
-    ("requirements by release", "MP082", policy(f"{{{USERS}, ingress: [{{fromRequires: [{{matchLabels: {{a: b}}}}]}}]}}"), "1.17"),
-    ("nodes as peers want a setting", "MP099", policy(f"{{{USERS}, ingress: [{{fromNodes: [{{matchLabels: {{a: b}}}}]}}]}}"), None),
-    ("names want a DNS rule", "MP092", policy(f"{{{USERS}, egress: [{{toFQDNs: [{{matchName: a.example.com}}]}}]}}"), None),
-    ("the way out wants DNS", "MP062", policy(f"{{{USERS}, egress: [{{toCIDR: [10.0.0.0/8]}}]}}"), None),
-    ("shapes of headers", "MP069", policy(f"{{{USERS}, ingress: [{{toPorts: [{{ports: [{{port: '80', protocol: TCP}}], rules: {{http: [{{headers: ['X-A:b']}}]}}}}]}}]}}"), None),
-    ("a namespace in the selector", "MP093", policy(f"{{endpointSelector: {{matchLabels: {{k8s:io.kubernetes.pod.namespace: pay}}}}, ingress: [{{{FROM_WEB}}}]}}"), None),
-    ("Services beside ports before 1.17", "MP098", policy(f"{{{USERS}, egress: [{{toServices: [{{k8sService: {{serviceName: users}}}}], toPorts: [{{ports: [{{port: '53'}}]}}]}}]}}"), "1.16"),
-    ("a deny alone refuses everything", "MP070", policy(f"{{{USERS}, ingressDeny: [{{{FROM_WEB}}}]}}"), None),
-    ("world where ingress is meant", "MP066", policy(f"{{{USERS}, ingress: [{{fromEntities: [world]}}]}}"), None),
-    ("authentication without SPIRE", "MP060", policy(f"{{{USERS}, ingress: [{{{FROM_WEB}, authentication: {{mode: required}}}}]}}"), None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("code", "text", "version"), [case[1:] for case in TWENTY_TWO], ids=[case[0] for case in TWENTY_TWO])
-def test_what_no_schema_checks(code: str, text: str, version: str | None) -> None:
-    found = [item for item in lint(text, "cilium", version) if item.code == code]
-    assert len(found) == 1
-    assert found[0].line > 0 and found[0].remedy
-
 
 HTTP = "toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{method: GET}]}}]"
 CASES = [

@@ -156,10 +156,11 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
     root = Cursor.root(bound, number)
     places = [place for _, place in specs(root) if place]
     whole = tuple(Fact(None, place.src, "authorization.rule") for place in places)
-    reasons = [reason for place in places if (reason := refused(place.value, clusterwide=clusterwide))]
+    reasons = [(place, reason) for place in places if (reason := refused(place.value, clusterwide=clusterwide)) is not None]
     if reasons or not places:
-        what = reasons[0] if reasons else "it has neither spec nor specs"
-        ir.losses.append(Loss("MP015", whole or (root.ref(),), number, {"what": what}))
+        what = reasons[0][1].what if reasons else "it has neither spec nor specs"
+        at = min(reasons[0][0].nearest(reasons[0][1].path), default=None) if reasons else None
+        ir.losses.append(Loss("MP015", whole or (root.ref(),), number, {"what": what}, at=at))
         return
     home = None if clusterwide else root.document.namespace or options.default_namespace
     for place in places:

@@ -123,7 +123,7 @@ def _cilium(number: int, world: World, out: Output, groups: dict[str, Any], told
     src = frozenset(out.bundle.leaves_of(document))
     places: list[tuple[Path, Any]] = [(("spec",), document.value.get("spec"))] if document.value.get("spec") else []
     places += [(("specs", place), spec) for place, spec in enumerate(_list(document.value.get("specs")))]
-    reasons = [reason for _, spec in places if (reason := refused(spec, clusterwide=clusterwide))]
+    reasons = [reason.what for _, spec in places if (reason := refused(spec, clusterwide=clusterwide)) is not None]
     if reasons or not places:  # it never stood in a cluster
         what = reasons[0] if reasons else "it has neither spec nor specs"
         if told:

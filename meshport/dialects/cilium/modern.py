@@ -84,7 +84,7 @@ class Policy:
     def write(self) -> None:
         release, source = version_key(self.options.target_version), version_key(self.options.source_version)
         root = Cursor.root(self.bound, self.number)
-        if any(refused(place.value, clusterwide=root.document.kind == POLICIES[1]) for _, place in specs(root)):
+        if any(refused(place.value, clusterwide=root.document.kind == POLICIES[1]) is not None for _, place in specs(root)):
             return  # what is put right would begin to act
         home = None if root.document.kind == POLICIES[1] else root.document.namespace or self.options.default_namespace
         for base, place in specs(root):

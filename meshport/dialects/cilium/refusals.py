@@ -6,6 +6,7 @@ What no row of the table can tell: members that exclude each other are told from
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
@@ -18,123 +19,157 @@ from meshport.values.problems import LanguageTooLarge, ValueProblem
 SECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ANY", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH")
 OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}  # and whether values are needed
+Path = tuple[str | int, ...]
 MOST = 40  # ports, or ICMP types, of one rule
 
 
-def refused(spec: Any, *, clusterwide: bool) -> str:
-    """Why a rule (`spec`, or an entry of `specs`) is refused; the empty text where it is not."""
-    return next(_reasons(spec, clusterwide), "")
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a rule is refused, and where that stands: a path from the rule (`spec`, or an entry of `specs`)."""
+
+    what: str
+    path: Path = ()
+
+    def below(self, *steps: str | int) -> Refusal:
+        return Refusal(self.what, (*steps, *self.path))
 
 
-def _reasons(spec: Any, clusterwide: bool) -> Iterator[str]:
+def refused(spec: Any, *, clusterwide: bool) -> Refusal | None:
+    """The first reason why a rule (`spec`, or an entry of `specs`) is refused; None where it is taken."""
+    return next(_reasons(spec, clusterwide), None)
+
+
+def _reasons(spec: Any, clusterwide: bool) -> Iterator[Refusal]:
     if not isinstance(spec, dict):
-        yield "its rule is no mapping"
+        yield Refusal("its rule is no mapping")
         return
     if "nodeSelector" in spec and not clusterwide:
-        yield "a nodeSelector stands in a CiliumNetworkPolicy; only a clusterwide policy may have one"
+        yield Refusal("a nodeSelector stands in a CiliumNetworkPolicy; only a clusterwide policy may have one", ("nodeSelector",))
     if not any(_dicts(spec.get(section)) for section in SECTIONS):
-        yield "none of ingress, ingressDeny, egress and egressDeny has a rule (deny all is written `ingress: [{}]`)"
+        yield Refusal("none of ingress, ingressDeny, egress and egressDeny has a rule (deny all is written `ingress: [{}]`)")
     for key in ("endpointSelector", "nodeSelector"):
-        yield from _selector(spec.get(key), key)
+        yield from (item.below(key) for item in _selector(spec.get(key), key))
     for section in SECTIONS:
         value = spec.get(section)
         if value is not None and not isinstance(value, list):
-            yield f"{section} is no list"
-        for rule in _dicts(value):
-            for reason in _rule(rule, section):
-                yield f"{section}: {reason}"
+            yield Refusal(f"{section} is no list", (section,))
+        for index, rule in _dicts(value):
+            for item in _rule(rule, section, nodes="nodeSelector" in spec):
+                yield Refusal(f"{section}: {item.what}", (section, index, *item.path))
 
 
-def _rule(rule: dict[str, Any], section: str) -> Iterator[str]:
+def _rule(rule: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refusal]:
     start = "from" if section.startswith("ingress") else "to"
     for key, value in rule.items():
         if key in ("fromEndpoints", "toEndpoints", "fromNodes", "toNodes", "fromRequires", "toRequires"):
-            for selector in value if isinstance(value, list) else ():
-                yield from _selector(selector, key)
-    for entity in _items(rule.get(start + "Entities")):
+            for index, selector in enumerate(_items(value)):
+                yield from (item.below(key, index) for item in _selector(selector, key))
+    for index, entity in enumerate(_items(rule.get(start + "Entities"))):
         if entity not in ENTITIES:
-            yield f"{entity!r} is no entity"
-    for cidr in _items(rule.get(start + "CIDR")):
+            yield Refusal(f"{entity!r} is no entity", (start + "Entities", index))
+    for index, cidr in enumerate(_items(rule.get(start + "CIDR"))):
         if not _is_cidr(cidr):
-            yield f"{cidr!r} is no CIDR"
-    for entry in _dicts(rule.get(start + "CIDRSet")):
-        yield from _cidr_set(entry)
+            yield Refusal(f"{cidr!r} is no CIDR", (start + "CIDR", index))
+    for index, entry in _dicts(rule.get(start + "CIDRSet")):
+        yield from (item.below(start + "CIDRSet", index) for item in _cidr_set(entry))
     mode = rule.get("authentication")
     if isinstance(mode, dict):
         if section.endswith("Deny"):
-            yield "a deny takes no authentication"
+            yield Refusal("a deny takes no authentication", ("authentication",))
         elif mode.get("mode") not in ("disabled", "required", "test-always-fail"):
-            yield f"{mode.get('mode')!r} is no mode of authentication"
-    fields = [field for entry in _dicts(rule.get("icmps")) for field in _dicts(entry.get("fields"))]
-    if len(fields) > MOST:
-        yield f"more than {MOST} ICMP types"
-    for entry in _dicts(rule.get("toPorts")):
-        yield from _ports(entry, section)
+            yield Refusal(f"{mode.get('mode')!r} is no mode of authentication", ("authentication", "mode"))
+    for index, entry in _dicts(rule.get("icmps")):
+        if len(_items(entry.get("fields"))) > MOST:
+            yield Refusal(f"more than {MOST} ICMP types", ("icmps", index, "fields"))
+    for index, entry in _dicts(rule.get("toPorts")):
+        yield from (item.below("toPorts", index) for item in _ports(entry, section, nodes=nodes))
 
 
-def _cidr_set(entry: dict[str, Any]) -> Iterator[str]:
+def _cidr_set(entry: dict[str, Any]) -> Iterator[Refusal]:
     cidr = entry.get("cidr")
     if cidr is None:
         if entry.get("except"):
-            yield "`except` stands without `cidr`"
+            yield Refusal("`except` stands without `cidr`", ("except",))
         return
     if not _is_cidr(cidr):
-        yield f"{cidr!r} is no CIDR"
+        yield Refusal(f"{cidr!r} is no CIDR", ("cidr",))
         return
-    for item in _items(entry.get("except")):
+    for index, item in enumerate(_items(entry.get("except"))):
         if not _is_cidr(item):
-            yield f"{item!r} is no CIDR"
+            yield Refusal(f"{item!r} is no CIDR", ("except", index))
             continue
         if not covers(str(cidr), str(item)):
-            yield f"the exception {item} does not lie in {cidr}"
+            yield Refusal(f"the exception {item} does not lie in {cidr}", ("except", index))
 
 
-def _ports(entry: dict[str, Any], section: str) -> Iterator[str]:
+def _ports(entry: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refusal]:
     ports = _dicts(entry.get("ports"))
     if len(ports) > MOST:
-        yield f"more than {MOST} ports"
-    for port in ports:
-        yield from _port(port)
+        yield Refusal(f"more than {MOST} ports", ("ports",))
+    for index, port in ports:
+        yield from (item.below("ports", index) for item in _port(port))
     rules = entry.get("rules")
     if rules is None:
         rules = {}
     if not isinstance(rules, dict):
-        yield "`rules` is no mapping"
+        yield Refusal("`rules` is no mapping", ("rules",))
         return
     if rules and section.endswith("Deny"):
-        yield "a deny looks at no more than addresses and ports"
+        yield Refusal("a deny looks at no more than addresses and ports", ("rules",))
     if entry.get("listener") is not None and section != "egress":
-        yield "a listener stands outside of egress"
-    if rules.get("dns") and section != "egress":
-        yield "DNS rules stand outside of egress"
+        yield Refusal("a listener stands outside of egress", ("listener",))
+    if rules.get("dns"):
+        yield from _dns(entry, ports, section)
+    if entry.get("listener") is not None and (rules.get("dns") or _seven(rules)):
+        yield Refusal("a listener stands beside rules for requests", ("listener",))
     if _seven(rules):
-        if any(str(port.get("protocol", "ANY")).upper() != "TCP" for port in ports if not rules.get("dns")):
-            yield "rules of HTTP or Kafka need `protocol: TCP` at each of their ports"
-        if not ports or any(str(port.get("port", "")) in ("", "0") for port in ports):
-            yield "rules of HTTP or Kafka need a port other than 0"
-        if entry.get("serverNames") and not entry.get("terminatingTLS"):
-            yield "serverNames stand beside rules of HTTP without terminatingTLS"
-    for element in _dicts(rules.get("http")):
-        yield from _http(element)
-    for element in _dicts(rules.get("kafka")):
-        yield from _kafka(element)
+        yield from _requests(entry, ports, rules, nodes=nodes)
+    for key, check in (("http", _http), ("kafka", _kafka)):
+        for index, element in _dicts(rules.get(key)):
+            yield from (item.below("rules", key, index) for item in check(element))
 
 
-def _port(port: dict[str, Any]) -> Iterator[str]:
+def _dns(entry: dict[str, Any], ports: list[tuple[int, dict[str, Any]]], section: str) -> Iterator[Refusal]:
+    if section != "egress":
+        yield Refusal("DNS rules stand outside of egress", ("rules", "dns"))
+    if not ports:
+        yield Refusal("DNS rules need a port, 53", ("rules", "dns"))
+    for index, port in ports:
+        end, number = port.get("endPort"), str(port.get("port"))
+        if isinstance(end, int) and is_number(number) and end > int(number):
+            yield Refusal("DNS rules take no range of ports", ("ports", index, "endPort"))
+
+
+def _requests(entry: dict[str, Any], ports: list[tuple[int, dict[str, Any]]], rules: dict[str, Any], *, nodes: bool) -> Iterator[Refusal]:
+    if nodes:
+        yield Refusal("a policy for nodes takes no rules of HTTP or Kafka", ("rules",))
+    for index, port in ports:
+        if not rules.get("dns") and str(port.get("protocol", "ANY")).upper() != "TCP":
+            yield Refusal("rules of HTTP or Kafka need `protocol: TCP` at each of their ports", ("ports", index))
+    if not ports:
+        yield Refusal("rules of HTTP or Kafka need a port other than 0", ("rules",))
+    for index, port in ports:
+        if str(port.get("port", "")) in ("", "0"):
+            yield Refusal("rules of HTTP or Kafka need a port other than 0", ("ports", index))
+    if entry.get("serverNames") and not entry.get("terminatingTLS"):
+        yield Refusal("serverNames stand beside rules of HTTP without terminatingTLS", ("serverNames",))
+
+
+def _port(port: dict[str, Any]) -> Iterator[Refusal]:
     number, end = port.get("port"), port.get("endPort")
     protocol = port.get("protocol")
     if protocol is not None and str(protocol).upper() not in PROTOCOLS:
-        yield f"{protocol!r} is no protocol"
+        yield Refusal(f"{protocol!r} is no protocol", ("protocol",))
     if not isinstance(number, str):
-        yield "a port is no text" if number is not None else "a port has no number or name"
+        yield Refusal("a port is no text", ("port",)) if number is not None else Refusal("a port has no number or name")
         return
     if is_number(number) and int(number) > 65535:
-        yield f"{number} is no port"
+        yield Refusal(f"{number} is no port", ("port",))
     elif end is not None and end != 0 and (not is_number(number) or not isinstance(end, int) or end < int(number) or end > 65535):
-        yield f"the range {number} to {end} is none"
+        yield Refusal(f"the range {number} to {end} is none", ("endPort",))
 
 
-def _http(element: dict[str, Any]) -> Iterator[str]:
+def _http(element: dict[str, Any]) -> Iterator[Refusal]:
     for key in ("path", "method"):
         text = element.get(key)
         if isinstance(text, str) and text:
@@ -143,42 +178,43 @@ def _http(element: dict[str, Any]) -> Iterator[str]:
             except LanguageTooLarge:
                 continue
             except ValueProblem as error:
-                yield f"{text!r} is no regular expression ({error})"
+                yield Refusal(f"{text!r} is no regular expression ({error})", (key,))
         elif text is not None and not isinstance(text, str):
-            yield f"{key} is no text"
-    for match in _dicts(element.get("headerMatches")):
+            yield Refusal(f"{key} is no text", (key,))
+    for index, match in _dicts(element.get("headerMatches")):
         if not isinstance(match.get("name"), str) or not match["name"]:
-            yield "an entry of headerMatches has no name"
+            yield Refusal("an entry of headerMatches has no name", ("headerMatches", index))
         if match.get("mismatch") not in (None, "LOG", "ADD", "DELETE", "REPLACE"):
-            yield f"{match.get('mismatch')!r} is no action on a mismatch"
+            yield Refusal(f"{match.get('mismatch')!r} is no action on a mismatch", ("headerMatches", index, "mismatch"))
 
 
-def _kafka(element: dict[str, Any]) -> Iterator[str]:
+def _kafka(element: dict[str, Any]) -> Iterator[Refusal]:
     topic = element.get("topic")
     if isinstance(topic, str) and not all(char.isalnum() or char in "._-" for char in topic):
-        yield f"{topic!r} is no Kafka topic"
+        yield Refusal(f"{topic!r} is no Kafka topic", ("topic",))
     if element.get("role") and element.get("apiKey"):
-        yield "a Kafka rule has both role and apiKey"
+        yield Refusal("a Kafka rule has both role and apiKey", ("role",))
 
 
 def _seven(rules: dict[str, Any]) -> bool:
     return bool(rules.get("http") or rules.get("kafka") or rules.get("l7") or rules.get("l7proto"))
 
 
-def _selector(selector: Any, where: str) -> Iterator[str]:
+def _selector(selector: Any, where: str) -> Iterator[Refusal]:
     if not isinstance(selector, dict):
         if selector is not None:
-            yield f"{where} is no label selector"
+            yield Refusal(f"{where} is no label selector")
         return
-    for item in _dicts(selector.get("matchExpressions")):
+    for index, item in _dicts(selector.get("matchExpressions")):
+        place = ("matchExpressions", index, "operator")
         operator = item.get("operator")
         if not isinstance(operator, str) or operator not in OPERATORS:
-            yield f"{where}: {operator!r} is no operator"
+            yield Refusal(f"{where}: {operator!r} is no operator", place)
         elif bool(item.get("values")) != OPERATORS[operator]:
-            yield f"{where}: {operator} " + ("needs values" if OPERATORS[operator] else "takes no values")
+            yield Refusal(f"{where}: {operator} " + ("needs values" if OPERATORS[operator] else "takes no values"), place)
     labels = selector.get("matchLabels")
     if isinstance(labels, dict) and not all(isinstance(value, str) for value in labels.values()):
-        yield f"{where}: a label's value is no text"
+        yield Refusal(f"{where}: a label's value is no text", ("matchLabels",))
 
 
 def _is_cidr(text: Any) -> bool:
@@ -189,8 +225,9 @@ def _is_cidr(text: Any) -> bool:
     return isinstance(text, str)
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _dicts(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The mappings of a list with their places in it."""
+    return [(index, item) for index, item in enumerate(_items(value)) if isinstance(item, dict)]
 
 
 def _items(value: Any) -> list[Any]:
