@@ -57,7 +57,9 @@ class Cursor:
         """The leaves at a path, or above it where nothing stands there; also those that the table calls invalid."""
         shadow = self.shadow
         for step in path:
-            inside = step in shadow if isinstance(shadow, dict) else isinstance(step, int) and not isinstance(shadow, int) and step < len(shadow)
+            inside = (
+                step in shadow if isinstance(shadow, dict) else isinstance(step, int) and not isinstance(shadow, int) and step < len(shadow)
+            )
             if not inside:
                 break
             shadow = shadow[step]

@@ -156,8 +156,13 @@ def _widest(items: Sequence[T], covers: Callable[[T, T], bool]) -> Iterable[T]:
 
 
 def _rule_covers(one: Rule, other: Rule) -> bool:
+    """Whether every request of the other rule is one of this, seen value by value, and may be written as this one is."""
+    return one.http == other.http and one.granted_by == other.granted_by and one.number == other.number and rule_covers(one, other)
+
+
+def rule_covers(one: Rule, other: Rule) -> bool:
     """Whether every request of the other rule is one of this, seen value by value."""
-    if one.unless or other.unless or one.http != other.http or one.granted_by != other.granted_by or one.number != other.number:
+    if one.unless or other.unless or (one.http and not other.http):
         return False
     known = {item.attribute: item for item in other.conditions}
     if len(known) < len(other.conditions):
@@ -198,4 +203,4 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
     return False
 
 
-__all__ = ["closed_anyway", "needless", "tidied"]
+__all__ = ["closed_anyway", "needless", "rule_covers", "tidied"]

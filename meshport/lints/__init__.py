@@ -16,6 +16,7 @@ from meshport.lints import (
     deprecated,
     istio,
     istio_edges,
+    istio_policies,
     istio_routing,
     istio_workloads,
     linkerd,
@@ -31,7 +32,7 @@ from meshport.mapping.table import Table
 
 _OF_MESH = {"istio": istio.review, "linkerd": linkerd.review}
 _KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
-    "istio": (istio_routing.review, istio_workloads.review, istio_edges.review),
+    "istio": (istio_routing.review, istio_workloads.review, istio_policies.review, istio_edges.review),
     "linkerd": (linkerd_policies.review,),
     "cilium": (cilium.review, cilium_selectors.review),
 }

@@ -44,6 +44,10 @@ class Inventory:
     def home(self, manifest: Manifest) -> str:
         return manifest.namespace or self.review.options.default_namespace
 
+    def space(self, manifest: Manifest) -> str:
+        """The namespace that an object of Istio selects in; "" for all, from the root namespace."""
+        return "" if self.home(manifest) == self.root else self.home(manifest)
+
     def has(self, kind: str, namespace: str, name: str) -> bool:
         return (kind, namespace, name) in self.named
 

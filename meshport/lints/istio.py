@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from meshport.lints.inventory import covers_host
 from meshport.lints.manifests import Manifest, Review, labels_of, names
 
 # A zone is its region and a letter: us-central1-a, us-west-2a (cloud providers' own naming).
@@ -69,34 +70,58 @@ def _host(rule: Manifest, domain: str) -> str:
 
 
 def _hidden(review: Review, rule: Manifest) -> None:
-    """Of the rules for a host Istio takes the most specific one, and that whole; a wildcard adds nothing to it."""
-    host = _host(rule, review.options.cluster_domain)
-    if not host.startswith("*"):
-        return
+    """Of the rules for a host Istio takes the most specific one of the client's namespace, then of the host's, then of the root namespace, and that whole;
+    a wildcard, or a rule further away, adds nothing to it."""
+    host, root = _host(rule, review.options.cluster_domain), review.options.root_namespace
+    others = [one for one in review.of("DestinationRule", group="networking.istio.io") if one.number != rule.number]
+    full = [(one, _host(one, review.options.cluster_domain)) for one in others]
     over = [
-        other
-        for other in review.of("DestinationRule", group="networking.istio.io")
-        if other.namespace == rule.namespace
-        and (full := _host(other, review.options.cluster_domain)) != host
-        and full.lstrip("*").endswith(host[1:])
-        and len(full) > len(host)
+        one
+        for one, name in full
+        if (one.namespace == rule.namespace or rule.namespace == root)
+        and (name != host or (rule.namespace == root and one.namespace != root))
+        and covers_host(host, name)
     ]
+    _merged(
+        review, rule, host, [one for one, name in full if name == host and one.namespace == rule.namespace and one.number < rule.number]
+    )
+    nearer = [one for one, name in full if name == host and one.namespace not in (rule.namespace, root)]
+    home = host.removesuffix(f".svc.{review.options.cluster_domain}").rpartition(".")[2]
+    if nearer and rule.namespace == home and not over:
+        listed = names([f"{one.namespace}/{one.document.name}" for one in nearer])
+        note = f"; that is for clients in {names(sorted({one.namespace for one in nearer}))}, who follow the rule of their own namespace"
+        review.say("MP048", rule, ("spec", "host"), severity="info", host=rule.get("spec", "host"), others=listed, note=note)
     if over:
         policy: dict[str, Any] = rule.mapping("spec", "trafficPolicy")
         alone = set(policy) == {"tls"} and policy["tls"] == {"mode": "ISTIO_MUTUAL"}
-        listed = names([other.document.name for other in over])
+        listed = names([one.document.name if one.namespace == rule.namespace else f"{one.namespace}/{one.document.name}" for one in over])
         note = "; that costs nothing here, because meshed callers use mutual TLS by themselves" if alone else ""
         severity = "info" if alone else "warning"
         review.say("MP048", rule, ("spec", "host"), severity=severity, host=rule.get("spec", "host"), others=listed, note=note)
+
+
+def _merged(review: Review, rule: Manifest, host: str, before: list[Manifest]) -> None:
+    """Several rules of one namespace for one host are one: their subsets are put together, and of what else they say the oldest's counts."""
+    for other in before:
+        if rule.get("spec", "workloadSelector") or other.get("spec", "workloadSelector"):
+            continue
+        twice = {item.get("name") for one in (rule, other) for _, item in one.each("spec", "subsets") if isinstance(item, dict)}
+        count = sum(len(one.each("spec", "subsets")) for one in (rule, other))
+        if (rule.get("spec", "trafficPolicy") and other.get("spec", "trafficPolicy")) or len(twice) < count:
+            which = "their subsets are put together, and of what both say the oldest's holds"
+            review.say("MP077", rule, ("spec", "host"), others=str(other), what=f"the host {host}", which=which)
+            return
 
 
 def _closed(review: Review) -> None:
     """Workloads that a policy of the whole namespace closes and that no other policy opens."""
     for policy in review.ir.policies:
         subject = policy.subject.value
-        if policy.action.value != "allow" or not policy.closing or policy.rules or not subject.selector.everything:
+        shuts = policy.action.value == "allow" and policy.closing and not policy.rules
+        refuses = policy.action.value == "deny" and any(not rule.conditions and not rule.unless for rule in policy.rules)
+        if not (shuts or refuses) or not subject.selector.everything:
             continue
-        allows = [other for other in review.ir.policies if other.action.value == "allow" and other.rules]
+        allows = [other for other in review.ir.policies if shuts and other.action.value == "allow" and other.rules]
         shut = [
             workload.ref.name
             for workload in review.ir.world.workloads

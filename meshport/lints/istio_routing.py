@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.lints.inventory import Inventory, exports, in_mesh, share
+from meshport.lints.inventory import Inventory, ambient, exports, in_mesh, share, text_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 
 _BLOCKS = ("connectionPool", "loadBalancer", "outlierDetection", "tls")
@@ -17,6 +17,8 @@ def review(review: Review, known: Inventory) -> None:
         for protocol in ("http", "tls", "tcp"):
             _unreached(review, route, protocol)
         _faults(review, route)
+        _clients(review, known, route)
+        _ports(review, known, route)
     for rule in review.of("DestinationRule", group="networking.istio.io"):
         _destination_rule(review, rule)
     for sidecar in review.of("Sidecar", group="networking.istio.io"):
@@ -157,6 +159,52 @@ def _text_covers(one: Any, other: Any, *, root: bool = False) -> bool:
     return one == other
 
 
+# -- matches that ask for something else than they look like
+
+
+def _clients(review: Review, known: Inventory, route: Manifest) -> None:
+    """`sourceLabels` are of the client's own pod: a gateway's where the rules are a gateway's, and nobody's in ambient."""
+    for protocol in ("http", "tls", "tcp"):
+        for path, _ in route.each("spec", protocol):
+            for place, match in route.each(*path, "match"):
+                if not isinstance(match, dict) or not match.get("sourceLabels"):
+                    continue
+                if match.get("gateways"):
+                    what, remedy = (
+                        "sourceLabels are not looked at beside gateways, so that the match is for every client",
+                        "Take gateways out of the match.",
+                    )
+                elif not in_mesh(route.get("spec", "gateways")):
+                    what, remedy = (
+                        "sourceLabels are held against the gateway's own pods, for the rules are for no client in the mesh",
+                        "Add mesh to spec.gateways.",
+                    )
+                elif ambient(review, known.home(route)):
+                    what, remedy = (
+                        "sourceLabels are not looked at by a waypoint, so that the match is for every client",
+                        "Tell the clients apart by a header.",
+                    )
+                else:
+                    continue
+                review.say("MP098", route, (*place, "sourceLabels"), what=what, remedy=remedy)
+
+
+def _ports(review: Review, known: Inventory, route: Manifest) -> None:
+    """A port that a match asks for is one of the Service: no request in the mesh comes to another."""
+    hosts = [known.host(str(host), known.home(route)).service for _, host in route.each("spec", "hosts")]
+    services = [service for service in hosts if service is not None and service.ports]
+    if set(route.get("spec", "gateways") or ["mesh"]) != {"mesh"} or not services or len(services) < len(hosts):
+        return
+    for protocol in ("http", "tls", "tcp"):
+        for path, _ in route.each("spec", protocol):
+            for place, match in route.each(*path, "match"):
+                number = match.get("port") if isinstance(match, dict) else None
+                if isinstance(number, int) and all(service.port(number) is None for service in services):
+                    why = f"it has {text_of([port.number for service in services for port in service.ports])}, and no request comes to another"
+                    what = f"port {number} of {names([f'Service {service.ref}' for service in services])}"
+                    review.say("MP074", route, (*place, "port"), severity="warning", what=what, why=why)
+
+
 # -- values
 
 
@@ -178,8 +226,9 @@ def _faults(review: Review, route: Manifest) -> None:
 def _destination_rule(review: Review, rule: Manifest) -> None:
     chosen = bool(rule.get("spec", "workloadSelector"))
     policies: list[Path] = [("spec", "trafficPolicy")] + [(*path, "trafficPolicy") for path, _ in rule.each("spec", "subsets")]
+    whole = rule.mapping("spec", "trafficPolicy")
     for policy in policies:
-        block = rule.mapping(*policy)
+        block = {**whole, **rule.mapping(*policy)}  # a subset takes what it does not say itself from the host
         _tls(review, rule, (*policy, "tls"), chosen)
         for path, port in rule.each(*policy, "portLevelSettings"):
             _tls(review, rule, (*path, "tls"), chosen)

@@ -74,6 +74,12 @@ def _virtual_service(review: Review, known: Inventory, route: Manifest) -> None:
         if isinstance(destination.get("subset"), str) and (mark := (found.name, destination["subset"])) not in subsets:
             subsets.add(mark)
             _subset(review, known, route, (*path, "subset"), found.name, destination["subset"])
+    for path, name in route.each("spec", "hosts") if in_mesh(route.get("spec", "gateways")) else ():
+        if isinstance(name, str) and name and "*" not in name:
+            if known.host(name, home).missing:
+                why = "no Service or ServiceEntry that it sees has it, so that no request comes by"
+                review.say("MP073", route, path, what=f"the host {known.full(name, home)}", why=why)
+            _short(review, known, route, path, name)
     _gateways(review, known, route)
 
 

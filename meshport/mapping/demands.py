@@ -158,6 +158,13 @@ def _certificates(value: dict[str, Any]) -> Iterator[Refusal]:
             yield (*path, there[1]), f"{' and '.join(there)} stand together; one of them may"
 
 
+_RETRY_ON = {
+    "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "retriable-4xx", "refused-stream", "retriable-status-codes",
+    "retriable-headers", "envoy-ratelimited", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
+    "unavailable",
+}  # fmt: skip
+
+
 def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
     for path, spec in _maps(value, "spec"):
         gateways = spec.get("gateways") or ["mesh"]
@@ -172,8 +179,15 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
                 said = next((index for index, one in enumerate(listed) if isinstance(one, dict) and "weight" in one), None)
                 yield (*path, *place, *(() if said is None else (said, "weight"))), "of several destinations none has a weight above 0"
         for place, text in _texts(spec, "http", "[]", "retries", "retryOn"):
+            unknown = [word for word in text.split(",") if word not in _RETRY_ON and not word.isdigit()]
             if " " in text:
                 yield (*path, *place), f"{text!r} has blanks; the conditions are separated by commas alone"
+            elif unknown and text:
+                yield (*path, *place), f"{unknown[0]!r} is no condition for a retry"
+        for place, retries in _maps(spec, "http", "[]", "retries"):
+            beside = [name for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities") if retries.get(name)]
+            if beside and not retries.get("attempts"):
+                yield (*path, *place, beside[0]), f"{beside[0]} stands beside attempts: 0, which turns retries off"
 
 
 def _subsets(value: dict[str, Any]) -> Iterator[Refusal]:
