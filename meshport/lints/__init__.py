@@ -21,6 +21,8 @@ from meshport.lints import (
     istio_workloads,
     linkerd,
     linkerd_policies,
+    linkerd_routes,
+    linkerd_values,
     metadata,
     references,
     services,
@@ -33,7 +35,7 @@ from meshport.mapping.table import Table
 _OF_MESH = {"istio": istio.review, "linkerd": linkerd.review}
 _KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
     "istio": (istio_routing.review, istio_workloads.review, istio_policies.review, istio_edges.review),
-    "linkerd": (linkerd_policies.review,),
+    "linkerd": (linkerd_policies.review, linkerd_routes.review, linkerd_values.review),
     "cilium": (cilium.review, cilium_selectors.review),
 }
 
@@ -68,7 +70,7 @@ def once(findings: list[Finding]) -> list[Finding]:
     return kept
 
 
-_EXACT = {"MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}}
+_EXACT = {"MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}, "MP315": {"MP013"}}
 """Of codes those that say the same mistake at the same place more exactly."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from meshport.ir.base import Requirement, Selector
@@ -23,13 +22,12 @@ _OF_ROUTES = ("balancer.linkerd.io/", "retry.linkerd.io/", "timeout.linkerd.io/"
 def review(review: Review, known: Inventory) -> None:
     """Overlapping Servers, policies for nothing, shadowed settings, routes that Linkerd reads otherwise."""
     _servers(review, known)
+    _unseen(review, known)
     for policy in review.of("AuthorizationPolicy", group="policy.linkerd.io"):
         _policy(review, known, policy)
     _limits(review, known)
     for profile in review.of("ServiceProfile", group="linkerd.io"):
         _profile(review, known, profile)
-    for route in review.of("HTTPRoute", "GRPCRoute"):
-        _route(review, known, route)
     for service in review.of("Service"):
         _breaker(review, service)
 
@@ -78,7 +76,8 @@ def _servers(review: Review, known: Inventory) -> None:
                 selector=str(chosen),
                 where=f"namespace {known.home(server)}",
             )
-        numbers = [(pod, number) for pod in pods if (number := _number(pod, port)) is not None]
+        numbers = [(pod, number) for pod in pods if (number := number_of(pod, port)) is not None]
+        _past(review, known, server, numbers)
         if pods and isinstance(port, str) and not is_number(port) and not numbers and port not in _OF_PROXY:
             have = names(sorted({one.name for pod in pods for one in pod.ports if one.name})) or "none with a name"
             review.say(
@@ -92,13 +91,63 @@ def _servers(review: Review, known: Inventory) -> None:
             other = taken.setdefault((id(pod), number), server)
             if other is not server and (other.number, server.number) not in said:
                 said.add((other.number, server.number))
-                which = (
-                    "the oldest holds" if in_range(review.options.source_version, "2.18", None) else "which of them holds is not defined"
+                review.say(
+                    "MP077",
+                    server,
+                    ("spec", "port"),
+                    others=str(other),
+                    what=f"port {number} of {pod.kind} {pod.ref}",
+                    which=_holding(review),
                 )
-                review.say("MP077", server, ("spec", "port"), others=str(other), what=f"port {number} of {pod.kind} {pod.ref}", which=which)
 
 
-def _number(pod: Workload, port: Any) -> int | None:
+def _unseen(review: Review, known: Inventory) -> None:
+    """Servers for the same port whose selectors hold each other, where the bundle shows no pods."""
+    servers = [
+        one
+        for one in review.of("Server", group="policy.linkerd.io")
+        if one.get("spec", "podSelector") is not None and not known.pods(known.home(one))
+    ]
+    for number, server in enumerate(servers):
+        own = selector_of(server, "spec", "podSelector")
+        for other in servers[:number]:
+            same = (known.home(other), other.get("spec", "port")) == (known.home(server), server.get("spec", "port"))
+            theirs = selector_of(other, "spec", "podSelector")
+            if (
+                same
+                and (own.accepts(dict(theirs.labels)) or theirs.accepts(dict(own.labels)))
+                and not own.expressions
+                and not theirs.expressions
+            ):
+                what = f"port {server.get('spec', 'port')} of the same pods"
+                review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
+                break
+
+
+def _holding(review: Review) -> str:
+    return "the oldest holds" if in_range(review.options.source_version, "2.18", None) else "which of them holds is not defined"
+
+
+def _past(review: Review, known: Inventory, server: Manifest, numbers: list[tuple[Workload, int]]) -> None:
+    """Pods without a proxy, and ports that go past it, know nothing of a Server."""
+    out = [pod for pod, _ in numbers if known.world.meshed(pod) is False]
+    if numbers and len(out) == len(numbers):
+        sure = all(pod.host_network or pod.meshed is not None for pod in out)
+        why = f"{names([f'{pod.kind} {pod.ref}' for pod in out])} get no proxy"
+        remedy = "Inject the pods, or guard them with a NetworkPolicy."
+        review.say("MP080", server, ("spec", "podSelector"), severity=None if sure else "info", why=why, remedy=remedy)
+        return
+    skipped = [
+        pod for pod, number in numbers if pod.bypassed is not None and any(low <= number <= high for low, high in pod.bypassed.value)
+    ]
+    if skipped:
+        why = f"port {numbers[0][1]} of {names([f'{pod.kind} {pod.ref}' for pod in skipped])} goes past the proxy (config.linkerd.io/skip-inbound-ports)"
+        remedy = "Take the port out of the annotation; config.linkerd.io/opaque-ports keeps TLS and policies."
+        review.say("MP080", server, ("spec", "port"), why=why, remedy=remedy)
+
+
+def number_of(pod: Workload, port: Any) -> int | None:
+    """The number of a port that a Server names; None where the pod has none of the name."""
     if isinstance(port, int):
         return port
     if isinstance(port, str) and is_number(port):
@@ -116,6 +165,12 @@ def _limits(review: Review, known: Inventory) -> None:
             continue
         if not known.has("Server", home, name):
             _missing(review, known, limit, ("spec", "targetRef", "name"), "Server", name)
+        server = known.named.get(("Server", home, name))
+        if server is not None and server.get("spec", "proxyProtocol") in ("opaque", "TLS"):
+            why = f"Server {home}/{name} is {server.get('spec', 'proxyProtocol')}, and has no requests to count"
+            review.say(
+                "MP080", limit, ("spec", "targetRef", "name"), why=why, remedy="Write HTTP/1, HTTP/2 or unknown if the port carries HTTP."
+            )
         other = taken.setdefault((home, name), limit)
         if other is not limit:
             review.say(
@@ -127,7 +182,17 @@ def _limits(review: Review, known: Inventory) -> None:
 
 
 def _policy(review: Review, known: Inventory, policy: Manifest) -> None:
-    kind, name = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name")
+    kind, name, home = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name"), known.home(policy)
+    for path, ref in policy.each("spec", "requiredAuthenticationRefs"):
+        account = ref.get("name") if isinstance(ref, dict) and ref.get("kind") == "ServiceAccount" else None
+        space = str(ref.get("namespace") or home) if account is not None else ""
+        if (
+            account not in (None, "default")
+            and known.shows("ServiceAccount", space)
+            and not known.has("ServiceAccount", space, str(account))
+        ):
+            why = "the bundle has others of that namespace"
+            review.say("MP073", policy, (*path, "name"), what=f"the ServiceAccount {space}/{account}", why=why)
     if policy.get("spec", "requiredAuthenticationRefs") == []:
         what = "requiredAuthenticationRefs is empty, and so admits everybody, plaintext included"
         review.say(
@@ -165,7 +230,8 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
             or (target.get("kind") == "Server" and target.get("name") in servers)
             or other.get("spec", "server", "name") in servers
         ):
-            over += [str(other)] if _admitted(other) in ([], admitted) else []
+            wider = _admitted(other) in ([], admitted) or (_every_name(known, other) and not _every_name(known, policy))
+            over += [str(other)] if wider else []
     if servers and over:
         review.say(
             "MP094",
@@ -174,6 +240,15 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
             wide=names(over),
             what=f"every route of Server {names(servers)}, this one among them",
         )
+
+
+def _every_name(known: Inventory, grant: Manifest) -> bool:
+    """Whether a policy admits whoever shows an identity, from anywhere; one that names others beside a network does not."""
+    refs = [item for _, item in grant.each("spec", "requiredAuthenticationRefs") if isinstance(item, dict)]
+    if len(refs) != 1 or refs[0].get("kind") != "MeshTLSAuthentication":
+        return False
+    found = known.named.get(("MeshTLSAuthentication", str(refs[0].get("namespace") or known.home(grant)), str(refs[0].get("name"))))
+    return found is not None and "*" in (found.get("spec", "identities") or ())
 
 
 def _admitted(grant: Manifest) -> list[str]:
@@ -213,30 +288,6 @@ def _profile(review: Review, known: Inventory, profile: Manifest) -> None:
             review.say("MP078", profile, path, rule=str(path[-1]), after=caught)
         elif isinstance(condition, dict) and set(condition) == {"pathRegex"} and str(condition["pathRegex"]) in _EVERYTHING:
             caught = f"the route {item.get('name')}, which takes every path"
-
-
-def _route(review: Review, known: Inventory, route: Manifest) -> None:
-    parents = [parent for _, parent in route.each("spec", "parentRefs") if isinstance(parent, dict)]
-    release = review.options.source_version
-    for parent in parents:
-        server = known.named.get(("Server", known.home(route), str(parent.get("name")))) if parent.get("kind") == "Server" else None
-        if server is None:
-            continue
-        protocol = server.get("spec", "proxyProtocol")
-        if protocol == "gRPC" and route.kind == "HTTPRoute" and in_range(release, "2.16", None):
-            what = f"it hangs on {server}, whose protocol is gRPC, and there GRPCRoutes alone count"
-            review.say("MP098", route, ("spec", "parentRefs"), what=what, remedy="Write a GRPCRoute.")
-    if not any(parent.get("kind") == "Service" for parent in parents):
-        return
-    if route.document.group.startswith("gateway.networking"):
-        for path, _ in route.each("spec", "rules"):
-            text = route.get(*path, "timeouts", "request")
-            if isinstance(text, str) and len(re.findall(r"[0-9]+(?:ms|h|m|s)", text)) > 1:
-                what = f"the timeout {text!r} has several units, and Linkerd then sets none"
-                review.say("MP098", route, (*path, "timeouts", "request"), what=what, remedy="Write it with one unit.")
-    if any(one.service is not None and one.document == route.number and one.problem == "MP315" for one in review.ir.routes):
-        service = names([str(parent.get("name")) for parent in parents])
-        review.say("MP315", route, ("spec", "rules"), subject=f"Service {service}")
 
 
 def _breaker(review: Review, service: Manifest) -> None:

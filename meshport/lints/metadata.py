@@ -45,7 +45,19 @@ def review(review: Review) -> None:
             place = "pod" if holder != ("metadata",) or manifest.kind == "Pod" else manifest.kind
             for key, value in manifest.mapping(*holder, "annotations").items():
                 _annotation(review, manifest, (*holder, "annotations", key), str(key), str(value), place)
+            _misplaced(review, manifest, holder, place)
         _injection(review, manifest)
+
+
+def _misplaced(review: Review, manifest: Manifest, holder: Path, place: str) -> None:
+    """Labels that are read as annotations, and annotations that are read as labels."""
+    for here, there in (("labels", "annotations"), ("annotations", "labels")):
+        for key in manifest.mapping(*holder, here):
+            rows = [row for row in _rows()[there].get(str(key), ()) if row["dialect"] == review.options.source]
+            homes = {str(item) for row in rows for item in row.get("on") or ("any",)}
+            if rows and str(key) not in _rows()[here] and homes & {"any", place} and key not in manifest.mapping(*holder, there):
+                what = f"it is read among the {there} and not among the {here}"
+                review.say("MP097", manifest, (*holder, here, key), key=key, what=what, remedy=f"Move it to metadata.{there}.")
 
 
 def _annotation(review: Review, manifest: Manifest, path: Path, key: str, value: str, place: str) -> None:

@@ -158,14 +158,20 @@ def _certificates(value: dict[str, Any]) -> Iterator[Refusal]:
             yield (*path, there[1]), f"{' and '.join(there)} stand together; one of them may"
 
 
-_RETRY_ON = {
-    "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "retriable-4xx", "refused-stream", "retriable-status-codes",
-    "retriable-headers", "envoy-ratelimited", "http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
-    "unavailable",
-}  # fmt: skip
+def _unread(parse: Callable[[str], Any], text: str) -> str | None:
+    """Why a text is none of a small language."""
+    from meshport.values.problems import ValueProblem
+
+    try:
+        parse(text)
+    except ValueProblem as error:
+        return str(error)
+    return None
 
 
 def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
+    from meshport.values.retry import parse_istio
+
     for path, spec in _maps(value, "spec"):
         gateways = spec.get("gateways") or ["mesh"]
         hosts = spec.get("hosts")
@@ -179,11 +185,10 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
                 said = next((index for index, one in enumerate(listed) if isinstance(one, dict) and "weight" in one), None)
                 yield (*path, *place, *(() if said is None else (said, "weight"))), "of several destinations none has a weight above 0"
         for place, text in _texts(spec, "http", "[]", "retries", "retryOn"):
-            unknown = [word for word in text.split(",") if word not in _RETRY_ON and not word.isdigit()]
             if " " in text:
                 yield (*path, *place), f"{text!r} has blanks; the conditions are separated by commas alone"
-            elif unknown and text:
-                yield (*path, *place), f"{unknown[0]!r} is no condition for a retry"
+            elif (why := _unread(parse_istio, text)) is not None:
+                yield (*path, *place), why
         for place, retries in _maps(spec, "http", "[]", "retries"):
             beside = [name for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities") if retries.get(name)]
             if beside and not retries.get("attempts"):
@@ -306,6 +311,18 @@ def _timeouts(value: dict[str, Any]) -> Iterator[Refusal]:
                 continue
 
 
+def _identified(value: dict[str, Any]) -> Iterator[Refusal]:
+    from meshport.values.identities import parse_linkerd
+
+    for path, spec in _maps(value, "spec"):
+        there = [name for name in ("identities", "identityRefs") if spec.get(name) is not None]
+        if len(there) != 1:
+            yield (*path, *there[1:]), "exactly one of identities and identityRefs has to be there"
+        for place, text in _texts(spec, "identities", "[]"):
+            if (why := _unread(parse_linkerd, text)) is not None:
+                yield (*path, *place), why
+
+
 _ATTACHED = (_one_of("selector", "targetRef", "targetRefs"), _target)
 _ROUTE = (_filters, _rules)
 _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]], ...]] = {
@@ -324,5 +341,6 @@ _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
     ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths,),
+    ("policy.linkerd.io", "MeshTLSAuthentication"): (_identified,),
     ("gateway.networking.k8s.io", "Gateway"): (_listeners,),
 }
