@@ -99,7 +99,7 @@ ROWS = [
         server() + names("identities: ['*']") + inbound("/a") + grant(ON_ROUTE) + grant("{kind: Namespace, name: shop}", OF_X, "b") + WORLD,
         server() + names(f"identities: [{WEB}]") + inbound("/a") + grant(ON_ROUTE, "[{kind: ServiceAccount, name: ops}]") + grant("{kind: Namespace, name: shop}", OF_X, "b") + WORLD),
     Row("6 nobody is asked for", "MP098", "spec.requiredAuthenticationRefs", server() + grant(ON_USERS, "[]") + WORLD, server() + grant(ON_USERS) + WORLD),
-    Row("6 names that are not there", "MP014", "spec.requiredAuthenticationRefs[0].kind", server() + grant(ON_USERS, OF_X) + WORLD, server() + names("identities: ['*']") + grant(ON_USERS, OF_X) + WORLD),
+    Row("6 names that are not there", "MP014", "spec.requiredAuthenticationRefs[0].name", server() + grant(ON_USERS, OF_X) + WORLD, server() + names("identities: ['*']") + grant(ON_USERS, OF_X) + WORLD),
     Row("6 an account that is not there", "MP073", "spec.requiredAuthenticationRefs[0].name", ACCOUNT + server() + grant(ON_USERS, "[{kind: ServiceAccount, name: wbe}]") + WORLD, ACCOUNT + server() + grant(ON_USERS) + WORLD),
     Row("6 names of nobody", "MP072", "spec", names("") + WORLD, names("identityRefs: [{kind: ServiceAccount, name: web}]") + WORLD),
     Row("7 a profile over a route", "MP054", "spec.parentRefs[0].name", profile(ALL) + route(f"{{{TO}}}") + WORLD, profile(ALL) + route(f"{{{TO}}}", "[{group: '', kind: Service, name: peers, port: 80}]") + WORLD),

@@ -170,7 +170,13 @@ class Clients:
             known = (self._mesh if kind.value == "MeshTLSAuthentication" else self._networks).get(ref)
             if known is None or kind.value not in ("MeshTLSAuthentication", "NetworkAuthentication"):
                 self.ir.losses.append(
-                    Loss("MP014", (kind, name), number, {"what": f"{kind.value} {ref}", "lack": self._lack(kind.value, ref)})
+                    Loss(
+                        "MP014",
+                        (kind, name),
+                        number,
+                        {"what": f"{kind.value} {ref}", "lack": self._lack(kind.value, ref)},
+                        at=min(name.src),
+                    )
                 )
                 return None
             found = self._mesh_tls(known, ref) if kind.value == "MeshTLSAuthentication" else self._network(known, ref)
