@@ -18,6 +18,7 @@ from meshport.values.ports import is_number
 _TEXT_ONLY = {"tcp", "mongo", "mysql", "redis", "tls", "https"}
 _REQUEST = ("methods", "notMethods", "paths", "notPaths", "hosts", "notHosts")
 _EXPRESSION = re.compile(r"\.\*|\.\+|^\^|\$$|\\\\|\(\?|\[\^")  # what a regular expression has and a path has not
+_VERBS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 _PEERS = ("principals", "namespaces", "serviceAccounts")
 _WAYPOINT = "istio.io/use-waypoint"
 
@@ -322,11 +323,8 @@ def _patterns(review: Review, policy: Manifest) -> None:
 def _odd(key: str, text: str) -> tuple[str, str] | None:
     """What of a method, path or host no request has, and what to write; None where nothing is odd."""
     if key == "methods":
-        return (
-            (f"the method {text} is compared as it stands, and requests say {text.upper()}", f"Write {text.upper()}.")
-            if text != text.upper()
-            else None
-        )
+        odd = text != text.upper() and text.upper() in _VERBS
+        return (f"the method {text} is compared as it stands, and requests say {text.upper()}", f"Write {text.upper()}.") if odd else None
     if key == "paths" and _EXPRESSION.search(text):
         return (
             f"{text!r} reads like a regular expression, and paths are compared as text",
