@@ -470,7 +470,7 @@ def test_a_header_is_compared_as_a_whole() -> None:
 
 def test_a_path_is_matched_with_its_query() -> None:
     found = only("MP068", _http("{path: /api/v1/events}"), "cilium")
-    assert found.severity == "info" and "no request that has a query" in found.message and r"(\?.*)?" in found.remedy
+    assert found.severity == "info" and "no request with a query" in found.message and r"(\?.*)?" in found.remedy
     assert none("MP068", _http('{path: "/api/.*"}'), "cilium") and none("MP068", _http(r'{path: "/api(\\?.*)?"}'), "cilium")
 
 
