@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import carried_ports, mirrored
+from meshport.dialects import carried_ports, mirrored, selected_labels
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
@@ -122,6 +122,7 @@ def _lower(job: Conversion) -> None:
         have, out, options, lambda: job.read_as(job.target, overlay(job.whole, out, options), **{options.target: options.target_version})
     )
     if keeper is None and job.moves:
+        selected_labels.lower(have, out)
         leaving(have, out)
 
 

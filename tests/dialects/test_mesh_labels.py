@@ -115,3 +115,81 @@ def test_who_can_have_no_such_name_is_let_in_by_no_label(target: str, caller: st
     for policy in of_kind(result, "CiliumNetworkPolicy"):
         assert policy["spec"]["ingress"] in ([], [{}])
     assert not of_kind(result, "MeshTLSAuthentication")
+
+
+# -- network policies that select by them
+
+SPACES = """---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: jobs, labels: {team: jobs}}
+"""
+OUTSIDE = ', sidecar.istio.io/inject: "false"'
+
+
+def policy(spec: str, kind: str = "networking.k8s.io/v1, kind: NetworkPolicy") -> str:
+    return f"---\n{{apiVersion: {kind}, metadata: {{name: web, namespace: shop}}, spec: {{{spec}}}}}\n"
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+@pytest.mark.parametrize(
+    "selector", ['matchLabels: {sidecar.istio.io/inject: "false"}', "matchExpressions: [{key: sidecar.istio.io/inject, operator: Exists}]"]
+)
+def test_a_network_policy_goes_on_selecting_pods_by_a_label_that_leaves(target: str, selector: str) -> None:
+    text = SPACES + pods("web", OUTSIDE) + pods("api", "") + policy(f"podSelector: {{{selector}}}, policyTypes: [Ingress]")
+    result = converted(text, "istio", target)
+    labels = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in of_kind(result, "Deployment")}
+    assert labels["web"] == {"tier": "web", "was.sidecar.istio.io/inject": "false"}
+    assert "was.sidecar.istio.io/inject" not in labels.get("api", {})
+    (made,) = of_kind(result, "NetworkPolicy")
+    assert str(made["spec"]["podSelector"]).count("was.sidecar.istio.io/inject") == 1
+    assert [item.severity for item in result.findings if item.code == "MP192"] == ["info"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "peers"),
+    [
+        (
+            "matchLabels: {istio-injection: enabled}",
+            [
+                {"namespaceSelector": {"matchLabels": {"istio-injection": "enabled"}}},  # who moves later
+                {"namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop"]}]}},
+            ],
+        ),
+        (
+            "matchExpressions: [{key: istio-injection, operator: DoesNotExist}]",
+            [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [
+                            {"key": "istio-injection", "operator": "DoesNotExist"},
+                            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"]},
+                        ]
+                    }
+                }
+            ],
+        ),
+    ],
+)
+def test_namespaces_whose_label_leaves_are_named(selector: str, peers: list[Obj]) -> None:
+    text = SPACES + pods("web", "") + policy(f"podSelector: {{}}, ingress: [{{from: [{{namespaceSelector: {{{selector}}}}}]}}]")
+    (made,) = of_kind(converted(text, "istio", "linkerd"), "NetworkPolicy")
+    assert made["spec"]["ingress"][0]["from"] == peers
+
+
+def test_a_policy_that_cannot_go_on_selecting_is_an_error() -> None:
+    spec = (
+        'endpointSelector: {}, ingress: [{fromEndpoints: [{matchLabels: {"k8s:io.cilium.k8s.namespace.labels.istio-injection": enabled}}]}]'
+    )
+    result = converted(SPACES + pods("web", "") + policy(spec, "cilium.io/v2, kind: CiliumNetworkPolicy"), "istio", "linkerd")
+    assert [item.severity for item in result.findings if item.code == "MP193"] == ["error"]
+
+
+def test_a_policy_that_selects_by_labels_that_stay_is_left_alone() -> None:
+    text = SPACES + pods("web", OUTSIDE) + policy("podSelector: {matchLabels: {tier: web}}, policyTypes: [Ingress]")
+    result = converted(text, "istio", "linkerd")
+    assert not of_kind(result, "NetworkPolicy") and not [item for item in result.findings if item.code in ("MP192", "MP193")]
