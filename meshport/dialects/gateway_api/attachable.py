@@ -113,7 +113,7 @@ def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
             out.ignore("mesh is what a VirtualService is bound to when it names no gateway", gateway)
     for fact in routes.exports if routes.consumer is None else ():
         if fact.value == "*":
-            out.ignore("visible everywhere is the default", fact)
+            out.decide("clients everywhere go by the rules; of one namespace alone they would have routes of their own", fact)
         else:
             report(
                 out, fact, "MP323", routes.document, affects, frozenset(),
