@@ -112,3 +112,15 @@ def test_of_a_namespace_without_services_nothing_is_shared() -> None:
     home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled, istio.io/global: 'true'}}\n"
     result = meshport.convert(meshport.load_text(home), source="istio", target="linkerd")
     assert {finding.code for finding in result.findings} == {"MP101"}
+
+
+def test_what_a_sidecar_does_not_take_goes_past_it() -> None:
+    listed = 'traffic.sidecar.istio.io/includeInboundPorts: "8000,8001", traffic.sidecar.istio.io/excludeInboundPorts: "8000"'
+    linkerd = converted("istio", "linkerd", home=INJECTED, pods=listed, more=DENY)
+    notes = made(linkerd, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert notes["config.linkerd.io/skip-inbound-ports"] == "1-7999,8002-65535"
+    cilium = converted("istio", "cilium", home=INJECTED, pods=listed, more=DENY)
+    opened = [one.object["spec"] for one in cilium.manifests if one.object["metadata"]["name"] == "web-bypass"]
+    assert opened[0]["ingress"][0]["toPorts"][0]["ports"] == [{"port": "8080", "protocol": "TCP"}]
+    ambient = converted("istio", "istio", home=INJECTED, pods=listed, more=DENY, data_plane="ambient")
+    assert [finding.disposition for finding in ambient.findings if finding.code == "MP732"] == ["dropped"]

@@ -5,6 +5,8 @@ To Istio an opaque port of Linkerd is `appProtocol: tcp`, which beats the port's
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
@@ -12,7 +14,7 @@ from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS, unshown
 from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Output
 from meshport.effective import subjects
-from meshport.effective.access import Access, Effective
+from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -25,6 +27,7 @@ from meshport.values.ports import parse_ports
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
 BYPASS = "ambient.istio.io/bypass-inbound-capture"
+MOST = 1000  # ports that are told one by one; of more those that somebody names
 EVERY: tuple[tuple[int, int], ...] = ((1, 65535),)
 INCLUDE_IN = "traffic.sidecar.istio.io/includeInboundPorts"
 LINKERD_OPAQUE = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
@@ -50,16 +53,31 @@ def lift(bound: Bound, ir: IR) -> None:
 
 
 def _whole(place: Cursor, workload: Workload, ir: IR) -> None:
-    """Pods whose proxy takes none of what comes in: ztunnel goes by one annotation, and a sidecar by an empty list of the ports that it takes."""
+    """Pods whose proxy takes none of what comes in, or some of it: ztunnel goes by one annotation, and a sidecar by the list of ports that it takes, which
+    beats the one of those that it does not."""
     captured = waypoints.ambient(ir.world, workload)
     bypass, included = place.text(BYPASS), place.text(INCLUDE_IN)
     if bypass is not None and not captured:
         ir.idle.append(bypass.holding("ztunnel does not stand before these pods"))
     said = bypass if captured else included
-    if said is not None and said.value == ("true" if captured else ""):
-        every = Fact(EVERY, said.src, "ports.skip-inbound")
-        ir.ports.append(PortSetting(workload.pods, "skip-inbound", every, "workload", workload.document))
-        workload.bypassed = every
+    if said is None or (said.value != "true" if captured else said.value.strip() == "*"):
+        return
+    rest = Fact(_beside(() if captured else parse_ports(said.value, lenient=True)), said.src, "ports.skip-inbound")
+    for beaten in [one for one in ir.ports if (one.kind, one.on, one.document) == ("skip-inbound", "workload", workload.document)]:
+        ir.ports.remove(beaten)
+        ir.idle.append(beaten.ranges.holding("the list of ports that the sidecar takes beats it"))
+    ir.ports.append(PortSetting(workload.pods, "skip-inbound", rest, "workload", workload.document))
+    workload.bypassed = rest
+
+
+def _beside(ports: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The ports that are not among these."""
+    found, low = [], 1
+    for first, last in sorted(ports):
+        if first > low:
+            found.append((low, first - 1))
+        low = max(low, last + 1)
+    return (*found, (low, 65535)) if low <= 65535 else tuple(found)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -98,15 +116,17 @@ def closed(ir: IR, out: Output, setting: PortSetting) -> None:
         for workload in ir.world.selected(setting.subject)
         if (workload.document == setting.document or setting.on == "namespace") and ir.world.meshed(workload) is not False
     ]
-    numbers = [number for low, high in setting.ranges.value for number in range(low, min(high, low + 1000) + 1)]
     access = Access(ir, Fact("all-unauthenticated"))
+    shown = ports_of([access.of(workload) for workload in found], ir.world)
+    few = sum(high - low + 1 for low, high in setting.ranges.value) <= MOST
+    numbers = [number for low, high in setting.ranges.value for number in (range(low, high + 1) if few else shown) if low <= number <= high]
     governed = [(workload, number) for workload in found for number in numbers if _governed(access.of(workload), number)]
     out.finding(
         "MP732", setting.ranges, document=setting.document, disposition="dropped", feature="ports.skip-inbound",
         affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload, number in governed),
         severity=None if governed else "info", effect=None if governed else "none",
         explains=frozenset((subjects.access(workload.ref, number), "allow") for workload in found for number in numbers),
-        workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, numbers[:8])) + (" and more" if numbers[8:] else ""),
+        workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, numbers[:8])) + (" and more" if numbers[8:] or not few else ""),
     )  # fmt: skip
 
 
