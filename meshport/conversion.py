@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import carried_ports, mirrored, selected_labels
+from meshport.dialects import carried_ports, control_plane, mirrored, selected_labels
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
@@ -121,6 +121,7 @@ def _lower(job: Conversion) -> None:
     carried_ports.lower(
         have, out, options, lambda: job.read_as(job.target, overlay(job.whole, out, options), **{options.target: options.target_version})
     )
+    control_plane.report(have, out, options)
     if keeper is None and job.moves:
         selected_labels.lower(have, out)
         leaving(have, out)

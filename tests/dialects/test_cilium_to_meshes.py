@@ -337,3 +337,31 @@ def test_http_rules_that_close_nothing_hold_for_pods_that_another_closes() -> No
         if item.object["kind"] == "AuthorizationPolicy" and item.object["spec"].get("rules")
     ]
     assert written["rules"] == [{"to": [{"operation": {"methods": ["GET"], "ports": ["8080"]}}]}]
+
+
+HEALTH = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: health}
+spec: {enableDefaultDeny: {ingress: false}, endpointSelector: {}, ingress: [{fromEntities: [health]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEndpoints: [{matchLabels: {app: web}}]}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_an_allow_for_the_cluster_that_closes_nothing_closes_nothing_where_its_peers_cannot_be_said(target: str) -> None:
+    """It became a default of the installation that refuses everybody, in every namespace; and a policy without rules before each pod that another closes."""
+    result = meshport.convert(
+        meshport.load_objects([*yaml.safe_load_all(SHOP), *yaml.safe_load_all(HEALTH)]), source="cilium", target=target, keep_network_policy=False
+    )
+    assert "MP268" in {item.code for item in result.findings}
+    assert "MP103" not in {item.code for item in result.findings}
+    assert "linkerd-control-plane" not in result.install["helm_values"]
+    written = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert [item["metadata"]["name"] for item in written if "health" in item["metadata"]["name"]] == []
+    assert written
+    assert not {"MP900", "MP904"} & {item.code for item in result.findings}

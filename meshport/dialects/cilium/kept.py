@@ -88,7 +88,6 @@ def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         document = bound.bundle.documents[number]
         out.staying.add(number)
         out.imply("stays with the network policies that refer to it", frozenset(bound.bundle.leaves_of(document)))
-    _control_plane(ir, out, options, kept)
     hidden = {number: frozenset().union(*places.values()) for number, places in unseen.items()}
     ir = replace(
         ir, policies=[one for one in ir.policies if one.document not in whole and not one.subject.src & hidden.get(one.document, NOWHERE)]
@@ -366,19 +365,6 @@ def _speaking(rule: dict[str, Any], *protocols: str) -> list[Any]:
         if ports:
             found.append({**copy.deepcopy(entry), "ports": ports})
     return found
-
-
-def _control_plane(ir: IR, out: Output, options: Options, kept: list[int]) -> None:
-    """Egress rules name what a pod may reach, and its proxy has to reach the control plane."""
-    closing = [item for item in ir.egress if item.document in kept and item.section == "egress"]
-    if closing:
-        home = "istiod in istio-system (15012)" if options.target == "istio" else "the control plane in linkerd (8080, 8086, 8090)"
-        spaces = dict.fromkeys(item.subject.value.namespace or "every namespace" for item in closing)
-        out.finding(
-            "MP143", document=closing[0].document, feature="l4.egress", what=home, namespaces=", ".join(spaces),
-            policies=", ".join(dict.fromkeys(str(item.ref.value) for item in closing)),
-            affects=tuple(Affected(item.subject.value.namespace or None) for item in closing),
-        )  # fmt: skip
 
 
 # -- what is left for the mesh to say

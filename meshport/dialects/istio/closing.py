@@ -164,8 +164,8 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
     policy, out = work.policy, work.out
     deny = policy.action.value == "deny"
     rules = [written for rule in policy.rules for written in (_deny(work, rule) if deny else _allow(work, rule))]
-    if deny and not rules:
-        return
+    if not rules and (deny or not policy.closing):
+        return  # what others close stays closed by theirs
     namespace = policy.subject.value.namespace or (work.options.root_namespace if not _homes(work) else "")
     spaces = [namespace] if namespace else _homes(work)
     for space in spaces:

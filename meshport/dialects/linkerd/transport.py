@@ -217,7 +217,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         ),
         key=lambda item: item.ref.value,
     )
-    if everywhere and not any(opens(policy) for policy in everywhere):
+    if any(policy.closing for policy in everywhere) and not any(opens(policy) for policy in everywhere):
         src = sources(*(_posture(policy) for policy in everywhere))
         out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
         out.finding(
@@ -302,7 +302,7 @@ def named_ports(policy: Policy) -> list[int]:
 
 
 def _closes(policy: Policy) -> bool:
-    return policy.action.value in ("deny", "custom") or (policy.action.value == "allow" and not opens(policy))
+    return policy.action.value in ("deny", "custom") or (policy.action.value == "allow" and policy.closing and not opens(policy))
 
 
 def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) -> None:
