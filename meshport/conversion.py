@@ -113,7 +113,7 @@ def write(job: Conversion) -> Written:
 
 def _lower(job: Conversion) -> None:
     have, out, options, keeper = job.have, job.out, job.options, job.keeper
-    remains.losses(have, out, options.source == options.target, options.data_plane)
+    remains.losses(have, out, options.source == options.target, options.data_plane, beside=not governs(job.target))
     if keeper is None and job.moves:
         remains.covered(have, out)
     meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have

@@ -25,15 +25,18 @@ SHOWN = 3
 """Paths that a message names."""
 
 
-def losses(have: IR, out: Output, own: bool, plane: str | None = None) -> None:
+def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside: bool = False) -> None:
     """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them, and what its
-    other data plane, the one that is asked for, does not do."""
+    other data plane, the one that is asked for, does not do. `beside`: the source goes on enforcing what it does, and keeps its waypoints for that."""
     read = {item.document for item in have.policies} | {item.document for item in have.egress}
     for loss in have.losses:
         if own and loss.code in _ABROAD:
             continue
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
+        if beside and loss.code == "MP705":
+            out.imply("stays with the source mesh, whose policies hang on it", *loss.facts)
+            continue
         affects = tuple(Affected(ref.namespace, ref.name) for ref in loss.workloads)
         affects = affects or ((Affected(document.namespace),) if document.namespace else ())
         if loss.code in _STAYING and loss.document not in read:

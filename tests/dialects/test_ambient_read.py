@@ -357,3 +357,13 @@ def test_a_rule_for_ports_that_the_service_has_not_is_accounted_for() -> None:
     rules = "{from: [{source: {principals: ['*']}}], to: [{operation: {ports: ['80']}}, {operation: {ports: ['8080'], paths: [/x]}}]}"
     _, result = converted(NAMESPACE + WAYPOINT + workload("payment") + policy("l7", rules) + ONLY_BY_WAYPOINT)
     assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_waypoint_stays_where_the_policies_that_hang_on_it_do() -> None:
+    """The Gateway API enforces none of them; the waypoint was called needless, and to be deleted."""
+    text = NAMESPACE + WAYPOINT + workload("payment") + workload("checkout", "a: b") + policy("l7", CHARGE) + ONLY_BY_WAYPOINT
+    result = meshport.convert(meshport.load_text(text), source="istio", target="gateway-api")
+    assert codes(result) == {"MP246"}
+    assert result.removals == []
+    said = {entry.disposition for entry in result.ledger if entry.path == "spec.gatewayClassName"}
+    assert said == {"translated"}

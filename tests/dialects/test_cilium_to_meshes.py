@@ -356,7 +356,10 @@ spec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEndpoints: [{
 def test_an_allow_for_the_cluster_that_closes_nothing_closes_nothing_where_its_peers_cannot_be_said(target: str) -> None:
     """It became a default of the installation that refuses everybody, in every namespace; and a policy without rules before each pod that another closes."""
     result = meshport.convert(
-        meshport.load_objects([*yaml.safe_load_all(SHOP), *yaml.safe_load_all(HEALTH)]), source="cilium", target=target, keep_network_policy=False
+        meshport.load_objects([*yaml.safe_load_all(SHOP), *yaml.safe_load_all(HEALTH)]),
+        source="cilium",
+        target=target,
+        keep_network_policy=False,
     )
     assert "MP268" in {item.code for item in result.findings}
     assert "MP103" not in {item.code for item in result.findings}
