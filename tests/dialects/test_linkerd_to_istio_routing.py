@@ -125,6 +125,33 @@ spec:
     ]
 
 
+@pytest.mark.parametrize(
+    ("port", "classes", "conditions"),
+    [
+        ("grpc", "", "5xx,deadline-exceeded,internal,unavailable"),
+        (
+            "grpc",
+            ", responseClasses: [{condition: {status: {min: 500, max: 503}}}]",
+            "504,505,506,507,508,510,511,deadline-exceeded,internal,unavailable",
+        ),
+        ("grpc", ", responseClasses: [{condition: {status: {min: 200, max: 299}}}]", "5xx"),  # what gRPC says is not looked at then
+        ("http", "", "5xx"),
+    ],
+)
+def test_a_profile_retries_what_grpc_calls_a_failure(port: str, classes: str, conditions: str) -> None:
+    """Its answers have the status 200, and were retried no more."""
+    profile = f"""---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {{name: users.shop.svc.cluster.local, namespace: shop}}
+spec: {{routes: [{{name: get, condition: {{pathRegex: /users.Users/Get}}, isRetryable: true{classes}}}]}}
+"""
+    assert "name: http" in USERS
+    result = made(USERS.replace("name: http", f"name: {port}") + profile)
+    assert result.spec("VirtualService/users")["http"][0]["retries"]["retryOn"] == conditions
+    assert "MP900" not in result.codes
+
+
 def test_a_retryable_route_gets_attempts_and_the_budget() -> None:
     text = (
         USERS

@@ -16,6 +16,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.patterns import METHODS, bare, language, path_key, top_level
+from meshport.dialects.protocols import of_service_port
 from meshport.dialects.smi import splits
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 _LITERAL = re.compile(r"/(?:[-A-Za-z0-9/_~%!@:,;=&']|\\[-.+*?()\[\]{}|^$])*")
+FAILED = ("deadline-exceeded", "internal", "unavailable")
+"""Statuses of gRPC that a profile counts as failures, besides DATA_LOSS and PERMISSION_DENIED, which no target has a word for."""
 ROUTE_KEYS = ("retry.linkerd.io/", "timeout.linkerd.io/")
 Atom = tuple[str, Fact[Pattern], bool]  # path or method, the pattern, and whether it has to hold
 NOTHING = "neither routes nor shares are said, and clients keep to the policies that the Service has otherwise"
@@ -51,7 +54,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     )
     for number in chosen:
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
-            routes = _profile(Cursor.root(bound, number), options)
+            routes = _profile(Cursor.root(bound, number), world, options)
             if routes is not None and (routes.service is None or routes.problem):
                 ir.routes.append(routes)  # what the controller never looks up, or refuses
             elif routes is not None and routes.service is not None:
@@ -161,7 +164,7 @@ def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | 
 # -- ServiceProfile
 
 
-def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
+def _profile(root: Cursor, world: World, options: Options) -> ServiceRoutes | None:
     name = root.text("metadata", "name")
     labels = name.value.split(".") if name else []
     if name is None:
@@ -171,7 +174,8 @@ def _profile(root: Cursor, options: Options) -> ServiceRoutes | None:
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
     budget = _budget(spec.at("retryBudget"))
-    rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, silenced)) is not None)
+    grpc = service in world.services and any(of_service_port(port) == "grpc" for port in world.services[service].ports)
+    rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, grpc, silenced)) is not None)
     if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
     backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
@@ -243,7 +247,9 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     )
 
 
-def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, silenced: list[tuple[str, Src]]) -> RouteRule | None:
+def _route(
+    place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, grpc: bool, silenced: list[tuple[str, Src]]
+) -> RouteRule | None:
     name = place.text("name")
     condition = place.at("condition")
     matches = tuple(
@@ -259,7 +265,7 @@ def _route(place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, sile
     elif retryable is not None and budget is None:
         silenced.append(("a budget outside its bounds (ttl 1s to 60s, ratio to 1000) stops all retries", retryable.src))
     elif retryable is not None:
-        failures, deciding, rest = _failures(place, retryable)
+        failures, deciding, rest = _failures(place, retryable, grpc)
         attempts = Fact(1 if failures else 0, retryable.src | (NOWHERE if failures else deciding), retryable.feature)
         retry = Retry(attempts, None, failures, (budget or ()) if failures else (), src=attempts.src)
         if rest:
@@ -286,10 +292,11 @@ def _budget(place: Cursor) -> tuple[tuple[str, Fact[Any]], ...] | None:
 Class = tuple[set[int], bool, Src]
 
 
-def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[tuple[Fact[str], ...], Src, Src]:
+def _failures(place: Cursor, retryable: Fact[bool], grpc: bool) -> tuple[tuple[Fact[str], ...], Src, Src]:
     """The status codes that count as failures; the leaves of the response classes that decide it, and of those that do not.
 
-    The first class that takes a status decides, and of a status that none takes 5xx is a failure (Linkerd reference 1.2).
+    The first class that takes a status decides, and of a status that none takes 5xx is a failure (Linkerd reference 1.2). Answers of gRPC have the status
+    200: where no class takes that, the statuses of gRPC decide that `FAILED` counts as failures (linkerd2-proxy, linkerd/app/core/src/classify.rs).
     """
     classes: list[Class] = []
     said: list[Src] = []
@@ -306,8 +313,13 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[tuple[Fact[str], ..
         elif _failed([*before, (codes, not failure, leaves), *after]) != failed:
             deciding |= said[number]  # it says what would be so without it, and could say otherwise
     rest = frozenset(leaf for _, _, leaves in classes for leaf in leaves) - deciding
+    spoken = (
+        tuple(Fact(word, retryable.src, "retry.conditions") for word in FAILED)
+        if grpc and not any(200 in codes for codes, *_ in classes)
+        else ()
+    )
     if failed == list(range(500, 600)):
-        return (Fact("5xx", retryable.src | deciding, "retry.conditions"),), frozenset(deciding), rest
+        return (Fact("5xx", retryable.src | deciding, "retry.conditions"), *spoken), frozenset(deciding), rest
     runs: list[list[int]] = []
     for code in failed:
         if runs and runs[-1][1] == code - 1:
@@ -316,7 +328,8 @@ def _failures(place: Cursor, retryable: Fact[bool]) -> tuple[tuple[Fact[str], ..
             runs.append([code, code])
     words = [f"{low}-{high}" if low != high else str(low) for low, high in runs]
     src = frozenset(deciding) or retryable.src
-    return tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words), frozenset(deciding), rest
+    named = tuple(Fact("5xx" if word == "500-599" else word, src, "retry.response-classes") for word in words)
+    return (*named, *spoken), frozenset(deciding), rest
 
 
 def _failed(classes: list[Class]) -> list[int]:
