@@ -71,6 +71,7 @@ class IdentityGlob:
 
 
 EVERYONE = Identity()
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -79,6 +80,11 @@ def nameable(identity: Identity) -> bool:
     """Whether Kubernetes takes its names, so that somebody may have it: a namespace's is a DNS label, an account's a DNS subdomain."""
     namespace, account = identity.namespace, identity.service_account
     return (namespace is None or bool(_NAMESPACE.fullmatch(namespace))) and (account is None or bool(_ACCOUNT.fullmatch(account)))
+
+
+def is_label_value(text: str) -> bool:
+    """Whether Kubernetes takes a text as the value of a label."""
+    return len(text) <= 63 and _LABEL_VALUE.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=8192)

@@ -68,7 +68,7 @@ class Sheet:
             request = parse(members, ir.world, options.trust_domain)
             port = request.port
             found = next((one for one in known.workloads if str(one.workload.ref) == f"{request.namespace}/{request.workload}"), None)
-            if found is None or port is None or not request.http or not speaks_http(found, port, ir.world):
+            if found is None or port is None or not request.http or not speaks_http(found, port, ir):
                 self.left["no HTTP, or a pod that the bundle does not show"] += 1
                 continue
             if found.meshed is False or found.workload.bypasses(port) or found.customs or ir.beside:

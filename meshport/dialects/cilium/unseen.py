@@ -18,6 +18,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector
 from meshport.ir.model import IR, ByLabel
+from meshport.values.identities import is_label_value
 
 
 def unseen(
@@ -30,6 +31,9 @@ def unseen(
         if opens(policy) and not access.world.selected(policy.subject.value):
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
         if opens(policy):
+            continue
+        if not all(is_label_value(value) for _, value in selector.labels):
+            out.adds_nothing("no pod has a label of that value", policy.sources)
             continue
         places = _places(policy, ir)
         if not places:
