@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import carried_ports, control_plane, mirrored, selected_labels
+from meshport.dialects import mirrored
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.output import Output
@@ -118,13 +118,23 @@ def _lower(job: Conversion) -> None:
         remains.covered(have, out)
     meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
+    if any(document.kind.endswith("NetworkPolicy") for document in job.whole.documents):
+        _beside(job)
+    if keeper is None and job.moves:
+        leaving(have, out)
+
+
+def _beside(job: Conversion) -> None:
+    """What the target makes of network policies beside the mesh. They are read in Cilium's words, which no other bundle has to load."""
+    from meshport.dialects import carried_ports, control_plane, selected_labels
+
+    have, out, options = job.have, job.out, job.options
     carried_ports.lower(
         have, out, options, lambda: job.read_as(job.target, overlay(job.whole, out, options), **{options.target: options.target_version})
     )
     control_plane.report(have, out, options)
-    if keeper is None and job.moves:
+    if job.keeper is None and job.moves:
         selected_labels.lower(have, out)
-        leaving(have, out)
 
 
 def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:

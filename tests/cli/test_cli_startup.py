@@ -40,6 +40,14 @@ def test_importing_the_package_loads_nothing_else_of_it() -> None:
     assert python("-c", code).stdout.strip() == "['meshport']"
 
 
+def test_a_conversion_loads_the_dialects_that_it_needs() -> None:
+    corpus = Path(__file__).parents[2] / "corpus" / "ecommerce" / "istio"
+    code = f"import meshport, sys; meshport.convert(meshport.load({str(corpus)!r}), source='istio', target='linkerd'); print('|'.join(sys.modules))"
+    loaded = python("-c", code).stdout.strip().split("|")
+    assert "meshport.dialects.linkerd" in loaded
+    assert not [name for name in loaded if name.startswith("meshport.dialects.cilium")]
+
+
 def test_every_command_and_option_is_documented() -> None:
     text = python("-m", "meshport", "--help").stdout
     for command in ("convert", "lint", "diff", "verify", "ir", "patterns", "explain", "schema"):
