@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, numbered, peer_of, selector_of, standing, taken
-from meshport.dialects.cilium.both import LAST, READ, Meeting, Peer, holds, numbers, spoken
+from meshport.dialects.cilium.both import LAST, READ, Meeting, Peer, holds, numbers, spans, spoken
 from meshport.dialects.cilium.both import carried as carried_by
 from meshport.dialects.cilium.kept import carried_on, mesh_port
 from meshport.dialects.cilium.membership import SYSTEM
@@ -48,9 +49,40 @@ def lower(ir: IR, out: Output, options: Options, written: Callable[[], IR]) -> N
     if own and mesh_port(options) is None:
         return
     found = standing(ir.world, out, told=options.source not in ("cilium", options.target))
-    stated = Stated(written, options)
-    for item in found if not own else [one for one in found if one.kind not in KINDS]:  # its policies are kept beside the mesh, or leave
-        Standing(ir, out, options, item, [one for one in found if one.direction == item.direction], stated).settle()
+    network = Network(ir, out, options, found, Stated(written, options))
+    for item in found:
+        if not own or item.kind not in KINDS:  # its policies are kept beside the mesh, or leave
+            Standing(network, item).settle()
+
+
+class Network:
+    """All network policies of a bundle, and what is asked of the pods that they are about, each once."""
+
+    def __init__(self, ir: IR, out: Output, options: Options, found: list[Beside], stated: Stated) -> None:
+        self.ir, self.out, self.options, self.stated = ir, out, options, stated
+        self.beside: dict[tuple[str, int], list[Beside]] = {}  # by direction and pods
+        for item in found:
+            for one in item.pods:
+                self.beside.setdefault((item.direction, id(one)), []).append(item)
+        self._taken: dict[str, list[Workload]] = {}
+
+    def taken(self, peer: Rule) -> list[Workload]:
+        """The workloads whose pods a peer by labels takes."""
+        key = repr(peer)
+        if key not in self._taken:
+            self._taken[key] = taken(peer, self.ir.world)
+        return self._taken[key]
+
+    def ports(self, one: Workload) -> Iterator[int]:
+        """The TCP ports that pods declare, or that Services send to."""
+        yield from (port.number for port in one.ports if port.protocol == "TCP")
+        for service in self.ir.world.services_of(one):
+            yield from (number for port in service.ports if (number := self.ir.world.target_number(one, port)) is not None)
+
+    @cached_property
+    def declared(self) -> set[int]:
+        """Those of all pods of the mesh."""
+        return {number for one in self.ir.world.workloads if self.ir.world.meshed(one) is not False for number in self.ports(one)}
 
 
 class Stated:
@@ -85,21 +117,17 @@ class Stated:
 class Standing:
     """One direction of a network policy, for the pods of the mesh that it selects."""
 
-    def __init__(self, ir: IR, out: Output, options: Options, item: Beside, found: list[Beside], stated: Stated) -> None:
-        self.ir, self.out, self.options, self.item, self.stated = ir, out, options, item, stated
-        closed = {id(one) for other in found if other.closing for one in other.pods}
-        self.members = [one for one in item.pods if (item.denies or id(one) in closed) and ir.world.meshed(one) is not False]
-        self.beside = [other for other in found if any(one in other.pods for one in self.members)]
-        self.meeting = Meeting(ir.world, self.members, WAYS[item.direction], None, False)
-        self.before = carried_on(ir.world, self.members, options)
-        self.after = mesh_port(options)
-        self.declared = {number for one in ir.world.workloads if ir.world.meshed(one) is not False for number in self._ports(one)}
+    def __init__(self, network: Network, item: Beside) -> None:
+        self.network, self.item = network, item
+        self.ir, self.out, self.options = network.ir, network.out, network.options
+        self.members = [one for one in item.pods if self.ir.world.meshed(one) is not False and (item.denies or self._closed(one))]
+        self.meeting = Meeting(self.ir.world, self.members, WAYS[item.direction], None, False)
+        self.before = carried_on(self.ir.world, self.members, self.options)
+        self.after = mesh_port(self.options)
         self.told: dict[str, set[str]] = {}  # what becomes of connections, and of whose
 
-    def _ports(self, one: Workload) -> Iterator[int]:
-        yield from (port.number for port in one.ports if port.protocol == "TCP")
-        for service in self.ir.world.services_of(one):
-            yield from (number for port in service.ports if (number := self.ir.world.target_number(one, port)) is not None)
+    def _closed(self, one: Workload) -> bool:
+        return any(other.closing for other in self.network.beside[self.item.direction, id(one)])
 
     @property
     def _document(self) -> Any:
@@ -198,8 +226,9 @@ class Standing:
             return OUTSIDE
         if kind != "Endpoints":
             return EITHER
-        if taken(item, self.ir.world):
-            return next((where for where, meshed in ((OUTSIDE, False), (INSIDE, True)) if self.meeting.every(item, meshed=meshed)), EITHER)
+        if pods := self.network.taken(item):
+            known = {self.ir.world.meshed(one) for one in pods}
+            return OUTSIDE if known == {False} else INSIDE if known == {True} else EITHER
         spaces = Peers(self.ir.world).namespaces(take_apart(selector_of(item)), None)
         return EITHER if spaces is None or any(self._enrolled(name) for name in spaces) else OUTSIDE
 
@@ -211,10 +240,10 @@ class Standing:
     def _through(self, peer: Peer, ports: list[Rule]) -> list[Rule]:
         """The ports that peers are let through on, so that they come to what they came to."""
         where = self._where(peer)
-        hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
-        if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
+        hidden = self._hidden(ports, where)
+        if not hidden:
             return ports
-        rest = [made for port in ports for made in ([port] if port not in hidden else _other(port))]
+        rest = _rest(ports, hidden)
         carried = self.before is not None and any(holds(port, self.before) for port in hidden)
         carrying = self.after is not None and any(holds(port, self.after) for port in hidden)
         if self.before is not None and not carried:  # nothing came through
@@ -222,8 +251,8 @@ class Standing:
                 return ports
             return self._stricter("refused", where, ports, rest)
         if self.before is None:
-            servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world) if where == INSIDE else []
-            if servers and all(self.stated.within(one, ports) for one in servers):
+            servers = self._servers(peer, where)
+            if servers and all(self.network.stated.within(one, ports) for one in servers):
                 return ports if carrying else self._added(where, ports)
             if not carrying:
                 self.told.setdefault("shut", set()).add(where)
@@ -231,9 +260,19 @@ class Standing:
             return self._stricter("taken", where, ports, [*_without(hidden, self.after), *rest])
         if self.after is None:
             self.told.setdefault("every" if where == INSIDE else "held", set()).add(where)
-            servers = self.members if self.item.direction == "ingress" else taken(peer[1], self.ir.world) if where == INSIDE else []
-            return [*carried_by(servers), *rest] if where == INSIDE else ports
+            return [*carried_by(self._servers(peer, where)), *rest] if where == INSIDE else ports
         return ports if carrying else self._added(where, ports)
+
+    def _hidden(self, ports: list[Rule], where: str) -> list[Rule]:
+        """The ports of which the network sees no connection to them, for the proxies' port hides it; [] where that makes no difference."""
+        found = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)] if where != OUTSIDE else []
+        return [] if any(port.get("port", "0") == "0" for port in found) else found
+
+    def _servers(self, peer: Peer, where: str) -> list[Workload]:
+        """The pods that take the connections; [] where only the cluster knows them."""
+        if self.item.direction == "ingress":
+            return self.members
+        return self.network.taken(peer[1]) if where == INSIDE else []
 
     def _added(self, where: str, ports: list[Rule]) -> list[Rule]:
         self.told.setdefault("added", set()).add(where)
@@ -242,14 +281,14 @@ class Standing:
     def _refusing(self, peer: Peer, ports: list[Rule]) -> list[Rule]:
         """The ports that peers are denied, so that they do not come to more."""
         where = self._where(peer)
-        hidden = [port for port in ports if spoken(port) in ("TCP", "ANY") and not self._seen(port, where)]
-        if where == OUTSIDE or not hidden or any(port.get("port", "0") == "0" for port in hidden):
+        hidden = self._hidden(ports, where)
+        if not hidden:
             return ports
         carried = self.before is None or any(holds(port, self.before) for port in hidden)
         carrying = self.after is not None and any(holds(port, self.after) for port in hidden)
         if not carried and where == INSIDE and not carrying:  # it denied them nothing
             self.told.setdefault("opened", set()).add(where)
-            return [made for port in ports for made in ([port] if port not in hidden else _other(port))]
+            return _rest(ports, hidden)
         if not carried or carrying:
             return ports
         number = "0" if self.after is None else str(self.after)
@@ -271,7 +310,7 @@ class Standing:
         if self.item.direction == "ingress":
             return low == high and all(one.bypasses(low) for one in self.members)
         carries = any(number is not None and holds(port, number) for number in (self.before, self.after))
-        return where == EITHER and not carries and not any(low <= number <= high for number in self.declared)
+        return where == EITHER and not carries and not any(low <= number <= high for number in self.network.declared)
 
     # -- a deny in the mesh
 
@@ -281,7 +320,8 @@ class Standing:
         plain = not (spec.get("matchExpressions") or any(":" in key for key in spec.get("matchLabels") or ()))
         if self.item.direction != "ingress" or self.options.target != "istio" or self.after is not None or not plain:
             return False
-        return self.item.kind != KINDS[1] and not any(self._lets(rule) for other in self.beside for rule in other.rules)
+        beside = {id(other): other for one in self.members for other in self.network.beside[self.item.direction, id(one)]}
+        return self.item.kind != KINDS[1] and not any(self._lets(rule) for other in beside.values() for rule in other.rules)
 
     def _lets(self, rule: Rule) -> bool:
         """Whether a rule let somebody of the mesh through."""
@@ -316,7 +356,7 @@ class Standing:
 
     def _say(self) -> None:
         told, item = self.told, self.item
-        ports = {number for one in self.members for number in self._ports(one)}
+        ports = {number for one in self.members for number in self.network.ports(one)}
         strangers = any(one not in self.members for one in item.pods)
 
         def say(code: str, outcome: str, severity: str, effect: str) -> None:
@@ -357,6 +397,11 @@ class Standing:
             say("MP185", "", "error", "narrows")
 
 
+def _rest(ports: list[Rule], hidden: list[Rule]) -> list[Rule]:
+    """The ports, of those that are hidden what they say of other protocols than TCP."""
+    return [made for port in ports for made in ([port] if port not in hidden else _other(port))]
+
+
 def _other(port: Rule) -> list[Rule]:
     """What a port says of other protocols than TCP."""
     return [{**port, "protocol": protocol} for protocol in ("UDP", "SCTP")] if spoken(port) == "ANY" else []
@@ -370,9 +415,8 @@ def _without(ports: list[Rule], number: int | None) -> list[Rule]:
             found.append({**port, "protocol": "TCP"})
             continue
         low = int(port["port"])
-        for first, last in ((low, number - 1), (number + 1, port.get("endPort") or low)):
-            if first <= last <= LAST:
-                found.append({"port": str(first), **({"endPort": last} if last > first else {}), "protocol": "TCP"})
+        around = ((low, number - 1), (number + 1, port.get("endPort") or low))
+        found += spans((first, last) for first, last in around if first <= last <= LAST)
     return found
 
 

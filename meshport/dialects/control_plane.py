@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, standing
+from meshport.dialects.cilium.both import holds
 from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.peers import Peers, take_apart
 from meshport.dialects.output import Output
@@ -83,13 +84,7 @@ def _opens(rule: Rule, port: int) -> bool:
     entries = rule.get("toPorts")
     if not entries:
         return not rule.get("icmps")
-    return any(
-        str(one.get("port", "0")) == "0"
-        or (str(one["port"]).isdecimal() and int(one["port"]) <= port <= int(one.get("endPort") or one["port"]))
-        for entry in entries
-        for one in entry.get("ports") or [{"port": "0"}]
-        if one.get("protocol", "ANY") in ("ANY", "TCP")
-    )
+    return any(holds(one, port) for entry in entries for one in entry.get("ports") or [{"port": "0"}])
 
 
 __all__ = ["report"]

@@ -5,7 +5,7 @@ Membership follows the source. A pod is never in both meshes, and nothing is enr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,13 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             enrolled += [name] if namespace.document not in out.outside else []
         else:
             out.imply("a namespace that is not in the mesh needs no mark", namespace.meshed)
+    commanded = unseen(ir, out)
     for workload in ir.world.workloads:
         if workload.meshed is None:
             continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if not inherits(ir, out, workload, workload.meshed.value):
+        if not inherits(ir, workload, workload.meshed.value, commanded):
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
@@ -77,11 +78,12 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         found.remedy = restart(enrolled) or found.remedy
 
 
-def inherits(ir: IR, out: Output, workload: Workload, meshed: bool) -> bool:
-    """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one that a command is to enrol says nothing for sure."""
+def inherits(ir: IR, workload: Workload, meshed: bool, commanded: Collection[str]) -> bool:
+    """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one of those that a command is to enrol says nothing for
+    sure."""
     home = ir.world.namespaces.get(workload.ref.namespace)
     if home is None:
-        return not meshed and workload.ref.namespace not in unseen(ir, out)
+        return not meshed and workload.ref.namespace not in commanded
     return meshed == (home.meshed is not None and home.meshed.value)
 
 
@@ -121,7 +123,7 @@ def services(ir: IR, out: Output) -> None:
         if marks:
             obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
             for key in marks:
-                obj.drop(("metadata", "labels", key), _leaf(out, service.document, ("metadata", "labels", key)))
+                obj.drop(("metadata", "labels", key), leaf_at(out, service.document, ("metadata", "labels", key)))
 
 
 def defaults(ir: IR, out: Output) -> None:
@@ -143,14 +145,14 @@ def defaults(ir: IR, out: Output) -> None:
                 path = (*holder, "labels", key)
                 obj = out.change(number, group=group, rank=rank)
                 if _holds(obj.value, path):  # it may have left with the mark of membership
-                    obj.drop(path, _leaf(out, number, path))
+                    obj.drop(path, leaf_at(out, number, path))
         for key in list(found) if isinstance(found, dict) else ():
             if (binding := mark(out, "annotations", key)) is not None and binding.feature == "inbound.default-policy":
                 out.change(number, group=group, rank=rank).drop((*holder, "annotations", key), NOWHERE)
         if ir.mesh == "linkerd" and isinstance(found, dict) and found.get("linkerd.io/inject") == "ingress":
             document = out.bundle.documents[number]
             where = Affected(document.namespace or "", document.name) if group else Affected(document.name)
-            leaf = _leaf(out, number, (*holder, "annotations", "linkerd.io/inject"))
+            leaf = leaf_at(out, number, (*holder, "annotations", "linkerd.io/inject"))
             out.finding("MP740", leaf, document=number, disposition=None, affects=(where,), object=f"{document.kind} {document.name}")
 
 
@@ -170,7 +172,7 @@ def unseen(ir: IR, out: Output) -> dict[str, Src]:
     subjects = [(policy.subject, policy.document) for policy in ir.policies] + [(rule.subject, rule.document) for rule in ir.transport]
     for subject, number in subjects:
         inside = out.bundle.documents[number].namespace in (subject.value.namespace, None)
-        spoken.append((subject.value.namespace, _leaf(out, number, ("metadata", "namespace")) if inside else subject.src))
+        spoken.append((subject.value.namespace, leaf_at(out, number, ("metadata", "namespace")) if inside else subject.src))
     for name, src in spoken:
         if name and name not in ir.world.namespaces:
             found[name] = found.get(name, frozenset()) | src
@@ -211,7 +213,7 @@ def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: 
         for key in list(marks) if isinstance(marks, dict) else ():
             binding = mark(out, what, key)
             if binding is not None and binding.feature.startswith(features):
-                leaf = _leaf(out, number, (*holder, what, key))
+                leaf = leaf_at(out, number, (*holder, what, key))
                 obj.drop((*holder, what, key), because)
                 if binding.feature in ENROLS:
                     out.ignore(ANOTHER, leaf - sources(because))
@@ -232,7 +234,8 @@ def mark(out: Output, what: str, key: str) -> Binding | None:
     return next((binding for mesh, binding in sorted(found.items()) if mesh != out.target), None)
 
 
-def _leaf(out: Output, number: int, path: tuple[str, ...]) -> Src:
+def leaf_at(out: Output, number: int, path: tuple[str, ...]) -> Src:
+    """The leaf at a path of a document of the input, alone; none where nothing, or no scalar, stands there."""
     shadow: Any = out.bundle.documents[number].leaves
     for step in path:
         shadow = shadow.get(step) if isinstance(shadow, dict) else None

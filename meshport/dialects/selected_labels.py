@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from meshport.dialects.cilium.beside import KINDS, selector_of
-from meshport.dialects.output import Obj, Output, Path
+from meshport.dialects.cilium.beside import KINDS, WAYS, selector_of
+from meshport.dialects.cilium.peers import NAME_OF_NAMESPACE, NAMESPACE, NAMESPACE_LABEL
+from meshport.dialects.cilium.refusals import SECTIONS
+from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
 from meshport.ir.base import Ref, Src
 from meshport.ir.model import IR
 
-NAMED = "kubernetes.io/metadata.name"
 STANDS_IN = "was."
 """Before the name of a label that left: `was.sidecar.istio.io/inject`."""
 _PREFIXES = ("k8s:", "any:")
-_OF_NAMESPACES = "io.cilium.k8s.namespace.labels."
-_SPACE = ("io.kubernetes.pod.namespace", _OF_NAMESPACES)
-_WAYS = ("ingress", "egress", "ingressDeny", "egressDeny")
 
 
 def lower(ir: IR, out: Output) -> None:
@@ -37,16 +36,16 @@ def lower(ir: IR, out: Output) -> None:
             _Policy(ir, out, left, number).settle()
 
 
-@dataclass(slots=True)
+@dataclass
 class _Left:
     """What a lowering took off: labels by name, of pods and of namespaces, before and after."""
 
     pods: dict[str, list[tuple[int, Path, str]]] = field(default_factory=dict)  # the document, where its pods' labels are, the value
     namespaces: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict)
 
-    def keys(self, namespaces: bool) -> set[str]:
-        if not namespaces:
-            return set(self.pods)
+    @cached_property
+    def of_namespaces(self) -> set[str]:
+        """The labels of namespaces by name."""
         return {key for before, after in self.namespaces.values() for key in before if key not in after}
 
 
@@ -56,22 +55,16 @@ def _left(ir: IR, out: Output) -> _Left:
     for workload in ir.world.workloads:
         if (obj := changed.get(workload.document)) is not None and workload.document not in out.outside:
             place: Path = (*workload.template, "metadata", "labels")
-            after = _at(obj.value, place)
+            after = obj.at(place) or {}
             for key, value in workload.labels.items():
                 if key not in after:
                     found.pods.setdefault(key, []).append((workload.document, place, value))
     for name, namespace in ir.world.namespaces.items():
         if (obj := changed.get(namespace.document)) is not None and namespace.document not in out.outside:
-            after = {NAMED: name, **_at(obj.value, ("metadata", "labels"))}
+            after = {NAME_OF_NAMESPACE: name, **(obj.at(("metadata", "labels")) or {})}
             if namespace.labels.keys() - after.keys():
-                found.namespaces[name] = {NAMED: name, **namespace.labels}, after
+                found.namespaces[name] = {NAME_OF_NAMESPACE: name, **namespace.labels}, after
     return found
-
-
-def _at(value: Any, place: Path) -> dict[str, str]:
-    for step in place:
-        value = value.get(step) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
 
 
 class _Policy:
@@ -93,7 +86,7 @@ class _Policy:
         for place, selector, space in list(self._selectors()):
             self._pods(place, selector, space)
         if self.document.kind not in KINDS:
-            for direction, way in (("ingress", "from"), ("egress", "to")):
+            for direction, way in WAYS.items():
                 self._namespaces(direction, way)
         for code, keys in (("MP192", self.kept), ("MP193", self.lost)):
             if keys:
@@ -101,9 +94,6 @@ class _Policy:
                     code, document=self.number, affects=(Affected(self.document.namespace),), feature="membership.inject",
                     policy=f"{self.document.kind} {self._ref()}", labels=", ".join(sorted(keys)),
                 )  # fmt: skip
-
-    def _obj(self) -> Obj:
-        return self.out.change(self.number)
 
     # -- pods
 
@@ -117,20 +107,26 @@ class _Policy:
             subject = "endpointSelector" if kind in KINDS else "podSelector"
             if isinstance(one.get(subject), dict):
                 yield (*base, subject), one[subject], kind == KINDS[1]
-            for direction in _WAYS:
+            for direction in SECTIONS:
                 for index, rule in enumerate(_listed(one.get(direction))):
                     for key, peers in rule.items():
                         for number, peer in enumerate(_listed(peers)) if key in ("from", "to", "fromEndpoints", "toEndpoints") else ():
                             at: Path = (*base, direction, index, key, number)
                             if kind in KINDS:
-                                yield at, peer, kind == KINDS[1] or any(_plain(name).startswith(_SPACE) for name in _keys(peer))
+                                yield (
+                                    at,
+                                    peer,
+                                    kind == KINDS[1] or any(_plain(name).startswith((NAMESPACE, NAMESPACE_LABEL)) for name in _keys(peer)),
+                                )
                             elif isinstance(peer.get("podSelector"), dict):
                                 yield (*at, "podSelector"), peer["podSelector"], "namespaceSelector" in peer
 
     def _pods(self, place: Path, selector: dict[str, Any], elsewhere: bool) -> None:
         leaving = {name for name in _keys(selector) if _plain(name) in self.left.pods}
-        self.lost |= {_plain(name) for name in _keys(selector) if _plain(name).removeprefix(_OF_NAMESPACES) in self.left.keys(True)
-                      and _plain(name).startswith(_OF_NAMESPACES)}  # fmt: skip
+        asked = map(_plain, _keys(selector))
+        self.lost |= {
+            name for name in asked if name.startswith(NAMESPACE_LABEL) and name.removeprefix(NAMESPACE_LABEL) in self.left.of_namespaces
+        }
         if not leaving:
             return
         if elsewhere or self.number in self.out.outside:
@@ -146,13 +142,13 @@ class _Policy:
             made["matchLabels"] = {renamed.get(key, key): value for key, value in made["matchLabels"].items()}
         if "matchExpressions" in made:
             made["matchExpressions"] = [{**item, "key": renamed.get(item["key"], item["key"])} for item in made["matchExpressions"]]
-        self._obj().set(place, made, self.src)
+        self.out.change(self.number).set(place, made, self.src)
 
     # -- namespaces
 
     def _namespaces(self, direction: str, way: str) -> None:
-        leaving = self.left.keys(True)
-        for index, rule in enumerate(_listed(_at(self.now, ("spec",)).get(direction))):
+        leaving = self.left.of_namespaces
+        for index, rule in enumerate(_listed((self.now.get("spec") or {}).get(direction))):
             peers: list[dict[str, Any]] = []
             touched = set[str]()
             for peer in _listed(rule.get(way)):
@@ -175,11 +171,11 @@ class _Policy:
                 self.lost |= touched
             elif touched and peers != rule.get(way):
                 self.kept |= touched
-                self._obj().set(("spec", direction, index, way), peers, self.src)
+                self.out.change(self.number).set(("spec", direction, index, way), peers, self.src)
 
 
 def _by_name(operator: str, names: Iterable[str]) -> dict[str, Any]:
-    return {"key": NAMED, "operator": operator, "values": sorted(names)}
+    return {"key": NAME_OF_NAMESPACE, "operator": operator, "values": sorted(names)}
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:

@@ -366,8 +366,7 @@ def _unmeshed(review: Review, known: Inventory, policy: Manifest) -> None:
         review.say("MP080", policy, path, severity=None if len(own) == len(pods) else "info", why=why, remedy=remedy)
         return
     for pod in pods:
-        past = pod.bypassed.value if pod.bypassed is not None else ()
-        ports = [port.number for port in pod.ports if any(low <= port.number <= high for low, high in past)]
+        ports = [port.number for port in pod.ports if pod.bypasses(port.number)]
         if ports and len(ports) == len(pod.ports):
             why = f"port {text_of(ports)} of {pod.kind} {pod.ref} goes past its proxy (traffic.sidecar.istio.io/excludeInboundPorts)"
             review.say("MP080", policy, path, why=why, remedy="Take the port out of the annotation, or guard it with a NetworkPolicy.")

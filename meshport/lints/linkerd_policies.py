@@ -137,9 +137,7 @@ def _past(review: Review, known: Inventory, server: Manifest, numbers: list[tupl
         remedy = "Inject the pods, or guard them with a NetworkPolicy."
         review.say("MP080", server, ("spec", "podSelector"), severity=None if sure else "info", why=why, remedy=remedy)
         return
-    skipped = [
-        pod for pod, number in numbers if pod.bypassed is not None and any(low <= number <= high for low, high in pod.bypassed.value)
-    ]
+    skipped = [pod for pod, number in numbers if pod.bypasses(number)]
     if skipped:
         why = f"port {numbers[0][1]} of {names([f'{pod.kind} {pod.ref}' for pod in skipped])} goes past the proxy (config.linkerd.io/skip-inbound-ports)"
         remedy = "Take the port out of the annotation; config.linkerd.io/opaque-ports keeps TLS and policies."

@@ -111,12 +111,8 @@ def _probes(review: Review, known: Inventory, server: Manifest) -> None:
     home = known.home(server)
     routes = [
         route
-        for route in review.of("HTTPRoute", group="policy.linkerd.io")
-        if known.home(route) == home and _hangs_on(route, server.document.name)
-    ]
-    routes += [
-        route
-        for route in review.of("HTTPRoute", group="gateway.networking.k8s.io")
+        for group in ("policy.linkerd.io", "gateway.networking.k8s.io")
+        for route in review.of("HTTPRoute", group=group)
         if known.home(route) == home and _hangs_on(route, server.document.name)
     ]
     if not routes or server.get("spec", "podSelector") is None or server.get("spec", "accessPolicy") not in (None, "deny"):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from meshport.dialects.gateway_api.annotations import GRPC_WORDS, HTTP_WORDS
 from meshport.dialects.gateway_api.patterns import top_level
 from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Path, Review, names
@@ -17,9 +18,7 @@ from meshport.values.ports import parse_ports
 from meshport.values.problems import LanguageTooLarge, ValueProblem
 
 _BREAKER = "balancer.linkerd.io/failure-accrual"
-_STATUS = r"(?i:5xx|gateway-error|[1-5]\d\d(?:-[1-5]\d\d)?)"
-_CLASS = r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)"
-_CONDITIONS = {"retry.linkerd.io/http": _STATUS, "retry.linkerd.io/grpc": _CLASS}
+_CONDITIONS = {"retry.linkerd.io/http": HTTP_WORDS, "retry.linkerd.io/grpc": GRPC_WORDS}
 _BOUND = ("retry.linkerd.io/limit", "retry.linkerd.io/timeout")
 _SKIPPED = ("config.linkerd.io/skip-inbound-ports", "config.linkerd.io/skip-outbound-ports")
 
@@ -159,7 +158,7 @@ def _retries(review: Review, manifest: Manifest) -> None:
     notes = manifest.mapping("metadata", "annotations")
     for key, wanted in _CONDITIONS.items():
         text = notes.get(key)
-        if isinstance(text, str) and not re.fullmatch(f"{wanted}(?:,{wanted})*", text):
+        if isinstance(text, str) and not all(wanted.fullmatch(word) for word in text.split(",")):
             what = f"{key}: {text!r} is no list of " + ("statuses such as 5xx,429" if key.endswith("http") else "statuses of gRPC")
             remedy = "Write them with commas alone." if " " in text else "Mend the value."
             review.say("MP098", manifest, ("metadata", "annotations", key), what=f"{what}; nothing is retried then", remedy=remedy)

@@ -14,6 +14,7 @@ from meshport.values.problems import ValueProblem
 
 _KEY = re.compile(r"(?:[^\\.,=\[\]{}]|\\.)+|\[(?P<index>[0-9]{1,5})\]", re.DOTALL)
 _LITERAL_KEY = re.compile(r"[^.=\[]+|\[(?P<index>[0-9]{1,5})\]")
+_BETWEEN = re.compile(r"\s*,?\s*")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 
 
@@ -59,7 +60,8 @@ def of_json(text: str) -> list[Assignment]:
             value, end = _decoded(text, at)
             found.append(Assignment(path, value, at))
             at = end
-        at = re.compile(r"\s*,?\s*").match(text, at).end()  # type: ignore[union-attr]
+        if (between := _BETWEEN.match(text, at)) is not None:
+            at = between.end()
     return found
 
 

@@ -57,6 +57,16 @@ def merge_ports(ranges: Iterable[tuple[int, int]]) -> Ports:
     return tuple(out)
 
 
+def other_ports(ranges: Iterable[tuple[int, int]]) -> Ports:
+    """The ports, from 1 to 65535, that are not among these."""
+    found, low = [], 1
+    for first, last in (*sorted(ranges), (65536, 65536)):
+        if first > low:
+            found.append((low, first - 1))
+        low = max(low, last + 1)
+    return tuple(found)
+
+
 def format_ports(ranges: Iterable[tuple[int, int]]) -> str:
     """The list as both parsers read it: numbers, ascending, no spaces."""
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in merge_ports(ranges))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.cilium.beside import PEERS, Rule, taken
 from meshport.dialects.cilium.peers import NAMESPACE
 from meshport.ir.world import Workload, World
+from meshport.values.ports import other_ports
 
 LAST = 65535
 PODS = ("all", "cluster")  # entities that hold every pod
@@ -266,15 +268,12 @@ def holds(port: Rule, number: int) -> bool:
 def carried(servers: list[Workload]) -> list[Rule]:
     """The TCP ports of pods for which a port of their proxies stood: every one, less those that connections to go past the proxies."""
     past = {span for one in servers if one.bypassed is not None for span in one.bypassed.value}
-    if not past:
-        return [{"port": "0", "protocol": "TCP"}]
-    found: list[Rule] = []
-    low = 1
-    for first, last in (*sorted(past), (LAST + 1, LAST + 1)):
-        if low < first:
-            found.append({"port": str(low), **({"endPort": first - 1} if low < first - 1 else {}), "protocol": "TCP"})
-        low = max(low, last + 1)
-    return found
+    return spans(other_ports(past)) if past else [{"port": "0", "protocol": "TCP"}]
+
+
+def spans(ranges: Iterable[tuple[int, int]]) -> list[Rule]:
+    """Ranges of TCP ports as a rule lists them."""
+    return [{"port": str(low), **({"endPort": high} if high > low else {}), "protocol": "TCP"} for low, high in ranges]
 
 
 def _joined(one: Rule, other: Rule) -> Rule | None:

@@ -12,6 +12,8 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import leaving
+from meshport.dialects.cilium.both import spans
+from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import NAMING
 from meshport.dialects.cilium.writing import ECHO, OTHERS
 from meshport.dialects.cursor import Cursor
@@ -39,7 +41,6 @@ from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
 API, KIND = "cilium.io/v2", "CiliumNetworkPolicy"
-MOST = 40  # ports of one rule
 GLOBAL, AFFINITY = "service.cilium.io/global", "service.cilium.io/affinity"
 DNS: dict[str, Any] = {
     "toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}],
@@ -53,10 +54,10 @@ WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespa
 
 
 _OF_GLOBAL = ("service.cilium.io/shared", "io.cilium/shared-service", "service.cilium.io/global-sync-endpoint-slices")
+"""What says how a global Service is shared, and nothing of one that is not."""
 _OLDER = {GLOBAL: "io.cilium/global-service", AFFINITY: "io.cilium/service-affinity"}
 """Names that still hold where the newer one does not stand (cilium/cilium, pkg/annotation)."""
 OF_NAMESPACE = "clustermesh.cilium.io/global"
-"""What says how a global Service is shared, and nothing of one that is not."""
 
 
 # -- lift
@@ -216,25 +217,20 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
 
 def _past_proxies(ir: IR, out: Output, options: Options) -> None:
     """Ports that leave past the source's proxies, which hold nothing back there: they stay open to workloads whose way out is closed."""
-    for item in egress.leaving(ir):
+    skipped = [setting for setting in ir.ports if setting.kind == "skip-outbound"]
+    ranged = _since(options, (1, 16))
+    for item in egress.leaving(ir) if skipped else ():
         workload = item.workload
-        found = [
-            setting.ranges
-            for setting in ir.ports
-            if workload is not None and setting.kind == "skip-outbound" and setting.subject.contains(item.namespace, workload.labels)
-        ]
+        if workload is None or not item.refuses:
+            continue
+        found = [setting.ranges for setting in skipped if setting.subject.contains(item.namespace, workload.labels)]
         ranges = sorted({pair for fact in found for pair in fact.value})
-        if workload is None or not item.refuses or not ranges:
+        if not ranges:
             continue
         name = out.free(API, KIND, item.namespace, naming.name(workload.ref.name, "egress-bypass"))
         obj = out.object(API, KIND, Ref(item.namespace, name), owner=workload.document, group="egress", rank=50)
         obj.set(("spec", "endpointSelector"), workload.pods.selector.manifest(), *found)
-        entries: list[dict[str, Any]] = []
-        for low, high in ranges:
-            if low == high or _since(options, (1, 16)):
-                entries.append({"port": str(low), **({"endPort": high} if high > low else {}), "protocol": "TCP"})
-            else:
-                entries += [{"port": str(port), "protocol": "TCP"} for port in range(low, high + 1)]
+        entries = spans(ranges if ranged else [(port, port) for low, high in ranges for port in range(low, high + 1)])
         for start in range(0, len(entries), MOST):
             _add(obj, {"toPorts": [{"ports": entries[start : start + MOST]}]}, *found)
         obj.note("these ports went past the source's proxies, which held nothing back there")

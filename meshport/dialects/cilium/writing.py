@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshport.dialects.cilium.both import spans
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.output import Output
 from meshport.effective.access import Effective
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.world import Workload, World
+from meshport.values.ports import other_ports
 
 CILIUM = "cilium.io/v2"
 KIND = "CiliumNetworkPolicy"
@@ -50,13 +52,7 @@ def write(
 
 def ranges(closed: list[int]) -> list[dict[str, Any]]:
     """Every TCP port but those that are closed."""
-    found: list[dict[str, Any]] = []
-    low = 1
-    for port in [*closed, 65536]:
-        if low < port:
-            found.append({"port": str(low), **({"endPort": port - 1} if port - 1 > low else {}), "protocol": "TCP"})
-        low = port + 1
-    return found
+    return spans(other_ports((port, port) for port in closed))
 
 
 @dataclass(slots=True)

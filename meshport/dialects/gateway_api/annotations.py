@@ -11,8 +11,8 @@ from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.resilience import Retry
 from meshport.values.ports import is_number
 
-_HTTP_WORDS = re.compile(r"(?i:5xx|gateway-error|[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)")
-_GRPC_WORDS = re.compile(r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)")
+HTTP_WORDS = re.compile(r"(?i:5xx|gateway-error|[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)")
+GRPC_WORDS = re.compile(r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)")
 _TIMEOUTS = tuple(f"timeout.linkerd.io/{name}" for name in ("request", "response", "idle"))
 
 
@@ -49,7 +49,7 @@ def unreadable(notes: dict[str, Fact[str]]) -> list[tuple[str, Fact[Any]]]:
 
 def unread_words(notes: dict[str, Fact[str]]) -> list[Fact[str]]:
     """The retry annotations with a word that is none: statuses, ranges of them and two names for HTTP, five statuses for gRPC, and a number."""
-    forms = {"http": _HTTP_WORDS, "grpc": _GRPC_WORDS, "limit": re.compile(r"[0-9]+")}
+    forms = {"http": HTTP_WORDS, "grpc": GRPC_WORDS, "limit": re.compile(r"[0-9]+")}
     return [
         fact
         for name, form in forms.items()

@@ -5,8 +5,6 @@ To Istio an opaque port of Linkerd is `appProtocol: tcp`, which beats the port's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
@@ -22,7 +20,7 @@ from meshport.ir.model import IR, Loss
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, ServicePort, Workload
 from meshport.mapping.bound import Bound
-from meshport.values.ports import parse_ports
+from meshport.values.ports import other_ports, parse_ports
 
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
@@ -62,22 +60,12 @@ def _whole(place: Cursor, workload: Workload, ir: IR) -> None:
     said = bypass if captured else included
     if said is None or (said.value != "true" if captured else said.value.strip() == "*"):
         return
-    rest = Fact(_beside(() if captured else parse_ports(said.value, lenient=True)), said.src, "ports.skip-inbound")
+    rest = Fact(other_ports(() if captured else parse_ports(said.value, lenient=True)), said.src, "ports.skip-inbound")
     for beaten in [one for one in ir.ports if (one.kind, one.on, one.document) == ("skip-inbound", "workload", workload.document)]:
         ir.ports.remove(beaten)
         ir.idle.append(beaten.ranges.holding("the list of ports that the sidecar takes beats it"))
     ir.ports.append(PortSetting(workload.pods, "skip-inbound", rest, "workload", workload.document))
     workload.bypassed = rest
-
-
-def _beside(ports: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The ports that are not among these."""
-    found, low = [], 1
-    for first, last in sorted(ports):
-        if first > low:
-            found.append((low, first - 1))
-        low = max(low, last + 1)
-    return (*found, (low, 65535)) if low <= 65535 else tuple(found)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
