@@ -103,6 +103,26 @@ def beyond(ir: IR, out: Output, written: Collection[Machine] = ()) -> None:
         )  # fmt: skip
 
 
+def by_name_alone(outside: Outside, mesh: str) -> str:
+    """Why a name that is open in some networks alone cannot be said to a mesh."""
+    names, networks = _named(outside)
+    return f"{names} is open in {networks} alone, and {mesh} goes by the name, whatever its address"
+
+
+def at_every_address(outside: Outside, out: Output, affects: tuple[Affected, ...], explains: frozenset[tuple[str, str]]) -> None:
+    """Say that such a name is open at every address from now on."""
+    names, networks = _named(outside)
+    found = out.finding(
+        "MP760", *outside.addresses, document=outside.document, disposition="dropped", affects=affects, explains=explains, effect="widens"
+    )
+    found.message = f"{outside.subject_name}: {names} is open at every address, and was in {networks} alone"
+
+
+def _named(outside: Outside) -> tuple[str, str]:
+    """The names and the networks of a destination, listed."""
+    return ", ".join(host.value for host in outside.hosts), ", ".join(network.value for network in outside.addresses)
+
+
 def decorated(outside: Outside, ir: IR, out: Output) -> None:
     """Say that an entry for a Service of the cluster sends nothing anywhere, and what does; what it decides is named by itself."""
     for fact in outside.services:

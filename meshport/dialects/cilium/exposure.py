@@ -20,7 +20,9 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import (
     LINKING,
     affected,
+    at_every_address,
     beyond,
+    by_name_alone,
     decorated,
     drop_marks,
     explains_leaving,
@@ -166,16 +168,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 def _anywhere(outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """A name that is open in some networks alone: a rule for a name has no networks beside it."""
-    names, networks = (", ".join(item.value for item in listed) for listed in (outside.hosts, outside.addresses))
     if options.on_loss != "looser":
-        _unsaid(outside, ir, out, f"{names} is open in {networks} alone, and Cilium goes by the name, whatever its address")
+        _unsaid(outside, ir, out, by_name_alone(outside, "Cilium"))
         return
     clients = {item.namespace for item in egress.leaving(ir) if outside.shown_to(item.namespace)}
-    found = out.finding(
-        "MP760", *outside.addresses, document=outside.document, disposition="dropped",
-        affects=affected(ir, Ref(next(iter(outside.seen_by or ("",)), ""), "")), explains=in_namespaces(ir, clients, "open", "spoken"), effect="widens",
-    )  # fmt: skip
-    found.message = f"{outside.subject_name}: {names} is open at every address, and was in {networks} alone"
+    home = Ref(next(iter(outside.seen_by or ("",)), ""), "")
+    at_every_address(outside, out, affected(ir, home), in_namespaces(ir, clients, "open", "spoken"))
 
 
 def _unsaid(outside: Outside, ir: IR, out: Output, reason: str) -> None:

@@ -26,6 +26,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.ir.model import IR
+from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
 
 API = "security.istio.io/v1"
@@ -49,14 +50,8 @@ class Work:
 
     @property
     def numbers(self) -> list[int]:
-        """The ports that are known of the pods: declared ones, and those that policies name."""
-        found = set(ports_of(self.members, self.ir.world))
-        for member in self.members:
-            for policy in (*member.allows, *member.denies, *member.opened):
-                for rule in policy.rules:
-                    for low, high in _ranges(rule) or ():
-                        found |= {port for port in (low, high, high + 1) if 0 < port < 65536}
-        return sorted(found)
+        """The ports that are known of the pods."""
+        return _known(self.members, self.ir.world)
 
     def touched(self, rule: Rule | None) -> list[int | None]:
         """The known ports that a rule, or the whole policy, is about; None for those that nothing names."""
@@ -87,10 +82,21 @@ class Work:
         )
 
 
+def _known(members: list[Effective], world: World) -> list[int]:
+    """The ports that are known of pods: declared ones, and those that policies name."""
+    found = set(ports_of(members, world))
+    for member in members:
+        for policy in (*member.allows, *member.denies, *member.opened):
+            for rule in policy.rules:
+                for low, high in _ranges(rule) or ():
+                    found |= {port for port in (low, high, high + 1) if 0 < port < 65536}
+    return sorted(found)
+
+
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
     taken: dict[str, set[str]] = {}
-    elsewhere = frozenset(Work(ir, out, options, access, ir.policies[0], access.workloads).numbers if ir.policies else ())
+    elsewhere = frozenset(_known(access.workloads, ir.world) if ir.policies else ())
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
         work = Work(ir, out, options, access, policy, elsewhere=elsewhere)
         home = policy.subject.value.namespace

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.exposure import BALANCES, LINKING, affected, beyond, drop_marks, explains_leaving, severity_of_networks
+from meshport.dialects.exposure import (
+    BALANCES,
+    LINKING,
+    affected,
+    at_every_address,
+    beyond,
+    by_name_alone,
+    drop_marks,
+    explains_leaving,
+    severity_of_networks,
+)
 from meshport.dialects.istio import machines
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective import egress
@@ -341,20 +351,10 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
         left_out("left out, for it names no host, and a ServiceEntry has to", every)
         return
     if egress.at_some_addresses(ir, outside):
-        names, networks = (", ".join(item.value for item in listed) for listed in (outside.hosts, outside.addresses))
         if options.on_loss != "looser":
-            left_out(f"left out, for {names} is open in {networks} alone, and Istio goes by the name, whatever its address", every)
+            left_out(f"left out, for {by_name_alone(outside, 'Istio')}", every)
             return
-        found = out.finding(
-            "MP760",
-            *outside.addresses,
-            document=outside.document,
-            disposition="dropped",
-            affects=where,
-            explains=explained,
-            effect="widens",
-        )
-        found.message = f"{outside.subject_name}: {names} is open at every address, and was in {networks} alone"
+        at_every_address(outside, out, where, explained)
     by_address = all(port.protocol.value == "tcp" for port in outside.ports)
     home = outside.ref.value.namespace
     alone = outside.seen_by == (home,)
