@@ -172,6 +172,7 @@ class Access:
         self.default_mode = Fact(default_mode)
         self._names: dict[int, tuple[str, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
+        self._unselected: list[Policy] | None = None
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
@@ -340,11 +341,13 @@ class Access:
 
     def unselected(self) -> list[Policy]:
         """Policies that select no workload of the bundle, although they name some."""
-        return [
-            policy
-            for policy in self.ir.policies
-            if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
-        ]
+        if self._unselected is None:
+            self._unselected = [
+                policy
+                for policy in self.ir.policies
+                if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
+            ]
+        return self._unselected
 
 
 def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src) -> tuple[Condition, ...]:

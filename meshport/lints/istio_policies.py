@@ -387,22 +387,27 @@ def _opened(review: Review) -> None:
         if policy.action.value == "allow" and policy.kind == "AuthorizationPolicy" and policy.rules and policy.port is None
         and not review.manifests[policy.document].get("spec", "targetRefs")
     ]  # fmt: skip
+    asking: dict[tuple[str, str] | None, list[int]] = {}  # by a label that a policy asks for
     for place, policy in enumerate(allows):
-        for position, other in enumerate(allows):
-            if other.document == policy.document or not _holds(review, other, policy):
+        asking.setdefault(next(iter(policy.subject.value.selector.labels), None), []).append(place)
+    chosen = [review.ir.world.selected(policy.subject.value) for policy in allows]
+    for place, policy in enumerate(allows):
+        labels = {*policy.subject.value.selector.labels, *(label for pod in chosen[place][:1] for label in pod.labels.items())}
+        for position in sorted(position for label in (None, *labels) for position in asking.get(label, ())):
+            other = allows[position]
+            if other.document == policy.document or not _holds(other, policy, chosen[place]):
                 continue
-            if position < place or not _holds(review, policy, other):
+            if position < place or not _holds(policy, other, chosen[position]):
                 manifest, wide = review.manifests[policy.document], review.manifests[other.document]
                 review.say("MP094", manifest, ("spec", "rules"), wide=str(wide), what="all of that, for the same pods or more")
                 break
 
 
-def _holds(review: Review, one: Policy, other: Policy) -> bool:
-    """Whether a policy is for all pods of another, and allows all that it does."""
+def _holds(one: Policy, other: Policy, pods: list[Workload]) -> bool:
+    """Whether a policy is for all pods of another, `pods`, and allows all that it does."""
     wide, narrow = one.subject.value, other.subject.value
     if wide.namespace not in ("", narrow.namespace):
         return False
-    pods = review.ir.world.selected(narrow)
     same = wide.selector.everything or wide.selector == narrow.selector or wide.selector.accepts(dict(narrow.selector.labels))
     if not same and not (pods and all(wide.selector.accepts(pod.labels) for pod in pods)):
         return False

@@ -81,8 +81,10 @@ class Lowering(ServiceLowering):
             return self.routes.consumer.value
         home = self.routes.ref.value.namespace
         told = {home if fact.value == "." else fact.value for fact in self.routes.exports}
+        if not told or "*" in told:
+            return ""
         clients = {workload.ref.namespace for workload in self.ir.world.workloads if self.ir.world.meshed(workload)}
-        return ", ".join(sorted(told)) if told and "*" not in told and clients - told else ""
+        return ", ".join(sorted(told)) if clients - told else ""
 
     def names_port(self, port: int) -> bool:
         """Cilium reports a parent with a port as not supported since 1.17."""
