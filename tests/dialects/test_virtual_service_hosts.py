@@ -57,6 +57,16 @@ def test_a_short_name_with_a_dot_is_no_service() -> None:
     assert [finding.code for finding in result.findings if finding.severity == "error"] == ["MP310"]
 
 
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_the_short_and_the_full_name_in_one_list_are_one_host(target: str) -> None:
+    both = virtual("a", "[{timeout: 3s, route: [{destination: {host: b}}]}]", hosts="a, a.shop.svc.cluster.local")
+    result = convert(service("a") + service("b") + both, target)
+    assert list(routes(result)) == ["a"]
+    assert "MP311" not in {finding.code for finding in result.findings}
+    lines = [line for line in result.ledger if line.path.startswith("spec.hosts")]
+    assert [line.disposition for line in lines] == ["translated", "translated"]
+
+
 DELEGATE = virtual("inner", """[
   {match: [{uri: {prefix: /b/x}}], timeout: 5s, route: [{destination: {host: b}}]},
   {match: [{uri: {prefix: /c}}], route: [{destination: {host: b}}]},

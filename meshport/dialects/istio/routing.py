@@ -86,7 +86,7 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     gateways = spec.strings("gateways")
     exports = spec.strings("exportTo")
     home = root.at("metadata", "namespace").src
-    hosts = tuple(_at_home(host, home) for host in spec.strings("hosts")) or (Fact("", NOWHERE, "routing.host"),)
+    hosts = _once(tuple(_at_home(host, home) for host in spec.strings("hosts")), namespace, options) or (Fact("", NOWHERE, "routing.host"),)
     silenced: list[tuple[str, Src]] = []
     warnings = tuple(
         ("MP410", Fact(text.value, text.src, "timeout.request"))
@@ -133,6 +133,15 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
                 if spec.each(protocol)
             )
     return found
+
+
+def _once(hosts: tuple[Fact[str], ...], namespace: str, options: Options) -> tuple[Fact[str], ...]:
+    """The hosts, each once: `reviews` and `reviews.shop.svc.cluster.local` in one list are one host, known from both places."""
+    found: dict[str, Fact[str]] = {}
+    for host in hosts:
+        full = full_host(host.value, namespace, options).lower()
+        found[full] = found[full].also(host) if full in found else host
+    return tuple(found.values())
 
 
 def _at_home(host: Fact[str], home: Src) -> Fact[str]:
