@@ -72,5 +72,8 @@ def in_one(messages: list[str]) -> str:
     shortest = min(map(len, words))
     head = next((number for number in range(shortest) if len({tuple(one[: number + 1]) for one in words}) > 1), shortest)
     tail = next((number for number in range(shortest - head) if len({tuple(one[-number - 1 :]) for one in words}) > 1), shortest - head)
-    middles = [" ".join(one[head : len(one) - tail]) for one in words]
-    return " ".join([*words[0][:head], ", ".join(middle for middle in middles if middle), *(words[0][-tail:] if tail else [])])
+    *others, last = [middle for middle in (" ".join(one[head : len(one) - tail]) for one in words) if middle] or [""]
+    after = words[0][len(words[0]) - tail :]
+    if others and after[:1] == ["is"]:
+        after[0] = "are"
+    return " ".join([*words[0][:head], f"{', '.join(others)} and {last}" if others else last, *after])

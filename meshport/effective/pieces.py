@@ -18,10 +18,12 @@ from meshport.ir.authorization import (
     HOST,
     IDENTITY,
     METHOD,
+    OTHER,
     PATH,
     PORT,
     QUERY,
     SOURCE_IP,
+    TOKEN,
     Condition,
     Pattern,
     Rule,
@@ -47,6 +49,14 @@ NEARLY = 64
 
 class Unsayable(ValueError):
     """A condition, or a difference, that cannot be computed; its text says which."""
+
+
+def _in_a_policy(attribute: str) -> str:
+    """`request.auth.claims[scope]` for "request.token:claims[scope]"; the word of the source for "other:WORD"."""
+    if attribute == TOKEN + ":principal":
+        return "requestPrincipals"
+    kind, colon, rest = attribute.partition(":")
+    return f"request.auth.{rest}" if kind == TOKEN else rest if kind + colon == OTHER else attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,12 @@ class Piece:
                 (attribute, text, not wanted) in self.literals or (wanted and (attribute, "*", False) in self.literals)
                 for attribute, text, wanted in self.literals
             )
+        )
+
+    def conditions(self) -> str:
+        """What is asked of tokens, and what the source alone knows, in the words of an AuthorizationPolicy's `when` and `source`."""
+        return "the condition " + ", ".join(
+            sorted(f"{_in_a_policy(attribute)} {'=' if wanted else '!='} {text}" for attribute, text, wanted in self.literals)
         )
 
     def opens(self, path: str) -> bool:

@@ -301,8 +301,14 @@ spec: {selector: {matchLabels: {app: users}}, jwtRules: [{issuer: https://issuer
 """
     finding = said(to_linkerd(WORLD + checked), "MP261")
     assert (finding.severity, finding.effect, len(finding.leaves)) == ("error", "widens", 4)
+    assert "issuer of tokens and key set of the issuer are lost" in finding.message
+
+
+def test_what_is_asked_of_tokens_is_said_in_the_words_of_the_policy() -> None:
+    rule = """{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}],
+        when: [{key: 'request.auth.claims[scope]', values: [read]}]}]}"""
     assert (
-        "the issuer of tokens, the key set of the issuer" in finding.message or "issuer of tokens, key set of the issuer" in finding.message
+        "the condition request.auth.claims[scope] = read, requestPrincipals = *" in said(to_linkerd(WORLD + policy(rule)), "MP201").message
     )
 
 

@@ -37,7 +37,7 @@ def requests(piece: Piece) -> list[dict[str, Any]]:
     if piece.any_request:
         return []
     if piece.literals:
-        raise Unsaid(", ".join(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in sorted(piece.literals)))
+        raise Unsaid(piece.conditions())
     if piece.query.by_name:
         raise Unsaid(f"the query parameter {piece.query.by_name[0][0]}")
     headers = [_header(name, value) for name, value in piece.headers.by_name]

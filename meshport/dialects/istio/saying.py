@@ -145,9 +145,7 @@ def principal(item: Any) -> str:
 def operations(piece: Piece, port: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(operation, when) of a piece on a port. Raises Unsaid."""
     if piece.literals:
-        raise Unsaid(
-            "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in piece.literals))
-        )
+        raise Unsaid(piece.conditions())
     if piece.query.by_name:
         raise Unsaid("a demand on query parameters: " + ", ".join(sorted(parameter for parameter, _ in piece.query.by_name)))
     operation: dict[str, Any] = {}

@@ -252,9 +252,7 @@ def matches(request: Piece, *, refused: bool = False, escapes: bool = True) -> l
     Without `escapes` paths with a percent sign may be passed over: where a worse route that takes them admits no more.
     """
     if request.literals:
-        raise NoMatch(
-            "demands " + ", ".join(sorted(f"{attribute} {'=' if wanted else '!='} {text}" for attribute, text, wanted in request.literals))
-        )
+        raise NoMatch(request.conditions())
     if request.host is not None:
         raise NoMatch("a demand on the host with its port, where a route's hostnames take every port")
     headers = [_value("header", name, value) for name, value in request.headers.by_name]
