@@ -15,7 +15,17 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.istio import nameless
-from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, gateways, of_input, refused, services_behind, written
+from meshport.dialects.istio.ambient_entries import (
+    REFUSE,
+    Entry,
+    _readable,
+    gateways,
+    of_ambient_pods,
+    of_input,
+    refused,
+    services_behind,
+    written,
+)
 from meshport.dialects.istio.carried import of_the_domain, spare, trim
 from meshport.dialects.istio.rules import (
     anybody,
@@ -53,13 +63,13 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     named = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, named, ir, out)]
     behind = services_behind(ir, options, entries, stood)
+    if stood is not None:
+        entries += of_ambient_pods(ir, out, options, stood, entries, behind)
     gates = gateways(ir, out, behind, stood)
     _idle(ir, out, options, gates)
     for entry in entries:
         entry.services = sorted(
-            {
-                id(service): service for workload in entry.members for service in ir.world.services_of(workload) if service.ref in behind
-            }.values(),
+            {service.ref: service for workload in entry.members for service in _gated(ir, workload, behind, stood)}.values(),
             key=lambda item: item.ref,
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
@@ -73,6 +83,12 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
             trim(out, entry.document, entry.src, options.trust_domain)
     if stood is None:
         spare(ir, out)
+
+
+def _gated(ir: IR, workload: Workload, behind: Iterable[Ref], stood: Waypoints | None) -> list[Service]:
+    """The Services in front of a workload at whose waypoint its policies have to hang: for one in ambient those that get theirs now."""
+    known = stood.behind if stood is not None and workload.ref in stood.ambient else ()
+    return [service for service in ir.world.services_of(workload) if service.ref in behind and service.ref not in known]
 
 
 def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int], ir: IR, out: Output) -> bool:
@@ -146,7 +162,9 @@ class _Writer:
         self._trust(entry.spec)
         asks = any(map(entry.deep, entry.rules))
         if not entry.services:
-            if asks:
+            if entry.apart:
+                self._stay(entry, stood)
+            elif asks:
                 self._at_pods(entry, "no Service stands before its pods that a waypoint could serve")
             else:
                 self._stay(entry, stood)
@@ -165,12 +183,18 @@ class _Writer:
         elif entry.rules:
             self._allow(entry)
         else:
-            if any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
+            if entry.apart or any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
                 self._attach(entry, [], replace=False)
             self._stay(entry, stood)
 
     def _stay(self, entry: Entry, stood: dict[str, Any]) -> None:
         """A policy that ztunnel holds as it is, but for the trust domain."""
+        if entry.apart:
+            selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
+            for home in sorted({workload.ref.namespace for workload in entry.members}) if entry.action == "DENY" else ():
+                said = {**selector, "action": "DENY", "rules": copy.deepcopy(entry.rules)}
+                self._put(entry, naming.name(entry.ref.name, "ztunnel"), said, home, instead=False)
+            return
         if entry.spec == stood:
             return
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
@@ -288,7 +312,7 @@ class _Writer:
                 known[3][:] = [sources(*both) for both in zip(known[3], because, strict=True)]
             else:
                 groups.append((home, said, [service], because))
-        instead = replace and bool(groups) and all(group[0] == entry.ref.namespace for group in groups)
+        instead = replace and not entry.apart and bool(groups) and all(group[0] == entry.ref.namespace for group in groups)
         if replace and not instead:
             self._remainder(entry)
         for home, said, services, because in groups:
@@ -321,7 +345,7 @@ class _Writer:
 
     def _remainder(self, entry: Entry) -> None:
         """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
-        if entry.document is None:
+        if entry.document is None or entry.apart:
             return
         literal = entry.spec == self.out.bundle.documents[entry.document].value.get("spec")  # no alias of the trust domain in it
         if entry.action in REFUSE:
@@ -380,12 +404,13 @@ class _Writer:
 
     def _for_gateways(self, entry: Entry) -> None:
         """The policy as it was, for the gateways that it selected: they have a proxy of their own."""
+        whole = {key: value for key, value in (entry.stood or entry.spec).items() if key != "selector"}
         for gateway in entry.gateways:
-            spec = {"selector": {"matchLabels": gateway.own_labels}, **{k: v for k, v in entry.spec.items() if k != "selector"}}
+            spec = {"selector": {"matchLabels": gateway.own_labels}, **whole}
             self._put(entry, naming.name(entry.ref.name, gateway.ref.name), copy.deepcopy(spec), gateway.ref.namespace, instead=False)
         for ref in entry.entrances:
             target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": ref.name}
-            spec = {"targetRefs": [target], **{k: v for k, v in entry.spec.items() if k != "selector"}}
+            spec = {"targetRefs": [target], **whole}
             self._put(entry, naming.name(entry.ref.name, ref.name), copy.deepcopy(spec), ref.namespace, instead=False)
 
     @staticmethod

@@ -9,10 +9,8 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio import waypoints
-from meshport.dialects.istio.rules import (
-    deep,
-)
-from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoints, is_gateway, is_waypoint
+from meshport.dialects.istio.rules import deep, held
+from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoint, Waypoints, is_gateway, is_waypoint
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
@@ -37,6 +35,7 @@ class Entry:
     services: list[Service] = field(default_factory=list)  # behind a waypoint, in front of the members
     stood: dict[str, Any] | None = None  # the spec as it was, where the rules that hold are others
     because: list[Src] = field(default_factory=list)  # of each rule, where it is known
+    apart: bool = False  # for the pods in ambient of a policy that another entry writes anew for those with a sidecar
 
     @property
     def action(self) -> str:
@@ -124,6 +123,42 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[En
     return sorted(found, key=lambda item: item.ref)
 
 
+def of_ambient_pods(ir: IR, out: Output, options: Options, stood: Waypoints, entries: list[Entry], behind: dict[Ref, Src]) -> list[Entry]:
+    """What is in ambient already and cannot stay as it is: policies of pods that get a waypoint, whose account is the caller from now on, and denies that hold
+    for pods with a sidecar too, whose document is written anew. Each is what ztunnel enforces of it; entries that say the same take these pods in."""
+    by_document = {entry.document: entry for entry in entries}
+    fresh = behind.keys() - stood.behind.keys()
+    found: list[Entry] = []
+    for number in sorted({policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"}):
+        document = out.bundle.documents[number]
+        spec = document.value.get("spec") or {}
+        if spec.get("targetRefs") or spec.get("targetRef") or not _readable(spec):
+            continue
+        home = document.namespace or options.default_namespace
+        reach = "" if home == options.root_namespace else home
+        selected = _members(ir, reach, spec)
+        members = [workload for workload in selected if workload.ref in stood.ambient and not is_gateway(workload)]
+        reached = any(service.ref in fresh for workload in members for service in ir.world.services_of(workload) if not service.headless)
+        whole = Entry(
+            Ref(home, document.name), spec, frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec", {}), ())), members
+        )
+        rules = [made for rule in whole.rules if (made := held(rule, whole.action)) is not None]
+        beside = by_document.get(number)
+        if not members or whole.action == "CUSTOM" or (not rules and (whole.action == "DENY" or beside is None)):
+            continue  # nothing of it holds, or it lets in no waypoint either
+        if beside is not None and rules == whole.rules:
+            beside.members += members if reached else []
+        elif reached or (beside is not None and whole.action == "DENY" and any(map(beside.deep, beside.rules))):
+            whole.document, whole.apart = number, beside is not None
+            if rules != whole.rules:
+                whole.stood, whole.spec = spec, {**spec, "rules": rules}
+            if not whole.apart:
+                whole.gateways = [workload for workload in selected if is_gateway(workload)]
+                whole.entrances = [] if spec.get("selector") else _entrances(out, reach)
+            found.append(whole)
+    return found
+
+
 def _entrances(out: Output, namespace: str) -> list[Ref]:
     """The Gateways of a namespace, of all where it is empty, that are no waypoints and have pods of Istio's making."""
     return sorted(
@@ -190,6 +225,8 @@ def gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | Non
         by_namespace.setdefault(ref.namespace, []).append(ref)
     for namespace, services in by_namespace.items():
         there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
+        if stood is not None and any(ref not in stood.behind for ref in services):
+            there = [name for name in there if _joinable(ir, out, stood, stood.known.get(Ref(namespace, name)), services)]
         src = sources(*(behind[ref] for ref in services))
         fresh = [ref for ref in services if stood is None or ref not in stood.behind]
         name = there[0] if there else _free(ir, out, namespace)
@@ -211,6 +248,26 @@ def gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | Non
                 services=", ".join(map(str, fresh)), waypoint=f"{namespace}/{name}",
             )  # fmt: skip
     return names
+
+
+def _joinable(ir: IR, out: Output, stood: Waypoints, gate: Waypoint | None, services: list[Ref]) -> bool:
+    """Whether more Services can go through a waypoint that is there, and nobody gets more by it: not where policies hang on it for all that goes through it,
+    nor where pods behind them have a Service behind it already, whose requests they may refuse by its account."""
+    if gate is None or not gate.of_services:
+        return gate is None
+    for document in out.bundle.documents:
+        spec = document.value.get("spec") if document.kind == "AuthorizationPolicy" else None
+        if isinstance(spec, dict) and document.namespace == gate.ref.namespace:
+            refs = [spec.get("targetRef"), *(refs if isinstance(refs := spec.get("targetRefs"), list) else ())]
+            if any(isinstance(ref, dict) and (ref.get("kind"), ref.get("name")) == ("Gateway", gate.ref.name) for ref in refs):
+                return False
+    fresh = [ref for ref in services if ref not in stood.behind]
+    return not any(
+        workload.ref in stood.ambient
+        and any(one.ref in fresh for one in ir.world.services_of(workload))
+        and any(other.ref == gate.ref for _, other, _ in stood.of(workload, ir.world))
+        for workload in ir.world.workloads
+    )
 
 
 def _free(ir: IR, out: Output, namespace: str) -> str:

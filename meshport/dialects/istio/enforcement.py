@@ -192,7 +192,8 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         unseen = past_waypoints.unseen_callers(policy, refused, with_ztunnel, found, ir)
         if unseen:
             ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
-        return [policy]
+        wider = tuple(rule for rule in enforced.rules if with_sidecar and rule not in item.policy.rules)
+        return [policy, *_of_ambient(replace(policy, rules=wider), with_ztunnel, with_sidecar)] if wider else [policy]
     made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
@@ -201,6 +202,14 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         doors.direct.setdefault(workload.ref, []).extend(made.rules)
     src = sources(*(one.src for one in admitted))
     return [replace(made, action=made.action.also(src)) if src else made, *through]
+
+
+def _of_ambient(policy: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload]) -> list[Policy]:
+    """A policy for those of its pods that have no sidecar: by namespace where none of its pods there has one."""
+    mixed = {workload.ref.namespace for workload in with_sidecar}
+    chosen = policy.subject.value.selector
+    pods = [one.pods if one.ref.namespace in mixed else PodSet(one.ref.namespace, chosen) for one in with_ztunnel]
+    return [replace(policy, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods)]
 
 
 def _say(item: Read, enforced: Enforced, ir: IR) -> None:

@@ -114,6 +114,24 @@ def inert(rule: dict[str, Any]) -> bool:
     return any(item.get("key") not in KEYS for item in rule.get("when") or ())
 
 
+def held(rule: dict[str, Any], action: str) -> dict[str, Any] | None:
+    """What ztunnel enforces of a rule, said so that a proxy for HTTP does the same; None where that is nothing."""
+    said = copy.deepcopy(rule)
+    passed_over = ("trustDomains", "notTrustDomains")
+    asked = passed_over if action == "ALLOW" else tuple(key for field in (*_SOURCE, *OPERATION) for key in (field, negative(field)))
+    for part, inner in (("from", "source"), ("to", "operation")):
+        items = said.get(part) or []
+        for item in list(items):
+            entry = item.get(inner) or {}
+            gone = [entry.pop(key) for key in asked if key in entry]
+            if any(gone) and not any(entry.values()):
+                items.remove(item)
+                if not items:  # a part of which nothing is left never matches
+                    return None
+    void = any(item.get("key") not in KEYS for item in said.get("when") or ()) if action != "ALLOW" else deep(said)
+    return None if void else said
+
+
 def widened(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule of a deny without its questions about HTTP."""
     said = copy.deepcopy(rule)

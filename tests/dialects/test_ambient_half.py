@@ -1,0 +1,98 @@
+"""From a mesh of which some pods are in ambient already: they get waypoints with the others, whose account their policies then see for the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, policy, workload
+from test_ambient_written import ambient
+
+import meshport
+
+CALLERS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: front, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: front}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web, ports: [{containerPort: 8080}]}]}
+---
+"""
+ROUTE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: payment, namespace: shop}
+spec: {hosts: [payment], http: [{timeout: 2s, route: [{destination: {host: payment}}]}]}
+---
+"""
+SHOP = NAMESPACE + CALLERS + ROUTE + workload("payment", "a: b")
+OF_THE_NAMESPACE = "{from: [{source: {namespaces: [shop]}}]}"
+OF_WEB = "{from: [{source: {principals: [cluster.local/ns/front/sa/web]}}]}"
+
+
+def rules(out: dict[tuple[str, str], dict[str, Any]], name: str) -> Any:
+    return out["AuthorizationPolicy", name]["spec"]["rules"]
+
+
+def hung(out: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    return {name: one["spec"] for (kind, name), one in out.items() if kind == "AuthorizationPolicy" and "targetRefs" in one["spec"]}
+
+
+def test_who_the_pods_admit_is_asked_at_the_waypoint_that_routes_put_before_them() -> None:
+    out, result = ambient(SHOP + policy("own", OF_THE_NAMESPACE, SELECTOR))
+    assert result.verification.verdict == "equivalent"
+    assert hung(out)["own"]["targetRefs"] == [{"group": "", "kind": "Service", "name": "payment"}]
+    assert rules(out, "own") == [{"from": [{"source": {"namespaces": ["shop"]}}]}]
+    assert rules(out, "own-only-by-waypoint")[1:] == rules(out, "own")
+
+
+def test_whom_the_pods_refuse_the_waypoint_refuses() -> None:
+    out, result = ambient(SHOP + policy("no-web", OF_WEB, SELECTOR, "DENY"))
+    assert result.verification.verdict == "equivalent" and not result.removals
+    (spec,) = hung(out).values()
+    assert (spec["action"], spec["rules"]) == ("DENY", [{"from": [{"source": {"principals": ["cluster.local/ns/front/sa/web"]}}]}])
+
+
+def test_rules_that_ztunnel_does_not_enforce_do_not_begin_to_hold() -> None:
+    by_method = OF_WEB[:-1] + ", to: [{operation: {methods: [GET]}}]}"
+    out, _ = ambient(SHOP + policy("own", f"{OF_THE_NAMESPACE}, {by_method}", SELECTOR))
+    assert rules(out, "own") == [{"from": [{"source": {"namespaces": ["shop"]}}]}]
+    out, result = ambient(SHOP + policy("trace", "{to: [{operation: {methods: [TRACE]}}]}", SELECTOR, "DENY"))
+    assert not hung(out) and result.verification.verdict == "equivalent"
+
+
+def test_what_a_deny_of_the_mesh_comes_to_at_ztunnel_goes_on_holding_where_others_get_it_by_method() -> None:
+    deny = policy("no-delete", '{to: [{operation: {methods: [DELETE], ports: ["8080"]}}]}', "selector: {}", "DENY")
+    out, _ = ambient(SHOP + deny.replace("namespace: shop", "namespace: istio-system"))
+    stays = [spec for (kind, _), one in out.items() if kind == "AuthorizationPolicy" and "targetRefs" not in (spec := one["spec"])]
+    assert {"to": [{"operation": {"ports": ["8080"]}}]} in [rule for spec in stays for rule in spec["rules"]]
+    assert [spec["rules"] for spec in hung(out).values()] == [[{}]]
+
+
+def test_that_a_deny_refuses_more_at_ztunnel_is_known_beside_pods_with_a_sidecar() -> None:
+    deny = policy("no-delete", '{to: [{operation: {methods: [DELETE], ports: ["8080"]}}]}', "selector: {}", "DENY")
+    result = meshport.convert(
+        meshport.load_text(SHOP + deny.replace("namespace: shop", "namespace: istio-system")), source="istio", target="linkerd"
+    )
+    routes = [one.object for one in result.manifests if one.object["kind"] == "AuthorizationPolicy"]
+    assert {one["metadata"]["namespace"] for one in routes} == {"front"}
+
+
+def test_a_waypoint_that_admits_more_than_the_pods_is_not_put_before_them() -> None:
+    everybody = policy("gate", OF_WEB, "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]")
+    out, _ = ambient(SHOP + WAYPOINT + everybody + policy("own", OF_THE_NAMESPACE, SELECTOR))
+    assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
+
+
+def test_a_waypoint_whose_requests_the_pods_refuse_for_another_service_is_not_let_in_for_this_one() -> None:
+    other = workload("payment").split("---")[0].replace("name: payment,", "name: old,") + "---"
+    only = OF_WEB.replace("front/sa/web", "shop/sa/checkout")
+    out, _ = ambient(SHOP + WAYPOINT + other + policy("own", only, SELECTOR))
+    assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
+    assert rules(out, "own-only-by-waypoint")[0] == {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint-2"]}}]}
