@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from judge import linkerd as judge
+from judge.world import selects
 
 import meshport
 
@@ -191,6 +192,19 @@ def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
     assert re.fullmatch(value, "/api/admin/x")
     assert not re.fullmatch(value, "/api/admin")
     assert not re.fullmatch(value, "/api/../admin")
+
+
+def test_a_deny_holds_for_pods_that_a_void_allow_beside_it_does_not_select() -> None:
+    world = WORLD.replace("image: web}", "image: web, ports: [{containerPort: 8080}]}")
+    everyone = policy("{action: ALLOW, rules: [{}]}", "everyone")
+    world += WORLD.split("---")[1].replace("users", "web") + "---"
+    deny = policy("{action: DENY, rules: [{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}]}", "no-delete")
+    void = policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/a]}}]}]}", "void")
+    result = convert(world + everyone + deny + void)
+    selectors = [one["spec"]["podSelector"] for one in objects(result, "Server").values()]
+    assert [sum(selects(selector, {"app": name}) for selector in selectors) for name in ("users", "web")] == [1, 1]
+    assert "MP900" not in codes(result)
+    assert result.verification.verdict == "equivalent"
 
 
 def test_a_deny_of_an_identity_lists_the_others_and_says_so() -> None:

@@ -14,8 +14,18 @@ _NAMING = ("app", "app.kubernetes.io/name", "k8s-app")
 
 def selectors(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
     """Selectors that together take the region's pods and none of another region's, with their leaves and those of what they leave to the others."""
+    out: list[tuple[Selector, Src, Src]] = []
+    for (
+        member
+    ) in region.members:  # a policy that another one makes void, and so is none of a region's, may still select some of its pods alone
+        if not any(selector.accepts(member.workload.labels) for selector, _, _ in out):
+            out += _around(member.workload.labels, region, access)
+    return out
+
+
+def _around(own: dict[str, str], region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
+    """The selectors of the policies that take a pod with these labels, together, without pods that others of them take."""
     subjects = access.subjects(region.namespace)
-    own = region.first.workload.labels
     labels: dict[str, str] = {}
     expressions: list[Requirement] = []
     src: set[int] = set()
