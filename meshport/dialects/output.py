@@ -390,7 +390,7 @@ class Output:
         known = self.table.feature(fact.feature)
         code = cell.code or "MP949"
         text = cell.message or f"{known.title if known else fact.feature or 'this setting'} has no equivalent in the target"
-        filled = {"value": fact.value, "feature": fact.feature, **values}
+        filled = {"value": fact.value, "feature": fact.feature, **self._placed(fact), **values}
         disposition = {"approximate": "approximated", "install": "installed", "external": "manual"}.get(cell.support, "dropped")
         finding = Finding(
             code=code,
@@ -408,6 +408,19 @@ class Output:
         )
         self.findings.append(finding)
         return finding
+
+    def _placed(self, fact: Fact[Any]) -> dict[str, str]:
+        """Where a fact stands, for messages: `path`, of an annotation or a label its key alone, and `resource`."""
+        if not fact.src:
+            return {}
+        first = min(fact.src)
+        *holder, last = self.bundle.parts(first)
+        marks = holder[-1:] in (["annotations"], ["labels"])
+        document = self.bundle.owner(first)
+        return {
+            "path": str(last) if marks else self.bundle.path(first),
+            "resource": f"{document.kind} {Ref(document.namespace or '', document.name)}",
+        }
 
     def supports(self, feature: str) -> bool:
         """Whether the target says a feature exactly."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import re
 import sys
 import traceback
 from collections import Counter
@@ -568,6 +569,7 @@ def judged(case: Case, target: str, made: dict[str, Any] | None = None, *, check
     if counts["leaves"] != sum(count for word, count in counts.items() if word != "leaves") or counts["unaccounted"]:
         problems.append(f"the ledger does not add up: {counts}")
     problems += [f"{item.code} {item.message}" for item in result.findings if item.code in DEFECTS]
+    problems += [f"{item.code} {item.message}" for item in result.findings if re.search(r"\{[a-z_]+\}", item.message + item.remedy)]
     said = Said("", "", [], 0, "", Counter(), problems)
     shown = _shown(case.place)
     for line in result.ledger:
