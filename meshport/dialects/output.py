@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -465,12 +466,16 @@ def _shown(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
+_SEVERAL_PORTS = re.compile(r"\b([Pp])ort (?=\d+[^,\s]*, \d)")
+
+
 def fill(text: str, values: Mapping[str, Any]) -> str:
-    """A message with its places filled; a place without a value stays as it is."""
+    """A message with its places filled; a place without a value stays as it is. Of ports there may be one, several, or all."""
     try:
-        return text.format_map(_Known({key: _shown(value) for key, value in values.items()})).strip()
+        filled = text.format_map(_Known({key: _shown(value) for key, value in values.items()})).strip()
     except (ValueError, IndexError, AttributeError, KeyError):
         return text.strip()
+    return _SEVERAL_PORTS.sub(r"\1orts ", filled).replace("port any ", "every port ")
 
 
 def _put(root: Any, path: Path, value: Any) -> None:

@@ -280,7 +280,7 @@ def test_a_rule_that_is_left_out_on_several_ports_is_one_finding() -> None:
     two = WORLD.replace("[{name: http, containerPort: 8080}]", "[{name: http, containerPort: 8080}, {containerPort: 9090}]", 1)
     rule = "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {requestPrincipals: ['*']}}]}]}"
     finding = said(to_linkerd(two + policy(rule)), "MP201")
-    assert "on port 8080, 9090 a rule is left out" in finding.message
+    assert "on ports 8080, 9090 a rule is left out" in finding.message
     assert {(item.workload, item.port) for item in finding.affects} >= {("users", 8080), ("users", 9090)}
 
 
