@@ -173,7 +173,7 @@ def test_what_cannot_be_named_is_one_finding_that_says_which_and_the_way_out() -
     on = "toPorts: [{ports: [{port: '%s', protocol: TCP}]}]"
     entities = [f"{{fromEntities: [host, health], {on % port}}}" for port in (8080, 9090)]
     _, findings = converted(f"ingress: [{', '.join(entities)}, {{fromCIDR: [10.0.0.0/8]}}]")
-    one, other = sorted((item.message, item.remedy) for item in findings if item.code == "MP268")
+    other, one = sorted((item.message, item.remedy) for item in findings if item.code == "MP268")
     assert "on ports 8080, 9090 the peers entity health, entity host are left out" in one[0]
     assert "the peers 10.0.0.0/8 outside the cluster are left out" in other[0] and "172.16.0.0/12" in other[1]
 
