@@ -30,6 +30,8 @@ from meshport.values.paths import NORMALISED
 Canonical = dict[str, dict[str, Any]]
 MOST_VALUES = 64
 """Combinations of values of headers that one rule is told apart into."""
+OTHERS = "others"
+"""The methods that HTTP itself does not define, among the names of methods."""
 MOST_COMPARED = 20_000
 """Pairs of rows of one port that take automata to compare."""
 MOST_TOGETHER = 64
@@ -346,9 +348,10 @@ def _peer_text(who: Identities) -> str:
 
 
 def _methods(piece: Piece) -> list[str]:
-    """The methods by name; of "every other one" those that HTTP defines, for no client sends others."""
+    """The methods by name; of "every other one" those that HTTP itself defines, and the rest together."""
     names = [name for name in METHODS if piece.methods.accepts(name)]
-    return names if piece.methods.inverted else sorted({*names, *piece.methods.names})
+    unusual = sorted(piece.methods.names - {*METHODS})
+    return [*names, "-but-".join((OTHERS, *unusual))] if piece.methods.inverted else names + unusual
 
 
 def _compact(row: dict[str, Language | None]) -> dict[str, str]:
@@ -361,7 +364,7 @@ def _compact(row: dict[str, Language | None]) -> dict[str, str]:
         groups.setdefault((extra, text), []).append(method)
     out: dict[str, str] = {}
     for (extra, text), methods in groups.items():
-        for method in ["any method"] if set(methods) >= set(METHODS) else sorted(methods):
+        for method in ["any method"] if set(methods) >= {*METHODS, OTHERS} else sorted(methods):
             key = method + (f" {extra}" if extra else "")
             out[key] = text
     return dict(sorted(out.items()))

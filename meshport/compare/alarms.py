@@ -12,9 +12,9 @@ from meshport.ir.base import Ref
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
-UNSHOWN = ("MP183", "MP185", "MP186", "MP187", "MP209", "MP211", "MP229", "MP231", "MP287", "MP288", "MP298")
+UNSHOWN = ("MP183", "MP185", "MP186", "MP187", "MP196", "MP209", "MP211", "MP229", "MP231", "MP287", "MP288", "MP298")
 """Findings of what the comparison leaves out: paths with dot segments, what a mesh itself keeps open for the kubelet, what proxies hid from the network, and
-pods outside the mesh that have the labels of others inside, what an external authorizer decides."""
+pods outside the mesh that have the labels of others inside, what an external authorizer decides, methods that a pattern takes and that HTTP does not define."""
 SAME = "; what the other rules there admit is the same without it"
 
 

@@ -13,10 +13,10 @@ from meshport.dialects.base import Options
 from meshport.effective.access import Effective
 from meshport.effective.admitted import allowed, probes, ruled
 from meshport.effective.identities import Identities
-from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.pieces import Piece, Unsayable, methods_of, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
 from meshport.effective.seen import local
-from meshport.effective.sets import METHODS, Methods, Values
+from meshport.effective.sets import Methods, Values
 from meshport.ir.authorization import PORT, Condition, Rule
 from meshport.ir.model import IR, ByLabel
 from meshport.values.language import Language, LanguageTooLarge
@@ -114,7 +114,7 @@ def _of_pseudo_headers(piece: Piece) -> Piece:
     for name, value in asked.items():
         texts = (value.inside or Language.any()) - (value.outside or Language.none())
         if name == ":method":
-            methods = methods.meet(Methods(frozenset(one for one in METHODS if texts.accepts(one)), False))
+            methods = methods.meet(methods_of(texts, at_least=False))
         else:
             host = texts if host is None else host & texts
     return replace(piece, methods=methods, host=host, headers=Values(tuple(one for one in piece.headers.by_name if one[0] not in asked)))

@@ -22,9 +22,7 @@ def real(piece: Piece, world: World, way: ByLabel | None, *, shown: bool = True)
         return False
     if piece.path is not None and piece.path.witness(ROOTED) is None:
         return False
-    if targets(piece) == "":
-        return False
-    return not piece.methods.inverted or bool(piece.methods.listed())
+    return targets(piece) != ""
 
 
 def _there(peer: Any, who: Identities, world: World, way: ByLabel | None, shown: bool) -> bool:

@@ -65,8 +65,8 @@ def requests(
 
 def http_members(piece: Piece) -> dict[str, Any]:
     """Method, path, host and headers of a request of the piece."""
-    methods = [name for name in _USUAL if piece.methods.accepts(name)] or piece.methods.listed()
-    found: dict[str, Any] = {"method": methods[0] if methods else "OTHER"}
+    listed = (*_USUAL, *piece.methods.listed(), "PROPFIND")
+    found: dict[str, Any] = {"method": next((name for name in listed if piece.methods.accepts(name)), "OTHER")}
     path = "/" if piece.path is None else piece.path.witness(ROOTED) or piece.path.witness(BARE_PATHS) or "/"
     query = [(name, _value(value.inside)) for name, value in piece.query.by_name if value.inside is not None]
     found["path"] = path + ("?" + "&".join(f"{name}={text}" for name, text in query) if query else "")

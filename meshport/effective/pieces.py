@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from meshport.effective.identities import Identities
 from meshport.effective.networks import Networks
-from meshport.effective.sets import Methods, Value, Values
+from meshport.effective.sets import METHODS, Methods, Value, Values
 from meshport.ir.authorization import (
     HEADER,
     HOST,
@@ -31,7 +31,7 @@ from meshport.ir.authorization import (
 )
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.values.identities import EVERYONE
-from meshport.values.language import Language, LanguageTooLarge, UnsupportedRegex
+from meshport.values.language import TEXT, Language, LanguageTooLarge, UnsupportedRegex
 from meshport.values.language import union as union_of
 from meshport.values.problems import ValueProblem
 from meshport.values.search import finds_whole
@@ -287,9 +287,9 @@ def _of_rule(rule: Rule, http: bool, deny: bool, port: int | None, strict: bool)
             if not port_fits(condition, port, deny=deny):
                 return []
             continue
-        piece = piece.meet(_of_condition(condition))
+        piece = piece.meet(_of_condition(condition, deny=deny))
     pieces = [piece] if not piece.empty else []
-    for out in _taken(rule):
+    for out in _taken(rule, deny):
         pieces = widest([left for one in pieces for left in one.minus(out)])
     return pieces
 
@@ -305,13 +305,13 @@ def _elsewhere(rule: Rule, port: int) -> Src:
     return sources(*others) - here
 
 
-def _taken(rule: Rule) -> list[Piece]:
+def _taken(rule: Rule, deny: bool) -> list[Piece]:
     """What better routes take from a rule, those that differ in the path alone together."""
     found: dict[Piece, list[Language]] = {}
     for taken in rule.unless:
         out = Piece()
         for condition in taken:
-            out = out.meet(_of_condition(condition))
+            out = out.meet(_of_condition(condition, deny=not deny))
         rest = replace(out, path=None, patterns=None, base=None)
         found.setdefault(replace(rest, src=NOWHERE), []).append(Language.any() if out.path is None else out.path)
     return [replace(rest, path=None if Language.any() in paths else union_of(*paths)) for rest, paths in found.items()]
@@ -334,7 +334,7 @@ def port_fits(condition: Condition, port: int | None, *, deny: bool = False) -> 
     return condition.any_of is None or any(low <= port <= high for low, high in (fact.value for fact in condition.any_of))
 
 
-def _of_condition(condition: Condition) -> Piece:
+def _of_condition(condition: Condition, *, deny: bool = False) -> Piece:
     attribute = condition.attribute
     inside = None if condition.any_of is None else tuple(fact.value for fact in condition.any_of)
     outside = tuple(fact.value for fact in condition.none_of)
@@ -349,9 +349,9 @@ def _of_condition(condition: Condition) -> Piece:
             where = where.meet(Networks(None, tuple(sorted({network.cidr for network in outside}))))
         return Piece(where=where, src=src)
     if attribute in (METHOD, HEADER + ":method"):
-        methods = Methods() if inside is None else _methods(inside)
+        methods = Methods() if inside is None else _methods(inside, at_least=deny)
         if outside:
-            methods = methods.meet(_methods(outside).complement())
+            methods = methods.meet(_methods(outside, at_least=not deny).complement())
         return Piece(methods=methods, src=src)
     if attribute in (PATH, HOST):
         language = None if inside is None else union(inside, host=attribute == HOST)
@@ -380,26 +380,30 @@ def _of_line(pattern: Pattern) -> Pattern:
     return Pattern(pattern.kind, f"(?s:{pattern.text})") if pattern.kind in ("regex", "rust-regex") else pattern
 
 
-def _methods(patterns: Iterable[Pattern]) -> Methods:
-    from meshport.effective.sets import METHODS
+def _methods(patterns: Iterable[Pattern], *, at_least: bool) -> Methods:
+    """The methods that patterns take, as `methods_of` has them."""
+    listed = list(patterns)
+    if all(pattern.kind == "exact" for pattern in listed):
+        return Methods(frozenset(pattern.text for pattern in listed), False)
+    return methods_of(union(listed), at_least=at_least)
 
-    found = Methods(frozenset(), False)
-    for pattern in patterns:
-        if pattern.kind == "any":
-            return Methods()
-        if pattern.kind == "exact":
-            names = frozenset((pattern.text,))
-        else:
-            language = language_of(pattern)
-            names = frozenset(name for name in METHODS if language.accepts(name))
-        found = Methods(found.names | names, False)
-    return found
+
+def methods_of(language: Language, *, at_least: bool) -> Methods:
+    """The methods of a language. Where they are neither some by name nor all but some, those of HTTP itself: at most what is meant, or `at_least` that, as
+    what is refused has to be."""
+    for inverted in (True, False):
+        forms = (TOKENS - language if inverted else language & TOKENS).as_patterns(TEXT)
+        if forms is not None and all(kind == "exact" for kind, _ in forms):
+            return Methods(frozenset(text for _, text in forms), inverted)
+    return Methods(frozenset(name for name in METHODS if language.accepts(name) != at_least), at_least, nearly=True)
 
 
 def union(patterns: Iterable[Any], *, host: bool = False) -> Language:
     return union_of(*(language_of(Pattern(pattern.kind, pattern.text.lower()) if host else pattern) for pattern in patterns))
 
 
+TOKENS: Final = Language.regex("[!-~]+")
+"""What a method may be: a token, if of any characters (www.rfc-editor.org/rfc/rfc9110, section 9.1)."""
 _CACHE: dict[Pattern, Language] = {}
 
 

@@ -16,10 +16,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """HTTP methods: exactly `names`, or with `inverted` every other one."""
+    """HTTP methods: exactly `names`, or with `inverted` every other one. `nearly` is said of those that stand for a pattern, in names that HTTP itself defines."""
 
     names: frozenset[str] = frozenset()
     inverted: bool = True
+    nearly: bool = field(default=False, compare=False)
 
     @property
     def every(self) -> bool:
@@ -30,18 +31,18 @@ class Methods:
         return not self.inverted and not self.names
 
     def complement(self) -> Methods:
-        return Methods(self.names, not self.inverted)
+        return Methods(self.names, not self.inverted, self.nearly)
 
     def meet(self, other: Methods) -> Methods:
         if self.every or other.every:
             return other if self.every else self
         if self.inverted and other.inverted:
-            return Methods(self.names | other.names, True)
+            return Methods(self.names | other.names, True, self.nearly or other.nearly)
         if self.inverted:
-            return Methods(other.names - self.names, False)
+            return Methods(other.names - self.names, False, other.nearly)
         if other.inverted:
-            return Methods(self.names - other.names, False)
-        return Methods(self.names & other.names, False)
+            return Methods(self.names - other.names, False, self.nearly)
+        return Methods(self.names & other.names, False, self.nearly and other.nearly)
 
     def covers(self, other: Methods) -> bool:
         return self == other or other.meet(self.complement()).empty
@@ -52,6 +53,11 @@ class Methods:
     def listed(self) -> list[str]:
         """The methods by name; of an inverted set those that HTTP defines."""
         return sorted(name for name in METHODS if name not in self.names) if self.inverted else sorted(self.names)
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether methods are meant that HTTP itself does not define, beside those of `listed`."""
+        return self.nearly or (self.inverted and not self.every)
 
     def __str__(self) -> str:
         if self.every:

@@ -120,7 +120,7 @@ def test_a_denied_request_stays_denied_and_others_get_through_but_for_odd_paths(
     for request in requests():
         old, new = istio.decide(before, request) == "allow", linkerd.decide(after, request) == "allow"
         assert old or not new, request
-        if old and not new and not odd(request["path"]) and request["method"] != "PURGE":
+        if old and not new and not odd(request["path"]) and not (request["method"] == "PURGE" and "'P*'" in text):  # MP196
             lost.append(request)
     assert lost == []
 

@@ -428,6 +428,9 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
             policy=part.label if part.label != DEFAULT else str(context.region.first.workload.ref), ports=", ".join(map(str, _spoken(context))) or "none",
         )  # fmt: skip
         return
+    if piece.methods.nearly:
+        said_here = {"disposition": "approximated", "feature": "authorization.operation.methods"}
+        context.note("MP196", part.document, port, piece.src, said_here, policy=_label(part), methods=", ".join(piece.methods.listed()))
     for kind, peers in who.kinds():
         _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more)
 

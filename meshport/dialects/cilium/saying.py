@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from meshport.effective.pieces import Piece, language_of
+from meshport.effective.pieces import TOKENS, Piece, language_of
 from meshport.effective.sets import Methods, Value
 from meshport.ir.authorization import Pattern
 from meshport.values import programs
-from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge
+from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge, union
 from meshport.values.problems import ValueProblem
 
 QUERY = r"(\?.*)?"
@@ -61,7 +61,12 @@ def requests(piece: Piece) -> list[dict[str, Any]]:
 def _methods(methods: Methods) -> list[str | None]:
     if methods.every:
         return [None]
-    return ["|".join(methods.listed())] if methods.inverted else list(methods.listed())
+    if not methods.inverted:
+        return list(methods.listed())
+    found = (TOKENS - union(*map(Language.exact, sorted(methods.names)))).to_regexes(fits, MOST_PATHS)
+    if found is None:
+        raise Unsaid(f"{methods} in regular expressions that are few and small enough for Cilium's Envoy")
+    return list(found)
 
 
 def _header(name: str, value: Value) -> dict[str, str]:

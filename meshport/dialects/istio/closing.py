@@ -277,6 +277,9 @@ def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
             operation = {**ports, **operation}
             if rule.http and part.any_request:
                 operation["methods"] = ["*"]  # HTTP and nothing else
+            if peers and part.methods.nearly:
+                listed = ", ".join(part.methods.listed())
+                work.say("MP196", part.src, "approximated", rule, methods=listed, feature="authorization.operation.methods")
             if peers:
                 yield _entry(peers, operation, when), part.src | rule.sources
 

@@ -12,7 +12,7 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import CLUSTER, NoPeers, Peers, peers
-from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says
+from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says, unlisted
 from meshport.dialects.nameable import named, pods_of, why
 from meshport.dialects.output import Output
 from meshport.effective import raw
@@ -167,7 +167,7 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
                 if not closed:
                     result.src |= sources(*(one.src for one in taken)) - idle
             for item, requests_alone in (
-                (replace(one, piece=part), alone) for one in left for part, alone in raw.parted(one.piece, silenced)
+                (unlisted(replace(one, piece=part)), alone) for one in left for part, alone in raw.parted(one.piece, silenced)
             ):
                 # On a port that is detected, the rule is void for what turns out not to be HTTP: admit HTTP requests only, by a route.
                 if _admit(context, grant, port, item, idle, routed=requests_alone or (rule.http and not protocol)) and by_mode:
@@ -399,6 +399,13 @@ def _admit(context: Context, grant: Grant, port: int, item: Punched, idle: Src, 
     who = _peers(context, piece, grant, port)
     if who is None:
         return False
+    if piece.methods.unnamed:
+        listed = ", ".join(piece.methods.listed())
+        context.out.gather(
+            (grant.document, _label(grant), listed), "MP196", piece.src, document=grant.document, disposition="approximated",
+            affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), feature="authorization.operation.methods",
+            policy=_label(grant), listed={"port": (port,)}, methods=listed,
+        )  # fmt: skip
     written = replace(piece, src=piece.src - idle)
     if piece.any_request and not item.refused and not routed:
         grant.server.append((who, written))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.routesets import MOST_SETS, RouteSet, TooMany, rank
 from meshport.effective.pieces import LIMIT, Piece, Unsayable
-from meshport.effective.sets import Value, Values
+from meshport.effective.sets import METHODS, Methods, Value, Values
 from meshport.values.language import TEXT, Language
 from meshport.values.paths import ODD
 
@@ -45,6 +45,15 @@ def punched(base: Piece, denies: Iterable[Piece]) -> list[Punched]:
         if len(found) > LIMIT:
             raise Unsayable("the denies cut the allows into too many parts")
     return found
+
+
+def unlisted(item: Punched) -> Punched:
+    """Every method but some as every method, with routes that refuse those: HTTP has more methods than a route has names for."""
+    methods = item.piece.methods
+    if methods.every or not methods.inverted or not methods.names <= {*METHODS}:
+        return item
+    hole = Piece(methods=methods.complement(), src=item.piece.src)
+    return Punched(replace(item.piece, methods=Methods()), (*item.refused, hole))
 
 
 def says(found: Iterable[Punched], piece: Piece) -> bool:
@@ -170,14 +179,23 @@ def above(one: Piece, other: Piece) -> bool:
 
 
 def _beside(cell: Piece, item: RouteSet, sets: list[RouteSet]) -> tuple[list[Piece], frozenset[int]]:
-    """A refusal without what sets of other paths say themselves, as both would rank alike; else whole, and the grants that it takes that from."""
+    """A refusal without what better sets than its own say, where both would rank alike; else whole, and the grants that it takes that from."""
     cells, taken = [cell], frozenset[int]()
-    for other in sets if cell.path is not None and item.request.path is None else ():
-        if other.request.path is None or all(routesets.meet(one, other.request) is None for one in cells):
+    for other in sets:
+        both = routesets.meet(item.request, other.request)
+        if both is None or rank(both) == rank(item.request):
             continue
-        parts = [part for one in cells for part in (one.minus(other.request) if routesets.meet(one, other.request) else [one])]
+        if not any(_level(one, other.request) for one in cells):
+            continue
+        parts = [part for one in cells for part in (one.minus(other.request) if _level(one, other.request) else [one])]
         if all(map(sayable, parts)):
             cells = parts
         else:
             taken |= other.grants
     return cells, taken
+
+
+def _level(cell: Piece, other: Piece) -> bool:
+    """Whether a better set, or what is refused of it, ranks as a refusal does for requests of both."""
+    both = routesets.meet(cell, other)
+    return both is not None and rank(both) == rank(cell)
