@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from meshport.documents.built import built_by_tool
 from meshport.findings import Finding
 from meshport.mapping.homes import OF_THE_CLUSTER
 
@@ -39,6 +42,7 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
                 path=problem.path,
             )
         )
+    found.extend(_built(bundle))
     homeless = [
         number
         for number, document in enumerate(bundle.documents)
@@ -50,3 +54,24 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
         text = f"{len(homeless)} document{'s name' if len(homeless) != 1 else ' names'} no namespace, the first {first.kind} {first.name}; read as in the default namespace"
         found.append(Finding("MP017", "info", text, row.remedy, "none", None, "input", "input", document=homeless[0]))
     return found
+
+
+def _built(bundle: Bundle) -> Iterator[Finding]:
+    """What Flux and Argo CD are told to change in files that were read, before a cluster gets them."""
+    for number, document in enumerate(bundle.documents):
+        told = built_by_tool(document.group, document.kind, document.value)
+        if told is None:
+            continue
+        path, said, folder, command = told
+        inside = PurePosixPath(folder).parts
+        if any(_within(PurePosixPath(file.file).parent.parts, inside) for file in bundle.files if file.file != document.file):
+            message = (
+                f"{document.kind} {document.name} changes what lies in {folder} ({', '.join(said)}), and the files were read as they stand"
+            )
+            remedy = f"give what it builds and leave the folder out: {command} | meshport COMMAND - ..."
+            yield Finding("MP006", "error", message, remedy, "none", None, "input", "input", document=number, path=f"{path}.{said[0]}")
+
+
+def _within(folder: tuple[str, ...], inside: tuple[str, ...]) -> bool:
+    """Whether the last parts of some folder on the way to `folder` are those of `inside`."""
+    return any(folder[start : start + len(inside)] == inside for start in range(len(folder) - len(inside) + 1))

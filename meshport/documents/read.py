@@ -19,6 +19,7 @@ from typing import Any, cast
 from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
+from meshport.documents.built import kustomized
 from meshport.documents.events import backend, pure_backend
 from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, is_list, items_of, not_an_object
 from meshport.documents.handed import ADD_IT, handed_over
@@ -397,11 +398,15 @@ class _Reader:
                 self.charts.get(file or "", "") if isinstance(value, Mapping) and not ("apiVersion" in value or "kind" in value) else ""
             ) or chart_named(file, value)
             wrong = None if handed else not_an_object(value)
-            if wrong:
+            if (builds := kustomized(value, file)) is not None:
+                place = first_leaf(shadow[builds[0]])
+                self.problems.append(Problem("MP006", *builds[1], file, index, self.lines[place], self.columns[place], builds[0]))
+            elif wrong:
                 path = f"items[{item}]" if listed else None
                 self.problems.append(Problem("MP002", wrong, NO_MANIFEST, file, index, begins, None, path))
-            else:
-                taken.append((item if listed else None, begins, value, shadow))
+            if wrong:
+                continue
+            taken.append((item if listed else None, begins, value, shadow))
         watched = tree.templates + tree.variables
         moved = {leaf: [leaf] for leaf in watched}
         if not taken:

@@ -1,0 +1,82 @@
+"""Manifests that are built from others: what a kustomization, or Flux and Argo CD with their own words for one, makes of the files that it lists.
+
+meshport reads files as they stand. Where something is added to them before a cluster gets them, what they say is not what the cluster has.
+https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+_CHANGES = (
+    "namespace", "namePrefix", "nameSuffix", "labels", "commonLabels", "commonAnnotations", "patches", "patchesStrategicMerge", "patchesJson6902",
+    "replacements", "vars", "transformers", "generators", "helmCharts", "helmChartInflationGenerator",
+)  # fmt: skip
+"""Fields of a kustomization that change, or add, what a mesh or a policy may ask about; images, replicas and generated ConfigMaps are not among them."""
+
+_FLUX = (
+    "targetNamespace",
+    "namePrefix",
+    "nameSuffix",
+    "commonMetadata",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "components",
+)
+_ARGO = ("namespace", "namePrefix", "nameSuffix", "commonLabels", "commonAnnotations", "patches", "components")
+_LISTS = ("resources", "bases", "components")
+_ELSEWHERE = ("://", "github.com/", "git@", "?ref=")
+_OWN_WORDS = {*_CHANGES, *_LISTS, "metadata", "images", "replicas", "configMapGenerator", "secretGenerator", "generatorOptions", "buildMetadata",
+              "sortOptions", "configurations", "crds", "openapi", "validators", "helmGlobals", "inventory"}  # fmt: skip
+
+
+def kustomized(value: Any, file: str | None) -> tuple[str, tuple[str, str]] | None:
+    """Of a kustomization by which other manifests come out than those that it lists in its own tree: its first field that does so, and what to say of it
+    (message, remedy). `apiVersion` and `kind` may be left out of one."""
+    if not isinstance(value, Mapping):
+        return None
+    if "kind" in value or "apiVersion" in value:
+        if value.get("kind") not in ("Kustomization", "Component") or not str(value.get("apiVersion", "")).startswith(
+            "kustomize.config.k8s.io/"
+        ):
+            return None
+    elif not value.keys() <= _OWN_WORDS:
+        return None
+    said = {key: key for key in _CHANGES if value.get(key)}
+    for key in _LISTS:
+        listed = value.get(key)
+        if isinstance(listed, (list, tuple)) and any(isinstance(one, str) and any(mark in one for mark in _ELSEWHERE) for one in listed):
+            said[key] = f"{key} from elsewhere"
+    if not said:
+        return None
+    folder = PurePath(file or ".").parent
+    message = f"the kustomization changes what it lists ({', '.join(said.values())}), and the files were read as they stand"
+    return next(iter(said)), (message, f"give what it builds and leave the folder out: kubectl kustomize {folder} | meshport COMMAND - ...")
+
+
+def built_by_tool(group: str, kind: str, value: Mapping[str, Any]) -> tuple[str, list[str], str, str] | None:
+    """Of a Kustomization of Flux and an Application of Argo CD that change manifests: the path of the fields, the fields, the folder that they are about,
+    the command that shows the result. An object out of a cluster says nothing: what was built is in the cluster too."""
+    spec, metadata = _mapping(value.get("spec")), _mapping(value.get("metadata"))
+    if value.get("status") or metadata.get("uid"):
+        return None
+    if (group, kind) == ("kustomize.toolkit.fluxcd.io", "Kustomization"):
+        folder = str(spec.get("path") or "./")
+        said = [key for key in _FLUX if spec.get(key)]
+        return ("spec", said, folder, f"flux build kustomization {metadata.get('name')} --path {folder}") if said else None
+    if (group, kind) == ("argoproj.io", "Application"):
+        source = _mapping(spec.get("source"))
+        said = [key for key in _ARGO if _mapping(source.get("kustomize")).get(key)]
+        return (
+            ("spec.source.kustomize", said, str(source.get("path") or "."), f"argocd app manifests {metadata.get('name')}")
+            if said
+            else None
+        )
+    return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
