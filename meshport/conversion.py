@@ -126,13 +126,14 @@ def _lower(job: Conversion) -> None:
 
 def _beside(job: Conversion) -> None:
     """What the target makes of network policies beside the mesh. They are read in Cilium's words, which no other bundle has to load."""
-    from meshport.dialects import carried_ports, control_plane, selected_labels
+    from meshport.dialects import beside_waypoints, carried_ports, control_plane, selected_labels
 
     have, out, options = job.have, job.out, job.options
     carried_ports.lower(
         have, out, options, lambda: job.read_as(job.target, overlay(job.whole, out, options), **{options.target: options.target_version})
     )
     control_plane.report(have, out, options)
+    beside_waypoints.report(have, out, options)
     if job.keeper is None and job.moves:
         selected_labels.lower(have, out)
 
