@@ -104,8 +104,8 @@ class Context:
         return tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item in self.region.members)
 
     def note(self, code: str, document: int, port: Where, src: Src, said: dict[str, Any], **values: Any) -> None:
-        """Something to be told, together with the same of other ports and workloads."""
-        key = (code, document, repr(sorted(said.items())), repr(sorted(values.items())))
+        """Something to be told, together with the same of other ports and workloads; of what names no policy, of all in the namespace."""
+        key = (code, document if "policy" in values else self.region.namespace, repr(sorted(said.items())), repr(sorted(values.items())))
         found = self.told.setdefault(key, Note(said, values, document))
         found.src |= src
         found.ports.add(port)
