@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.alarms import SAME
 from meshport.compare.diff import Change
+from meshport.dialects.marks import in_the_input, marks
 from meshport.dialects.output import Output, fill
 from meshport.documents import Bundle
 from meshport.findings import Affected, Finding
 from meshport.ir.base import Ref
 from meshport.ledger import Account
 from meshport.mapping.bound import Bound
-from meshport.mapping.table import Table, dialect_of_group
+from meshport.mapping.table import dialect_of_group
 from meshport.selection import Selection
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ _PORT = re.compile(r" port \d+")
 _NAMED = re.compile(r" ([a-z0-9-]+)/([a-z0-9.-]+)(?: port (\d+))?")
 
 
-def unexplained(found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]]) -> list[Finding]:
+def unexplained(
+    found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]], alone: Callable[[], list[Change]]
+) -> list[Finding]:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
-    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes."""
+    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes, `alone` those that are left where
+    the output stands without what the input holds for the target."""
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
     by_port = _by_port(answered)
     groups: dict[str, list[Change]] = {}
@@ -37,13 +41,16 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
     row = out.table.codes()["MP900"]
     own, shared = _words_of_target(out) if groups else (False, False)
     written = {(change.subject, change.aspect) for change in made()} if own or shared else None
+    left = {(change.subject, change.aspect) for change in alone()} if own and out.source != out.target else None
     extra = []
     for subject, listed in groups.items():
         there = own or (shared and subject.startswith(("routes of ", "ingress of ", "connections of ")))
-        if written is not None and there and not any((change.subject, change.aspect) in written for change in listed):
+        pairs = {(change.subject, change.aspect) for change in listed}
+        of_the_input = written is not None and there and pairs.isdisjoint(written)
+        if of_the_input or (left is not None and pairs.isdisjoint(left)):
             code = "MP903" if out.source != out.target else "MP339"
             out.finding(
-                code, document=None, disposition=None, explains=frozenset((subject, change.aspect) for change in listed), subject=subject,
+                code, document=None, disposition=None, affects=_place_of(subject), explains=frozenset(pairs), subject=subject,
                 release=out.target_version,
             )  # fmt: skip
             extra.append(out.findings.pop())
@@ -57,7 +64,7 @@ def unexplained(found: list[Change], findings: list[Finding], out: Output, made:
                 row.remedy,
                 "changes",
                 affects=_place_of(subject),
-                explains=frozenset((subject, change.aspect) for change in listed),
+                explains=frozenset(pairs),
                 pattern="meshport",
                 feature="read-back",
             )
@@ -79,20 +86,8 @@ def _words_of_target(out: Output) -> tuple[bool, bool]:
         own = own or found == out.target
         shared = shared or found in ("gateway-api", "smi")
         if found is None and not own:
-            own = any(out.target in out.table.key_bindings(what, key) for what, key in _marks(document.value))
+            own = any(out.target in out.table.key_bindings(what, key) for what, key in marks(document.value))
     return own, shared
-
-
-def _marks(value: Any) -> Iterator[tuple[str, str]]:
-    """The labels and annotations of an object and of its pod template."""
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    for what in ("labels", "annotations"):
-        found = metadata.get(what) if isinstance(metadata, dict) else None
-        yield from ((what, str(key)) for key in found) if isinstance(found, dict) else ()
-    for step in ("spec", "template", "jobTemplate"):
-        below = value.get(step) if isinstance(value, dict) else None
-        if isinstance(below, dict):
-            yield from _marks(below)
 
 
 def _answers(answered: set[tuple[str, str]], by_port: dict[str, set[str]], change: Change) -> bool:
@@ -293,13 +288,15 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
     return proof
 
 
-def widened(proof: Verification | None, findings: list[Finding], table: Table) -> list[Finding]:
-    """Give each finding of changed access its witness; a widening that no finding answers for is one of its own."""
+def widened(proof: Verification | None, findings: list[Finding], out: Output, cluster: Bundle) -> list[Finding]:
+    """Give each finding of changed access its witness; a widening that no finding answers for is one of its own: the input's where what decides after
+    the conversion is what the input held for the target, else a defect."""
     from meshport.compare.request import sentence
     from meshport.effective.subjects import of_other_ports
 
-    row = table.codes()["MP904"]
-    extra = []
+    row = out.table.codes()["MP904"]
+    extra: list[Finding] = []
+    already = {subject: finding for finding in findings if finding.code == "MP903" for subject, _ in finding.explains}
     concerned: dict[tuple[str, str | None, str | None], list[tuple[int | None, Finding]]] = {}
     for finding in findings if proof is not None and proof.differences else ():
         for one in finding.affects:
@@ -318,9 +315,18 @@ def widened(proof: Verification | None, findings: list[Finding], table: Table) -
         ]
         for finding in answering:
             finding.witness = finding.witness or difference.request
-        if not answering and difference.change == "allowed":
+        if answering or difference.change != "allowed":
+            continue
+        where = (Affected(place["namespace"], place["workload"], place["port"]),)
+        if difference.subject not in already and any(in_the_input(leaf, cluster, out) for leaf in difference.sources[1]):
+            out.finding("MP903", document=None, disposition=None, affects=where, subject=difference.subject)
+            already[difference.subject] = out.findings.pop()
+            extra.append(already[difference.subject])
+        if (known := already.get(difference.subject)) is not None:
+            known.severity, known.effect = "error", "widens"
+            known.witness = known.witness or difference.request
+        else:
             text = fill(row.message, {"request": sentence(difference.request, unnamed=of_other_ports(difference.subject))})
-            where = (Affected(place["namespace"], place["workload"], place["port"]),)
             extra.append(
                 Finding(
                     "MP904",

@@ -14,6 +14,7 @@ from meshport.compare.diff import Change, changes, sides
 from meshport.dialects import mirrored
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
+from meshport.dialects.marks import for_target_alone, unmarked
 from meshport.dialects.output import Output
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.command import KUBECTL
@@ -154,6 +155,7 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
     elif beside is not None:
         _in_force(beside, back)
         _enrolled(have, back)
+        back.emptied = [*have.gateways]
     back.by_label = have.by_label and replace(have.by_label, gateways=())
     return cluster, back
 
@@ -167,7 +169,13 @@ def said(job: Conversion, found: list[Change], back: IR) -> list[Finding]:
         """What would be different had nothing been written."""
         return changes(*sides(job.read_as(job.target, job.whole, **{options.target: options.target_version}), back, options, options))
 
-    findings += answers.unexplained(found, findings, out, untouched)
+    def alone() -> list[Change]:
+        """What would differ if the input held nothing of the target's own."""
+        cluster = overlay(job.whole, out, options, own=False)
+        there = job.read_as(job.target, cluster, **{options.target: options.target_version})
+        return changes(*sides(job.have, there, options, options))
+
+    findings += answers.unexplained(found, findings, out, untouched, alone)
     return findings + job.chosen.left_out(out.in_order(), job.table)
 
 
@@ -222,8 +230,8 @@ def by_command(out: Output) -> None:
                 out.command(text, src, namespace=document.namespace or document.name)
 
 
-def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
-    """The cluster after the conversion: the output over the input, less the removals."""
+def overlay(bundle: Bundle, out: Output, options: Options, *, own: bool = True) -> Bundle:
+    """The cluster after the conversion: the output over the input, less the removals; without what the input holds for the target alone where not `own`."""
     left: set[int | None] = {item.document for item in out.removals} | {
         obj.changed for obj in out.objects.values() if obj.changed is not None
     }
@@ -233,11 +241,18 @@ def overlay(bundle: Bundle, out: Output, options: Options) -> Bundle:
     stays = [
         document
         for number, document in enumerate(bundle.documents)
-        if number not in left and (not document.name or _identity(document) not in gone) and not document.chart.startswith(KUBECTL)
+        if number not in left
+        and (not document.name or _identity(document) not in gone)
+        and not document.chart.startswith(KUBECTL)
+        and (own or not for_target_alone(document, out))
     ]
     charts = {number: document.chart for number, document in enumerate(stays) if document.chart}
-    made = load_objects([*(document.value for document in stays), *(obj.value for obj in out.in_order()), *out.assumed], charts)
-    return at_home(made, options.default_namespace)
+    values = [document.value for document in stays]
+    written = [obj.value for obj in out.in_order()]
+    if not own:
+        values = [unmarked(value, out, {}) for value in values]
+        written = [unmarked(obj.value, out, obj.sources) for obj in out.in_order()]
+    return at_home(load_objects([*values, *written, *out.assumed], charts), options.default_namespace)
 
 
 def _identity(document: Document) -> tuple[str, str, str | None, str]:

@@ -129,7 +129,7 @@ def convert(
     proof = _verify(have, back, options, (before, after), (whole, cluster)) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
-    findings += answers.widened(proof, findings, table)
+    findings += answers.widened(proof, findings, out, cluster)
     result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)
     findings += answers.unread(result, bound)

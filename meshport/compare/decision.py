@@ -108,7 +108,10 @@ def _judge(item: Effective, port: int | None, seen: Seen, steps: list[Step]) -> 
         steps.append(Step(f"does the mesh govern {seen.request.protocol.upper()}", "no: it governs TCP alone"))
         return ALLOW
     if item.meshed is False:
-        steps.append(Step(f"is {item.workload.ref} in the mesh", "no: nothing of it governs the port"))
+        said = seen.ir.world.said_of(item.workload)
+        steps.append(
+            Step(f"is {item.workload.ref} in the mesh", "no: nothing of it governs the port", src=said.src if said is not None else NOWHERE)
+        )
         return ALLOW
     if item.workload.bypasses(port):
         src = item.workload.bypassed.src if item.workload.bypassed is not None else NOWHERE

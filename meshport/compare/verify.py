@@ -153,7 +153,8 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
                         unsure = pieces[found.index(None)]
                         asked = next(asked_of(unsure, item, port, https, sides), None)
                         if asked is not None:
-                            said = Difference(change, asked, "denied", "allowed", subject=subject)
+                            rules = frozenset().union(*(rule.sources for policy in other.at(port) for rule in policy.rules))
+                            said = Difference(change, asked, "denied", "allowed", sources=(NOWHERE, rules), subject=subject)
                             differences.append(said)
         if sides.old.mesh == sides.new.mesh:
             undecided += protocols.unlike(item, other, sides, {one.change for one in differences[first:]})

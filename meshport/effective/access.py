@@ -270,7 +270,7 @@ class Access:
 
     def gateway(self, workload: Workload) -> bool:
         """Whether a gateway of the mesh runs in these pods."""
-        return any(gateway.selects(workload.labels) for gateway in self.ir.gateways)
+        return any(gateway.selects(workload.labels) for gateway in (*self.ir.gateways, *self.ir.emptied))
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
         best: Admission | None = None

@@ -112,6 +112,9 @@ class IR:
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
+    emptied: list[Gateway] = field(
+        default_factory=list
+    )  # of the source, whose pods stay, and serve nothing once its Gateways have become others
     outside: list[Outside] = field(default_factory=list)
     egress_defaults: list[EgressDefault] = field(default_factory=list)
     shared: list[SharedService] = field(default_factory=list)

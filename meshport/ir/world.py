@@ -223,14 +223,16 @@ class World:
 
     def meshed(self, workload: Workload) -> bool | None:
         """Whether the pods are in the source mesh; None where the bundle does not say."""
-        namespace = self.namespaces.get(workload.ref.namespace)
         if workload.host_network:
             return False
-        if workload.meshed is not None:
-            return workload.meshed.value
-        if namespace is None:
-            return None
-        return namespace.meshed.value if namespace.meshed is not None else False
+        if (said := self.said_of(workload)) is not None:
+            return said.value
+        return None if workload.ref.namespace not in self.namespaces else False
+
+    def said_of(self, workload: Workload) -> Fact[bool] | None:
+        """What the labels and annotations of the pods, or else of their namespace, say of being in the mesh."""
+        namespace = self.namespaces.get(workload.ref.namespace)
+        return workload.meshed if workload.meshed is not None or namespace is None else namespace.meshed
 
     def identities(self) -> Iterator[tuple[Ref, bool | None]]:
         """The service accounts that workloads of the bundle run under, and whether they are in the mesh."""

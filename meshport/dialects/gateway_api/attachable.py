@@ -82,7 +82,7 @@ def dormant(item: ServiceRoutes, ir: IR, out: Output) -> None:
 
 def speaker(routes: ServiceRoutes, ir: IR, out: Output) -> Callable[..., None]:
     """What says a finding about a whole set of rules: `say(code, disposition, **values)`."""
-    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}"}
+    shown: dict[str, Any] = {"subject": routes.subject_name, "object": f"{routes.kind} {routes.ref.value}", "host": routes.host.value}
     place = routes.service.value if routes.service is not None else None
     affects = (Affected(place.namespace, place.name, routes.port.value if routes.port else None),) if place is not None else ()
     every = explains(ir.world, routes, *ASPECTS)

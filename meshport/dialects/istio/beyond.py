@@ -28,7 +28,7 @@ def settle(ir: IR, options: Options) -> None:
     for routes in ir.routes:
         text = routes.host.value.lower()
         if routes.kind in ("HTTPRoute", "GRPCRoute") and routes.service is None and not routes.gateways and not routes.problem:
-            found.extend(_on_entry(routes, ir, options) or [routes])
+            found.extend(_on_entry(routes, ir, options))
             continue
         if routes.kind != "VirtualService" or routes.service is not None or not routes.mesh or routes.problem or not text:
             found.append(routes)
@@ -53,17 +53,21 @@ def settle(ir: IR, options: Options) -> None:
 
 
 def _on_entry(routes: ServiceRoutes, ir: IR, options: Options) -> list[ServiceRoutes]:
-    """A route of the Gateway API on a ServiceEntry as rules for each of its hosts, whatever hostnames the route has (pilot/pkg/config/kube/gateway)."""
+    """A route of the Gateway API on a ServiceEntry as rules for each of its hosts, whatever hostnames the route has (pilot/pkg/config/kube/gateway); on one
+    that is not there it acts on nothing."""
+    entries = [
+        item for item in ir.outside if routes.host.value == f"{item.ref.value.name}.{item.ref.value.namespace}.svc.{options.cluster_domain}"
+    ]
+    if not entries:
+        return [replace(routes, problem="MP310")]
     found: list[ServiceRoutes] = []
-    for outside in ir.outside:
-        if routes.host.value != f"{outside.ref.value.name}.{outside.ref.value.namespace}.svc.{options.cluster_domain}":
-            continue
+    for outside in entries:
         for host in outside.hosts:
             place = egress.beyond(ir, host.value, {routes.consumer.value} if routes.consumer is not None else None)
             ports = tuple(port for port in place.ports if routes.port is None or routes.port.value == port) if place is not None else ()
             if place is not None and ports:
                 found.append(replace(routes, host=host.also(routes.host), hosts=len(outside.hosts), beyond=replace(place, ports=ports)))
-    return found
+    return found or [routes]
 
 
 def _placed(routes: ServiceRoutes, host: str, known: dict[str, Fact[str]], ir: IR, hosts: int) -> ServiceRoutes:
