@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, policy, workload
+from test_ambient_read import CHARGE, NAMESPACE, ONLY_BY_WAYPOINT, SELECTOR, WAYPOINT, policy, workload
 from test_ambient_written import ambient
 
 import meshport
@@ -96,3 +96,22 @@ def test_a_waypoint_whose_requests_the_pods_refuse_for_another_service_is_not_le
     out, _ = ambient(SHOP + WAYPOINT + other + policy("own", only, SELECTOR))
     assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
     assert rules(out, "own-only-by-waypoint")[0] == {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint-2"]}}]}
+
+
+def test_a_policy_of_the_mesh_goes_on_admitting_at_pods_with_a_sidecar_whom_a_waypoint_of_others_sees() -> None:
+    """One policy for both: what it opens past the waypoint of shop/payment is no way of its own elsewhere, and the only way to front/web."""
+    root = policy("own", OF_THE_NAMESPACE, "selector: {}").replace("namespace: shop", "namespace: istio-system")
+    text = NAMESPACE + CALLERS + workload("payment") + WAYPOINT + ONLY_BY_WAYPOINT + policy("charge", CHARGE) + root
+    result = meshport.convert(meshport.load_text(text), source="istio", target="cilium")
+    (spec,) = [one.object["spec"] for one in result.manifests if one.object["metadata"].get("namespace") == "front"]
+    assert [sorted(rule) for rule in spec["ingress"]] == [["fromEndpoints"]]  # on every port
+
+
+def test_a_deny_of_the_mesh_that_never_fires_at_ztunnel_refuses_at_sidecars_alone() -> None:
+    root = policy("trace", "{to: [{operation: {methods: [TRACE]}}]}", "selector: {}", "DENY").replace(
+        "namespace: shop", "namespace: istio-system"
+    )
+    result = meshport.convert(
+        meshport.load_text(NAMESPACE + CALLERS + workload("payment", "a: b") + root), source="istio", target="linkerd"
+    )
+    assert {one.object["metadata"]["namespace"] for one in result.manifests if one.object["kind"] == "Server"} == {"front"}

@@ -65,7 +65,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> Non
     behind = services_behind(ir, options, entries, stood)
     if stood is not None:
         entries += of_ambient_pods(ir, out, options, stood, entries, behind)
-    gates = gateways(ir, out, behind, stood)
+    gates = gateways(ir, out, options, behind, stood)
     _idle(ir, out, options, gates)
     for entry in entries:
         entry.services = sorted(

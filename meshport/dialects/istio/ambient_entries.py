@@ -217,7 +217,7 @@ def _meshed(ir: IR, service: Service) -> bool:
     return home is None or home.meshed is None or home.meshed.value
 
 
-def gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | None) -> dict[str, str]:
+def gateways(ir: IR, out: Output, options: Options, behind: dict[Ref, Src], stood: Waypoints | None) -> dict[str, str]:
     """The waypoint of each namespace that needs one, and the Services labelled with it; its name by namespace."""
     names: dict[str, str] = {}
     by_namespace: dict[str, list[Ref]] = {}
@@ -226,7 +226,7 @@ def gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | Non
     for namespace, services in by_namespace.items():
         there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
         if stood is not None and any(ref not in stood.behind for ref in services):
-            there = [name for name in there if _joinable(ir, out, stood, stood.known.get(Ref(namespace, name)), services)]
+            there = [name for name in there if _joinable(ir, out, options, stood, stood.known.get(Ref(namespace, name)), services)]
         src = sources(*(behind[ref] for ref in services))
         fresh = [ref for ref in services if stood is None or ref not in stood.behind]
         name = there[0] if there else _free(ir, out, namespace)
@@ -250,9 +250,9 @@ def gateways(ir: IR, out: Output, behind: dict[Ref, Src], stood: Waypoints | Non
     return names
 
 
-def _joinable(ir: IR, out: Output, stood: Waypoints, gate: Waypoint | None, services: list[Ref]) -> bool:
+def _joinable(ir: IR, out: Output, options: Options, stood: Waypoints, gate: Waypoint | None, services: list[Ref]) -> bool:
     """Whether more Services can go through a waypoint that is there, and nobody gets more by it: not where policies hang on it for all that goes through it,
-    nor where pods behind them have a Service behind it already, whose requests they may refuse by its account."""
+    nor where pods behind them know it already, by name or as the caller of another Service, whom they may refuse."""
     if gate is None or not gate.of_services:
         return gate is None
     for document in out.bundle.documents:
@@ -262,12 +262,20 @@ def _joinable(ir: IR, out: Output, stood: Waypoints, gate: Waypoint | None, serv
             if any(isinstance(ref, dict) and (ref.get("kind"), ref.get("name")) == ("Gateway", gate.ref.name) for ref in refs):
                 return False
     fresh = [ref for ref in services if ref not in stood.behind]
-    return not any(
-        workload.ref in stood.ambient
-        and any(one.ref in fresh for one in ir.world.services_of(workload))
-        and any(other.ref == gate.ref for _, other, _ in stood.of(workload, ir.world))
-        for workload in ir.world.workloads
-    )
+    pods = [
+        one for one in ir.world.workloads if one.ref in stood.ambient and any(known.ref in fresh for known in ir.world.services_of(one))
+    ]
+    if any(other.ref == gate.ref for one in pods for _, other, _ in stood.of(one, ir.world)):
+        return False
+    naming = [
+        policy.subject.value
+        for policy in ir.policies
+        for rule in policy.rules
+        for item in rule.conditions
+        for fact in (*(item.any_of or ()), *item.none_of)
+        if gate.named_by(fact.value, options.trust_domain)
+    ]
+    return not any(subject.contains(one.ref.namespace, one.labels) for subject in naming for one in pods)
 
 
 def _free(ir: IR, out: Output, namespace: str) -> str:

@@ -192,8 +192,10 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         unseen = past_waypoints.unseen_callers(policy, refused, with_ztunnel, found, ir)
         if unseen:
             ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
-        wider = tuple(rule for rule in enforced.rules if with_sidecar and rule not in item.policy.rules)
-        return [policy, *_of_ambient(replace(policy, rules=wider), with_ztunnel, with_sidecar)] if wider else [policy]
+        if not with_sidecar or not (enforced.lost or enforced.otherwise):
+            return [policy]
+        held, _ = refusing(replace(item.policy, rules=enforced.rules), with_ztunnel, found, ir, trust_domain)
+        return _by_plane(policy, held, with_ztunnel, with_sidecar, ir)
     made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
@@ -204,12 +206,16 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
     return [replace(made, action=made.action.also(src)) if src else made, *through]
 
 
-def _of_ambient(policy: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload]) -> list[Policy]:
-    """A policy for those of its pods that have no sidecar: by namespace where none of its pods there has one."""
-    mixed = {workload.ref.namespace for workload in with_sidecar}
-    chosen = policy.subject.value.selector
-    pods = [one.pods if one.ref.namespace in mixed else PodSet(one.ref.namespace, chosen) for one in with_ztunnel]
-    return [replace(policy, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods)]
+def _by_plane(policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR) -> list[Policy]:
+    """A deny as proxies beside the pods read it, and as `held` by ztunnel: one for each namespace. Where a namespace has both, what ztunnel refuses is
+    refused beside the rest."""
+    subject, mixed = policy.subject.value, {one.ref.namespace for one in with_sidecar}
+    ambient = {one.ref.namespace for one in with_ztunnel} | {name for name, home in ir.world.namespaces.items() if in_ambient(home)}
+    apart = ambient - mixed if not subject.namespace else set()
+    pods = [PodSet(name, subject.selector) for name in sorted(apart)] + [one.pods for one in with_ztunnel if one.ref.namespace in mixed]
+    made = [replace(held, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods)] if held.rules else []
+    others = [PodSet(name, subject.selector) for name in sorted((ir.world.namespaces.keys() | mixed) - apart)] if apart else [subject]
+    return [*(replace(policy, subject=policy.subject.holding(one)) for one in others), *made]
 
 
 def _say(item: Read, enforced: Enforced, ir: IR) -> None:

@@ -44,8 +44,9 @@ class Closed:
 def closed(policy: Policy, found: Waypoints, ir: IR, judged: Callable[[Workload], Ports], hung: list[Policy]) -> Closed | None:
     """The policy without what it opens past waypoints; None where it opens nothing there. `judged` says which ports of a workload a waypoint judges, `hung`
     are the ALLOWs of the waypoints."""
-    members = [one for one in subject_of(policy.subject.value, found, ir)[0] if not is_gateway(one)]
-    ports = {one.ref: judged(one) for one in members}
+    with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
+    members = [one for one in (*with_ztunnel, *with_sidecar) if not is_gateway(one)]
+    ports = {one.ref: judged(one) if one.ref in found.ambient else {} for one in members}
     every: Ports = {number: src for known in ports.values() for number, src in known.items()}
     accounts = passing(found, ir)
     rules = [made for rule in policy.rules for made in _rule(rule, every, accounts)] if every else list(policy.rules)
