@@ -207,6 +207,19 @@ def test_a_deny_holds_for_pods_that_a_void_allow_beside_it_does_not_select() -> 
     assert result.verification.verdict == "equivalent"
 
 
+def test_workloads_that_no_one_label_tells_from_others_get_a_server_each() -> None:
+    """Two that open a port, beside one with a label of either and another port."""
+    pods = WORLD.split("---")[2].replace("containerPort: 8080", "containerPort: 9090")
+    second = pods.replace("name: users,", "name: users-v2,").replace("{app: users}", "{app: users, version: v2}")
+    other = pods.replace("name: users,", "name: cart,").replace("app: users}", "app: cart}")
+    rules = policy("{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}")
+    result = convert(WORLD.replace("selector: {app: users},", "selector: {app: nobody},") + "---".join((second, other, "")) + rules)
+    labels: list[dict[str, str]] = [{"app": "users", "version": "v2"}, {"app": "cart"}, {"app": "users"}]
+    selectors = [one["spec"]["podSelector"] for one in objects(result, "Server").values() if one["spec"]["port"] == 9090]
+    assert [sum(selects(selector, one) for selector in selectors) for one in labels] == [1, 1, 0]
+    assert "MP230" not in codes(result)
+
+
 def test_a_deny_of_an_identity_lists_the_others_and_says_so() -> None:
     text = (
         WORLD

@@ -14,7 +14,7 @@ from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
-from meshport.dialects.linkerd.selectors import apart, by_probes, narrowed, selectors, set_name, shared_labels
+from meshport.dialects.linkerd.selectors import by_probes, narrowed, selectors, set_name, shared_labels, told_apart
 from meshport.dialects.linkerd.serverroutes import (
     grpc_probe,
     http_probes,
@@ -159,24 +159,25 @@ def _region(
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         own = set(map(id, members))
         intruders = [item for item in access.selected(PodSet(region.namespace, selector)) if id(item) not in own]
-        wanted_labels = apart(members, intruders)
-        if wanted_labels == [] and selector.everything and not fallback:
-            wanted_labels = shared_labels(members)
-        if wanted_labels is None:
-            _inseparable(context, members, intruders)
-            continue
-        if wanted_labels:
-            src |= telling_labels((member.workload for member in members), [item.key for item in wanted_labels])
-            selector = narrowed(selector, wanted_labels)
-        if selector.expressions or not wanted_labels:
-            src |= beside
-        for pods, more, part in by_probes(selector, members) if routed else [(selector, NOWHERE, members)]:
-            label = set_name(pods, base, taken)
-            if fallback and label.startswith(base):
-                more |= fallback[0].ref.src
-            inner = replace(context, region=Region(region.namespace, part))
-            for item in wanted:
-                _server(inner, item, pods, src | more, label)
+        for part, wanted_labels in told_apart(members, intruders):
+            if wanted_labels == [] and selector.everything and not fallback:
+                wanted_labels = shared_labels(part)
+            if wanted_labels is None:
+                _inseparable(context, part, intruders)
+                continue
+            told, because = selector, src
+            if wanted_labels:
+                because |= telling_labels((member.workload for member in part), [item.key for item in wanted_labels])
+                told = narrowed(selector, wanted_labels)
+            if told.expressions or not wanted_labels:
+                because |= beside
+            for pods, more, own_probes in by_probes(told, part) if routed else [(told, NOWHERE, part)]:
+                label = set_name(pods, base, taken)
+                if fallback and label.startswith(base):
+                    more |= fallback[0].ref.src
+                inner = replace(context, region=Region(region.namespace, own_probes))
+                for item in wanted:
+                    _server(inner, item, pods, because | more, label)
 
 
 def _moded(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:

@@ -78,6 +78,20 @@ def narrowed(selector: Selector, wanted: Iterable[Requirement]) -> Selector:
     return Selector.of(labels, [item for item in found.expressions if item.key not in labels or not item.accepts(labels)])
 
 
+def told_apart(members: list[Effective], intruders: list[Effective]) -> list[tuple[list[Effective], list[Requirement] | None]]:
+    """The members, with requirements that they meet and none of the intruders: together, else those of equal labels for themselves. None where no labels tell."""
+    wanted = apart(members, intruders)
+    groups: dict[tuple[tuple[str, str], ...], list[Effective]] = {}
+    for member in members:
+        groups.setdefault(tuple(sorted(member.workload.own_labels.items())), []).append(member)
+    if wanted is not None or len(groups) == 1:
+        return [(members, wanted)]
+    return [
+        (group, apart(group, [*intruders, *(member for other in groups.values() if other is not group for member in other)]))
+        for group in groups.values()
+    ]
+
+
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks; None where no labels tell."""
     had = {key for member in group for key in member.workload.own_labels}
