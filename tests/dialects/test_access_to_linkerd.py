@@ -181,6 +181,35 @@ def test_callers_of_a_header_keep_it_on_a_path_that_another_callers_route_takes(
     assert "MP900" not in codes(result)
 
 
+def test_two_rules_that_except_different_callers_let_everybody_in_where_both_hold() -> None:
+    rules = """{rules: [{from: [{source: {notNamespaces: [ops]}}], to: [{operation: {ports: ['8080']}}]},
+      {from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: ['8080'], methods: [GET]}}]}]}"""
+    result = convert(WORLD + policy(rules))
+    source = {"meshed": False, "ip": "203.0.113.9"}
+    target = {"namespace": "shop", "workload": "users", "labels": {"app": "users"}, "port": 8080}
+    asked = {"source": source, "destination": target, "protocol": "http", "host": "users", "path": "/"}
+    after = [item.object for item in result.manifests]
+    assert [judge.decide(after, {**asked, "method": method}) for method in ("GET", "POST")] == ["allow", "deny"]
+
+
+def test_a_header_value_that_an_allow_excepts_gets_a_better_route_that_refuses() -> None:
+    rules = "{rules: [{to: [{operation: {ports: ['8080']}}], when: [{key: 'request.headers[x-debug]', notValues: ['1']}]}]}"
+    result = convert(WORLD + policy(rules))
+    assert objects(result, "HTTPRoute")["users-8080-denied"]["spec"]["rules"] == [
+        {"matches": [{"headers": [{"name": "x-debug", "type": "Exact", "value": "1"}]}]}
+    ]
+    assert "MP201" not in codes(result)
+    assert result.verification.verdict == "equivalent"
+
+
+def test_a_header_value_that_an_allow_excepts_by_a_pattern_costs_the_rule() -> None:
+    """A route's expression passes over values that are no text, and so would let them in."""
+    rules = "{rules: [{to: [{operation: {ports: ['8080']}}], when: [{key: 'request.headers[x-debug]', notValues: ['1*']}]}]}"
+    result = convert(WORLD + policy(rules))
+    assert "MP201" in codes(result)
+    assert not [name for name in objects(result, "HTTPRoute") if name.endswith("-users")]
+
+
 def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
     text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: ['/api/*']}}]}]}", "allow")
     text += policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/api/admin]}}]}]}", "deny")

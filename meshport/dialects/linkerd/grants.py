@@ -12,7 +12,7 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import CLUSTER, NoPeers, Peers, peers
-from meshport.dialects.linkerd.refusals import Punched, punched, sayable, says, unlisted
+from meshport.dialects.linkerd.refusals import Punched, positive, punched, sayable, says, unlisted
 from meshport.dialects.nameable import named, pods_of, why
 from meshport.dialects.output import Output
 from meshport.effective import raw
@@ -136,7 +136,7 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
 
     def problem(rule: Rule) -> str:
         try:
-            for piece in allowed(rule):
+            for piece in allowed(positive(rule)[0]):
                 if not piece.any_request:
                     routesets.matches(piece)
         except (Unsayable, ValueError) as error:
@@ -149,6 +149,8 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             if without is not None:
                 _left_out(context, "MP393", grant, port, without[1], without[0])
                 continue
+            rule, excepted = positive(rule)
+            own = [Denied(one, tuple(denied(one))) for one in excepted]
             try:
                 read = of_rule(rule, http=http, port=port, strict=strict)
                 pieces = told(rule, read)
@@ -156,7 +158,7 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             except (Unsayable, ValueError) as error:
                 _left_out(context, "MP201", grant, port, rule.sources, str(error))
                 continue
-            cutting = [deny for deny in denies if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
+            cutting = [deny for deny in (*denies, *own) if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
             idle = NOWHERE
             if cutting or not all(_whole(context, piece) for piece in pieces):
                 cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
@@ -183,12 +185,12 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
 
 
 def _others(rules: list[Rule], http: bool, port: int, strict: bool) -> list[Piece]:
-    """What the rules of a port admit of named callers: with it "every caller but these" may be every caller."""
+    """What the rules of a port admit: with it "every caller but these" may be every caller."""
     out: list[Piece] = []
     for rule in rules:
         with suppress(ValueError):
             pieces = of_rule(rule, http=http, port=port, strict=strict)
-            out += [pathless(piece) for piece in pieces if piece.who.include is not None]
+            out += map(pathless, pieces)
     return out
 
 

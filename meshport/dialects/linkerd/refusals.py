@@ -13,6 +13,7 @@ from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.routesets import MOST_SETS, RouteSet, TooMany, rank
 from meshport.effective.pieces import LIMIT, Piece, Unsayable
 from meshport.effective.sets import METHODS, Methods, Value, Values
+from meshport.ir.authorization import HEADER, Rule
 from meshport.values.language import TEXT, Language
 from meshport.values.paths import ODD
 
@@ -23,6 +24,17 @@ class Punched:
 
     piece: Piece
     refused: tuple[Piece, ...] = ()
+
+
+def positive(rule: Rule) -> tuple[Rule, list[Rule]]:
+    """An allow without the header values that it excepts, and those as denies of its own: no match says "not this value", a better route that refuses does."""
+    excepted = [
+        item
+        for item in rule.conditions
+        if item.attribute.startswith(HEADER) and item.any_of is None and all(fact.value.kind == "exact" for fact in item.none_of)
+    ]
+    left = tuple(item for item in rule.conditions if item not in excepted)
+    return replace(rule, conditions=left), [Rule((replace(item, any_of=item.none_of, none_of=()),), http=True) for item in excepted]
 
 
 def punched(base: Piece, denies: Iterable[Piece]) -> list[Punched]:
