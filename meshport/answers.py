@@ -197,12 +197,15 @@ def unaccounted(leaves: list[int], bound: Bound) -> list[Finding]:
 
 
 def settled(findings: list[Finding], bound: Bound) -> list[Finding]:
-    """Each finding once."""
+    """Each finding once. What says with the same words what becomes of leaves of one document is one finding, of all of them; what points to a place is not."""
     seen: dict[tuple[Any, ...], Finding] = {}
     for finding in findings:
-        key = (finding.code, finding.message, finding.document, finding.leaves, finding.file, finding.line)
+        weight = (finding.severity, finding.effect, finding.disposition, finding.feature, finding.remedy)
+        place = finding.leaves if finding.disposition is None else bool(finding.leaves)
+        key = (finding.code, finding.message, weight, finding.document, place, finding.file, finding.line, finding.path)
         known = seen.setdefault(key, finding)
         if known is not finding:
+            known.leaves = tuple(sorted({*known.leaves, *finding.leaves}))
             known.affects = tuple(dict.fromkeys((*known.affects, *finding.affects)))
             known.explains = known.explains | finding.explains
     return list(seen.values())

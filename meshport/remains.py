@@ -199,6 +199,9 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
                 or (binding.irrelevant_values and binding.reason_for(bound.bundle.value(leaf)))
             ):
                 continue
+            if leaf in bound.hollow:  # where that means something a lift has read it
+                out.ignore("what is empty says what nothing says", frozenset((leaf,)))
+                continue
             if leaf in bound.meta_leaves and (where := _astray(bound, document, leaf)):
                 out.ignore(where, frozenset((leaf,)))
                 continue

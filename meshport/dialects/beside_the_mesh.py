@@ -48,8 +48,11 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
         )  # fmt: skip
 
 
-def unknown_callers(ir: IR, out: Output) -> None:
-    """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are."""
+def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None) -> None:
+    """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are.
+
+    With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere."""
+    domains = (None, trust_domain, "cluster.local")
     gateways = gateway_accounts(ir, out.bundle)
     for policy in ir.policies if ir.world.workloads else ():
         if policy.action.value != "allow":
@@ -59,6 +62,8 @@ def unknown_callers(ir: IR, out: Output) -> None:
             for condition in rule.conditions:
                 for fact in (condition.any_of or ()) if condition.attribute == IDENTITY else ():
                     account = _account(fact.value)
+                    if trust_domain is not None and isinstance(fact.value, Identity) and fact.value.trust_domain not in domains:
+                        continue
                     if account is not None and not ir.world.runs(account) and account not in ir.world.accounts and account not in gateways:
                         found[account] = found.get(account, NOWHERE) | fact.src
         if found:

@@ -20,7 +20,8 @@ _MISSING = object()
 
 
 class Cursor:
-    """A place in a document. A place that does not exist is a cursor too: it has no facts, no items and is false."""
+    """A place in a document. A place that does not exist is a cursor too: it has no facts, no items and is false. So is one that holds a null, which the API
+    server drops (kubernetes.io/docs, custom-resource-definitions, nullable)."""
 
     __slots__ = ("bound", "number", "shadow", "value")
 
@@ -40,7 +41,7 @@ class Cursor:
         return self.bound.bundle.documents[self.number]
 
     def __bool__(self) -> bool:
-        return self.value is not _MISSING
+        return self.value is not _MISSING and self.value is not None
 
     def at(self, *keys: str) -> Cursor:
         """The place below, or one that does not exist."""

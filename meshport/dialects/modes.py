@@ -9,7 +9,7 @@ from meshport.effective.access import Access
 from meshport.effective.modes import Place
 from meshport.ir.transport import refusing, tells_apart
 
-CLOSED = "policies close the ports that it is for, whatever their mode"
+CLOSED = "policies close the ports that it is for whatever their mode, or another rule decides it"
 TOLD = "says what clients send to the port, and so what its mode comes to"
 INHERITED = "the mode of the level above is what holds"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -114,6 +115,18 @@ def label(identity: Any) -> str:
     if isinstance(identity, Identity):
         return identity.istio() or f"{identity.trust_domain or '*'}/ns/{identity.namespace or '*'}/sa/{identity.service_account or '*'}"
     return str(getattr(identity, "text", identity))
+
+
+def of_no_domain(identities: Iterable[Any]) -> str:
+    """Why nobody in this mesh has these identities."""
+    said = [label(item) for item in identities]
+    return f"{', '.join(said)} {'belongs' if len(said) == 1 else 'belong'} to no trust domain of this mesh"
+
+
+def of_gateways(identities: Iterable[Any]) -> str:
+    """Identities of gateways as the subject of a sentence, with its verb."""
+    said = [label(item) for item in identities]
+    return f"the gateway {said[0]} is" if len(said) == 1 else f"the gateways {', '.join(said)} are"
 
 
 def _meet(one: Any, other: Any) -> Any | None:

@@ -68,6 +68,9 @@ class Bound:
         self.unknowns = (
             ""  # what a setting that nobody knows counts as where another mesh takes over: "strictest" or "unset"; "" where none does
         )
+        self.hollow: set[int] = (
+            set()
+        )  # empty lists and mappings that have no row of their own: their binding is that of the first leaf that could stand below
         self.repeated: set[int] = set()  # leaves of documents that stand there once more, word for word
         for number, document in enumerate(bundle.documents):
             self._bind(number, document)
@@ -354,8 +357,12 @@ class Bound:
             self.features[leaf] = binding.feature_of(value)
         if isinstance(value, dict | list):  # an empty container
             fits = (node.children or node.star) if isinstance(value, dict) else node.item
-            if not fits and binding.type not in ("object", ""):
-                self._wrong_type(number, leaf, path, node, "an empty mapping" if isinstance(value, dict) else "an empty list")
+            inner = node.children or node.star or node.item
+            if node.binding is None and not isinstance(path[-1], int):
+                self.hollow.add(leaf)
+            if not fits and (inner or binding.type not in ("object", "")):
+                found = "an empty mapping" if isinstance(value, dict) else "an empty list"
+                self._wrong_type(number, leaf, path, node, found, wanted=("a list" if node.item else "a mapping") if inner else "")
             return
         if (node.children or node.star or node.item) and (node.binding is None or not node.binding.type):
             self._wrong_type(number, leaf, path, node, f"{value!r}", wanted="a list" if node.item else "a mapping")

@@ -78,6 +78,8 @@ def _ports_of_pods(value: dict[str, Any]) -> Iterator[Refusal]:
 
 def _tokens(value: dict[str, Any]) -> Iterator[Refusal]:
     for path, rule in _maps(value, "spec", "jwtRules", "[]"):
+        if rule.get("issuer") is None and not any(rule.get(name) for name in ("jwksUri", "jwks_uri")):
+            yield path, "a rule needs an issuer or a jwksUri"
         there = [name for name in ("jwksUri", "jwks_uri", "jwks") if rule.get(name) is not None]
         if len(there) > 1:
             yield (*path, there[1]), f"{' and '.join(there)} stand together; one of them may"
@@ -151,11 +153,51 @@ def _wasm(*steps: str) -> Callable[[dict[str, Any]], Iterator[Refusal]]:
     return check
 
 
-def _certificates(value: dict[str, Any]) -> Iterator[Refusal]:
-    for path, tls in _maps(value, "spec", "servers", "[]", "tls"):
-        there = [name for name in ("credentialName", "credentialNames", "tlsCertificates") if tls.get(name) is not None]
-        if len(there) > 1:
-            yield (*path, there[1]), f"{' and '.join(there)} stand together; one of them may"
+_PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")  # protocols for HTTP without TLS
+
+
+def _servers(value: dict[str, Any]) -> Iterator[Refusal]:
+    for path, spec in _maps(value, "spec"):
+        if not spec.get("servers"):
+            yield path, "a gateway needs a server"
+    names = set()
+    for path, server in _maps(value, "spec", "servers", "[]"):
+        port, tls = server.get("port"), server.get("tls")
+        if not isinstance(port, dict):
+            continue
+        if port.get("targetPort"):
+            yield (*path, "port", "targetPort"), "targetPort has no meaning for a gateway"
+        if port.get("name") in names:
+            yield (*path, "port", "name"), f"another server has a port of the name {port.get('name')!r}"
+        names.add(port.get("name"))
+        protocol = str(port.get("protocol")).upper()
+        if protocol in ("HTTPS", "TLS") and tls is None:
+            yield path, f"a server for {protocol} needs tls"
+        if isinstance(tls, dict) and protocol not in ("HTTPS", "TLS"):
+            files = any(tls.get(name) for name in ("caCertificates", "privateKey", "serverCertificate"))
+            if protocol not in _PLAIN or files or tls.get("mode") not in (None, "PASSTHROUGH", "AUTO_PASSTHROUGH"):
+                yield (*path, "tls"), f"a server for {protocol} takes no tls" + (" but httpsRedirect" if protocol in _PLAIN else "")
+        if isinstance(tls, dict):
+            yield from (((*path, "tls", *place), text) for place, text in _certificates(tls))
+
+
+def _certificates(tls: dict[str, Any]) -> Iterator[Refusal]:
+    there = [name for name in ("credentialName", "credentialNames", "tlsCertificates") if tls.get(name)]
+    if tls.get("serverCertificate") and tls.get("privateKey"):
+        there.append("serverCertificate")
+    if len(there) > 1:
+        yield (there[1],), f"{' and '.join(there)} stand together; one of them may"
+    if tls.get("mode") == "ISTIO_MUTUAL":
+        for name in ("credentialName", "credentialNames", "tlsCertificates", "serverCertificate", "privateKey", "caCertificates"):
+            if tls.get(name):
+                yield (name,), f"{name} stands beside ISTIO_MUTUAL, which takes the mesh's certificates"
+    elif tls.get("mode") in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL") and not any(
+        tls.get(name) for name in ("credentialName", "credentialNames", "tlsCertificates")
+    ):
+        needed = ("serverCertificate", "privateKey", *(("caCertificates",) if tls["mode"] != "SIMPLE" else ()))
+        missing = [name for name in needed if not tls.get(name)]
+        if missing:
+            yield (), f"{tls['mode']} needs a credentialName, or else {' and '.join(missing)}"
 
 
 def _unread(parse: Callable[[str], Any], text: str) -> str | None:
@@ -177,9 +219,19 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
         hosts = spec.get("hosts")
         if isinstance(hosts, list) and "*" in hosts and isinstance(gateways, list) and "mesh" in gateways:
             yield (*path, "hosts", hosts.index("*")), "the host * may stand for gateways alone, not for the mesh"
+        if not any(spec.get(kind) for kind in ("http", "tls", "tcp")):
+            yield path, "there is no rule, neither in http nor in tls or tcp"
+        for place, match in _maps(spec, "tls", "[]", "match", "[]"):
+            names = match.get("sniHosts")
+            if not names:
+                yield (*path, *place), "a match of a tls rule needs a name in sniHosts"
         for place, rule in _maps(spec, "http", "[]"):
             if not any(rule.get(name) for name in ("route", "redirect", "directResponse", "delegate")):
                 yield (*path, *place), "a rule has none of route, redirect, directResponse and delegate"
+            for name, members in (("rewrite", ("uri", "authority", "uriRegexRewrite")), ("fault", ("delay", "abort"))):
+                part = rule.get(name)
+                if isinstance(part, dict) and not any(part.get(member) is not None for member in members):
+                    yield (*path, *place, name), f"{name} has none of {' and '.join(filter(None, (', '.join(members[:-1]), members[-1])))}"
         for place, listed in (found for kind in ("http", "tls", "tcp") for found in at(spec, kind, "[]", "route")):
             if isinstance(listed, list) and len(listed) > 1 and not any(isinstance(one, dict) and one.get("weight") for one in listed):
                 said = next((index for index, one in enumerate(listed) if isinstance(one, dict) and "weight" in one), None)
@@ -335,7 +387,7 @@ _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]
     ("networking.istio.io", "EnvoyFilter"): (_one_of("workloadSelector", "targetRefs"), _target, _envoy),
     ("networking.istio.io", "ServiceEntry"): (_one_of("workloadSelector", "endpoints"), _entry, _endpoint("spec", "endpoints", "[]")),
     ("networking.istio.io", "WorkloadEntry"): (_endpoint("spec"),),
-    ("networking.istio.io", "Gateway"): (_certificates,),
+    ("networking.istio.io", "Gateway"): (_servers,),
     ("networking.istio.io", "VirtualService"): (_virtual_service,),
     ("networking.istio.io", "DestinationRule"): (_subsets,),
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),

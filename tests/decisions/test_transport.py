@@ -210,7 +210,9 @@ def test_a_namespace_whose_workloads_are_not_shown_refuses_callers_from_outside_
     assert [(finding.severity, finding.effect) for finding in said(result, "MP281")] == [("warning", "narrows")]
 
 
-@pytest.mark.parametrize("text", [MESH + mtls(STRICT), namespace(mesh="linkerd", default="all-authenticated") + workload("users") + workload("web", "[]")])
+@pytest.mark.parametrize(
+    "text", [MESH + mtls(STRICT), namespace(mesh="linkerd", default="all-authenticated") + workload("users") + workload("web", "[]")]
+)
 def test_whom_the_namespaces_stand_for_is_said_once_whatever_ports_their_pods_have(text: str) -> None:
     (told,) = said(convert(text, "istio" if "istio" in text else "linkerd", "cilium"), "MP281")
     assert {"users", "web"} <= {place.workload for place in told.affects}

@@ -96,7 +96,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
-    beside_the_mesh.unknown_callers(ir, out)
+    beside_the_mesh.unknown_callers(ir, out, options.trust_domain)
     transport.account(out, access)
     _without_effect(out, access)
 

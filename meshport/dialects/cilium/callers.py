@@ -181,8 +181,12 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
     if isinstance(item, Identity) and item.service_account is None and item.namespace is not None:
         _namespace(item.namespace, known, found, whole, accounts, item)
         return
-    found.listed = label(item)
+    _list(found, item)
     accounts |= {ref for ref in known.accounts() if _takes(item, known.identity(ref), known)}
+
+
+def _list(found: Callers, item: Any) -> None:
+    found.listed = " or ".join(filter(None, (found.listed, label(item))))
 
 
 def _namespace(name: str, known: Known, found: Callers, whole: set[str], accounts: set[Ref], item: Any) -> None:
@@ -191,7 +195,7 @@ def _namespace(name: str, known: Known, found: Callers, whole: set[str], account
         return
     accounts |= set(known.accounts(name))
     if item != EVERYONE:
-        found.listed = label(item)
+        _list(found, item)
     for ref, workload in sorted(known.outside.items()):
         if ref.namespace == name and (ref in known.inside or not known.accounts(name)) and item != EVERYONE:
             found.outside += ((item, workload, ref in known.inside),)

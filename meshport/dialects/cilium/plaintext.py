@@ -59,9 +59,9 @@ def lower(
             )  # fmt: skip
         write(out, Ref(namespace, label), there, src, rules, src, [document], [part], whole=False, named_by=named_by)
         if meshed:
-            out.finding(
-                "MP281", document=document, affects=(Affected(namespace),), feature="authorization.source.principals",
-                namespaces=", ".join(meshed),
+            out.gather(
+                tuple(meshed), "MP281", document=document, affects=(Affected(namespace),), feature="authorization.source.principals",
+                namespaces=", ".join(meshed), listed={},
             )  # fmt: skip
 
     shown = {item.subject.value.namespace for item in ir.transport if item.level != "mesh"}

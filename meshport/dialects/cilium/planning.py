@@ -24,7 +24,7 @@ from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
-from meshport.effective.identities import label
+from meshport.effective.identities import label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.seen import by_label
 from meshport.effective.subjects import access as access_subject
@@ -449,11 +449,9 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
     """What of the peers could not be said, or is said otherwise."""
     policy, said = _label(part), {"disposition": "dropped" if who.nobody else "approximated"}
     if who.foreign:
-        _left_out(context, "MP208", part, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", who.nobody)
+        _left_out(context, "MP208", part, port, piece.src, of_no_domain(who.foreign), who.nobody)
     if who.gateways:
-        reason = (
-            f"the gateway {label(who.gateways[0])} is not part of Cilium, and the bundle does not have one gateway that takes its place"
-        )
+        reason = f"{of_gateways(who.gateways)} not part of Cilium, and the bundle does not have one gateway that takes its place"
         _left_out(context, "MP216", part, port, piece.src, reason, who.nobody)
     for item, workload, shown in who.outside:
         nobody = (
@@ -479,7 +477,9 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         nobody = {} if who.beside else {"severity": "info", "effect": "none"}
         feature = {"feature": "authorization.source.principals", **nobody}
         context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but)
-    if who.listed:
+    if who.listed and who.nobody:
+        _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows")
+    elif who.listed:
         context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
     if who.addresses:
         feature = {**said, "feature": "authorization.source.ip-blocks"}

@@ -96,6 +96,16 @@ def backend_of(place: Cursor, namespace: str, options: Options, many: bool, fami
     )
 
 
+_MODIFIERS = {"RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier"}
+
+
+def changing_nothing(place: Cursor) -> list[Cursor]:
+    """The filters of a rule and of its backends that name no header to change."""
+    listed = [item for holder in (place, *place.each("backendRefs")) for item in holder.each("filters")]
+    bodies = [(item, item.at(_MODIFIERS.get(str(item.at("type").value), ""))) for item in listed]
+    return [item for item, body in bodies if body and not any(body.each(action) for action in ("set", "add", "remove"))]
+
+
 def filters_of(place: Cursor, family: str, namespace: str, options: Options) -> list[Filter]:
     found = []
     for item in place.each("filters"):
@@ -103,8 +113,8 @@ def filters_of(place: Cursor, family: str, namespace: str, options: Options) -> 
         kind = written.value if written else ""
         src = written.src if written else NOWHERE
         parts: list[tuple[str, Fact[Any]]] = []
-        if kind in ("RequestHeaderModifier", "ResponseHeaderModifier"):
-            body = item.at("requestHeaderModifier" if kind == "RequestHeaderModifier" else "responseHeaderModifier")
+        if kind in _MODIFIERS:
+            body = item.at(_MODIFIERS[kind])
             for action in ("set", "add"):
                 for entry in body.each(action):
                     name, value = entry.text("name"), entry.text("value")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshport.ir.model import IR
 
 API = "gateway.networking.k8s.io/v1"
+_ASKED = {"http": ("HTTP", "HTTPS"), "grpc": ("HTTP", "HTTPS"), "tls": ("TLS",), "tcp": ("TCP", "TLS")}
 _PROTOCOLS = {"HTTP": "HTTP", "HTTP2": "HTTP", "GRPC": "HTTP", "GRPC-WEB": "HTTP", "HTTPS": "HTTPS", "TLS": "TLS"}
 
 
@@ -49,6 +50,10 @@ class Entry:
     def takes(self) -> bool:
         """Whether routes may hang on it: it is there, and not all that is left of its listeners sends requests on to https."""
         return self.written and not (self.sections and all(item.redirects for item in self.sections))
+
+    def serves(self, protocol: str) -> bool:
+        """Whether rules for `http`, `tls` or `tcp` may hang on it. What passes TLS on asks no rule for requests."""
+        return self.takes and (not self.sections or any(item.protocol in _ASKED[protocol] for item in self.sections))
 
 
 def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
@@ -138,7 +143,8 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
     entry.written = True
     obj = out.object(API, "Gateway", ref, owner=gateway.document, group=f"gateway {ref.name}", rank=60, because=because)
     obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", because)
-    out.lost(gateway.implementation, document=gateway.document, affects=affects)
+    selected = gateway.implementation.value or "of every gateway"
+    out.lost(gateway.implementation, document=gateway.document, affects=affects, value=selected)
     if not options.gateway_class:
         out.finding("MP706", document=gateway.document, affects=affects, gateway=str(ref))
     seen: set[tuple[int, str, str]] = set()

@@ -46,7 +46,7 @@ class IngressLowering(Lowering):
     @property
     def gateways(self) -> list[tuple[Ref, Fact[str]]]:
         """The Gateways that the rules are bound to and can hang on, with why."""
-        return [(ref, fact) for ref, fact in self.bound if ref not in self.entries or self.entries[ref].takes]
+        return [(ref, fact) for ref, fact in self.bound if ref not in self.entries or self.entries[ref].serves(self.routes.protocol)]
 
     @property
     def bound(self) -> list[tuple[Ref, Fact[str]]]:

@@ -13,7 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import attachment, backends
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
-from meshport.dialects.gateway_api.forwarding import _since, _unadmitted, admitted, filters_of
+from meshport.dialects.gateway_api.forwarding import _since, _unadmitted, admitted, changing_nothing, filters_of
 from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.dialects.gateway_api.unread import too_early
 from meshport.ir.authorization import Pattern
@@ -278,13 +278,19 @@ def rules_of(
     """The rules of a route as one reader takes them, what of them it passes over, and what it does not use as it stands."""
     silenced: list[tuple[str, Src]] = []
     warnings: list[tuple[str, Fact[Any]]] = []
-    rules = tuple(
-        _rule(item, index, ref, kind, family, options, silenced, warnings) for index, item in enumerate(root.at("spec").each("rules"))
-    )
+    rules = tuple(_rule(item, index, ref, kind, family, options, silenced, warnings) for index, item in enumerate(_written(root, kind)))
     if family == "linkerd":
         rules = _annotated(root, rules, silenced)
         warnings.extend(unreadable(annotations_of(root)))
     return rules, silenced, warnings
+
+
+def _written(root: Cursor, kind: str) -> list[Cursor]:
+    """The rules that stand there; where an HTTPRoute has no such field the CRD gives it one for every request, which names no backend."""
+    spec = root.at("spec")
+    if kind != "HTTPRoute" or spec.at("rules"):
+        return spec.each("rules")
+    return [Cursor(root.bound, root.number, {}, root.at("kind").shadow)]
 
 
 def _for_hosts(rules: tuple[RouteRule, ...], hostnames: tuple[Fact[str], ...]) -> tuple[RouteRule, ...]:
@@ -341,11 +347,15 @@ def _rule(
             backend_timeout = None
     if backend_timeout is not None:
         extras.append(("backendRequest", backend_timeout))
+    silenced.extend(("changes no header", item.src) for item in changing_nothing(place))
     shown = name.value if name else (route.name if index == 0 else f"{route.name}-{index + 1}")
     extras.append(("name", Fact(shown, name.src if name else ref.src, "metrics.route-label")))
     return RouteRule(
         shown,
-        tuple(_spanning(_grpc_match(item) if kind == "GRPCRoute" else _match(item), family) for item in place.each("matches")),
+        tuple(
+            _spanning(_grpc_match(item, silenced) if kind == "GRPCRoute" else _match(item, silenced), family)
+            for item in place.each("matches")
+        ),
         tuple(admitted(item, kind, route.namespace, options, many, family) for item in backends),
         (*filters_of(place, family, route.namespace, options), *((answer,) if answer is not None else ())),
         timeout=timeout,
@@ -387,7 +397,7 @@ def _retry(place: Cursor, family: str) -> Retry | None:
     return Retry(attempts, None, conditions, tuple(("backoff", fact) for _, fact in place.leaves("backoff")), src=place.src)
 
 
-def _match(place: Cursor) -> RouteMatch:
+def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     path = None
     value = place.at("path").text("value")
     kind = place.at("path").text("type")
@@ -398,8 +408,8 @@ def _match(place: Cursor) -> RouteMatch:
     return RouteMatch(
         path,
         method.map(lambda text: Pattern("exact", text)) if (method := place.text("method")) else None,
-        _values(place, "headers", lower=True),
-        _values(place, "queryParams", lower=False),
+        _values(place, "headers", silenced, lower=True),
+        _values(place, "queryParams", silenced, lower=False),
         src=place.src,
     )
 
@@ -414,7 +424,7 @@ def _spanning(match: RouteMatch, family: str) -> RouteMatch:
     return replace(match, others=(*match.others, *((HIDING, fact) for fact in short))) if short else match
 
 
-def _grpc_match(place: Cursor) -> RouteMatch:
+def _grpc_match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     """A gRPC method as the path that it is: `/service/method`."""
     service, method = place.at("method").text("service"), place.at("method").text("method")
     path = None
@@ -430,17 +440,22 @@ def _grpc_match(place: Cursor) -> RouteMatch:
             path = Fact(Pattern("prefix", f"/{service.value}/"), src, "routing.match.path")
         elif method is not None:
             path = Fact(Pattern("regex", f"/[^/]+/{quote(method.value)}"), src, "routing.match.path")
-    return RouteMatch(path, None, _values(place, "headers", lower=True), src=place.src)
+    return RouteMatch(path, None, _values(place, "headers", silenced, lower=True), src=place.src)
 
 
-def _values(place: Cursor, key: str, lower: bool) -> tuple[tuple[str, Fact[Pattern]], ...]:
+def _values(place: Cursor, key: str, silenced: list[tuple[str, Src]], lower: bool) -> tuple[tuple[str, Fact[Pattern]], ...]:
+    """The demands on headers or query parameters by name: the first of each name counts."""
     found: dict[str, Fact[Pattern]] = {}
     for item in place.each(key):
         name, value = item.text("name"), item.text("value")
         if name is None or value is None:
             continue
         form = "regex" if item.at("type").value == "RegularExpression" else "exact"
-        found.setdefault(name.value.lower() if lower else name.value, Fact(Pattern(form, value.value), item.src, value.feature))
+        called = name.value.lower() if lower else name.value
+        if called in found:
+            silenced.append(("the first demand on a name counts", item.src))
+        else:
+            found[called] = Fact(Pattern(form, value.value), item.src, value.feature)
     return tuple(sorted(found.items(), key=lambda entry: entry[0]))
 
 

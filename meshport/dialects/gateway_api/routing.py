@@ -108,7 +108,7 @@ def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress
 def left_over(ir: IR, out: Output) -> None:
     """What the source's own gateways and routes say that nothing written says: their hosts and workloads where no rule or listener was left."""
     reached = out.reached()
-    reached |= {*out.implied, *out.irrelevant}
+    reached |= {*out.implied, *out.irrelevant, *gather(*ir.idle)}
     parts: dict[int, Src] = {}
     for gateway in ir.gateways:
         if gateway.kind == "networking.istio.io":

@@ -23,6 +23,7 @@ from meshport.dialects.istio import (
     routing,
     scope,
     telemetry,
+    tokens,
     transport,
     unproxied,
     waypoints,
@@ -61,6 +62,7 @@ class Istio:
         auto_mtls.apply(bound, ir, options)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
+        tokens.lift(bound, by_kind.get(("security.istio.io", "RequestAuthentication"), []), ir)
         auto_mtls.close(bound, ir, options, stood.ambient)
         normalisation.apply(bound, ir, options)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in GROUPS]

@@ -7,12 +7,12 @@ Lowering is in `istio/allowing.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
 from meshport.dialects.istio.enforcement import Read, Settled, settle, targets_of
+from meshport.dialects.istio.refused import refused
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.istio.ztunnel import negative, unseen
 from meshport.effective.networks import normal_cidr
@@ -84,9 +84,9 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
                 Loss("MP212", (*facts, Fact(None, dry.src)), number, {"reason": "AUDIT" if action == "AUDIT" else "a dry run"})
             )
             continue
-        refused = _refused(root.document.value.get("spec"))
-        if refused:
-            ir.losses.append(Loss("MP015", facts, number, {"what": refused}))
+        why_not = refused(root.document.value.get("spec"))
+        if why_not:
+            ir.losses.append(Loss("MP015", facts, number, {"what": why_not}))
             continue
         everywhere = namespace == options.root_namespace
         selector = spec.selector("selector")
@@ -110,63 +110,6 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
         )
         read.append(Read(policy, facts, targets_of(spec), unseen(spec, options.trust_domain)))
     return settle(read, waypoints, ir, options.trust_domain, options.root_namespace)
-
-
-def _refused(spec: Any) -> str:
-    """Why Istio's webhook refuses the policy (istio/istio pkg/config/validation); the empty text where it does not."""
-    if not isinstance(spec, dict):
-        return ""
-    action = spec.get("action")
-    if action is not None and action not in ("ALLOW", "DENY", "AUDIT", "CUSTOM"):
-        return f"{action!r} is no action"
-    if action in ("DENY", "CUSTOM") and not spec.get("rules"):
-        return f"{action} without rules is never triggered"
-    for rule in _dicts(spec.get("rules")):
-        for key, inner in (("from", "source"), ("to", "operation")):
-            if rule.get(key) == []:
-                return f"a rule's `{key}` is an empty list"
-            for entry in _dicts(rule.get(key)):
-                if not any(_lists_of(entry.get(inner))):
-                    return f"an entry of `{key}` has an empty {inner}"
-        for source in (entry["source"] for entry in _dicts(rule.get("from")) if isinstance(entry.get("source"), dict)):
-            accounts = [text for key in ("serviceAccounts", "notServiceAccounts") for text in _texts(source.get(key))]
-            if any("*" in text for text in accounts):
-                return "serviceAccounts take no wildcard"
-            if accounts and any(source.get(key) for key in ("principals", "notPrincipals", "namespaces", "notNamespaces")):
-                return "serviceAccounts cannot stand beside principals or namespaces in one source"
-            for key in ("ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"):
-                for text in _texts(source.get(key)):
-                    if not _is_cidr(text):
-                        return f"{text!r} is neither an address nor a CIDR"
-        for entry in _dicts(rule.get("when")):
-            if entry.get("key") and not entry.get("values") and not entry.get("notValues"):
-                return f"the condition on {entry['key']} has neither values nor notValues"
-            if entry.get("key") in ("source.ip", "remote.ip", "destination.ip"):
-                for text in (*_texts(entry.get("values")), *_texts(entry.get("notValues"))):
-                    if not _is_cidr(text):
-                        return f"{text!r} is neither an address nor a CIDR"
-    return ""
-
-
-def _lists_of(value: Any) -> list[Any]:
-    """What the fields of a source or an operation hold. The API server drops a null, and an empty list says nothing."""
-    return list(value.values()) if isinstance(value, dict) else []
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _is_cidr(text: str) -> bool:
-    try:
-        normal_cidr(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iterable[Rule]:

@@ -86,7 +86,8 @@ def _virtual_service(root: Cursor, subsets: Subsets, options: Options) -> list[S
     gateways = spec.strings("gateways")
     exports = spec.strings("exportTo")
     home = root.at("metadata", "namespace").src
-    hosts = _once(tuple(_at_home(host, home) for host in spec.strings("hosts")), namespace, options) or (Fact("", NOWHERE, "routing.host"),)
+    named = tuple(_at_home(host.map(str.lower), home) for host in spec.strings("hosts"))
+    hosts = _once(named, namespace, options) or (Fact("", NOWHERE, "routing.host"),)
     silenced: list[tuple[str, Src]] = []
     warnings = tuple(
         ("MP410", Fact(text.value, text.src, "timeout.request"))
@@ -214,6 +215,8 @@ def _demands(place: Cursor, names: tuple[str, ...]) -> tuple[tuple[str, Fact[Any
         if name in _LISTED and not (isinstance(fact.value, list) and all(isinstance(item, str) for item in fact.value)):
             texts = [item.value for item in place.strings(name)]
             found.append((name, fact.holding(texts)) if texts else (f"{name} of another type", fact))
+        elif name == "sniHosts":
+            found.append((name, fact.holding([text.lower() for text in fact.value])))
         else:
             found.append((name, fact))
     return tuple(found)
@@ -273,7 +276,7 @@ def _mirrors(place: Cursor, namespace: str, subsets: Subsets, options: Options) 
     said = gather(tuple(item.parts for item in found))
     rest = tuple(
         (f"{key}.{path}" if path else key, fact)
-        for key in DROPPED_SHADOWS for path, fact in place.leaves(key) if not fact.src <= said
+        for key in DROPPED_SHADOWS for path, fact in place.leaves(key) if fact.value != [] and not fact.src <= said
     )  # fmt: skip
     return [*found, *([Filter("mirror", rest)] if rest else [])]
 

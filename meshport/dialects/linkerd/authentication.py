@@ -12,7 +12,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.naming import unique
 from meshport.dialects.output import Output
-from meshport.effective.identities import glob_accepts, label
+from meshport.effective.identities import glob_accepts, label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
 from meshport.ir.base import Ref, Src
@@ -40,10 +40,15 @@ class Peers:
 class NoPeers(ValueError):
     """Peers that Linkerd cannot be told of; the text says whom."""
 
+    def __init__(self, reason: str, code: str = "MP201") -> None:
+        super().__init__(reason)
+        self.code = code
+
 
 def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]) -> Peers:
     """The peers of a piece. Raises NoPeers where nobody sayable is left."""
-    who, listed = piece.who, ""
+    who = piece.who
+    patterns: list[str] = []
     networks = piece.where.networks()
     if networks == ():
         raise NoPeers("no address is left")
@@ -63,19 +68,19 @@ def peers(piece: Piece, world: World, options: Options, gateways: frozenset[Ref]
             elif isinstance(said, Identity) and (said.namespace is not None or said.service_account is None):
                 members.add(said)
             else:
-                listed = label(item)
+                patterns.append(label(item))
                 members |= known(world, lambda one, item=item: _takes(item, one, options), options)
     else:
         listed = "every caller" if include is None else " or ".join(sorted(map(label, include)))
-        listed += " but " + " and ".join(sorted(map(label, who.exclude)))
+        patterns.append(listed + " but " + " and ".join(sorted(map(label, who.exclude))))
         members = _known_but(world, include, who.exclude, options)
+    listed = " or ".join(patterns)
     if not members:
-        reason = f"{listed}: it is no account that the bundle knows" if listed else "nobody: no caller that the bundle knows is left"
-        if passed:
-            reason = f"the gateway {label(passed[0])} is not part of Linkerd; name its successor with --gateway-identity NS/SA"
-        elif foreign:
-            reason = f"{label(foreign[0])} belongs to no trust domain of this mesh"
-        raise NoPeers(reason)
+        reasons = [f"{of_gateways(passed)} not part of Linkerd; name its successor with --gateway-identity NS/SA"] if passed else []
+        reasons += [of_no_domain(foreign)] if foreign else []
+        reasons += [f"{listed}: it is no account that the bundle knows"] if listed else []
+        reason = ", and ".join(reasons) or "nobody: no caller that the bundle knows is left"
+        raise NoPeers(reason, "MP216" if passed else "MP208" if foreign else "MP201")
     for whole_mesh in (EVERYONE, Identity(options.trust_domain)):
         if whole_mesh in members:
             members = {one for one in members if not isinstance(one, Identity) or one == whole_mesh}

@@ -478,7 +478,7 @@ def _leftovers(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
         out.imply(UNNAMED, outside.resolution)
         for port in outside.ports:
             _unnamed(outside, port, out)
-    every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution)
+    every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution, () if homes else outside.exports)
     reached = out.written() | set(out.implied) | set(out.irrelevant)
     for finding in out.findings:
         reached.update(finding.leaves)

@@ -19,7 +19,7 @@ from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
-from meshport.effective.identities import Identities, label
+from meshport.effective.identities import Identities, label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, completed, nameless, of_rule, pathless, subtract
 from meshport.effective.remainder import bare
 from meshport.effective.sets import Methods, Value, Values
@@ -436,15 +436,12 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
     try:
         who = peers(piece, context.world, context.options, context.gateways)
     except NoPeers as error:
-        code = "MP216" if "gateway" in str(error) else "MP208" if "trust domain" in str(error) else "MP201"
-        _left_out(context, code, grant, port, piece.src, str(error))
+        _left_out(context, error.code, grant, port, piece.src, str(error))
         return None
     if who.foreign:
-        _left_out(
-            context, "MP208", grant, port, piece.src, f"{label(who.foreign[0])} belongs to no trust domain of this mesh", "approximated"
-        )
+        _left_out(context, "MP208", grant, port, piece.src, of_no_domain(who.foreign), "approximated")
     if who.gateways:
-        _left_out(context, "MP216", grant, port, piece.src, f"the gateway {label(who.gateways[0])} is not part of Linkerd", "approximated")
+        _left_out(context, "MP216", grant, port, piece.src, f"{of_gateways(who.gateways)} not part of Linkerd", "approximated")
     if who.cluster:
         context.out.gather(
             (grant.document, _label(grant)), "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
