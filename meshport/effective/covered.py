@@ -12,6 +12,7 @@ from meshport.effective.identities import Identities
 from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece, of_rule
 from meshport.effective.remainder import bare
+from meshport.effective.sets import METHODS
 from meshport.ir.authorization import HOST, IDENTITY, METHOD, PATH, PORT, SOURCE_IP, Condition, Network, Pattern, Policy, Rule
 from meshport.ir.base import Fact, Src
 from meshport.ir.selecting import Selecting
@@ -196,6 +197,8 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
     if attribute in (METHOD, PATH, HOST) and isinstance(one, Pattern) and isinstance(other, Pattern):
         if one.kind == "any":
             return True
+        if attribute == METHOD and other.text not in METHODS:  # where a pattern has no words, it becomes the methods that HTTP defines
+            return False
         begins = {"exact": other.text, "prefix": other.text, "template": other.text.partition("{")[0]}.get(other.kind)
         starts = one.kind == "prefix" and begins is not None and begins.startswith(one.text)
         ends = one.kind == "suffix" and other.kind in ("exact", "suffix") and other.text.endswith(one.text)

@@ -383,9 +383,9 @@ def _of_line(pattern: Pattern) -> Pattern:
 def _methods(patterns: Iterable[Pattern], *, at_least: bool) -> Methods:
     """The methods that patterns take, as `methods_of` has them."""
     listed = list(patterns)
-    if all(pattern.kind == "exact" for pattern in listed):
-        return Methods(frozenset(pattern.text for pattern in listed), False)
-    return methods_of(union(listed), at_least=at_least)
+    named = Methods(frozenset(pattern.text for pattern in listed if pattern.kind == "exact"), False)
+    others = [pattern for pattern in listed if pattern.kind != "exact"]
+    return named.join(methods_of(union(others), at_least=at_least)) if others else named
 
 
 def methods_of(language: Language, *, at_least: bool) -> Methods:

@@ -44,6 +44,9 @@ class Methods:
             return Methods(self.names - other.names, False, self.nearly)
         return Methods(self.names & other.names, False, self.nearly and other.nearly)
 
+    def join(self, other: Methods) -> Methods:
+        return self.complement().meet(other.complement()).complement()
+
     def covers(self, other: Methods) -> bool:
         return self == other or other.meet(self.complement()).empty
 

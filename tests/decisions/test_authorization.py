@@ -110,8 +110,10 @@ def test_a_deny_is_cut_out_of_the_allows_that_it_overlaps_and_of_no_other() -> N
     result = convert(ISTIO + rules + users("{to: [{operation: {methods: [DELETE]}}]}", "DENY", "no-delete"), "istio", "linkerd")
     on_server = [item for item in written(result, "AuthorizationPolicy").values() if item["spec"]["targetRef"]["kind"] == "Server"]
     assert on_server == []  # a grant on the Server would let web delete
-    matches = [match for route in written(result, "HTTPRoute").values() for rule in route["spec"]["rules"] for match in rule["matches"]]
-    assert "DELETE" not in {match.get("method") for match in matches}
+    routes = written(result, "HTTPRoute")
+    refusing = [name for name, route in routes.items() if {"method": "DELETE"} in route["spec"]["rules"][0]["matches"]]
+    admitting = {item["spec"]["targetRef"]["name"] for item in written(result, "AuthorizationPolicy").values()}
+    assert refusing == ["users-8080-denied"] and admitting and not admitting.intersection(refusing)
     assert not [item for item in result.findings if item.code in ("MP201", "MP202")]
 
 
@@ -172,8 +174,11 @@ def test_a_path_of_cilium_refuses_a_query_which_istio_can_say_and_linkerd_cannot
     istio = convert(world + network_policy(rule), "cilium", "istio")
     assert spec(istio, "AuthorizationPolicy", "users")["rules"][0]["when"] == [{"key": "request.headers[:path]", "values": ["/x"]}]
     linkerd = convert(world + network_policy(rule), "cilium", "linkerd")
-    (lost,) = said(linkerd, "MP201")
-    assert "the path with its query" in lost.message and lost.severity == "error"
+    (lost,) = said(linkerd, "MP197")
+    assert "/x is matched with the query" in lost.message and lost.severity == "error"
+    assert r"(\?.*)?" in lost.remedy
+    as_advised = convert(world + network_policy(rule.replace("path: /x", r"path: '/x(\?.*)?'")), "cilium", "linkerd")
+    assert not said(as_advised, "MP197") and as_advised.verification.verdict == "equivalent"
     assert inbound_default(linkerd, "Deployment", "users") == "deny"
 
 

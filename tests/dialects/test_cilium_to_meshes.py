@@ -95,7 +95,7 @@ def test_linkerd_cannot_refuse_a_query_so_the_rule_is_left_out() -> None:
     assert not any(
         isinstance(spec, dict) and "rules" in spec and "api" in name for name, spec in specs.items() if name != "api-8080-refuse"
     )
-    assert "MP201" in codes(findings, "error")
+    assert "MP197" in codes(findings, "error")
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,14 @@ def test_methods_that_are_listed_are_said_to_be(target: str, text: str) -> None:
     assert all(said in owners(result, request) for request in lost)
 
 
+def test_a_method_by_name_beside_a_pattern_is_kept() -> None:
+    before = documents(WORLD + policy("puts", "ALLOW", f"{{{WEB}, to: [{{operation: {{methods: ['P*', PURGE]}}}}]}}"))
+    after = afterwards(before, converted(before, "istio", "cilium"))
+    for request in requests():
+        if request["method"] != "PROPFIND":
+            assert cilium.decide(after, request) == istio.decide(before, request), request
+
+
 def test_a_policy_of_cilium_by_a_pattern_of_methods_is_said_to_be_listed() -> None:
     text = """---
 apiVersion: cilium.io/v2

@@ -26,6 +26,7 @@ from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
 from meshport.effective.identities import label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
+from meshport.effective.relaxed import relaxed
 from meshport.effective.seen import by_label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -414,7 +415,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
     except (Unsaid, Unsayable, LanguageTooLarge) as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", part, port, piece.src, str(error))
-            _say(context, part, port, Piece(piece.who, piece.where, src=piece.src), more, idle)
+            _say(context, part, port, relaxed(piece, _problem), more, idle)
             return
         _left_out(context, "MP201", part, port, piece.src, str(error))
         return
@@ -433,6 +434,15 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
         context.note("MP196", part.document, port, piece.src, said_here, policy=_label(part), methods=", ".join(piece.methods.listed()))
     for kind, peers in who.kinds():
         _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more)
+
+
+def _problem(piece: Piece) -> str:
+    """Why the requests of a piece cannot be said; "" where they can."""
+    try:
+        requests(piece)
+    except (Unsaid, Unsayable, LanguageTooLarge) as error:
+        return str(error)
+    return ""
 
 
 def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], port: Where, src: Src) -> None:

@@ -13,13 +13,14 @@ from meshport.dialects import beside_the_mesh, inbound_policy, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
-from meshport.dialects.istio.saying import Unsaid, operations, say_source, without_ports
+from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid, without_ports
 from meshport.dialects.istio.strict import spoken_ports, write_transport
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
 from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.relaxed import relaxed
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected
@@ -273,6 +274,9 @@ def _say(
     except (Unsaid, Unsayable, ValueError) as error:
         _left_out(out, draft, port, policy, rule, document, str(error))
         return
+    if options.on_loss == "looser" and (why := unsaid(piece)) and _fewer_hosts(piece, port) is None:
+        _said(out, "MP218", draft, port, policy, rule, document, why, "approximated", effect="widens", severity="error")
+        piece = relaxed(piece, unsaid)
     try:
         operation, when = operations(piece, port)
     except (Unsaid, Unsayable, ValueError) as error:
@@ -484,13 +488,19 @@ def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
 
 
 def _left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str) -> None:
+    _said(out, "MP201", draft, port, policy, rule, document, reason, "dropped")
+
+
+def _said(
+    out: Output, code: str, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, disposition: str, **more: str
+) -> None:  # fmt: skip
     affects = _affects(draft.region, port) or (
         Affected(draft.region.namespace, str(draft.selector) if draft.selector.labels else None, port),
     )
     out.gather(
-        (document, str(policy.ref.value), reason), "MP201", rule.sources, document=document, disposition="dropped", affects=affects,
+        (document, str(policy.ref.value), reason), code, rule.sources, document=document, disposition=disposition, affects=affects,
         explains=_explains(draft.region, port), feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}",
-        listed={"port": (port if port is not None else "any",)}, reason=reason,
+        listed={"port": (port if port is not None else "any",)}, reason=reason, **more,
     )  # fmt: skip
 
 

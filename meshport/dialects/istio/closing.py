@@ -13,13 +13,14 @@ from typing import Any
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import distinguishing
-from meshport.dialects.istio.saying import Unsaid, operations, say_source
+from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
 from meshport.dialects.nameable import instead, named, pods_of, why
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.identities import Identities, label
 from meshport.effective.pieces import Piece, Unsayable, of_rule
+from meshport.effective.relaxed import relaxed
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected
@@ -268,6 +269,9 @@ def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
             work.say("MP269", piece.src | rule.sources, "dropped", rule, what=what)
             continue
         for part in _sayable(work, rule, piece):
+            if work.options.on_loss == "looser" and (why := unsaid(part)):
+                work.say("MP218", part.src, "approximated", rule, effect="widens", severity="error", reason=why)
+                part = relaxed(part, unsaid)
             try:
                 operation, when = operations(part, None)
                 peers = say_source(_local(part.who, work.options), part.where.networks())

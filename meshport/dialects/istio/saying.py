@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.effective.identities import Identities, Overlap, label
-from meshport.effective.pieces import Piece
+from meshport.effective.pieces import Piece, Unsayable
 from meshport.effective.sets import Value
 from meshport.ir.authorization import Network
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
@@ -161,6 +161,15 @@ def operations(piece: Piece, port: int | None) -> tuple[dict[str, Any], list[dic
     for header, value in piece.headers.by_name:
         when.append(_header(header, value))
     return operation, when
+
+
+def unsaid(piece: Piece) -> str:
+    """Why the requests of a piece cannot be said; "" where they can."""
+    try:
+        operations(piece, None)
+    except (Unsaid, Unsayable, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _header(header: str, value: Value) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
 from meshport.effective.identities import Identities, label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, completed, nameless, of_rule, pathless, subtract
+from meshport.effective.relaxed import TARGET, relaxed
 from meshport.effective.remainder import bare
-from meshport.effective.sets import Methods, Value, Values
+from meshport.effective.sets import Methods, Value
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Entity, Labelled, Policy, Rule
@@ -385,16 +386,14 @@ def _admit(context: Context, grant: Grant, port: int, item: Punched, idle: Src, 
     except routesets.NoMatch as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", grant, port, piece.src, str(error))
-            relaxed = _relaxed(piece)
-            if not relaxed.any_request and relaxed != piece:
-                return _admit(context, grant, port, replace(item, piece=relaxed), idle)
-            grant.server.append(
-                (_peers(context, replace(piece), grant, port) or Peers(None, None), Piece(piece.who, piece.where, src=piece.src - idle))
-            )
-            return True
+            return _admit(context, grant, port, replace(item, piece=relaxed(piece, _problem)), idle)
         if piece.literals and context.options.source == "cilium":
             what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
             _left_out(context, "MP269", grant, port, piece.src, what, what=what)
+        elif piece.headers.get(TARGET) != Value() and context.options.source == "cilium":
+            bundle = context.out.bundle
+            asked = [str(bundle.value(leaf)) for leaf in sorted(piece.src) if bundle.path(leaf).endswith(".path")]
+            _left_out(context, "MP197", grant, port, piece.src, str(error), path=", ".join(dict.fromkeys(asked)))
         else:
             _left_out(context, "MP201", grant, port, piece.src, str(error))
         return False
@@ -416,11 +415,13 @@ def _admit(context: Context, grant: Grant, port: int, item: Punched, idle: Src, 
     return True
 
 
-def _relaxed(piece: Piece) -> Piece:
-    """The piece without the demands that no HTTPRoute match can say."""
-    headers = tuple((name, Value(value.inside)) for name, value in piece.headers.by_name if value.inside is not None)
-    query = tuple((name, Value(value.inside)) for name, value in piece.query.by_name if value.inside is not None)
-    return replace(piece, literals=frozenset(), host=None, headers=Values(headers), query=Values(query))
+def _problem(piece: Piece) -> str:
+    """Why a piece's requests cannot be said; "" where they can."""
+    try:
+        _asked(piece)
+    except (Unsayable, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | None:
