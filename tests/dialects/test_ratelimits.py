@@ -214,3 +214,32 @@ def test_there_and_back_again(target: str) -> None:
     back = convert(target, "linkerd", *written)
     (limit,) = of_kind(back, "HTTPLocalRateLimitPolicy")
     assert limit["spec"]["total"] == given["spec"]["total"]
+
+
+def test_pods_whose_port_carries_bytes_get_no_limit_from_others_of_their_selector() -> None:
+    """Port 9090 is HTTP in one of the workloads that the filter selects: a Server by the filter's labels would take it in the other as well."""
+    admin = yaml.safe_load("""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: admin, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart, part: admin}}
+  template:
+    metadata: {labels: {app: cart, part: admin}}
+    spec: {containers: [{name: app, ports: [{name: http-admin, containerPort: 9090}]}]}
+""")
+    service = yaml.safe_load("""
+apiVersion: v1
+kind: Service
+metadata: {name: admin, namespace: shop}
+spec: {selector: {app: cart, part: admin}, ports: [{name: http, port: 9090}]}
+""")
+    bucket = {"max_tokens": 100, "tokens_per_fill": 100, "fill_interval": "1s"}
+    result = convert("istio", "linkerd", admin, service, envoy_filter(bucket))
+    servers = {item["spec"]["port"]: item["spec"]["podSelector"]["matchLabels"] for item in of_kind(result, "Server")}
+    assert servers[9090] == {"app": "cart", "part": "admin"}
+    assert codes(result) & {"MP900", "MP660"} == set()
+    service["spec"]["selector"] = {"app": "cart"}
+    admin["spec"]["template"]["metadata"]["labels"] = admin["spec"]["selector"]["matchLabels"] = {"app": "cart"}
+    service["spec"]["ports"].append({"name": "tcp-other", "port": 5432})
+    assert codes(convert("istio", "linkerd", admin, service, envoy_filter(bucket))) & {"MP900"} == set()

@@ -180,7 +180,19 @@ def _servers(
             _, before = found.get(id(server), (server, NOWHERE))
             found[id(server)] = (server, before | src)
     outside = [item for item in ir.world.of_namespace(places[0][0].ref.namespace) if all(item is not one for one, _ in places)]
-    for server, _ in list(found.values()):
+    made = list(found.values())
+    groups: dict[tuple[str, str], list[tuple[Workload, Src]]] = {}
+    for workload, src in bare:
+        item = access.of(workload)
+        default = wanted(item, options.cluster_networks)[0] if item is not None else OPEN
+        groups.setdefault((default, protocols.of_port(workload, port, ir.world)[0]), []).append((workload, src))
+    selector = limit.subject.value.selector
+    apart = selector.everything or any(selector.accepts(item.labels) for item in outside)
+    together = len(groups) == 1 and not found and not apart
+    for (default, protocol), members in sorted(groups.items()):
+        lots = [members] if together else [[member] for member in members]
+        made.extend(_server(limit, port, lot, default, protocol, together, out) for lot in lots)
+    for server, _ in made:
         others = [item for item in outside if _selects(server, item)]
         if others:
             out.finding(
@@ -188,16 +200,6 @@ def _servers(
                 explains=frozenset((ratelimits.subject(item, port), "*") for item in others), feature="rate-limit.target",
                 subject=limit.subject_name, server=server.ref.name, workloads=", ".join(str(item.ref) for item in others),
             )  # fmt: skip
-    made = list(found.values())
-    groups: dict[tuple[str, str], list[tuple[Workload, Src]]] = {}
-    for workload, src in bare:
-        item = access.of(workload)
-        default = wanted(item, options.cluster_networks)[0] if item is not None else OPEN
-        groups.setdefault((default, protocols.of_port(workload, port, ir.world)[0]), []).append((workload, src))
-    together = len(groups) == 1 and not found and not limit.subject.value.selector.everything
-    for (default, protocol), members in sorted(groups.items()):
-        lots = [members] if together else [[member] for member in members]
-        made.extend(_server(limit, port, lot, default, protocol, together, out) for lot in lots)
     return made
 
 
