@@ -156,3 +156,13 @@ spec: {{selector: {{matchLabels: {{{selected}}}}}, rules: [{{{allowed}}}]}}
     result, codes = _said(WORLD + gateway, "istio", "gateway-api")
     assert codes & DEFECTS == set()
     assert not [change for change in result.diff if change.subject.startswith("access to shop/edge")]
+
+
+def test_a_namespace_that_has_istios_sidecars_already_gets_ztunnel_instead() -> None:
+    """The label for sidecars would have gone before the one for ambient: no waypoint would stand before the pods, and its grants be everybody's."""
+    text = WORLD.replace("labels: {istio-injection: enabled}", "labels: {istio-injection: enabled}, annotations: {linkerd.io/inject: enabled}")
+    text = text[: text.index("apiVersion: security.istio.io")] + SERVER.removeprefix("---\n") + GRANT % ("Server", "web-8080")
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio", data_plane="ambient")
+    (namespace,) = [item.object for item in result.manifests if item.object["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
+    assert {item.code for item in result.findings} & DEFECTS == set()

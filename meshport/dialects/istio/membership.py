@@ -66,6 +66,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     def namespace(obj: Obj, meshed: bool, *because: Fact[bool]) -> None:
         if meshed:
             obj.set(("metadata", "labels", on_namespace), mark, *because)
+            labels = obj.value["metadata"]["labels"]
+            for key in ("istio-injection", "istio.io/rev") if ambient else ():  # of another mesh's cluster that had sidecars too, which come before ztunnel
+                if key in labels:
+                    obj.drop(("metadata", "labels", key), *because)
 
     def pod(obj: Obj, path: tuple[str, ...], meshed: bool, *because: Fact[bool]) -> None:
         obj.set((*path, "metadata", "labels", on_pod), words[0] if meshed else words[1], *because)
