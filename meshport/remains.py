@@ -354,4 +354,4 @@ def _parented(document: Document, source: str) -> bool:
 
 
 def _of_a_service(parent: Any) -> bool:
-    return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") == ""
+    return isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") in ("", "core")

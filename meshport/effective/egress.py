@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from meshport.ir.base import Fact
+from meshport.ir.base import Fact, Ref
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort
 from meshport.ir.model import IR
 from meshport.ir.routing import Beyond
@@ -52,10 +52,14 @@ def leaving(ir: IR) -> list[Leaving]:
         rules = own or [rule for rule in acting if not rule.namespace]
         known = [workload for workload in ir.world.of_namespace(name) if ir.world.meshed(workload) is not False]
         if not known and not ir.world.of_namespace(name):
-            whole = tuple(rule for rule in rules if rule.selector.value.everything)
-            found.append(Leaving(name, None, whole or tuple(rules)))
+            read = [rule for rule in rules if Ref(name, "") not in rule.spares]
+            whole = tuple(rule for rule in read if rule.selector.value.everything)
+            found += [Leaving(name, None, whole or tuple(read))] if read else []
         for workload in known:
-            mine = [rule for rule in rules if rule.selector.value.accepts(workload.labels)]
+            read = [rule for rule in rules if workload.ref not in rule.spares]
+            if not read:
+                continue
+            mine = [rule for rule in read if rule.selector.value.accepts(workload.labels)]
             narrow = [rule for rule in mine if not rule.selector.value.everything]
             found.append(Leaving(name, workload, tuple(narrow or mine)))
     return found

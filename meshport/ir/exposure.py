@@ -89,6 +89,7 @@ class EgressDefault:
     silenced: str = ""  # why the source mesh does not act on it
     src: Src = NOWHERE
     place: Src = NOWHERE  # the leaves that say which namespace it is for
+    spares: frozenset[Ref] = frozenset()  # the workloads, and the namespaces (without a name), whose proxies do not read it
 
     @property
     def said(self) -> bool:

@@ -160,7 +160,9 @@ spec: {{selector: {{matchLabels: {{{selected}}}}}, rules: [{{{allowed}}}]}}
 
 def test_a_namespace_that_has_istios_sidecars_already_gets_ztunnel_instead() -> None:
     """The label for sidecars would have gone before the one for ambient: no waypoint would stand before the pods, and its grants be everybody's."""
-    text = WORLD.replace("labels: {istio-injection: enabled}", "labels: {istio-injection: enabled}, annotations: {linkerd.io/inject: enabled}")
+    text = WORLD.replace(
+        "labels: {istio-injection: enabled}", "labels: {istio-injection: enabled}, annotations: {linkerd.io/inject: enabled}"
+    )
     text = text[: text.index("apiVersion: security.istio.io")] + SERVER.removeprefix("---\n") + GRANT % ("Server", "web-8080")
     result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio", data_plane="ambient")
     (namespace,) = [item.object for item in result.manifests if item.object["kind"] == "Namespace"]

@@ -73,6 +73,7 @@ class Istio:
         ratelimits.lift(bound, by_kind, options, ir)
         telemetry.lift(bound, by_kind, options, ir)
         mesh_config.egress(bound, ir, options)
+        exposure.spare(ir)
         beyond.settle(ir, options)
         mesh_config.settings(bound, ir, scope.decided(bound, ir))
         return ir

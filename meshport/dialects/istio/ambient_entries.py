@@ -202,7 +202,9 @@ def services_behind(ir: IR, options: Options, entries: list[Entry], stood: Waypo
     ]
     for service_ref, src in asking:
         known = ir.world.services.get(service_ref.value) if service_ref is not None else None
-        if known is not None and not known.headless and not known.external_name and _meshed(ir, known):
+        if known is None or known.ref in ir.unproxied:  # what holds at gateways alone needs no proxy before the pods
+            continue
+        if not known.headless and not known.external_name and _meshed(ir, known):
             found[known.ref] = found.get(known.ref, NOWHERE) | src
     for ref, (_, src) in (stood.behind if stood is not None else {}).items():
         found.setdefault(ref, src)

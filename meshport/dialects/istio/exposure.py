@@ -22,7 +22,7 @@ from meshport.dialects.exposure import (
     explains_leaving,
     severity_of_networks,
 )
-from meshport.dialects.istio import machines
+from meshport.dialects.istio import machines, waypoints
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective import egress
 from meshport.effective.egress import leaving, passes_any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Output
     from meshport.ir.model import IR
+    from meshport.ir.world import World
     from meshport.mapping.bound import Bound
 
 PROTOCOLS = {"HTTP": "http", "HTTP2": "http", "GRPC": "grpc", "GRPC-WEB": "http", "HTTPS": "tls", "TLS": "tls", "UDP": "udp"}
@@ -142,10 +143,34 @@ def _sidecar(root: Cursor, options: Options, ir: IR) -> EgressDefault:
     )
 
 
+_UNREAD = "the ambient data plane holds nothing back that leaves"
+
+
 def _ambient(ir: IR, namespace: str) -> str:
-    home = ir.world.namespaces.get(namespace)
-    ambient = home is not None and home.meshed is not None and home.meshed.feature == "membership.ambient"
-    return "the ambient data plane does not read Sidecars" if ambient else ""
+    return _UNREAD if _without_sidecars(ir.world, namespace) else ""
+
+
+def _without_sidecars(world: World, namespace: str) -> bool:
+    """Whether ztunnel stands in front of all pods of a namespace that are in the mesh."""
+    home = world.namespaces.get(namespace)
+    known = [workload for workload in world.of_namespace(namespace) if world.meshed(workload) is not False]
+    ambient = all(waypoints.ambient(world, workload) for workload in known)
+    return ambient and (bool(known) or (home is not None and waypoints.in_ambient(home)))
+
+
+def spare(ir: IR) -> None:
+    """Hold what proxies are told of leaving to namespaces with proxies that read it: ztunnel lets everything out. Where some pods have a sidecar, the
+    namespace counts as if all had."""
+    world = ir.world
+    homes = sorted({*world.namespaces, *(workload.ref.namespace for workload in world.workloads)})
+    bare = {name for name in homes if _without_sidecars(world, name)}
+    if not bare:
+        return
+    spared = frozenset({Ref(name, "") for name in bare} | {workload.ref for name in bare for workload in world.of_namespace(name)})
+    everywhere = egress.enrolled(ir) <= bare
+    for number, rule in enumerate(ir.egress_defaults):
+        idle = rule.silenced or (_UNREAD if not rule.namespace and everywhere else "")
+        ir.egress_defaults[number] = replace(rule, spares=spared, silenced=idle)
 
 
 def _one_a_namespace(bound: Bound, ir: IR) -> None:

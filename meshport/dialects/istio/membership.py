@@ -67,7 +67,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         if meshed:
             obj.set(("metadata", "labels", on_namespace), mark, *because)
             labels = obj.value["metadata"]["labels"]
-            for key in ("istio-injection", "istio.io/rev") if ambient else ():  # of another mesh's cluster that had sidecars too, which come before ztunnel
+            for key in (
+                ("istio-injection", "istio.io/rev") if ambient else ()
+            ):  # of another mesh's cluster that had sidecars too, which come before ztunnel
                 if key in labels:
                     obj.drop(("metadata", "labels", key), *because)
 

@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, waypoints
+from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, unproxied, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Src, sources
@@ -38,6 +38,9 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         _enrol(bound, ir, out)
         _ports(ir, out)
         ambient.lower(ir, out, options, stood)
+        unproxied.served(
+            ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and _served(out, ir.world.services[ref].document)}
+        )
         auto_mtls.lower(ir, out)
         _modes(ir, out, stood)
         _without_effect(bound, ir, out, options, stood)
@@ -221,6 +224,9 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: 
             "MP112", _spec(bound, number), document=number, disposition="dropped", severity=severity, object=named, reason=reason, remedy=remedy,
             affects=(Affected(document.namespace),) if document.namespace else (), feature="membership.ambient",
         )  # fmt: skip
+    for rule in ir.egress_defaults:
+        if rule.kind == "MeshConfig":
+            _sidecar(bound, ir, out, rule)
     far = _elsewhere(bound, ir, out, options)
     far |= _past_waypoints(bound, ir, out, options, stood, far)
     for routes in sorted(
@@ -267,18 +273,22 @@ def _served(out: Output, number: int) -> bool:
 
 def _sidecar(bound: Bound, ir: IR, out: Output, rule: EgressDefault) -> None:
     """What proxies were told is nothing to ztunnel, so that what they refused to send leaves."""
+    said = _spec(bound, rule.document) if rule.kind == "Sidecar" else rule.refuses.src
+    if rule.kind != "Sidecar" and (not rule.refuses.value or rule.silenced):
+        return  # the mesh's own configuration stays, and holds for whoever has a sidecar
     if not rule.refuses.value or rule.silenced:
         reason, remedy = _REASONS["Sidecar"]
         out.finding(
-            "MP112", _spec(bound, rule.document), document=rule.document, disposition="dropped", object=rule.subject_name, reason=reason,
+            "MP112", said, document=rule.document, disposition="dropped", object=rule.subject_name, reason=reason,
             remedy=remedy, affects=affected(ir, Ref(rule.namespace, "")), feature="membership.ambient",
         )  # fmt: skip
         return
     found = out.finding(
-        "MP760", _spec(bound, rule.document), document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
+        "MP760", said, document=rule.document, disposition="dropped", affects=affected(ir, Ref(rule.namespace, "")),
         explains=explains_leaving(ir, rule, "default", "open", "spoken"), effect="widens",
     )  # fmt: skip
-    found.message = f"{rule.subject_name}: the ambient data plane reads no Sidecar, so what it refuses may leave"
+    what = "reads no Sidecar" if rule.kind == "Sidecar" else "sends on what nothing names"
+    found.message = f"{rule.subject_name}: the ambient data plane {what}, so what it refuses may leave"
 
 
 def _clients(bound: Bound, out: Output, number: int, named: str) -> None:
@@ -297,14 +307,14 @@ def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
     found: dict[int, Fact[Ref] | None] = {}
     silent: dict[int, set[tuple[str, str]]] = {}
     for item in ir.routes:
-        if item.mesh and waypoints.unread(item.ref.value, item.service):
+        if item.mesh and not item.problem and waypoints.unread(item.ref.value, item.service):
             found[item.document] = item.service
             silent.setdefault(item.document, set()).update(explains(ir.world, item, "*"))
     for policy in ir.service_policies:
         if waypoints.unread(policy.ref.value, policy.service, options.root_namespace):
             found[policy.document] = policy.service
             silent.setdefault(policy.document, set()).update({*explains_breaker(policy, "*"), *explains_policy(policy, "*")})
-    kinds = ("VirtualService", "DestinationRule")
+    kinds = ("VirtualService", "HTTPRoute", "GRPCRoute", "DestinationRule")
     far = {number for number in found if out.bundle.documents[number].kind in kinds and number not in out.removed}
     for number in sorted(far):
         document, service = out.bundle.documents[number], found[number]
@@ -313,7 +323,7 @@ def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
             "MP731", _spec(bound, number), document=number, disposition="dropped", affects=(Affected(document.namespace or ""),),
             explains=frozenset(silent[number]),
             object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}", service=str(service.value),
-            feature="routing.host" if document.kind == "VirtualService" else "destination.host",
+            feature="destination.host" if document.kind == "DestinationRule" else "routing.host",
         )  # fmt: skip
     return far
 

@@ -14,10 +14,10 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, past_waypoints, ports, unproxied, waypoints
+from meshport.dialects.istio import authorization, past_waypoints, ports, taking_effect, unproxied, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.by_port import identified, of_everybody, ported, rule_beside
-from meshport.dialects.istio.enforcement import Settled, targets_of
+from meshport.dialects.istio.enforcement import Settled
 from meshport.dialects.istio.rules import OPERATION, qualified, speaks_of
 from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
@@ -53,7 +53,7 @@ def lower(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints)
     writer = _Policies(bound, ir, out, options, stood)
     writer.write()
     _gates(bound, ir, out, options, stood)
-    _taking_effect(bound, ir, out, options, stood)
+    taking_effect.report(bound, ir, out, options, stood)
     unproxied.awake(ir, out)
 
 
@@ -524,39 +524,3 @@ class _Policies:
         if numbers:
             said["to"] = [{"operation": {"ports": numbers}}]
         return said
-
-
-# -- what sidecars read and ztunnel does not
-
-_REASONS = {
-    "EnvoyFilter": "sidecars apply filters that select pods",
-    "Sidecar": "sidecars know only the hosts that it names",
-    "ProxyConfig": "pods have a proxy that it configures",
-    "RequestAuthentication": "sidecars refuse requests with a token that it does not accept",
-    "WasmPlugin": "sidecars run the extension",
-}
-
-
-def _taking_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
-    """What nothing read as long as the pods had no proxy, and what hung on waypoints and is no policy."""
-    homes = {workload.namespace for workload in stood.ambient} | {
-        name for name, home in ir.world.namespaces.items() if waypoints.in_ambient(home)
-    }
-    for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or number in bound.broken or number in out.removed:
-            continue
-        home = document.namespace or options.default_namespace
-        if home not in (*homes, options.root_namespace):
-            continue
-        spec: Any = document.value.get("spec")
-        spec = spec if isinstance(spec, dict) else {}
-        named = f"{document.kind} {Ref(home, document.name)}"
-        hanging = targets_of(Cursor.root(bound, number).at("spec"))
-        custom = document.kind == "AuthorizationPolicy" and spec.get("action") == "CUSTOM"
-        if hanging is not None and document.kind in ("RequestAuthentication", "WasmPlugin", "Telemetry", "EnvoyFilter", "TrafficExtension"):
-            out.finding(
-                "MP737", document=number, affects=(Affected(home),), feature=_WAYPOINT, object=named,
-            )  # fmt: skip
-        elif hanging is None and (custom or document.kind in _REASONS):
-            reason = "sidecars ask the external authorizer" if custom else _REASONS[document.kind]
-            out.finding("MP738", document=number, affects=(Affected(home),), feature="membership.ambient", object=named, reason=reason)

@@ -6,14 +6,22 @@ A sidecar follows them by itself, so nothing is said where one may be. A waypoin
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
+from typing import Any
 
 from meshport.dialects.gateway_api.attachable import DORMANT, dormant, speaker
+from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.istio.waypoints import Waypoints, is_gateway, unread, without_sidecars
 from meshport.dialects.output import Output
-from meshport.ir.base import Fact
+from meshport.findings import Affected
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR
-from meshport.ir.routing import ServiceRoutes, gather
+from meshport.ir.resilience import explains_breaker, explains_policy
+from meshport.ir.routing import ServiceRoutes, explains, gather
+
+_NO_RULES = "ztunnel follows no rules, and no waypoint does it for the Service"
+_NO_SETTINGS = "ztunnel goes by no settings of a Service, which has no waypoint"
 
 
 def settle(ir: IR, stood: Waypoints) -> None:
@@ -41,7 +49,7 @@ def settle(ir: IR, stood: Waypoints) -> None:
     for number, policy in enumerate(ir.service_policies):
         ref = policy.service.value if policy.service is not None else None
         if ref in bare and (policy.breaker is not None or policy.extras):
-            reason = ("ztunnel goes by no settings of a Service, which has no waypoint", gather(policy.breaker, policy.extras))
+            reason = (_NO_SETTINGS, gather(policy.breaker, policy.extras))
             ir.service_policies[number] = replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, reason))
 
 
@@ -51,14 +59,64 @@ def _outside(routes: ServiceRoutes) -> ServiceRoutes:
     if not others:
         return replace(routes, problem=DORMANT)
     mesh = gather(*(fact for fact in routes.gateways if fact.value == "mesh"))
-    return replace(
-        routes, gateways=others, silenced=(*routes.silenced, ("ztunnel follows no rules, and no waypoint does it for the Service", mesh))
-    )
+    return replace(routes, gateways=others, silenced=(*routes.silenced, (_NO_RULES, mesh)))
+
+
+def served(ir: IR, out: Output, behind: Container[Ref]) -> None:
+    """Routes that nobody followed go where their Service gets a waypoint for something else: it would follow them."""
+    for routes in ir.routes:
+        if (
+            routes.problem == DORMANT
+            and routes.service is not None
+            and routes.service.value in ir.unproxied
+            and routes.service.value in behind
+        ):
+            speaker(routes, ir, out)(DORMANT, "invalid")
+            dormant(routes, ir, out)
+
+
+def _for_gateways_alone(routes: ServiceRoutes, out: Output) -> Src:
+    """Take the mesh off the gateways of a VirtualService; the leaf that named it, nothing where none does."""
+    document = out.bundle.documents[routes.document]
+    spec: Any = document.value.get("spec")
+    names = spec.get("gateways") if routes.kind == "VirtualService" else None
+    if not isinstance(names, list) or "mesh" not in names:
+        return NOWHERE
+    kept = [number for number, name in enumerate(names) if name != "mesh"]
+    leaves: list[int] = document.leaves["spec"]["gateways"]
+    obj = out.change(routes.document, rank=50)
+    obj.set(("spec", "gateways"), [names[number] for number in kept], frozenset(leaves[number] for number in kept))
+    return frozenset((leaves[names.index("mesh")],))
 
 
 def awake(ir: IR, out: Output) -> None:
-    """Where sidecars come, routes that nobody followed go: they would act from then on."""
+    """Where sidecars come, routes that nobody followed go: they would act from then on. Settings of Services, which stand beside others of the same object
+    that the mesh goes by all along, do act from then on."""
     for routes in ir.routes:
-        if routes.problem == DORMANT:
+        if routes.problem != DORMANT and not any(reason == _NO_RULES for reason, _ in routes.silenced):
+            continue
+        beside = [other for other in ir.routes if other.document == routes.document and other.problem != DORMANT]
+        if not beside:
             speaker(routes, ir, out)(DORMANT, "invalid")
             dormant(routes, ir, out)
+            continue
+        gone: Src = NOWHERE
+        if not any(other.mesh and not other.problem and (other.service or other.beyond) for other in beside):
+            gone = _for_gateways_alone(routes, out)
+        with_it = [
+            replace(routes, gateways=()),
+            *(other for other in beside if gone and other.mesh),
+        ]  # for names that no client in the mesh resolves
+        out.finding(
+            DORMANT if gone else "MP738", gone or routes.ref, document=routes.document, disposition="invalid" if gone else None,
+            affects=(Affected(routes.ref.value.namespace),), feature="membership.ambient", explains=frozenset(pair for one in with_it for pair in explains(ir.world, one, *ASPECTS)),
+            object=f"{routes.kind} {routes.ref.value}", subject=routes.subject_name, reason=f"sidecars follow its rules for {routes.subject_name}",
+        )  # fmt: skip
+    for policy in ir.service_policies:
+        if policy.service is not None and any(reason == _NO_SETTINGS for reason, _ in policy.silenced):
+            ref = policy.service.value
+            out.finding(
+                "MP738", document=policy.document, affects=(Affected(ref.namespace, ref.name),), feature="membership.ambient",
+                explains=explains_breaker(policy, "*") | explains_policy(policy, "*") | {(f"sharing of Service {ref}", "*")},
+                object=f"{policy.kind} {policy.ref.value}", reason=f"sidecars go by its settings of {policy.subject_name}",
+            )  # fmt: skip
