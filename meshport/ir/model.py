@@ -15,7 +15,7 @@ from meshport.ir.ratelimit import RateLimit
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.telemetry import AccessLog
-from meshport.ir.transport import PortSetting, TransportRule
+from meshport.ir.transport import PortSetting, TransportRule, Uncaptured
 from meshport.ir.world import World
 
 
@@ -109,6 +109,7 @@ class IR:
     )  # what adds nothing as it is, and would with another value, with the reason as the value
     idle: list[Fact[str]] = field(default_factory=list)  # what was read and decides nothing, with the reason as the value
     ports: list[PortSetting] = field(default_factory=list)
+    uncaptured: list[Uncaptured] = field(default_factory=list)
     routes: list[ServiceRoutes] = field(default_factory=list)
     service_policies: list[ServicePolicy] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)

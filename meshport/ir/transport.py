@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from meshport.ir.authorization import Network
 from meshport.ir.base import LAST, Fact, PodSet, Ref
 
 
@@ -49,4 +50,14 @@ class PortSetting:
     kind: str
     ranges: Fact[tuple[tuple[int, int], ...]]
     on: str  # workload, namespace or service
+    document: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uncaptured:
+    """Addresses that connections of pods go to past the proxy, on every port but those that it takes wherever they lead (`captured`)."""
+
+    subject: PodSet
+    networks: Fact[tuple[Network, ...]]
+    captured: Fact[tuple[tuple[int, int], ...]] = field(default_factory=lambda: Fact(()))
     document: int = 0

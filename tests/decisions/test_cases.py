@@ -312,6 +312,46 @@ def test_ports_that_leave_past_the_proxy_stay_open_where_the_way_out_is_closed(
     assert not [name for name in objects(convert(world, source, "cilium")) if "egress" in name]
 
 
+@pytest.mark.parametrize(
+    ("notes", "values", "open_to"),
+    [
+        (
+            'excludeOutboundIPRanges: "203.0.113.0/24,198.51.100.7/32"',
+            "",
+            {"toCIDRSet": [{"cidr": "203.0.113.0/24"}, {"cidr": "198.51.100.7/32"}]},
+        ),
+        ('includeOutboundIPRanges: "10.0.0.0/8"', "", {"toCIDRSet": [{"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}, {"cidr": "::/0"}]}),
+        (
+            'includeOutboundIPRanges: "10.0.0.0/8", traffic.sidecar.istio.io/includeOutboundPorts: "443"',
+            "",
+            {
+                "toCIDRSet": [{"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}, {"cidr": "::/0"}],
+                "toPorts": [
+                    {"ports": [{"port": "1", "endPort": 442, "protocol": "TCP"}, {"port": "444", "endPort": 65535, "protocol": "TCP"}]}
+                ],
+            },
+        ),
+        ("", "excludeIPRanges: 203.0.113.0/24", {"toCIDRSet": [{"cidr": "203.0.113.0/24"}]}),
+        ('excludeOutboundIPRanges: "192.0.2.0/24"', "excludeIPRanges: 203.0.113.0/24", {"toCIDRSet": [{"cidr": "192.0.2.0/24"}]}),
+        ('includeOutboundPorts: "443"', "", None),
+        ('includeOutboundIPRanges: "*"', "", None),
+    ],
+)
+def test_addresses_that_go_past_the_proxy_stay_open_where_cilium_closes_the_way_out(notes: str, values: str, open_to: Any) -> None:
+    """REGISTRY_ONLY holds for what the sidecar takes: of the rest it sees nothing."""
+    sidecar = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: shop}\nspec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n"
+    chart = f"---\nglobal: {{istioNamespace: istio-system, proxy: {{{values}}}}}\npilot: {{enabled: true}}\n" if values else ""
+    marked = workload("users", notes=f"{{traffic.sidecar.istio.io/{notes}}}") if notes else workload("users")
+    result = convert(namespace() + service() + marked + workload("jobs") + sidecar + chart, "istio", "cilium")
+    policies = {name.partition("/")[2]: obj["spec"] for name, obj in objects(result).items() if name.startswith("Cilium")}
+    assert "egress" in policies and not said(result, "MP900")
+    if open_to is None:
+        assert "users-egress-bypass" not in policies
+        return
+    assert policies["users-egress-bypass"] == {"endpointSelector": {"matchLabels": {"app": "users"}}, "egress": [open_to]}
+    assert ("jobs-egress-bypass" in policies) is bool(values)
+
+
 def test_the_inbound_side_of_a_sidecar_is_lost_with_findings() -> None:
     sidecar = """---
 apiVersion: networking.istio.io/v1

@@ -40,7 +40,7 @@ from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedServ
 from meshport.ir.model import IR
 from meshport.ir.routing import explains, gather
 from meshport.mapping.bound import Bound
-from meshport.values.ports import is_number
+from meshport.values.ports import is_number, other_ports
 
 API, KIND = "cilium.io/v2", "CiliumNetworkPolicy"
 GLOBAL, AFFINITY = "service.cilium.io/global", "service.cilium.io/affinity"
@@ -214,24 +214,44 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
 
 
 def _past_proxies(ir: IR, out: Output, options: Options) -> None:
-    """Ports that leave past the source's proxies, which hold nothing back there: they stay open to workloads whose way out is closed."""
+    """Ports and addresses that leave past the source's proxies, which hold nothing back there: they stay open to workloads whose way out is closed."""
     skipped = [setting for setting in ir.ports if setting.kind == "skip-outbound"]
     ranged = _since(options, (1, 16))
-    for item in egress.leaving(ir) if skipped else ():
+    for item in egress.leaving(ir) if skipped or ir.uncaptured else ():
         workload = item.workload
         if workload is None or not item.refuses:
             continue
         found = [setting.ranges for setting in skipped if setting.subject.contains(item.namespace, workload.labels)]
+        addresses = [setting for setting in ir.uncaptured if setting.document == workload.document]
         ranges = sorted({pair for fact in found for pair in fact.value})
-        if not ranges:
+        if not ranges and not addresses:
             continue
         name = out.free(API, KIND, item.namespace, naming.name(workload.ref.name, "egress-bypass"))
         obj = out.object(API, KIND, Ref(item.namespace, name), owner=workload.document, group="egress", rank=50)
-        obj.set(("spec", "endpointSelector"), workload.pods.selector.manifest(), *found)
-        entries = spans(ranges if ranged else [(port, port) for low, high in ranges for port in range(low, high + 1)])
+        because: list[Fact[Any]] = [*found, *(setting.networks for setting in addresses)]
+        obj.set(("spec", "endpointSelector"), workload.pods.selector.manifest(), *because)
+        entries = _spelt(ranges, ranged)
         for start in range(0, len(entries), MOST):
             _add(obj, {"toPorts": [{"ports": entries[start : start + MOST]}]}, *found)
-        obj.note("these ports went past the source's proxies, which held nothing back there")
+        for setting in addresses:
+            if setting.captured.value and not ranged:
+                out.finding(
+                    "MP720", setting.captured, setting.networks, document=workload.document, disposition="approximated", affects=(Affected(item.namespace, workload.ref.name),),
+                    explains=frozenset(((item.subject, "open"),)), object=f"{workload.kind} {workload.ref}",
+                    reason="the addresses past its proxy stay closed, for ranges of ports that are open there need Cilium 1.16",
+                )  # fmt: skip
+                continue
+            ports = _spelt(list(other_ports(setting.captured.value)), ranged) if setting.captured.value else []
+            networks = [{"cidr": one.cidr, **({"except": list(one.excluded)} if one.excluded else {})} for one in setting.networks.value]
+            for start in range(0, len(ports) or 1, MOST):
+                on = {"toPorts": [{"ports": ports[start : start + MOST]}]} if ports else {}
+                _add(obj, {"toCIDRSet": networks, **on}, setting.networks, setting.captured)
+        what = "these ports" if not addresses else "these addresses" if not ranges else "these ports and addresses"
+        obj.note(f"{what} went past the source's proxies, which held nothing back there")
+
+
+def _spelt(ranges: list[tuple[int, int]], ranged: bool) -> list[dict[str, Any]]:
+    return spans(ranges if ranged else [(port, port) for low, high in ranges for port in range(low, high + 1)])
 
 
 def _add(obj: Obj, entry: dict[str, Any], *because: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import installation
 from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.istio.ports import EXCLUDE_NETWORKS, INCLUDE_NETWORKS, INCLUDE_OUT, uncaptured
 from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.resilience import Retry
@@ -30,6 +31,11 @@ EGRESS = "meshConfig.outboundTrafficPolicy.mode"
 RETRIES = "meshConfig.defaultHttpRetryPolicy"
 SELECTORS = "meshConfig.discoverySelectors"
 EXCLUDED = {"global.proxy.excludeInboundPorts": "skip-inbound", "global.proxy.excludeOutboundPorts": "skip-outbound"}
+UNCAPTURED = {
+    "global.proxy.excludeIPRanges": (EXCLUDE_NETWORKS, "ports.skip-subnets"),
+    "global.proxy.includeIPRanges": (INCLUDE_NETWORKS, "ports.skip-subnets"),
+    "global.proxy.includeOutboundPorts": (INCLUDE_OUT, "ports.skip-outbound"),
+}
 BY_DEFAULT = "sidecarInjectorWebhook.enableNamespacesByDefault"
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 _CHOSEN = "all the rest was read by it"
@@ -108,6 +114,8 @@ def ports(bound: Bound, ir: IR) -> None:
             ir.ports.append(PortSetting(subject, kind, ranges, "workload", workload.document))
             if kind == "skip-inbound":
                 workload.bypassed = ranges
+    found_of = {key: setting(bound, ir.world, path, feature) for path, (key, feature) in UNCAPTURED.items()}
+    uncaptured(bound, ir, {key: found[0].map(str) for key, found in found_of.items() if found is not None})
 
 
 def membership(bound: Bound, ir: IR) -> None:

@@ -5,6 +5,8 @@ To Istio an opaque port of Linkerd is `appProtocol: tcp`, which beats the port's
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
@@ -13,17 +15,21 @@ from meshport.dialects.istio import waypoints
 from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.networks import normal_cidr
 from meshport.findings import Affected
-from meshport.ir.authorization import Policy
+from meshport.ir.authorization import Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, Loss
-from meshport.ir.transport import PortSetting
+from meshport.ir.transport import PortSetting, Uncaptured
 from meshport.ir.world import Service, ServicePort, Workload
 from meshport.mapping.bound import Bound
 from meshport.values.ports import other_ports, parse_ports
 
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
+EXCLUDE_NETWORKS = "traffic.sidecar.istio.io/excludeOutboundIPRanges"
+INCLUDE_NETWORKS = "traffic.sidecar.istio.io/includeOutboundIPRanges"
+INCLUDE_OUT = "traffic.sidecar.istio.io/includeOutboundPorts"
 BYPASS = "ambient.istio.io/bypass-inbound-capture"
 MOST = 1000  # ports that are told one by one; of more those that somebody names
 EVERY: tuple[tuple[int, int], ...] = ((1, 65535),)
@@ -48,6 +54,41 @@ def lift(bound: Bound, ir: IR) -> None:
             if kind == "skip-inbound":
                 workload.bypassed = ranges
         _whole(place, workload, ir)
+
+
+def uncaptured(bound: Bound, ir: IR, by_default: dict[str, Fact[str]]) -> None:
+    """Addresses that sidecars do not take: those named, and all but those named where some are. What is excluded goes first, then the ports that are taken
+    for every address (tools/istio-iptables/pkg/capture in istio/istio). `by_default` is what the installation says, by annotation."""
+    for workload in ir.world.workloads:
+        if not waypoints.ambient(ir.world, workload):
+            place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
+            said = {key: place.text(key) or by_default.get(key) for key in (EXCLUDE_NETWORKS, INCLUDE_NETWORKS, INCLUDE_OUT)}
+            _uncaptured(workload, said, ir)
+
+
+def _uncaptured(workload: Workload, said: dict[str, Fact[str] | None], ir: IR) -> None:
+    excluded, included, ports = said[EXCLUDE_NETWORKS], said[INCLUDE_NETWORKS], said[INCLUDE_OUT]
+    if excluded is not None and (networks := excluded.map(_networks)).value:
+        ir.uncaptured.append(Uncaptured(workload.pods, networks, document=workload.document))
+    if included is not None and included.value.strip() != "*":
+        captured: Fact[tuple[tuple[int, int], ...]] = Fact(())
+        captured = ports.map(lambda text: parse_ports(text, lenient=True)) if ports is not None else captured
+        ir.uncaptured.append(Uncaptured(workload.pods, included.map(_all_but), captured, workload.document))
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    found = []
+    for item in text.split(","):
+        with suppress(ValueError):  # the injector refuses the pod
+            found.append(Network(normal_cidr(item.strip())))
+    return tuple(dict.fromkeys(found))
+
+
+def _all_but(text: str) -> tuple[Network, ...]:
+    """Every address of each family, less the networks of a list: of a family that it does not name none is taken."""
+    named = [item.cidr for item in _networks(text)]
+    families = [("0.0.0.0/0", [cidr for cidr in named if ":" not in cidr]), ("::/0", [cidr for cidr in named if ":" in cidr])]
+    return tuple(Network(whole, tuple(sorted(inside))) for whole, inside in families if whole not in inside)
 
 
 def _whole(place: Cursor, workload: Workload, ir: IR) -> None:
