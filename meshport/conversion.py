@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import mirrored
+from meshport.dialects import mirrored, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import for_target_alone, unmarked
@@ -95,6 +95,7 @@ def write(job: Conversion) -> Written:
     """Write what the target can say, fit it to the target's release, and say what becomes of the rest of the input."""
     have, out, options = job.have, job.out, job.options
     _lower(job)
+    remains.left_alone(job.bound, out)
     for fact in have.deciding:
         out.decide(fact.value, fact)
     for fact in have.idle:
@@ -123,6 +124,8 @@ def _lower(job: Conversion) -> None:
         _beside(job)
     if keeper is None and job.moves:
         leaving(have, out)
+    if job.moves or options.data_plane == "ambient":
+        proxy_calls.report(job.bound, have, out, options)
 
 
 def _beside(job: Conversion) -> None:

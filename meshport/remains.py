@@ -15,7 +15,7 @@ from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
 from meshport.ledger import stands
-from meshport.mapping.bound import Bound
+from meshport.mapping.bound import MESH_NAMES, Bound
 from meshport.mapping.table import dialect_of_group
 
 _SHARING = ("authorization.subject", "authorization.target", "authorization.action")
@@ -169,6 +169,26 @@ def _adding_nothing(bound: Bound, out: Output) -> None:
             affects=(Affected(document.namespace),) if document.namespace else (),
             object=named(document), rule=", ".join(paths[:SHOWN]) + more, reason=reason, after="another rule",
         )  # fmt: skip
+
+
+def left_alone(bound: Bound, out: Output) -> None:
+    """Take back what was written and said because of marks that are nobody's to convert: those of pods that another object of the bundle makes, and of the
+    parts of the mesh itself, which go with it."""
+    reasons = {number: f"the object is a part of {MESH_NAMES[mesh]} itself, and goes with it" for number, mesh in bound.own.items()}
+    reasons |= {number: f"{maker} makes the object, and its template is what counts" for number, maker in bound.made.items()}
+    if not reasons:
+        return
+    out.objects = {key: obj for key, obj in out.objects.items() if obj.changed not in reasons}
+    marks: set[int] = set()
+    for number, reason in reasons.items():
+        document = bound.bundle.documents[number]
+        own = bound.meta_leaves.intersection(range(document.first, document.first + document.count)) - bound.invalid
+        marks |= own
+        out.ignore(reason, frozenset(own))
+    for leaf in marks:
+        out.implied.pop(leaf, None)
+        out.deciding.pop(leaf, None)
+    out.findings = [finding for finding in out.findings if not finding.leaves or not marks.issuperset(finding.leaves)]
 
 
 def rest(bound: Bound, out: Output, options: Options) -> None:

@@ -225,7 +225,7 @@ SAME: dict[tuple[str, str], dict[str, tuple[str, Callable[[Any], Any]]]] = {
 
 def lower(ir: IR, out: Output) -> None:
     """What becomes of settings of the source's installation, as the table says; those that decide access were lifted into it."""
-    told: dict[tuple[str, int, str], Fact[Any]] = {}
+    told: dict[tuple[str, int, str], list[Setting]] = {}
     same = SAME.get((ir.mesh, out.target), {})
     for item in ir.settings:
         if item.reason:
@@ -250,13 +250,13 @@ def lower(ir: IR, out: Output) -> None:
             path, convert = same[item.path]
             out.install(CHARTS[out.target], path, convert(item.value.value), item.value)
         else:  # once a feature and document, however many values speak of it
-            place = item.value.feature, item.document, item.chart
-            told[place] = told[place].also(item.value) if place in told else item.value
-    for (feature, document, _), fact in told.items():
+            told.setdefault((item.value.feature, item.document, item.chart), []).append(item)
+    for (feature, document, _), items in told.items():
+        fact = items[0].value.also(*(item.value for item in items))
         if out.table.support(feature, out.target, out.target_version).support != "native":
             out.lost(fact, document=document)
             continue
-        names = ", ".join(item.path for item in ir.settings if item.document == document and item.value.src <= fact.src)
+        names = ", ".join(item.path for item in items)
         known = out.table.feature(feature)
         out.finding(
             "MP970", fact, document=document, disposition="manual", setting=names, value=fact.value, what=known.title if known else feature

@@ -13,19 +13,15 @@ from meshport.dialects.cursor import Cursor
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
+from meshport.mapping.owners import TEMPLATES
 from meshport.values.ports import is_number
 
-_TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("apps", "ReplicaSet"): ("spec", "template"),
-    ("batch", "Job"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-    ("", "Pod"): (),
-}
 _ENDPOINTS: dict[str, Any] = {"internalTrafficPolicy": "Cluster", "trafficDistribution": None, "publishNotReadyAddresses": False}
 """Members of a Service's spec that decide which endpoints its clients are given, with what they are by default."""
+
+
+_INJECTED = ("istio-proxy", "linkerd-proxy")
+"""Containers that a mesh adds to the pods of a cluster: their ports are the mesh's."""
 
 
 def lift(bound: Bound, default_namespace: str = "default") -> World:
@@ -43,16 +39,11 @@ def lift(bound: Bound, default_namespace: str = "default") -> World:
             world.services.setdefault(service.ref, service)
         elif place == ("", "ServiceAccount"):
             world.accounts.setdefault(Ref(document.namespace or default_namespace, document.name), root.at("metadata", "name").src)
-        elif place in _TEMPLATES and not _owned(root):
-            world.workloads.append(_workload(root, _TEMPLATES[place], default_namespace, world))
+        elif place in TEMPLATES and number not in bound.made:  # their maker is what counts
+            world.workloads.append(_workload(root, TEMPLATES[place], default_namespace, world))
     world.workloads.sort(key=lambda item: (item.ref, item.kind))
     scrapes.lift(bound, world, default_namespace)
     return world
-
-
-def _owned(root: Cursor) -> bool:
-    """Pods and ReplicaSets that another object of the cluster makes: their maker is what counts."""
-    return any(owner.text("kind") is not None for owner in root.each("metadata", "ownerReferences"))
 
 
 def _mapping(place: Cursor, *keys: str) -> dict[str, str]:
@@ -132,7 +123,8 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
     sidecars = [
         item for item in spec.each("initContainers") if item.at("restartPolicy").value == "Always"
     ]  # the others are gone when the pod serves
-    for container in [*spec.each("containers"), *sidecars]:
+    containers = [*spec.each("containers"), *sidecars]
+    for container in [one for one in containers if one.at("name").value not in _INJECTED] or containers:
         lives = container.at("restartPolicy").src
         for item in container.each("ports"):
             number = item.number_at("containerPort")

@@ -22,8 +22,10 @@ POD_KEYS = ("sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode"
 
 
 def lift(bound: Bound, ir: IR) -> None:
-    """Set `meshed` of namespaces and workloads from their labels and annotations."""
+    """Set `meshed` of namespaces and workloads from their labels and annotations. Parts of the mesh itself move nowhere."""
     for namespace in ir.world.namespaces.values():
+        if namespace.document in bound.own:
+            continue
         labels = Cursor.root(bound, namespace.document).at("metadata", "labels")
         injection, revision, ambient = (labels.at(key) for key in NAMESPACE_LABELS)
         if injection:
@@ -33,6 +35,8 @@ def lift(bound: Bound, ir: IR) -> None:
         elif ambient:
             namespace.meshed = Fact(ambient.value == "ambient", ambient.src, "membership.ambient")
     for workload in ir.world.workloads:
+        if workload.document in bound.own:
+            continue
         metadata = Cursor.root(bound, workload.document).at(*workload.template, "metadata")
         namespace_of = ir.world.namespaces.get(workload.ref.namespace)
         blocked = namespace_of is not None and namespace_of.labels.get("istio-injection") == "disabled"

@@ -19,9 +19,11 @@ _VALUES = {"enabled": True, "ingress": True, "disabled": False}
 
 
 def lift(bound: Bound, ir: IR) -> None:
-    """Set `meshed` of namespaces and workloads from their annotations."""
+    """Set `meshed` of namespaces and workloads from their annotations. Parts of the mesh itself move nowhere."""
     passed: dict[str, Fact[str]] = {}
     for namespace in ir.world.namespaces.values():
+        if namespace.document in bound.own:
+            continue
         metadata = Cursor.root(bound, namespace.document).at("metadata")
         webhooks = metadata.at("labels").text(WEBHOOKS)
         said = metadata.at("annotations").text(INJECT)
@@ -31,6 +33,8 @@ def lift(bound: Bound, ir: IR) -> None:
         elif said is not None and said.value in _VALUES:
             namespace.meshed = said.map(_VALUES.__getitem__).also(webhooks)
     for workload in ir.world.workloads:
+        if workload.document in bound.own:
+            continue
         said = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations").text(INJECT)
         if said is not None and said.value in _VALUES:
             home = passed.get(workload.ref.namespace)

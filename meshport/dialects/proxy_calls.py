@@ -1,0 +1,88 @@
+"""What counts on the source's proxy and outlives it: commands of containers that end it or ask it, and autoscalers that measure its container.
+
+Istio's agent answers on 15000, 15020 and 15021 of a pod (istio.io, ops/deployment/application-requirements), Linkerd's proxy on 4190 and 4191 (linkerd.io,
+tasks/graceful-shutdown). The usual case is a Job that ends its proxy when its work is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from meshport.dialects.cursor import Cursor
+from meshport.findings import Affected
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.ir.base import Src
+    from meshport.ir.model import IR
+    from meshport.mapping.bound import Bound
+
+_PROXY = {"istio": "istio-proxy", "linkerd": "linkerd-proxy"}
+_HERE = r"(?:localhost|127\.0\.0\.1|\[::1\])"
+_CALLS = {
+    "istio": re.compile(_HERE + r":(?:15000|15020|15021)\b[\w/-]*|\bpilot-agent (?:wait|request)\b"),
+    "linkerd": re.compile(_HERE + r":(?:4190|4191)\b[\w/-]*|\blinkerd-await\b"),
+}
+_INSTEAD = {
+    "istio": "Istio's proxy ends with POST http://localhost:15020/quitquitquit and is ready when http://localhost:15021/healthz/ready says so; one that is a native sidecar needs neither",
+    "linkerd": "Linkerd's proxy ends with POST http://localhost:4191/shutdown and is ready when http://localhost:4191/ready says so; one that is a native sidecar needs neither",
+}
+
+
+def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
+    """MP964 for each workload and autoscaler that names the proxy which leaves."""
+    proxy = _PROXY.get(options.source)
+    if proxy is None:
+        return
+    instead = "" if options.data_plane == "ambient" else _INSTEAD.get(options.target, "")
+    remedy = f"{instead}." if instead else "Take it out: no proxy runs in the pod any more."
+    for workload in ir.world.workloads:
+        if ir.world.meshed(workload):
+            spec = Cursor.root(bound, workload.document).at(*workload.template, "spec")
+            found = [one for one in _texts(spec, proxy) if _CALLS[options.source].search(one[0])]
+            calls = dict.fromkeys(call.group() for text, _ in found for call in _CALLS[options.source].finditer(text))
+            if found:
+                _say(out, workload.document, [src for _, src in found], f"calls {', '.join(calls)}", remedy, ir, workload.ref.name)
+    for number, document in enumerate(bound.bundle.documents):
+        if document.kind in ("HorizontalPodAutoscaler", "VerticalPodAutoscaler"):
+            places = [
+                *(item.at("containerResource", "container") for item in Cursor.root(bound, number).each("spec", "metrics")),
+                *(item.at("containerName") for item in Cursor.root(bound, number).each("spec", "resourcePolicy", "containerPolicies")),
+            ]
+            named = [place.src for place in places if place.value == proxy]
+            if named:
+                _say(out, number, named, f"measures the container {proxy}", "Measure another container, or the pods as a whole.", ir, None)
+
+
+def _say(out: Output, number: int, named: list[Src], what: str, remedy: str, ir: IR, workload: str | None) -> None:
+    document = out.bundle.documents[number]
+    src = frozenset().union(*named)
+    ir.world.read |= src
+    found = out.finding(
+        "MP964", src, document=number, disposition="manual", feature="membership.inject", what=what, object=f"{document.kind} {document.namespace}/{document.name}",
+        affects=(Affected(document.namespace or "", workload),),
+    )  # fmt: skip
+    found.remedy = remedy
+
+
+def _texts(spec: Cursor, proxy: str) -> Iterator[tuple[str, Src]]:
+    """Every text of the containers of a pod that somebody has written, with its leaf."""
+    for kind in ("containers", "initContainers"):
+        for container in spec.each(kind):
+            if container.at("name").value != proxy:
+                for key in ("command", "args", "env", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
+                    yield from _below(container.at(key).value, container.at(key).shadow)
+
+
+def _below(value: Any, shadow: Any) -> Iterator[tuple[str, Src]]:
+    if isinstance(value, str) and isinstance(shadow, int):
+        yield value, frozenset((shadow,))
+    elif isinstance(value, dict) and isinstance(shadow, dict):
+        for key in value:
+            yield from _below(value[key], shadow.get(key))
+    elif isinstance(value, list) and isinstance(shadow, list):
+        for item, place in zip(value, shadow, strict=True):
+            yield from _below(item, place)
