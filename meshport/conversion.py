@@ -24,6 +24,7 @@ from meshport.ir.model import IR
 from meshport.lints import lints
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
+from meshport.mapping.owners import own_parts
 from meshport.observe.assets import Assets, assets_of
 from meshport.reading import reading_findings
 from meshport.selection import Selection
@@ -79,6 +80,8 @@ def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None)
     chosen = Selection(whole, len(bundle.documents), options)
     bound = Bound(whole, table, source.reads, {options.source: options.source_version})
     bound.unknowns = unknowns(source, target, options)
+    if source is not target and governs(target):
+        bound.own = own_parts(whole.documents, source.reads)
     have = source.lift(bound, options)
     out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
     return Conversion(options, table, source, target, whole, chosen, bound, have, out)

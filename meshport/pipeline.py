@@ -23,6 +23,7 @@ from meshport.ledger import Ledger, account, stands
 from meshport.lints import lints, lost, mistakes, once
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
+from meshport.mapping.owners import own_parts
 from meshport.mapping.table import Table, dialect_of_group
 from meshport.observe.assets import Fate
 from meshport.options import resolve
@@ -254,11 +255,14 @@ def _install(out: Output, chosen: Selection) -> dict[str, Any]:
     }
 
 
-def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "") -> tuple[IR, Bound]:
-    """The IR of a bundle, read as `options.source`, with the documents under the table; `unknowns` is what settings that nobody knows count as."""
+def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "", left: bool = False) -> tuple[IR, Bound]:
+    """The IR of a bundle, read as `options.source`, with the documents under the table; `unknowns` is what settings that nobody knows count as, and of a mesh
+    that is `left` for another its own parts are nobody's workloads in the mesh."""
     reader = dialect(options.source)
     bound = Bound(at_home(commanded(bundle), options.default_namespace), table, reader.reads, {options.source: options.source_version})
     bound.unknowns = unknowns
+    if left:
+        bound.own = own_parts(bound.bundle.documents, reader.reads)
     return reader.lift(bound, options), bound
 
 
@@ -333,7 +337,8 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     other = _as_before(other, one)
     old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
     unknowns = conversion.unknowns(dialect(one.source), dialect(other.source), one)  # as the conversion read it
-    before, first = lift(old, table, one, unknowns=unknowns)
+    moves = one.source != other.source and governs(dialect(other.source))
+    before, first = lift(old, table, one, unknowns=unknowns, left=moves)
     mesh = first.mesh
     stays = new.written.stays if new.written is not None else frozenset()
     kept = [(item.group, item.kind, item.namespace or "", item.name) in stays for item in old.documents]

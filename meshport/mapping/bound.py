@@ -14,7 +14,7 @@ from meshport.findings import Finding
 from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
-from meshport.mapping.owners import TEMPLATES, generated_by, made, part_of
+from meshport.mapping.owners import TEMPLATES, generated_by, made
 from meshport.mapping.releases import Gap, first_release, gap, removed_groups, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
@@ -51,7 +51,7 @@ class Bound:
         self.bindings: list[Binding | None] = [None] * bundle.leaf_count
         self.features: dict[int, str] = {}  # where the value or the parent makes it another feature than the binding's
         self.made = made(bundle.documents)  # workloads that another object of the bundle makes, and which
-        self.own: dict[int, str] = {}  # parts of the installation of a mesh that is read
+        self.own: dict[int, str] = {}  # parts of the installation of a mesh that is left, and which
         self.mesh: list[bool] = []
         self.invalid: set[int] = set()
         self.broken: set[int] = set()
@@ -146,8 +146,6 @@ class Bound:
                 self.broken.add(number)
                 self._refused(document)
             return
-        if (part := part_of(document)) in self.dialects:
-            self.own[number] = part
         self._meta(number, document, document.value, document.leaves, ())
         if (document.group, document.kind) in CORE_KINDS and not document.name:
             self._nameless(number)

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-depende
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def made(documents: Sequence[Document]) -> dict[int, str]:
             if maker is not None:
                 found[number] = maker
     return found
+
+
+def own_parts(documents: Sequence[Document], meshes: Collection[str]) -> dict[int, str]:
+    """The documents that are parts of these meshes themselves, and of which."""
+    found = {number: part_of(document) for number, document in enumerate(documents)}
+    return {number: mesh for number, mesh in found.items() if mesh in meshes}
 
 
 _MAKERS = (*TEMPLATES, ("gateway.networking.k8s.io", "Gateway"))
