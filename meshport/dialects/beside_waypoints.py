@@ -50,9 +50,11 @@ def _made(out: Output) -> dict[Ref, set[Ref]]:
     found: dict[Ref, set[Ref]] = {}
     for obj in out.in_order():
         name = (obj.value["metadata"].get("labels") or {}).get(USE) if obj.kind == "Service" else None
-        was = out.bundle.documents[obj.changed].value["metadata"].get("labels") or {} if obj.changed is not None else {}
+        before = out.bundle.documents[obj.changed] if obj.changed is not None else None
+        was = before.value["metadata"].get("labels") or {} if before is not None else {}
         if name and was.get(USE) != name:
-            found.setdefault(Ref(obj.ref.namespace, name), set()).add(obj.ref)
+            home = obj.ref.namespace or (before.namespace if before is not None else None) or ""
+            found.setdefault(Ref(home, name), set()).add(Ref(home, obj.ref.name))
     return found
 
 

@@ -74,7 +74,7 @@ def test_a_server_of_istio_that_listens_for_something_else(new: str, said: str) 
     [
         (SERVER, SERVER.replace("name: https", "name: https-web")),
         (f"{SERVER}, {PLAIN}", f"{PLAIN}, {SERVER}"),
-        (SERVER, f"{SERVER}, {SERVER}"),
+        (SERVER, f"{SERVER}, {SERVER.replace('name: https', 'name: https-2')}"),
     ],
     ids=["name", "order", "twice"],
 )
