@@ -100,7 +100,8 @@ def write(job: Conversion) -> Written:
     _lower(job)
     remains.left_alone(job.bound, out)
     for fact in have.deciding:
-        out.decide(fact.value, fact)
+        says = out.ignore if fact.feature and out.lacks(fact.feature) else out.decide
+        says(fact.value, fact)
     for fact in have.idle:
         out.ignore(fact.value, fact)
     for fact in have.redundant:

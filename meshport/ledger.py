@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.documents import format_path
 from meshport.findings import Finding
-from meshport.ir.base import Ref, Src
+from meshport.ir.base import ANYWHERE, Ref, Src
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -181,7 +181,12 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
     for number, document in enumerate(bound.bundle.documents):
         metadata = document.leaves.get("metadata") if bound.mesh[number] and isinstance(document.leaves, dict) else None
         place = metadata.get("namespace") if isinstance(metadata, dict) else None
-        if not isinstance(place, int) or result.dispositions.get(place) != "irrelevant" or place in bound.repeated:
+        if (
+            not isinstance(place, int)
+            or result.dispositions.get(place) != "irrelevant"
+            or place in bound.repeated
+            or result.reasons.get(place) == ANYWHERE
+        ):
             continue
         own = range(document.first, document.first + document.count)
         if any(leaf in reached for leaf in own):
@@ -208,7 +213,7 @@ def _judge(
 ) -> tuple[str, str]:
     if leaf in bound.repeated:
         return "irrelevant", "the same object stands there again, word for word"
-    if leaf in bound.invalid:
+    if leaf in bound.invalid or leaf in bound.mended:
         return "invalid", ""
     if leaf in reached:
         if said & {"dropped", "approximated", "manual", "installed"}:

@@ -159,7 +159,10 @@ def _adding_nothing(bound: Bound, out: Output) -> None:
             groups.setdefault((number, code, reason), []).append(leaf)
         else:
             out.ignore(reason, frozenset((leaf,)))
+    _with_the_rest(groups, lost, bound, out.written())
     for (number, code, reason), found in groups.items():
+        if all(bound.bundle.parts(leaf) in _CALLED for leaf in found):
+            continue
         leaves = sorted(found, key=lambda leaf: (bound.bundle.parts(leaf)[0] == "metadata", leaf))
         document = bound.bundle.documents[number]
         paths = [bound.bundle.path(leaf) for leaf in leaves]
@@ -191,6 +194,23 @@ def left_alone(bound: Bound, out: Output) -> None:
     out.findings = [finding for finding in out.findings if not finding.leaves or not marks.issuperset(finding.leaves)]
 
 
+_CALLED = (("metadata", "name"), ("metadata", "namespace"))
+
+
+def _with_the_rest(groups: dict[tuple[int, str, str], list[int]], lost: dict[int, Finding], bound: Bound, written: set[int]) -> None:
+    """Name what an object is called where the rest of it is named, if nothing of it is written; where something is, its name is nothing to speak of."""
+    for (number, code, reason), found in groups.items():
+        document = bound.bundle.documents[number]
+        called = all(bound.bundle.parts(leaf) in _CALLED for leaf in found)
+        if not called or not written.isdisjoint(range(document.first, document.first + document.count)):
+            continue
+        rest = next((other for place, other in groups.items() if place[0] == number and place != (number, code, reason)), None)
+        if rest is not None:
+            rest.extend(found)
+        elif number in lost:
+            lost[number].leaves = tuple(sorted((*lost[number].leaves, *found)))
+
+
 def rest(bound: Bound, out: Output, options: Options) -> None:
     """Leaves that no lift understood: the table says what becomes of their feature, and where it says that the target has it, that is a defect.
 
@@ -207,6 +227,8 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
         if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
             if number in copied:
                 out.ignore("the changed object is written in the newest version that the release serves", frozenset((leaf,)))
+            elif not stands(number, bound, out):
+                out.ignore("other objects are written for this one, whatever version it is in", frozenset((leaf,)))
             else:
                 out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
         for leaf in range(document.first, document.first + document.count):

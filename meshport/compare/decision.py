@@ -218,9 +218,9 @@ def _step(policy: Policy, rule: Rule | None, outcome: str) -> Step:
     what = f"{policy.kind} {policy.ref.value}"
     if rule is None:
         return Step(what, outcome, policy.ref.value, policy.kind, policy.document, policy.action.src | policy.subject.src)
-    granted = rule.granted_by or policy.ref.value
+    granted = rule.granted_by.value if rule.granted_by is not None else policy.ref.value
     document = rule.document if rule.document is not None else policy.document
-    what = f"{what} rule {rule.number + 1}" if rule.granted_by is None else f"{what}, {rule.granted_by}"
+    what = f"{what} rule {rule.number + 1}" if rule.granted_by is None else f"{what}, {granted}"
     return Step(what, outcome, granted, policy.kind, document, rule.sources or policy.action.src)
 
 

@@ -235,7 +235,7 @@ def lower(ir: IR, out: Output) -> None:
         elif item.chart == KUBECTL:
             _on_nothing(item, out)
         elif ir.mesh == out.target:
-            out.imply("stays as it is", item.value)
+            out.passing.update(item.value.src)  # with the document that it stands in
         elif item.path == "meshConfig.pathNormalization.normalization":
             _normalised(item, ir, out)
         elif item.value.feature == "transport.auto-mtls" and out.supports("transport.auto-mtls"):

@@ -65,6 +65,8 @@ class Obj:
             raise TypeError(f"{self.kind} {self.ref}: nothing says why {path} is written")
         src = sources(*because)
         _put(self.value, path, value)
+        for depth in range(1, len(path)):
+            self.sources.pop(path[:depth], None)  # taken away, and written again from its own facts
         for leaf in _leaf_paths(value, path):
             self.sources[leaf] = sources(self.sources.get(leaf), src)
 
@@ -201,10 +203,10 @@ class Output:
         """The input document of this name; None where the bundle has none."""
         return self._index().get((group, kind, ref))
 
-    def called(self, number: int) -> Src:
-        """The leaves that an input document is called by: its name and its namespace."""
+    def called(self, number: int, *keys: str) -> Src:
+        """The leaves that an input document is called by: its name and its namespace, or one of them."""
         metadata = self.bundle.documents[number].leaves.get("metadata")
-        found = (metadata.get(key) for key in ("name", "namespace")) if isinstance(metadata, dict) else ()
+        found = (metadata.get(key) for key in keys or ("name", "namespace")) if isinstance(metadata, dict) else ()
         return frozenset(leaf for leaf in found if isinstance(leaf, int))
 
     _names: dict[tuple[str, str, Ref], int] | None = None
@@ -426,6 +428,10 @@ class Output:
     def supports(self, feature: str) -> bool:
         """Whether the target says a feature exactly."""
         return self.table.support(feature, self.target, self.target_version).support == "native"
+
+    def lacks(self, feature: str) -> bool:
+        """Whether the target has nothing that a feature could be written as, with any value."""
+        return self.table.support(feature, self.target, self.target_version).support in ("none", "irrelevant")
 
     def knows(self, group: str, kind: str, path: str) -> bool:
         """Whether the target's release has a field, written as in the binding rows: `spec.trafficPolicy.retryBudget.percent`."""

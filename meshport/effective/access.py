@@ -143,13 +143,15 @@ class Region:
 
 
 class Subjects:
-    """The selectors of some pod sets, each once with the leaves of the first set that has it; without those that take every pod."""
+    """The selectors of some pod sets, each once with the leaves that all sets which have it rest on, for of several each says it without the others;
+    without those that take every pod."""
 
     def __init__(self, subjects: Iterable[Fact[PodSet]]) -> None:
         found: dict[Selector, Src] = {}
         for subject in subjects:
-            if not subject.value.selector.everything:
-                found.setdefault(subject.value.selector, subject.src)
+            selector = subject.value.selector
+            if not selector.everything:
+                found[selector] = found.get(selector, subject.src) & subject.src
         self._taking = Selecting(found.items(), lambda item: PodSet("", item[0]))
         self._agreeing = Agreeing(sorted(found.items(), key=lambda item: item[0]), lambda item: item[0])
 

@@ -7,6 +7,7 @@ taken off: a request is refused when a deny matches, admitted when a port is clo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,7 @@ class Rule:
     number: int = 0  # the rule of its policy that it came from
     name: str = ""
     src: Src = NOWHERE
-    granted_by: Ref | None = None  # the object that grants, where it is not the policy itself
+    granted_by: Fact[Ref] | None = None  # the object that grants, where it is not the policy itself, with the leaf of its name
     document: int | None = None
     http: bool = False  # whether an alternative of the same source rule demands something of HTTP: as an allow it is void on other ports
 
@@ -140,6 +141,16 @@ class Rule:
 
 OTHER_PROTOCOLS = ("UDP", "SCTP", "ICMP")
 """What network policy governs beside TCP, and no mesh does."""
+
+
+def sole_grant(rules: Iterable[Rule]) -> Fact[str] | None:
+    """The name of the object that grants what rules let through; None where several do, or none but the policies themselves."""
+    found: dict[str, Src] = {}
+    for rule in rules:
+        if rule.granted_by is not None:
+            name = rule.granted_by.value.name
+            found[name] = found.get(name, NOWHERE) | rule.granted_by.src
+    return Fact(*next(iter(found.items()))) if len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

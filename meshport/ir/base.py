@@ -17,6 +17,8 @@ Src = frozenset[int]
 """Ids of the leaves that something came from."""
 
 NOWHERE: Src = frozenset()
+ANYWHERE = "the object says the same in every namespace"
+"""Why the namespace of an object decides nothing."""
 LAST = "~"  # the age of an object that no cluster has made yet: after every timestamp
 
 

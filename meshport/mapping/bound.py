@@ -54,6 +54,7 @@ class Bound:
         self.own: dict[int, str] = {}  # parts of the installation of a mesh that is left, and which
         self.mesh: list[bool] = []
         self.invalid: set[int] = set()
+        self.mended: set[int] = set()  # kinds and versions that no cluster takes, read as the ones that were meant
         self.broken: set[int] = set()
         self.unread: set[int] = set()  # leaves whose value some lift could not make out
         self.meta_leaves: set[int] = set()  # mesh labels and annotations of documents of no mesh
@@ -178,10 +179,12 @@ class Bound:
             if meant is None or (kind := self.table.kind(document.group, meant)) is None:
                 return None, False
             self.kinds[number] = meant
+            self.mended.update([leaf] if leaf is not None else ())
             return kind, self._repairable(document, kind) and bool(document.name)
         if kind.versions and document.version not in kind.versions:
             leaf = document.leaves.get("apiVersion")
             text = f"{document.kind} is not served at {document.api_version}; {document.group} serves it at {', '.join(kind.versions)}"
+            self.mended.add(leaf)
             self._problem(
                 "MP011", number, leaf, text, f"Write apiVersion: {document.group}/{kind.versions[0]}. It was read as if it said so."
             )
@@ -203,6 +206,7 @@ class Bound:
             return False
         if document.version in kind.versions and document.version not in known:
             text = f"{named} does not serve {document.kind} at {document.api_version}; it serves {', '.join(known)}"
+            self.mended.add(leaf)
             self._problem("MP011", number, leaf, text, f"Write apiVersion: {document.group}/{known[0]}. It was read as if it said so.")
         return True
 

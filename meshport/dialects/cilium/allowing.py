@@ -29,7 +29,7 @@ from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import Policy
+from meshport.ir.authorization import Policy, sole_grant
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.mapping.table import in_range
@@ -173,9 +173,9 @@ def _refusing(item: Effective) -> Src:
 def _named(item: Plan, parts: list[Part]) -> tuple[str, Src]:
     """The one object that grants, else the first policy, else what the default is; with the leaves of the name."""
     policies = [part.policy for part in parts if part.policy is not None]
-    granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
-    if len(granting) == 1:
-        return granting[0], NOWHERE
+    granting = sole_grant(rule for policy in policies for rule in policy.rules)
+    if granting is not None:
+        return granting.value, granting.src
     if not policies and not item.strict:
         policies = list(item.region.first.denies or item.region.first.customs)
     if policies:

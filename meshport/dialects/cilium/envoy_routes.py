@@ -80,7 +80,11 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 rules = _rules(table, _Clusters(clusters, options), root.number, losses)
             except _Other:
                 continue
-            ir.idle.append(Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src, "extension.cilium-envoy-config"))
+            listed = entry.at("ports").src
+            ir.idle.append(
+                Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src - listed, "extension.cilium-envoy-config")
+            )
+            ir.deciding.append(Fact("requests to another port would go this way", listed))
             service = service.also(way)  # what leads requests to the routes
             ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
             places: list[Fact[int] | None] = [*ports] or [None]

@@ -204,6 +204,9 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
         _add(obj, entry, because)
     for outside in outsides(ir):
         _opening(obj, namespace, rule, outside, ir, out, options)
+    listed = {outside.document for outside in ir.outside} & set(obj.origins)
+    if len(listed) > 1:
+        out.decide("what may leave is listed in the order of the names", *(out.called(number, "name") for number in listed))
     for entry in OTHER_PROTOCOLS:
         _add(obj, entry, because)
     obj.note(
@@ -310,6 +313,7 @@ def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir
     if outside.conditions or outside.problem or apart or not outside.shown_to(namespace):
         return  # what asks for more is named once, by `_unsaid`
     told = gather(rule.visible or (), outside.exports, (outside.ref, outside.inert) if outside.kind.endswith("Route") else ())
+    told -= out.called(outside.document, "name")
     hosts = [host for host in outside.hosts if egress.visible(outside, host, rule, namespace)]
     named = [port for port in outside.ports if port.protocol.value in egress.BY_NAME]
     plain = [port for port in outside.ports if port.protocol.value == "tcp"]
@@ -400,7 +404,8 @@ def _leftovers(ir: IR, out: Output) -> None:
             out.ignore("the client resolves names by itself", outside.resolution)
         if outside.kind.endswith("Route"):
             out.ignore("everything may leave", gather(*(port.number for port in outside.ports)) - reached)
-            out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref)
+            named = out.called(outside.document, "name")
+            out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref.src - named)
             reached |= set(out.implied) | set(out.irrelevant)
         src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
         out.ignore("everything may leave, or the rest of the destination says it", src - _ended(outside, ir, out, reached))

@@ -160,11 +160,13 @@ class Kept:
         for base, spec in self._specs(root):
             for direction in ("ingress", "egress"):
                 rules = spec.each(direction)
-                made = [part for rule in rules for part in self._rule(rule, direction, base, gone)]
+                parts = [(rule, self._rule(rule, direction, base, gone)) for rule in rules]
+                made = [part for _, found in parts for part in found]
                 if rules and made != [rule.value for rule in rules]:
                     obj = self.out.change(self.number, group=f"policy {document.name}", rank=45)
                     path: Path = (*base, direction)
-                    obj.set(path, made or [{}], spec.at(direction).src - gone)
+                    unread = sources(*(_requests(rule) for rule, found in parts if not any(map(_reads, found))))
+                    obj.set(path, made or [{}], spec.at(direction).src - gone - unread)
                     changed = True
             more = [part for rule in spec.each("egressDeny") for part in self._denied(rule, base)]
             if more:
@@ -198,8 +200,7 @@ class Kept:
                 for rule in spec.each(direction):
                     if self._meshed(rule, direction) and id(rule.value) not in self.untouched:
                         src |= rule.at("authentication").src
-                        for entry in rule.each("toPorts"):
-                            src |= entry.at("rules", "http").src
+                        src |= _requests(rule)
         return frozenset(src)
 
     def _rule(self, place: Cursor, direction: str, base: Path, gone: set[int]) -> list[Any]:
@@ -328,6 +329,17 @@ class Kept:
             return True
         known = self.ir.world.namespaces.get(str(named))
         return named not in SYSTEM and (known is None or known.meshed is not None)
+
+
+def _requests(rule: Cursor) -> Src:
+    """What a rule asks of HTTP requests."""
+    return sources(*(entry.at("rules", "http").src for entry in rule.each("toPorts")))
+
+
+def _reads(rule: Any) -> bool:
+    """Whether a rule that is written asks anything of HTTP requests."""
+    entries = (rule.get("toPorts") if isinstance(rule, dict) else None) or ()
+    return any(isinstance(entry, dict) and "http" in (entry.get("rules") or {}) for entry in entries)
 
 
 def _authenticated(rule: dict[str, Any], parts: list[Any], direction: str) -> list[Any]:

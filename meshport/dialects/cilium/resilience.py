@@ -69,7 +69,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             called = place.text("name")
             if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or called is None or called.value not in sent:
                 continue
-            policy = _policy(root, place, number, ir.idle)
+            policy = _policy(root, place, number, ir.deciding)
             served = policy.service if policy is not None else None
             if policy is None or served is None:
                 continue
@@ -124,8 +124,8 @@ def _reached(ir: IR, number: int) -> set[Ref]:
     return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
 
 
-def _policy(root: Cursor, place: Cursor, number: int, idle: list[Fact[str]]) -> ServicePolicy | None:
-    """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `idle`."""
+def _policy(root: Cursor, place: Cursor, number: int, deciding: list[Fact[str]]) -> ServicePolicy | None:
+    """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `deciding`."""
     name = envoy_routes.endpoints(place)
     if name is None or "/" not in name.value:
         return None
@@ -147,7 +147,7 @@ def _policy(root: Cursor, place: Cursor, number: int, idle: list[Fact[str]]) -> 
         if fact is not None and fact.value != default:
             extras.append((path, fact))
         elif fact is not None:
-            idle.append(Fact("what a mesh does that is told nothing: no limit, and ten seconds to connect", fact.src, fact.feature))
+            deciding.append(Fact("what every mesh does by itself: no limit, and ten seconds to connect", fact.src, fact.feature))
     algorithm = place.text("lb_policy")
     if algorithm is not None and algorithm.value in ("ROUND_ROBIN", "RANDOM"):
         extras.append(("loadBalancer.simple", Fact(algorithm.value, algorithm.src, "load-balancing.algorithm")))

@@ -15,8 +15,8 @@ from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.seen import by_label
 from meshport.effective.subjects import unseen as of_pods
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, PodSet, Ref, Selector
+from meshport.ir.authorization import PORT, Policy, Rule, sole_grant
+from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.values.identities import is_label_value
 
@@ -56,9 +56,9 @@ def unseen(
             if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
                 continue
             names = taken.setdefault(namespace, set())
-            granting = sorted({rule.granted_by.name for rule in policy.rules if rule.granted_by is not None})
-            label = claim(granting[0] if len(granting) == 1 and rules else policy.ref.value.name, names)
-            src = policy.ref.src | policy.subject.src | policy.action.src
+            granting = sole_grant(policy.rules) if rules else None
+            label = claim(granting.value if granting is not None else policy.ref.value.name, names)
+            src = sources(policy.ref, policy.subject, policy.action, granting)
             part = Part(label, policy, policy.document, src)
             written.append(of_pods(PodSet(namespace, selector)))
             write(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)

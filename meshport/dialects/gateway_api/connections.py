@@ -236,7 +236,13 @@ def _object(
 
     name = naming.unique(routes.ref.value.name, taken)
     obj = low.out.object(
-        api, kind, Ref(namespace, name), owner=routes.document, group=f"service {low.service.ref.name}", rank=31, because=because
+        api,
+        kind,
+        Ref(namespace, name),
+        owner=routes.document,
+        group=f"service {low.service.ref.name}",
+        rank=31,
+        because=because | gather(routes.ref),
     )
     if gateways is not None:
         _parents(obj, low, gateways, match.port)

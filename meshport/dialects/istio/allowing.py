@@ -6,6 +6,7 @@ with the peers of their default policy.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from meshport.effective.relaxed import relaxed
 from meshport.effective.subjects import access as access_subject
 from meshport.effective.subjects import unseen
 from meshport.findings import Affected
-from meshport.ir.authorization import HOST, PATH, Policy, Rule
+from meshport.ir.authorization import HOST, PATH, Policy, Rule, sole_grant
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.values.language import LanguageTooLarge
@@ -332,31 +333,20 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
 
 
 def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
-    return claim(_wanted_name(list(servers.values())) or draft.region.first.workload.ref.name, taken)
+    return claim(_wanted_name(servers.values()).value or draft.region.first.workload.ref.name, taken)
 
 
-def _named_after(out: Output, draft: Draft, servers: dict[int, Policy]) -> Src:
-    """What the policy has its name from: the one object that grants, the Servers, or the workload."""
-    if not servers:
-        return draft.region.first.workload.src
-    granting = {rule.document for policy in servers.values() for rule in policy.rules if rule.granted_by is not None}
-    number = next(iter(granting)) if len(granting) == 1 else None
-    if number is None:
-        return NOWHERE
-    metadata = out.bundle.documents[number].leaves.get("metadata", {})
-    return frozenset(leaf for key in ("name", "namespace") if isinstance(leaf := metadata.get(key), int))
-
-
-def _wanted_name(policies: list[Policy]) -> str:
-    """The one object that grants, else the first Server."""
-    granting = sorted({rule.granted_by.name for policy in policies for rule in policy.rules if rule.granted_by is not None})
-    return granting[0] if len(granting) == 1 else sorted([policy.ref.value.name for policy in policies] or [""])[0]
+def _wanted_name(policies: Collection[Policy]) -> Fact[str]:
+    """The one object that grants, else the first Server; "" where there is none."""
+    granting = sole_grant(rule for policy in policies for rule in policy.rules)
+    return granting or min((policy.ref.map(lambda ref: ref.name) for policy in policies), key=lambda fact: fact.value, default=Fact(""))
 
 
 def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
     base = sources(draft.selector_src, *(policy.ref for policy in servers.values()))
     owner = min(draft.origins) if draft.origins else draft.region.first.workload.document
-    because = base | _named_after(out, draft, servers) | draft.region.first.admission.src
+    named = _wanted_name(servers.values()).src if servers else draft.region.first.workload.src
+    because = base | named | draft.region.first.admission.src
     ref = Ref(draft.region.namespace, draft.label)
     obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=owner, group=f"policy {draft.label}", rank=41, because=because)
     for document in sorted(draft.origins):
@@ -439,7 +429,7 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
         if len(numbers) == len(policies) and admission.value in OPEN:
             src = sources(*(policy.port for policy in policies), draft.selector_src)
             draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
-        draft.label = claim(_wanted_name(policies) or namespace, taken.setdefault(namespace, set()))
+        draft.label = claim(_wanted_name(policies).value or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
 
 
@@ -461,7 +451,7 @@ def _clusters_only(ir: IR, out: Output, options: Options) -> None:
 
 
 def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
-    because = sources(draft.selector_src, *(policy.ref for policy in policies))
+    because = sources(draft.selector_src, _wanted_name(policies), *(policy.ref for policy in policies))
     because |= frozenset(leaf for policy in policies for rule in policy.rules for leaf in rule.src)
     ref = Ref(draft.region.namespace, draft.label)
     obj = out.object(

@@ -116,8 +116,11 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[En
             members = [workload for workload in selected if workload.ref not in stood.ambient and not is_gateway(workload)]
             if selected and not members:
                 continue
-            src = frozenset(leaf for leaf, _ in leaves_below(document.leaves.get("spec", {}), ()))
+            shadow = document.leaves.get("spec", {})
+            src = frozenset(leaf for leaf, _ in leaves_below(shadow, ()))
             found.append(Entry(Ref(home, document.name), spec, src, members, document=number, gateways=gateways))
+            if spec.get("rules"):
+                found[-1].because = [frozenset(leaf for leaf, _ in leaves_below(rule, ())) for rule in shadow["rules"]]
             if not spec.get("selector"):
                 found[-1].entrances = _entrances(out, "" if home == options.root_namespace else home)
     return sorted(found, key=lambda item: item.ref)

@@ -21,14 +21,15 @@ def inlined(found: list[ServiceRoutes]) -> list[ServiceRoutes]:
     used: set[Ref] = set()
     out = []
     for routes in found:
-        if routes.host.value and any(_delegate(rule) is not None for rule in routes.rules):
+        if routes.host.value and any(delegate_of(rule) is not None for rule in routes.rules):
             out.append(_with_delegates(routes, known, used))
         else:
             out.append(routes)
     return [item for item in out if item.host.value or item.ref.value not in used]
 
 
-def _delegate(rule: RouteRule) -> Fact[Ref] | None:
+def delegate_of(rule: RouteRule) -> Fact[Ref] | None:
+    """The delegate that a rule hands its requests on to."""
     return next((fact for name, fact in rule.extras if name == DELEGATE), None)
 
 
@@ -37,9 +38,9 @@ def _with_delegates(routes: ServiceRoutes, known: dict[Ref, ServiceRoutes], used
     named: list[ServiceRoutes] = []
     outside: list[Src] = []
     for rule in routes.rules:
-        fact = _delegate(rule)
+        fact = delegate_of(rule)
         other = known.get(fact.value) if fact is not None else None
-        if fact is None or other is None or any(_delegate(one) is not None for one in other.rules):
+        if fact is None or other is None or any(delegate_of(one) is not None for one in other.rules):
             rules.append(rule)
             continue
         used.add(fact.value)

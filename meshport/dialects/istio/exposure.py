@@ -307,7 +307,8 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
                 return
     own = rule.selector.value
     name = Ref(rule.namespace or options.root_namespace, "default" if own.everything else rule.ref.value.name)
-    obj = out.object(API, "Sidecar", name, owner=rule.document, group="egress", rank=50, because=rule.ref)
+    because = rule.ref.src - out.called(rule.document, "name") if own.everything else rule.ref.src  # a default has Istio's name
+    obj = out.object(API, "Sidecar", name, owner=rule.document, group="egress", rank=50, because=because)
     if obj.value.get("spec", {}).get("outboundTrafficPolicy", {}).get("mode") != "REGISTRY_ONLY":
         obj.set(("spec", "outboundTrafficPolicy", "mode"), "REGISTRY_ONLY" if rule.refuses.value else "ALLOW_ANY", rule.refuses)
     else:

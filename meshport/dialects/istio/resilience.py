@@ -14,7 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import Subset, gather
 from meshport.mapping.table import version_key
@@ -65,9 +65,9 @@ class Subsets:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._rules: dict[str, list[tuple[str, str, dict[str, Subset]]]] = {}  # namespace: (host pattern, rule, subsets)
+        self._rules: dict[str, list[tuple[str, Fact[Ref], dict[str, Subset]]]] = {}  # namespace: (host pattern, rule, subsets)
 
-    def add(self, namespace: str, host: str, rule: str, subsets: dict[str, Subset]) -> None:
+    def add(self, namespace: str, host: str, rule: Fact[Ref], subsets: dict[str, Subset]) -> None:
         self._rules.setdefault(namespace, []).append((host, rule, subsets))
 
     def find(self, host: str, subset: str, namespaces: tuple[str, ...]) -> Subset | None:
@@ -78,9 +78,13 @@ class Subsets:
                 continue
             best = max(len(entry[0]) + (1000 if "*" not in entry[0] else 0) for entry in matching)
             closest = sorted(
-                (entry for entry in matching if len(entry[0]) + (1000 if "*" not in entry[0] else 0) == best), key=lambda entry: entry[1]
+                (entry for entry in matching if len(entry[0]) + (1000 if "*" not in entry[0] else 0) == best),
+                key=lambda entry: entry[1].value,
             )
-            return next((entry[2][subset] for entry in closest if subset in entry[2]), None)
+            saying = [(rule, known[subset]) for _, rule, known in closest if subset in known]
+            if len(saying) < 2:
+                return saying[0][1] if saying else None
+            return replace(saying[0][1], src=sources(saying[0][1].src, *(rule for rule, _ in saying)))  # the names of the rules decide
         return None
 
 
@@ -104,6 +108,7 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
         if "." not in host.value:
             host = host.also(root.at("metadata", "namespace").src)  # a short name is one of the rule's namespace
         subsets: dict[str, Subset] = {}
+        placed = root.at("kind").src | root.at("metadata", "namespace").src
         base = ServicePolicy(
             ref,
             "DestinationRule",
@@ -123,10 +128,10 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
             labels = tuple(
                 sorted((key, str(value.value)) for key, value in item.items("labels") if not isinstance(value.value, dict | list))
             )
-            subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src | ref.src))
+            subsets.setdefault(name.value, Subset(name.value, labels, name.src | item.at("labels").src | host.src | placed))
             subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
             ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
-        known.add(namespace, full, ref.value.name, subsets)
+        known.add(namespace, full, ref, subsets)
     return known
 
 

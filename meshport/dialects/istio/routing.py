@@ -17,7 +17,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, rounded
 from meshport.dialects.istio import delegates, gateways, reach, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Src
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, Subset, gather
 
 if TYPE_CHECKING:
@@ -49,12 +49,36 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         found.extend(_virtual_service(root, subsets, options))
         empty = [place for key in ("http", "tls", "tcp") if (place := root.at("spec", key)).value == []]
         ir.idle.extend(Fact("an empty list has no rules", place.src, "routing.match.path") for place in empty)
-    ir.routes.extend(_over_services(delegates.inlined(found), world, options))
+    ir.routes.extend(_over_services(delegates.inlined(_anywhere(found, bound, ir)), world, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)
 
 
 # -- VirtualService
+
+
+def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceRoutes]:
+    """The rules without the namespaces of objects that would say the same in every namespace: which name every host in full, for all to see."""
+    owners: dict[str, set[int]] = {}
+    for routes in found:
+        owners.setdefault(routes.host.value, set()).add(routes.document)
+    out = []
+    for routes in found:
+        home = Cursor.root(bound, routes.document).at("metadata", "namespace").src
+        elsewhere = replace(routes, ref=Fact(routes.ref.value, routes.ref.src - home, routes.ref.feature))
+        backends = (backend for rule in routes.rules for backend in rule.backends)
+        placed = (
+            bool(gather(elsewhere) & home or routes.exports)
+            or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
+            or any("/" not in gateway.value for gateway in routes.gateways if gateway.value != "mesh")
+            or any(backend.subset is not None for backend in backends)
+            or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
+            or any(rule.filter("mirror") is not None or delegates.delegate_of(rule) is not None for rule in routes.rules)
+        )
+        if home and not placed:
+            ir.idle.append(Fact(ANYWHERE, home, "identity.namespace"))
+        out.append(routes if placed else elsewhere)
+    return out
 
 
 def _over_services(found: list[ServiceRoutes], world: World, options: Options) -> list[ServiceRoutes]:

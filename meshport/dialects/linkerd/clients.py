@@ -104,7 +104,7 @@ class Clients:
         if conditions is None:
             return
         found, src = conditions
-        rule = Rule(found, (), 0, here.name, src | root.ref().src | target.src, here, number)
+        rule = Rule(found, (), 0, here.name, src | _unnamed(root) | target.src, _granting(root, here), number)
         if kind.value == "Server":
             self._servers.setdefault(Ref(here.namespace, name.value), []).append(rule)
         elif kind.value == "Namespace":
@@ -223,12 +223,15 @@ class Clients:
         client = spec.at("client")
         mesh = client.at("meshTLS")
         conditions: list[Condition] = []
-        src = root.ref().src
+        src = _unnamed(root)
         if client.at("unauthenticated").value is True and mesh:
             self._invalid(root, number, "client demands both unauthenticated and meshTLS")
             return
         if mesh.at("unauthenticatedTLS").value is True and (mesh.at("identities") or mesh.at("serviceAccounts")):
             self._invalid(root, number, "client.meshTLS demands both unauthenticatedTLS and identities")
+            return
+        if not _names_clients(client):
+            self.ir.losses.append(Loss("MP226", (Fact(None, client.src or spec.src, "authorization.rule"),), number))
             return
         named = spec.at("server").text("name")
         if named is not None and self.missing(spec.at("server"), "Server", Ref(here.namespace, named.value)):
@@ -239,20 +242,14 @@ class Clients:
             said = mesh.at("unauthenticatedTLS")
             self.ir.losses.append(Loss("MP225", (Fact(True, said.src, "authorization.rule"),), number, workloads=self._behind(spec, here)))
             conditions.append(Condition(IDENTITY, (Fact(EVERYONE, said.src, "authorization.rule"),)))
-        elif mesh:
+        else:
             facts: list[Fact[Any]] = [fact.map(self._identity) for fact in mesh.strings("identities")]
             for item in mesh.each("serviceAccounts"):
                 name, home = item.text("name"), item.text("namespace")
                 if name is not None:
                     namespace = home.value if home is not None else here.namespace
                     facts.append(Fact(Identity(self.options.trust_domain, namespace, name.value), item.src, name.feature))
-            if not facts:
-                self.ir.losses.append(Loss("MP226", (Fact(None, client.src, "authorization.rule"),), number))
-                return
             conditions.append(Condition(IDENTITY, tuple(facts)))
-        else:
-            self.ir.losses.append(Loss("MP226", (Fact(None, client.src or spec.src, "authorization.rule"),), number))
-            return
         if client.at("networks"):
             networks = _networks(client, NOWHERE)
             if networks.any_of is None:
@@ -263,7 +260,9 @@ class Clients:
             because = root.at("kind").src
             conditions.append(Condition(SOURCE_IP, tuple(Fact(Network(cidr), because) for cidr in self.options.cluster_networks)))
         for server, leaves in self._named(spec, here):
-            self._servers.setdefault(server, []).append(Rule(tuple(conditions), (), 0, here.name, src | leaves, here, number))
+            self._servers.setdefault(server, []).append(
+                Rule(tuple(conditions), (), 0, here.name, src | leaves, _granting(root, here), number)
+            )
 
     def _behind(self, spec: Cursor, here: Ref) -> tuple[Ref, ...]:
         """The workloads of the mesh at the Servers that a ServerAuthorization names; of pods that the bundle does not show, what selects them."""
@@ -291,6 +290,23 @@ class Clients:
             for ref, labels in sorted(self._labels.items(), key=lambda item: item[0])
             if ref.namespace == here.namespace and wanted.accepts({key: str(item.value) for key, item in labels.items()})
         ]
+
+
+def _unnamed(root: Cursor) -> Src:
+    """What says that the object is there at all, and where. Nothing refers to a policy by its name."""
+    return root.at("kind").src | root.at("metadata", "namespace").src
+
+
+def _granting(root: Cursor, here: Ref) -> Fact[Ref]:
+    return Fact(here, root.at("metadata", "name").src, "identity.name")
+
+
+def _names_clients(client: Cursor) -> bool:
+    """Whether a ServerAuthorization says whom it admits: one that says only where they come from is ignored."""
+    mesh = client.at("meshTLS")
+    accounts = any(item.text("name") is not None for item in mesh.each("serviceAccounts"))
+    open_to_all = client.at("unauthenticated").value is True or mesh.at("unauthenticatedTLS").value is True
+    return open_to_all or accounts or bool(mesh.strings("identities"))
 
 
 def _group(reference: Cursor) -> str:

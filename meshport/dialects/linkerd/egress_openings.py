@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
         for backend in rule.each("backendRefs"):
             if _is_network(backend) and ((name := backend.text("name")) is None or name.value in parents):
                 own |= backend.at("kind").src | backend.at("group").src
-                inert |= backend.src - own
+                inert |= backend.src - own - backend.at("port").src
             elif (other := backend.whole()) is not None:
                 conditions.append(other.holding(f"sent to {backend.at('kind').value or 'Service'} {backend.at('name').value}"))
         for key in rule.keys():  # noqa: SIM118  a Cursor is no mapping
@@ -58,10 +58,13 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
         problem = "MP728" if network is None or number is None else ""
         if network is not None and network.networks:
             addresses = tuple(cidr for cidr, _ in network.networks)
+        everywhere = (
+            root.at("metadata", "namespace").src if place is not None and network is not None and not network.namespace else NOWHERE
+        )
         seen = others if network is not None and not network.namespace else (network.namespace if network else ref.value.namespace,)
         found.append(
             Outside(
-                ref.also(parent.src, own, network.ref if network is not None else None),
+                Fact(ref.value, ref.src - everywhere, ref.feature).also(parent.src, own, network.ref if network is not None else None),
                 kind,
                 root.number,
                 hosts,
@@ -74,6 +77,12 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
             )
         )
     return found
+
+
+def unread(root: Cursor) -> Src:
+    """The ports of backends that are egress networks: what goes there goes to the address that the client asked for."""
+    backends = (backend for rule in root.each("spec", "rules") for backend in rule.each("backendRefs"))
+    return sources(*(backend.at("port").src for backend in backends if _is_network(backend)))
 
 
 def _is_network(reference: Cursor) -> bool:

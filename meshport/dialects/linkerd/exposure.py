@@ -22,9 +22,9 @@ from meshport.dialects.exposure import (
 from meshport.dialects.linkerd import beyond as beyond_rules
 from meshport.dialects.linkerd import machines
 from meshport.dialects.linkerd.clusters import EXPORTED, FEDERATED, MIRRORED, networks, shared
-from meshport.dialects.linkerd.egress_openings import API, ROUTES, named, opened
+from meshport.dialects.linkerd.egress_openings import API, ROUTES, named, opened, unread
 from meshport.effective import egress
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src
+from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Selector, Src
 from meshport.ir.exposure import ClusterLink, EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.routing import gather
 from meshport.values.cidrs import overlaps, parse_network
@@ -60,7 +60,14 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for (group, kind), numbers in sorted(by_kind.items()):
         if kind in ROUTES and group in ("gateway.networking.k8s.io", "policy.linkerd.io"):
             for number in numbers:
-                for item in opened(Cursor.root(bound, number), kind, networks, others, options):
+                ir.idle.append(
+                    Fact("goes to the address that the client asked for, whatever port stands here", unread(Cursor.root(bound, number)))
+                )
+                found = opened(Cursor.root(bound, number), kind, networks, others, options)
+                home = Cursor.root(bound, number).at("metadata", "namespace").src
+                if found and not any(item.ref.src & home for item in found):
+                    ir.idle.append(Fact(ANYWHERE, home, "identity.namespace"))
+                for item in found:
                     if item.seen_by == ():
                         said = gather(item.ref, item.hosts, item.ports, item.conditions, item.inert)
                         ir.redundant.append(Fact("every namespace of the mesh has an egress network of its own", said))
@@ -184,11 +191,16 @@ def _routable(outside: Outside) -> bool:
     )
 
 
-def _telling(outside: Outside) -> Src:
+def _telling(outside: Outside, out: Output) -> Src:
     """The leaves that a route tells the destination by."""
     if any(port.protocol.value in egress.BY_NAME for port in outside.ports):
-        return gather(outside.ref, outside.hosts)
-    return gather(outside.ref, outside.addresses) if outside.addresses else gather(outside.ref, outside.resolution)
+        return _standing(outside, out) | gather(outside.hosts)
+    return _standing(outside, out) | gather(outside.addresses or outside.resolution)
+
+
+def _standing(outside: Outside, out: Output) -> Src:
+    """What says that there is a destination, and where it stands, whatever its object is called."""
+    return outside.ref.src - out.called(outside.document, "name")
 
 
 def _homes(outside: Outside, ir: IR) -> tuple[str, ...]:
@@ -266,7 +278,7 @@ def _namespace(namespace: str, ir: IR, out: Output, options: Options, ruled: fro
     name = out.free(API, "EgressNetwork", namespace, "egress")
     owner = worth.document if worth is not None and not deciding else deciding[0].document
     network = out.object(API, "EgressNetwork", Ref(namespace, name), owner=owner, group="egress", rank=50)
-    because = gather(*((rule.refuses, rule.place) for rule in deciding)) or (_telling(worth) if worth is not None else NOWHERE)
+    because = gather(*((rule.refuses, rule.place) for rule in deciding)) or (_telling(worth, out) if worth is not None else NOWHERE)
     network.set(("spec", "trafficPolicy"), "Deny" if denies else "Allow", because)
     for rule in deciding:
         network.add_origin(rule.document)
@@ -373,7 +385,7 @@ def _by_rules(home: _Home, outside: Outside, host: Fact[str], port: OutsidePort,
         beyond_rules.rules_for(home.ir, host.value, home.namespace, port.number.value) if port.protocol.value in ("http", "grpc") else None
     )
     if rules is not None:
-        told = Fact("", outside.ref.src | home.told | gather(outside.exports), "routing.consumer")
+        told = Fact("", _standing(outside, home.out) | home.told | gather(outside.exports), "routing.consumer")
         beyond_rules.write(rules, host, port, Ref(home.namespace, network), told, home.ir, home.out, home.options)
     return rules is not None
 

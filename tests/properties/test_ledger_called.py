@@ -1,0 +1,181 @@
+"""What an object is called, where it stands and in which version: lines that speak of these, each held against another value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from .test_ledger_lines import MESHED, PLAIN, converted, istio, line, output, pods, service
+
+LINKERD = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
+
+
+def linkerd(kind: str, name: str, spec: str, namespace: str = "shop", api: str = "policy.linkerd.io/v1alpha1") -> str:
+    return f"---\napiVersion: {api}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
+
+
+SERVER = linkerd(
+    "Server", "web", "{podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: HTTP/1}", api="policy.linkerd.io/v1beta3"
+)
+GRANTS = [
+    linkerd("AuthorizationPolicy", name, f"{{targetRef: {{group: policy.linkerd.io, kind: Server, name: web}}, requiredAuthenticationRefs: [{{kind: ServiceAccount, name: {name}}}]}}")
+    for name in ("cart", "pay")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_the_name_of_what_grants_decides_where_the_output_bears_it(target: str) -> None:
+    alone = converted(LINKERD + pods() + service() + SERVER + GRANTS[0], target, "linkerd")
+    assert line(alone, 4, "metadata.name").disposition == "translated"
+    assert "cart" in [item.object["metadata"]["name"] for item in alone.manifests]
+    both = converted(LINKERD + pods() + service() + SERVER + "".join(GRANTS), target, "linkerd")
+    assert line(both, 4, "metadata.name").disposition == "irrelevant"
+    renamed = LINKERD + pods() + service() + SERVER + "".join(GRANTS).replace("name: cart, namespace", "name: other, namespace")
+    assert output(converted(renamed, target, "linkerd")) == output(both)
+
+
+def test_the_version_of_an_object_that_others_replace_decides_nothing() -> None:
+    old = linkerd("ServerAuthorization", "web", "{server: {name: web}, client: {unauthenticated: true}}", api="policy.linkerd.io/v1beta1")
+    before = converted(LINKERD + pods() + service() + SERVER + old, "linkerd", "linkerd")
+    assert line(before, 4, "apiVersion").disposition == "irrelevant"
+    assert line(before, 3, "apiVersion").disposition == "translated"  # an older one would be written anew
+    after = converted(LINKERD + pods() + service() + SERVER + old.replace("io/v1beta1", "io/v1alpha1"), "linkerd", "linkerd")
+    assert output(after) == output(before)
+
+
+def test_a_version_that_nothing_serves_is_invalid_also_where_the_right_one_is_written() -> None:
+    route = linkerd(
+        "GRPCRoute", "web", "{parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        api="gateway.networking.k8s.io/v1alpha2",
+    )  # fmt: skip
+    found = line(converted(PLAIN + pods() + service() + route, "cilium", "gateway-api"), 3, "apiVersion")
+    assert (found.disposition, found.codes) == ("invalid", ["MP011"])
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_the_name_of_a_rule_that_defines_a_subset_decides_only_beside_another(target: str) -> None:
+    routed = istio("VirtualService", "web", "{hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}]}]}")
+    rule = istio("DestinationRule", "web", "{host: web, subsets: [{name: v1, labels: {version: v1}}]}")
+    text = MESHED + pods(labels=", version: v1") + service() + routed + rule
+    assert line(converted(text, target), 4, "metadata.name").disposition == "irrelevant"
+    other = istio("DestinationRule", "xyz", "{host: web, subsets: [{name: v1, labels: {track: old}}]}")
+    before = converted(text + other, target)
+    assert line(before, 4, "metadata.name").disposition in ("translated", "approximated")
+    assert output(
+        converted(text.replace("name: web, namespace: shop}\nspec: {host", "name: zzz, namespace: shop}\nspec: {host") + other, target)
+    ) != output(before)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+@pytest.mark.parametrize("host", ["web", "web.shop.svc.cluster.local"])
+def test_the_namespace_of_rules_decides_where_a_host_is_short(target: str, host: str) -> None:
+    text = (
+        MESHED
+        + pods()
+        + service()
+        + istio("VirtualService", "web", f"{{hosts: [{host}], http: [{{timeout: 3s, route: [{{destination: {{host: {host}}}}}]}}]}}")
+    )
+    before = converted(text, target)
+    moved = converted(text.replace("name: web, namespace: shop}\nspec: {hosts", "name: web, namespace: pay}\nspec: {hosts"), target)
+    decides = "." not in host
+    assert line(before, 3, "metadata.namespace").disposition == ("translated" if decides else "irrelevant")
+    assert (output(moved) != output(before)) is decides
+
+
+def test_the_name_of_rules_for_connections_is_that_of_their_route() -> None:
+    text = MESHED + pods() + service(ports="{name: tcp, port: 80, targetPort: 8080}")
+    text += istio("VirtualService", "echo", "{hosts: [web], tcp: [{route: [{destination: {host: web, port: {number: 80}}}]}]}")
+    before = converted(text, "gateway-api")
+    assert [item.object["metadata"]["name"] for item in before.manifests if item.object["kind"] == "TCPRoute"] == ["echo"]
+    assert line(before, 3, "metadata.name").disposition == "translated"
+
+
+def test_names_order_what_may_leave() -> None:
+    entry = "{{hosts: [{host}], ports: [{{number: 443, name: tls, protocol: TLS}}], resolution: DNS}}"
+    closed = istio("Sidecar", "default", "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}").replace("security", "networking")
+    one, two = (istio("ServiceEntry", name, entry.format(host=f"{name}.test")) for name in ("bank", "post"))
+    alone, both = (converted(MESHED + pods() + service() + closed + rest, "cilium") for rest in (one, one + two))
+    assert line(alone, 4, "metadata.name").disposition == "irrelevant"
+    assert line(both, 4, "metadata.name").disposition == "translated"
+    assert output(converted((MESHED + pods() + service() + closed + one + two).replace("name: bank,", "name: zzz,"), "cilium")) != output(
+        both
+    )
+
+
+EGRESS = linkerd("EgressNetwork", "out", "{trafficPolicy: Deny}", "linkerd-egress")
+LEAVING = "{parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: out, namespace: linkerd-egress, port: 443}], hostnames: [pay.test], rules: [{backendRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: out, port: 443}]}]}"
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_route_on_the_network_of_the_whole_mesh_says_the_same_in_every_namespace_and_for_every_port_behind_it(target: str) -> None:
+    def text(namespace: str = "shop", port: int = 443) -> str:
+        route = linkerd(
+            "TLSRoute",
+            "pay",
+            LEAVING.replace("name: out, port: 443}]}]", f"name: out, port: {port}}}]}}]"),
+            namespace,
+            "gateway.networking.k8s.io/v1alpha2",
+        )
+        return LINKERD + pods() + service() + EGRESS + route
+
+    before = converted(text(), target, "linkerd")
+    for path in ("metadata.namespace", "spec.rules[0].backendRefs[0].port"):
+        assert line(before, 4, path).disposition == "irrelevant", path
+    assert output(converted(text(port=444), target, "linkerd")) == output(before)
+    assert output(converted(text("elsewhere"), target, "linkerd")) == output(before)
+
+
+def test_values_of_an_installation_that_stays_pass_with_it() -> None:
+    operator = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: mesh}\nspec: {meshConfig: {accessLogFile: /dev/stdout, connectTimeout: 5s}}\n"
+    result: Any = converted(operator + "---\n" + MESHED + pods(), "istio")
+    assert next(item["kind"] for item in result.passed_through) == "IstioOperator"
+    assert {line(result, 0, f"spec.meshConfig.{name}").disposition for name in ("accessLogFile", "connectTimeout")} == {"passed_through"}
+
+
+@pytest.mark.parametrize(("target", "decides"), [("istio", True), ("linkerd", False)])
+def test_what_every_mesh_does_by_itself_decides_where_another_value_could_be_written(target: str, decides: bool) -> None:
+    limited = istio("DestinationRule", "web", "{host: web, trafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}}")
+    made = converted(MESHED + pods() + service() + limited, "cilium").manifests
+    config = yaml.safe_dump(next(item.object for item in made if item.object["kind"] == "CiliumEnvoyConfig"))
+    text = f"{PLAIN}{pods()}{service()}---\n{config}"
+    before = converted(text, target, "cilium")
+    assert (output(converted(text.replace("max_retries: 4294967295", "max_retries: 7"), target, "cilium")) != output(before)) is decides
+    place = "spec.resources[2].circuit_breakers.thresholds[0].max_retries"
+    assert line(before, 3, place).disposition == ("translated" if decides else "irrelevant")
+    assert line(before, 3, "spec.services[0].ports[0]").disposition == "translated"
+
+
+def test_a_policy_that_names_no_client_admits_nobody_also_where_its_server_is_unknown() -> None:
+    """Linkerd ignores it, and a policy in its place would let every client from the networks in once the Server is there."""
+    whole = "{server: {name: elsewhere}, client: {unauthenticated: false, networks: [{cidr: 0.0.0.0/0}, {cidr: '::/0'}]}}"
+    before = converted(
+        LINKERD + pods() + linkerd("ServerAuthorization", "open", whole, api="policy.linkerd.io/v1beta1"), "linkerd", "linkerd"
+    )
+    assert not [item for item in before.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert line(before, 2, "spec.client.unauthenticated").codes == ["MP226"]
+
+
+def test_of_rules_for_requests_nothing_is_left_where_ztunnel_holds_the_others() -> None:
+    rules = "[{from: [{source: {principals: ['*']}}]}, {when: [{key: 'request.headers[x]', values: ['*']}]}]"
+    text = MESHED + pods() + istio("AuthorizationPolicy", "web", f"{{selector: {{matchLabels: {{app: web}}}}, rules: {rules}}}")
+    before = converted(text, "istio", data_plane="ambient")
+    assert line(before, 2, "spec.rules[1].when[0].values[0]").disposition == "dropped"
+    assert line(before, 2, "spec.rules[0].from[0].source.principals[0]").disposition == "approximated"
+    assert output(converted(text.replace("values: ['*']", "values: [other]"), "istio", data_plane="ambient")) == output(before)
+
+
+def test_what_a_kept_policy_asked_of_requests_is_in_the_mesh_alone() -> None:
+    policy = """---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+    toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET, path: /a}]}}]
+"""
+    found = line(converted(PLAIN + pods() + service() + policy, "istio", "cilium"), 3, "spec.ingress[0].toPorts[0].rules.http[0].method")
+    assert not [entry for entry in found.outputs if entry["path"].startswith("spec.ingress")]
