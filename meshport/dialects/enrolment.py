@@ -13,7 +13,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.world import Workload
+from meshport.ir.world import Workload, World
 from meshport.mapping.table import Binding
 from meshport.values.ports import format_ports
 
@@ -75,7 +75,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             feature="membership.inject",
             namespaces=", ".join(enrolled),
         )
-        found.remedy = restart(enrolled) or found.remedy
+        found.remedy = restart(enrolled, ir.world) or found.remedy
 
 
 def inherits(ir: IR, workload: Workload, meshed: bool, commanded: Collection[str]) -> bool:
@@ -100,9 +100,11 @@ def by_command(ir: IR, out: Output, command: str, labels: dict[str, str] | None 
         )  # fmt: skip
 
 
-def restart(namespaces: list[str]) -> str:
+def restart(namespaces: list[str], world: World) -> str:
     """The commands that restart the workloads of namespaces one after the other, where a line has room for them; else ""."""
     commands = [f"kubectl rollout restart deployment,statefulset,daemonset -n {name}" for name in namespaces]
+    rollouts = sorted(one.ref for one in world.workloads if one.kind == "Rollout" and one.ref.namespace in namespaces)
+    commands += [f"kubectl argo rollouts restart {ref.name} -n {ref.namespace}" for ref in rollouts]
     return ", then ".join(commands) if len(commands) <= FEW else ""
 
 

@@ -15,7 +15,7 @@ from meshport.ir.world import Workload
 from meshport.mapping.table import dialect_of_group, version_key
 
 Obj = dict[str, Any]
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "Rollout")
 ROUTES = (
     "HTTPRoute",
     "GRPCRoute",
@@ -70,7 +70,7 @@ def role(obj: Mapping[str, Any]) -> str:
         return "namespace"
     if kind == "Service" and not group:
         return "service"
-    if kind in WORKLOADS and group in ("", "apps", "batch"):
+    if kind in WORKLOADS and group in ("", "apps", "batch", "argoproj.io"):
         return "workload"
     if kind == "Gateway":
         return "waypoint" if str((obj.get("spec") or {}).get("gatewayClassName")) == "istio-waypoint" else "gateway"

@@ -103,6 +103,9 @@ def restart(workloads: Sequence[Workload], namespace: str) -> list[Command]:
             target = f"{workload.kind.lower()}/{name} -n {home}"
             found.append(Command(run=f"kubectl rollout restart {target}"))
             found.append(Command(run=f"kubectl rollout status {target} --timeout=10m"))
+        elif workload.kind == "Rollout":
+            found.append(Command(run=f"kubectl argo rollouts restart {name} -n {home}"))
+            found.append(Command(run=f"kubectl argo rollouts status {name} -n {home} --timeout 10m"))
         elif workload.kind == "CronJob":
             found.append(Command(run=f"kubectl get cronjob {name} -n {home}", note="Its next run has the new proxy; nothing to restart."))
         elif workload.kind in WORKLOADS:
@@ -123,6 +126,10 @@ def settled(workloads: Sequence[Workload]) -> list[Check]:
         )
         for workload in workloads
         if workload.kind in RESTARTED
+    ] + [
+        shell(f"kubectl argo rollouts status {q(workload.ref.name)} -n {q(workload.ref.namespace)} --timeout 5m", "Healthy")
+        for workload in workloads
+        if workload.kind == "Rollout"
     ]
 
 

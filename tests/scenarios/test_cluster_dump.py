@@ -98,8 +98,13 @@ def test_pods_alone_are_workloads_without_the_ports_of_their_proxies() -> None:
 
 def test_a_rollout_of_argo_has_pods() -> None:
     rollout = WORLD.replace("apps/v1\nkind: Deployment", "argoproj.io/v1alpha1\nkind: Rollout")
-    servers = [obj for obj in written(convert(rollout + POLICY)) if obj["kind"] == "Server"]
+    result = convert(rollout + POLICY)
+    servers = [obj for obj in written(result) if obj["kind"] == "Server"]
     assert [(obj["spec"]["podSelector"], obj["spec"]["port"]) for obj in servers] == [({"matchLabels": {"app": "web"}}, 8080)]
+    restart = "kubectl argo rollouts restart web -n shop"
+    assert [restart in item.remedy for item in result.findings if item.code == "MP101"] == [True]
+    plan = meshport.plan(meshport.load_text(rollout + POLICY), source="istio", target="linkerd")
+    assert restart in [command.run for step in plan.steps for command in step.commands]
 
 
 ISTIOD = """

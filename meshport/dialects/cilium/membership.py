@@ -78,7 +78,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 feature="membership.inject", namespaces=", ".join(names),
             )  # fmt: skip
             if code == "MP132":
-                found.remedy = restart(names) or found.remedy
+                found.remedy = restart(names, ir.world) or found.remedy
 
 
 def settle(out: Output) -> None:

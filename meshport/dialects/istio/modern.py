@@ -116,7 +116,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             "MP101", *(ir.world.namespaces[name].meshed for name in changed), document=ir.world.namespaces[changed[0]].document,
             affects=tuple(Affected(name) for name in changed), feature="membership.inject", namespaces=", ".join(changed),
         )  # fmt: skip
-        found.remedy = enrolment.restart(changed) or found.remedy
+        found.remedy = enrolment.restart(changed, ir.world) or found.remedy
 
 
 def _ports(ir: IR, out: Output) -> None:
