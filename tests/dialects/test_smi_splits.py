@@ -154,3 +154,13 @@ spec: {service: web, backends: [{service: web-v1, weight: 1}]}
         item.object["kind"]: item.object for item in meshport.convert(meshport.load_text(text), source="smi", target="linkerd").manifests
     }
     assert "Namespace" not in kept and "Deployment" not in kept
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_an_operator_that_shifts_weights_is_named(target: str) -> None:
+    marks = "metadata: {name: canary, annotations: {failover.linkerd.io/primary-service: api-old}, labels: {failover.linkerd.io/controlled-by: linkerd-failover}, "
+    text = WORLD + split("v1alpha2", 1, 0).replace("metadata: {name: canary, ", marks)
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
+    assert "MP902" not in {item.code for item in result.findings}
+    (said,) = [item for item in result.findings if item.code == "MP555"]
+    assert "api-old" in said.message and said.disposition == "manual"

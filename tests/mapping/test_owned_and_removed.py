@@ -57,3 +57,25 @@ spec: {{}}
     home = next(item.object for item in result.manifests if item.object["kind"] == "Namespace")
     assert home["metadata"]["annotations"]["config.linkerd.io/default-inbound-policy"] == "deny"
     assert not [item for item in result.findings if item.code == "MP742"]
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_marks_of_what_a_controller_deploys_are_its_own(target: str) -> None:
+    """The pods of a Gateway are not taken into the mesh or out of it by hand: their Deployment is written anew with the Gateway."""
+    text = NAMESPACE + SERVICE + """apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: edge-istio
+  namespace: shop
+  ownerReferences: [{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, name: edge, uid: a}]
+spec:
+  selector: {matchLabels: {app: edge}}
+  template:
+    metadata: {labels: {app: edge, sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    assert "MP902" not in {item.code for item in result.findings}
+    assert "Deployment" not in {item.object["kind"] for item in result.manifests}
+    (line,) = [line for line in result.ledger if "dataplane-mode" in line.path]
+    assert line.disposition == "irrelevant"

@@ -189,7 +189,8 @@ def _spoken(ir: IR) -> list[Policy]:
 
 def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy], routed: set[tuple[Ref, int]]) -> None:
     current, told = protocols.of_service_port(port), NOWHERE
-    wanted, src = _opaque(ir, service, port, (service.ref, port.number) in routed)
+    followed = (service.ref, port.number) in routed
+    wanted, src = _opaque(ir, service, port, followed)
     silent: list[tuple[Policy, Workload, int]] = []  # rules on requests that Istio judges none by, as the Service says bytes
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for policy in servers:
@@ -204,7 +205,7 @@ def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: lis
                 and number == (own.number if own is not None else named)
                 and policy.subject.value.selector.accepts(workload.labels)
             ):
-                if policy.protocol.value in _SERVERS:
+                if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] == "tcp"):
                     wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
                 elif current in ("tcp", "tls") and any(rule.needs_http or rule.http for rule in policy.rules):
                     silent.append((policy, workload, number))
