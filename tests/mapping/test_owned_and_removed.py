@@ -62,7 +62,10 @@ spec: {{}}
 @pytest.mark.parametrize("target", ["linkerd", "cilium"])
 def test_marks_of_what_a_controller_deploys_are_its_own(target: str) -> None:
     """The pods of a Gateway are not taken into the mesh or out of it by hand: their Deployment is written anew with the Gateway."""
-    text = NAMESPACE + SERVICE + """apiVersion: apps/v1
+    text = (
+        NAMESPACE
+        + SERVICE
+        + """apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: edge-istio
@@ -74,6 +77,7 @@ spec:
     metadata: {labels: {app: edge, sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none}}
     spec: {containers: [{name: istio-proxy, image: auto}]}
 """
+    )
     result = meshport.convert(meshport.load_text(text), source="istio", target=target)
     assert "MP902" not in {item.code for item in result.findings}
     assert "Deployment" not in {item.object["kind"] for item in result.manifests}
