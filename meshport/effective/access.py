@@ -6,7 +6,7 @@ pod; allows and denies by what they select. Regions are workloads for which all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -397,10 +397,11 @@ def _in(index: dict[str, list[T]], namespace: str) -> list[T]:
     return [*index.get("", ()), *index.get(namespace, ())]
 
 
-def ports_of(members: Iterable[Effective], world: World) -> dict[int, Src]:
+def ports_of(members: Sequence[Effective], world: World) -> dict[int, Src]:
     """The TCP ports that workloads declare, or that Services send to them, with the leaves that decide it: those of the one place that says so.
 
-    Where several places say so none of them decides. A Service that names a port means one that the workload declares.
+    Where several places say so none of them decides. A Service that names a port means one that the workload declares. Nobody has to declare a port to
+    listen there: those that the kubelet probes or Prometheus scrapes are ports as well.
     """
     found: dict[int, dict[int, Src]] = {}
     for member in members:
@@ -413,4 +414,9 @@ def ports_of(members: Iterable[Effective], world: World) -> dict[int, Src]:
                 number = world.target_number(workload, item)
                 if number is not None and item.protocol == "TCP" and isinstance(item.target, int):
                     found.setdefault(number, {})[id(item)] = item.target_src
+    declared = set(found)
+    for member in members:
+        for place in (*member.workload.probes, *member.workload.scrapes):
+            if place.port and place.port not in declared:
+                found.setdefault(place.port, {})[id(place)] = place.src
     return {number: next(iter(places.values())) if len(places) == 1 else NOWHERE for number, places in sorted(found.items())}

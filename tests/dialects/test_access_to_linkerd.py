@@ -181,6 +181,26 @@ def test_callers_of_a_header_keep_it_on_a_path_that_another_callers_route_takes(
     assert "MP900" not in codes(result)
 
 
+def test_ports_that_are_probed_or_scraped_get_a_server_whether_they_are_declared_or_not() -> None:
+    world = WORLD.replace(
+        "metadata: {labels: {app: users}}",
+        "metadata: {labels: {app: users}, annotations: {prometheus.io/scrape: 'true', prometheus.io/port: '9102'}}",
+    ).replace("image: users, ", "image: users, readinessProbe: {httpGet: {path: /ready, port: 8081}}, ")
+    result = convert(world + policy("{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}"))
+    assert set(objects(result, "Server")) == {"users-8080", "users-8081", "users-9102"}
+    assert "MP232" in codes(result)
+    assert result.verification.verdict in ("equivalent", "narrowed")
+    allowed = convert(world + policy("{rules: [{from: [{source: {namespaces: [shop]}}]}]}"), allow_scrape_from=("monitoring/prometheus",))
+    assert "MP233" in codes(allowed)
+
+
+def test_ports_that_a_void_rule_names_are_ports_of_its_pods() -> None:
+    everyone = policy("{rules: [{to: [{operation: {ports: ['9090']}}]}, {}]}")
+    deny = policy("{action: DENY, rules: [{from: [{source: {ipBlocks: [10.1.2.3]}}]}]}", "not-this-one")
+    result = convert(WORLD + everyone + deny)
+    assert "users-9090" in objects(result, "Server")
+
+
 def test_two_rules_that_except_different_callers_let_everybody_in_where_both_hold() -> None:
     rules = """{rules: [{from: [{source: {notNamespaces: [ops]}}], to: [{operation: {ports: ['8080']}}]},
       {from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: ['8080'], methods: [GET]}}]}]}"""

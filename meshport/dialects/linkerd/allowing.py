@@ -145,7 +145,7 @@ def _region(
 ) -> None:
     first = region.first
     context = Context(out, ir.world, options, gateways, region)
-    ports = _ports(first, ports_of(region.members, ir.world))
+    ports = _ports(region, ports_of(region.members, ir.world))
     plans = [plan(context, port, src) for port, src in sorted(ports.items()) if not first.workload.bypasses(port)]
     default = default or wanted_default(first, options.cluster_networks)[0]
     wanted = [item for item in plans if _needs_server(item, region, default)]
@@ -189,10 +189,13 @@ def _moded(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
     return []
 
 
-def _ports(first: Effective, known: dict[int, Src]) -> dict[int, Src]:
-    """The ports to look at, and what decides that each is one: what declares it, or the policies that name it; with both, neither does."""
+def _ports(region: Region, known: dict[int, Src]) -> dict[int, Src]:
+    """The ports to look at, and what decides that each is one: what declares it, or the policies that name it, also those that another one makes void;
+    with both, neither does."""
     named: dict[int, Src] = {}
-    for policy in (*first.allows, *first.denies, *first.customs):
+    first = region.first
+    void = {id(policy): policy for member in region.members for policy in member.opened}
+    for policy in (*first.allows, *first.denies, *first.customs, *void.values()):
         for port, src in _mentioned(policy).items():
             named[port] = named.get(port, NOWHERE) | src
     for number, mode in first.transport.items():
