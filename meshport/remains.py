@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import IR
 from meshport.ledger import stands
 from meshport.mapping.bound import MESH_NAMES, Bound
+from meshport.mapping.owners import TEMPLATES, owner_of
 from meshport.mapping.table import dialect_of_group
 
 _SHARING = ("authorization.subject", "authorization.target", "authorization.action")
@@ -179,6 +181,7 @@ def left_alone(bound: Bound, out: Output) -> None:
     parts of the mesh itself, which go with it."""
     reasons = {number: f"the object is a part of {MESH_NAMES[mesh]} itself, and goes with it" for number, mesh in bound.own.items()}
     reasons |= {number: f"{maker} makes the object, and its template is what counts" for number, maker in bound.made.items()}
+    _owned(bound, out, reasons)
     if not reasons:
         return
     out.objects = {key: obj for key, obj in out.objects.items() if obj.changed not in reasons}
@@ -192,6 +195,18 @@ def left_alone(bound: Bound, out: Output) -> None:
         out.implied.pop(leaf, None)
         out.deciding.pop(leaf, None)
     out.findings = [finding for finding in out.findings if not finding.leaves or not marks.issuperset(finding.leaves)]
+
+
+def _owned(bound: Bound, out: Output, left: Mapping[int, str]) -> None:
+    """MP965 for changed workloads that an operator writes, which takes the change back."""
+    for obj in out.objects.values():
+        document = bound.bundle.documents[obj.changed] if obj.changed is not None and obj.changed not in left else None
+        owner = owner_of(document) if document is not None and (document.group, document.kind) in TEMPLATES else None
+        if document is not None and owner is not None and obj.value != document.value:
+            out.finding(
+                "MP965", document=obj.changed, feature="membership.inject", object=named(document), owner=owner,
+                affects=(Affected(document.namespace or "", document.name),),
+            )  # fmt: skip
 
 
 _CALLED = (("metadata", "name"), ("metadata", "namespace"))

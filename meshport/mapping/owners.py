@@ -31,6 +31,11 @@ def generated_by(document: Document) -> str | None:
     """The kind and name of the object that a document was generated for; None where nobody owns it, or where it is a policy."""
     if document.kind not in GENERATED and (not document.kind.endswith("Route") or _on_server(document)):
         return None
+    return owner_of(document)
+
+
+def owner_of(document: Document) -> str | None:
+    """The kind and name of the object that owns a document; None where nobody does."""
     return next((f"{kind} {name}" for kind, name in _owners(document)), None)
 
 

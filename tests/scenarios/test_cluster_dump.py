@@ -85,8 +85,12 @@ spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {principals
 )
 def test_workloads_of_an_operator_are_workloads(owner: str) -> None:
     owned = WORLD.replace("{name: web, namespace: shop}", f"{{name: web, namespace: shop, ownerReferences: [{owner}]}}")
-    servers = [obj for obj in written(convert(owned + POLICY)) if obj["kind"] == "Server"]
+    result = convert(owned + POLICY)
+    servers = [obj for obj in written(result) if obj["kind"] == "Server"]
     assert [(obj["spec"]["podSelector"], obj["spec"]["port"]) for obj in servers] == [({"matchLabels": {"app": "web"}}, 8080)]
+    assert ["Deployment shop/web gets" in item.message for item in result.findings if item.code == "MP965"] == [True]
+    unmarked = owned.replace(", annotations: {sidecar.istio.io/proxyCPU: 50m}", "")
+    assert "MP965" not in {item.code for item in convert(unmarked).findings}  # its namespace takes it into the mesh
 
 
 def test_pods_alone_are_workloads_without_the_ports_of_their_proxies() -> None:
