@@ -15,7 +15,7 @@ from meshport.ir.base import NOWHERE, Fact, PodSet, Selector, Src
 from meshport.ir.model import IR, ByLabel
 from meshport.ir.selecting import Agreeing, Selecting
 from meshport.ir.transport import TransportRule
-from meshport.ir.world import Workload, World
+from meshport.ir.world import Probe, Scrape, Workload, World
 from meshport.values.identities import EVERYONE
 
 T = TypeVar("T")
@@ -416,7 +416,8 @@ def ports_of(members: Sequence[Effective], world: World) -> dict[int, Src]:
                     found.setdefault(number, {})[id(item)] = item.target_src
     declared = set(found)
     for member in members:
-        for place in (*member.workload.probes, *member.workload.scrapes):
+        places: list[Probe | Scrape] = [*member.workload.probes, *member.workload.scrapes]
+        for place in places:
             if place.port and place.port not in declared:
                 found.setdefault(place.port, {})[id(place)] = place.src
     return {number: next(iter(places.values())) if len(places) == 1 else NOWHERE for number, places in sorted(found.items())}
