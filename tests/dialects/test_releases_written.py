@@ -204,3 +204,69 @@ def test_routes_on_services_that_the_release_does_not_read(source: str, silent: 
     assert _of(objects, "VirtualService", "HTTPRoute") == [] and [item.code for item in findings if item.code == "MP770"] == ["MP770"]
     objects, findings = convert(WORLD + home + GAMMA, source, "istio", source_version=reads)
     assert len(_of(objects, "VirtualService")) == 1 and not [item for item in findings if item.code == "MP770"]
+
+
+def _only(objects: list[dict[str, Any]], kind: str) -> Any:
+    found = _of(objects, kind)
+    return found[0]["spec"] if found else None
+
+
+def _ranged(objects: list[dict[str, Any]], findings: list[Any]) -> Any:
+    """Whether ports that nothing names are ranges; where there are none, an error says so."""
+    return "endPort" in str(objects), [item.severity for item in findings if item.code == "MP290"]
+
+
+IN_LINKERD = PLAIN.replace("name: shop}", "name: shop, annotations: {linkerd.io/inject: enabled}}")
+STRICT = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n"
+EXEMPT = STRICT + STRICT.replace("name: all", "name: cart").replace("{mtls: {mode: STRICT}}", "{selector: {matchLabels: {app: cart}}, portLevelMtls: {9090: {mode: PERMISSIVE}}}")  # fmt: skip
+DENY = POLICY.replace("  rules: [", "  action: DENY\n  rules: [").replace(
+    ', to: [{operation: {methods: [GET], paths: [/items], ports: ["8080"]}}]', ""
+)
+SERVER = "---\napiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: cart, namespace: shop}\nspec: {podSelector: {matchLabels: {app: cart}}, port: 8080}\n"
+GRPC = GAMMA.replace("HTTPRoute", "GRPCRoute").replace("timeouts: {request: 5s}, ", "")
+ANSWERS = TIMED.replace("http: [{", "http: [{headers: {response: {set: {x-a: b}}}, ")
+HTTPS = WORLD.replace("name: http}", "name: http, appProtocol: https}")
+EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
+    "GRPCRoutes on Services in Cilium": (
+        "istio", "cilium", ISTIO + WORLD + GRPC, {}, lambda objects, findings: [item.message.partition("; ")[0] for item in findings if item.code == "MP370"],
+        {"1.16": ["GRPCRoute shop/cart: Cilium 1.16 reads no GRPCRoute on a Service"], "1.17": []},
+    ),
+    "ranges of ports beside a Server": ("linkerd", "cilium", IN_LINKERD + WORLD + SERVER, {}, _ranged, {"1.15": (False, ["error"]), "1.16": (True, [])}),
+    "ranges of ports beside one that is exempt": ("istio", "cilium", ISTIO + WORLD + EXEMPT, {}, _ranged, {"1.15": (False, ["error"]), "1.16": (True, [])}),
+    "a deny that closes nothing else": (
+        "istio", "cilium", ISTIO + WORLD + DENY, {},
+        lambda objects, findings: {key: value for key, value in _only(objects, "CiliumNetworkPolicy").items() if key in ("ingress", "enableDefaultDeny")},
+        {"1.15": {"ingress": [{"fromEntities": ["all"]}]}, "1.16": {"enableDefaultDeny": {"ingress": False}}},
+    ),
+    "ztunnel in Cilium": (
+        "istio", "cilium", ISTIO + WORLD + STRICT, {"data_plane": "ztunnel"}, lambda objects, findings: [item.severity for item in findings if item.code == "MP134"],
+        {"1.18": ["error"], "1.19": []},
+    ),
+    "routes on Services in Linkerd": (
+        "istio", "linkerd", ISTIO + WORLD + TIMED, {}, lambda objects, findings: [item["apiVersion"] for item in _of(objects, "HTTPRoute")],
+        {"2.12": [], "2.13": ["policy.linkerd.io/v1beta2"], "2.14": ["gateway.networking.k8s.io/v1beta1"], "2.17": ["gateway.networking.k8s.io/v1beta1"],
+         "2.18": ["gateway.networking.k8s.io/v1"]},
+    ),
+    "timeouts and changes of answers in Linkerd": (
+        "istio", "linkerd", ISTIO + WORLD + ANSWERS, {},
+        lambda objects, findings: ("filters" in str(objects), "timeouts" in str(objects), sorted({item.code for item in findings if item.code in ("MP320", "MP452")})),
+        {"2.13": (False, False, ["MP320", "MP452"]), "2.14": (True, True, ["MP452"]), "2.15": (True, True, ["MP452"]), "2.16": (True, True, [])},
+    ),
+    "protocols that Linkerd takes for bytes": (
+        "istio", "linkerd", ISTIO + HTTPS, {}, lambda objects, findings: [port.get("appProtocol") for port in (_only(objects, "Service") or {}).get("ports", ())],
+        {"2.17": [], "2.18": ["linkerd.io/opaque"]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_what_a_release_brings_is_written_from_that_release_on(edge: str) -> None:
+    source, target, text, options, shown, expected = EDGES[edge]
+    assert {release: shown(*convert(text, source, target, target_version=release, **options)) for release in expected} == expected
+
+
+@pytest.mark.parametrize(("release", "strict"), [("1.18", {"enabled": True, "cidr": "10.0.0.0/8"}), ("1.19", {"egress": {"enabled": True, "cidr": "10.0.0.0/8"}})])  # fmt: skip
+def test_the_strict_mode_of_encryption_moved(release: str, strict: Any) -> None:
+    bundle = meshport.load_text(WORLD + ISTIO + STRICT)
+    result = meshport.convert(bundle, source="istio", target="cilium", target_version=release, pod_cidr="10.0.0.0/8")
+    assert result.install["helm_values"]["cilium"]["encryption"]["strictMode"] == strict

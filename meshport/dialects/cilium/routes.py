@@ -94,7 +94,7 @@ class Lowering(ServiceLowering):
         """Write the routes where Cilium follows them as they are meant, or say why not."""
         src = self.routes.src | gather(self.routes.rules)
         if self.api is None:
-            self.say("MP370", src, aspects=ASPECTS, version=self.options.target_version)
+            self.say("MP370", src, aspects=ASPECTS, version=self.options.target_version, kind="HTTPRoute", since=".".join(map(str, GAMMA)))
             return
         if self.followers:
             why = "Cilium would make every client of the Service follow them"

@@ -23,7 +23,9 @@ from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 
 GROUP = "gateway.networking.k8s.io"
-ROUTES = ("HTTPRoute", "GRPCRoute")
+_SINCE = {"HTTPRoute": "1.16", "GRPCRoute": "1.17"}
+"""The releases from which Cilium reads these routes on Services."""
+ROUTES = tuple(_SINCE)
 CLASS = "cilium"
 SPOKEN = ("kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss")
 """What Cilium speaks to the endpoints of a port with this appProtocol, if it is told to read it (gatewayAPI.enableAppProtocol, off by default)."""
@@ -51,7 +53,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             no_service(item, speaker(item, ir, out))
     unread = [item for item in ir.routes if _unread(item, options)]
     for item in unread:
-        speaker(item, ir, out)("MP370", version=options.target_version)
+        speaker(item, ir, out)("MP370", version=options.target_version, kind=item.kind, since=_SINCE[item.kind])
     routes = [item for item in ir.routes if item not in outside and item not in unread]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
     shared.left_over(ir, out)
@@ -62,9 +64,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 
 
 def _unread(item: ServiceRoutes, options: Options) -> bool:
-    """Whether a route of the Gateway API hangs on a Service, which releases before 1.16 do not read (HTTPRoute; GRPCRoute since 1.17)."""
-    on_service = item.kind in ("HTTPRoute", "GRPCRoute") and item.service is not None and not item.gateways and not item.problem
-    return on_service and not in_range(options.target_version, "1.17" if item.kind == "GRPCRoute" else "1.16", None)
+    """Whether a route of the Gateway API hangs on a Service, which the release does not read."""
+    on_service = item.kind in _SINCE and item.service is not None and not item.gateways and not item.problem
+    return on_service and not in_range(options.target_version, _SINCE[item.kind], None)
 
 
 def _of_the_mesh(gateway: Gateway) -> bool:
