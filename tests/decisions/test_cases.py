@@ -144,6 +144,7 @@ def test_a_sidecar_of_the_pod_has_ports_and_an_init_container_that_ends_has_none
         ("istio", "linkerd", {"target_version": "2.20"}, False),
         ("istio", "linkerd", {"source_version": "1.26", "target_version": "2.19"}, False),
         ("linkerd", "istio", {"target_version": "1.26"}, True),
+        ("linkerd", "istio", {"target_version": "1.27"}, False),
         ("linkerd", "istio", {"target_version": "1.26", "data_plane": "ambient"}, False),
         ("cilium", "linkerd", {"target_version": "2.18"}, True),
     ],

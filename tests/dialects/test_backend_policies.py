@@ -89,11 +89,13 @@ def test_where_no_proxy_starts_the_tls_it_is_an_error(source: str, target: str) 
     }
 
 
-@pytest.mark.parametrize(("release", "begins"), [("1.31", True), ("1.27", False)])
-def test_istio_goes_by_a_policy_that_was_for_gateways_beside_linkerd(release: str, begins: bool) -> None:
-    result = convert(WORLD + tls(SYSTEM), "linkerd", "istio", target_version=release)
-    assert ("MP347" in codes(result)) is begins
-    assert "MP347" not in codes(convert(WORLD + tls(SYSTEM), "linkerd", "gateway-api"))
+@pytest.mark.parametrize(
+    ("release", "rule", "lost"), [("1.28", False, False), ("1.27", True, False), ("1.26", True, False), ("1.25", False, True)]
+)
+def test_tls_to_a_backend_is_a_rule_until_istio_reads_the_policy(release: str, rule: bool, lost: bool) -> None:
+    authority = "{hostname: users.example.com, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}"
+    result = convert(WORLD + tls(authority), "gateway-api", "istio", target_version=release)
+    assert ("DestinationRule/users" in objects(result), "MP377" in codes(result)) == (rule, lost)
 
 
 def test_of_two_policies_for_one_service_the_older_holds() -> None:
@@ -110,6 +112,7 @@ BUDGET = "retryConstraint: {budget: {percent: 30, interval: 10s}, minRetryRate: 
     ("release", "budget"),
     [
         ("1.31", {"percent": 30, "budgetInterval": "10s", "minRetryConcurrency": 5}),
+        ("1.30", {"percent": 30, "minRetryConcurrency": 5}),
         ("1.27", {"percent": 30, "minRetryConcurrency": 5}),
         ("1.26", None),
     ],

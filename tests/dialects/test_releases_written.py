@@ -226,6 +226,18 @@ SERVER = "---\napiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {n
 GRPC = GAMMA.replace("HTTPRoute", "GRPCRoute").replace("timeouts: {request: 5s}, ", "")
 ANSWERS = TIMED.replace("http: [{", "http: [{headers: {response: {set: {x-a: b}}}, ")
 HTTPS = WORLD.replace("name: http}", "name: http, appProtocol: https}")
+TCP = HTTPS.replace("appProtocol: https", "appProtocol: tcp")
+REQUIRED = KEPT.replace("ingress: [{", "ingress: [{fromRequires: [{matchLabels: {tier: front}}]}, {")
+ASKED = KEPT.replace("ingress: [{", "ingress: [{authentication: {mode: required}, ")
+UNCLOSED = KEPT.replace("  ingress:", "  enableDefaultDeny: {ingress: false}\n  ingress:").replace(
+    "protocol: TCP}]}]", "protocol: TCP}], rules: {http: [{method: GET}]}}]"
+)
+
+
+def _said(*codes: str) -> Any:
+    return lambda objects, findings: [(item.code, item.severity) for item in findings if item.code in codes]
+
+
 EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
     "GRPCRoutes on Services in Cilium": (
         "istio", "cilium", ISTIO + WORLD + GRPC, {}, lambda objects, findings: [item.message.partition("; ")[0] for item in findings if item.code == "MP370"],
@@ -239,8 +251,7 @@ EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
         {"1.15": {"ingress": [{"fromEntities": ["all"]}]}, "1.16": {"enableDefaultDeny": {"ingress": False}}},
     ),
     "ztunnel in Cilium": (
-        "istio", "cilium", ISTIO + WORLD + STRICT, {"data_plane": "ztunnel"}, lambda objects, findings: [item.severity for item in findings if item.code == "MP134"],
-        {"1.18": ["error"], "1.19": []},
+        "istio", "cilium", ISTIO + WORLD + STRICT, {"data_plane": "ztunnel"}, _said("MP134"), {"1.18": [("MP134", "error")], "1.19": []},
     ),
     "routes on Services in Linkerd": (
         "istio", "linkerd", ISTIO + WORLD + TIMED, {}, lambda objects, findings: [item["apiVersion"] for item in _of(objects, "HTTPRoute")],
@@ -255,6 +266,19 @@ EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
     "protocols that Linkerd takes for bytes": (
         "istio", "linkerd", ISTIO + HTTPS, {}, lambda objects, findings: [port.get("appProtocol") for port in (_only(objects, "Service") or {}).get("ports", ())],
         {"2.17": [], "2.18": ["linkerd.io/opaque"]},
+    ),
+    "bytes by a port's protocol": (
+        "istio", "linkerd", ISTIO + TCP, {}, lambda objects, findings: "opaque-ports" in str(_of(objects, "Service")), {"2.17": True, "2.18": False}
+    ),
+    "demands on peers in Cilium": (
+        "cilium", "cilium", PLAIN + WORLD + REQUIRED, {"source_version": "1.17"}, lambda objects, findings: "tier" in str(_of(objects, "CiliumNetworkPolicy")),
+        {"1.18": False, "1.19": True},
+    ),
+    "the end of authentication in Cilium": (
+        "cilium", "cilium", PLAIN + WORLD + ASKED, {"source_version": "1.18"}, _said("MP142"), {"1.19": [], "1.20": [("MP142", "warning")]},
+    ),
+    "HTTP rules of pods that nothing closes": (
+        "cilium", "cilium", PLAIN + WORLD + UNCLOSED, {"source_version": "1.16"}, _said("MP128"), {"1.17": [], "1.18": [("MP128", "error")]},
     ),
 }  # fmt: skip
 
