@@ -234,6 +234,9 @@ UNCLOSED = KEPT.replace("  ingress:", "  enableDefaultDeny: {ingress: false}\n  
 )
 
 
+MIRROR = RETRIES.replace("retries: {attempts: 3, retryOn: 5xx}", "mirror: {host: cart}, mirrorPercentage: {value: 20}")
+
+
 def _said(*codes: str) -> Any:
     return lambda objects, findings: [(item.code, item.severity) for item in findings if item.code in codes]
 
@@ -273,6 +276,11 @@ EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
     "demands on peers in Cilium": (
         "cilium", "cilium", PLAIN + WORLD + REQUIRED, {"source_version": "1.17"}, lambda objects, findings: "tier" in str(_of(objects, "CiliumNetworkPolicy")),
         {"1.18": False, "1.19": True},
+    ),
+    "shares of mirrors in Cilium": (
+        "istio", "cilium", ISTIO + WORLD + MIRROR, {},
+        lambda objects, findings: (["percent" in str(item) for item in _of(objects, "HTTPRoute")], [item.code for item in findings if item.code in ("MP023", "MP320", "MP354")]),
+        {"1.16": ([False], ["MP354"]), "1.17": ([True], ["MP023"]), "1.18": ([True], [])},
     ),
     "the end of authentication in Cilium": (
         "cilium", "cilium", PLAIN + WORLD + ASKED, {"source_version": "1.18"}, _said("MP142"), {"1.19": [], "1.20": [("MP142", "warning")]},

@@ -166,10 +166,12 @@ class Lowering(RouteLowering):
             return []
         parts: list[tuple[str, Fact[Any]]] = [("host", host.holding(ref)), ("port", number)]
         if share is not None and float(share.value) != 100:
-            if self.release < (1, 3):
+            if not self._read("mirror.percentage"):
                 self.lost(share.holding(f"{share.value:g}%"), "filters", what="the share of the mirror", rule=shown)
                 self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *gather(item)}))
                 return []
+            if self.release < (1, 3):  # where an implementation reads it from the experimental channel
+                self._experimental(share, "percent")
             parts.append(("percent", share))
         elif share is not None:
             self.out.imply("every request is copied unless a share is said", share)
@@ -231,14 +233,21 @@ class Lowering(RouteLowering):
 
     def _early(self, timeout: Fact[int], shown: str) -> None:
         """Before 1.2 `timeouts` are in the experimental channel, which an implementation may read all the same."""
-        options, routes = self.options, self.routes
-        if self.out.table.support(timeout.feature, options.target, options.target_version).support != "native":
+        if not self._read(timeout.feature):
             self.lost(timeout, "timeout", what="timeout", rule=shown, value=one_unit(timeout.value))
-        elif timeout.src not in self.told:
-            self.told.add(timeout.src)
+        else:
+            self._experimental(timeout, "timeouts")
+
+    def _read(self, feature: str) -> bool:
+        return self.out.table.support(feature, self.options.target, self.options.target_version).support == "native"
+
+    def _experimental(self, fact: Fact[Any], field: str) -> None:
+        """Say once that a field is in the experimental channel at this release, while the table has the channel that it is in since."""
+        if fact.src not in self.told:
+            self.told.add(fact.src)
             self.out.finding(
-                "MP023", timeout, document=routes.document, disposition="approximated", affects=self.affects, feature=timeout.feature,
-                object=f"{routes.kind} {routes.ref.value}", field="timeouts",
+                "MP023", fact, document=self.routes.document, disposition="approximated", affects=self.affects, feature=fact.feature,
+                object=f"{self.routes.kind} {self.routes.ref.value}", field=field,
             )  # fmt: skip
 
     def _retry(self, rule: RouteRule, shown: str) -> Retry | None:
