@@ -381,3 +381,12 @@ def test_tls_that_the_proxy_started_is_lost_and_an_error(target: str, settings: 
     outside = thing("networking.istio.io/v1", "ServiceEntry", "{hosts: [api.test], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: http, protocol: HTTP}]}", "api")  # fmt: skip
     lost = said(convert(ISTIO + outside + caller_tls("api.test", settings), "istio", target), "MP750")
     assert lost and {(finding.severity, finding.disposition) for finding in lost} == {("error", "dropped")}
+
+
+@pytest.mark.parametrize(
+    ("rules", "ports"), [("{to: [{operation: {ports: ['4567']}}]}", None), ("{to: [{operation: {ports: ['4566']}}]}", "absent")]
+)
+def test_a_port_that_linkerds_proxies_leave_alone_is_taken_where_a_policy_names_it(rules: str, ports: str | None) -> None:
+    result = convert(ISTIO + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{rules}]}}"), "istio", "linkerd")
+    chart = result.install["helm_values"].get("linkerd-control-plane", {})
+    assert chart == ({} if ports else {"proxyInit": {"ignoreInboundPorts": ""}})

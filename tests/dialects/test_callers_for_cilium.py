@@ -8,6 +8,7 @@ import pytest
 from test_access_to_cilium import ISTIO, LINKERD, codes, convert, policies, policy
 
 import meshport
+from tests.decisions.decision_helper import namespace, shop, workload
 
 NAMESPACE = "k8s:io.kubernetes.pod.namespace"
 ACCOUNT = "k8s:io.cilium.k8s.policy.serviceaccount"
@@ -232,3 +233,65 @@ def test_a_port_past_the_proxy_that_nothing_closes_is_accounted_for() -> None:
     )
     result = convert(noted + policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{}]}"))
     assert not {"MP901", "MP902"} & codes(result)
+
+
+PEOPLE = (
+    shop("istio") + workload("web") + workload("ops") + namespace("old", "plain") + workload("ops", home="old") + namespace("pay") + workload("web", home="pay") + "---\n"
+)  # fmt: skip
+NO_PODS = ["world", "host", "remote-node", "kube-apiserver"]
+
+
+def of(space: str, account: str = "") -> dict[str, Any]:
+    return {"matchLabels": {NAMESPACE: space, **({ACCOUNT: account} if account else {})}}
+
+
+def but(*spaces: str, accounts: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every pod that is not in these namespaces, nor of these accounts."""
+    demands: list[dict[str, Any]] = [{"key": NAMESPACE, "operator": "Exists"}]
+    demands += [{"key": NAMESPACE, "operator": "NotIn", "values": list(spaces)}] if spaces else []
+    return {"matchExpressions": demands + ([{"key": ACCOUNT, "operator": "NotIn", "values": list(accounts)}] if accounts else [])}
+
+
+def other_accounts(space: str, *accounts: str) -> dict[str, Any]:
+    return {**of(space), "matchExpressions": [{"key": ACCOUNT, "operator": "NotIn", "values": list(accounts)}]}
+
+
+@pytest.mark.parametrize(
+    ("source", "endpoints", "entities", "said"),
+    [
+        ("namespaces: [shop], notPrincipals: [cluster.local/ns/shop/sa/ops]", [of("shop", "users"), of("shop", "web")], [], [("MP203", "warning")]),
+        ("namespaces: [shop], notPrincipals: [other.domain/ns/shop/sa/ops]", [of("shop")], [], [("MP203", "info")]),  # nobody of whom is in this cluster
+        ("namespaces: [shop, pay], notPrincipals: [cluster.local/ns/shop/sa/ops]", [of("pay"), of("shop", "users"), of("shop", "web")], [], [("MP203", "warning")]),
+        ("principals: ['*'], notNamespaces: [shop]", [of("pay")], [], [("MP203", "warning")]),
+        ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", [], [], [("MP203", "warning")]),
+        ("notPrincipals: [other.domain/ns/shop/sa/ops]", [but()], ["host", "remote-node", "kube-apiserver", "ingress"], [("MP298", "info")]),
+        ("notPrincipals: [cluster.local/ns/shop/sa/ops]", [but("shop"), other_accounts("shop", "ops")], [*NO_PODS, "ingress"], [("MP298", "info")]),
+        ("notPrincipals: [cluster.local/ns/old/sa/ops]", [but("old"), other_accounts("old", "ops")], [*NO_PODS, "ingress"], [("MP298", "warning")]),
+        ("notPrincipals: ['*/sa/ops']", [but(accounts=("ops",))], [*NO_PODS, "ingress"], [("MP298", "warning")]),
+        ("notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", [but("pay", "shop"), other_accounts("pay", "web")], [*NO_PODS, "ingress"], [("MP298", "info")]),
+        ("notPrincipals: ['*']", [], [*NO_PODS, "ingress"], [("MP298", "warning")]),
+        ("principals: [cluster.local/ns/shop/sa/web], ipBlocks: [10.1.0.0/16]", [], [], [("MP284", "error")]),
+        ("principals: [cluster.local/ns/shop/sa/web], ipBlocks: [203.0.113.0/24]", [], [], [("MP284", "info")]),
+    ],
+)  # fmt: skip
+def test_callers_less_some_are_nobody_more(source: str, endpoints: list[Any], entities: list[str], said: list[tuple[str, str]]) -> None:
+    result = convert(PEOPLE + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}"))
+    rules = [{"fromEndpoints": endpoints}] if endpoints else []
+    rules += [{"fromEntities": entities}] if entities else []
+    assert policies(result)["users"]["ingress"] == (rules or [{}])
+    assert [(item.code, item.severity) for item in result.findings if item.code in ("MP203", "MP284", "MP298")] == said
+
+
+@pytest.mark.parametrize(
+    ("source", "ingress"),
+    [("notNamespaces: [edge]", False), ("notPrincipals: [cluster.local/ns/edge/sa/public-sa]", False), ("notNamespaces: [pay]", True), ("namespaces: [edge]", True), ("principals: ['*'], notNamespaces: [edge]", False)],
+)  # fmt: skip
+def test_the_gateway_is_not_among_callers_less_its_own(source: str, ingress: bool) -> None:
+    text = (
+        PEOPLE
+        + "---\n"
+        + EDGE
+        + gateway()
+        + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}")
+    )
+    assert ("ingress" in str([rule.get("fromEntities") for rule in policies(convert(text))["users"]["ingress"]])) is ingress

@@ -204,3 +204,22 @@ def test_ports_without_http_of_a_rule_for_everybody_are_not_parted() -> None:
 )
 def test_every_path_and_everybody_in_two_parts_read_back_as_what_they_are(rules: str) -> None:
     assert sound(convert(f"  ingress: {rules}\n"))
+
+
+UNSHOWN = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + HEAD
+
+
+@pytest.mark.parametrize(
+    ("ports", "servers"),
+    [
+        ('{port: "8080", protocol: TCP}', ["pay-8080"]),
+        ('{port: "8080", protocol: TCP}, {port: "9090", protocol: TCP}', ["pay-8080", "pay-9090"]),
+        ('{port: "8080", endPort: 8090, protocol: TCP}', []),  # of which the pods may have any
+        ('{port: "http", protocol: TCP}', []),
+    ],
+)
+def test_servers_for_pods_that_nobody_shows_stand_where_the_network_closes_every_other_port(ports: str, servers: list[str]) -> None:
+    rules = f"  ingress: [{{fromEntities: [world], toPorts: [{{ports: [{ports}], rules: {{http: [{{method: GET}}]}}}}]}}]\n"
+    result = meshport.convert(meshport.load_text(UNSHOWN + rules), source="cilium", target="linkerd", target_version="2.17")
+    assert sorted(item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Server") == servers
+    assert [item.severity for item in result.findings if item.code == "MP207"] == ([] if servers else ["error"])
