@@ -41,6 +41,7 @@ def suppressed(file: Path) -> list[dict[str, object]]:
         ("MP012", 0),
         ("MP012:AuthorizationPolicy/shop/users", 0),
         ("MP012:authorizationpolicy/*/u*", 0),
+        ("MP012:Authorization*/shop/users", 0),
         ("MP012:AuthorizationPolicy/shop/web", 1),
         ("MP012:AuthorizationPolicy/*/web", 1),
         ("MP013", 1),
@@ -160,6 +161,37 @@ def test_a_baseline_knows_a_finding_in_another_file_and_not_at_another_place(mes
     (new / "more.yaml").write_text(SHOP[SHOP.index("---\n") :].replace("users", "orders"))
     more = meshport("convert", new, "--to", "linkerd", "--baseline", tmp_path / "base.json")
     assert more.code == 1 and "MP201" in more.err
+
+
+def test_a_baseline_is_of_one_object_and_of_its_ports(meshport: Run, wrong: Path, tmp_path: Path) -> None:
+    """The same mistake in another object is new, and so is what is refused at a port that came."""
+    base = tmp_path / "base.json"
+    meshport("lint", wrong, "--report", base)
+    (wrong / "access" / "web.yaml").write_text(POLICY.replace("action: ALLOW", "aktion: ALLOW").replace("name: users,", "name: web,"))
+    ran = meshport("lint", wrong, "--baseline", base)
+    assert ran.code == 1 and ran.out.count("MP012") == 1 and "web.yaml" in ran.out
+    one, more = tmp_path / "one", tmp_path / "more"
+    token = POLICY.replace("principals: [cluster.local/ns/shop/sa/web]", "requestPrincipals: ['*']").replace(', ports: ["8080"]', "")
+    for folder, world in ((one, SHOP), (more, SHOP.replace("{containerPort: 8080}", "{containerPort: 8080}, {containerPort: 9090}"))):
+        folder.mkdir()
+        (folder / "all.yaml").write_text(f"{world}---\n{token}")
+    meshport("convert", one, "--to", "linkerd", "--report", base)
+    assert meshport("convert", one, "--to", "linkerd", "--baseline", base).code == 0
+    ran = meshport("convert", more, "--to", "linkerd", "--baseline", base)
+    assert ran.code == 1 and "MP201" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("MP999", "--ignore MP999: no finding has this code"),
+        ("MP012:users", "--ignore MP012:users: write it as CODE:KIND/NAMESPACE/NAME"),
+        ("MP012:", "--ignore MP012:: write it as CODE:KIND/NAMESPACE/NAME"),
+    ],
+)
+def test_a_decision_about_nothing_is_refused(meshport: Run, wrong: Path, rule: str, says: str) -> None:
+    ran = meshport("lint", wrong, "--ignore", rule)
+    assert ran.code == 2 and says in ran.error
 
 
 def test_a_baseline_tells_findings_of_no_document_apart(meshport: Run, tmp_path: Path) -> None:
