@@ -245,35 +245,6 @@ def test_one_account_is_named_in_place_and_several_or_patterns_in_an_object_of_t
     assert spec(home, "MeshTLSAuthentication", "users-8080-users")["identityRefs"] == [{"kind": "Namespace", "name": "front"}]
 
 
-PEOPLE = shop("istio") + workload("web") + workload("ops") + namespace("old", "plain") + workload("ops", home="old") + namespace("pay") + workload("web", home="pay")  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("source", "admitted"),
-    [
-        ("namespaces: [shop], notPrincipals: [cluster.local/ns/shop/sa/ops]", ["shop/default", "shop/users", "shop/web"]),
-        ("namespaces: [shop], notPrincipals: [other.domain/ns/shop/sa/ops]", ["shop"]),  # nobody of whom is in this mesh
-        ("namespaces: [shop, pay], notPrincipals: [cluster.local/ns/shop/sa/ops]", ["pay", "shop/default", "shop/users", "shop/web"]),
-        ("principals: ['*'], notNamespaces: [shop]", ["pay"]),
-        ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", ["pay/default"]),
-        ("notPrincipals: [other.domain/ns/shop/sa/ops]", ["pay", "shop"]),
-        ("notPrincipals: ['*/sa/ops']", ["pay/default", "pay/web", "shop/default", "shop/users", "shop/web"]),
-        ("principals: ['*/sa/ops']", ["shop/ops"]),  # pods outside the mesh show no identity
-        ("notPrincipals: ['*']", []),
-    ],
-)
-def test_callers_less_some_are_nobody_more(source: str, admitted: list[str]) -> None:
-    result = convert(PEOPLE + users(f"{{from: [{{source: {{{source}}}}}]}}"), "istio", "linkerd")
-    references = [one for item in written(result, "MeshTLSAuthentication").values() for one in item["spec"]["identityRefs"]]
-    references += [
-        one
-        for item in written(result, "AuthorizationPolicy").values()
-        for one in item["spec"]["requiredAuthenticationRefs"]
-        if one["kind"] == "ServiceAccount"
-    ]
-    assert sorted(f"{one['namespace']}/{one['name']}" if "namespace" in one else one["name"] for one in references) == admitted
-
-
 def test_identities_and_addresses_of_one_source_are_both_asked_for() -> None:
     rule = f"{{from: [{{source: {{principals: [{WEB}], ipBlocks: [10.1.0.0/16]}}}}]}}"
     references = spec(convert(ISTIO + users(rule), "istio", "linkerd"), "AuthorizationPolicy", "users-8080-users")[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .decision_helper import convert, namespace, network_policy, said, spec, workload
+from .decision_helper import convert, namespace, network_policy, policy, said, shop, spec, workload, written
 
 WORLD = (
     namespace("edge", "plain") + namespace("pay", "plain") + workload("api", home="pay") + workload("web", home="edge")
@@ -55,3 +55,34 @@ def test_the_cluster_but_some_is_said_to_linkerd_by_those_that_are_known() -> No
         {"kind": "Namespace", "name": "pay"},
     ]
     assert [finding.severity for finding in said(result, "MP203")] == ["warning"]
+
+
+PEOPLE = shop("istio") + workload("web") + workload("ops") + namespace("old", "plain") + workload("ops", home="old") + namespace("pay") + workload("web", home="pay")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "admitted"),
+    [
+        ("namespaces: [shop], notPrincipals: [cluster.local/ns/shop/sa/ops]", ["shop/default", "shop/users", "shop/web"]),
+        ("namespaces: [shop], notPrincipals: [other.domain/ns/shop/sa/ops]", ["shop"]),  # nobody of whom is in this mesh
+        ("namespaces: [shop, pay], notPrincipals: [cluster.local/ns/shop/sa/ops]", ["pay", "shop/default", "shop/users", "shop/web"]),
+        ("principals: ['*'], notNamespaces: [shop]", ["pay"]),
+        ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", ["pay/default"]),
+        ("notPrincipals: [other.domain/ns/shop/sa/ops]", ["pay", "shop"]),
+        ("notPrincipals: ['*/sa/ops']", ["pay/default", "pay/web", "shop/default", "shop/users", "shop/web"]),
+        ("principals: ['*/sa/ops']", ["shop/ops"]),  # pods outside the mesh show no identity
+        ("notPrincipals: ['*']", []),
+    ],
+)
+def test_callers_less_some_are_nobody_more(source: str, admitted: list[str]) -> None:
+    result = convert(
+        PEOPLE + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}"), "istio", "linkerd"
+    )
+    references = [one for item in written(result, "MeshTLSAuthentication").values() for one in item["spec"]["identityRefs"]]
+    references += [
+        one
+        for item in written(result, "AuthorizationPolicy").values()
+        for one in item["spec"]["requiredAuthenticationRefs"]
+        if one["kind"] == "ServiceAccount"
+    ]
+    assert sorted(f"{one['namespace']}/{one['name']}" if "namespace" in one else one["name"] for one in references) == admitted
