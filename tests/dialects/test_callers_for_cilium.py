@@ -263,7 +263,7 @@ def other_accounts(space: str, *accounts: str) -> dict[str, Any]:
         ("namespaces: [shop], notPrincipals: [other.domain/ns/shop/sa/ops]", [of("shop")], [], [("MP203", "info")]),  # nobody of whom is in this cluster
         ("namespaces: [shop, pay], notPrincipals: [cluster.local/ns/shop/sa/ops]", [of("pay"), of("shop", "users"), of("shop", "web")], [], [("MP203", "warning")]),
         ("principals: ['*'], notNamespaces: [shop]", [of("pay")], [], [("MP203", "warning")]),
-        ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", [], [], [("MP203", "warning")]),
+        ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", [], [], [("MP201", "error")]),
         ("notPrincipals: [other.domain/ns/shop/sa/ops]", [but()], ["host", "remote-node", "kube-apiserver", "ingress"], [("MP298", "info")]),
         ("notPrincipals: [cluster.local/ns/shop/sa/ops]", [but("shop"), other_accounts("shop", "ops")], [*NO_PODS, "ingress"], [("MP298", "info")]),
         ("notPrincipals: [cluster.local/ns/old/sa/ops]", [but("old"), other_accounts("old", "ops")], [*NO_PODS, "ingress"], [("MP298", "warning")]),
@@ -279,7 +279,7 @@ def test_callers_less_some_are_nobody_more(source: str, endpoints: list[Any], en
     rules = [{"fromEndpoints": endpoints}] if endpoints else []
     rules += [{"fromEntities": entities}] if entities else []
     assert policies(result)["users"]["ingress"] == (rules or [{}])
-    assert [(item.code, item.severity) for item in result.findings if item.code in ("MP203", "MP284", "MP298")] == said
+    assert [(item.code, item.severity) for item in result.findings if item.code in ("MP201", "MP203", "MP284", "MP298")] == said
 
 
 @pytest.mark.parametrize(
