@@ -142,6 +142,7 @@ def _adding_nothing(bound: Bound, out: Output) -> None:
     What an object is called adds nothing anywhere."""
     known = out.reached() | out.deciding.keys() | out.irrelevant.keys() | bound.invalid | bound.repeated
     known |= {leaf for item in out.installs.values() for leaf in item.src} | {leaf for src in out.commands.values() for leaf in src}
+    known |= {leaf for leaf in out.implied if bound.bundle.number(leaf) in out.kept}  # the mesh need not say again what stays beside it
     lost = {item.document: item for item in reversed(out.findings) if item.disposition == "dropped" and item.document is not None}
     groups: dict[tuple[int, str, str], list[int]] = {}
     own = out.source == out.target

@@ -206,6 +206,7 @@ def test_every_path_and_everybody_in_two_parts_read_back_as_what_they_are(rules:
     assert sound(convert(f"  ingress: {rules}\n"))
 
 
+<<<<<<< HEAD
 UNSHOWN = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + HEAD
 
 
@@ -223,3 +224,40 @@ def test_servers_for_pods_that_nobody_shows_stand_where_the_network_closes_every
     result = meshport.convert(meshport.load_text(UNSHOWN + rules), source="cilium", target="linkerd", target_version="2.17")
     assert sorted(item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Server") == servers
     assert [item.severity for item in result.findings if item.code == "MP207"] == ([] if servers else ["error"])
+=======
+LOCKDOWN = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: external-lockdown}
+spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster]}]}
+"""
+
+
+@pytest.mark.parametrize("world", [WORLD, ""])
+@pytest.mark.parametrize("release", ["2.17", "2.20"])
+def test_what_no_port_and_no_request_decides_is_left_to_the_network(world: str, release: str) -> None:
+    """The proxies' port is one of all ports, so the network goes on telling who comes: Linkerd closes nothing, of no pod that the bundle shows or not."""
+    result = meshport.convert(meshport.load_text(world + LOCKDOWN), source="cilium", target="linkerd", target_version=release)
+    assert {item.object["kind"] for item in result.manifests} <= {"Namespace"}
+    assert "default-inbound-policy" not in result.text() and "linkerd-control-plane" not in result.install["helm_values"]
+    assert {item.code for item in result.findings} <= {"MP101"}
+    assert sound(result) and result.ledger.counts["dropped"] == 0
+
+
+def test_callers_that_are_told_by_labels_are_told_by_the_mesh_where_another_rule_opens_a_port() -> None:
+    batch = "  ingress:\n  - fromEndpoints: [{matchLabels: {app: batch}}]\n"
+    assert "default-inbound-policy" not in convert(batch, "linkerd").text()
+    port = '  - fromEndpoints: [{matchLabels: {app: pay}}]\n    toPorts: [{ports: [{port: "8080", protocol: TCP}]}]\n'
+    result = convert(batch + port, "linkerd")
+    assert "default-inbound-policy: deny" in result.text() and "MP267" in {item.code for item in result.findings}
+    assert sound(result)
+
+
+def test_the_world_gets_its_port_beside_peers_that_may_have_everything() -> None:
+    rules = "  ingress:\n  - fromEndpoints: [{}]\n  - fromEntities: [world]\n    toPorts: [{ports: [{port: '8080', protocol: TCP}]}]\n"
+    result = convert(rules, "linkerd")
+    assert not [item for item in result.findings if item.severity == "error"]
+    (granted,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert [item["name"] for item in granted["requiredAuthenticationRefs"]] == ["any-network"]
+    assert sound(result)
+>>>>>>> db7f1e3 (Callers of kept network policy stay with the network where no rule is about ports or requests, onto Linkerd too)

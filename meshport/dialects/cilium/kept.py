@@ -403,11 +403,23 @@ def _spoken(rule: Rule, policy: Policy, ir: IR, options: Options) -> Rule:
         outside = Condition(IDENTITY, None, (Fact(EVERYONE, sources(*condition.any_of)),), condition.src)
         return replace(rule, conditions=(outside, *rest))
     told_by_labels = any(isinstance(peer, Labelled | Entity) for peer in peers)
-    if told_by_labels and mesh_port(options) is None and not rule.http and not _http_there(rule, policy, ir):
+    seen = mesh_port(options) is None or not _ported(policy, ir)  # whether the network goes on seeing all that it decides by
+    if told_by_labels and seen and not rule.http and not _http_there(rule, policy, ir):
         rest = tuple(item for item in rule.conditions if item is not condition)
         every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))  # closes what it selects, unlike a rule without a demand
         return replace(rule, conditions=rest or (every,), src=rule.sources)
     return rule
+
+
+def _ported(policy: Policy, ir: IR) -> bool:
+    """Whether a rule for the same pods is about ports, which the network does not see where the proxies carry every port on one of their own."""
+    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
+    return any(
+        other.port is not None or rule.condition(PORT) is not None
+        for other in ir.policies
+        if other is policy or not pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value))
+        for rule in other.rules
+    )
 
 
 def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
@@ -438,6 +450,8 @@ def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None) -> bool:
             if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT))):
                 continue
             named = rule.condition(IDENTITY)
+            if rule.conditions == (named,):
+                continue  # they may have everything
             if named is None or named.any_of is None:
                 return True
             if any(not isinstance(fact.value, Entity) or fact.value.name in IN_MESH for fact in named.any_of):

@@ -24,7 +24,7 @@ from meshport.dialects.linkerd.serverroutes import (
     write_refusal,
     write_routes,
 )
-from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports, open_beside
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -441,13 +441,14 @@ def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None
         if policy.subject.value.selector.everything
         and policy.rules
         and not opens(policy)
+        and not open_beside(policy, out)
         and not access.world.selected(policy.subject.value)
     ]
     for policy in ir.policies:
         if opens(policy) and not access.world.selected(policy.subject.value):
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
     for policy in (*access.unselected(), *empty):
-        if opens(policy) or any(policy is one for one in written):
+        if opens(policy) or open_beside(policy, out) or any(policy is one for one in written):
             continue
         subject = policy.subject.value
         out.finding(

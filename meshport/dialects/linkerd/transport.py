@@ -217,7 +217,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         ),
         key=lambda item: item.ref.value,
     )
-    if any(policy.closing for policy in everywhere) and not any(opens(policy) for policy in everywhere):
+    if any(policy.closing for policy in everywhere) and not any(opens(policy) or open_beside(policy, out) for policy in everywhere):
         src = sources(*(_posture(policy) for policy in everywhere))
         out.install(CHART, "proxy.defaultInboundPolicy", "deny", src)
         out.finding(
@@ -239,7 +239,8 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
 def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src]:
     broad = [policy for policy in access.namespace_allows(name) if policy.subject.value.namespace]
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
-    if broad or shared:
+    opened = any(open_beside(policy, out) for policy in (*broad, *shared))
+    if (broad or shared) and not opened:
         return "deny", sources(*(_posture(policy) for policy in (*broad, *shared)))
     denies = [policy for policy in access.namespace_denies(name) if any_port(policy)]
     if denies:
@@ -247,7 +248,7 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
     unknown = [
         policy
         for policy in access.unselected()
-        if policy.subject.value.namespace in ("", name) and _closes(policy) and not closed_beside(policy, out)
+        if policy.subject.value.namespace in ("", name) and _closes(policy) and not closed_beside(policy, out) and not opened
     ]
     if unknown:
         return "deny", sources(*(_posture(policy) for policy in unknown))
@@ -285,6 +286,16 @@ def _unseen(name: str, value: str, access: Access, out: Output) -> None:
 def closed_beside(policy: Policy, out: Output) -> bool:
     """Whether network policy that is kept closes what this one closes, on every port, and the policy names each port that it opens by number."""
     return policy.document in out.kept - out.carrying and bool(named_ports(policy))
+
+
+def open_beside(policy: Policy, out: Output) -> bool:
+    """Whether a policy leaves all that it says to network policy that is kept: a rule of it lets everybody in on every port, as the network sees who comes."""
+    return policy.document in out.kept and any(_every_port(rule) for rule in policy.rules)
+
+
+def _every_port(rule: Rule) -> bool:
+    asked = [item for item in rule.conditions if item.attribute != PORT or item.none_of]
+    return not asked and not rule.unless and all(any(fact.value == (1, 65535) for fact in item.any_of or ()) for item in rule.conditions)
 
 
 def named_ports(policy: Policy) -> list[int]:
