@@ -206,7 +206,6 @@ def test_every_path_and_everybody_in_two_parts_read_back_as_what_they_are(rules:
     assert sound(convert(f"  ingress: {rules}\n"))
 
 
-<<<<<<< HEAD
 UNSHOWN = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n" + HEAD
 
 
@@ -224,7 +223,8 @@ def test_servers_for_pods_that_nobody_shows_stand_where_the_network_closes_every
     result = meshport.convert(meshport.load_text(UNSHOWN + rules), source="cilium", target="linkerd", target_version="2.17")
     assert sorted(item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Server") == servers
     assert [item.severity for item in result.findings if item.code == "MP207"] == ([] if servers else ["error"])
-=======
+
+
 LOCKDOWN = """
 apiVersion: cilium.io/v2
 kind: CiliumClusterwideNetworkPolicy
@@ -260,4 +260,3 @@ def test_the_world_gets_its_port_beside_peers_that_may_have_everything() -> None
     (granted,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert [item["name"] for item in granted["requiredAuthenticationRefs"]] == ["any-network"]
     assert sound(result)
->>>>>>> db7f1e3 (Callers of kept network policy stay with the network where no rule is about ports or requests, onto Linkerd too)
