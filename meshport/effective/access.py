@@ -175,6 +175,7 @@ class Access:
         self._names: dict[int, tuple[str, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
         self._unselected: list[Policy] | None = None
+        self._unselected_in: dict[str, list[Policy]] = {}
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
@@ -350,6 +351,15 @@ class Access:
                 if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
             ]
         return self._unselected
+
+    def unselected_in(self, namespace: str) -> list[Policy]:
+        """Policies of a namespace, or of all, that select by label and no workload that the bundle shows there."""
+        known = self._unselected_in.get(namespace)
+        if known is None:
+            found = [policy for policy in _in(self._policies, namespace) if not policy.subject.value.selector.everything]
+            known = [policy for policy in found if not self.world.selected(PodSet(namespace, policy.subject.value.selector))]
+            self._unselected_in[namespace] = known
+        return known
 
 
 def admission_conditions(value: str, cluster_networks: tuple[str, ...], src: Src) -> tuple[Condition, ...]:

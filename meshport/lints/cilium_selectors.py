@@ -63,10 +63,29 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
     if chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
         return
     among = known.pods(home)
-    if among and not any(chosen.accepts(pod.labels) for pod in among):
+    rest = not chosen.labels and all(item.operator in ("NotIn", "DoesNotExist") for item in chosen.expressions)  # whoever else there is
+    if among and not rest and not any(chosen.accepts(pod.labels) for pod in among):
+        severity = "info" if _elsewhere(review, known, policy, chosen) else None  # one rule for pods of several namespaces
         review.say(
-            "MP079", policy, (*spec, "endpointSelector"), what="its endpointSelector", selector=str(chosen), where=f"namespace {home}"
+            "MP079",
+            policy,
+            (*spec, "endpointSelector"),
+            severity=severity,
+            what="its endpointSelector",
+            selector=str(chosen),
+            where=f"namespace {home}",
         )
+
+
+def _elsewhere(review: Review, known: Inventory, policy: Manifest, chosen: Selector) -> bool:
+    """Whether a policy of the same name selects the same labels in another namespace, where pods have them."""
+    return any(
+        plain(selector_of(other, *spec, "endpointSelector")) == chosen
+        and any(chosen.accepts(pod.labels) for pod in known.pods(known.home(other)))
+        for other in review.of(POLICIES[0], group="cilium.io")
+        if other is not policy and other.ref.name == policy.ref.name
+        for spec in specs_of(other)
+    )
 
 
 def _of_pods(selector: Selector) -> bool:

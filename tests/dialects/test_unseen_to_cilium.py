@@ -164,3 +164,69 @@ def test_strict_opens_no_pods_that_a_deny_closes() -> None:
     }
     assert written["strict-mtls"]["endpointSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ghost"]}]}
     assert written["no-admin"] == {"endpointSelector": {"matchLabels": {"app": "ghost"}}, "ingress": [{}]}
+
+
+def pod(name: str, labels: str = "", notes: str = "") -> str:
+    """A workload beside WORLD's."""
+    made = WORLD.split("---")[1].replace("cart", name).replace(f"labels: {{app: {name}}}", f"labels: {{app: {name}{labels}}}")
+    made = made.replace("spec: {containers", f"spec: {{serviceAccountName: {name}, containers")
+    return "---" + made.replace("metadata: {labels", f"metadata: {{annotations: {{{notes}}}, labels")
+
+
+def selected(result: meshport.Result, namespace: str = "shop") -> list[tuple[Any, Any]]:
+    """The selectors of a namespace's policies, with whether they let anybody in."""
+    specs = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    homes = [item.object["metadata"]["namespace"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    return [(spec["endpointSelector"], spec["ingress"] != [{}]) for spec, home in zip(specs, homes, strict=True) if home == namespace]
+
+
+STRICT = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n"
+
+
+def but(*names: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": list(names)}]}
+
+
+def test_strict_holds_for_pods_that_are_not_known_beside_those_that_are_outside_the_mesh() -> None:
+    outside = pod("old", ', sidecar.istio.io/inject: "false"')
+    assert selected(convert(WORLD + outside + STRICT, "istio", "cilium")) == [(but("old"), True)]
+    alone = WORLD.replace("labels: {app: cart}", 'labels: {app: cart, sidecar.istio.io/inject: "false"}')
+    assert selected(convert(alone + STRICT, "istio", "cilium")) == [(but("cart"), True)]
+
+
+def test_a_port_past_one_pods_proxy_is_not_open_at_pods_that_are_not_known() -> None:
+    past = pod("old", notes='traffic.sidecar.istio.io/excludeInboundPorts: "9090"')
+    assert sorted(map(str, selected(convert(WORLD + past + STRICT, "istio", "cilium")))) == sorted(
+        map(str, [({"matchLabels": {"app": "old"}}, True), (but("old"), True)])
+    )
+
+
+def test_a_deny_of_everything_closes_pods_that_are_not_known_whoever_lets_them_be_called() -> None:
+    refuses = DENIES.replace(
+        "{action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]}]}",
+        "{selector: {matchLabels: {app: cart, v: old}}, action: DENY, rules: [{}]}",
+    )
+    result = convert(WORLD + refuses, "istio", "cilium")
+    assert selected(result) == [({"matchLabels": {"app": "cart", "v": "old"}}, False)]
+    made = convert(WORLD + pod("x", ", v: old") + STRICT + refuses, "istio", "cilium")  # no one label keeps them apart from both
+    closed = next(item.object["spec"] for item in made.manifests if item.object["metadata"]["name"] == "no-admin")
+    assert closed["ingressDeny"] == [{"fromEntities": ["all"]}]
+
+
+def test_a_policy_of_the_mesh_holds_where_the_bundle_shows_other_pods_alone() -> None:
+    other = pod("front").replace("namespace: shop", "namespace: ops")
+    admits = "{selector: {matchLabels: {app: cart}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}"
+    result = convert(WORLD + EMPTY + other + STRICT + of_mesh(admits), "istio", "cilium")
+    assert sorted(selected(result, "ops"), key=str) == [(but("cart"), True), ({"matchLabels": {"app": "cart"}}, True)]
+    assert not [
+        item for item in meshport.lint(meshport.load_objects([item.object for item in result.manifests])) if item.severity != "info"
+    ]
+
+
+def test_what_closes_pods_of_several_ports_closes_those_that_are_not_known() -> None:
+    """Two workloads whose ports speak otherwise get a policy each, by their labels."""
+    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: NAME, namespace: shop}\nspec: {selector: {app: NAME}, ports: [{name: KIND, port: 80, targetPort: 8080}]}\n"
+    speak = service.replace("NAME", "cart").replace("KIND", "http") + service.replace("NAME", "queue").replace("KIND", "tcp")
+    reads = of_mesh("{rules: [{to: [{operation: {methods: [GET]}}]}]}").replace("istio-system", "shop")
+    found = selected(convert(WORLD + pod("queue") + speak + reads, "istio", "cilium"))
+    assert any(not lets_in and (not chosen or chosen == but("cart")) for chosen, lets_in in found)

@@ -19,6 +19,7 @@ from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, 
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
+from meshport.dialects.cilium.uncovered import Covered
 from meshport.dialects.cilium.unseen import shut, unseen
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
 from meshport.dialects.enrolment import unshown
@@ -90,8 +91,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others = Others()
     for draft in _drafts(plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others, denies)
-    others.unseen += unseen(ir, out, options, access, known, way, taken, denies)
-    plaintext.lower(ir, out, options, access, known, way, taken, denies)
+    covered = Covered(out, access)
+    others.unseen += unseen(ir, out, options, access, known, way, taken, denies, covered)
+    plaintext.lower(ir, out, options, access, known, way, taken, denies, covered)
     _unshown(ir, out, access)
     denying.lower(ir, out, options, access, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
@@ -198,14 +200,13 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
     by_default = not any(part.policy is not None for part in draft.parts)
-    if by_default and all(part.label in (BYPASS, SCRAPE) for part in draft.parts):  # it opens: no pods that the bundle does not show
+    if by_default and any(part.label in (BYPASS, SCRAPE) for part in draft.parts):  # it opens: no pods that the bundle does not show
         by_default = False
         wanted.append(named(draft.members))
     hidden = [
         (item.subject.value.selector, item.subject.src)
-        for item in access.unselected()
-        if item.subject.value.namespace in ("", draft.namespace)
-        and (item.action.value == "allow" or shut(item, draft.namespace, access.ir, options, denies))
+        for item in access.unselected_in(draft.namespace)
+        if item.action.value == "allow" or shut(item, draft.namespace, access.ir, options, denies)
     ]
     plain = accepting_plaintext(access, draft.namespace) if draft.strict else []
     if by_default:
@@ -286,8 +287,11 @@ def _without(access: Access, strangers: list[Effective], members: list[Effective
             found.setdefault(Selector.of(item.workload.labels), item.admission.src)
         for policy in (*item.allows, *item.opened, *item.denies, *item.customs):
             found[policy.subject.value.selector] = policy.subject.src
-    rest = beside(Selector(), sorted(found, key=str), members)
-    return [(rest, sources(*found.values()))] if not rest.everything else []
+    rests = [
+        beside(Selector(), sorted(found, key=str), members),
+        beside(Selector(), [item.workload.pods.selector for item in strangers], members),
+    ]
+    return [(rest, sources(*found.values())) for rest in rests if not rest.everything]
 
 
 def _rules(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:

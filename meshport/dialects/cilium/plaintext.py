@@ -14,6 +14,7 @@ from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, homes
+from meshport.dialects.cilium.uncovered import Covered
 from meshport.dialects.cilium.unseen import shut
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Ruled, ranges, write
 from meshport.dialects.naming import claim
@@ -31,7 +32,15 @@ from meshport.values.identities import EVERYONE
 
 
 def lower(
-    ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]], denies: Directs
+    ir: IR,
+    out: Output,
+    options: Options,
+    access: Access,
+    known: Known,
+    way: ByLabel,
+    taken: dict[str, set[str]],
+    denies: Directs,
+    covered: Covered,
 ) -> None:
     """A policy for each namespace of which the bundle shows no workload, and for each STRICT whose pods it does not show."""
 
@@ -48,6 +57,9 @@ def lower(
         there = apart(access, namespace, selector, [item for item in ir.policies if shut(item, namespace, ir, options, denies)])
         if there is None:
             return
+        for item in access.of_namespace(namespace):  # the pods that are known have theirs, or none
+            own = [mode for mode, _ in access.moded([item])] or [item.workload.pods.selector]
+            there = beside(there, own if there.accepts(item.workload.own_labels) else (), [])
         label = claim(wanted, taken.setdefault(namespace, set()))
         peers, meshed = _peers(namespace, Rule(conditions, src=src), options, known, way)
         part = Part(label, None, document, src)
@@ -68,7 +80,7 @@ def lower(
     places = {*homes(ir, ""), *(name for name in shown if name and name not in ir.world.namespaces)}
     for namespace in sorted(places):
         mode = access.namespace_mode(namespace)
-        if not ir.world.of_namespace(namespace):
+        if not ir.world.of_namespace(namespace) or covered.rest(namespace, Selector()) is not None:
             document, default = _default(ir, access, namespace)
             home = ir.world.namespaces.get(namespace)
             demanded = home.demanding if home is not None else None

@@ -65,10 +65,10 @@ def named(members: list[Effective]) -> tuple[Selector, Src]:
     return Selector(), NOWHERE
 
 
-def beside(selector: Selector, others: Iterable[Selector], members: list[Effective]) -> Selector:
+def beside(selector: Selector, kept_apart: Iterable[Selector], members: list[Effective]) -> Selector:
     """The selector without the pods of others that the bundle does not show, as far as one label keeps them apart and takes no member."""
     more: list[Requirement] = []
-    for other in others:
+    for other in kept_apart:
         demands = [*(Requirement(key, "In", (value,)) for key, value in other.labels), *other.expressions]
         if any(dict(selector.labels).get(key, value) != value for key, value in other.labels):
             continue
@@ -77,7 +77,15 @@ def beside(selector: Selector, others: Iterable[Selector], members: list[Effecti
             if all(opposite.accepts(member.workload.labels) for member in members):
                 more.append(opposite)
                 break
-    return Selector.of(dict(selector.labels), [*selector.expressions, *more]) if more else selector
+    if not more:
+        return selector
+    values: dict[str, set[str]] = {}
+    for item in more:
+        if item.operator == "NotIn":
+            values.setdefault(item.key, set()).update(item.values)
+    others = [item for item in more if item.operator != "NotIn"]
+    apart = [Requirement(key, "NotIn", tuple(found)) for key, found in values.items()]
+    return Selector.of(dict(selector.labels), [*selector.expressions, *others, *apart])
 
 
 def accepting_plaintext(access: Access, namespace: str) -> list[tuple[Selector, Src]]:

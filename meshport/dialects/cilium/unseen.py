@@ -7,7 +7,8 @@ from meshport.dialects.cilium.callers import Callers, Known, callers
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.subjects import choose, homes
-from meshport.dialects.cilium.writing import Ruled, write
+from meshport.dialects.cilium.uncovered import Covered
+from meshport.dialects.cilium.writing import CILIUM, KIND, Ruled, write
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
@@ -22,26 +23,38 @@ from meshport.values.identities import is_label_value
 
 
 def unseen(
-    ir: IR, out: Output, options: Options, access: Access, known: Known, way: ByLabel, taken: dict[str, set[str]], denies: Directs
+    ir: IR,
+    out: Output,
+    options: Options,
+    access: Access,
+    known: Known,
+    way: ByLabel,
+    taken: dict[str, set[str]],
+    denies: Directs,
+    covered: Covered,
 ) -> list[Affected]:
     """Policies and defaults for pods that the bundle does not show; the pods for which such were written."""
     written: list[Affected] = []
-    for policy in sorted(ir.policies, key=lambda item: (item.ref.value, item.kind)):
+    ordered = sorted(ir.policies, key=lambda item: (item.ref.value, item.kind))
+    for policy, beside in ((policy, beside) for beside in (False, True) for policy in ordered):
         selector = policy.subject.value.selector
-        if opens(policy) and not access.world.selected(policy.subject.value):
-            out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
-        if opens(policy):
+        if policy.action.value == "allow" and opens(policy):
+            if not beside and not access.world.selected(policy.subject.value):
+                out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
             continue
         if not all(is_label_value(value) for _, value in selector.labels):
             out.adds_nothing("no pod has a label of that value", policy.sources)
             continue
-        places = _places(policy, ir)
+        cut = _uncovered(policy, ir, covered, denies) if beside else {}
+        places = [*cut] if beside else _places(policy, ir)
+        if beside and not places:
+            continue
         if not places:
             if not access.world.selected(policy.subject.value):
                 _nowhere(ir, out, policy)
             continue
         if policy.action.value != "allow":
-            written += _closed(ir, out, options, policy, places, denies, taken)
+            written += _closed(ir, out, options, policy, places, denies, taken, cut, covered)
             continue
         rules = _on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
         if rules and policy.port is not None:
@@ -52,16 +65,22 @@ def unseen(
         elif policy.rules and not rules:
             _unknown(out, policy, ir, places)
         for namespace in places:
+            chosen = cut.get(namespace, selector)
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
-            if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
+            if (
+                namespace not in cut
+                and not rules
+                and (policy.rules or policy.port is not None)
+                and (elsewhere or _default_of(ir, namespace) == "deny")
+            ):
                 continue
             names = taken.setdefault(namespace, set())
             granting = sole_grant(policy.rules) if rules else None
             label = claim(granting.value if granting is not None else policy.ref.value.name, names)
             src = sources(policy.ref, policy.subject, policy.action, granting)
             part = Part(label, policy, policy.document, src)
-            written.append(of_pods(PodSet(namespace, selector)))
-            write(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
+            written.append(of_pods(PodSet(namespace, chosen)))
+            write(out, Ref(namespace, label), chosen, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
     for admission in ir.admissions:
         namespace = admission.subject.namespace
         if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
@@ -91,9 +110,22 @@ def _said(policy: Policy, denies: Directs) -> bool:
 
 
 def _places(policy: Policy, ir: IR) -> list[str]:
-    """The namespaces where a policy is for pods that the bundle does not show: all of its own where it shows none, else those of which it shows no pod."""
-    found = homes(ir, policy.subject.value.namespace)
-    return [name for name in found if not ir.world.of_namespace(name)] if ir.world.selected(policy.subject.value) else found
+    """The namespaces where a policy is for pods that the bundle does not show: all of its own that show none of them."""
+    subject = policy.subject.value
+    found = homes(ir, subject.namespace)
+    if subject.selector.everything:
+        return [name for name in found if not ir.world.of_namespace(name)] if ir.world.selected(subject) else found
+    return [name for name in found if not ir.world.selected(PodSet(name, subject.selector))]
+
+
+def _uncovered(policy: Policy, ir: IR, covered: Covered, denies: Directs) -> dict[str, Selector]:
+    """The namespaces of whose pods the policy selects some that are known, and others that no written policy closes as it does; with the selector for them."""
+    subject = policy.subject.value
+    if (policy.action.value == "allow" and not policy.closing) or policy.port is not None or _said(policy, denies):
+        return {}
+    shown = [name for name in homes(ir, subject.namespace) if ir.world.selected(PodSet(name, subject.selector))]
+    found = {name: covered.rest(name, subject.selector) for name in shown}
+    return {name: selector for name, selector in found.items() if selector is not None}
 
 
 def shut(policy: Policy, namespace: str, ir: IR, options: Options, denies: Directs) -> bool:
@@ -103,7 +135,15 @@ def shut(policy: Policy, namespace: str, ir: IR, options: Options, denies: Direc
 
 
 def _closed(
-    ir: IR, out: Output, options: Options, policy: Policy, places: list[str], denies: Directs, taken: dict[str, set[str]]
+    ir: IR,
+    out: Output,
+    options: Options,
+    policy: Policy,
+    places: list[str],
+    denies: Directs,
+    taken: dict[str, set[str]],
+    cut: dict[str, Selector],
+    covered: Covered,
 ) -> list[Affected]:
     """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
     subject = policy.subject.value
@@ -120,7 +160,11 @@ def _closed(
     for namespace in places:
         label = claim(policy.ref.value.name, taken.setdefault(namespace, set()))
         part = Part(label, policy, policy.document, src)
-        write(out, Ref(namespace, label), subject.selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
+        ref, selector = Ref(namespace, label), cut.get(namespace, subject.selector)
+        adding_up = namespace not in cut and covered.met(namespace, selector)
+        write(out, ref, selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
+        if adding_up:  # what other policies let in, and no known pod is among them
+            out.object(CILIUM, KIND, ref, owner=policy.document).set(("spec", "ingressDeny"), [{"fromEntities": ["all"]}], src)
     return [of_pods(PodSet(namespace, subject.selector)) for namespace in places]
 
 
