@@ -24,7 +24,7 @@ from meshport.ir.model import IR
 from meshport.lints import lints
 from meshport.mapping.bound import Bound
 from meshport.mapping.homes import at_home
-from meshport.mapping.owners import own_parts
+from meshport.mapping.owners import TEMPLATES, own_parts
 from meshport.observe.assets import Assets, assets_of
 from meshport.reading import reading_findings
 from meshport.selection import Selection
@@ -165,6 +165,12 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
         back.emptied = [*have.gateways]
     back.by_label = have.by_label and replace(have.by_label, gateways=())
     return cluster, back
+
+
+def leaving_with_it(bound: Bound) -> frozenset[str]:
+    """The workloads, as `namespace/name`, that are parts of the mesh which is left, and go with it: who may call them afterwards is no question."""
+    parts = (bound.bundle.documents[number] for number in bound.own)
+    return frozenset(f"{part.namespace}/{part.name}" for part in parts if (part.group, part.kind) in TEMPLATES)
 
 
 def said(job: Conversion, found: list[Change], back: IR) -> list[Finding]:

@@ -125,9 +125,10 @@ def convert(
     cluster, back = conversion.read_back(job, written)
     whole, bound, have, out, chosen = job.whole, job.bound, job.have, job.out, job.chosen
     before, after = sides(have, back, options, options)
-    found = changes(before, after)
+    leaving = conversion.leaving_with_it(bound)
+    found = [change for change in changes(before, after) if not leaving.intersection(change.subject.split())]
     findings = conversion.said(job, found, back)
-    proof = _verify(have, back, options, (before, after), (whole, cluster)) if verify else None
+    proof = _verify(have, back, options, (before, after), (whole, cluster), leaving) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
     findings += answers.widened(proof, findings, out, cluster)
@@ -201,11 +202,18 @@ def _written(obj: Obj, bundle: Bundle) -> bool:
     return obj.changed is None or (obj.value != bundle.documents[obj.changed].value and not bundle.documents[obj.changed].commanded)
 
 
-def _verify(have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle]) -> Verification:
-    """Access before and after. Where requests go is compared by the read-back, whose differences the findings answer for."""
-    from meshport.compare.verify import verify
+def _verify(
+    have: IR, back: IR, options: Options, canon: tuple[Canonical, Canonical], bundles: tuple[Bundle, Bundle], leaving: frozenset[str]
+) -> Verification:
+    """Access before and after, but for workloads that are `leaving`. Where requests go is compared by the read-back, whose differences the findings answer for."""
+    from meshport.compare.verify import verdict_of, verify
 
-    return answers.with_causes(verify(have, back, options, canon, routes=False), *bundles)
+    proof = verify(have, back, options, canon, routes=False)
+    if leaving:
+        places = ((item.request["destination"], item) for item in proof.differences)
+        proof.differences = [item for place, item in places if f"{place['namespace']}/{place.get('workload')}" not in leaving]
+        proof.verdict = verdict_of(proof.differences, bool(proof.undecided))
+    return answers.with_causes(proof, *bundles)
 
 
 def _equal_by_data(have: IR, back: IR, canon: tuple[Canonical, Canonical]) -> set[str]:

@@ -83,3 +83,23 @@ spec:
     assert "Deployment" not in {item.object["kind"] for item in result.manifests}
     (line,) = [line for line in result.ledger if "dataplane-mode" in line.path]
     assert line.disposition == "irrelevant"
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_who_may_call_a_part_of_the_mesh_that_leaves_is_no_question(target: str) -> None:
+    text = (
+        NAMESPACE
+        + """apiVersion: v1
+kind: Pod
+metadata: {name: edge, namespace: shop, labels: {app: edge}}
+spec: {containers: [{image: proxyv2, name: istio-proxy}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nobody, namespace: shop}
+spec: {selector: {matchLabels: {app: edge}}}
+"""
+    )
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    assert {item.code for item in result.findings} & {"MP900", "MP904"} == set()
+    assert result.verification is not None and result.verification.verdict in ("equivalent", "inconclusive")
