@@ -112,6 +112,7 @@ def write(job: Conversion) -> Written:
     if job.keeper is None and job.source is not job.target:
         remains.unmatched(have, out)
     remains.rest(job.bound, out, options)
+    remains.tokens(have, out, options)
     remains.removals(job.bound, out, options, job.target)
     name_channels(out)
     return Written(assets_of(out, job.bound, options, job.chosen.chosen), unfitted, fitted)

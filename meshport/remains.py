@@ -13,7 +13,7 @@ from meshport.dialects.output import Output
 from meshport.documents import Document
 from meshport.effective.covered import closed_anyway, needless, tidied
 from meshport.findings import Affected, Finding, in_one
-from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ledger import stands
 from meshport.mapping.bound import MESH_NAMES, Bound
@@ -304,6 +304,28 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
             feature="routing.parent", object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
             parents=_kinds(document, "parentRefs"), backends=_kinds(document, "backendRefs"),
         )  # fmt: skip
+
+
+def _selected(spec: Any) -> Selector:
+    """The selector of an object of Istio's, which has labels alone."""
+    selector = spec.get("selector") if isinstance(spec, dict) else None
+    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
+    return Selector.of({str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {})
+
+
+def tokens(have: IR, out: Output, options: Options) -> None:
+    """Give what is said of tokens the workloads that asked for them."""
+    for finding in out.findings:
+        if finding.code != "MP261" or finding.affects or finding.document is None:
+            continue
+        document = out.bundle.documents[finding.document]
+        home = document.namespace or options.default_namespace
+        chosen = _selected(document.value.get("spec"))
+        names = sorted({item.ref.namespace for item in have.world.workloads}) if home == options.root_namespace else [home]
+        members = [item for name in names for item in have.world.selected(PodSet(name, chosen)) if have.world.meshed(item) is not False]
+        whole = chosen.everything or not members
+        found = [Affected(name) for name in names] if whole else [Affected(item.ref.namespace, item.ref.name) for item in members]
+        finding.affects = tuple(found) or (Affected(home),)
 
 
 def _patches(bound: Bound, number: int, leaves: list[int]) -> str:

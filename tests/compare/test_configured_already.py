@@ -168,3 +168,37 @@ def test_a_namespace_that_has_istios_sidecars_already_gets_ztunnel_instead() -> 
     (namespace,) = [item.object for item in result.manifests if item.object["kind"] == "Namespace"]
     assert namespace["metadata"]["labels"] == {"istio.io/dataplane-mode": "ambient"}
     assert {item.code for item in result.findings} & DEFECTS == set()
+
+
+@pytest.mark.parametrize("home", ["shop", "istio-system"])
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_lost_tokens_are_about_the_workloads_that_asked_for_them(target: str, home: str) -> None:
+    asking = f"""---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: web, namespace: {home}}}
+spec: {{selector: {{matchLabels: {{app: web}}}}, jwtRules: [{{issuer: a, jwksUri: "https://a/b"}}]}}
+"""
+    result, _ = _said(WORLD + asking, "istio", target)
+    (said,) = [item for item in result.findings if item.code == "MP261"]
+    assert [(one.namespace, one.workload) for one in said.affects] == [("shop", "web")]
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_names_that_a_destination_has_to_show_are_no_tls_that_ends(target: str) -> None:
+    """Of a destination in the mesh the identity is checked; nothing starts TLS that the application would have to start."""
+    entry = """---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: out, namespace: shop}
+spec:
+  hosts: [api.internal.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.1.2.3}]
+  subjectAltNames: ["spiffe://cluster.local/ns/shop/sa/api"]
+"""
+    result, codes = _said(WORLD + entry, "istio", target)
+    assert "MP750" not in codes
+    assert [item.severity for item in result.findings if item.code == "MP753" and "spiffe" in item.message] == ["error"]

@@ -105,3 +105,30 @@ def test_a_route_that_authorises_stays_with_the_policy_that_it_is_part_of() -> N
     assert [finding.code for finding in result.findings] == ["MP246", "MP246"]
     assert result.verification is not None
     assert result.verification.verdict == "equivalent"
+
+
+BUDGET = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec: {host: web, %s: %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "release", "words"),
+    [
+        ("trafficPolicy: {retryBudget: {percent: 20}}", "1.2", "share of the requests that may be retries in release 1.2"),
+        ("subsets: [{name: a, labels: {v: a}, trafficPolicy: {retryBudget: {percent: 20}}}]", None, "share of the requests that may be retries but for a Service as a whole"),
+    ],
+)  # fmt: skip
+def test_a_budget_that_the_release_or_the_place_has_no_form_for(where: str, release: str | None, words: str) -> None:
+    text = BUDGET % tuple(where.split(": ", 1))
+    result = meshport.convert(meshport.load_text(text), source="istio", target="gateway-api", target_version=release)
+    (said,) = [item for item in result.findings if item.code == "MP366"]
+    assert said.message == f"DestinationRule shop/web stays with Istio: the Gateway API has no form for {words}"

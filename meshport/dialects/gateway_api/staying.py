@@ -32,6 +32,10 @@ _ACCESS = {
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
+def _newest(out: Output) -> str:
+    return out.table.versions(out.target)[-1]
+
+
 def stays(
     out: Output,
     number: int,
@@ -46,6 +50,7 @@ def stays(
     None where the rows say that all of it decides nothing here.
     """
     document = out.bundle.documents[number]
+    facts = list(facts)
     cells: list[tuple[Cell, str]] = []
     for feature in dict.fromkeys(fact.feature for fact in facts if fact.feature):
         cell = out.table.support(feature, out.target, out.target_version)
@@ -59,6 +64,11 @@ def stays(
     worst = min((cell for cell, _ in cells), key=lambda cell: _RANK.get(cell.severity, 1))
     own = [what for cell, what in cells if cell.severity == worst.severity]
     listed = _ACCESS.get(worst.code) or ", ".join(dict.fromkeys(own[:3])) + (f" and {len(set(own)) - 3} more" if len(set(own)) > 3 else "")
+    budget = all(fact.feature.startswith("retry.budget.") for fact in facts)
+    if budget and worst.support in ("native", "approximate"):
+        listed += " but for a Service as a whole"  # it has one that this object has no use for: a subset, or hosts by a wildcard
+    elif budget and any(out.table.support(fact.feature, out.target, _newest(out)).support in ("native", "approximate") for fact in facts):
+        listed += f" in release {out.target_version}"
     code = "MP247" if worst.code in ("MP150", "MP151") else "MP246" if worst.code in _ACCESS else "MP366"
     row = out.table.codes()[code]
     feature = next(name for name in (fact.feature for fact in facts) if _same(out, name, worst))
