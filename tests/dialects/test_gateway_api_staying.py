@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from gateway_api_helper import WORLD, convert
+
+import meshport
 
 WORKLOAD = """---
 apiVersion: v1
