@@ -210,6 +210,8 @@ def test_two_rules_that_except_different_callers_let_everybody_in_where_both_hol
     asked = {"source": source, "destination": target, "protocol": "http", "host": "users", "path": "/"}
     after = [item.object for item in result.manifests]
     assert [judge.decide(after, {**asked, "method": method}) for method in ("GET", "POST")] == ["allow", "deny"]
+    (listed,) = [finding.message for finding in result.findings if finding.code == "MP203"]
+    assert listed.endswith("all others, and every caller without an identity, are refused")
 
 
 def test_a_header_value_that_an_allow_excepts_gets_a_better_route_that_refuses() -> None:

@@ -490,7 +490,7 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
     if who.listed and who.nobody:
         _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows")
     elif who.listed:
-        context.note("MP203", part.document, port, piece.src, {"disposition": "approximated"}, policy=policy, peers=who.listed)
+        context.note("MP203", part.document, port, piece.src, said, policy=policy, peers=who.listed, others="all others")
     if who.addresses:
         feature = {**said, "feature": "authorization.source.ip-blocks"}
         context.note("MP284", part.document, port, piece.src, feature, policy=policy, networks=", ".join(who.addresses))

@@ -450,11 +450,12 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         )  # fmt: skip
     if who.listed:
         # Of those with an identity only such are refused as the bundle does not show; without a demand for one, plaintext callers are refused as well.
-        severity = "warning" if piece.who.include is None or CLUSTER in piece.who.include else "info"
+        plain = piece.who.include is None or CLUSTER in piece.who.include
+        others = "all others, and every caller without an identity," if plain else "all others"
         context.out.gather(
             (grant.document, _label(grant), who.listed), "MP203", piece.src, document=grant.document, disposition="approximated",
             affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), listed={"port": (port,)},
-            peers=who.listed, severity=severity,
+            peers=who.listed, others=others, severity="warning" if plain else "info",
         )  # fmt: skip
     return who
 
