@@ -232,6 +232,15 @@ def test_a_header_value_that_an_allow_excepts_by_a_pattern_costs_the_rule() -> N
     assert not [name for name in objects(result, "HTTPRoute") if name.endswith("-users")]
 
 
+def test_a_port_that_all_may_use_but_for_what_a_better_route_refuses_gets_its_server() -> None:
+    """What every identity may send there, less a method for most, is no default policy."""
+    rules = policy("{rules: [{from: [{source: {namespaces: ['*']}}]}]}")
+    deny = "{action: DENY, rules: [{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET], ports: ['8080']}}]}]}"
+    result = convert(WORLD + STRICT + rules + policy(deny, "no-get"))
+    assert "users-8080" in objects(result, "Server")
+    assert result.verification.verdict == "equivalent", [finding.message for finding in result.findings]
+
+
 def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
     text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: ['/api/*']}}]}]}", "allow")
     text += policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/api/admin]}}]}]}", "deny")

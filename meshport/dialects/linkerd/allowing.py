@@ -255,8 +255,8 @@ def _needs_server(item: PortPlan, region: Region, default: str) -> bool:
 def _is_default(item: PortPlan, default: str) -> bool:
     """Whether the grants of a closed port come to what the default policy admits, no more and no less."""
     told = Piece(who=Identities(frozenset((EVERYONE,))) if default == STRICT else Identities())
-    pieces = [piece for grant in item.grants for _, piece in grant.pieces()]
-    return any(piece.covers(told) for piece in pieces) and all(told.covers(piece) for piece in pieces)
+    whole = [piece for grant in item.grants for _, piece in grant.server]  # what a route has may be cut by better ones, and is no bytes
+    return any(piece.covers(told) for piece in whole) and all(told.covers(piece) for grant in item.grants for _, piece in grant.pieces())
 
 
 def _whole(item: PortPlan) -> bool:
