@@ -74,10 +74,23 @@ def test_to_istio_the_whole_breaker_is_armed_and_locality_is_off() -> None:
 
 
 @pytest.mark.parametrize("target", ["istio", "cilium"])
-def test_a_breaker_that_linkerd_switches_off_in_silence_stays_off(target: str) -> None:
-    notes = f"{{{ACCRUAL}: consecutive, {ACCRUAL}-consecutive-min-penalty: 90s}}"  # above the maximum of a minute
-    result = convert(shop("linkerd", notes=notes), "linkerd", target)
-    assert {name.partition("/")[0] for name in objects(result)} == {"Namespace"}
+@pytest.mark.parametrize(
+    ("said_as", "on"),
+    [
+        ("min-penalty: 90s", False),  # above the maximum of a minute
+        ("min-penalty: 90s, max-penalty: 2m", True),
+        ("max-penalty: 0s", False),
+        ("max-failures: many", False),  # what cannot be read
+        ('min-penalty: "10"', False),
+        ("max-penalty: soon", False),
+        ("min-penalty: 1m, max-penalty: 1m", True),
+    ],
+)
+def test_a_breaker_that_linkerd_switches_off_in_silence_stays_off(said_as: str, on: bool, target: str) -> None:
+    notes = ", ".join(f"{ACCRUAL}-consecutive-{one}" for one in said_as.split(", "))
+    result = convert(shop("linkerd", notes=f"{{{ACCRUAL}: consecutive, {notes}}}"), "linkerd", target)
+    made = {"istio": "DestinationRule", "cilium": "CiliumEnvoyConfig"}[target]
+    assert {name.partition("/")[0] for name in objects(result)} == {"Namespace", *([made] if on else [])}
 
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium"])
