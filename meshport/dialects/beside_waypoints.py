@@ -1,7 +1,8 @@
-"""Network policies that keep waypoints from the pods that they stand before.
+"""Network policies that know callers and pods where a waypoint comes to stand between them, or does not any more.
 
 A request to a Service behind a waypoint is two connections for the network: from the caller to the waypoint's pods, and from those to the Service's, both to
-port 15008 (istio.io, ambient/architecture/data-plane). A policy that names callers and pods by their labels lets neither through, whatever ports it names.
+port 15008 (istio.io, ambient/architecture/data-plane). A policy that names callers and pods by their labels lets neither through, whatever ports it names;
+one that names the waypoint lets nobody else through when the waypoint is gone.
 """
 
 from __future__ import annotations
@@ -15,31 +16,35 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.ir.world import Workload, World
 
-USE, GATEWAY_NAME = "istio.io/use-waypoint", "gateway.networking.k8s.io/gateway-name"
+USE, USE_NAMESPACE, FOR = "istio.io/use-waypoint", "istio.io/use-waypoint-namespace", "istio.io/waypoint-for"
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+TUNNEL = 15008
+Hops = tuple[tuple[Workload, Workload], ...]
 
 
 def report(ir: IR, out: Output, options: Options) -> None:
-    """MP190 for each waypoint that comes to stand before pods, and that callers who came to them do not reach or that does not reach them."""
-    if options.target != "istio" or options.data_plane != "ambient":
-        return
-    for gate, services in _made(out).items():
+    """MP190 for each waypoint that comes to stand before pods, MP191 for each that stood there and does not any more, where callers that came to the pods are
+    refused on the way that is left."""
+    makes = options.target == "istio" and options.data_plane == "ambient"
+    leaves = options.source == "istio" and (
+        options.target in ("linkerd", "cilium") or (options.target == "istio" and options.data_plane == "sidecar")
+    )
+    own = options.source == "cilium"
+    for gate, services in (_made(out) if makes else _left(ir, out) if leaves else {}).items():
         stand_in = Workload(gate, "Pod", {GATEWAY_NAME: gate.name}, {}, Fact(gate.name), [], [], 0, ())
         world = World(ir.world.namespaces, [*ir.world.workloads, stand_in], ir.world.services, ir.world.accounts)
-        own = options.source == "cilium"
-        network = Network(
-            world, [item for item in standing(world, out, told=False) if item.kind not in KINDS or not own or item.number in out.kept]
-        )
+        found = [item for item in standing(world, out, told=False) if item.kind not in KINDS or not own or item.number in out.kept]
+        network = Network(world, found)
         refused: dict[int, Workload] = {}
         blame: dict[int, Beside] = {}
         for one in ir.world.workloads:
             behind = {service.ref for service in ir.world.services_of(one)} & services
-            if behind and ir.world.meshed(one) is not False and (items := network.between(stand_in, one)):
+            if behind and ir.world.meshed(one) is not False and (items := network.lost(stand_in, one, direct=makes)):
                 refused[id(one)] = one
                 blame |= {item.number: item for item in items}
         if refused:
-            first = min(blame)
             out.finding(
-                "MP190", document=first, affects=tuple(Affected(one.ref.namespace, one.ref.name) for one in refused.values()),
+                "MP190" if makes else "MP191", document=min(blame), affects=tuple(Affected(one.ref.namespace, one.ref.name) for one in refused.values()),
                 feature="l4.ingress-default-deny", policies=", ".join(str(blame[number]) for number in sorted(blame)), waypoint=str(gate), name=gate.name,
                 workloads=", ".join(str(one.ref) for one in refused.values()),
             )  # fmt: skip
@@ -50,11 +55,27 @@ def _made(out: Output) -> dict[Ref, set[Ref]]:
     found: dict[Ref, set[Ref]] = {}
     for obj in out.in_order():
         name = (obj.value["metadata"].get("labels") or {}).get(USE) if obj.kind == "Service" else None
-        before = out.bundle.documents[obj.changed] if obj.changed is not None else None
-        was = before.value["metadata"].get("labels") or {} if before is not None else {}
+        was = out.bundle.documents[obj.changed].value["metadata"].get("labels") or {} if obj.changed is not None else {}
         if name and was.get(USE) != name:
-            home = obj.ref.namespace or (before.namespace if before is not None else None) or ""
-            found.setdefault(Ref(home, name), set()).add(Ref(home, obj.ref.name))
+            found.setdefault(Ref(obj.ref.namespace, name), set()).add(obj.ref)
+    return found
+
+
+def _left(ir: IR, out: Output) -> dict[Ref, set[Ref]]:
+    """The Services that stand behind a waypoint in the source, by waypoint."""
+    found: dict[Ref, set[Ref]] = {}
+    elsewhere = {
+        Ref(one.namespace or "", one.name)
+        for one in out.bundle.documents
+        if one.kind == "Gateway" and (one.value["metadata"].get("labels") or {}).get(FOR) in ("workload", "none")
+    }
+    for ref, service in ir.world.services.items():
+        home = ir.world.namespaces.get(ref.namespace)
+        said = out.bundle.documents[service.document].value["metadata"].get("labels") or {}
+        labels = said if USE in said else home.labels if home is not None else {}
+        gate = Ref(labels.get(USE_NAMESPACE, ref.namespace), labels.get(USE, "none"))
+        if gate.name != "none" and gate not in elsewhere:
+            found.setdefault(gate, set()).add(ref)
     return found
 
 
@@ -71,16 +92,23 @@ class Network:
         self._closed = {key for key, beside in self._beside.items() if any(item.closing for item in beside)}
         self._taken: dict[str, set[int]] = {}
 
-    def between(self, gate: Workload, pod: Workload) -> list[Beside]:
-        """The policies for which a caller that came to a pod does not come to it by its waypoint; [] where everybody does."""
+    def lost(self, gate: Workload, pod: Workload, *, direct: bool) -> list[Beside]:
+        """The policies for which a caller that came to a pod does not come to it by its waypoint, or the other way round where it did not come `direct`;
+        [] where everybody does."""
         ports = {port.number for port in pod.ports if port.protocol == "TCP"}
         for service in self.world.services_of(pod):
             ports |= {number for port in service.ports if (number := self.world.target_number(pod, port)) is not None}
+        ports |= {TUNNEL} if ports else set()
         for caller in self.world.workloads if self._closed else ():
-            if caller in (gate, pod) or self.world.meshed(caller) is False or self._stops(caller, pod, pod, ports):
+            if caller in (gate, pod) or self.world.meshed(caller) is False:
                 continue
-            if stops := self._stops(gate, pod, pod, ports) or self._stops(caller, gate, pod, ports):
-                return stops
+            ways: list[Hops] = [((caller, pod),), ((gate, pod), (caller, gate))]
+            before, after = ways if direct else reversed(ways)
+            if any(self._stops(*hop, pod, ports) for hop in before):
+                continue
+            for hop in after:
+                if stops := self._stops(*hop, pod, ports):
+                    return stops
         return []
 
     def _stops(self, source: Workload, target: Workload, pod: Workload, ports: set[int]) -> list[Beside]:

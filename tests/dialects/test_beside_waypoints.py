@@ -65,3 +65,54 @@ def test_policies_of_cilium_that_are_kept_are_such(keep: bool, count: int) -> No
     )
     text = shop("plain") + workload("web") + network_policy(f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rule}]}}")
     assert len(said(convert(text, "cilium", "istio", data_plane="ambient", keep_network_policy=keep), "MP190")) == count
+
+
+BEHIND = (
+    shop("istio").replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient").replace("metadata: {name: users, namespace: shop, annotations: {}}", "metadata: {name: users, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}")
+    + workload("web")
+    + "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: service}}\n"
+    "spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+)  # fmt: skip
+FROM_GATE = network(f"podSelector: {{matchLabels: {{app: users}}}}, ingress: [{{from: [{GATE}], ports: [{{port: 15008}}]}}]")
+ALL_OUT = network(
+    "podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{from: [{podSelector: {}}]}], egress: [{to: [{podSelector: {}}]}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        (FROM_GATE, True),
+        (FROM_GATE.replace(f"[{GATE}]", f"[{GATE}, {{podSelector: {{matchLabels: {{app: web}}}}}}]"), False),
+        (OUT.replace("{app: users}", "{gateway.networking.k8s.io/gateway-name: waypoint}"), True),  # the caller does not reach the pods
+        (ALL_OUT, False),
+        (CLOSED, False),  # nobody came by the waypoint either
+    ],
+)
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "istio", "gateway-api"])
+def test_whoever_came_by_a_waypoint_alone_is_named_where_it_leaves(target: str, beside: str, named: bool) -> None:
+    options: dict[str, Any] = {"data_plane": "sidecar"} if target == "istio" else {}
+    found = said(convert(BEHIND + beside, "istio", target, **options), "MP191")
+    assert [(item.severity, item.effect) for item in found] == ([("error", "narrows")] if named and target != "gateway-api" else [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("waypoint-for: service", "waypoint-for: workload"), ("use-waypoint: waypoint", "use-waypoint: none")]
+)
+def test_a_service_that_no_waypoint_stood_before_loses_nobody(old: str, new: str) -> None:
+    assert old in BEHIND and not said(convert(BEHIND.replace(old, new) + FROM_GATE, "istio", "linkerd"), "MP191")
+
+
+@pytest.mark.parametrize("more", ["", ", istio.io/use-waypoint-namespace: edge"])
+def test_a_namespace_puts_its_services_behind_a_waypoint_too(more: str) -> None:
+    text = BEHIND.replace(", labels: {istio.io/use-waypoint: waypoint}", "").replace(
+        "dataplane-mode: ambient", f"dataplane-mode: ambient, istio.io/use-waypoint: waypoint{more}"
+    )
+    text = text.replace("{name: waypoint, namespace: shop,", "{name: waypoint, namespace: edge,") if more else text
+    gate = "{namespaceSelector: {}, " + GATE[1:]
+    (found,) = said(convert(text + FROM_GATE.replace(GATE, gate), "istio", "linkerd"), "MP191")
+    assert ("edge/waypoint" if more else "shop/waypoint") in found.message
+
+
+def test_a_service_that_is_behind_its_waypoint_already_is_no_news() -> None:
+    assert not said(convert(BEHIND + READS + FROM_WEB, "istio", "istio", data_plane="ambient"), "MP190")
