@@ -73,6 +73,36 @@ def test_codes_and_their_pages() -> None:
     assert [(code.name, member) for code in table.codes().values() for member in PAGE if not getattr(code, member)] == []
 
 
+DECIDED = {
+    "error": "MP103 MP130 MP134 MP140 MP190 MP191 MP201 MP202 MP207 MP208 MP211 MP216 MP218 MP219 MP230 MP267 MP268 MP269 MP275 MP290 MP301 MP303 MP370 MP371 MP704 MP760 MP960",
+    "warning": "MP105 MP142 MP203 MP204 MP205 MP213 MP232 MP281 MP289 MP354 MP403 MP504 MP520 MP551 MP552 MP554",
+    "info": "MP101 MP206 MP209 MP212 MP236 MP401 MP501 MP553 MP558 MP975",
+}
+"""How loud a decision is: what was allowed to nobody, or decided by nobody, against what is slower or said otherwise."""
+
+
+@pytest.mark.parametrize("severity", DECIDED)
+def test_findings_are_as_loud_as_was_decided(severity: str) -> None:
+    assert {code: builtin().codes()[code].severity for code in DECIDED[severity].split()} == dict.fromkeys(
+        DECIDED[severity].split(), severity
+    )
+
+
+def test_whatever_lets_more_in_is_an_error_but_for_probes_and_scrapes_that_were_asked_for() -> None:
+    quiet = {code for code, row in builtin().codes().items() if row.effect == "widens" and row.severity != "error"}
+    assert quiet == {"MP204", "MP205", "MP233", "MP234"}
+    cells = [
+        (row.name, cell)
+        for pattern in builtin().patterns()
+        for row in pattern.features
+        for listed in row.cells.values()
+        for cell in listed
+        if cell.effect == "widens"
+    ]
+    # the place of a token is lost with its issuer, which is the error; of TLS its versions and ciphers are lost, and not TLS
+    assert len(cells) > 20 and {name for name, cell in cells if cell.severity != "error"} == {"jwt.location", "gateway.tls.parameters"}
+
+
 def test_every_kind_of_the_references_has_its_rows(scripts: dict[str, ModuleType]) -> None:
     check = scripts["check_tables"]
     assert check.kind_faults(_files(check, "bindings")) == []
