@@ -172,6 +172,9 @@ QUIET: dict[str, tuple[str, str, Obj]] = {
         "linkerd", "istio",
         _on_service("linkerd", {"matches": BELOW_A, "filters": [{"type": "RequestRedirect", "requestRedirect": TO_B}]}, REST),
     ),
+    "a rule whose backends have no weight": (
+        "gateway-api", "linkerd", _on_service("gateway-api", {"matches": BELOW_A, "backendRefs": [{"name": "web", "port": 80, "weight": 0}]}, REST)
+    ),
     "a rule without backends": ("gateway-api", "istio", _on_service("gateway-api", {"matches": BELOW_A, "filters": [SET]}, REST)),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import attachment, backends
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
@@ -104,6 +105,7 @@ def _gateway(root: Cursor, options: Options) -> Gateway:
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
     """The routes, those for every port as one for each port where the Service has routes for single ports, or of both kinds."""
     kinds: dict[Ref, set[tuple[bool, str]]] = {}
+    found = [_answering(item, world) for item in found]
     found = [replace(item, problem="MP746") if _portless(item, world) else item for item in found]
     for item in found:
         if item.service is not None and not item.problem:
@@ -119,6 +121,23 @@ def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:
             for number, port in enumerate(port for port in known.ports if port.protocol == "TCP")
         )
     return out
+
+
+def _answering(item: ServiceRoutes, world: World) -> ServiceRoutes:
+    """The routes with the answer 500 where they send to the name that no Service has and that stands for it: Linkerd has no other word for an answer."""
+    ref = item.service.value if item.service is not None else None
+    if ref is None or item.family != "linkerd" or ref not in world.services:
+        return item
+    nowhere = Ref(ref.namespace, naming.name(ref.name, "refused"))
+    if nowhere in world.services:
+        return item
+    rules = []
+    for rule in item.rules:
+        if len(rule.backends) == 1 and (sent := rule.backends[0].service) is not None and sent.value == nowhere and not rule.filters:
+            answer = Filter("direct-response", (("status", Fact(500, gather(rule.backends), "routing.destination")),))
+            rule = replace(rule, backends=(), filters=(answer,))
+        rules.append(rule)
+    return replace(item, rules=tuple(rules))
 
 
 def _portless(item: ServiceRoutes, world: World) -> bool:
