@@ -260,3 +260,17 @@ def test_the_world_gets_its_port_beside_peers_that_may_have_everything() -> None
     (granted,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert [item["name"] for item in granted["requiredAuthenticationRefs"]] == ["any-network"]
     assert sound(result)
+
+
+@pytest.mark.parametrize(("target", "release"), [("linkerd", "2.20"), ("linkerd", "2.17"), ("istio", None)])
+def test_ports_whose_tls_cilium_ends_stay_as_they_are(target: str, release: str | None) -> None:
+    """On the proxies' port its own proxy would meet TLS that it has no key for."""
+    tls = "terminatingTLS: {secret: {name: cert}, certificate: tls.crt, privateKey: tls.key}"
+    entry = f'{{ports: [{{port: "8080", protocol: TCP}}], {tls}, rules: {{http: [{{method: GET}}]}}}}'
+    result = convert(
+        f"  ingress: [{{fromEndpoints: [{{matchLabels: {{app: pay}}}}], toPorts: [{entry}]}}]\n", target, **({"target_version": release} if release else {})
+    )  # fmt: skip
+    assert kept(result) is None
+    (lost,) = [item for item in result.findings if item.code == "MP269"]
+    assert "terminatingTLS" in lost.message and [(place.workload, place.port) for place in lost.affects] == [("pay", 8080)]
+    assert sound(result)

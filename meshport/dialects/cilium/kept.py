@@ -224,6 +224,10 @@ class Kept:
             return [value]
         made, plain, read = [], [], []
         for entry, item in zip(entries, value["toPorts"], strict=True):
+            if by_proxy(item):  # the mesh holds none of it, and on its port Cilium's proxy would meet TLS of other keys
+                plain.append(item)
+                made.append(item)
+                continue
             rules = item.get("rules") if isinstance(item, dict) else None
             if isinstance(rules, dict) and any(word in rules for word in _PROTOCOLS):
                 gone |= entry.src
@@ -332,8 +336,13 @@ class Kept:
 
 
 def _requests(rule: Cursor) -> Src:
-    """What a rule asks of HTTP requests."""
-    return sources(*(entry.at("rules", "http").src for entry in rule.each("toPorts")))
+    """What a rule asks of HTTP requests, and the mesh may say in its place."""
+    return sources(*(entry.at("rules", "http").src for entry in rule.each("toPorts") if not by_proxy(entry.value)))
+
+
+def by_proxy(entry: Any) -> bool:
+    """Whether Cilium's own proxy ends or begins TLS for ports, or hands them to a listener."""
+    return isinstance(entry, dict) and any(entry.get(key) for key in ("terminatingTLS", "originatingTLS", "listener"))
 
 
 def _reads(rule: Any) -> bool:
