@@ -358,3 +358,25 @@ def test_ports_that_go_past_linkerds_proxies_were_none_that_its_port_stood_for()
         (port["port"], port.get("endPort")) for rule in found["network"]["ingress"] for entry in rule["toPorts"] for port in entry["ports"]
     ]
     assert ("1", 9089) in opened and ("9091", 65535) in opened and ("0", None) not in opened
+
+
+CONTRADICTION = "[{from: [{podSelector: {matchLabels: {app: web}, matchExpressions: [{key: app, operator: NotIn, values: [web]}]}}]}]"
+
+
+@pytest.mark.parametrize("ingress", ["[]", CONTRADICTION])
+def test_one_that_lets_nobody_in_stays_as_it_is(ingress: str) -> None:
+    """Of what it lets in nothing has to be taken out: the pods under it alone get no copy of it either."""
+    written, beside, findings = converted(ingress, "{}")
+    assert written["api"]["ingress"] == [{}]
+    assert beside == {} and {*written} == {"api"}
+    assert [item.severity for item in findings if item.code == "MP177"] == ["info"]
+    assert not [item for item in findings if item.code == "MP178"]
+
+
+def test_a_default_that_closes_a_namespace_adds_nothing_to_what_another_lets_in() -> None:
+    shut = {**yaml.safe_load(BESIDE % ("{}", "[]")), "metadata": {"name": "default-deny", "namespace": "shop"}}
+    of_web = yaml.safe_load(BESIDE % ("{matchLabels: {app: api}}", "[{from: [{podSelector: {matchLabels: {app: web}}}]}]"))
+    result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(WORLD), shut, of_web]), source="istio", target="cilium")
+    assert {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "NetworkPolicy"} == {"network"}
+    assert [item.message.split()[1] for item in result.findings if item.code == "MP177"] == ["shop/network"]
+    assert not {item.code for item in result.findings} & {"MP178", "MP900"}

@@ -34,7 +34,7 @@ class Meeting:
 
     def both(self, rule: Rule, other: Rule) -> list[Rule]:
         """What a written rule and one that stands let through both."""
-        if not rule:
+        if not rule or not lets_in(other, self.way):
             return []
         peers = [both for one in self.peers(rule) for its in self.peers(other) if (both := self._peer(one, its)) is not None]
         found: list[Rule] = []
@@ -286,7 +286,32 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
     more += [item for item in other.get("matchExpressions") or () if item not in more]
     if f"k8s:{NAMESPACE}" in labels:
         more = [item for item in more if (item["key"], item["operator"]) != (f"k8s:{NAMESPACE}", "Exists")]
+    if contradictory(labels, more):
+        return None
     return {**({"matchLabels": labels} if labels else {}), **({"matchExpressions": more} if more else {})}
+
+
+def contradictory(labels: dict[str, str], expressions: Iterable[Rule]) -> bool:
+    """Whether nothing can have all of the labels: a key would need two values, one that is ruled out, or to be there and not to be."""
+    possible: dict[str, set[str]] = {key: {value} for key, value in labels.items()}
+    barred: dict[str, set[str]] = {}
+    there, absent = {*labels}, set[str]()
+    for item in expressions:
+        key, values = item["key"], {*(item.get("values") or ())}
+        if item["operator"] == "In":
+            possible[key] = possible.get(key, values) & values
+        elif item["operator"] == "NotIn":
+            barred.setdefault(key, set()).update(values)
+        (absent if item["operator"] == "DoesNotExist" else there).update({key} if item["operator"] != "NotIn" else ())
+    return bool(there & absent) or any(not values - barred.get(key, set()) for key, values in possible.items())
+
+
+def lets_in(rule: Rule, way: str) -> bool:
+    """Whether there can be a peer of a rule."""
+    peers = rule.get(f"{way}Endpoints")
+    return not isinstance(peers, list) or any(
+        not contradictory(one.get("matchLabels") or {}, one.get("matchExpressions") or ()) for one in peers
+    )
 
 
 def _inner(one: Rule, other: Rule) -> Rule | None:

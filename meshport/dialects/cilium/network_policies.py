@@ -13,7 +13,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, WAYS, Beside, Rule, selector_of, sources_of, standing
-from meshport.dialects.cilium.both import Meeting, numbers
+from meshport.dialects.cilium.both import Meeting, lets_in, numbers
 from meshport.dialects.cilium.kept import carried_on
 from meshport.dialects.cilium.peers import NAMESPACE, take_apart
 from meshport.dialects.cilium.writing import CILIUM, KIND
@@ -56,6 +56,11 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
         obj for obj in (out.in_order() if found else ()) if obj.kind == KIND and obj.changed is None and obj.value["spec"].get(direction)
     ]
     ports = frozenset(port for obj in written for port in _written(obj, direction)) | _asked(found)
+    silent = {
+        place
+        for place, item in enumerate(found)
+        if item.kind not in KINDS and not any(lets_in(rule, WAYS[direction]) for rule in item.rules)
+    }
     met: dict[int, Met] = {}  # by place in the list
     cut: dict[int, Workload] = {}
     for obj in written:
@@ -64,13 +69,19 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
         for one in pods:
             if not one.host_network:
                 classes.setdefault(tuple(place for place, item in enumerate(found) if one in item.pods), []).append(one)
+        closed_by = {places: any(found[place].closing for place in places) for places in classes}
         for places, members in classes.items():
             beside = [found[place] for place in places]
             meeting = Meeting(ir.world, members, WAYS[direction], carried_on(ir.world, members, options), bool(ir.gateways))
             if any(item.closing for item in beside):
                 _narrow(obj, beside, meeting, direction)
-                cut |= {id(one): one for key, others in classes.items() if key != places for one in others}
-            for place in places:
+                cut |= {
+                    id(one): one
+                    for key, others in classes.items()
+                    if not closed_by[key] or not {*key} - silent <= {*places} - silent
+                    for one in others
+                }
+            for place in sorted({*places} - silent or places):
                 mine = met.setdefault(place, Met())
                 mine.pods.update((id(one), one) for one in members)
                 mine.names[str(obj.ref)] = None
@@ -78,6 +89,10 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
                 mine.lost |= meeting.lost
     closed = {id(one) for item in found if item.closing for one in item.pods}
     for place, item in enumerate(found):
+        if place in silent:  # it goes on closing its pods, and lets nobody in with whom others could add up
+            if place in met:
+                _tell(out, item, met[place], ports)
+            continue
         rest = [one for one in item.pods if place not in met or id(one) not in met[place].pods]
         meeting = Meeting(ir.world, rest, WAYS[direction], carried_on(ir.world, rest, options), bool(ir.gateways))
         hidden = meeting.hidden(item.rules) if any(id(one) in closed and ir.world.meshed(one) is not False for one in rest) else []
