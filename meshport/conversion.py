@@ -143,6 +143,7 @@ def _beside(job: Conversion) -> None:
     )
     control_plane.report(have, out, options)
     beside_waypoints.report(have, out, options)
+    beside_waypoints.succeeded(have, out, options)
     if job.keeper is None and job.moves:
         selected_labels.lower(have, out)
 

@@ -1,4 +1,4 @@
-"""Network policies that know callers and pods where a waypoint comes to stand between them, or does not any more.
+"""Network policies that know callers and pods where a waypoint comes to stand between them, or does not any more, or where another gateway calls.
 
 A request to a Service behind a waypoint is two connections for the network: from the caller to the waypoint's pods, and from those to the Service's, both to
 port 15008 (istio.io, ambient/architecture/data-plane). A policy that names callers and pods by their labels lets neither through, whatever ports it names;
@@ -19,6 +19,7 @@ from meshport.ir.world import Workload, World
 USE, USE_NAMESPACE, FOR = "istio.io/use-waypoint", "istio.io/use-waypoint-namespace", "istio.io/waypoint-for"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 TUNNEL = 15008
+INGRESS = "ingress"  # what Cilium calls its own entry, which has no labels of a pod
 Hops = tuple[tuple[Workload, Workload], ...]
 
 
@@ -48,6 +49,47 @@ def report(ir: IR, out: Output, options: Options) -> None:
                 feature="l4.ingress-default-deny", policies=", ".join(str(blame[number]) for number in sorted(blame)), waypoint=str(gate), name=gate.name,
                 workloads=", ".join(str(one.ref) for one in refused.values()),
             )  # fmt: skip
+
+
+def succeeded(ir: IR, out: Output, options: Options) -> None:
+    """MP194 for pods that the source's gateways come to, and what takes their place does not: Cilium's ingress is no pod, another class has pods of its own."""
+    if options.source != "istio" or not (options.target == "cilium" or (options.target == "linkerd" and options.gateway_class)):
+        return
+    behind = {
+        backend.service.value
+        for routes in ir.routes
+        if any(gateway.value != "mesh" for gateway in routes.gateways)
+        for rule in routes.rules
+        for backend in rule.backends
+        if backend.service is not None
+    }
+    gates: list[Workload] = []
+    for gateway in ir.gateways if behind else ():
+        ref = gateway.ref.value
+        if gateway.kind == "networking.istio.io":
+            gates += [one for one in ir.world.workloads if gateway.selects(one.labels)]
+        elif gateway.implementation.value == "istio":
+            gates.append(Workload(ref, "Pod", {GATEWAY_NAME: ref.name}, {}, Fact(ref.name), [], [], gateway.document, ()))
+    if not gates:
+        return
+    home = "" if options.target == "cilium" else gates[0].ref.namespace
+    successor = Workload(Ref(home, "successor"), INGRESS if options.target == "cilium" else "Pod", {}, {}, Fact("default"), [], [], 0, ())
+    others = [one for one in gates if all(one is not known for known in ir.world.workloads)]
+    world = World(ir.world.namespaces, [*ir.world.workloads, *others, successor], ir.world.services, ir.world.accounts)
+    network = Network(world, standing(world, out, told=False))
+    refused = {
+        id(one): (one, items)
+        for one in ir.world.workloads
+        if behind & {service.ref for service in ir.world.services_of(one)} and (items := network.successor(gates, successor, one))
+    }
+    if refused:
+        blame = {item.number: item for _, items in refused.values() for item in items}
+        out.finding(
+            "MP194", document=min(blame), affects=tuple(Affected(one.ref.namespace, one.ref.name) for one, _ in refused.values()),
+            feature="l4.ingress-default-deny", policies=", ".join(str(blame[number]) for number in sorted(blame)),
+            gateways=", ".join(sorted({str(one.ref) for one in gates})), workloads=", ".join(str(one.ref) for one, _ in refused.values()),
+            successor="Cilium's ingress, which no label names" if options.target == "cilium" else f"the pods of the class {options.gateway_class}",
+        )  # fmt: skip
 
 
 def _made(out: Output) -> dict[Ref, set[Ref]]:
@@ -95,10 +137,7 @@ class Network:
     def lost(self, gate: Workload, pod: Workload, *, direct: bool) -> list[Beside]:
         """The policies for which a caller that came to a pod does not come to it by its waypoint, or the other way round where it did not come `direct`;
         [] where everybody does."""
-        ports = {port.number for port in pod.ports if port.protocol == "TCP"}
-        for service in self.world.services_of(pod):
-            ports |= {number for port in service.ports if (number := self.world.target_number(pod, port)) is not None}
-        ports |= {TUNNEL} if ports else set()
+        ports = self._ports(pod)
         for caller in self.world.workloads if self._closed else ():
             if caller in (gate, pod) or self.world.meshed(caller) is False:
                 continue
@@ -110,6 +149,20 @@ class Network:
                 if stops := self._stops(*hop, pod, ports):
                     return stops
         return []
+
+    def successor(self, gates: list[Workload], successor: Workload, pod: Workload) -> list[Beside]:
+        """The policies for which what takes the place of gateways does not come to a pod that one of them came to."""
+        ports = self._ports(pod)
+        if all(self._stops(gate, pod, pod, ports) for gate in gates):
+            return []
+        return self._stops(successor, pod, pod, ports)
+
+    def _ports(self, pod: Workload) -> set[int]:
+        """The ports of a pod, with that of the tunnel; none where the bundle shows none."""
+        ports = {port.number for port in pod.ports if port.protocol == "TCP"}
+        for service in self.world.services_of(pod):
+            ports |= {number for port in service.ports if (number := self.world.target_number(pod, port)) is not None}
+        return ports | {TUNNEL} if ports else ports
 
     def _stops(self, source: Workload, target: Workload, pod: Workload, ports: set[int]) -> list[Beside]:
         """The policies that refuse connections of one pod to another, for ports of `pod`."""
@@ -123,7 +176,9 @@ class Network:
     def _lets(self, rule: Rule, way: str, there: Workload, pod: Workload, ports: set[int]) -> bool:
         if rule.get("icmps") or not (not rule.get("toPorts") or any(_about(port, pod, ports) for port in _ports(rule))):
             return False
-        if not any(way + kind in rule for kind in PEERS) or any(name in PODS for name in rule.get(f"{way}Entities") or ()):
+        if not any(way + kind in rule for kind in PEERS) or any(
+            name in PODS or (name == "ingress" and there.kind == INGRESS) for name in rule.get(f"{way}Entities") or ()
+        ):
             return True
         if any(block.get("cidr") == "0.0.0.0/0" for block in rule.get(f"{way}CIDRSet") or ()):  # of Kubernetes: pods have addresses
             return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.decisions.decision_helper import convert, network_policy, policy, said, shop, workload
+from tests.decisions.decision_helper import convert, namespace, network_policy, policy, said, shop, workload
 
 READS = policy(
     "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET]}}]}]}"
@@ -116,3 +116,67 @@ def test_a_namespace_puts_its_services_behind_a_waypoint_too(more: str) -> None:
 
 def test_a_service_that_is_behind_its_waypoint_already_is_no_news() -> None:
     assert not said(convert(BEHIND + READS + FROM_WEB, "istio", "istio", data_plane="ambient"), "MP190")
+
+
+EDGE = namespace("edge") + """---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: edge, namespace: edge}
+spec:
+  template:
+    metadata: {labels: {istio: public}, annotations: {inject.istio.io/templates: gateway}}
+    spec: {serviceAccountName: public, containers: [{name: istio-proxy, image: auto, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: edge}
+spec: {selector: {istio: public}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: edge, namespace: shop}
+spec: {hosts: [a.example.com], gateways: [edge/public], http: [{route: [{destination: {host: users.shop.svc.cluster.local}}]}]}
+"""  # fmt: skip
+MADE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: edge, namespace: shop}
+spec: {parentRefs: [{name: public}], hostnames: [a.example.com], rules: [{backendRefs: [{name: users, port: 80}]}]}
+"""
+PODS_OF_EDGE = "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: edge}}, podSelector: {matchLabels: {istio: public}}}"
+FROM_EDGE = network(f"podSelector: {{matchLabels: {{app: users}}}}, ingress: [{{from: [{PODS_OF_EDGE}]}}]")
+
+
+@pytest.mark.parametrize(
+    ("entry", "beside", "target", "named"),
+    [
+        (EDGE, FROM_EDGE, "cilium", True),
+        (EDGE, FROM_EDGE, "nginx", True),
+        (EDGE, FROM_EDGE, "linkerd", False),  # the gateway is not carried over at all, which is said
+        (EDGE, FROM_EDGE, "istio", False),
+        (EDGE, FROM_EDGE.replace(", podSelector: {matchLabels: {istio: public}}", ""), "nginx", False),  # whatever stands there
+        (EDGE, FROM_EDGE.replace(", podSelector: {matchLabels: {istio: public}}", ""), "cilium", True),  # which stands in no namespace
+        (EDGE, network("podSelector: {matchLabels: {app: users}}, ingress: [{ports: [{port: 8080}]}]"), "cilium", False),
+        (EDGE, FROM_WEB, "cilium", False),  # the gateway did not come through either
+        (EDGE, FROM_EDGE.replace("{app: users}", "{app: other}"), "cilium", False),
+        (EDGE.replace("gateways: [edge/public]", "gateways: [mesh]"), FROM_EDGE, "cilium", False),  # nothing is sent there
+        (MADE, network("podSelector: {}, ingress: [{from: [{podSelector: {}}]}]"), "cilium", True),
+        (MADE, network("podSelector: {}, ingress: [{from: [{podSelector: {}}]}]"), "nginx", False),
+    ],
+)  # fmt: skip
+def test_policies_that_know_the_old_gateway_are_named(entry: str, beside: str, target: str, named: bool) -> None:
+    options: dict[str, Any] = {"gateway_class": "nginx"} if target == "nginx" else {}
+    result = convert(shop("istio") + workload("web") + entry + beside, "istio", "linkerd" if target == "nginx" else target, **options)
+    assert [(item.severity, item.effect) for item in said(result, "MP194")] == ([("error", "narrows")] if named else [])
+
+
+def test_a_policy_of_cilium_that_lets_its_ingress_in_is_ready() -> None:
+    rules = "{fromEndpoints: [{matchLabels: {istio: public, k8s:io.kubernetes.pod.namespace: edge}}]}"
+    for more, count in (("", 1), (", {fromEntities: [ingress]}", 0)):
+        both = network_policy(f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rules}{more}]}}")
+        assert len(said(convert(shop("istio") + EDGE + both, "istio", "cilium"), "MP194")) == count
