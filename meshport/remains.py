@@ -27,6 +27,10 @@ SHOWN = 3
 """Paths that a message names."""
 
 
+_TOGETHER = {"MP185"}
+"""Losses that one sentence and one remedy tell of for all objects of a namespace."""
+
+
 def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside: bool = False) -> None:
     """The losses as findings. Of a mesh converted onto itself (`own`) nothing is lost by that: what is left are the mistakes among them, and what its
     other data plane, the one that is asked for, does not do. `beside`: the source goes on enforcing what it does, and keeps its waypoints for that."""
@@ -56,6 +60,13 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
         }
         if own and disposition != "invalid" and loss.code not in (_ACROSS | _PAST_WAYPOINTS if plane == "sidecar" else _ACROSS):
             out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
+            continue
+        if loss.code in _TOGETHER:
+            listed = {"object": [values.pop("object")], "workloads": map(str, loss.workloads)}
+            told = {name: value for name, value in values.items() if name not in ("value", "workloads")}
+            out.gather(
+                (document.namespace, *told.items()), loss.code, *loss.facts, listed=listed, document=loss.document, disposition=disposition, affects=affects, **told
+            )  # fmt: skip
             continue
         found = out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
         found.at = loss.at

@@ -18,7 +18,7 @@ from meshport.dialects.cilium.both import LAST, READ, Meeting, Peer, holds, numb
 from meshport.dialects.cilium.both import carried as carried_by
 from meshport.dialects.cilium.kept import carried_on, mesh_port
 from meshport.dialects.cilium.membership import SYSTEM
-from meshport.dialects.cilium.network_policies import LETTING, READ_ONLY, REFUSING, at, said
+from meshport.dialects.cilium.network_policies import LETTING, READ_ONLY, REFUSING, at, said, said_together
 from meshport.dialects.cilium.peers import Peers, take_apart
 from meshport.dialects.cilium.planning import mentioned
 from meshport.dialects.output import Output
@@ -394,7 +394,7 @@ class Standing:
         if "added" in told:
             say("MP188", "", "info", "none")
         if "shut" in told and "taken" not in told and self.options.source != "cilium":  # whose lift says so
-            say("MP185", "", "error", "narrows")
+            said_together(self.out, "MP185", item, self.members, ports, port=str(self.after))
 
 
 def _rest(ports: list[Rule], hidden: list[Rule]) -> list[Rule]:

@@ -275,3 +275,15 @@ def test_where_the_mesh_states_the_ports_that_of_its_proxies_is_let_through(port
     assert told(result) == ([] if "4143" in ports else [("MP188", "info", "none")])
     (changed,) = [one for one in after if one["kind"] == "NetworkPolicy"]
     assert 4143 in [port["port"] for port in changed["spec"]["ingress"][0]["ports"]]
+
+
+def test_policies_of_a_namespace_that_do_not_let_the_port_through_are_named_together() -> None:
+    """Four hundred of them are one sentence and one remedy, and the places are those of each."""
+    policies = [
+        {**policy("[{ports: [{port: 8080}]}]", f"{{matchLabels: {{app: {app}}}}}"), "metadata": {"name": app, "namespace": "shop"}}
+        for app in ("api", "web")
+    ]
+    result, _, _ = converted(policies, "istio", "linkerd", target_version="2.18")
+    (found,) = [item for item in result.findings if item.code == "MP185"]
+    assert {(one.namespace, one.workload) for one in found.affects} == {("shop", "api"), ("shop", "web")}
+    assert "NetworkPolicy shop/api, NetworkPolicy shop/web" in found.message and "4143" in found.remedy

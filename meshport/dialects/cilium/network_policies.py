@@ -274,10 +274,24 @@ def _tell(out: Output, item: Beside, met: Met, ports: Iterable[int]) -> None:
 def said(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: Any) -> None:
     """A finding about pods: what their egress loses concerns destinations anywhere. It points to them where the policy is context alone."""
     members = list(pods)
+    shown = ", ".join(str(ref) for ref in sorted({one.ref for one in members}))
+    out.finding(code, **_about(out, code, item, members, ports), policy=str(item), workloads=shown, **values)
+
+
+def said_together(out: Output, code: str, item: Beside, pods: Iterable[Workload], ports: Iterable[int], **values: Any) -> None:
+    """The same as one finding for all policies of a namespace: what is to be done about them is one thing."""
+    members = list(pods)
+    about = _about(out, code, item, members, ports)
+    listed = {"object": [str(item)], "workloads": [str(one.ref) for one in members]}
+    out.gather((item.ref.namespace, item.number in out.outside, repr(values)), code, listed=listed, **about, **values)
+
+
+def _about(out: Output, code: str, item: Beside, members: list[Workload], ports: Iterable[int]) -> dict[str, Any]:
     own = (number for number in (item.number, *(one.document for one in members)) if number not in out.outside)
     anywhere = (Affected(None),) if item.direction == "egress" and code in ("MP178", "MP181", "MP183", "MP185", "MP186", "MP187") else ()
-    out.finding(
-        code, document=next(own, item.number), affects=(*_places(members), *anywhere), explains=_subjects(members, ports, item.direction), policy=str(item),
-        feature="l4.egress" if item.direction == "egress" else "l4.ingress-default-deny",
-        workloads=", ".join(str(ref) for ref in sorted({one.ref for one in members})), **values,
-    )  # fmt: skip
+    return {
+        "document": next(own, item.number),
+        "affects": (*_places(members), *anywhere),
+        "explains": _subjects(members, ports, item.direction),
+        "feature": "l4.egress" if item.direction == "egress" else "l4.ingress-default-deny",
+    }
