@@ -300,26 +300,28 @@ def widened(proof: Verification | None, findings: list[Finding], out: Output, cl
     row = out.table.codes()["MP904"]
     extra: list[Finding] = []
     already = {subject: finding for finding in findings if finding.code == "MP903" for subject, _ in finding.explains}
-    concerned: dict[tuple[str, str | None, str | None], list[tuple[int | None, Finding]]] = {}
+    concerned: dict[tuple[str, str | None, str | None, int | None], list[Finding]] = {}
     for finding in findings if proof is not None and proof.differences else ():
         if finding.code == _TOKENS:
             continue  # no request of the comparison bears one
         for one in finding.affects:
-            concerned.setdefault((finding.effect, one.namespace, one.workload), []).append((one.port, finding))
+            concerned.setdefault((finding.effect, one.namespace, one.workload, one.port), []).append(finding)
     for difference in proof.differences if proof is not None else ():
         place = difference.request["destination"]
         effect = _EFFECTS.get(difference.change)
         if effect is None:
             continue
         answering = [
-            finding
+            found
             for namespace in (place["namespace"], None)
             for workload in (place["workload"], None)
-            for port, finding in concerned.get((effect, namespace, workload), ())
-            if port in (None, place["port"])
+            for port in (place["port"], None)
+            if (found := concerned.get((effect, namespace, workload, port))) is not None
         ]
-        for finding in answering:
-            finding.witness = finding.witness or difference.request
+        for found in answering:
+            for finding in found:
+                finding.witness = finding.witness or difference.request
+            found.clear()  # each has its witness, and goes on answering
         if answering or difference.change != "allowed":
             continue
         where = (Affected(place["namespace"], place["workload"], place["port"]),)

@@ -39,7 +39,10 @@ def settle(findings: Iterable[Finding], named: Collection[str], equal: Collectio
         ):
             continue
         there = partial(same, found=alike if finding.effect == "narrows" else equal)
-        kept = tuple(place for place in finding.affects if _differs(place, about, there))
+        by_workload: dict[str, list[str]] = {}
+        for subject in about:
+            by_workload.setdefault(subject.rpartition(" port ")[0] or subject.removesuffix(" other ports"), []).append(subject)
+        kept = tuple(place for place in finding.affects if _differs(place, by_workload, there))
         if kept:
             finding.affects = kept
         elif finding.affects:
@@ -47,13 +50,10 @@ def settle(findings: Iterable[Finding], named: Collection[str], equal: Collectio
             finding.message += SAME
 
 
-def _differs(place: Affected, about: list[str], same: Callable[[str], bool]) -> bool:
-    """Whether access to a destination differs, or may, in one of the subjects that a finding is about."""
+def _differs(place: Affected, about: dict[str, list[str]], same: Callable[[str], bool]) -> bool:
+    """Whether access to a destination differs, or may, in one of the subjects that a finding is about, which are given by workload."""
     if place.namespace is None or place.workload is None:
         return True
     ref = Ref(place.namespace, place.workload)
-    if place.port is not None:
-        mine = [access_subject(ref, place.port)]
-    else:
-        mine = [subject for subject in about if subject.startswith((f"{ACCESS}{ref} port ", access_subject(ref, None)))]
+    mine = [access_subject(ref, place.port)] if place.port is not None else about.get(f"{ACCESS}{ref}", [])
     return not mine or not all(map(same, mine))

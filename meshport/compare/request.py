@@ -169,7 +169,7 @@ def _of_account(world: World, namespace: str | None, account: str | None) -> Map
     """The labels of the pods that run under an account, where all of them have the same ones."""
     if namespace is None or account is None:
         return {}
-    found = [item.labels for item in world.of_namespace(namespace) if item.account.value == account]
+    found = [item.labels for item in world.under(Ref(namespace, account))]
     return found[0] if found and all(labels == found[0] for labels in found) else {}
 
 

@@ -19,6 +19,7 @@ from meshport.ir.world import Probe, Scrape, Workload, World
 from meshport.values.identities import EVERYONE
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _LEVELS = {"mesh": 0, "namespace": 1, "workload": 2}
 
 
@@ -177,14 +178,16 @@ class Access:
         self._unselected: list[Policy] | None = None
         self._unselected_in: dict[str, list[Policy]] = {}
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
-        self._policies = _by_namespace(ir.policies, lambda item: item.subject.value.namespace)
-        self._transport = _by_namespace(ir.transport, lambda item: item.subject.value.namespace)
+        self._policies = _by(ir.policies, lambda item: item.subject.value.namespace)
+        self._transport = _by(ir.transport, lambda item: item.subject.value.namespace)
         self._selecting = Selecting(ir.policies, lambda item: item.subject.value)
         self._moding = Selecting(ir.transport, lambda item: item.subject.value)
-        self._admissions = _by_namespace(ir.admissions, lambda item: item.subject.namespace)
+        listed = list(enumerate(ir.admissions))
+        self._admissions = Selecting([one for one in listed if not _of_template(one[1])], lambda one: one[1].subject)
+        self._own_admissions = _by([one for one in listed if _of_template(one[1])], lambda one: one[1].document)
         self._beside = [Access(other, default_admission, default_mode) for other in ir.beside]
         self.workloads = [self.of(workload) for workload in self.world.workloads]
-        self._by_home = _by_namespace(self.workloads, lambda item: item.workload.ref.namespace)
+        self._by_home = _by(self.workloads, lambda item: item.workload.ref.namespace)
         self._by_workload = {id(item.workload): item for item in self.workloads}
 
     def of_namespace(self, namespace: str) -> list[Effective]:
@@ -276,13 +279,13 @@ class Access:
         return any(gateway.selects(workload.labels) for gateway in (*self.ir.gateways, *self.ir.emptied))
 
     def _admission(self, workload: Workload) -> tuple[Fact[str], str]:
+        home = workload.ref.namespace
+        own = [one for one in self._own_admissions.get(workload.document, ()) if one[1].subject.namespace in ("", home)]
         best: Admission | None = None
-        for item in _in(self._admissions, workload.ref.namespace):
-            if item.level == "workload" and item.document is not None:  # a pod template's own: no label gives it to other pods
-                chosen = item.document == workload.document
-            else:
-                chosen = item.subject.selector.accepts(workload.labels)
-            if chosen and (best is None or _LEVELS[item.level] > _LEVELS[best.level]):
+        for _, item in sorted(
+            (*self._admissions.of(home, workload.labels), *own), key=lambda one: (one[1].subject.namespace != "", one[0])
+        ):
+            if best is None or _LEVELS[item.level] > _LEVELS[best.level]:
                 best = item
         return (best.value, best.level) if best is not None else (self.default_admission, "mesh")
 
@@ -396,10 +399,15 @@ def _deciding(mode: Fact[str], rule: TransportRule, inherited: Fact[str]) -> Fac
     return mode if mode.value == inherited.value else mode.also(rule.subject)
 
 
-def _by_namespace(items: Iterable[T], namespace_of: Callable[[T], str]) -> dict[str, list[T]]:
-    found: dict[str, list[T]] = {}
+def _of_template(item: Admission) -> bool:
+    """Whether a pod template says it of its own pods: no label gives it to others."""
+    return item.level == "workload" and item.document is not None
+
+
+def _by(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    found: dict[K, list[T]] = {}
     for item in items:
-        found.setdefault(namespace_of(item), []).append(item)
+        found.setdefault(key(item), []).append(item)
     return found
 
 

@@ -173,30 +173,39 @@ class World:
     )
     _by_namespace: dict[str, list[Workload]] | None = None
     _by_label: dict[tuple[str, str, str], list[Workload]] | None = None
-    _accounts: tuple[int, dict[Ref, None]] | None = None
+    _accounts: tuple[int, dict[Ref, list[Workload]]] | None = None
     _services_of: dict[int, list[Service]] | None = None
 
     def of_namespace(self, namespace: str) -> list[Workload]:
+        return self._homes().get(namespace, [])
+
+    def homes(self) -> Iterable[str]:
+        """The namespaces that workloads of the bundle are in."""
+        return self._homes().keys()
+
+    def _homes(self) -> dict[str, list[Workload]]:
         if self._by_namespace is None:
             self._by_namespace = {}
             for workload in self.workloads:
                 self._by_namespace.setdefault(workload.ref.namespace, []).append(workload)
-        return self._by_namespace.get(namespace, [])
+        return self._by_namespace
 
     def selected(self, pods: PodSet) -> list[Workload]:
         """The known workloads whose pods belong to the set."""
-        if pods.namespace and pods.selector.labels:
+        if pods.selector.labels:
             among = min((self._labelled(pods.namespace, *pair) for pair in pods.selector.labels), key=len)
         else:
             among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
         return [workload for workload in among if pods.selector.accepts(workload.labels)]
 
     def _labelled(self, namespace: str, key: str, value: str) -> list[Workload]:
+        """The workloads with a label, in a namespace or, where it is "", in all."""
         if self._by_label is None:
             self._by_label = {}
             for workload in self.workloads:
                 for pair in workload.labels.items():
-                    self._by_label.setdefault((workload.ref.namespace, *pair), []).append(workload)
+                    for place in (workload.ref.namespace, ""):
+                        self._by_label.setdefault((place, *pair), []).append(workload)
         return self._by_label.get((namespace, key, value), [])
 
     def services_of(self, workload: Workload) -> list[Service]:
@@ -250,10 +259,16 @@ class World:
         """Whether a workload of the bundle runs under a service account."""
         return account in self._run()
 
-    def _run(self) -> dict[Ref, None]:
+    def under(self, account: Ref) -> list[Workload]:
+        """The workloads of the bundle that run under a service account."""
+        return self._run().get(account, [])
+
+    def _run(self) -> dict[Ref, list[Workload]]:
         if self._accounts is None or self._accounts[0] != len(self.workloads):
-            found = {Ref(workload.ref.namespace, workload.account.value) for workload in self.workloads}
-            self._accounts = len(self.workloads), dict.fromkeys(sorted(found))
+            found: dict[Ref, list[Workload]] = {}
+            for workload in self.workloads:
+                found.setdefault(Ref(workload.ref.namespace, workload.account.value), []).append(workload)
+            self._accounts = len(self.workloads), dict(sorted(found.items(), key=lambda item: item[0]))
         return self._accounts[1]
 
 

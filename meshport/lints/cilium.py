@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshport.dialects.installation import said
-from meshport.ir.base import Selector
+from meshport.ir.base import PodSet, Selector
 from meshport.lints.cilium_beside import POLICIES, beside, rules_of, specs_of
 from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Path, Review, names
@@ -86,7 +86,7 @@ def _egress(review: Review, known: Inventory, policy: Manifest, spec: Path) -> N
         kept = [str(item) for path, _ in rules for _, item in policy.each(*path, "toEntities")]
         if "all" not in kept:
             review.say("MP061", policy, (*spec, "egress"), admitted=names(kept) or "what its rules name")
-    places = [(policy, spec), *beside(review, known, policy, spec)]
+    places = [(policy, spec), *beside(known, policy, spec)]
     if any(rule for _, rule in rules) and not any(_lets_dns(other, place) for other, place in places):
         review.say("MP062", policy, (*spec, "egress"))
 
@@ -124,7 +124,7 @@ def _denies_alone(review: Review, known: Inventory, policy: Manifest, spec: Path
         deny = f"{direction}Deny"
         if not policy.get(*spec, deny) or policy.get(*spec, direction) or policy.get(*spec, "enableDefaultDeny", direction) is False:
             continue
-        if not any(other.get(*place, direction) for other, place in beside(review, known, policy, spec)):
+        if not any(other.get(*place, direction) for other, place in beside(known, policy, spec)):
             review.say("MP070", policy, (*spec, deny), direction=direction, deny=deny)
 
 
@@ -149,11 +149,8 @@ def _itself(review: Review, policy: Manifest, spec: Path) -> None:
     subject = _selector(policy, *spec, "endpointSelector")
     if subject.everything:
         return
-    sets = [
-        workload.ref.name
-        for workload in review.ir.world.workloads
-        if workload.kind == "StatefulSet" and workload.ref.namespace == policy.namespace and subject.accepts(workload.labels)
-    ]
+    pods = review.ir.world.selected(PodSet(policy.namespace, subject)) if policy.namespace else ()
+    sets = [workload.ref.name for workload in pods if workload.kind == "StatefulSet"]
     kafka = any(True for path, _ in rules_of(policy, spec, "ingress") for _ in _protocol_rules(policy, path, "kafka"))
     if not sets and not kafka:
         return
@@ -178,7 +175,7 @@ def _edge(review: Review, known: Inventory, policy: Manifest, spec: Path) -> Non
                 world.append(place)
     if not world or any(
         item in ("ingress", "all", "cluster")
-        for other, place in beside(review, known, policy, spec)
+        for other, place in beside(known, policy, spec)
         for path, _ in rules_of(other, place, "ingress")
         for _, item in other.each(*path, "fromEntities")
     ):

@@ -62,9 +62,8 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
     chosen = plain(selector_of(policy, *spec, "endpointSelector"))
     if chosen.everything or policy.kind != "CiliumNetworkPolicy" or not _of_pods(chosen):
         return
-    among = known.pods(home)
     rest = not chosen.labels and all(item.operator in ("NotIn", "DoesNotExist") for item in chosen.expressions)  # whoever else there is
-    if among and not rest and not any(chosen.accepts(pod.labels) for pod in among):
+    if known.pods(home) and not rest and not known.chosen(home, chosen):
         severity = "info" if _elsewhere(review, known, policy, chosen) else None  # one rule for pods of several namespaces
         review.say(
             "MP079",
@@ -120,7 +119,7 @@ def _needs(review: Review, policy: Manifest, spec: Path) -> None:
 
 def _names(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
     """Addresses of names are learned from the answers of DNS that pass a rule for the same pods."""
-    for other, place in [(policy, spec), *beside(review, known, policy, spec)]:
+    for other, place in [(policy, spec), *beside(known, policy, spec)]:
         if any(other.each(*path, "rules", "dns") for path in _ports(other, place, "egress")):
             return
     places = [(*path, "toFQDNs") for path, rule in rules_of(policy, spec, "egress") if rule.get("toFQDNs")]
@@ -139,9 +138,7 @@ def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Pat
     if policy.kind != "CiliumNetworkPolicy":
         return
     chosen = plain(selector_of(policy, *spec, "endpointSelector"))
-    pods = (
-        [pod for pod in known.pods(known.home(policy)) if chosen.accepts(pod.labels)] if _of_pods(chosen) and not chosen.everything else []
-    )
+    pods = known.chosen(known.home(policy), chosen) if _of_pods(chosen) and not chosen.everything else []
     for place in _ports(policy, spec, "ingress"):
         for path, port in policy.each(*place, "ports"):
             text = port.get("port") if isinstance(port, dict) else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from meshport.ir.base import Ref, Selector
+from meshport.ir.base import PodSet, Ref, Selector
 from meshport.ir.world import Service, Workload
 from meshport.lints.manifests import Manifest, Path, Review, labels_of
+
+T = TypeVar("T")
 
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "istio-system", "linkerd", "linkerd-viz", "cilium"}
 
@@ -35,11 +38,21 @@ class Inventory:
         self.domain = f".svc.{review.options.cluster_domain}"
         self.root = review.options.root_namespace
         self.entries = list(review.of("ServiceEntry", group="networking.istio.io"))
+        self._naming: dict[str, list[Manifest]] = {}  # by a host as they say it
+        for entry in self.entries:
+            for name in {name: None for _, name in entry.each("spec", "hosts") if isinstance(name, str)}:
+                self._naming.setdefault(name, []).append(entry)
         self.named: dict[tuple[str, str, str], Manifest] = {
             (manifest.kind, self.home(manifest), manifest.document.name): manifest for manifest in review.manifests
         }
+        self._kept: dict[str, Any] = {}
         self.kinds_in = {(kind, namespace) for kind, namespace, _ in self.named}
-        self._grouped: dict[str, list[Manifest]] = {}
+
+    def kept(self, name: str, make: Callable[[Inventory], T]) -> T:
+        """What a look at the bundle makes for itself, made once."""
+        if name not in self._kept:
+            self._kept[name] = make(self)
+        return cast(T, self._kept[name])
 
     def home(self, manifest: Manifest) -> str:
         return manifest.namespace or self.review.options.default_namespace
@@ -74,7 +87,7 @@ class Inventory:
     def host(self, host: str, namespace: str) -> Host:
         """What a destination is for the configuration of a namespace."""
         full = self.full(host, namespace)
-        seen = [entry for entry in self.entries if self._names(entry, full)]
+        seen = self._entries_of(full)
         visible = next(
             (entry for entry in seen if namespace in exports(entry, self.home(entry)) or "*" in exports(entry, self.home(entry))), None
         )
@@ -88,17 +101,23 @@ class Inventory:
             return Host(full, found if open_to & {"*", namespace, ""} else None, visible, True)
         return Host(full, entry=visible, shown=self.shows("Service", place[0]))
 
-    def _names(self, entry: Manifest, host: str) -> bool:
-        return any(isinstance(name, str) and covers_host(name, host) for _, name in entry.each("spec", "hosts"))
+    def _entries_of(self, host: str) -> list[Manifest]:
+        """The ServiceEntries of which a host takes it in, in their order."""
+        ends = [f"*{host[start:]}" for start in range(len(host) + 1)]
+        found = {entry.number: entry for name in (host, *ends) if covers_host(name, host) for entry in self._naming.get(name, ())}
+        return [found[number] for number in sorted(found)]
 
     # -- pods
 
     def pods(self, namespace: str) -> list[Workload]:
         return self.world.of_namespace(namespace) if namespace else self.world.workloads
 
+    def chosen(self, namespace: str, selector: Selector) -> list[Workload]:
+        """The workloads of a namespace, or of all where it is "", whose pods a selector takes."""
+        return self.world.selected(PodSet(namespace, selector))
+
     def selected(self, namespace: str, labels: dict[str, Any]) -> list[Workload]:
-        chosen = Selector.of({str(key): str(value) for key, value in labels.items()})
-        return [workload for workload in self.pods(namespace) if chosen.accepts(workload.labels)]
+        return self.chosen(namespace, Selector.of({str(key): str(value) for key, value in labels.items()}))
 
 
 def covers_host(pattern: str, host: str) -> bool:

@@ -14,9 +14,12 @@ _ZONE = re.compile(r"(?P<region>[a-z]+(?:-[a-z]+)*-?[a-z]*\d)-[a-z]|(?P<aws>[a-z
 
 def review(review: Review) -> None:
     """Failover, outside services, waypoints, hidden DestinationRules, workloads that a policy closes."""
+    by_host: dict[str, list[Manifest]] = {}
+    for rule in review.of("DestinationRule", group="networking.istio.io"):
+        by_host.setdefault(_host(rule, review.options.cluster_domain), []).append(rule)
     for rule in review.of("DestinationRule", group="networking.istio.io"):
         _failover(review, rule)
-        _hidden(review, rule)
+        _hidden(review, rule, by_host)
     for entry in review.of("ServiceEntry", group="networking.istio.io"):
         _service_entry(review, entry)
     for gateway in review.of("Gateway", group="gateway.networking.k8s.io"):
@@ -69,18 +72,17 @@ def _host(rule: Manifest, domain: str) -> str:
     return host if "." in host else f"{host}.{rule.namespace}.svc.{domain}"
 
 
-def _hidden(review: Review, rule: Manifest) -> None:
+def _hidden(review: Review, rule: Manifest, by_host: dict[str, list[Manifest]]) -> None:
     """Of the rules for a host Istio takes the most specific one of the client's namespace, then of the host's, then of the root namespace, and that whole;
     a wildcard, or a rule further away, adds nothing to it."""
     host, root = _host(rule, review.options.cluster_domain), review.options.root_namespace
-    others = [one for one in review.of("DestinationRule", group="networking.istio.io") if one.number != rule.number]
-    full = [(one, _host(one, review.options.cluster_domain)) for one in others]
+    met = [name for name in by_host if covers_host(host, name)] if host.startswith("*") else [host]
+    full = sorted(((one, name) for name in met for one in by_host[name] if one.number != rule.number), key=lambda item: item[0].number)
     over = [
         one
         for one, name in full
         if (one.namespace == rule.namespace or rule.namespace == root)
         and (name != host or (rule.namespace == root and one.namespace != root))
-        and covers_host(host, name)
     ]
     _merged(
         review, rule, host, [one for one, name in full if name == host and one.namespace == rule.namespace and one.number < rule.number]
@@ -115,19 +117,17 @@ def _merged(review: Review, rule: Manifest, host: str, before: list[Manifest]) -
 
 def _closed(review: Review) -> None:
     """Workloads that a policy of the whole namespace closes and that no other policy opens."""
+    allows = [policy for policy in review.ir.policies if policy.action.value == "allow" and policy.rules]
+    opened: set[int] | None = None
     for policy in review.ir.policies:
         subject = policy.subject.value
         shuts = policy.action.value == "allow" and policy.closing and not policy.rules
         refuses = policy.action.value == "deny" and any(not rule.conditions and not rule.unless for rule in policy.rules)
         if not (shuts or refuses) or not subject.selector.everything:
             continue
-        allows = [other for other in review.ir.policies if shuts and other.action.value == "allow" and other.rules]
-        shut = [
-            workload.ref.name
-            for workload in review.ir.world.workloads
-            if subject.namespace in ("", workload.ref.namespace)
-            and not any(other.subject.value.contains(workload.ref.namespace, workload.labels) for other in allows)
-        ]
+        if opened is None:
+            opened = {id(pod) for other in allows for pod in review.ir.world.selected(other.subject.value)}
+        shut = [workload.ref.name for workload in review.ir.world.selected(subject) if not (shuts and id(workload) in opened)]
         if shut:
             manifest = review.manifests[policy.document]
             review.say("MP049", manifest, ("spec",), workloads=names(sorted(shut), 6), count=len(set(shut)))

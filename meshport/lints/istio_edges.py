@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.ir.base import Selector
 from meshport.lints.inventory import Inventory, exports, share, text_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
@@ -63,11 +62,14 @@ def _served(review: Review, known: Inventory, gateway: Manifest) -> None:
 
 def _conflicts(review: Review, known: Inventory, gateways: list[Manifest]) -> None:
     """Servers of several gateways on the same pods, port and host."""
-    for number, gateway in enumerate(gateways):
-        for path, server in gateway.each("spec", "servers"):
-            others = [
-                other for other in gateways[:number] if _same_pods(known, gateway, other) and _collides(gateway, server, other, known)
-            ]
+    before: dict[tuple[str, str, str], dict[int, Manifest]] = {}  # by port, address and host
+    pods: dict[int, set[int]] = {}
+    for gateway in gateways:
+        pods[gateway.number] = {id(pod) for pod in known.selected("", _labels(gateway))}
+        own = [(path, key) for path, server in gateway.each("spec", "servers") for key in _taken(server, known.home(gateway))]
+        for path, _ in gateway.each("spec", "servers"):
+            met = {number: other for place, key in own if place == path for number, other in before.get(key, {}).items()}
+            others = [other for _, other in sorted(met.items()) if _same_pods(pods, gateway, other)]
             if others:
                 port = gateway.get(*path, "port", "number")
                 what = f"port {port} of the pods with {', '.join(f'{key}={value}' for key, value in _labels(gateway).items())}"
@@ -79,24 +81,21 @@ def _conflicts(review: Review, known: Inventory, gateways: list[Manifest]) -> No
                     what=what,
                     which="which of them holds is not defined",
                 )
+        for _, key in own:
+            before.setdefault(key, {})[gateway.number] = gateway
 
 
-def _same_pods(known: Inventory, one: Manifest, other: Manifest) -> bool:
+def _same_pods(pods: dict[int, set[int]], one: Manifest, other: Manifest) -> bool:
     ours, theirs = _labels(one), _labels(other)
-    if ours == theirs:
-        return bool(ours)
-    return any(Selector.of(ours).accepts(pod.labels) and Selector.of(theirs).accepts(pod.labels) for pod in known.world.workloads)
+    return bool(ours) if ours == theirs else not pods[one.number].isdisjoint(pods[other.number])
 
 
-def _collides(gateway: Manifest, server: Any, other: Manifest, known: Inventory) -> bool:
-    if not isinstance(server, dict) or not isinstance(server.get("port"), dict) or server["port"].get("number") is None:
-        return False
-    for _, theirs in other.each("spec", "servers"):
-        port = theirs.get("port") if isinstance(theirs, dict) else None
-        same = isinstance(port, dict) and port.get("number") == server["port"]["number"] and theirs.get("bind") == server.get("bind")
-        if same and _hosts(server, known.home(gateway)) & _hosts(theirs, known.home(other)):
-            return True
-    return False
+def _taken(server: Any, home: str) -> list[tuple[str, str, str]]:
+    """Port, address and host that a server takes, for each of its hosts."""
+    port = server.get("port") if isinstance(server, dict) else None
+    if not isinstance(port, dict) or port.get("number") is None:
+        return []
+    return [(repr(port["number"]), repr(server.get("bind")), host) for host in sorted(_hosts(server, home))]
 
 
 def _hosts(server: dict[str, Any], home: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshport.lints.linkerd_grants import Grants
 from meshport.lints.manifests import Manifest, Review, names
 from meshport.mapping.table import in_range
 
@@ -17,11 +18,13 @@ def review(review: Review) -> None:
     for profile in profiles.values():
         _budget(review, profile)
         _fall_through(review, profile)
+    grants = Grants(review)
     for server in review.of("Server", group="policy.linkerd.io"):
         _protocol(review, server)
-        _closes(review, server)
+        _closes(review, server, grants)
+    services = {(manifest.namespace, manifest.document.name) for manifest in review.of("Service")}
     for split in review.of("TrafficSplit"):
-        _split(review, split, profiles)
+        _split(review, split, profiles, services)
     for route in review.of("HTTPRoute", "GRPCRoute"):
         _shadowed(review, route, profiles)
     for ingress in review.of("Ingress"):
@@ -61,27 +64,22 @@ def _protocol(review: Review, server: Manifest) -> None:
         review.say("MP051", server, ("spec", "proxyProtocol"), port=port)
 
 
-def _closes(review: Review, server: Manifest) -> None:
+def _closes(review: Review, server: Manifest, grants: Grants) -> None:
     """Who is admitted to the port that a Server closes, and that nobody else is."""
     policy = server.get("spec", "accessPolicy")
     if policy not in (None, "deny"):
         return
     callers: list[str] = []
-    for grant in review.of("ServerAuthorization", group="policy.linkerd.io"):
-        if grant.namespace == server.namespace and grant.get("spec", "server", "name") == server.document.name:
+    for grant in sorted(grants.at(server), key=lambda item: item.kind == "AuthorizationPolicy"):
+        if grant.kind == "ServerAuthorization":
             callers += _clients(grant)
-    for grant in review.of("AuthorizationPolicy", group="policy.linkerd.io"):
-        target = grant.mapping("spec", "targetRef")
-        if grant.namespace == server.namespace and (
-            (target.get("kind") == "Server" and target.get("name") == server.document.name)
-            or target.get("kind") in ("Namespace", "HTTPRoute", "GRPCRoute")
-        ):
-            callers += [
-                f"{item.get('kind')} {item.get('name')}"
-                for _, item in grant.each("spec", "requiredAuthenticationRefs")
-                if isinstance(item, dict)
-            ]
-            callers += ["everybody"] if grant.get("spec", "requiredAuthenticationRefs") == [] else []
+            continue
+        callers += [
+            f"{item.get('kind')} {item.get('name')}"
+            for _, item in grant.each("spec", "requiredAuthenticationRefs")
+            if isinstance(item, dict)
+        ]
+        callers += ["everybody"] if grant.get("spec", "requiredAuthenticationRefs") == [] else []
     who = f"but {names(callers)}" if callers else "without an exception"
     review.say("MP052", server, ("spec", "port"), port=server.get("spec", "port"), who=who)
 
@@ -101,7 +99,7 @@ def _clients(grant: Manifest) -> list[str]:
     return found
 
 
-def _split(review: Review, split: Manifest, profiles: dict[str, Manifest]) -> None:
+def _split(review: Review, split: Manifest, profiles: dict[str, Manifest], services: set[tuple[str, str]]) -> None:
     """TrafficSplits need an extension, merge into the profile of their Service, and name Services."""
     release = review.options.source_version
     if in_range(release, "2.12", None):
@@ -110,7 +108,6 @@ def _split(review: Review, split: Manifest, profiles: dict[str, Manifest]) -> No
     host = f"{apex}.{split.namespace}.svc.{review.options.cluster_domain}"
     if host in profiles:
         review.say("MP054", split, ("spec", "service"), severity="info", what=f"the ServiceProfile {host}", host=apex, effect=_MERGED)
-    services = {(manifest.namespace, manifest.document.name) for manifest in review.of("Service")}
     for path, backend in split.each("spec", "backends"):
         name = backend.get("service") if isinstance(backend, dict) else None
         if isinstance(name, str) and (split.namespace, name) not in services:

@@ -7,6 +7,7 @@ from typing import Any
 from meshport.ir.base import Requirement, Selector
 from meshport.ir.world import Workload
 from meshport.lints.inventory import Inventory
+from meshport.lints.linkerd_grants import Grants
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values.durations import parse_linkerd
@@ -64,7 +65,7 @@ def _servers(review: Review, known: Inventory) -> None:
             continue
         among = known.pods(known.home(server))
         chosen = selector_of(server, "spec", "podSelector")
-        pods = [pod for pod in among if chosen.accepts(pod.labels)]
+        pods = known.chosen(known.home(server), chosen)
         port = server.get("spec", "port")
         if among and not pods:
             review.say(
@@ -217,19 +218,14 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
         if route
         else []
     )
-    over: list[str] = []
+    grants = known.kept("grants", lambda known: Grants(known.review))
     admitted = _admitted(policy)
-    for other in review.of("AuthorizationPolicy", "ServerAuthorization", group="policy.linkerd.io"):
-        if known.home(other) != home or other is policy:
-            continue
-        target = other.mapping("spec", "targetRef")
-        if (
-            target.get("kind") == "Namespace"
-            or (target.get("kind") == "Server" and target.get("name") in servers)
-            or other.get("spec", "server", "name") in servers
-        ):
-            wider = _admitted(other) in ([], admitted) or (_every_name(known, other) and not _every_name(known, policy))
-            over += [str(other)] if wider else []
+    beside = {other.number: other for server in servers for other in grants.on(server, home)}
+    over = [
+        str(other)
+        for _, other in sorted(beside.items())
+        if _admitted(other) in ([], admitted) or (_every_name(known, other) and not _every_name(known, policy))
+    ]
     if servers and over:
         review.say(
             "MP094",

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshport.ir.world import Probe, Workload
 from meshport.lints.inventory import Inventory
+from meshport.lints.linkerd_grants import Grants
 from meshport.lints.linkerd_policies import number_of, selector_of
 from meshport.lints.manifests import Manifest, Review, names
 from meshport.mapping.table import in_range
@@ -109,35 +110,29 @@ def _root(path: Any) -> bool:
 def _probes(review: Review, known: Inventory, server: Manifest) -> None:
     """The kubelet's probes are let through by themselves only as long as no route hangs on their Server."""
     home = known.home(server)
+    hanging = known.kept("grants", lambda known: Grants(known.review)).routes(server)
     routes = [
         route
         for group in ("policy.linkerd.io", "gateway.networking.k8s.io")
-        for route in review.of("HTTPRoute", group=group)
-        if known.home(route) == home and _hangs_on(route, server.document.name)
+        for route in hanging
+        if route.kind == "HTTPRoute" and route.document.group.endswith(group)
     ]
     if not routes or server.get("spec", "podSelector") is None or server.get("spec", "accessPolicy") not in (None, "deny"):
         return
     chosen = selector_of(server, "spec", "podSelector")
     missed: list[tuple[Workload, Probe]] = []
-    for pod in known.pods(home):
-        number = number_of(pod, server.get("spec", "port")) if chosen.accepts(pod.labels) else None
+    for pod in known.chosen(home, chosen):
+        number = number_of(pod, server.get("spec", "port"))
         missed += [
             (pod, one)
             for one in pod.probes
             if number is not None and one.kind == "http" and one.port == number and not _taken(routes, one.path)
         ]
-    if missed and not _opened(review, known, server):
+    if missed and not _opened(known, server):
         pod, probe = missed[0]
         what = f"{names([str(route) for route in routes])} hang on it, so that the kubelet's probe {probe.path} of {pod.kind} {pod.ref} is refused"
         remedy = f"Add an HTTPRoute for {probe.path}, and an AuthorizationPolicy for it with a NetworkAuthentication of the nodes."
         review.say("MP099", server, ("spec", "port"), what=what, remedy=remedy)
-
-
-def _hangs_on(route: Manifest, server: str) -> bool:
-    return any(
-        isinstance(parent, dict) and (parent.get("kind"), parent.get("name")) == ("Server", server)
-        for _, parent in route.each("spec", "parentRefs")
-    )
 
 
 def _taken(routes: list[Manifest], path: str) -> bool:
@@ -156,15 +151,13 @@ def _taken(routes: list[Manifest], path: str) -> bool:
     return False
 
 
-def _opened(review: Review, known: Inventory, server: Manifest) -> bool:
+def _opened(known: Inventory, server: Manifest) -> bool:
     """Whether a policy for the whole Server, or its namespace, admits callers without an identity."""
-    for policy in review.of("AuthorizationPolicy", group="policy.linkerd.io"):
-        target = policy.mapping("spec", "targetRef")
-        aimed = target.get("kind") == "Namespace" or (target.get("kind"), target.get("name")) == ("Server", server.document.name)
-        refs = [item.get("kind") for _, item in policy.each("spec", "requiredAuthenticationRefs") if isinstance(item, dict)]
-        if known.home(policy) == known.home(server) and aimed and set(refs) <= {"NetworkAuthentication"}:
+    grants = known.kept("grants", lambda known: Grants(known.review))
+    for grant in grants.on(server.document.name, known.home(server)):
+        refs = [item.get("kind") for _, item in grant.each("spec", "requiredAuthenticationRefs") if isinstance(item, dict)]
+        if grant.get("spec", "client", "unauthenticated") is True or (
+            grant.kind == "AuthorizationPolicy" and set(refs) <= {"NetworkAuthentication"}
+        ):
             return True
-    return any(
-        grant.get("spec", "client", "unauthenticated") is True and grant.get("spec", "server", "name") == server.document.name
-        for grant in review.of("ServerAuthorization", group="policy.linkerd.io")
-    )
+    return False

@@ -83,11 +83,15 @@ class Review:
         self.manifests = [
             Manifest(number, document, bound.kinds.get(number, document.kind)) for number, document in enumerate(bound.bundle.documents)
         ]
+        self._of_kind: dict[str, list[Manifest]] = {}
+        for manifest in self.manifests:
+            self._of_kind.setdefault(manifest.kind, []).append(manifest)
 
     def of(self, *kinds: str, group: str | None = None) -> Iterator[Manifest]:
         """The manifests of these kinds; `group` is how the API group ends."""
-        for manifest in self.manifests:
-            if manifest.kind in kinds and (group is None or manifest.document.group.endswith(group)):
+        listed = [manifest for kind in dict.fromkeys(kinds) for manifest in self._of_kind.get(kind, ())]
+        for manifest in sorted(listed, key=lambda item: item.number) if len(kinds) > 1 else listed:
+            if group is None or manifest.document.group.endswith(group):
                 yield manifest
 
     def say(self, code: str, manifest: Manifest, *paths: Path, severity: str | None = None, **values: Any) -> None:

@@ -4,7 +4,7 @@ manifest (defaults that another mesh has not) are held by the conversions' tests
 from __future__ import annotations
 
 import pytest
-from lint_helper import Row, row
+from lint_helper import Row, lint, row
 
 WORLD = """
 ---
@@ -164,3 +164,38 @@ ROWS = [
 @pytest.mark.parametrize("case", ROWS, ids=[case.title for case in ROWS])
 def test_a_row_is_said_where_it_stands_and_nothing_of_what_only_looks_like_it(case: Row) -> None:
     row(case, "linkerd")
+
+
+def test_grants_on_routes_of_another_server_open_nothing_of_this_one() -> None:
+    found = [item for item in lint(TWO_SERVERS, "linkerd") if item.code == "MP052"]
+    assert {item.message for item in found} == {
+        "Server shop/web closes port 8080 for everybody but ServiceAccount shop-front",
+        "Server shop/db closes port 5432 for everybody without an exception",
+    }
+
+
+TWO_SERVERS = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, port: 8080, proxyProtocol: HTTP/1}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: db, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}, port: 5432, proxyProtocol: opaque}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: Server, name: web}]
+  rules: [{matches: [{path: {type: PathPrefix, value: /api}}]}]
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: api}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: shop-front}]
+"""

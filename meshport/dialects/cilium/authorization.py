@@ -72,12 +72,17 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     asking = sorted({f"{policy.kind} {policy.ref.value}" for policy in ir.policies if any(rule.http for rule in policy.rules)})
     if without is not None and asking:
         ir.losses.append(Loss("MP974", (without.value,), without.document, {"policies": ", ".join(asking)}))
+    closed: set[Ref] | None = None
     for number, document in enumerate(bound.bundle.documents):
         if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
-            _kubernetes(number, document.value.get("spec") or {}, document.namespace or options.default_namespace, options, ir)
+            if closed is None:
+                closing = [policy for policy in ir.policies if policy.action.value == "allow" and policy.closing]
+                closed = {one.ref for policy in closing for one in ir.world.selected(policy.subject.value)}
+            home = document.namespace or options.default_namespace
+            _kubernetes(number, document.value.get("spec") or {}, home, closed, options, ir)
 
 
-def _kubernetes(number: int, spec: Any, namespace: str, options: Options, ir: IR) -> None:
+def _kubernetes(number: int, spec: Any, namespace: str, closed: set[Ref], options: Options, ir: IR) -> None:
     """What becomes of a NetworkPolicy of Kubernetes, which stays: where policies of Cilium close the same pods, both added up, and the mesh says the latter alone."""
     if (what := network_policy_spec.refused(spec)) is not None:
         ir.losses.append(Loss("MP015", (), number, {"what": what}))
@@ -85,8 +90,7 @@ def _kubernetes(number: int, spec: Any, namespace: str, options: Options, ir: IR
     pods = ir.world.selected(PodSet(namespace, selector_of(spec.get("podSelector") or {})))
     refs = {one.ref for one in pods if not one.host_network}
     inward = "Ingress" in (spec.get("policyTypes") or ["Ingress"])
-    closing = [policy for policy in ir.policies if inward and policy.action.value == "allow" and policy.closing]
-    shared = refs & {one.ref for policy in closing for one in ir.world.selected(policy.subject.value)}
+    shared = refs & closed if inward else set()
     ir.losses.append(_about("MP122" if shared else "MP184", number, shared or refs))
     port = mesh_port(options)
     if port is not None and refs and any(_shuts(spec.get(key) or (), port) for key in ("ingress", "egress")):

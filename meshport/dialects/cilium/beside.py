@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.cilium import network_policy_spec
-from meshport.dialects.cilium.peers import NAMESPACE, NAMESPACE_LABEL, Peers, matches, take_apart
+from meshport.dialects.cilium.peers import NAMESPACE, NAMESPACE_LABEL, Peers, matches, selected, take_apart
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.output import Output, Path
 from meshport.ir.base import NOWHERE, PodSet, Ref, Requirement, Selector, Src
@@ -217,8 +217,7 @@ def taken(selector: Rule, world: World) -> list[Workload]:
     chosen = take_apart(selector_of(selector))
     if chosen.reserved or chosen.foreign:
         return []
-    spaces = Peers(world).namespaces(chosen, None)
-    return [one for one in world.workloads if (spaces is None or one.ref.namespace in spaces) and matches(chosen, one)]
+    return selected(chosen, Peers(world).namespaces(chosen, None), world)
 
 
 def sources_of(found: Iterable[Beside]) -> Src:

@@ -6,6 +6,7 @@ One egress rule closes the whole direction, and names are known only from DNS an
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,7 @@ from meshport.dialects.exposure import (
 )
 from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
-from meshport.findings import Affected
+from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
@@ -397,6 +398,15 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
 def _leftovers(ir: IR, out: Output) -> None:
     """What was written for no policy: everything may leave where its clients are, or they are not told about it."""
     reached = out.reached() | set(out.implied) | set(out.irrelevant)
+    alone = {name for name, count in Counter(name for one in ir.outside for name in _names(one)).items() if count == 1}
+    beyond: dict[str, set[int | None]] = {}
+    for item in ir.routes:
+        if item.beyond is not None:
+            beyond.setdefault(item.host.value.lower(), set()).add(item.document)
+    said: dict[int | None, list[Finding]] = {}
+    for finding in out.findings:
+        if finding.code == "MP392":
+            said.setdefault(finding.document, []).append(finding)
     for outside in outsides(ir):
         if not outside.hosts and outside.services:
             continue
@@ -408,20 +418,24 @@ def _leftovers(ir: IR, out: Output) -> None:
             out.imply("the network that the route is on is the rest of what may leave", outside.inert, outside.ref.src - named)
             reached |= set(out.implied) | set(out.irrelevant)
         src = gather(outside.hosts, outside.ports, outside.addresses, outside.exports) - reached
-        out.ignore("everything may leave, or the rest of the destination says it", src - _ended(outside, ir, out, reached))
+        out.ignore("everything may leave, or the rest of the destination says it", src - _ended(outside, alone, beyond, said, reached))
 
 
-def _ended(outside: Outside, ir: IR, out: Output, reached: set[int]) -> Src:
+def _names(outside: Outside) -> set[str]:
+    return {fact.value.lower() for fact in outside.hosts}
+
+
+def _ended(
+    outside: Outside, alone: set[str], beyond: dict[str, set[int | None]], said: dict[int | None, list[Finding]], reached: set[int]
+) -> Src:
     """The leaves that make rules those for a host outside (MP392), where this destination alone has it: the finding names them too."""
     spoken = gather(*(port.protocol for port in outside.ports if port.protocol.value in ("http", "grpc")))
     found: Src = frozenset()
     for host in outside.hosts:
         named = host.value.lower()
-        if any(one is not outside and any(fact.value.lower() == named for fact in one.hosts) for one in ir.outside):
-            continue
-        documents = {item.document for item in ir.routes if item.beyond is not None and item.host.value.lower() == named}
-        for finding in out.findings:
-            if finding.code == "MP392" and finding.document in documents and (more := (host.src | spoken) - reached):
+        documents = beyond.get(named, set()) if named in alone else set()
+        for finding in [finding for number in documents for finding in said.get(number, ())]:
+            if more := (host.src | spoken) - reached:
                 finding.at = min(finding.leaves) if finding.at is None else finding.at
                 finding.leaves = tuple(sorted({*finding.leaves, *more}))
                 found |= more

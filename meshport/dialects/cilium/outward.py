@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.cilium.membership import SYSTEM
-from meshport.dialects.cilium.peers import NAMESPACE, Peers, matches, take_apart
+from meshport.dialects.cilium.peers import NAMESPACE, Chosen, Peers, matches, selected, take_apart
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.ir.base import Ref
@@ -72,11 +72,7 @@ class Outward:
             for base, spec in specs(root):
                 if not spec or spec.at("nodeSelector"):
                     continue
-                pods = [
-                    one
-                    for one in world.workloads
-                    if self._joins(one) and self._selected(spec.at("endpointSelector"), home, one, subject=True)
-                ]
+                pods = [one for one in self._all(spec.at("endpointSelector"), home, subject=True) if self._joins(one)]
                 self._subjects[number, str(base)] = pods
                 for direction in ("ingress", "egress"):
                     allows, denies = spec.each(direction), spec.each(direction + "Deny")
@@ -161,7 +157,12 @@ class Outward:
         return workload.ref.namespace not in SYSTEM and self.world.meshed(workload) is not False
 
     def _destinations(self, rule: Cursor, home: str | None) -> list[Workload]:
-        return [one for one in self.world.workloads if self._joins(one) and self._takes(Standing(rule, home), one, "to", sure=False)]
+        if any(word in rule.value for word in ("toEntities", "toServices")) or "toEndpoints" not in rule.value:
+            among = self.world.workloads
+        else:
+            found = {id(one): one for place in rule.each("toEndpoints") for one in self._all(place, home)}
+            among = sorted(found.values(), key=lambda one: (one.ref, one.kind))
+        return [one for one in among if self._joins(one) and self._takes(Standing(rule, home), one, "to", sure=False)]
 
     def _takes(self, rule: Standing, workload: Workload, way: str, *, sure: bool) -> bool:
         """Whether a rule's peers hold a workload's pods; `sure` says what is answered where a rule leaves it open."""
@@ -178,13 +179,20 @@ class Outward:
             return True
         return any(self._serves(service, rule.home, workload, sure=sure) for service in place.each(way + "Services"))
 
-    def _selected(self, place: Cursor, home: str | None, workload: Workload, *, subject: bool = False) -> bool:
-        """Whether a selector takes a workload's pods. The subject of a namespaced object is in its namespace, whatever it says."""
-        chosen = take_apart(place.selector().value)
-        if chosen.reserved or chosen.foreign:
+    def _selected(self, place: Cursor, home: str | None, workload: Workload) -> bool:
+        """Whether a selector takes a workload's pods."""
+        chosen = _chosen(place)
+        if chosen is None:
             return False
-        spaces = [home] if subject and home is not None else self.peers.namespaces(chosen, home)
+        spaces = self.peers.namespaces(chosen, home)
         return (spaces is None or workload.ref.namespace in spaces) and matches(chosen, workload)
+
+    def _all(self, place: Cursor, home: str | None, *, subject: bool = False) -> list[Workload]:
+        """The workloads whose pods a selector takes. The subject of a namespaced object is in its namespace, whatever it says."""
+        chosen = _chosen(place)
+        if chosen is None:
+            return []
+        return selected(chosen, [home] if subject and home is not None else self.peers.namespaces(chosen, home), self.world)
 
     def _serves(self, place: Cursor, home: str | None, workload: Workload, *, sure: bool) -> bool:
         named = place.at("k8sService")
@@ -193,6 +201,12 @@ class Outward:
         name, space = named.text("serviceName"), named.text("namespace")
         wanted = Ref(space.value if space is not None else home or "", name.value if name is not None else "")
         return any(service.ref == wanted for service in self.world.services_of(workload))
+
+
+def _chosen(place: Cursor) -> Chosen | None:
+    """What a selector asks of pods; None where pods have no such labels."""
+    chosen = take_apart(place.selector().value)
+    return None if chosen.reserved or chosen.foreign else chosen
 
 
 def _grants(rule: Cursor, server: Workload, *, sure: bool) -> Iterator[Grant]:

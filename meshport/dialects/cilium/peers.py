@@ -6,6 +6,7 @@ the accounts of the bundle's workloads, where exactly the pods with these labels
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from meshport.dialects.cursor import Cursor
 from meshport.effective.networks import disjoint, normal_cidr
 from meshport.ir.authorization import ACCOUNT_LABEL, IDENTITY, OTHER, SOURCE_IP, Condition, Entity, Labelled, Network, Pattern
-from meshport.ir.base import NOWHERE, Fact, Requirement, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Requirement, Selector, Src
 from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE, Identity
 
@@ -128,6 +129,7 @@ class Peers:
     groups: dict[str, tuple[tuple[str, ...], Src]] = field(default_factory=dict)  # CiliumCIDRGroups by name
     empty_is_nobody: bool = True  # since 1.16; before, an empty list of peers was as good as none
     nodes: Fact[Any] | None = None  # what lets networks take nodes as well
+    _running: dict[str, Counter[str]] = field(default_factory=dict)  # how many workloads of a namespace run under an account
 
     # -- one rule
 
@@ -278,12 +280,11 @@ class Peers:
         """The namespaces that a selector means; None for every namespace there is."""
         if not chosen.names_namespace:
             return [home] if home is not None else None
-        known = sorted({*self.world.namespaces, *(workload.ref.namespace for workload in self.world.workloads)})
         listed = _listed(chosen.namespace)
         if listed is None and not chosen.namespace_labels and all(item.operator == "Exists" for item in chosen.namespace):
             return None
         found = []
-        for name in known if listed is None else listed:
+        for name in sorted({*self.world.namespaces, *self.world.homes()}) if listed is None else listed:
             if not all(item.accepts({NAMESPACE: name}) for item in chosen.namespace):
                 continue
             space = self.world.namespaces.get(name)
@@ -299,16 +300,15 @@ class Peers:
         """Pods by their own labels, as the accounts that just these pods run under; else as labels."""
         found: list[Any] = []
         rest = Selector.of({}, (*chosen.pod, *chosen.account))
-        everywhere = sorted({workload.ref.namespace for workload in self.world.workloads})
         # in namespaces that the bundle does not hold, nearly every pod lacks a label
         exact = spaces is not None or any(item.operator in ("In", "Exists") for item in (*chosen.pod, *chosen.account))
-        for space in everywhere if spaces is None else spaces:
+        for space in sorted(self.world.homes()) if spaces is None else spaces:
             accounts = self._accounts(space, chosen)
             if accounts is None:
                 if spaces is None:
                     exact = False
                     break
-                named = {workload.account.value for workload in self._pods(space) if matches(chosen, workload)}
+                named = {workload.account.value for workload in self.taken(space, chosen)}
                 own = [Selector.of({ACCOUNT: name, **dict(rest.labels)}, rest.expressions) for name in sorted(named)]
                 found += [Labelled(space, one) for one in own or [rest]]
             else:
@@ -319,13 +319,16 @@ class Peers:
 
     def _accounts(self, namespace: str, chosen: Chosen) -> list[str] | None:
         """The accounts of the workloads that match, where no other workload of the namespace shares one; None where that is not so."""
-        inside: set[str] = set()
-        outside: set[str] = set()
-        for workload in self._pods(namespace):
-            (inside if matches(chosen, workload) else outside).add(workload.account.value)
-        if not inside or inside & outside:
+        inside = Counter(workload.account.value for workload in self.taken(namespace, chosen))
+        if namespace not in self._running:
+            self._running[namespace] = Counter(workload.account.value for workload in self._pods(namespace))
+        if not inside or any(self._running[namespace][name] != count for name, count in inside.items()):
             return None
         return sorted(inside)
+
+    def taken(self, namespace: str, chosen: Chosen) -> list[Workload]:
+        """The workloads of a namespace whose pods Cilium knows by their labels, and that meet what is asked of them."""
+        return [workload for workload in selected(chosen, [namespace], self.world) if not workload.host_network]
 
     def _pods(self, namespace: str) -> list[Workload]:
         """The workloads whose pods Cilium knows by their labels: those of the host network it does not."""
@@ -337,6 +340,13 @@ def matches(chosen: Chosen, workload: Workload) -> bool:
     return all(item.accepts(workload.labels) for item in chosen.pod) and all(
         item.accepts({ACCOUNT: workload.account.value}) for item in chosen.account
     )
+
+
+def selected(chosen: Chosen, spaces: Iterable[str] | None, world: World) -> list[Workload]:
+    """The workloads that meet what is asked of labels and account, in these namespaces or, for None, in all."""
+    wanted = Selector.of({}, chosen.pod)
+    pods = {id(one): one for space in ([""] if spaces is None else spaces) for one in world.selected(PodSet(space, wanted))}
+    return sorted((one for one in pods.values() if matches(chosen, one)), key=lambda one: (one.ref, one.kind))
 
 
 def _listed(demands: Iterable[Requirement]) -> list[str] | None:

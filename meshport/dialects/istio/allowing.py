@@ -186,11 +186,8 @@ def _region(
 def _strangers(selector: Selector, region: Region, access: Access) -> list[Effective]:
     """Workloads of other regions that the selector takes as well: their policies are alternatives to this one's, so it must not let anything in."""
     mine = {id(member.workload) for member in region.members}
-    return [
-        item
-        for item in access.of_namespace(region.namespace)
-        if id(item.workload) not in mine and item.meshed is not False and selector.accepts(item.workload.labels)
-    ]
+    taken = access.selected(PodSet(region.namespace, selector))
+    return [item for item in taken if id(item.workload) not in mine and item.meshed is not False]
 
 
 def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], strangers: list[Effective]) -> None:
@@ -219,12 +216,11 @@ def _subjects(members: list[Effective]) -> list[str]:
 
 def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> list[tuple[Selector, Src]]:
     """matchLabels alone select in Istio: the servers' own selector where it takes just this region, else one per workload."""
-    known = access.world.of_namespace(region.namespace)
     mine = {id(member.workload) for member in region.members}
     numbers = {tuple(sorted(servers_of(member))) for member in region.members}
     for policy in servers.values():
         selector = policy.subject.value.selector
-        taken = {id(workload) for workload in known if selector.accepts(workload.labels)}
+        taken = {id(workload) for workload in access.world.selected(PodSet(region.namespace, selector))}
         if not selector.expressions and taken == mine and len(numbers) == 1:
             return [(selector, sources(*(one.subject for one in servers.values())))]
     found: list[tuple[Selector, Src]] = []

@@ -105,7 +105,7 @@ def _names(rule: Rule, accounts: set[tuple[str, str]]) -> bool:
 
 def passing(found: Waypoints, ir: IR) -> set[tuple[str, str]]:
     """The accounts of pods whose requests to a Service go through its waypoint."""
-    pods = [one for one in ir.world.workloads if one.ref in found.ambient and not is_gateway(one)]
+    pods = [one for one in ir.world.workloads if one.ref in found.ambient and not is_gateway(one)] if found.ambient else []
     return {(one.ref.namespace, one.account.value) for one in pods}
 
 

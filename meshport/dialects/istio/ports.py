@@ -20,6 +20,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Network, Policy
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, Loss
+from meshport.ir.selecting import Selecting
 from meshport.ir.transport import PortSetting, Uncaptured
 from meshport.ir.world import Service, ServicePort, Workload
 from meshport.mapping.bound import Bound
@@ -183,33 +184,38 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
             out.ignore("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
 
 
-def _spoken(ir: IR) -> list[Policy]:
-    return [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None]
+def _spoken(ir: IR) -> Selecting[tuple[int, Policy]]:
+    """The policies that say a protocol by the pods that they select, each with its place among all."""
+    said = [policy for policy in sorted(ir.policies, key=lambda item: item.ref.value) if policy.protocol is not None]
+    return Selecting(enumerate(said), lambda item: item[1].subject.value)
 
 
-def _port(ir: IR, out: Output, service: Service, port: ServicePort, servers: list[Policy], routed: set[tuple[Ref, int]]) -> None:
+def _port(
+    ir: IR, out: Output, service: Service, port: ServicePort, servers: Selecting[tuple[int, Policy]], routed: set[tuple[Ref, int]]
+) -> None:
     current, told = protocols.of_service_port(port), NOWHERE
     followed = (service.ref, port.number) in routed
     wanted, src = _opaque(ir, service, port, followed)
     silent: list[tuple[Policy, Workload, int]] = []  # rules on requests that Istio judges none by, as the Service says bytes
     members = ir.world.selected(service.pods) if service.pods is not None else []
-    for policy in servers:
-        if policy.subject.value.namespace != service.ref.namespace or policy.protocol is None or policy.port is None:
+    found = [
+        (place, order, policy, workload)
+        for order, workload in enumerate(members)
+        for place, policy in servers.of(service.ref.namespace, workload.labels)
+        if policy.subject.value.namespace == service.ref.namespace
+    ]
+    for _, _, policy, workload in sorted(found, key=lambda item: item[:2]):
+        if policy.protocol is None or policy.port is None:
             continue
         named = policy.port.value
-        for workload in members:
-            number = ir.world.target_number(workload, port)
-            own = workload.port_named(named) if isinstance(named, str) else None
-            if (
-                number is not None
-                and number == (own.number if own is not None else named)
-                and policy.subject.value.selector.accepts(workload.labels)
-            ):
-                if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] == "tcp"):
-                    wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
-                elif current in ("tcp", "tls") and any(rule.needs_http or rule.http for rule in policy.rules):
-                    silent.append((policy, workload, number))
-                told = policy.protocol.src
+        number = ir.world.target_number(workload, port)
+        own = workload.port_named(named) if isinstance(named, str) else None
+        if number is not None and number == (own.number if own is not None else named):
+            if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] == "tcp"):
+                wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
+            elif current in ("tcp", "tls") and any(rule.needs_http or rule.http for rule in policy.rules):
+                silent.append((policy, workload, number))
+            told = policy.protocol.src
     for policy, workload, number in silent if not wanted or wanted == current else ():
         out.gather(
             (policy.document, str(service.ref)), "MP398", document=policy.document, affects=(Affected(workload.ref.namespace, workload.ref.name, number),),

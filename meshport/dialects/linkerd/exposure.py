@@ -154,8 +154,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     homes = {name for outside in ir.outside if _routable(outside) for name in _homes(outside, ir)} | beyond_rules.clients(ir)
     for namespace in sorted(ruled | homes):
         _namespace(namespace, ir, out, options, frozenset(ruled))
+    reached, counted = out.written(), 0
     for outside in outsides(ir):
-        _leftovers(outside, ir, ruled, out)
+        _by_name(outside, ir, ruled, out)
+        reached.update(leaf for finding in out.findings[counted:] for leaf in finding.leaves)
+        counted = len(out.findings)
+        _leftovers(outside, bool(_homes(outside, ir)), ruled, reached, out)
     for rule in ir.egress_defaults:
         if rule.silenced:
             continue
@@ -476,8 +480,8 @@ def _route_object(home: _Home, outside: Outside, port: OutsidePort, protocol: st
     obj.note(f"from {outside.subject_name}")
 
 
-def _leftovers(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
-    """Leaves of a destination that no route was written because of: addresses beside names, who may see it, what nobody here can see."""
+def _by_name(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
+    """Addresses beside names, and ports that are told by addresses where nothing is refused."""
     if not outside.hosts:
         return
     if any(port.protocol.value in egress.BY_NAME for port in outside.ports) and not any(
@@ -490,11 +494,14 @@ def _leftovers(outside: Outside, ir: IR, ruled: set[str], out: Output) -> None:
         out.imply(UNNAMED, outside.resolution)
         for port in outside.ports:
             _unnamed(outside, port, out)
+
+
+def _leftovers(outside: Outside, homes: bool, ruled: set[str], reached: set[int], out: Output) -> None:
+    """Leaves of a destination that no route was written because of, and no finding: who may see it, what nobody here can see."""
+    if not outside.hosts:
+        return
     every = gather(outside.hosts, outside.ports, outside.addresses, outside.resolution, () if homes else outside.exports)
-    reached = out.written() | set(out.implied) | set(out.irrelevant)
-    for finding in out.findings:
-        reached.update(finding.leaves)
-    left = frozenset(every - reached)
+    left = frozenset(leaf for leaf in every - reached if leaf not in out.implied and leaf not in out.irrelevant)
     if left:
         out.ignore("no namespace of the bundle has a client that is told about it", left)
     reason = "who is shown a destination decides only where the rest is refused"

@@ -1,0 +1,152 @@
+"""What is done for a document does not grow with the number of documents beside it. Counted are calls of functions, which no other work on the machine changes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import meshport
+
+Doc = dict[str, Any]
+FEW, MANY = 50, 200
+MOST = 1.25  # times as much as for each of the few; looking at all others for each comes to more
+
+
+def _object(api: str, kind: str, name: str, spec: Doc | None = None, **metadata: Any) -> Doc:
+    place = {} if kind == "Namespace" else {"namespace": "shop"}
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, **place, **metadata}, **({} if spec is None else {"spec": spec})}
+
+
+def _app(name: str) -> list[Doc]:
+    container = {"name": "app", "image": "app:1", "ports": [{"containerPort": 8080}]}
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"serviceAccountName": name, "containers": [container]}}
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    return [
+        _object("apps/v1", "Deployment", name, {"selector": {"matchLabels": {"app": name}}, "template": template}),
+        _object("v1", "Service", name, {"selector": {"app": name}, "ports": ports}),
+    ]
+
+
+def _namespace(mesh: str) -> list[Doc]:
+    told: dict[str, Doc] = {
+        "istio": {"labels": {"istio-injection": "enabled"}},
+        "linkerd": {"annotations": {"linkerd.io/inject": "enabled"}},
+        "cilium": {},
+    }
+    return [_object("v1", "Namespace", "shop", **told[mesh])]
+
+
+def _cilium_policies(count: int) -> list[Doc]:
+    docs = _namespace("cilium")
+    for number in range(count):
+        rule = {"fromEndpoints": [{"matchLabels": {"app": f"a{(number + 1) % count}"}}], "toPorts": [{"ports": [{"port": "8080"}]}]}
+        named = {"toFQDNs": [{"matchName": f"h{number}.example.com"}]}
+        spec = {"endpointSelector": {"matchLabels": {"app": f"a{number}"}}, "ingress": [rule], "egress": [named]}
+        docs += [*_app(f"a{number}"), _object("cilium.io/v2", "CiliumNetworkPolicy", f"a{number}", spec)]
+    return docs
+
+
+def _network_policies(count: int) -> list[Doc]:
+    docs = _namespace("linkerd")
+    for number in range(count):
+        peer = {"podSelector": {"matchLabels": {"app": f"a{(number + 1) % count}"}}}
+        rule = {"from": [peer], "ports": [{"port": 8080, "protocol": "TCP"}]}
+        spec = {"podSelector": {"matchLabels": {"app": f"a{number}"}}, "policyTypes": ["Ingress"], "ingress": [rule]}
+        docs += [*_app(f"a{number}"), _object("networking.k8s.io/v1", "NetworkPolicy", f"a{number}", spec)]
+    return docs
+
+
+def _servers(count: int) -> list[Doc]:
+    docs = _namespace("linkerd")
+    for number in range(count):
+        name, caller = f"a{number}", f"a{(number + 1) % count}"
+        server = {"podSelector": {"matchLabels": {"app": name}}, "port": 8080, "proxyProtocol": "HTTP/1"}
+        grant = {
+            "targetRef": {"group": "policy.linkerd.io", "kind": "Server", "name": name},
+            "requiredAuthenticationRefs": [{"kind": "ServiceAccount", "name": caller, "namespace": "shop"}],
+        }
+        docs += [
+            *_app(name),
+            _object("policy.linkerd.io/v1beta3", "Server", name, server),
+            _object("policy.linkerd.io/v1alpha1", "AuthorizationPolicy", name, grant),
+        ]
+    return docs
+
+
+def _open_workloads(count: int) -> list[Doc]:
+    policy = _object("cilium.io/v2", "CiliumNetworkPolicy", "all", {"endpointSelector": {}, "ingress": [{"fromEndpoints": [{}]}]})
+    return [*_namespace("cilium"), *(doc for number in range(count) for doc in _app(f"a{number}")), policy]
+
+
+def _outside(count: int) -> list[Doc]:
+    docs = [*_namespace("istio"), *_app("app")]
+    for number in range(count):
+        host = f"h{number}.example.com"
+        port = {"number": 443, "name": "tls", "protocol": "TLS"}
+        route = {"match": [{"port": 443, "sniHosts": [host]}], "route": [{"destination": {"host": host, "port": {"number": 443}}}]}
+        entry = {"hosts": [host], "ports": [port], "resolution": "DNS", "location": "MESH_EXTERNAL"}
+        docs += [
+            _object("networking.istio.io/v1", "ServiceEntry", f"e{number}", entry),
+            _object("networking.istio.io/v1", "VirtualService", f"e{number}", {"hosts": [host], "tls": [route]}),
+        ]
+    return docs
+
+
+def _gateways(count: int) -> list[Doc]:
+    docs = _namespace("istio")
+    for number in range(count):
+        server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": [f"a{number}.example.com"]}
+        gateway = {"selector": {"app": f"a{number}"}, "servers": [server]}
+        rule = {"host": f"a{number}", "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
+        docs += [
+            *_app(f"a{number}"),
+            _object("networking.istio.io/v1", "Gateway", f"a{number}", gateway),
+            _object("networking.istio.io/v1", "DestinationRule", f"a{number}", rule),
+        ]
+    return docs
+
+
+@pytest.mark.parametrize(
+    ("bundle", "source", "target"),
+    [
+        (_cilium_policies, "cilium", None),
+        (_outside, "istio", None),
+        (_gateways, "istio", None),
+        (_servers, "linkerd", None),
+        (_cilium_policies, "cilium", "istio"),
+        (_open_workloads, "cilium", "linkerd"),
+        (_servers, "linkerd", "istio"),
+        (_network_policies, "linkerd", "cilium"),
+        (_outside, "istio", "cilium"),
+        (_outside, "istio", "linkerd"),
+    ],
+)
+def test_each_document_costs_the_same_however_many_stand_beside_it(
+    bundle: Callable[[int], list[Doc]], source: str, target: str | None
+) -> None:
+    _calls(bundle(2), source, target)  # tables and modules are loaded once
+    few, many = (_calls(bundle(count), source, target) for count in (FEW, MANY))
+    assert many / MANY < few / FEW * MOST
+
+
+def _calls(docs: list[Doc], source: str, target: str | None) -> int:
+    count = 0
+
+    def seen(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    bundle = meshport.load_objects(docs)
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        if target is None:
+            meshport.lint(bundle, source=source)
+        else:
+            meshport.convert(bundle, source=source, target=target)
+    finally:
+        sys.setprofile(before)
+    return count
