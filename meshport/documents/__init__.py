@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from meshport.documents.edit import edit
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, format_path
-from meshport.documents.read import load, load_objects, load_stream, load_text
+from meshport.documents.objects import load_objects
+from meshport.documents.read import load, load_stream, load_text
 from meshport.documents.scalars import needs_quotes, resolve
 from meshport.documents.write import dump, dump_json
 

@@ -13,7 +13,7 @@ from meshport.documents.command import KUBECTL, UNKNOWN, Computed, Found, option
 from meshport.documents.model import Bundle, Document
 from meshport.values.install_script import Word
 
-_VALUED = {"-n", "--namespace", "-l", "--selector", "-f", "--filename", "--context", "--kubeconfig", "--cluster", "--user", "-o", "--output", "--as", "-s", "--server",
+VALUED = {"-n", "--namespace", "-l", "--selector", "-f", "--filename", "--context", "--kubeconfig", "--cluster", "--user", "-o", "--output", "--as", "-s", "--server",
            "--token", "--request-timeout", "--field-manager", "--field-selector", "--resource-version", "-k", "--kustomize"}  # fmt: skip
 _KINDS = {
     "Namespace": ("v1", "namespace namespaces ns"), "Service": ("v1", "service services svc"), "Pod": ("v1", "pod pods po"),
@@ -26,6 +26,16 @@ _SHORT = {
     "cnp": "ciliumnetworkpolicy", "ccnp": "ciliumclusterwidenetworkpolicy", "sp": "serviceprofile", "srv": "server", "saz": "serverauthorization",
     "cm": "configmap", "cj": "cronjob", "rs": "replicaset",
 }  # fmt: skip
+OF_THE_CLUSTER = frozenset({
+    "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService", "StorageClass", "PriorityClass",
+    "IngressClass", "RuntimeClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding", "ClusterTrustBundle", "GatewayClass", "XMesh", "CiliumBGPAdvertisement", "CiliumBGPClusterConfig",
+    "CiliumBGPNodeConfig", "CiliumBGPNodeConfigOverride", "CiliumBGPPeerConfig", "CiliumBGPPeeringPolicy", "CiliumCIDRGroup",
+    "CiliumClusterwideEnvoyConfig", "CiliumClusterwideNetworkPolicy", "CiliumClusterWideNetworkPolicy", "CiliumDatapathPlugin",
+    "CiliumEgressGatewayPolicy", "CiliumEndpointSlice", "CiliumExternalWorkload", "CiliumIdentity", "CiliumL2AnnouncementPolicy",
+    "CiliumLoadBalancerIPPool", "CiliumNetworkDriverClusterConfig", "CiliumNetworkDriverNodeConfig", "CiliumNode", "CiliumPodIPPool", "CiliumVTEPConfig",
+})  # fmt: skip
+"""Kinds that have no namespace to name, and one that people write for such a kind."""
 _SOMETHING = "object"  # where only the shell knows the kind
 EVERYWHERE = " -A"
 """Behind what chooses objects in every namespace."""
@@ -38,7 +48,7 @@ _DEMAND = re.compile(
 
 def read(words: list[Word]) -> Iterator[Found]:
     """What a command marks, object by object. Those that it does not name (`--all`, `-l`, `-f`) have as their name what it says instead."""
-    plain, given = options(words, _VALUED)
+    plain, given = options(words, VALUED)
     asked = [name for name, word in given if not (name == "--dry-run" and word.text == "none")]
     if len(plain) < 2 or plain[0].text not in ("label", "annotate") or {"--dry-run", "--local", "--list"} & set(asked):
         return
@@ -63,6 +73,18 @@ def read(words: list[Word]) -> Iterator[Found]:
             _mark(found, what, mark, kind in _KINDS or kind == _SOMETHING)
         if what in found.tree["metadata"] or UNKNOWN in found.tree:
             yield found
+
+
+def takes_input(words: list[Word]) -> list[Word | None]:
+    """The namespace that a command names which takes manifests from its standard input; nothing for any other command."""
+    if words[0].text.rpartition("/")[2] not in ("kubectl", "oc"):
+        return []
+    plain, given = options(words[1:], VALUED)
+    dry = any(name == "--dry-run" and word.text != "none" for name, word in given)
+    takes = any(name in ("-f", "--filename") and word.text in ("-", "/dev/stdin") for name, word in given)
+    if dry or not takes or not plain or plain[0].text not in ("apply", "create", "replace"):
+        return []
+    return [next((word for name, word in given if name in ("-n", "--namespace")), None)]
 
 
 def _chosen(name: str, word: Word, everywhere: str) -> Word:

@@ -11,18 +11,19 @@ import re
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from meshport.documents import build as _build
 from meshport.documents import jsontext
-from meshport.documents.build import MAX_DEPTH, Builder, Duplicate, Tree, UnreadableError, renumber
+from meshport.documents.build import Builder, Duplicate, Tree, UnreadableError, renumber
 from meshport.documents.built import kustomized
 from meshport.documents.events import backend, pure_backend
 from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, is_list, items_of, not_an_object
 from meshport.documents.handed import ADD_IT, handed_over
+from meshport.documents.kubectl import OF_THE_CLUSTER
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
 from meshport.errors import InputError
 
@@ -34,6 +35,10 @@ SCRIPT = ".sh"
 MAX_FILE = 256_000_000
 """Bytes of one file."""
 
+_UNTOLD = "a here-document gives kubectl what only the shell knows, and was not read"
+_TELL = "write the value in, set it once at the top of the script (NAME=value), or give the manifests themselves"
+_CHANGES = "changes what a mesh reads, on the way to the cluster or there, and was not read"
+_AS_IT_STANDS = "give the objects as they stand in the cluster (kubectl get ... -o yaml), or write the mark into the manifests"
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BARE_SEPARATOR = re.compile(r"\s*(?:#.*)?")
 _NEXT_JSON = re.compile(r"^[{\[]", re.MULTILINE)
@@ -115,55 +120,6 @@ def load_stream(content: str | bytes, file: str = STDIN, *, strict: bool = False
     else:
         reader.bytes(content, file)
     return reader.bundle()
-
-
-def load_objects(objects: Sequence[Mapping[str, Any]], charts: Mapping[int, str] | None = None) -> Bundle:
-    """A bundle of plain objects, which are neither copied nor changed. There are no files and no places; `index` is the position in the
-    list. `charts` says of some by their position that they are values of a chart, which else has to be plain from their keys.
-
-    Raises InputError for an object nested deeper than the limit (or holding itself).
-    """
-    documents: list[Document] = []
-    problems: list[Problem] = []
-    leaf = 0
-
-    def number(value: Any, depth: int) -> Any:
-        nonlocal leaf
-        if depth > MAX_DEPTH:
-            raise InputError(f"object {index} is nested deeper than {MAX_DEPTH} levels; flatten it", file=None)
-        if value and (type(value) is dict or isinstance(value, Mapping)):  # the type first: asking for a Mapping is slow
-            return {key: number(child, depth + 1) for key, child in value.items()}
-        if value and isinstance(value, (list, tuple)):
-            return [number(child, depth + 1) for child in value]
-        leaf += 1
-        return leaf - 1
-
-    for index, each in enumerate(objects):
-        listed = is_list(each)
-        chart = (charts or {}).get(index, "")
-        for item, value in enumerate(items_of(each, None, 0)) if listed else [(None, (each, None))]:
-            given = value[0]
-            wrong = None if chart else not_an_object(given)
-            if wrong:
-                problems.append(Problem("MP002", wrong, NO_MANIFEST, None, index))
-                continue
-            first = leaf
-            documents.append(
-                Document(
-                    None,
-                    index,
-                    item,
-                    cast(dict[str, Any], given),
-                    number(given, 1),
-                    0,
-                    None,
-                    first,
-                    leaf - first,
-                    chart or chart_of(given),
-                    form="" if chart else form_of(given),
-                )
-            )
-    return Bundle(documents, problems, [], array("I", bytes(4 * leaf)), array("I", bytes(4 * leaf)))
 
 
 def plain(text: str) -> Any:
@@ -252,6 +208,7 @@ class _Reader:
         self.roots: list[str] = []
         self.charts: dict[str, str] = {}  # of files that a script hands to an installer
         self.written: Written | None = None
+        self.namespace: tuple[str, int, int] | None = None  # that a command puts objects into which name none, with its place
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
@@ -264,10 +221,10 @@ class _Reader:
 
     # -- one file
 
-    def file_problem(self, file: str, message: str, remedy: str, line: int | None, code: str = "MP001") -> None:
+    def file_problem(self, file: str, message: str, remedy: str, line: int | None, column: int | None = None, code: str = "MP001") -> None:
         if self.strict:
-            raise InputError(f"{message}; {remedy}", file=file, line=line)
-        self.problems.append(Problem(code, message, remedy, file, None, line))
+            raise InputError(f"{message}; {remedy}", file=file, line=line, column=column)
+        self.problems.append(Problem(code, message, remedy, file, None, line, column))
 
     def bytes(self, data: bytes, file: str) -> None:
         sha = hashlib.sha256(data).hexdigest()
@@ -286,7 +243,7 @@ class _Reader:
                 message = "the file is not UTF-8 text" + (" (it looks binary)" if b"\0" in data[:4096] else "")
         if text is None:
             self.files.append(SourceFile(file, sha, 0, None))
-            self.file_problem(file, message, remedy, line, code)
+            self.file_problem(file, message, remedy, line, code=code)
         else:
             self.text(text, file, sha)
 
@@ -296,8 +253,15 @@ class _Reader:
         if file is not None and file.lower().endswith(SCRIPT):
             self._script(text, file, sha)
             return
-        index = 0
+        self._manifests(text, file, 0)
+        if file is not None:
+            sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            self.files.append(SourceFile(file, sha, len(self.documents) - before, text))
+
+    def _manifests(self, text: str, file: str | None, index: int, lines: int = 0) -> int:
+        """The documents of a text that `lines` stand before in its file; the number of the next one comes back."""
         for segment in _segments(text):
+            segment = replace(segment, base=segment.base + lines)
             body = text[segment.start : segment.end]
             content = body.lstrip(" \t\r\n\ufeff")
             if segment.separator:
@@ -313,19 +277,32 @@ class _Reader:
                 index = self._json(text, segment, file, index)
             else:
                 index = self._one(body, segment, file, index)
-        if file is not None:
-            sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            self.files.append(SourceFile(file, sha, len(self.documents) - before, text))
+        return index
 
     def _script(self, text: str, file: str, sha: str | None) -> None:
-        """What a shell script sets; one that sets nothing of a mesh is no input, and nothing is said of it."""
-        from meshport.documents.scripts import read_script
+        """What a shell script sets, and the manifests that it gives to kubectl; one that has neither is no input, and nothing is said of it."""
+        from meshport.documents.scripts import applied, read_script, unread
 
-        found = read_script(text, file, self.lines, self.columns)
-        self.documents += found
-        if found:
+        before = len(self.documents)
+        self.documents += read_script(text, file, self.lines, self.columns)
+        index = len(self.documents) - before
+
+        def place(at: int) -> tuple[int, int]:
+            return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+        for word in unread(text):
+            self.problems.append(Problem("MP978", f"`{word.text}` {_CHANGES}", _AS_IT_STANDS, file, None, *place(word.places[0])))
+        for item in applied(text):
+            if item.unknown:
+                self.file_problem(file, f"{_UNTOLD} ({item.unknown})", _TELL, *place(item.here.place), code="MP004")
+                continue
+            self.namespace = item.namespace and (item.namespace.text, *place(item.namespace.places[0]))
+            index = self._manifests(item.here.text, file, index, item.here.before)
+            self.namespace = None
+        self.documents[before:] = [replace(document, text=None) for document in self.documents[before:]]  # no text of a file to edit
+        if len(self.documents) > before:
             sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            self.files.append(SourceFile(file, sha, len(found), None))
+            self.files.append(SourceFile(file, sha, len(self.documents) - before, None))
 
     def _one(self, body: str, segment: _Segment, file: str | None, index: int) -> int:
         first = len(self.lines)
@@ -391,6 +368,8 @@ class _Reader:
             del self.lines[first:], self.columns[first:]
             return index
         listed = is_list(tree.value)
+        if self.namespace is not None:
+            self._into(self.namespace, tree, listed)
         taken: list[tuple[int | None, int, Any, Any]] = []
         for item, (value, shadow) in enumerate(items_of(tree.value, tree.shadow, 0) if listed else [(tree.value, tree.shadow)]):
             begins = self.lines[first_leaf(shadow)] if listed else tree.line
@@ -444,6 +423,18 @@ class _Reader:
             message = "text after the end of the document is not read, by kubectl neither"
             self.problems.append(Problem("MP001", message, "put a line `---` between two documents", file, index, tree.after + base))
         return index + 1
+
+    def _into(self, namespace: tuple[str, int, int], tree: Tree, listed: bool) -> None:
+        """Put objects that name no namespace into the one of the command that applies them."""
+        name, line, column = namespace
+        for value, shadow in items_of(tree.value, tree.shadow, 0) if listed else [(tree.value, tree.shadow)]:
+            metadata = value.get("metadata") if isinstance(value, dict) else None
+            if not isinstance(metadata, dict) or not metadata or metadata.get("namespace") or value.get("kind") in OF_THE_CLUSTER:
+                continue
+            self.lines.append(line)
+            self.columns.append(column)
+            metadata["namespace"], shadow["metadata"]["namespace"] = name, len(self.lines) - 1
+            tree.dirty = True
 
     def _duplicate(self, duplicate: Duplicate, made: list[Document], listed: bool, file: str | None, index: int) -> None:
         path: tuple[Part, ...] = duplicate.path

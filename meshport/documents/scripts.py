@@ -11,14 +11,14 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.documents import kubectl
 from meshport.documents.command import AGENT, Computed, Found, Leaf, options, unsaid
 from meshport.documents.model import Document
 from meshport.values.helm_set import Assignment, assignments, of_json, of_literal, typed
-from meshport.values.install_script import Word, commands
+from meshport.values.install_script import Here, Word, commands, statements
 from meshport.values.problems import ValueProblem
 
 PROGRAMS = frozenset(("helm", "istioctl", "linkerd", "cilium", "kubectl", "oc"))
@@ -29,6 +29,14 @@ _SETS = ("--set-json", "--set", "--set-string", "--set-file", "--set-literal")
 """In the order in which Helm takes them, wherever they stand (pkg/cli/values, MergeValues)."""
 _VALUES = ("-f", "--values")
 
+_INJECTING = (("linkerd", "inject"), ("istioctl", "kube-inject"))
+_PATCHING = ("-p", "--patch", "--patch-file", "--type", "--subresource")
+_OF_A_MESH = re.compile(
+    r"istio|linkerd|cilium|^(?:vs|dr|se|gw|gtw|pa|ra|sp|srv|saz|cnp|ccnp)(?:/|$)"
+    r"|^(?:virtualservice|destinationrule|serviceentr|sidecar|envoyfilter|peerauth|requestauth|authorizationpolic|serviceprofile|server|httproute|grpcroute|meshtls|networkauth|trafficsplit)",
+    re.IGNORECASE,
+)
+"""What a patch is of, or says, where it is of a mesh: its kinds as kubectl takes them, its keys and values."""
 _HELM_CHARTS = {
     "istiod": "istiod",
     "istio-discovery": "istiod",
@@ -102,6 +110,39 @@ def read_script(text: str, file: str | None, lines: array[int], columns: array[i
             line = bisect_right(starts, found.place)
             documents.append(Document(file, len(documents), None, value, shadow, line, None, first, len(lines) - first, found.chart))
     return documents
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Manifests that a script gives to kubectl itself. `namespace` is the one that the command names."""
+
+    here: Here
+    namespace: Word | None
+
+    @property
+    def unknown(self) -> str:
+        """What only the shell knows of them."""
+        return self.here.unknown or (self.namespace.text if self.namespace is not None and self.namespace.computed else "")
+
+
+def applied(text: str) -> Iterator[Applied]:
+    """The here-documents of a script that `kubectl apply -f -` and its like take."""
+    for found, heres in statements(text, PROGRAMS) if "<<" in text else ():
+        targets = [namespace for words in found for namespace in kubectl.takes_input(words)]
+        for here in heres:
+            yield from (Applied(here, namespace) for namespace in targets)
+
+
+def unread(text: str) -> Iterator[Word]:
+    """The commands that change a mesh and say nothing that could be read: what they are, with its place."""
+    for words in commands(text, PROGRAMS):
+        plain, given = options(words[1:], {*kubectl.VALUED, *_PATCHING})
+        program, verb = words[0].text.rpartition("/")[2], plain[0].text if plain else ""
+        dry = any(name == "--dry-run" and word.text != "none" for name, word in given)
+        patched = [*plain[1:2], *(word for name, word in given if name in ("-p", "--patch"))] if verb == "patch" and not dry else []
+        of_a_mesh = program in ("kubectl", "oc") and any(_OF_A_MESH.search(word.text) for word in patched)
+        if (program, verb) in _INJECTING or of_a_mesh:  # what options hold may be secret
+            yield Word(" ".join(word.text for word in (words[0], *plain)), words[0].places[:1])
 
 
 def values_files(text: str) -> Iterator[tuple[str, str, int]]:

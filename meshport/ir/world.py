@@ -6,7 +6,7 @@ Kubernetes fixes the meaning: Service target ports are container ports by number
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,7 +179,7 @@ class World:
     def of_namespace(self, namespace: str) -> list[Workload]:
         return self._homes().get(namespace, [])
 
-    def homes(self) -> Iterable[str]:
+    def homes(self) -> Collection[str]:
         """The namespaces that workloads of the bundle are in."""
         return self._homes().keys()
 

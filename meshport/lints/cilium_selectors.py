@@ -80,7 +80,7 @@ def _elsewhere(review: Review, known: Inventory, policy: Manifest, chosen: Selec
     """Whether a policy of the same name selects the same labels in another namespace, where pods have them."""
     return any(
         plain(selector_of(other, *spec, "endpointSelector")) == chosen
-        and any(chosen.accepts(pod.labels) for pod in known.pods(known.home(other)))
+        and known.chosen(known.home(other), chosen)
         for other in review.of(POLICIES[0], group="cilium.io")
         if other is not policy and other.ref.name == policy.ref.name
         for spec in specs_of(other)

@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from meshport.documents.kubectl import OF_THE_CLUSTER
+
 if TYPE_CHECKING:
     from meshport.documents import Bundle
 
-OF_THE_CLUSTER = frozenset({
-    "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService", "StorageClass", "PriorityClass",
-    "IngressClass", "RuntimeClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding", "ClusterTrustBundle", "GatewayClass", "XMesh", "CiliumBGPAdvertisement", "CiliumBGPClusterConfig",
-    "CiliumBGPNodeConfig", "CiliumBGPNodeConfigOverride", "CiliumBGPPeerConfig", "CiliumBGPPeeringPolicy", "CiliumCIDRGroup",
-    "CiliumClusterwideEnvoyConfig", "CiliumClusterwideNetworkPolicy", "CiliumClusterWideNetworkPolicy", "CiliumDatapathPlugin",
-    "CiliumEgressGatewayPolicy", "CiliumEndpointSlice", "CiliumExternalWorkload", "CiliumIdentity", "CiliumL2AnnouncementPolicy",
-    "CiliumLoadBalancerIPPool", "CiliumNetworkDriverClusterConfig", "CiliumNetworkDriverNodeConfig", "CiliumNode", "CiliumPodIPPool", "CiliumVTEPConfig",
-})  # fmt: skip
-"""Kinds that have no namespace to name, and one that people write for such a kind."""
+__all__ = ["OF_THE_CLUSTER", "at_home"]
 
 
 def at_home(bundle: Bundle, namespace: str) -> Bundle:

@@ -1,8 +1,9 @@
 """The commands of a shell script, word by word, with the place of every character: what somebody typed to install a mesh or to mark a namespace.
 
-A line that the grammar does not take is left alone, unless it plainly installs a mesh, and so is the text of a here-document. What a shell would have to compute
-(`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good (`variables.py`), and those of a loop over words:
-its commands are run for each of these. https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
+A line that the grammar does not take is left alone, unless it plainly installs a mesh. The text of a here-document is no command, but is given with the commands
+of its line. What a shell would have to compute (`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good
+(`variables.py`), and those of a loop over words: its commands are run for each of these. What `eval` and `sh -c` are given is read as the line that it is.
+https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from meshport.values.variables import Variables
 
 _HERE = re.compile(r"(?<!<)<<(?!<)(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
+_EXPANDED = re.compile(r"\\[$`\\\n]|\$\{[^}]*\}|\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)|`[^`]*`|\$[A-Za-z_][A-Za-z0-9_]*|\$[0-9@*#?$!-]")
+"""What a shell replaces in a here-document whose word has no quotes (2.7.4)."""
+TAB = "\t"
+_TO_A_SHELL = re.compile(r"\b(?:eval|(?:ba|da|z|k)?sh[ \t]+-[a-z]*c)[ \t]+['\"]")
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
 _MOST_LINES = 40  # of one command with a quote that stays open
 
 _BEFORE = {
@@ -59,9 +65,25 @@ class Word:
         return Word(self.text[start:stop], self.places[start : stop + 1], self.computed)
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A here-document: its text as the command gets it, the lines before it, and the offset of its `<<`. `unknown` is what in it only the shell knows."""
+
+    text: str
+    before: int
+    place: int
+    unknown: str
+
+
 def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
     """The words of each command that runs one of `programs`, in the order of the script; what stands before the program's name (`sudo`, `then`,
     `NAME=value`) is left out."""
+    for found, _ in statements(text, programs):
+        yield from found
+
+
+def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[Word]], list[Here]]]:
+    """The same line by line, with the here-documents of each line."""
     spoken = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(sorted(programs))})(?![A-Za-z0-9_])")
     if spoken.search(text) is None:
         return
@@ -79,7 +101,7 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
         while end < len(lines) and _continues(line):
             line, end = f"{line}\n{lines[end]}", end + 1
         known.pass_by(line)
-        if spoken.search(line) or _LOOPS.search(line):
+        if spoken.search(line) or _LOOPS.search(line) or _TO_A_SHELL.search(line):
             found = _line(line, starts[number], known)
             while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
                 line, end = f"{line}\n{lines[end]}", end + 1
@@ -90,10 +112,28 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
                     line, end = lines[number], number + 1
                 if (untaken := _INSTALLS.search(line)) is not None:
                     found = [_unread(untaken, starts[number])]
-            yield from (words for words in map(_run, found or ()) if words and words[0].text.rpartition("/")[2] in programs)
+            ours = [words for words in map(_run, found or ()) if words and words[0].text.rpartition("/")[2] in programs]
+        else:
+            ours = []
+        heres = []
         for here in _HERE.finditer(line):
-            end = _after(lines, end, here[3], tabs=bool(here[1]))
+            begin, end = end, _after(lines, end, here[3], tabs=bool(here[1]))
+            heres.append(_here(here, lines[begin : end - 1], begin, starts[number], known))
+        if ours:
+            yield ours, heres
         number = end
+
+
+def _here(found: re.Match[str], rows: list[str], before: int, start: int, known: Variables) -> Here:
+    text = "".join(f"{row.lstrip(TAB) if found[1] else row}\n" for row in rows)
+    parts: list[str] = []
+    unknown, at = "", 0
+    for one in _EXPANDED.finditer(text) if not found[2] else ():
+        said = {"\\\n": ""}.get(one[0], one[0][1:]) if one[0].startswith("\\") else known.text_of(one[0])
+        unknown = unknown or (one[0] if said is None else "")
+        parts += [text[at : one.start()], one[0] if said is None else said]
+        at = one.end()
+    return Here("".join([*parts, text[at:]]), before, start + found.start(), unknown)
 
 
 def _after(lines: list[str], start: int, word: str, *, tabs: bool) -> int:
@@ -148,12 +188,29 @@ def _line(line: str, start: int, known: Variables) -> list[list[Word]] | None:
             while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
                 words.pop(0)
             found.append(words)
+            found.extend(_given_to_shell(words, known))
         while pieces and pieces[0][0][1] in ("do", "then", "else", "{"):
             pieces.pop(0)
         if pieces and pieces[0][0][1] in ("for", "select", "while", "until", "done"):
             said = [one for word in pieces for one in _words(word, known)]
             known.enter(pieces[0][0][1], [None if one.computed else one.text for one in said])
     return found
+
+
+def _given_to_shell(words: list[Word], known: Variables) -> list[list[Word]]:
+    """The commands in what `eval` or a shell's `-c` is given, with the places that they have in the script."""
+    program = words[0].text.rpartition("/")[2] if words else ""
+    if program == "eval":
+        given = words[1:]
+    elif program in _SHELLS:
+        at = next((at for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c", word.text)), len(words))
+        given = words[at + 1 : at + 2]
+    else:
+        return []
+    text = " ".join(word.text for word in given).replace("\n", ";")
+    places = tuple(place for word in given for place in (*word.places[: len(word.text)], word.places[-1]))
+    inner = _line(text, 0, known) or []
+    return [[Word(one.text, tuple(places[min(at, len(places) - 1)] for at in one.places), one.computed) for one in each] for each in inner]
 
 
 def _run(words: list[Word]) -> list[Word]:

@@ -365,3 +365,90 @@ def test_to_ambient_from_an_installation_with_excluded_ports(tmp_path: Path) -> 
     script = "kubectl label namespace shop istio-injection=enabled\nistioctl install --set values.global.proxy.excludeInboundPorts=9090\n"
     result = convert(tmp_path, script, "istio", "istio", WORLD + NAMESPACE, data_plane="ambient")
     assert [item.code for item in result.findings if item.code == "MP732"] == ["MP732"]
+
+
+HERE = """NS=shop
+cat <<EOF | kubectl apply -n $NS -f -
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: users
+spec:
+  hosts: [users.${NS}.svc.cluster.local]
+  http:
+  - timeout: 3s
+    route: [{destination: {host: users}}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: other}
+EOF
+"""
+
+
+def test_manifests_in_a_here_document_are_read_where_they_stand(tmp_path: Path) -> None:
+    script = tmp_path / "install.sh"
+    script.write_text(HERE, encoding="utf-8")
+    bundle = meshport.load(str(script))
+    assert not bundle.problems
+    assert [(one.kind, one.namespace, one.name, one.line) for one in bundle.documents] == [
+        ("VirtualService", "shop", "users", 3),
+        ("Namespace", None, "other", 13),
+    ]
+    assert bundle.documents[0].value["spec"]["hosts"] == ["users.shop.svc.cluster.local"]
+    timeout = bundle.documents[0].leaves["spec"]["http"][0]["timeout"]
+    assert (bundle.line(timeout), bundle.column(timeout)) == (10, 14)
+    result = convert(tmp_path, HERE, "istio", "linkerd")
+    route = _only(result, "HTTPRoute")
+    assert (route["metadata"]["namespace"], route["spec"]["rules"][0]["timeouts"]) == ("shop", {"request": "3s"})
+    assert {item.file for item in result.manifests if item.object["kind"] == "HTTPRoute"} == {"install.yaml"}
+
+
+def test_a_here_document_whose_word_is_quoted_is_taken_as_it_stands(tmp_path: Path) -> None:
+    script = tmp_path / "up.sh"
+    text = "kubectl apply -f - <<'EOF'\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: $HOME}\nEOF\n"
+    script.write_text(text, encoding="utf-8")
+    (document,) = meshport.load(str(script)).documents
+    assert document.value["data"] == {"x": "$HOME"}
+
+
+def test_a_here_document_that_only_the_shell_can_complete_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "up.sh"
+    script.write_text(HERE.replace("NS=shop\n", "NS=$1\n"), encoding="utf-8")
+    bundle = meshport.load(str(script))
+    (problem,) = bundle.problems
+    assert not bundle.documents and (problem.code, problem.line, problem.column) == ("MP004", 2, 5)
+    assert "($NS)" in problem.message or "(${NS})" in problem.message
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "bash -c 'kubectl label namespace shop istio-injection=enabled'\n",
+        'sh -ec "set -e\nkubectl label namespace shop istio-injection=enabled"\n',
+        'eval "kubectl label namespace shop istio-injection=enabled"\n',
+    ],
+)
+def test_what_a_shell_is_given_is_read_as_commands(tmp_path: Path, script: str) -> None:
+    (tmp_path / "up.sh").write_text(script, encoding="utf-8")
+    (document,) = meshport.load(str(tmp_path / "up.sh")).documents
+    assert document.value["metadata"] == {"name": "shop", "labels": {"istio-injection": "enabled"}}
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("linkerd inject --manual web.yaml | kubectl apply -f -\n", "linkerd inject web.yaml"),
+        ("kubectl get deploy -o yaml | linkerd inject - | kubectl apply -f -\n", "linkerd inject -"),
+        ("istioctl kube-inject -f web.yaml\n", "istioctl kube-inject"),
+        ('kubectl patch deploy web -p \'{"metadata": {"annotations": {"linkerd.io/inject": "enabled"}}}\'\n', "kubectl patch deploy web"),
+        ("kubectl -n shop patch virtualservice web --type json -p '[]'\n", "kubectl patch virtualservice web"),
+        ('kubectl patch svc web -p \'{"spec": {"type": "LoadBalancer"}}\'\n', None),
+        ("kubectl get pods\n", None),
+    ],
+)
+def test_a_command_that_changes_a_mesh_unread_is_said_once(tmp_path: Path, script: str, said: str | None) -> None:
+    script_file = tmp_path / "up.sh"
+    script_file.write_text(script, encoding="utf-8")
+    found = [(one.code, one.message.split("`")[1], one.line) for one in meshport.load(str(tmp_path)).problems]
+    assert found == ([("MP978", said, 1)] if said else [])

@@ -211,8 +211,8 @@ def _homes(outside: Outside, ir: IR) -> tuple[str, ...]:
     """The namespaces in which a destination is worth a network of its own: where it stands, or those that it is shown to."""
     if outside.seen_by is None:
         return (outside.ref.value.namespace,)
-    known = {*ir.world.namespaces, *(workload.ref.namespace for workload in ir.world.workloads), outside.ref.value.namespace}
-    return tuple(name for name in outside.seen_by if name in known)
+    own, held = outside.ref.value.namespace, ir.world.homes()
+    return tuple(name for name in outside.seen_by if name in ir.world.namespaces or name in held or name == own)
 
 
 def _too_old(ir: IR, out: Output) -> None:
