@@ -296,7 +296,7 @@ class _Reader:
             if item.unknown:
                 self.file_problem(file, f"{_UNTOLD} ({item.unknown})", _TELL, *place(item.here.place), code="MP004")
                 continue
-            self.namespace = item.namespace and (item.namespace.text, *place(item.namespace.places[0]))
+            self.namespace = (item.namespace.text, *place(item.namespace.places[0])) if item.namespace is not None else None
             index = self._manifests(item.here.text, file, index, item.here.before)
             self.namespace = None
         self.documents[before:] = [replace(document, text=None) for document in self.documents[before:]]  # no text of a file to edit

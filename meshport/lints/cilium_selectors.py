@@ -79,8 +79,7 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
 def _elsewhere(review: Review, known: Inventory, policy: Manifest, chosen: Selector) -> bool:
     """Whether a policy of the same name selects the same labels in another namespace, where pods have them."""
     return any(
-        plain(selector_of(other, *spec, "endpointSelector")) == chosen
-        and known.chosen(known.home(other), chosen)
+        plain(selector_of(other, *spec, "endpointSelector")) == chosen and known.chosen(known.home(other), chosen)
         for other in review.of(POLICIES[0], group="cilium.io")
         if other is not policy and other.ref.name == policy.ref.name
         for spec in specs_of(other)
