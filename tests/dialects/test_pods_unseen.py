@@ -141,3 +141,52 @@ def test_of_ports_that_went_past_the_proxy_of_pods_that_are_not_shown_ambient_na
     )
     (said,) = [finding.message for finding in result.findings if finding.feature == "ports.skip-inbound"]
     assert said.startswith("Namespace ops: skip-inbound-ports 9090 ")
+
+
+def of_linkerd(default: str, *more: str) -> tuple[dict[str, Any], Any]:
+    """The AuthorizationPolicies of a namespace that shows one workload, by name, and the result."""
+    text = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: shop, annotations: {{linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: {default}}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: cart, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: cart}}}}
+  template: {{metadata: {{labels: {{app: cart, tier: front}}}}, spec: {{serviceAccountName: cart, containers: [{{name: app, ports: [{{containerPort: 8080}}]}}]}}}}
+"""
+    result = meshport.convert(meshport.load_text("---".join([text, *more])), source="linkerd", target="istio")
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    made = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    return {item["metadata"]["name"]: item["spec"] for item in made}, result
+
+
+def server(name: str, selector: str, port: int = 8080) -> str:
+    return f"\napiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{podSelector: {selector}, port: {port}}}\n"
+
+
+def test_a_default_of_the_clusters_networks_refuses_others_at_pods_that_are_not_known() -> None:
+    made, result = of_linkerd("cluster-authenticated")
+    (rule,) = made["default-cluster-authenticated"]["rules"]
+    assert made["default-cluster-authenticated"]["action"] == "DENY"
+    assert [sorted(entry["source"]) for entry in rule["from"]] == [["notIpBlocks"], ["notPrincipals"]]
+    assert "MP286" not in {item.code for item in result.findings}
+
+
+def test_where_known_pods_admit_whom_the_default_refuses_the_others_are_closed_and_that_is_said() -> None:
+    everybody = "\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {targetRef: {group: policy.linkerd.io, kind: Server, name: cart}, requiredAuthenticationRefs: []}\n"
+    made, result = of_linkerd("cluster-unauthenticated", server("cart", "{matchLabels: {app: cart}}"), everybody)
+    assert made["default-cluster-unauthenticated"] == {}
+    assert {"to": [{"operation": {"ports": ["8080"]}}]} in made["all"]["rules"]
+    assert [(item.severity, item.effect) for item in result.findings if item.code == "MP286"] == [("warning", "narrows")]
+
+
+def test_pods_of_a_server_that_are_not_known_are_not_left_open_where_its_policy_is_for_known_labels() -> None:
+    made, result = of_linkerd(
+        "all-unauthenticated", server("front", "{matchLabels: {tier: front}}"), server("cart", "{matchLabels: {app: cart}}", 9090)
+    )
+    assert {"selector": {"matchLabels": {"tier": "front"}}, "action": "ALLOW"} in made.values()
+    made, result = of_linkerd("all-unauthenticated", server("all", "{matchExpressions: [{key: app, operator: Exists}]}"))
+    assert made["default-deny"] == {} and "MP286" in {item.code for item in result.findings}

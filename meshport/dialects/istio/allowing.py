@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects import beside_the_mesh, inbound_policy, protocols
 from meshport.dialects.base import Options
-from meshport.dialects.istio import closing, direct
+from meshport.dialects.istio import closing, defaults, direct
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid, without_ports
 from meshport.dialects.istio.strict import spoken_ports, write_transport
@@ -44,9 +44,20 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         closing.lower(ir, out, options, access)
         return
     taken: dict[str, set[str]] = {}
-    closed = _namespaces(ir, out, access)
-    drafts: list[Draft] = []
+    closed = _namespaces(ir, out, access) | defaults.lower(ir, out, options, access)
     regions = access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(servers_of(item).items())))
+    closed |= defaults.beside(
+        out,
+        access,
+        taken,
+        closed,
+        [
+            (region, _selectors(region, access, servers_of(region.first)))
+            for region in regions
+            if region.first.meshed is not False and servers_of(region.first)
+        ],
+    )
+    drafts: list[Draft] = []
     reached: set[int] = set()  # open workloads that the policies of others take
     for region in sorted(regions, key=lambda item: _stays_open(item.first, closed)):
         if region.first.meshed is False:
@@ -59,7 +70,6 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed, reached))
     _audited(regions, closed, reached, out)
     _without_workloads(ir, out, options, access, taken)
-    _clusters_only(ir, out, options)
     write_transport(ir, out, access, drafts)
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
@@ -427,23 +437,6 @@ def _without_workloads(ir: IR, out: Output, options: Options, access: Access, ta
             draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
         draft.label = claim(_wanted_name(policies).value or namespace, taken.setdefault(namespace, set()))
         _write_unknown(out, draft, policies)
-
-
-def _clusters_only(ir: IR, out: Output, options: Options) -> None:
-    """A default that admits the cluster's networks alone, of a namespace without a workload in the bundle and without a Server."""
-    for admission in ir.admissions:
-        name, value = admission.subject.namespace, admission.value
-        home = ir.world.namespaces.get(name)
-        outside = home is not None and home.meshed is not None and not home.meshed.value
-        taken = bool(ir.world.of_namespace(name)) or any(policy.subject.value.namespace == name for policy in ir.policies)
-        if admission.level != "namespace" or not value.value.startswith("cluster-") or outside or taken:
-            continue
-        ref = Ref(name, f"default-{value.value}")
-        obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=admission.document, rank=40, because=value)
-        obj.set(("spec", "action"), "ALLOW", value)
-        (piece,) = of_rule(Rule(admission_conditions(value.value, options.cluster_networks, value.src), src=value.src), port=None)
-        for entry, source in enumerate(say_source(piece.who, piece.where.networks())):
-            obj.set(("spec", "rules", 0, "from", entry, "source"), source, value)
 
 
 def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
