@@ -241,6 +241,25 @@ def test_a_port_that_all_may_use_but_for_what_a_better_route_refuses_gets_its_se
     assert result.verification.verdict == "equivalent", [finding.message for finding in result.findings]
 
 
+def test_who_may_send_everything_gets_through_beside_a_route_for_the_root_alone() -> None:
+    """Where routes hang on a Server, what none of them takes is answered with 404, whoever sends it."""
+    rules = "{rules: [{to: [{operation: {paths: [/]}}]}, {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}"
+    result = convert(WORLD + policy(rules))
+    web = {"namespace": "shop", "service_account": "web", "meshed": True, "ip": "10.1.2.3"}
+    target = {"namespace": "shop", "workload": "users", "labels": {"app": "users"}, "port": 8080}
+    after = [item.object for item in result.manifests]
+    for route in after:  # whichever is the older one
+        if route["metadata"]["name"].endswith("-refuse"):
+            route["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+
+    def asked(source: dict[str, Any], path: str) -> str:
+        request = {"source": source, "destination": target, "protocol": "http", "method": "GET", "host": "users", "path": path}
+        return judge.decide(after, request)
+
+    outside = {"meshed": False, "ip": "203.0.113.9"}
+    assert [asked(web, "/"), asked(web, "/a"), asked(outside, "/"), asked(outside, "/a")] == ["allow", "allow", "allow", "deny"]
+
+
 def test_a_deny_by_path_is_cut_out_of_the_allow() -> None:
     text = WORLD + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: ['/api/*']}}]}]}", "allow")
     text += policy("{selector: {matchLabels: {app: users}}, action: DENY, rules: [{to: [{operation: {paths: [/api/admin]}}]}]}", "deny")

@@ -19,7 +19,7 @@ from meshport.dialects.linkerd.serverroutes import (
     grpc_probe,
     http_probes,
     probe_request,
-    ties_with_refusal,
+    refuses_the_rest,
     write_probes,
     write_refusal,
     write_routes,
@@ -318,7 +318,7 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
     wants_probes = bool(written) or grpc_probe(region, item.port) is not None
     if wants_probes:
         write_probes(context, item, ref, owner, group, because, written)
-        if not any(ties_with_refusal(match) for found in written.values() for match in found):
+        if refuses_the_rest(item, written):
             write_refusal(context, ref, owner, group, because)
 
 

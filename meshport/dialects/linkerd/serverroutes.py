@@ -19,6 +19,7 @@ from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Region
 from meshport.effective.pieces import Piece, subtract
+from meshport.effective.sets import METHODS
 from meshport.findings import Affected
 from meshport.ir.authorization import Network
 from meshport.ir.base import NOWHERE, Ref, Src
@@ -53,7 +54,7 @@ def write_routes(
     for number in sorted(told.short):
         _left_out(context, item, flat[number], _OVERLAP, "approximated")
     written: dict[frozenset[int], list[routesets.Match]] = {}
-    for numbers, matches in told.matches.items():
+    for numbers, matches in (_before_the_rest(told.matches) if _on_server(item) else told.matches).items():
         if matches:
             written[numbers] = matches
             _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because, grants[0].document)
@@ -151,7 +152,7 @@ def _one_by_one(
             _left_out(context, item, one, str(error) or reason)
             continue
         kept = now
-        written = found
+        written = _before_the_rest(found) if _on_server(item) else found
     for numbers, matches in written.items():
         _route(context, server, [flat[number] for number in sorted(numbers)], matches, group, because, flat[0].grant.document)
     return written
@@ -327,12 +328,47 @@ def _admitted(item: PortPlan, path: str) -> bool:
     )
 
 
-def ties_with_refusal(match: routesets.Match) -> bool:
-    """Whether a match ties with PathPrefix / for every request it takes, or for `/` itself: then which one wins is a matter of age (mapping decisions 11.8)."""
-    value = match.value
-    path = value.get("path")
-    if "method" in value or "headers" in value:
+def refuses_the_rest(item: PortPlan, written: dict[frozenset[int], list[routesets.Match]]) -> bool:
+    """Whether a catch-all route is written beside others. It is not where it would tie with one of them, so that requests beside them get 404 instead of 403
+    (mapping decisions 11.8); whoever may send everything to the Server needs it, or gets 404 as well."""
+    matches = [match for found in written.values() for match in found]
+    if any(_takes_all(match) for match in matches):
         return False
+    return _on_server(item) or not any(_ties_at_root(match) for match in matches)
+
+
+def _on_server(item: PortPlan) -> bool:
+    """Whether somebody may send every request."""
+    return any(grant.server for grant in item.grants)
+
+
+def _before_the_rest(written: dict[frozenset[int], list[routesets.Match]]) -> dict[frozenset[int], list[routesets.Match]]:
+    """The matches, with what goes before PathPrefix / for the path / in the one set whose match ties with it there: one for each method that no other has."""
+    tied = [numbers for numbers, matches in written.items() if numbers and any(_ties_at_root(match) for match in matches)]
+    if len(tied) != 1 or any(_takes_all(match) for matches in written.values() for match in matches):
+        return written
+    root = next(match for match in written[tied[0]] if _ties_at_root(match))
+    alike = (match.value for matches in written.values() for match in matches if _takes_root(match))
+    taken = {value.get("method") for value in alike if not value.keys() & {"headers", "queryParams"}}
+    path = {"type": "Exact", "value": "/"}
+    more = [routesets.Match({"method": method, "path": path}, root.src) for method in METHODS if method not in taken]
+    return {**written, tied[0]: [*written[tied[0]], *more]}
+
+
+def _ties_at_root(match: routesets.Match) -> bool:
+    """Whether a match ties with PathPrefix / for the path / : then which one wins is a matter of age."""
+    return not match.value.keys() & {"method", "headers", "queryParams"} and _takes_root(match)
+
+
+def _takes_all(match: routesets.Match) -> bool:
+    """Whether a match is PathPrefix / itself."""
+    path = match.value.get("path")
+    prefix = path is None or (path["type"] == "PathPrefix" and path["value"] == "/")
+    return prefix and not match.value.keys() & {"method", "headers", "queryParams"}
+
+
+def _takes_root(match: routesets.Match) -> bool:
+    path = match.value.get("path")
     if path is None or path["type"] != "RegularExpression":
         return path is None or path["value"] == "/"
     return re.fullmatch(path["value"], "/") is not None
