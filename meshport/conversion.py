@@ -83,7 +83,7 @@ def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None)
     if source is not target and governs(target):
         bound.own = own_parts(whole.documents, source.reads)
     have = source.lift(bound, options)
-    out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside)
+    out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside, frozenset(bound.broken))
     return Conversion(options, table, source, target, whole, chosen, bound, have, out)
 
 

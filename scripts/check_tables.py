@@ -28,7 +28,7 @@ COLUMNS = ("istio", "linkerd", "cilium", "gateway-api")
 SUPPORT = {"native", "approximate", "install", "external", "none", "irrelevant"}
 SEVERITY = {"error", "warning", "info"}
 EFFECT = {"widens", "narrows", "changes", "none"}
-TYPES = {"string", "integer", "number", "boolean", "int-or-string", "duration", "object"}
+TYPES = {"string", "integer", "number", "boolean", "int-or-string", "duration", "object", "ports"}
 ROW = {"feature", "inbound", "irrelevant", "type", "values", "by_value", "irrelevant_values", "values_since", "since",
        "until", "channel", "versions", "dialect", "on", "decides", "strictest"}  # fmt: skip
 DECIDED = ("access", "encryption", "policies")

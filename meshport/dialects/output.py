@@ -146,6 +146,7 @@ class Output:
     target_version: str
     source: str
     outside: frozenset[int] = frozenset()  # documents that were read and are not converted
+    void: frozenset[int] = frozenset()  # documents that no cluster takes
     objects: dict[tuple[str, str, Ref], Obj] = field(default_factory=dict)
     installs: dict[tuple[str, str], Install] = field(default_factory=dict)
     commands: dict[str, Src] = field(default_factory=dict)

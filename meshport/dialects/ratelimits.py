@@ -96,8 +96,9 @@ def beside_total(limit: RateLimit, ir: IR, out: Output) -> None:
         shown = ", ".join(str(client.value) for client in item.clients)
         src = sources(item.rate, *item.clients)
         clients.append((Fact(f"{item.rate.value} requests a second for {shown}", src, "rate-limit.overrides"), "single clients"))
+    alone = ("counted",) if limit.total is None else ()  # with them nothing is left of the limit
     for fact, aspect in (*clients, *((extra, "beside") for extra in limit.extras)):
-        out.lost(fact, document=limit.document, affects=affects, explains=explained(limit, ir, aspect))
+        out.lost(fact, document=limit.document, affects=affects, explains=explained(limit, ir, aspect, *alone))
 
 
 def whole(bucket: Bucket) -> bool:

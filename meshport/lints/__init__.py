@@ -70,7 +70,7 @@ def once(findings: list[Finding]) -> list[Finding]:
     return kept
 
 
-_EXACT = {"MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}, "MP315": {"MP013"}}
+_EXACT = {"MP013": {"MP098"}, "MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}, "MP315": {"MP013"}}
 """Of codes those that say the same mistake at the same place more exactly."""
 
 

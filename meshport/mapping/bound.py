@@ -420,6 +420,9 @@ class Bound:
         if document.group == "helm" or document.kind == "IstioOperator":
             self._problem("MP013", number, leaves, text, remedy)
             return
+        if not self.mesh[number]:  # what else it says is read all the same
+            self._problem("MP013", number, leaves, f"{text}; no cluster takes the object as it is", remedy)
+            return
         found = self._problem("MP013", number, leaves, f"{text}; no cluster takes the object, so all of it does nothing", remedy)
         self._mistyped = self._mistyped or found
 
@@ -440,6 +443,36 @@ class Bound:
                     self.meta_leaves.add(leaf)
                     if not binding.irrelevant:
                         self._gap(number, leaf, binding, entries[key], (), self.releases.get(name), str(key))
+                    self._word(number, leaf, binding, str(key), entries[key], exact=name == "linkerd")
+
+    def _word(self, number: int, leaf: int, binding: Binding, key: str, value: Any, *, exact: bool) -> None:
+        """A mark that is none of the words that the mesh knows there: its controllers warn and go on without it. `exact`: told by case."""
+        known = binding.values
+        if isinstance(value, bool | int | float):
+            self._of_no_type(number, [leaf], f"{key}: {value!r} is not a string", "Write it in quotes.")
+            return
+        if binding.type == "ports" and isinstance(value, str):
+            self._port_list(number, leaf, key, value)
+        if not known or "true" in known or not isinstance(value, str) or value in known:
+            return
+        if exact or value.lower() not in [word.lower() for word in known]:
+            close = next((word for word in known if word.lower() == value.lower()), None) or next(
+                iter(difflib.get_close_matches(value, known, 1)), None
+            )
+            text = f"{key}: {value!r} is not one of {', '.join(known)}; the mesh goes on as if it were not there"
+            self.invalid.add(leaf)
+            self._problem("MP013", number, leaf, text, f"Did you mean {close}?" if close else "Write one of them.")
+
+    def _port_list(self, number: int, leaf: int, key: str, value: str) -> None:
+        """Items of a list of ports that are passed over. The injector knows names of container ports in a list of opaque ports alone."""
+        from meshport.values.ports import parse_ports
+
+        named = key.endswith("/opaque-ports") and self.bundle.documents[number].kind not in ("Service", "EgressNetwork")
+        passed = [item for item in (part.strip() for part in value.split(",")) if item and not parse_ports(item, lenient=True)]
+        passed = [item for item in passed if not (named and item.replace("-", "").isalnum() and not item.isdigit())]
+        if passed:
+            text = f"{key}: {', '.join(passed)} {'is' if len(passed) == 1 else 'are'} no port or range of ports; the mesh passes over it"
+            self._problem("MP013", number, leaf, text, "Write numbers from 1 to 65535, or ranges such as 8000-8010.", disposition=None)
 
     def _meta(self, number: int, document: Document, value: Any, shadow: Any, path: tuple[str, ...]) -> None:
         """The mesh labels and annotations of an object of no mesh, and of its pod template."""

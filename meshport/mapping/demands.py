@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -167,9 +168,9 @@ def _servers(value: dict[str, Any]) -> Iterator[Refusal]:
             continue
         if port.get("targetPort"):
             yield (*path, "port", "targetPort"), "targetPort has no meaning for a gateway"
-        if port.get("name") in names:
+        if str(port.get("name")) in names:
             yield (*path, "port", "name"), f"another server has a port of the name {port.get('name')!r}"
-        names.add(port.get("name"))
+        names.add(str(port.get("name")))
         protocol = str(port.get("protocol")).upper()
         if protocol in ("HTTPS", "TLS") and tls is None:
             yield path, f"a server for {protocol} needs tls"
@@ -363,6 +364,12 @@ def _timeouts(value: dict[str, Any]) -> Iterator[Refusal]:
                 continue
 
 
+def _numbered(value: dict[str, Any]) -> Iterator[Refusal]:
+    for path, port in at(value, "spec", "port"):
+        if isinstance(port, int) and not isinstance(port, bool) and not 0 < port < 65536:
+            yield path, f"{port} is no port from 1 to 65535"
+
+
 def _identified(value: dict[str, Any]) -> Iterator[Refusal]:
     from meshport.values.identities import parse_linkerd
 
@@ -373,6 +380,57 @@ def _identified(value: dict[str, Any]) -> Iterator[Refusal]:
         for place, text in _texts(spec, "identities", "[]"):
             if (why := _unread(parse_linkerd, text)) is not None:
                 yield (*path, *place), why
+        for place, ref in _maps(spec, "identityRefs", "[]"):
+            if not ref.get("name"):
+                yield (*path, *place), "an account or a namespace is referred to without a name"
+
+
+def _networks(*steps: str, needed: bool = False) -> Callable[[dict[str, Any]], Iterator[Refusal]]:
+    """Networks of Linkerd: addresses or CIDRs, whose exceptions lie inside and do not take all of it."""
+
+    def check(value: dict[str, Any]) -> Iterator[Refusal]:
+        for path, listed in at(value, *steps):
+            if needed and listed == []:
+                yield path, "no network is named"
+        for path, one in _maps(value, *steps, "[]"):
+            whole = _network(one.get("cidr"))
+            if isinstance(one.get("cidr"), str) and whole is None:
+                yield (*path, "cidr"), f"{one['cidr']!r} is neither an address nor a CIDR"
+            for place, text in _texts(one, "except", "[]"):
+                taken = _network(text)
+                if taken is None:
+                    yield (*path, *place), f"{text!r} is neither an address nor a CIDR"
+                elif whole is not None and not _inside(taken, whole):
+                    yield (*path, *place), f"{text} is no part of {one['cidr']}"
+                elif taken == whole:
+                    yield (*path, *place), f"nothing is left of {one['cidr']} without {text}"
+
+    return check
+
+
+def _rates(value: dict[str, Any]) -> Iterator[Refusal]:
+    total = next((rate for _, rate in at(value, "spec", "total", "requestsPerSecond")), None)
+    for steps in (("spec", "total"), ("spec", "identity"), ("spec", "overrides", "[]")):
+        for path, rate in at(value, *steps, "requestsPerSecond"):
+            if not isinstance(rate, int) or isinstance(rate, bool):
+                continue
+            if rate < 1:
+                yield path, f"{rate} is no number of requests above 0"
+            elif isinstance(total, int) and rate > total:
+                yield path, f"{rate} is more than the total of {total}"
+
+
+def _inside(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.subnet_of(other)
+    return isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
+def _network(text: Any) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text, strict=False) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 _ATTACHED = (_one_of("selector", "targetRef", "targetRefs"), _target)
@@ -393,6 +451,11 @@ _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
     ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths,),
+    ("policy.linkerd.io", "Server"): (_numbered,),
     ("policy.linkerd.io", "MeshTLSAuthentication"): (_identified,),
+    ("policy.linkerd.io", "HTTPLocalRateLimitPolicy"): (_rates,),
+    ("policy.linkerd.io", "NetworkAuthentication"): (_networks("spec", "networks", needed=True),),
+    ("policy.linkerd.io", "ServerAuthorization"): (_networks("spec", "client", "networks"),),
+    ("policy.linkerd.io", "EgressNetwork"): (_networks("spec", "networks", needed=True),),
     ("gateway.networking.k8s.io", "Gateway"): (_listeners,),
 }

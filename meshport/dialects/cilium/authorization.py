@@ -6,7 +6,7 @@ demanded together, and a deny goes before every allow. What a rule says of other
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         ir.world,
         options.cluster_networks,
         _cluster_name(bound, ir),
-        _groups(bound, by_kind),
+        _groups(bound, by_kind, ir),
         _since("1.16", bound),
         _nodes_by_network(bound, ir),
     )
@@ -146,14 +146,35 @@ def _nodes_by_network(bound: Bound, ir: IR) -> Fact[Any] | None:
     return said if "nodes" in words and _since("1.15", bound) else None
 
 
-def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> dict[str, tuple[tuple[str, ...], Src]]:
-    """The CiliumCIDRGroups of the bundle: addresses by name."""
+def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]], ir: IR) -> dict[str, tuple[tuple[str, ...], Src]]:
+    """The CiliumCIDRGroups of the bundle: addresses by name. One that no policy speaks of decides nothing."""
     found = {}
+    spoken = set[str]()
+    for kind in KINDS:
+        for number in by_kind.get((GROUP, kind), ()):
+            spoken.update(_spoken_of(bound.bundle.documents[number].value))
     for number in by_kind.get((GROUP, "CiliumCIDRGroup"), ()):
         root = Cursor.root(bound, number)
         members = root.at("spec").strings("externalCIDRs")
         found[root.document.name] = (tuple(fact.value for fact in members), root.at("spec").src)
+        if not spoken & {root.document.name, ""}:
+            ir.idle.append(Fact("no policy of the input speaks of it", root.at("spec").src))
     return found
+
+
+def _spoken_of(value: object) -> Iterator[str]:
+    """The names of CiliumCIDRGroups in a policy; "" where it chooses them by labels."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _spoken_of(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "cidrGroupRef":
+                yield str(item)
+            elif key == "cidrGroupSelector":
+                yield ""
+            else:
+                yield from _spoken_of(item)
 
 
 def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required: list[Required], options: Options, ir: IR) -> None:

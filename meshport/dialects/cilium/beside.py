@@ -53,10 +53,19 @@ def standing(world: World, out: Output, *, told: bool = True) -> list[Beside]:
     groups = {one.name: one.value for one in out.bundle.documents if (one.group, one.kind) == ("cilium.io", "CiliumCIDRGroup")}
     found: list[Beside] = []
     for number, document in enumerate(out.bundle.documents):
-        if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
-            found += _kubernetes(number, world, out, told)
-        elif document.group == "cilium.io" and document.kind in KINDS:
-            found += _cilium(number, world, out, groups, told)
+        if number in out.void:
+            continue
+        try:
+            if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
+                found += list(_kubernetes(number, world, out, told))
+            elif document.group == "cilium.io" and document.kind in KINDS:
+                found += list(_cilium(number, world, out, groups, told))
+        except (AttributeError, KeyError, TypeError, ValueError):  # plain values are read here, of whatever type they are
+            if told:
+                src = frozenset(out.bundle.leaves_of(document))
+                name = str(Ref(document.namespace or "", document.name)).removeprefix("/")
+                what = "a value is of another type than its field"
+                out.finding("MP015", src, document=number, object=f"{document.kind} {name}", what=what)
     return found
 
 

@@ -273,5 +273,5 @@ def _opaque(ir: IR, service: Service, port: ServicePort, routed: bool) -> tuple[
             if any(low <= port.number <= high for low, high in ir.world.opaque.value)
             else ("", NOWHERE)
         )
-    of_linkerd = ir.mesh in ("linkerd", "smi")  # elsewhere a number says nothing of what a port speaks
+    of_linkerd = ir.mesh == "linkerd"  # elsewhere a number says nothing of what a port speaks
     return ("tcp", port.src) if of_linkerd and port.number in LINKERD_OPAQUE else ("", NOWHERE)

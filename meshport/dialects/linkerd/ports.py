@@ -13,7 +13,7 @@ from meshport.dialects.output import Output
 from meshport.ir.base import NOWHERE, PodSet, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
-from meshport.ir.world import Namespace, Service, ServicePort, World
+from meshport.ir.world import Namespace, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
 from meshport.values.ports import format_ports, merge_ports, parse_ports
@@ -48,7 +48,7 @@ def lift(bound: Bound, ir: IR) -> None:
             namespace.bypassed = skipped.map(lambda text: parse_ports(text, lenient=True))
     for workload in ir.world.workloads:
         place = Cursor.root(bound, workload.document).at(*workload.template, "metadata", "annotations")
-        _lift(place, workload.pods, "workload", workload.document, ir)
+        _lift(place, workload.pods, "workload", workload.document, ir, workload)
         home = ir.world.namespaces.get(workload.ref.namespace)
         above = Cursor.root(bound, home.document).at("metadata", "annotations").text(SKIP_IN) if home is not None else None
         said = place.text(SKIP_IN) or above
@@ -76,11 +76,21 @@ def _inherited(bound: Bound, place: Cursor, namespace: Namespace, ir: IR) -> Non
             ir.idle.append(said.holding(why))
 
 
-def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR) -> None:
+def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR, workload: Workload | None = None) -> None:
     for key, kind in _KINDS.items():
         said = place.text(key)
-        if said is not None:
-            ir.ports.append(PortSetting(subject, kind, said.map(lambda text: parse_ports(text, lenient=True)), on, document))
+        if said is None:
+            continue
+        ranges = said.map(lambda text: parse_ports(text, lenient=True))
+        if kind == "opaque" and workload is not None:  # where the injector knows the names of container ports too
+            named = [port.number for item in said.value.split(",") if (port := workload.port_named(item.strip())) is not None]
+            ranges = said.holding(merge_ports([*ranges.value, *((number, number) for number in named)]))
+        home = ir.world.namespaces.get(workload.ref.namespace) if workload is not None else None
+        beats = home is not None and key in home.annotations
+        if not ranges.value and kind != "opaque" and not beats:
+            ir.idle.append(said.holding("it lists no port"))
+            continue
+        ir.ports.append(PortSetting(subject, kind, ranges, on, document))
 
 
 def of_bytes(ir: IR) -> None:

@@ -65,7 +65,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             ir.losses.append(Loss("MP656", parts, number, {"server": str(aimed)}))
             continue
         limit = _limit(root, place, aimed)
-        if limit is not None:
+        if limit is not None and limit.total is None and limit.each is None and not limit.overrides:
+            ir.idle.append(Fact("it names no limit", sources(*parts), "rate-limit.target"))
+        elif limit is not None:
             ir.rate_limits.append(limit)
 
 

@@ -1,0 +1,192 @@
+"""Fields and annotations of Linkerd, Cilium and SMI with values that are odd, empty or none that a cluster takes: what comes out, and what is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled%(space)s}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop, annotations: {x: "y"%(service)s}}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80, targetPort: 8080}, {name: db, port: 5432}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}, annotations: {x: "y"%(pod)s}}
+    spec:
+      serviceAccountName: cart
+      containers: [{name: app, image: i, ports: [{name: http, containerPort: 8080}, {name: data, containerPort: 5432}]}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pay, namespace: shop}
+spec:
+  selector: {matchLabels: {app: pay}}
+  template:
+    metadata: {labels: {app: pay}}
+    spec: {serviceAccountName: pay, containers: [{name: app, image: i}]}
+---
+"""
+SERVER = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: cart, namespace: shop}
+spec: {podSelector: {matchLabels: {app: cart}}, port: 8080, proxyProtocol: HTTP/1}
+---
+"""
+
+
+def converted(text: str, target: str, source: str = "linkerd", **marks: str) -> Any:
+    world = WORLD % {place: f", {marks[place]}" if place in marks else "" for place in ("space", "service", "pod")}
+    return meshport.convert(meshport.load_text(world + text), source=source, target=target)
+
+
+def policy(kind: str, spec: str, name: str = "p", version: str = "v1alpha1") -> str:
+    return f"{{apiVersion: policy.linkerd.io/{version}, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n---\n"
+
+
+def said(result: Any, code: str) -> list[str]:
+    return [finding.message for finding in result.findings if finding.code == code]
+
+
+def written(result: Any, kind: str) -> list[dict[str, Any]]:
+    return [item.object for item in result.manifests if item.object["kind"] == kind]
+
+
+@pytest.mark.parametrize("word", ["all_authenticated", "Deny", '""'])
+def test_a_default_policy_that_linkerd_does_not_know_is_none_and_is_said(word: str) -> None:
+    """It was read as one that admits everybody, and said nowhere."""
+    for place in ("space", "pod"):
+        for target in ("istio", "cilium"):
+            result = converted("", target, **{place: f"config.linkerd.io/default-inbound-policy: {word}"})
+            (text,) = said(result, "MP013")
+            assert "is not one of all-unauthenticated, all-authenticated" in text
+            assert not written(result, "AuthorizationPolicy")
+            assert not written(result, "CiliumNetworkPolicy")
+            assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_a_mode_of_breaking_in_another_case_breaks_nothing() -> None:
+    result = converted("", "istio", service="balancer.linkerd.io/failure-accrual: Consecutive")
+    assert said(result, "MP013")
+    assert not written(result, "DestinationRule")
+
+
+def test_an_annotation_that_is_no_text_is_said() -> None:
+    assert "5 is not a string" in said(converted("", "istio", pod="config.linkerd.io/default-inbound-policy: 5"), "MP013")[0]
+
+
+@pytest.mark.parametrize(("listed", "passed"), [("http", "http"), ("8080-", "8080-"), ("70000,8080", "70000")])
+def test_items_of_a_port_list_that_are_no_ports_are_said(listed: str, passed: str) -> None:
+    result = converted("", "istio", pod=f'config.linkerd.io/skip-inbound-ports: "{listed}"')
+    assert said(result, "MP013") == [
+        f"Deployment/shop/cart: config.linkerd.io/skip-inbound-ports: {passed} is no port or range of ports; the mesh passes over it"
+    ]
+    (workload,) = [item for item in written(result, "Deployment") if item["metadata"]["name"] == "cart"] or [{}]
+    notes = workload.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {})
+    assert notes.get("traffic.sidecar.istio.io/excludeInboundPorts") == ("8080" if "8080" in listed.split(",") else None)
+
+
+def test_opaque_ports_of_a_pod_may_be_names_of_its_containers_ports() -> None:
+    result = converted("", "istio", pod="config.linkerd.io/opaque-ports: http")
+    assert not said(result, "MP013")
+    (service,) = written(result, "Service")
+    assert service["spec"]["ports"][0]["appProtocol"] == "tcp"
+    assert said(converted("", "istio", service="config.linkerd.io/opaque-ports: http"), "MP013")  # clients know numbers alone
+
+
+@pytest.mark.parametrize("port", [0, 70000, -1])
+def test_a_server_on_no_port_is_refused(port: int) -> None:
+    """Port 0 ended the whole run."""
+    for target in ("istio", "cilium"):
+        result = converted(SERVER.replace("8080", str(port)), target)
+        assert f"spec.port: {port} is no port from 1 to 65535" in said(result, "MP072")[0]
+        assert not written(result, "AuthorizationPolicy")
+
+
+@pytest.mark.parametrize(
+    ("networks", "why"),
+    [
+        ("[{cidr: x}]", "'x' is neither an address nor a CIDR"),
+        ("[{cidr: 10.0.0.0/8, except: [11.0.0.0/8]}]", "11.0.0.0/8 is no part of 10.0.0.0/8"),
+        ("[{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}]", "nothing is left of 10.0.0.0/8 without 10.0.0.0/8"),
+        ("[{cidr: 10.0.0.0/8, except: ['fd00::/8']}]", "fd00::/8 is no part of 10.0.0.0/8"),
+        ("[]", "no network is named"),
+    ],
+)
+def test_networks_that_the_webhook_refuses_let_nobody_in_and_are_said(networks: str, why: str) -> None:
+    grant = policy(
+        "AuthorizationPolicy",
+        "{targetRef: {group: policy.linkerd.io, kind: Server, name: cart}, requiredAuthenticationRefs: "
+        "[{group: policy.linkerd.io, kind: NetworkAuthentication, name: nets}]}",
+    )
+    for target in ("istio", "cilium"):
+        result = converted(SERVER + policy("NetworkAuthentication", f"{{networks: {networks}}}", "nets") + grant, target)
+        assert any(why in text for text in said(result, "MP072"))
+        assert result.verification.verdict != "widened"
+        assert not said(result, "MP900") + said(result, "MP904")
+
+
+@pytest.mark.parametrize("server", ["{name: cart, selector: {matchLabels: {a: b}}}", "{}"])
+def test_a_server_authorization_names_a_server_or_selects_some(server: str) -> None:
+    grant = policy("ServerAuthorization", f"{{server: {server}, client: {{meshTLS: {{identities: ['*']}}}}}}", version="v1beta1")
+    for target in ("istio", "linkerd"):
+        result = converted(SERVER + grant, target)
+        assert said(result, "MP020")
+        assert not said(result, "MP901")
+
+
+def test_identities_are_referred_to_by_name() -> None:
+    assert said(converted(policy("MeshTLSAuthentication", "{identityRefs: [{kind: Namespace}]}"), "istio"), "MP072")
+
+
+@pytest.mark.parametrize(
+    "limits", ["identity: {requestsPerSecond: 10}", "overrides: [{requestsPerSecond: 5, clientRefs: [{kind: ServiceAccount, name: pay}]}]"]
+)
+def test_limits_of_clients_without_a_total_are_lost_with_their_finding(limits: str) -> None:
+    text = policy("HTTPLocalRateLimitPolicy", f"{{targetRef: {{group: policy.linkerd.io, kind: Server, name: cart}}, {limits}}}")
+    for target in ("istio", "cilium"):
+        result = converted(SERVER + text, target)
+        assert len(said(result, "MP653")) == 1
+        assert not said(result, "MP900")
+
+
+def test_a_limit_of_nothing_is_none_and_one_above_the_total_is_refused() -> None:
+    head = "{targetRef: {group: policy.linkerd.io, kind: Server, name: cart}"
+    empty = converted(SERVER + policy("HTTPLocalRateLimitPolicy", f"{head}}}"), "istio")
+    assert not said(empty, "MP900")
+    assert empty.ledger.counts["unaccounted"] == 0
+    above = converted(
+        SERVER + policy("HTTPLocalRateLimitPolicy", f"{head}, total: {{requestsPerSecond: 5}}, identity: {{requestsPerSecond: 6}}}}"),
+        "istio",
+    )
+    assert "6 is more than the total of 5" in said(above, "MP072")[0]
+    assert (
+        "0 is no number of requests above 0"
+        in said(converted(SERVER + policy("HTTPLocalRateLimitPolicy", f"{head}, total: {{requestsPerSecond: 0}}}}"), "istio"), "MP072")[0]
+    )
+
+
+def test_a_group_of_addresses_that_no_policy_speaks_of_is_accounted_for() -> None:
+    group = "{apiVersion: cilium.io/v2, kind: CiliumCIDRGroup, metadata: {name: g}, spec: {externalCIDRs: [203.0.113.0/24]}}\n---\n"
+    for target in ("istio", "linkerd"):
+        result = converted(group, target, source="cilium")
+        assert not said(result, "MP901")
+        assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_an_affinity_that_cilium_does_not_know_is_said_and_one_in_another_case_is_read() -> None:
+    assert said(converted("", "istio", source="cilium", service="service.cilium.io/affinity: near"), "MP013")
+    assert not said(converted("", "istio", source="cilium", service="service.cilium.io/affinity: Local"), "MP013")
