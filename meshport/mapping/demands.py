@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -89,7 +89,31 @@ def _tokens(value: dict[str, Any]) -> Iterator[Refusal]:
                 yield (*path, name), f"{rule[name]!r} is no URL of http or https"
 
 
+_LABEL = r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+_DOMAIN = re.compile(rf"(?:\*|(?:\*-?)?{_LABEL})(?:\.{_LABEL})*\.?")
+
+
+def _host(text: str) -> str | None:
+    """Why a text is none of Istio's host names (ValidateWildcardDomain): labels, the first of which may be or begin with a star."""
+    return None if len(text) <= 255 and _DOMAIN.fullmatch(text) else f"{text!r} is no host name"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _hosted(value: dict[str, Any], addresses: bool = False) -> Iterator[Refusal]:
+    for path, text in _texts(value, "spec", "hosts", "[]"):
+        if (why := _host(text)) is not None and not (addresses and _is_address(text)):
+            yield path, why
+
+
 def _entry(value: dict[str, Any]) -> Iterator[Refusal]:
+    yield from _hosted(value)
     for path, spec in _maps(value, "spec"):
         resolution = spec.get("resolution") or "NONE"
         if resolution not in ("STATIC", "NONE"):
@@ -215,11 +239,16 @@ def _unread(parse: Callable[[str], Any], text: str) -> str | None:
 def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
     from meshport.values.retry import parse_istio
 
+    yield from _hosted(value, addresses=True)
     for path, spec in _maps(value, "spec"):
         gateways = spec.get("gateways") or ["mesh"]
         hosts = spec.get("hosts")
         if isinstance(hosts, list) and "*" in hosts and isinstance(gateways, list) and "mesh" in gateways:
             yield (*path, "hosts", hosts.index("*")), "the host * may stand for gateways alone, not for the mesh"
+        if not hosts:
+            for name in ("gateways", "tls", "tcp"):
+                if spec.get(name):
+                    yield (*path, name), f"without hosts it is a delegate, which takes no {name}"
         if not any(spec.get(kind) for kind in ("http", "tls", "tcp")):
             yield path, "there is no rule, neither in http nor in tls or tcp"
         for place, match in _maps(spec, "tls", "[]", "match", "[]"):
@@ -408,6 +437,15 @@ def _networks(*steps: str, needed: bool = False) -> Callable[[dict[str, Any]], I
     return check
 
 
+def _profile(value: dict[str, Any]) -> Iterator[Refusal]:
+    from meshport.values.durations import parse_go
+
+    for steps in (("spec", "retryBudget", "ttl"), ("spec", "routes", "[]", "timeout")):
+        for path, text in _texts(value, *steps):
+            if (why := _unread(parse_go, text)) is not None:
+                yield path, why
+
+
 def _rates(value: dict[str, Any]) -> Iterator[Refusal]:
     total = next((rate for _, rate in at(value, "spec", "total", "requestsPerSecond")), None)
     for steps in (("spec", "total"), ("spec", "identity"), ("spec", "overrides", "[]")):
@@ -450,6 +488,7 @@ _RULES: dict[tuple[str, str], tuple[Callable[[dict[str, Any]], Iterator[Refusal]
     ("networking.istio.io", "DestinationRule"): (_subsets,),
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
+    ("linkerd.io", "ServiceProfile"): (_profile,),
     ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths,),
     ("policy.linkerd.io", "Server"): (_numbered,),
     ("policy.linkerd.io", "MeshTLSAuthentication"): (_identified,),

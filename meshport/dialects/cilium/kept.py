@@ -375,12 +375,12 @@ def _authenticated(rule: dict[str, Any], parts: list[Any], direction: str) -> li
 
 
 def _speaking(rule: dict[str, Any], *protocols: str) -> list[Any]:
-    """The ports of a rule for some protocols; a rule without ports has all."""
+    """The ports of a rule for some protocols; a rule without `toPorts` has all, an entry that lists none has none."""
     if not rule.get("toPorts"):
         return [{"ports": [{"port": "0", "protocol": one} for one in protocols]}]
     found = []
     for entry in rule["toPorts"] if isinstance(rule["toPorts"], list) else ():
-        listed = [port for port in entry.get("ports") or [{"port": "0"}] if isinstance(port, dict)] if isinstance(entry, dict) else []
+        listed = [port for port in entry.get("ports") or () if isinstance(port, dict)] if isinstance(entry, dict) else []
         said = [(port, port.get("protocol", "ANY")) for port in listed]
         ports = [{**port, "protocol": one} for port, name in said for one in (protocols if name == "ANY" else (name,)) if one in protocols]
         if ports:
