@@ -200,3 +200,26 @@ def test_every_caller_but_one_includes_the_default_account_of_each_namespace_and
     _, _, result = moved(account + policy("no-web", "DENY", "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}"))
     (found,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "MeshTLSAuthentication"]
     assert [item["name"] for item in found["identityRefs"]] == ["default", "spare", "users"]
+
+
+@pytest.mark.parametrize(
+    ("denied", "back"),
+    [
+        (ADMIN, {"notPaths": ["/admin*"]}),
+        ("{to: [{operation: {paths: ['/admin*', '/keys']}}]}", {"notPaths": ["/admin*", "/keys"]}),
+        ("{to: [{operation: {methods: [DELETE]}}]}", {"notMethods": ["DELETE"]}),
+    ],
+)
+def test_what_a_route_refuses_comes_back_as_what_an_allow_leaves_out(denied: str, back: Obj) -> None:
+    """Paths that normalising changes are refused by the same route; Istio sees none of them."""
+    before, after, _ = moved(policy("denied", "DENY", denied) + policy("web", "ALLOW", "{from: [{source: {principals: ['*/sa/web']}}]}"))
+    returned = meshport.convert(meshport.load_objects(after), source="linkerd", target="istio")
+    assert not [one for one in returned.findings if one.code in ("MP201", "MP900")]
+    (made,) = [item.object for item in returned.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert [rule["to"][0]["operation"] for rule in made["spec"]["rules"]] == [{"ports": ["8080"], **back}]
+    names = {("AuthorizationPolicy", made["metadata"]["name"])}
+    cluster = [obj for obj in before if (obj["kind"], obj["metadata"]["name"]) not in names and obj["kind"] != "AuthorizationPolicy"] + [
+        made
+    ]
+    for request in requests():
+        assert istio.decide(cluster, request) == istio.decide(before, request), request

@@ -245,7 +245,11 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
 
 def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy: Policy) -> None:
     """The rules of one Server."""
-    pathed = [rule for rule in policy.rules if rule.condition(PATH) is not None]
+    pathed = [
+        rule
+        for rule in policy.rules
+        if rule.condition(PATH) is not None or any(item.attribute == PATH for taken in rule.unless for item in taken)
+    ]
     if pathed and ir.raw_paths:
         out.gather(
             policy.document, "MP231", document=policy.document, affects=_affects(draft.region, port), explains=_explains(draft.region, port),

@@ -10,6 +10,7 @@ from meshport.effective.sets import Value
 from meshport.ir.authorization import Network
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 from meshport.values.language import BARE_PATHS, VALUES, Language, LanguageTooLarge, union
+from meshport.values.paths import NORMALISED
 
 
 class Unsaid(ValueError):
@@ -23,6 +24,8 @@ def strings(language: Language, what: str, *, path: bool = False) -> list[str]:
     """A language as Istio's string forms. Raises Unsaid."""
     try:
         forms = language.as_patterns(BARE_PATHS if path else VALUES)
+        if forms is None and path:  # Istio looks at paths once they are normalised, so that what others are is all the same
+            forms = language.as_patterns(NORMALISED)
     except LanguageTooLarge:
         forms = None
     out: list[str] = []
