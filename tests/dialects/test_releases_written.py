@@ -248,6 +248,10 @@ EDGES: dict[str, tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = {
     ),
     "ranges of ports beside a Server": ("linkerd", "cilium", IN_LINKERD + WORLD + SERVER, {}, _ranged, {"1.15": (False, ["error"]), "1.16": (True, [])}),
     "ranges of ports beside one that is exempt": ("istio", "cilium", ISTIO + WORLD + EXEMPT, {}, _ranged, {"1.15": (False, ["error"]), "1.16": (True, [])}),
+    "ranges of ports of pods that nobody shows": (
+        "istio", "cilium", ISTIO + WORLD + STRICT.replace("{mtls: {mode: STRICT}}", "{selector: {matchLabels: {app: ghost}}, portLevelMtls: {9090: {mode: STRICT}}}"), {}, _ranged,
+        {"1.15": (False, ["error"]), "1.16": (True, [])},
+    ),
     "a deny that closes nothing else": (
         "istio", "cilium", ISTIO + WORLD + DENY, {},
         lambda objects, findings: {key: value for key, value in _only(objects, "CiliumNetworkPolicy").items() if key in ("ingress", "enableDefaultDeny")},
