@@ -9,6 +9,7 @@ import yaml
 
 import meshport
 from meshport.pipeline import Result
+from tests.decisions.decision_helper import shop
 
 WORLD = """
 apiVersion: v1
@@ -207,3 +208,39 @@ spec:
     assert {"MP019"} <= {finding.code for finding in result.findings} and "MP900" not in {finding.code for finding in result.findings}
     (written,) = [item.object for item in result.manifests]
     assert [backend["name"] for backend in written["spec"]["rules"][0]["backendRefs"]] == ["v2"]
+
+
+ONE_ROUTE = """---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: users.shop.svc.cluster.local, namespace: shop}
+spec: {routes: [{name: get, condition: {method: GET, pathRegex: /a}, MORE}]}
+"""
+OF_LINKERD = """---
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec: {parentRefs: [{group: core, kind: Service, name: users, port: 80}], rules: [{MOREbackendRefs: [{name: users, port: 80}]}]}
+"""
+OF_GATEWAY_API = OF_LINKERD.replace("policy.linkerd.io/v1beta3", "gateway.networking.k8s.io/v1beta1")
+V1BETA1, V1 = ["gateway.networking.k8s.io/v1beta1"], ["gateway.networking.k8s.io/v1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (ONE_ROUTE.replace("MORE", "isRetryable: true"), {"2.15": [], "2.16": [*V1BETA1, *V1BETA1]}),
+        (ONE_ROUTE.replace("MORE", "timeout: 1s"), {"2.13": [], "2.14": V1BETA1}),
+        (OF_LINKERD.replace("MORE", ""), {"2.13": [], "2.14": V1BETA1, "2.17": V1BETA1, "2.18": V1}),
+        (OF_LINKERD.replace("MORE", "timeouts: {request: 1s}, "), {"2.17": [], "2.18": V1}),
+        (OF_GATEWAY_API.replace("MORE", ""), {"2.17": [], "2.18": V1}),
+    ],
+    ids=["retries", "a timeout", "a route of Linkerd's group", "one with timeouts", "one of the Gateway API"],
+)
+def test_routes_are_made_new_from_the_release_on_that_reads_them_so(text: str, written: dict[str, list[str]]) -> None:
+    """Until then the old object stays, as it goes on acting."""
+    for release, versions in written.items():
+        result = meshport.convert(meshport.load_text(shop("linkerd") + text), source="linkerd", target="linkerd", target_version=release)
+        made = [item.object["apiVersion"] for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+        assert (release, made) == (release, versions)
+        assert bool(result.removals) is (bool(versions) and "gateway.networking" not in text)

@@ -124,3 +124,11 @@ def test_ports_of_the_proxy_are_no_ports_of_a_container() -> None:
 def test_without_the_world_there_is_nothing_to_miss() -> None:
     text = server() + grant(ON_USERS) + route(f"{{{OF_SERVICE}, rules: [{{backendRefs: [{{name: users, port: 80}}]}}]}}")
     assert [item for item in lint(text, "linkerd") if item.severity != "info"] == []
+
+
+@pytest.mark.parametrize(("release", "said"), [("2.15", False), ("2.16", True)])
+def test_on_a_server_for_grpc_routes_for_grpc_alone_count_once_there_are_some(release: str, said: bool) -> None:
+    of_server = "parentRefs: [{group: policy.linkerd.io, kind: Server, name: users}]"
+    text = server(spec="{podSelector: {matchLabels: {app: users}}, port: http, proxyProtocol: gRPC}") + WORLD
+    text += route(f"{{{of_server}, rules: [{{matches: [{{path: {{value: /}}}}]}}]}}")
+    assert ("GRPCRoutes alone count" in str([item.message for item in lint(text, "linkerd", release)])) is said
