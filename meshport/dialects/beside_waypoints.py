@@ -31,7 +31,7 @@ def report(ir: IR, out: Output, options: Options) -> None:
         options.target in ("linkerd", "cilium") or (options.target == "istio" and options.data_plane == "sidecar")
     )
     own = options.source == "cilium"
-    for gate, services in (_made(out) if makes else _left(ir, out) if leaves else {}).items():
+    for gate, services in (_made(out, options.default_namespace) if makes else _left(ir, out) if leaves else {}).items():
         stand_in = Workload(gate, "Pod", {GATEWAY_NAME: gate.name}, {}, Fact(gate.name), [], [], 0, ())
         world = World(ir.world.namespaces, [*ir.world.workloads, stand_in], ir.world.services, ir.world.accounts)
         found = [item for item in standing(world, out, told=False) if item.kind not in KINDS or not own or item.number in out.kept]
@@ -92,14 +92,15 @@ def succeeded(ir: IR, out: Output, options: Options) -> None:
         )  # fmt: skip
 
 
-def _made(out: Output) -> dict[Ref, set[Ref]]:
+def _made(out: Output, default_namespace: str) -> dict[Ref, set[Ref]]:
     """The Services that were put behind a waypoint, by waypoint."""
     found: dict[Ref, set[Ref]] = {}
     for obj in out.in_order():
         name = (obj.value["metadata"].get("labels") or {}).get(USE) if obj.kind == "Service" else None
         was = out.bundle.documents[obj.changed].value["metadata"].get("labels") or {} if obj.changed is not None else {}
         if name and was.get(USE) != name:
-            found.setdefault(Ref(obj.ref.namespace, name), set()).add(obj.ref)
+            home = obj.ref.namespace or default_namespace
+            found.setdefault(Ref(home, name), set()).add(Ref(home, obj.ref.name))
     return found
 
 
