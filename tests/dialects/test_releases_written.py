@@ -306,3 +306,11 @@ def test_the_strict_mode_of_encryption_moved(release: str, strict: Any) -> None:
     bundle = meshport.load_text(WORLD + ISTIO + STRICT)
     result = meshport.convert(bundle, source="istio", target="cilium", target_version=release, pod_cidr="10.0.0.0/8")
     assert result.install["helm_values"]["cilium"]["encryption"]["strictMode"] == strict
+
+
+@pytest.mark.parametrize(("release", "admitted"), [("1.15", True), ("1.16", False), ("1.17", False)])
+def test_an_empty_list_of_peers_is_nobody_since_1_16(release: str, admitted: bool) -> None:
+    """Before, it was as good as none: a rule for a port let everybody in."""
+    text = WORLD + PLAIN + KEPT.replace("fromEndpoints: [{matchLabels: {app: web}}]", "fromEndpoints: []")
+    objects, _ = convert(text, "cilium", "istio", source_version=release, keep_network_policy=False)
+    assert bool(_only(objects, "AuthorizationPolicy").get("rules")) is admitted
