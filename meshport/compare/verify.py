@@ -219,7 +219,7 @@ def _pairs(
     ports = _customary(before.world)
     for namespace, selectors in sorted(classes.items()):
         for labels in _combined(sorted(one for one in selectors if one), namespace, undecided):
-            name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "any pod"
+            name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or subjects.ANY_POD
             pod = Workload(Ref(namespace, name), "Pod", labels, {}, Fact("default"), list(ports), [], UNSEEN, ())
             yield before.of(pod), after.of(replace(pod))
 

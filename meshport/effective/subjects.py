@@ -16,6 +16,10 @@ def unseen(pods: PodSet) -> Affected:
     return Affected(pods.namespace or None, None if pods.selector.everything else str(pods.selector))
 
 
+ANY_POD = "any pod"
+"""Stands for pods of a namespace that neither the bundle shows nor a policy selects."""
+
+
 def of_other_ports(subject: str) -> bool:
     """Whether a subject of `access` is every port that nothing names."""
     return subject.endswith(" other ports")

@@ -190,3 +190,15 @@ def test_pods_of_a_server_that_are_not_known_are_not_left_open_where_its_policy_
     assert {"selector": {"matchLabels": {"tier": "front"}}, "action": "ALLOW"} in made.values()
     made, result = of_linkerd("all-unauthenticated", server("all", "{matchExpressions: [{key: app, operator: Exists}]}"))
     assert made["default-deny"] == {} and "MP286" in {item.code for item in result.findings}
+
+
+@pytest.mark.parametrize(("more", "others"), [("", True), ("---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {}\n", False)])  # fmt: skip
+def test_pods_that_the_default_for_others_closes_are_named(more: str, others: bool) -> None:
+    """What closes pods that nobody shows is the default of their namespace, which is that of all of them."""
+    allow = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ghost, namespace: shop}\nspec: {selector: {matchLabels: {app: ghost}}, rules: [{to: [{operation: {methods: [GET]}}]}]}\n"
+    result = meshport.convert(meshport.load_text(WORLD + allow + more), source="istio", target="linkerd")
+    (said,) = [one for one in result.findings if one.code == "MP207"]
+    assert ("every other pod of the namespace" in said.message) is others
+    assert result.verification is not None
+    denied = {one.request["destination"]["workload"] for one in result.verification.differences if one.change == "denied"}
+    assert ("any pod" in denied) is others and denied <= {place.workload for place in said.affects} | {"cart"}

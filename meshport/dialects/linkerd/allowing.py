@@ -32,8 +32,8 @@ from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.admitted import only_by_exemption, ruled
 from meshport.effective.identities import Identities
 from meshport.effective.pieces import NEARLY, Piece, Unsayable, subtract
+from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
-from meshport.effective.subjects import unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
@@ -389,7 +389,7 @@ def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) ->
                 context.out.finding(
                     "MP744" if known else "MP207", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
                     explains=context.explains(None, "allow", "deny", "default"), feature="authorization.rule", policy=str(policy.ref.value),
-                    namespace=context.region.namespace, selector=str(policy.subject.value.selector), workloads=", ".join(str(item.ref) for item in members),
+                    namespace=context.region.namespace, selector=str(policy.subject.value.selector), workloads=", ".join(str(item.ref) for item in members), closed="the pods",
                 )  # fmt: skip
     elif not broad and (wide := [policy for policy in first.denies if not first.allows and any_port(policy)]):
         context.out.finding(
@@ -451,7 +451,16 @@ def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None
         if opens(policy) or open_beside(policy, out) or any(policy is one for one in written):
             continue
         subject = policy.subject.value
+        # the default of a namespace is all that closes such pods, and it is for those as well that no policy selects
+        alone = (
+            subject.namespace
+            and not subject.selector.everything
+            and not closed_beside(policy, out)
+            and not access.namespace_allows(subject.namespace)
+        )
+        others = (Affected(subject.namespace, ANY_POD),) if alone else ()
         out.finding(
-            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(unseen(subject),),
+            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(unseen(subject), *others),
             feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
+            closed="these and every other pod of the namespace that it does not show" if others else "the pods",
         )  # fmt: skip

@@ -76,7 +76,7 @@ def _target(bound: Bound, number: int, specs: Specs, options: Options, ir: IR) -
     elif not found:
         facts = (*_all(place), *(Fact(None, rule.sources) for rule in rules))
         why = f"service account {where.name}" + (", whose labels pods of another account share" if members else "")
-        shown = {"policy": f"TrafficTarget {named.value}", "namespace": where.namespace, "selector": why}
+        shown = {"policy": f"TrafficTarget {named.value}", "namespace": where.namespace, "selector": why, "closed": "the pods"}
         ir.losses.append(Loss("MP207", facts, number, shown))
 
 
