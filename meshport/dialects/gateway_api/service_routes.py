@@ -94,7 +94,13 @@ class Lowering(RouteLowering):
                 elif kind == "exact" and match.path is not None:
                     found.append((replace(rule, filters=tuple(_whole(item, match) for item in rule.filters)), targets, [match]))
                 elif any(form(other)[0] == "prefix" for other in matches):  # a second form of it, for those who put expressions first
-                    self.say("MP741", rule.src, aspects=ASPECTS, disposition=None, rule=f"rule {rule.name}" if rule.name else "a rule without a name")
+                    self.say(
+                        "MP741",
+                        rule.src,
+                        aspects=ASPECTS,
+                        disposition=None,
+                        rule=f"rule {rule.name}" if rule.name else "a rule without a name",
+                    )
                 else:
                     self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its rewrite")
             return found
