@@ -194,6 +194,14 @@ def test_ports_that_are_probed_or_scraped_get_a_server_whether_they_are_declared
     assert "MP233" in codes(allowed)
 
 
+def test_rules_that_together_let_everybody_in_are_the_default_of_ports_that_nobody_names() -> None:
+    rules = "{rules: [{from: [{source: {notNamespaces: [shop]}}]}, {from: [{source: {namespaces: [shop]}}]}]}"
+    result = convert(WORLD + policy(rules))
+    assert "config.linkerd.io/default-inbound-policy: deny" not in str(objects(result, "Deployment"))
+    assert "MP206" not in codes(result)
+    assert result.verification.verdict == "equivalent"
+
+
 def test_ports_that_a_void_rule_names_are_ports_of_its_pods() -> None:
     everyone = policy("{rules: [{to: [{operation: {ports: ['9090']}}]}, {}]}")
     deny = policy("{action: DENY, rules: [{from: [{source: {ipBlocks: [10.1.2.3]}}]}]}", "not-this-one")

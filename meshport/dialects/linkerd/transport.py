@@ -105,13 +105,15 @@ def admitted_anywhere(item: Effective, networks: tuple[str, ...]) -> tuple[str, 
     mode = item.mode(None)
     strict = mode.value == "strict"
     found = _admitted(item, networks, strict)
+    if found is None and sum(len(policy.rules) for policy in item.allows) > 1:  # which may come to it together
+        return _left(item, networks)
     if found is not None and found[0] != (_admitted(item, networks, not strict) or ("",))[0]:
         return found[0], found[1] | mode.src, found[2]
     return found
 
 
 def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] | None:
-    """The same where denies hold on such ports: the default whose callers get through whatever they send, be it HTTP or not."""
+    """The same where several rules have to be taken together, or denies hold on such ports: the default whose callers get through whatever they send, be it HTTP or not."""
     strict = item.mode(None).value == "strict"
 
     def found(denies: tuple[Policy, ...]) -> tuple[str, bool] | None:
