@@ -272,6 +272,9 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
             elif (why := _unread(parse_istio, text)) is not None:
                 yield (*path, *place), why
         for place, retries in _maps(spec, "http", "[]", "retries"):
+            attempts = retries.get("attempts")
+            if isinstance(attempts, int) and attempts < 0:
+                yield (*path, *place, "attempts"), "attempts cannot be negative"
             beside = [name for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities") if retries.get(name)]
             if beside and not retries.get("attempts"):
                 yield (*path, *place, beside[0]), f"{beside[0]} stands beside attempts: 0, which turns retries off"
@@ -280,6 +283,8 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
 def _subsets(value: dict[str, Any]) -> Iterator[Refusal]:
     seen: set[str] = set()
     for path, name in _texts(value, "spec", "subsets", "[]", "name"):
+        if not re.fullmatch(_LABEL, name):
+            yield path, f"{name!r} is no name of a subset"
         if name in seen:
             yield path, f"the subset {name} is defined twice"
         seen.add(name)
@@ -444,6 +449,18 @@ def _profile(value: dict[str, Any]) -> Iterator[Refusal]:
         for path, text in _texts(value, *steps):
             if (why := _unread(parse_go, text)) is not None:
                 yield path, why
+    for path, condition in _maps(value, "spec", "routes", "[]", "condition"):
+        yield from _conditions(condition, path)
+
+
+def _conditions(condition: dict[str, Any], path: Path) -> Iterator[Refusal]:
+    if not any(condition.get(name) for name in ("pathRegex", "method")) and all(
+        condition.get(name) is None for name in ("all", "any", "not")
+    ):
+        yield path, "a condition says nothing"
+    for steps in (("all", "[]"), ("any", "[]"), ("not",)):
+        for place, inner in _maps(condition, *steps):
+            yield from _conditions(inner, (*path, *place))
 
 
 def _rates(value: dict[str, Any]) -> Iterator[Refusal]:

@@ -103,6 +103,11 @@ def istio(kind: str, spec: str) -> str:
         (istio("ServiceEntry", "{hosts: ['☃'], ports: [{number: 443, name: tls, protocol: TLS}]}"), "spec.hosts[0]: '☃' is no host name"),
         (istio("ServiceEntry", "{hosts: ['a.*.com'], ports: [{number: 443, name: tls, protocol: TLS}]}"), "spec.hosts[0]: 'a.*.com' is no host name"),
         (
+            istio("VirtualService", "{hosts: [cart], http: [{route: [{destination: {host: cart}}], retries: {attempts: -1}}]}"),
+            "spec.http[0].retries.attempts: attempts cannot be negative",
+        ),
+        (istio("DestinationRule", "{host: cart, subsets: [{name: '', labels: {v: a}}]}"), "spec.subsets[0].name: '' is no name of a subset"),
+        (
             istio("VirtualService", "{hosts: [], tcp: [{route: [{destination: {host: cart, port: {number: 5432}}}]}]}"),
             "spec.tcp: without hosts it is a delegate, which takes no tcp",
         ),

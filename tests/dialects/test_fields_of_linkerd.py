@@ -190,3 +190,37 @@ def test_a_group_of_addresses_that_no_policy_speaks_of_is_accounted_for() -> Non
 def test_an_affinity_that_cilium_does_not_know_is_said_and_one_in_another_case_is_read() -> None:
     assert said(converted("", "istio", source="cilium", service="service.cilium.io/affinity: near"), "MP013")
     assert not said(converted("", "istio", source="cilium", service="service.cilium.io/affinity: Local"), "MP013")
+
+
+def profile(spec: str) -> str:
+    name = "cart.shop.svc.cluster.local"
+    return f"{{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n---\n"
+
+
+@pytest.mark.parametrize("item", ["{authority: pay.shop.svc.cluster.local, weight: 0}", "{authority: pay.shop.svc.cluster.local}"])
+def test_an_override_of_weight_0_sends_nobody_away(item: str) -> None:
+    """The proxy drops it, so that requests go to the Service; all of them were sent to the other one."""
+    for target in ("istio", "cilium"):
+        result = converted(profile(f"{{dstOverrides: [{item}]}}"), target)
+        assert not written(result, "VirtualService")
+        assert not written(result, "HTTPRoute")
+        assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_any_of_nothing_is_no_request_and_all_of_nothing_is_every_one() -> None:
+    for key, timeouts in (("any", []), ("all", ["5s"])):
+        result = converted(profile(f"{{routes: [{{name: a, condition: {{{key}: []}}, timeout: 5s}}]}}"), "istio")
+        rules = [rule for item in written(result, "VirtualService") for rule in item["spec"]["http"]]
+        assert sorted({rule["timeout"] for rule in rules if "timeout" in rule}) == timeouts
+        assert result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "place"), [("{}", ""), ("{pathRegex: ''}", ""), ("{method: ''}", ""), ("{all: [{method: GET}, {}]}", ".all[1]")]
+)
+def test_a_condition_that_says_nothing_is_refused(condition: str, place: str) -> None:
+    """It was read as one that every request meets."""
+    result = converted(profile(f"{{routes: [{{name: a, condition: {condition}, timeout: 5s}}]}}"), "istio")
+    (line,) = said(result, "MP072")
+    assert f"spec.routes[0].condition{place}: a condition says nothing" in line
+    assert not written(result, "VirtualService")

@@ -178,7 +178,7 @@ def _profile(root: Cursor, world: World, options: Options) -> ServiceRoutes | No
     rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, grpc, silenced)) is not None)
     if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
-    backends = tuple(_override(item, options) for item in spec.each("dstOverrides"))
+    backends = _overrides(spec, options, silenced)
     place = root.at("metadata", "namespace").src  # whose clients it speaks for
     host = Fact(name.value, sources(name, place, spec.src if spec.value == {} else None), name.feature)
     out = ServiceRoutes(
@@ -201,7 +201,17 @@ def _profile(root: Cursor, world: World, options: Options) -> ServiceRoutes | No
         return replace(out, problem="MP380")
     if any(item.at("condition", "not") for item in spec.each("routes")):
         return replace(out, problem="MP326")
-    return _split(out, tuple(backend for backend in backends if backend is not None)) if backends else out
+    return _split(out, backends) if backends else out
+
+
+def _overrides(spec: Cursor, options: Options, silenced: list[tuple[str, Src]]) -> tuple[Backend, ...]:
+    """The proxy drops overrides of weight 0, which is what one without a weight has; where none is left, requests go to the Service."""
+    found = [(item, made) for item in spec.each("dstOverrides") if (made := _override(item, options)) is not None]
+    some = any(made.weight is not None and made.weight.value for _, made in found)
+    for item, made in found:
+        if made.weight is None or not some:
+            silenced.append(("an override of weight 0 gets no requests", item.src))
+    return tuple(made for _, made in found if some and made.weight is not None)
 
 
 def _split(routes: ServiceRoutes, backends: tuple[Backend, ...]) -> ServiceRoutes:
@@ -365,6 +375,8 @@ def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[l
         parts.append([[("method", method.map(lambda text: Pattern("exact", text)), holds)]])
     for key in ("all", "any"):
         found = [_alternatives(item, holds) for item in place.each(key)]
+        if place.at(key).value == []:  # all of none is everything, any of none is nothing
+            parts.append([[]] if (key == "all") == holds else [])
         if found:
             parts.append(_both(found) if (key == "all") == holds else [atoms for each in found for atoms in each])
     if place.at("not") and not outermost:
