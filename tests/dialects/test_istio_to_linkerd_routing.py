@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from test_routing_helper import Made, convert, plain, service
 
+import meshport
+
 WORLD = service("app") + service("b0") + service("b1") + service("b2")
 
 
@@ -247,3 +249,52 @@ def test_there_and_back_again(http: str) -> None:
     again = convert(text, "linkerd", "istio")
     assert again.codes == []
     assert there.have == again.back
+
+
+WITHOUT_RULES = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: "app:1", ports: [{containerPort: 8080}]}]}
+"""
+
+
+def _service(name: str, port: str, more: str = "") -> str:
+    return f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{{more}selector: {{app: web}}, ports: [{{name: {port}, port: 80, targetPort: 8080}}]}}\n"
+
+
+def test_services_without_rules_lose_the_default_retries_too_and_one_finding_names_them() -> None:
+    others = _service("bytes", "tcp") + _service("headless", "http", "clusterIP: None, ")
+    text = WITHOUT_RULES + "".join(_service(f"web-{number}", "http") for number in range(12)) + _service("rpc", "grpc") + others
+    plain = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    (said,) = [item for item in plain.findings if item.code == "MP401"]
+    assert {one.workload for one in said.affects} == {"rpc", *(f"web-{number}" for number in range(12))}
+    assert said.message.startswith("Services shop/rpc, shop/web-0, ") and " and 3 more: Istio retries" in said.message
+    kept = meshport.convert(meshport.load_text(text), source="istio", target="linkerd", preserve_default_retries=True)
+    notes = {
+        item.object["metadata"]["name"]: item.object["metadata"].get("annotations", {})
+        for item in kept.manifests
+        if item.object["kind"] == "Service"
+    }
+    limits = {name: one["retry.linkerd.io/limit"] for name, one in notes.items() if "retry.linkerd.io/limit" in one}
+    assert limits == dict.fromkeys({"rpc", *(f"web-{number}" for number in range(12))}, "2")
+    assert notes["rpc"]["retry.linkerd.io/grpc"] == "unavailable,cancelled" and "retry.linkerd.io/grpc" not in notes["web-0"]
+    assert {item.code for item in kept.findings} & {"MP401", "MP900", "MP901", "MP904"} == set()
+
+
+def test_a_mesh_that_retries_nothing_unasked_has_nothing_to_lose() -> None:
+    operator = "---\napiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: mesh, namespace: istio-system}\nspec: {meshConfig: {defaultHttpRetryPolicy: {attempts: %s}}}\n"
+    for attempts, codes in (("0", set()), ("5", {"MP401"})):
+        result = meshport.convert(
+            meshport.load_text(WITHOUT_RULES + _service("web", "http") + operator % attempts), source="istio", target="linkerd"
+        )
+        assert {item.code for item in result.findings} & {"MP401", "MP408"} == codes
+        assert all("5 times" in item.message for item in result.findings if item.code == "MP401")

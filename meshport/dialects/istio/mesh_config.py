@@ -74,6 +74,7 @@ def retries(bound: Bound, ir: IR) -> None:
     attempts = said.value.get("attempts")
     if not isinstance(attempts, int) or isinstance(attempts, bool):
         attempts = 0  # what a block does not say is zero
+    ir.retries_unasked = attempts
     words: tuple[Fact[str], ...] = ()
     try:
         listed = parse_istio(str(said.value.get("retryOn") or ""))

@@ -7,6 +7,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.linkerd import (
     allowing,
+    default_retries,
     exposure,
     inbound,
     installed,
@@ -77,6 +78,7 @@ class Linkerd:
         allowing.lower(ir, out, options, access)
         ratelimits.lower(ir, out, options, access)
         routing.lower(ir, out, options)
+        default_retries.lower(ir, out, options)
         resilience.lower(ir, out, options)
         exposure.lower(ir, out, options)
         ports.lower(ir, out, options)
