@@ -179,3 +179,41 @@ spec:
 """
     found = line(converted(PLAIN + pods() + service() + policy, "istio", "cilium"), 3, "spec.ingress[0].toPorts[0].rules.http[0].method")
     assert not [entry for entry in found.outputs if entry["path"].startswith("spec.ingress")]
+
+
+@pytest.mark.parametrize("home", ["shop", "pay"])
+def test_a_subset_is_that_of_the_rule_in_the_namespace_of_the_client_or_else_of_the_service(home: str) -> None:
+    """The namespace of rules with whole hosts decides where a subset is another one in it."""
+    host = "web.shop.svc.cluster.local"
+    text = MESHED + pods(labels=", version: v1") + service()
+    text += istio("VirtualService", "web", f"{{hosts: [{host}], http: [{{route: [{{destination: {{host: {host}, subset: v1}}}}]}}]}}", home)
+    text += istio("DestinationRule", "web", f"{{host: {host}, subsets: [{{name: v1, labels: {{version: v1}}}}]}}")
+    alone = converted(text, "linkerd")
+    assert line(alone, 3, "metadata.namespace").disposition == "irrelevant"
+    both = converted(
+        text + istio("DestinationRule", "own", f"{{host: {host}, subsets: [{{name: v1, labels: {{track: old}}}}]}}", "pay"), "linkerd"
+    )
+    assert line(both, 3, "metadata.namespace").disposition == "translated"
+
+
+def test_opaque_ports_of_a_service_decide_nothing_where_every_port_says_so_itself() -> None:
+    marked = service(ports="{name: tcp-data, port: 9092, appProtocol: tcp}").replace(
+        "name: web,", "name: web, annotations: {config.linkerd.io/opaque-ports: '9092'},"
+    )
+    before = converted(LINKERD + pods() + marked, "istio", "linkerd")
+    assert line(before, 2, 'metadata.annotations["config.linkerd.io/opaque-ports"]').disposition == "irrelevant"
+    assert output(converted(LINKERD + pods() + marked.replace("'9092'", "'8080'"), "istio", "linkerd")) == output(before)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+@pytest.mark.parametrize("more", ["", ", {timeout: 1s, route: [{destination: {host: web}}]}"])
+def test_a_rule_for_a_port_that_the_service_does_not_have_is_one_for_nothing(target: str, more: str) -> None:
+    """Istio leaves it out on every port; where no other is left clients go to the Service as if there were none."""
+    rules = f"[{{match: [{{port: 99}}], timeout: 3s, route: [{{destination: {{host: web}}}}]}}{more}]"
+    before = converted(MESHED + pods() + service() + istio("VirtualService", "web", f"{{hosts: [web], http: {rules}}}"), target)
+    assert before.ledger.counts["unaccounted"] == 0
+    assert line(before, 3, "spec.http[0].match[0].port").disposition == "translated"
+    assert line(before, 3, "spec.http[0].timeout").codes == ["MP200"]
+    assert bool([item for item in before.manifests if item.object["kind"] == "HTTPRoute"]) is bool(more)
+    there = istio("VirtualService", "web", f"{{hosts: [web], http: {rules.replace('99', '80')}}}")
+    assert output(converted(MESHED + pods() + service() + there, target)) != output(before)

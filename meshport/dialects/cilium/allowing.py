@@ -181,8 +181,7 @@ def _named(item: Plan, parts: list[Part]) -> tuple[str, Src]:
     if not policies and not item.strict:
         policies = list(item.region.first.denies or item.region.first.customs)
     if policies:
-        first = min(policies, key=lambda policy: policy.ref.value.name)
-        return first.ref.value.name, first.ref.src
+        return min(policy.ref.value.name for policy in policies), sources(*(policy.ref for policy in policies))
     value = item.region.first.admission.value
     if value == "all-unauthenticated":
         return ("strict-mtls" if item.strict else "inbound"), NOWHERE

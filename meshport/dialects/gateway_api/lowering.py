@@ -147,6 +147,9 @@ class RouteLowering(SayableRules):
                 del self.out.findings[before]
                 return
 
+    def absent(self, match: RouteMatch) -> bool:
+        return match.port is not None and bool(self.service.ports) and self.service.port(match.port.value) is None
+
     def _subset_service(self, known: Service, backend: Backend) -> Ref:
         assert backend.labels is not None and backend.subset is not None
         selector = {**(known.selector or {}), **dict(backend.labels.labels)}

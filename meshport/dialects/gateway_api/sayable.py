@@ -100,10 +100,11 @@ class SayableRules(ABC):
         """The rules as a first-match list, without what Linkerd cannot say; what is left out is reported."""
         routes = self.routes
         rules = in_order(routes)
-        if routes.family != "istio" and len(routes.documents) > 1:
-            names = (self.out.bundle.documents[number].leaves["metadata"]["name"] for number in routes.documents)
+        alike = [number for number in routes.documents if self.out.bundle.documents[number].kind == routes.kind]
+        if routes.family != "istio" and len(alike) > 1:
+            names = (self.out.called(number, "name") for number in alike)
             self.out.decide(
-                "of the routes of a Service the first by name gives its name, and goes first where they ask for as much", frozenset(names)
+                "of the routes of a Service the first by name gives its name, and goes first where they ask for as much", *names
             )
         if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
             rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
@@ -111,6 +112,10 @@ class SayableRules(ABC):
         earlier = self.taken = []
         closed = False
         for number, rule in enumerate(rules):
+            if dead := tuple(match for match in rule.matches if self.absent(match)):
+                rule = self._without(rule, dead, alone=len(rules) == 1)
+                if not rule.matches:
+                    continue
             if closed:
                 self._unreached(rule, [RouteMatch()], "no request reaches this rule: an earlier one takes every request")
                 continue
@@ -130,6 +135,20 @@ class SayableRules(ABC):
             earlier.extend(live)
             out.append(replace(kept, matches=tuple(live)))
         return out
+
+    def absent(self, match: RouteMatch) -> bool:
+        """Whether a match is for a port that is not there, so that no request is one of it."""
+        return False
+
+    def _without(self, rule: RouteRule, dead: tuple[RouteMatch, ...], *, alone: bool) -> RouteRule:
+        """A rule without matches for ports that are not there: the port decides, and the rest adds nothing."""
+        left = replace(rule, matches=tuple(match for match in rule.matches if match not in dead))
+        self.out.decide("the Service has no such port", gather([match.port for match in dead]))
+        over = gather(dead) if left.matches else gather(rule) | rule.src
+        if not left.matches and alone:
+            over |= gather(self.routes.service, self.routes.host)
+        self.out.adds_nothing("the Service has no such port", over)
+        return left
 
     def _unreached(self, rule: RouteRule, earlier: list[RouteMatch], why: str) -> None:
         """A rule, or a match, that earlier ones leave nothing. Of a VirtualService, where a lint says so, what it matches counts, and not what it does."""

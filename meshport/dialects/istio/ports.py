@@ -129,11 +129,19 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 out.ignore("the Services in front of these ports say so themselves, or there is none", setting.ranges.src - reached)
             elif setting.subject.namespace in apart:
                 out.ignore("the namespace is not in the mesh", setting.ranges)
+            elif setting.on == "service" and setting.ranges.src.isdisjoint(reached) and _told_already(ir, setting):
+                out.ignore("every port of the Service says so by its name or protocol", setting.ranges)
             out.imply("the Service ports are said to be opaque anyway", setting.ranges)
         elif setting.kind == "skip-inbound" and options.data_plane == "ambient":
             closed(ir, out, setting)
         elif setting.on != "service":
             _skip(ir, out, setting)
+
+
+def _told_already(ir: IR, setting: PortSetting) -> bool:
+    """Whether Istio takes every port of a Service for one of bytes, whatever its list says."""
+    service = next((item for item in ir.world.services.values() if item.document == setting.document), None)
+    return service is not None and all(protocols.of_service_port(port) == "tcp" for port in service.ports)
 
 
 def closed(ir: IR, out: Output, setting: PortSetting) -> None:

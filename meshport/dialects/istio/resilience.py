@@ -66,9 +66,17 @@ class Subsets:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._rules: dict[str, list[tuple[str, Fact[Ref], dict[str, Subset]]]] = {}  # namespace: (host pattern, rule, subsets)
+        self._exact: dict[str, set[str]] = {}  # host: the namespaces with rules for it
+        self._wide: dict[str, set[str]] = {}  # the same of hosts with a wildcard
 
     def add(self, namespace: str, host: str, rule: Fact[Ref], subsets: dict[str, Subset]) -> None:
         self._rules.setdefault(namespace, []).append((host, rule, subsets))
+        (self._wide if "*" in host else self._exact).setdefault(host, set()).add(namespace)
+
+    def homes(self, host: str) -> set[str]:
+        """The namespaces with rules for a host."""
+        wide = (homes for pattern, homes in self._wide.items() if covers(pattern, host))
+        return self._exact.get(host, set()).union(*wide)
 
     def find(self, host: str, subset: str, namespaces: tuple[str, ...]) -> Subset | None:
         """The subset as a client sees it: the first namespace with a rule for the host decides, and in it the most specific host."""

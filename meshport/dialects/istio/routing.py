@@ -66,12 +66,10 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceR
     for routes in found:
         home = Cursor.root(bound, routes.document).at("metadata", "namespace").src
         elsewhere = replace(routes, ref=Fact(routes.ref.value, routes.ref.src - home, routes.ref.feature))
-        backends = (backend for rule in routes.rules for backend in rule.backends)
         placed = (
             bool(gather(elsewhere) & home or routes.exports)
             or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
             or any("/" not in gateway.value for gateway in routes.gateways if gateway.value != "mesh")
-            or any(backend.subset is not None for backend in backends)
             or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
             or any(rule.filter("mirror") is not None or delegates.delegate_of(rule) is not None for rule in routes.rules)
         )
@@ -317,7 +315,7 @@ def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options
     service = resolve(host.value, namespace, options) if host.value else None
     full = full_host(host.value, namespace, options)
     subset = target.text("subset")
-    labels = _subset(subsets, host.value, subset.value, namespace, options) if subset is not None else None
+    labels = _subset(subsets, host.value, subset.value, namespace, options, home) if subset is not None else None
     return Backend(
         Fact(service, host.src, host.feature) if service else None,
         Fact(full, host.src, host.feature),
@@ -329,11 +327,13 @@ def _backend(place: Cursor, namespace: str, home: Src, subsets: Subsets, options
     )
 
 
-def _subset(subsets: Subsets, host: str, name: str, namespace: str, options: Options) -> Subset | None:
-    """A subset of a host as clients of a namespace see it."""
-    service = resolve(host, namespace, options)
-    seen_from = dict.fromkeys((namespace, *((service.namespace,) if service else ()), options.root_namespace))
-    return subsets.find(full_host(host, namespace, options), name, tuple(seen_from))
+def _subset(subsets: Subsets, host: str, name: str, namespace: str, options: Options, home: Src = NOWHERE) -> Subset | None:
+    """A subset of a host as clients of a namespace see it. `home` are the leaves of the namespace, which decide where others see another one."""
+    service, full = resolve(host, namespace, options), full_host(host, namespace, options)
+    elsewhere = dict.fromkeys((*((service.namespace,) if service else ()), options.root_namespace))
+    found = subsets.find(full, name, tuple(dict.fromkeys((namespace, *elsewhere))))
+    alike = all(found == subsets.find(full, name, (other, *elsewhere)) for other in subsets.homes(full))
+    return found if found is None or alike else replace(found, src=found.src | home)
 
 
 def _headers(place: Cursor) -> list[Filter]:
