@@ -67,8 +67,12 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
         elif given.is_dir():
             reader.roots.append(f"{given}{os.sep}")
             reader.written = reader.written or _written(given)
-            for file in _files(given):
+            closed: list[OSError] = []
+            for file in _files(given, closed):
                 todo.setdefault(os.path.realpath(file), (str(file), True))
+            for error in closed:
+                name = str(error.filename or given)
+                reader.file_problem(name, f"the folder cannot be read: {error.strerror or error}", "check its permissions", None)
         else:
             todo.setdefault(os.path.realpath(given), (str(given), False))
     handed = handed_over([name for name, _ in todo.values() if name.lower().endswith(SCRIPT)], [name for name, _ in todo.values()])
@@ -155,14 +159,23 @@ def _written(folder: Path) -> Written | None:
         return None
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not Path(root, name, OUTPUT_MARKER).is_file())
+def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
+    """The files below a folder; the folders that cannot be listed go to `closed`."""
+    for root, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_file(Path(root, name, OUTPUT_MARKER)))
         for name in sorted(names):
             if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SCRIPT)):
                 file = Path(root, name)
-                if file.is_file() or file.is_symlink():
+                if _is_file(file, unseen=True) or file.is_symlink():
                     yield file
+
+
+def _is_file(path: Path, *, unseen: bool = False) -> bool:
+    """Whether a file stands there; `unseen` is what is answered where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return unseen
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,3 +292,26 @@ def test_any_file_reads(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "any.yaml").write_bytes(content)
     bundle = load(tmp_path)
     assert all("\n" not in each.message + each.remedy for each in bundle.problems)
+
+
+def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open.yaml").write_text("apiVersion: v1\nkind: A\nmetadata: {name: a}\n", encoding="utf-8")
+    listed, is_file = os.scandir, Path.is_file
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    def refused(self: Path) -> bool:
+        if self.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "is_file", refused)
+    bundle = load(str(tmp_path))
+    assert [document.name for document in bundle.documents] == ["a"]
+    (problem,) = bundle.problems
+    assert (problem.code, problem.file) == ("MP001", str(tmp_path / "closed"))
