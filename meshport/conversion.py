@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import mirrored, proxy_calls
+from meshport.dialects import mirrored, others_marks, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import for_target_alone, unmarked
@@ -99,6 +99,7 @@ def write(job: Conversion) -> Written:
     have, out, options = job.have, job.out, job.options
     _lower(job)
     remains.left_alone(job.bound, out)
+    others_marks.carry(job.bound, out)
     for fact in have.deciding:
         says = out.ignore if fact.feature and out.lacks(fact.feature) else out.decide
         says(fact.value, fact)

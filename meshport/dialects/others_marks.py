@@ -1,0 +1,66 @@
+"""Labels and annotations that no mesh reads go over to what is written for their object: whose it is, how DNS and certificates are made for it, in which order it
+is applied.
+
+What tells a deployment tool which objects are its own stays behind: with it the tool would take new objects for its own, and delete them. A Gateway gets
+annotations alone, for its controller puts the labels on pods, which Services and policies select by.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshport.dialects.output import Obj, Output
+    from meshport.ir.base import Src
+    from meshport.mapping.bound import Bound
+
+_OWNERS = (
+    "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/instance", "argocd.argoproj.io/tracking-id", "helm.sh/", "meta.helm.sh/",
+    "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "config.k8s.io/owning-inventory", "kapp.k14s.io/", "objectset.rio.cattle.io/",
+    "kubectl.kubernetes.io/", "deployment.kubernetes.io/", "kubernetes.io/",
+)  # fmt: skip
+"""How keys begin by which a tool, or the cluster itself, knows its objects."""
+_MESHES = ("istio.io", "linkerd.io", "cilium.io", "gateway.networking.k8s.io", "flagger.app")
+"""The domains of keys that meshes and what steers them put on objects, read or not."""
+_LABELS_GO_ON = ("Gateway",)
+
+
+def carry(bound: Bound, out: Output) -> None:
+    """Put them on the objects that were made; where one was made of several, those that all of them have alike."""
+    found: dict[int, dict[tuple[str, str], tuple[str, Src]]] = {}
+    for obj in out.objects.values():
+        if obj.changed is not None or obj.file_of[0] or "/" not in str(obj.value.get("apiVersion")):
+            continue
+        origins = [number for number in obj.origins if bound.mesh[number]]
+        for number in origins:
+            if number not in found:
+                found[number] = _of(bound, number)
+        if origins:
+            _put(obj, [found[number] for number in origins])
+
+
+def _put(obj: Obj, marks: list[dict[tuple[str, str], tuple[str, Src]]]) -> None:
+    for (what, key), (value, src) in marks[0].items():
+        same = [each.get((what, key), ("", src)) for each in marks]
+        if any(text != value for text, _ in same) or (what == "labels" and obj.kind in _LABELS_GO_ON):
+            continue
+        if key not in (obj.at(("metadata", what)) or {}):
+            obj.set(("metadata", what, key), value, *(leaf for _, leaf in same))
+
+
+def _of(bound: Bound, number: int) -> dict[tuple[str, str], tuple[str, Src]]:
+    """The labels and annotations of a document that no mesh reads, with their leaves."""
+    metadata, shadow = bound.bundle.documents[number].value.get("metadata"), bound.bundle.documents[number].leaves.get("metadata")
+    found: dict[tuple[str, str], tuple[str, Src]] = {}
+    for what in ("labels", "annotations"):
+        held = metadata.get(what) if isinstance(metadata, dict) else None
+        places = shadow.get(what) if isinstance(shadow, dict) else None
+        for key, value in held.items() if isinstance(held, dict) and isinstance(places, dict) else ():
+            leaf = places.get(key)
+            if str(key).startswith(_OWNERS) or str(key).partition("/")[0].endswith(_MESHES):
+                continue
+            if isinstance(value, str) and isinstance(leaf, int) and leaf not in bound.invalid:
+                binding = bound.bindings[leaf]
+                if binding is not None and binding.irrelevant.startswith("no mesh reads"):
+                    found[what, key] = (value, frozenset((leaf,)))
+    return found
