@@ -124,7 +124,9 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         item for item in spec.each("initContainers") if item.at("restartPolicy").value == "Always"
     ]  # the others are gone when the pod serves
     containers = [*spec.each("containers"), *sidecars]
-    for container in [one for one in containers if one.at("name").value not in _INJECTED] or containers:
+    proxies = [one for one in containers if one.at("name").value in _INJECTED]
+    proxy = proxies[0].text("name") if proxies and len(proxies) < len(containers) else None  # alone it is a gateway
+    for container in [one for one in containers if one not in proxies] or containers:
         lives = container.at("restartPolicy").src
         for item in container.each("ports"):
             number = item.number_at("containerPort")
@@ -160,6 +162,7 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         _sources(pod, "metadata", "annotations"),
         _marks(root, _mapping(pod, "metadata", "labels")),
         src,
+        proxy=proxy,
     )
     world.read |= src | account.src | spec.at("hostNetwork").src
     world.read |= set(workload.label_src.values())

@@ -1,4 +1,5 @@
-"""What counts on the source's proxy and outlives it: commands of containers that end it or ask it, and autoscalers that measure its container.
+"""What counts on the source's proxies and outlives them: commands of containers that end one or ask it, autoscalers that measure its container, and Ingresses
+that its gateway serves.
 
 Istio's agent answers on 15000, 15020 and 15021 of a pod (istio.io, ops/deployment/application-requirements), Linkerd's proxy on 4190 and 4191 (linkerd.io,
 tasks/graceful-shutdown). The usual case is a Job that ends its proxy when its work is done.
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.findings import Affected
+from meshport.mapping.owners import owner_of
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
@@ -32,6 +34,12 @@ _INSTEAD = {
 }
 
 
+_TAKEN_OUT = {
+    "istio": "Convert the manifest as it was before istioctl kube-inject, or take out istio-proxy, istio-init, their volumes and the probes that were turned to port 15020.",
+    "linkerd": "Convert what `linkerd uninject` makes of the manifest, or take out linkerd-proxy, linkerd-init and their volumes.",
+}
+
+
 def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
     """MP964 for each workload and autoscaler that names the proxy which leaves."""
     proxy = _PROXY.get(options.source)
@@ -40,6 +48,12 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
     instead = "" if options.data_plane == "ambient" else _INSTEAD.get(options.target, "")
     remedy = f"{instead}." if instead else "Take it out: no proxy runs in the pod any more."
     for workload in ir.world.workloads:
+        document = bound.bundle.documents[workload.document]
+        if workload.proxy is not None and workload.proxy.value == proxy and owner_of(document) is None:
+            out.finding(
+                "MP966", workload.proxy, document=workload.document, feature="membership.inject", object=f"{workload.kind} {workload.ref}",
+                container=proxy, affects=(Affected(workload.ref.namespace, workload.ref.name),), disposition="manual",
+            ).remedy = _TAKEN_OUT[options.source]  # fmt: skip
         if ir.world.meshed(workload):
             spec = Cursor.root(bound, workload.document).at(*workload.template, "spec")
             found = [one for one in _texts(spec, proxy) if _CALLS[options.source].search(one[0])]
@@ -55,6 +69,32 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
             named = [place.src for place in places if place.value == proxy]
             if named:
                 _say(out, number, named, f"measures the container {proxy}", "Measure another container, or the pods as a whole.", ir, None)
+
+    if options.source == "istio" and options.target != "istio":
+        _ingresses(bound, out)
+
+
+_CLASS, _DEFAULT = "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/is-default-class"
+
+
+def _ingresses(bound: Bound, out: Output) -> None:
+    """MP745 for the Ingresses of Istio's class (istio.io, tasks/traffic-management/ingress/kubernetes-ingress)."""
+    served = {"istio"}
+    for number, document in enumerate(bound.bundle.documents):
+        root = Cursor.root(bound, number)
+        if document.kind == "IngressClass" and root.at("spec", "controller").value == "istio.io/ingress-controller":
+            served.add(document.name)
+            if root.at("metadata", "annotations", _DEFAULT).value == "true":
+                served.add("")
+    for number, document in enumerate(bound.bundle.documents):
+        if document.kind == "Ingress" and document.group == "networking.k8s.io":
+            root = Cursor.root(bound, number)
+            named = root.text("spec", "ingressClassName") or root.at("metadata", "annotations").text(_CLASS)
+            if (named.value if named is not None else "") in served:
+                out.finding(
+                    "MP745", document=number, feature="ingress.gateway", ingress=f"{document.namespace}/{document.name}", kind=f"the class {named.value}" if named is not None else "the default class",
+                    affects=(Affected(document.namespace or ""),),
+                )  # fmt: skip
 
 
 def _say(out: Output, number: int, named: list[Src], what: str, remedy: str, ir: IR, workload: str | None) -> None:

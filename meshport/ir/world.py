@@ -73,6 +73,7 @@ class Workload:
     marks: frozenset[str] = frozenset()  # keys of labels that a mesh writes or reads: they come and go with it
     src: Src = NOWHERE
     scrapes: list[Scrape] = field(default_factory=list)
+    proxy: Fact[str] | None = None  # the container of a mesh's proxy that stands in the object itself, by its name
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 

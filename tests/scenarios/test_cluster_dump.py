@@ -225,3 +225,60 @@ def test_an_autoscaler_that_measures_the_proxy_is_named_and_one_of_the_applicati
     ]
     assert not said(SCALER.replace("CONTAINER", "web"))
     assert not said(JOB.replace("COMMAND", "curl localhost:8080/done"))
+
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop, annotations: {NOTE}}
+spec: {CLASS rules: [{http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+"""
+CLASSES = """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: public, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}
+spec: {controller: istio.io/ingress-controller}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (INGRESS.replace("NOTE", "").replace("CLASS", "ingressClassName: istio,"), "the class istio"),
+        (INGRESS.replace("NOTE", "kubernetes.io/ingress.class: istio").replace("CLASS", ""), "the class istio"),
+        (CLASSES + INGRESS.replace("NOTE", "").replace("CLASS", "ingressClassName: public,"), "the class public"),
+        (CLASSES + INGRESS.replace("NOTE", "").replace("CLASS", ""), "the default class"),
+        (CLASSES + INGRESS.replace("NOTE", "").replace("CLASS", "ingressClassName: nginx,"), ""),
+        (INGRESS.replace("NOTE", "").replace("CLASS", ""), ""),
+    ],
+)
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_an_ingress_that_goes_with_istios_gateway_is_an_error(text: str, said: str, target: str) -> None:
+    found = [item.message for item in convert(WORLD + text, target=target).findings if item.code == "MP745"]
+    assert found == (
+        [f"Ingress shop/web is of {said}, which Istio's own ingress serves and takes with it; it is not carried over"] if said else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "proxy"),
+    [("istio", "linkerd", "istio-proxy"), ("linkerd", "istio", "linkerd-proxy"), ("istio", "cilium", "istio-proxy")],
+)
+def test_a_proxy_that_a_command_put_into_the_manifest_makes_a_workload_of_the_mesh_and_has_to_go(
+    source: str, target: str, proxy: str
+) -> None:
+    world = WORLD.replace(", labels: {istio-injection: enabled}", "").replace(", annotations: {sidecar.istio.io/proxyCPU: 50m}", "")
+    text = world.replace(
+        "ports: [{containerPort: 8080}]}]", f"ports: [{{containerPort: 8080}}]}}, {{name: {proxy}, ports: [{{containerPort: 4191}}]}}]"
+    )
+    result = convert(text, source, target)
+    (finding,) = [item for item in result.findings if item.code == "MP966"]
+    assert (finding.severity, finding.message.partition(",")[0]) == ("error", f"Deployment shop/web holds the container {proxy} itself")
+    marks = {"linkerd": ("annotations", "linkerd.io/inject", "enabled"), "istio": ("labels", "sidecar.istio.io/inject", "true")}
+    if target in marks:
+        (made,) = [obj for obj in written(result) if obj["kind"] == "Deployment"]
+        what, key, value = marks[target]
+        assert made["spec"]["template"]["metadata"][what][key] == value
+    assert "MP966" not in {item.code for item in convert(world, source, target).findings}

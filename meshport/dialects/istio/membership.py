@@ -53,6 +53,8 @@ def lift(bound: Bound, ir: IR) -> None:
             workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")
         elif (revision := metadata.at("labels", "istio.io/rev")) and (namespace_of is None or _says_nothing(namespace_of)):
             workload.meshed = Fact(True, revision.src, "membership.revision")
+        if workload.meshed is None and workload.proxy is not None and workload.proxy.value == "istio-proxy":  # istioctl kube-inject
+            workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
 
 
 def _says_nothing(namespace: Namespace) -> bool:

@@ -39,6 +39,8 @@ def lift(bound: Bound, ir: IR) -> None:
         if said is not None and said.value in _VALUES:
             home = passed.get(workload.ref.namespace)
             workload.meshed = said.map(_VALUES.__getitem__) if home is None else said.holding(False).also(home)
+        elif workload.proxy is not None and workload.proxy.value == "linkerd-proxy":  # linkerd inject --manual
+            workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
 
 
 def lower(ir: IR, out: Output) -> None:
