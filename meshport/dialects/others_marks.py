@@ -50,7 +50,9 @@ def _put(obj: Obj, marks: list[dict[tuple[str, str], tuple[str, Src]]]) -> None:
 
 def _of(bound: Bound, number: int) -> dict[tuple[str, str], tuple[str, Src]]:
     """The labels and annotations of a document that no mesh reads, with their leaves."""
-    metadata, shadow = bound.bundle.documents[number].value.get("metadata"), bound.bundle.documents[number].leaves.get("metadata")
+    document = bound.bundle.documents[number]
+    metadata = document.value.get("metadata")
+    shadow = document.leaves.get("metadata") if isinstance(document.leaves, dict) else None
     found: dict[tuple[str, str], tuple[str, Src]] = {}
     for what in ("labels", "annotations"):
         held = metadata.get(what) if isinstance(metadata, dict) else None
