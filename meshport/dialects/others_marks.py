@@ -57,8 +57,10 @@ def _of(bound: Bound, number: int) -> dict[tuple[str, str], tuple[str, Src]]:
     for what in ("labels", "annotations"):
         held = metadata.get(what) if isinstance(metadata, dict) else None
         places = shadow.get(what) if isinstance(shadow, dict) else None
-        for key, value in held.items() if isinstance(held, dict) and isinstance(places, dict) else ():
-            leaf = places.get(key)
+        if not isinstance(held, dict) or not isinstance(places, dict):
+            continue
+        for key, value in held.items():
+            leaf = places[key]
             if str(key).startswith(_OWNERS) or str(key).partition("/")[0].endswith(_MESHES):
                 continue
             if isinstance(value, str) and isinstance(leaf, int) and leaf not in bound.invalid:
