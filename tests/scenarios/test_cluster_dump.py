@@ -282,3 +282,14 @@ def test_a_proxy_that_a_command_put_into_the_manifest_makes_a_workload_of_the_me
         what, key, value = marks[target]
         assert made["spec"]["template"]["metadata"][what][key] == value
     assert "MP966" not in {item.code for item in convert(world, source, target).findings}
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted", "privileged"])
+def test_a_namespace_that_refuses_the_proxys_init_container_needs_the_cni_plugin(level: str) -> None:
+    text = WORLD.replace("{istio-injection: enabled}", f"{{istio-injection: enabled, pod-security.kubernetes.io/enforce: {level}}}")
+    found = [item for item in convert(text).findings if item.code == "MP979"]
+    assert [item.affects[0].namespace for item in found] == ["shop"] * (level != "privileged")
+    assert all("cniEnabled=true" in item.remedy for item in found)
+    for target, plane in (("cilium", None), ("istio", "ambient")):  # no init container there
+        result = meshport.convert(meshport.load_text(text), source="istio", target=target, data_plane=plane)
+        assert "MP979" not in {item.code for item in result.findings}
