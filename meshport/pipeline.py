@@ -263,15 +263,15 @@ def _install(out: Output, chosen: Selection) -> dict[str, Any]:
     }
 
 
-def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "", left: bool = False) -> tuple[IR, Bound]:
-    """The IR of a bundle, read as `options.source`, with the documents under the table; `unknowns` is what settings that nobody knows count as, and of a mesh
-    that is `left` for another its own parts are nobody's workloads in the mesh."""
+def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "", left: bool = False, after: str = "") -> tuple[IR, Bound]:
+    """The IR of a bundle, read as `options.source`, with the documents under the table; `unknowns` is what settings that nobody knows count as, of a mesh
+    that is `left` for another its own parts are nobody's workloads in the mesh, and what comes `after` another mesh is read as a conversion reads its output."""
     reader = dialect(options.source)
     bound = Bound(at_home(commanded(bundle), options.default_namespace), table, reader.reads, {options.source: options.source_version})
     bound.unknowns = unknowns
     if left:
         bound.own = own_parts(bound.bundle.documents, reader.reads)
-    return reader.lift(bound, options), bound
+    return reader.lift(bound, replace(options, source=after) if after else options), bound
 
 
 def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None) -> list[Finding]:
@@ -353,7 +353,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number] or kept[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
-    after, second = lift(over, table, other, unknowns=unknowns)
+    after, second = lift(over, table, other, unknowns=unknowns, after=one.source if moves else "")
     for ir, bundle, options in ((before, old, one), (after, over, other)):
         ir.beside += also_in_force(bundle, table, options)
     if not (before.enrols and after.enrols):
