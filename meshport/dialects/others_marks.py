@@ -22,7 +22,8 @@ _OWNERS = (
 """How keys begin by which a tool, or the cluster itself, knows its objects."""
 _MESHES = ("istio.io", "linkerd.io", "cilium.io", "gateway.networking.k8s.io", "flagger.app")
 """The domains of keys that meshes and what steers them put on objects, read or not."""
-_LABELS_GO_ON = ("Gateway",)
+_SELECTED_BY_LABELS = ("Gateway", "WorkloadEntry", "WorkloadGroup", "ExternalWorkload")
+"""Kinds whose own labels, or those of the pods made for them, selectors ask for: the mesh's words are all that may stand there."""
 
 
 def carry(bound: Bound, out: Output) -> None:
@@ -42,7 +43,7 @@ def carry(bound: Bound, out: Output) -> None:
 def _put(obj: Obj, marks: list[dict[tuple[str, str], tuple[str, Src]]]) -> None:
     for (what, key), (value, src) in marks[0].items():
         same = [each.get((what, key), ("", src)) for each in marks]
-        if any(text != value for text, _ in same) or (what == "labels" and obj.kind in _LABELS_GO_ON):
+        if any(text != value for text, _ in same) or (what == "labels" and obj.kind in _SELECTED_BY_LABELS):
             continue
         if key not in (obj.at(("metadata", what)) or {}):
             obj.set(("metadata", what, key), value, *(leaf for _, leaf in same))

@@ -28,7 +28,7 @@ def test_stdout_has_manifests_alone(meshport: Run, shop: Path) -> None:
     assert set(kinds(ran.out)) == {"Namespace", "Deployment", "Server", "HTTPRoute", "AuthorizationPolicy"}
     assert "MP101" in ran.err
     assert re.search(
-        r"^\d+ manifests, \d+ leaves: \d+ translated.*; 0 errors, 1 warnings?, 1 info; access equivalent$", ran.err, re.MULTILINE
+        r"^\d+ manifests, \d+ leaves: \d+ translated.*; 0 errors, 1 warnings?, 2 info; access equivalent$", ran.err, re.MULTILINE
     )
 
 

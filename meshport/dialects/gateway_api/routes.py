@@ -237,7 +237,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             if family == "linkerd":
                 continue  # a route that authorises, or one out of the cluster: the lifts of those read it
             problem = "MP375"
-        elif not on_entry:
+        elif not on_entry and family != "gateway-api":  # of the API alone, some implementation may read any parent
             problem = "MP375"
         found.append(
             ServiceRoutes(
