@@ -88,10 +88,7 @@ def _condition(review: Review, profile: Manifest, path: Path, condition: dict[st
     if not condition:
         what = "an empty condition matches nothing, and the webhook refuses the profile"
         review.say("MP098", profile, path, severity="error", what=what, remedy="Write pathRegex: /.* for every request.")
-    method, pattern = condition.get("method"), condition.get("pathRegex")
-    if isinstance(method, str) and method != method.upper():
-        what = f"the method {method} is compared as it stands, and requests say {method.upper()}"
-        review.say("MP098", profile, (*path, "method"), what=what, remedy=f"Write {method.upper()}.")
+    pattern = condition.get("pathRegex")
     if not isinstance(pattern, str):
         return
     try:

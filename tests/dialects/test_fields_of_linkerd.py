@@ -197,6 +197,15 @@ def profile(spec: str) -> str:
     return f"{{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}\n---\n"
 
 
+@pytest.mark.parametrize("method", ["get", " GET "])
+def test_the_method_of_a_profile_is_read_in_any_case(method: str) -> None:
+    """The destination service turns it into capitals before a proxy sees it (linkerd2, pkg/util/http.go); the timeout held for no request in Istio."""
+    text = profile(f"{{routes: [{{name: a, condition: {{method: '{method}'}}, timeout: 3s}}]}}")
+    result = converted(text, "istio")
+    (rules,) = [item.object["spec"]["http"] for item in result.manifests if item.object["kind"] == "VirtualService"]
+    assert [(rule["match"], rule["timeout"]) for rule in rules if "match" in rule] == [([{"method": {"exact": "GET"}}], "3s")]
+
+
 @pytest.mark.parametrize("item", ["{authority: pay.shop.svc.cluster.local, weight: 0}", "{authority: pay.shop.svc.cluster.local}"])
 def test_an_override_of_weight_0_sends_nobody_away(item: str) -> None:
     """The proxy drops it, so that requests go to the Service; all of them were sent to the other one."""

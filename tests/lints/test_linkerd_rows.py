@@ -151,7 +151,6 @@ ROWS = [
     Row("25 opaque ports in a profile", "MP098", "spec.opaquePorts[0]", profile(ALL, ", opaquePorts: ['3306']") + WORLD, profile(ALL) + WORLD),
     Row("25 alternatives without a group", "MP098", "spec.routes[0].condition.pathRegex", profile(f"{{name: a, condition: {{pathRegex: '/a|/b'}}}}, {ALL}") + WORLD, profile(f"{{name: a, condition: {{pathRegex: '(/a|/b)'}}}}, {ALL}") + WORLD),
     Row("25 an expression that is none", "MP098", "spec.routes[0].condition.pathRegex", profile(f"{{name: a, condition: {{pathRegex: '/(?!x).*'}}}}, {ALL}") + WORLD, profile(f"{{name: a, condition: {{pathRegex: '/(?:x)?.*'}}}}, {ALL}") + WORLD),
-    Row("25 a method in small letters", "MP098", "spec.routes[0].condition.method", profile(f"{{name: a, condition: {{method: get}}}}, {ALL}") + WORLD, profile(f"{{name: a, condition: {{method: GET}}}}, {ALL}") + WORLD),
     Row("25 a budget that is too short", "MP098", "spec.retryBudget.ttl",
         profile("{name: all, condition: {pathRegex: '/.*'}, isRetryable: true}", ", retryBudget: {retryRatio: 0.2, minRetriesPerSecond: 10, ttl: 500ms}") + WORLD,
         profile("{name: all, condition: {pathRegex: '/.*'}, isRetryable: true}", ", retryBudget: {retryRatio: 0.2, minRetriesPerSecond: 10, ttl: 10s}") + WORLD),

@@ -372,7 +372,9 @@ def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[l
     if path is not None:
         parts.append([[("path", path.map(lambda text: profile_pattern(text)), holds)]])
     if method is not None:
-        parts.append([[("method", method.map(lambda text: Pattern("exact", text)), holds)]])
+        parts.append(
+            [[("method", method.map(lambda text: Pattern("exact", text.strip().upper())), holds)]]
+        )  # ParseMethod in linkerd2's pkg/util/http.go
     for key in ("all", "any"):
         found = [_alternatives(item, holds) for item in place.each(key)]
         if place.at(key).value == []:  # all of none is everything, any of none is nothing
