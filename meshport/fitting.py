@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from meshport.documents import format_path
 from meshport.findings import Affected, Finding
 from meshport.ir.base import Fact
-from meshport.mapping.bound import MESH_NAMES, leaves_below
+from meshport.mapping.bound import MESH_NAMES
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.releases import Gap, bound_leaves, gap, served, unknown_leaves
 from meshport.mapping.table import Binding, Node, Table, dialect_of_group
 

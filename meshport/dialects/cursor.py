@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Requirement, Selector, Src, sources
-from meshport.mapping.bound import Bound, leaves_below, leaves_of
+from meshport.mapping.bound import Bound
+from meshport.mapping.paths import dotted, leaves_below, leaves_of
 
 if TYPE_CHECKING:
     from meshport.documents import Document
@@ -149,8 +150,6 @@ class Cursor:
             value = place.value
             for step in path:
                 value = value[step]
-            from meshport.mapping.bound import dotted
-
             yield dotted(path), Fact(value, frozenset((leaf,)), self.bound.feature(leaf))
 
     # -- what every object has

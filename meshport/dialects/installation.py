@@ -19,7 +19,7 @@ from meshport.findings import Affected
 from meshport.ir.authorization import PATH
 from meshport.ir.base import Fact
 from meshport.ir.install import Setting
-from meshport.mapping.bound import dotted, leaves_below
+from meshport.mapping.paths import dotted, leaves_below
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output

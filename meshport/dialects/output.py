@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
-from meshport.mapping.bound import leaves_below
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.releases import gap
 from meshport.mapping.table import Cell, Node, Table, split_path
 

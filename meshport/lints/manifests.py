@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Finding
 from meshport.ir.base import Ref
-from meshport.mapping.bound import leaves_below
+from meshport.mapping.paths import leaves_below
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options

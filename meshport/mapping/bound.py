@@ -7,7 +7,7 @@ with them, which is nothing.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshport.findings import Finding
@@ -15,6 +15,7 @@ from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
 from meshport.mapping.owners import TEMPLATES, generated_by, made
+from meshport.mapping.paths import dotted, homes, leaves_below, leaves_of, numberless, pairs, siblings
 from meshport.mapping.releases import Gap, first_release, gap, removed_groups, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
@@ -285,7 +286,7 @@ class Bound:
             self.invalid.add(leaf)
         leaves, names = self._gaps.setdefault((found, where), ([], []))
         leaves.append(leaf)
-        name = where or ".".join(_numberless(path))
+        name = where or ".".join(numberless(path))
         shown = f"{value!r} of {name}" if found.value else name
         if shown not in names:
             names.append(shown)
@@ -300,7 +301,7 @@ class Bound:
         """A wrong kind is read as the one meant only where nothing else is wrong with the document."""
         if kind.versions and document.version not in kind.versions:
             return False
-        return all(node is not None for _, node, _ in _pairs(document.leaves, kind.root))
+        return all(node is not None for _, node, _ in pairs(document.leaves, kind.root))
 
     def _walk_root(self, number: int, document: Document, kind: Kind) -> None:
         parents = document.value["spec"].get("parentRefs") if isinstance(document.value.get("spec"), dict) else None
@@ -398,11 +399,10 @@ class Bound:
         kind = self.table.kind(document.group, document.kind)
         name = str(path[-1])
         if kind is not None:
-            homes = sorted({dotted(home) for home in _homes(kind.root, name, ())}, key=lambda item: (item.count("."), item))
-            if homes:
-                return f"The field exists as {homes[0]}; move it there if that is what is meant. As written it does nothing."
-            siblings = _siblings(kind.root, path)
-            close = next(iter(difflib.get_close_matches(name, siblings, 1)), None)
+            found = sorted({dotted(home) for home in homes(kind.root, name, ())}, key=lambda item: (item.count("."), item))
+            if found:
+                return f"The field exists as {found[0]}; move it there if that is what is meant. As written it does nothing."
+            close = next(iter(difflib.get_close_matches(name, siblings(kind.root, path), 1)), None)
             if close:
                 return f"Did you mean {close}? As written it does nothing."
         return "Remove it: as written it does nothing."
@@ -501,79 +501,3 @@ class Bound:
 _API = Binding(irrelevant="every version of the kind that has these fields says the same thing")
 _KIND = Binding(irrelevant="the kind names the rows that the other leaves are read by")
 _STATUS = Binding(irrelevant="status is written by controllers, never read from manifests")
-
-
-def _numberless(path: tuple[str | int, ...]) -> list[str]:
-    """The steps of a path as a binding row writes them: `ingress[]` for each item."""
-    steps: list[str] = []
-    for step in path:
-        if isinstance(step, int) and steps:
-            steps[-1] += "[]"
-        else:
-            steps.append(str(step))
-    return steps
-
-
-def dotted(path: tuple[str | int, ...]) -> str:
-    """A path as people write it: `spec.rules[2].to`."""
-    from meshport.documents import format_path
-
-    return format_path(path)
-
-
-def leaves_of(shadow: Any) -> list[int]:
-    """Each leaf of a shadow, in order."""
-    if isinstance(shadow, int):
-        return [shadow]
-    found: list[int] = []
-    for below in shadow.values() if isinstance(shadow, dict) else shadow:
-        if isinstance(below, int):
-            found.append(below)
-        else:
-            found += leaves_of(below)
-    return found
-
-
-def leaves_below(shadow: Any, path: tuple[str | int, ...]) -> Iterator[tuple[int, tuple[str | int, ...]]]:
-    """Each leaf of a shadow with its path, in order."""
-    stack = [(shadow, path)]
-    while stack:
-        shadow, path = stack.pop()
-        if isinstance(shadow, int):
-            yield shadow, path
-        elif isinstance(shadow, dict):
-            stack.extend((below, (*path, key)) for key, below in reversed(list(shadow.items())))
-        else:
-            stack.extend((below, (*path, i)) for i, below in reversed(list(enumerate(shadow))))
-
-
-def _pairs(shadow: Any, root: Node) -> Iterator[tuple[int, Node | None, tuple[str | int, ...]]]:
-    for key, below in shadow.items():
-        if key in ("apiVersion", "kind", "metadata", "status"):
-            continue
-        for leaf, path in leaves_below(below, (key,)):
-            node: Node | None = root
-            for step in path:
-                if node is None or (node.binding is not None and node.binding.type == "object"):
-                    break
-                node = node.item if isinstance(step, int) else node.child(step)
-            yield leaf, node, path
-
-
-def _homes(node: Node, name: str, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if len(path) > 6:
-        return
-    for key, below in node.children.items():
-        if key == name:
-            yield (*path, key)
-        else:
-            yield from _homes(below, name, (*path, key))
-    if node.item is not None:
-        yield from _homes(node.item, name, (*path, 0))
-
-
-def _siblings(root: Node, path: tuple[str | int, ...]) -> list[str]:
-    node: Node | None = root
-    for step in path[:-1]:
-        node = (node.item if isinstance(step, int) else node.child(step)) if node else None
-    return list(node.children) if node else []

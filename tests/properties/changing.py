@@ -15,7 +15,8 @@ from meshport import pipeline
 from meshport.dialects.base import Options
 from meshport.documents import Bundle, load, load_objects
 from meshport.findings import Finding
-from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.bound import Bound
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.table import builtin, dialect_of_group
 from meshport.options import resolve
 

@@ -22,7 +22,8 @@ from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Ref, Requirement, Selector, Src
 from meshport.ir.model import IR
-from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.bound import Bound
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.table import in_range, version_key
 from meshport.values.ports import is_number
 

@@ -15,7 +15,7 @@ from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import Gateway, Listener
 from meshport.ir.routing import gather, ingress_subject
-from meshport.mapping.bound import leaves_below
+from meshport.mapping.paths import leaves_below
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options

@@ -19,7 +19,7 @@ from meshport.dialects.gateway_api.writing import warn
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.routing import ServiceRoutes, explains, gather
-from meshport.mapping.bound import leaves_below
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.table import version_key
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from meshport.dialects.linkerd.routes import route_api
 from meshport.dialects.output import LAST_APPLIED, Obj, Output, Path
 from meshport.findings import Affected
 from meshport.ir.base import Ref
-from meshport.mapping.bound import Bound, leaves_below
+from meshport.mapping.bound import Bound
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.table import version_key
 
 GROUP = "policy.linkerd.io"

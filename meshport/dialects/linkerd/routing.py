@@ -144,6 +144,6 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
 
 
 def _spec(out: Output, number: int) -> frozenset[int]:
-    from meshport.mapping.bound import leaves_below
+    from meshport.mapping.paths import leaves_below
 
     return frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves.get("spec", {}), ()))
