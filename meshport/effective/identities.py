@@ -270,13 +270,15 @@ class Identities:
         """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
         if self == other:
             return True
-        if self.exclude and not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude):
+        if not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude - other.exclude):
             touched = other.include is None or any(_touch(item, member) for item in self.exclude for member in other.include)
             if touched:
                 return False
         if self.include is None:
             return True
-        return other.include is not None and all(any(_fits(pattern, item) for pattern in self.include) for item in other.include)
+        return other.include is not None and all(
+            any(_fits(pattern, item) for pattern in self.include) for item in other.include - self.include
+        )
 
     def overlaps(self, other: Identities) -> bool:
         try:
