@@ -399,10 +399,12 @@ class Bound:
         kind = self.table.kind(document.group, document.kind)
         name = str(path[-1])
         if kind is not None:
+            beside = siblings(kind.root, path)
+            close = next((one for one in beside if one.lower() == name.lower()), None)
             found = sorted({dotted(home) for home in homes(kind.root, name, ())}, key=lambda item: (item.count("."), item))
-            if found:
+            if found and not close:
                 return f"The field exists as {found[0]}; move it there if that is what is meant. As written it does nothing."
-            close = next(iter(difflib.get_close_matches(name, siblings(kind.root, path), 1)), None)
+            close = close or next(iter(difflib.get_close_matches(name, beside, 1)), None)
             if close:
                 return f"Did you mean {close}? As written it does nothing."
         return "Remove it: as written it does nothing."

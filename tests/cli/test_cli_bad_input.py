@@ -48,6 +48,7 @@ def test_one_broken_file_among_others_is_a_finding(meshport: Run, shop: Path) ->
         ("kind: AuthorizationPolicy", "kind: AuthorisationPolicy", "MP010", "did you mean AuthorizationPolicy?"),
         ("security.istio.io/v1", "security.istio.io/v1beta7", "MP011", "serves it at"),
         ("action: ALLOW", "aktion: ALLOW", "MP012", "no field spec.aktion"),
+        ("methods: [GET]", "METHODS: [GET]", "MP012", "Did you mean methods?"),
         ("action: ALLOW", "action: allow", "MP013", "Did you mean ALLOW?"),
         ("methods: [GET]", "methods: GET", "MP013", "spec.rules[0].to[0].operation.methods"),
         ("methods: [GET]", "methods: [GET, null]", "MP013", "spec.rules[0].to[0].operation.methods[1]: null"),
