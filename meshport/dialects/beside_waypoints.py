@@ -10,13 +10,13 @@ from __future__ import annotations
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, standing, taken
 from meshport.dialects.cilium.both import PODS, numbers, spoken
+from meshport.dialects.istio.waypoints import FOR, USE, USE_NAMESPACE
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.ir.world import Workload, World
 
-USE, USE_NAMESPACE, FOR = "istio.io/use-waypoint", "istio.io/use-waypoint-namespace", "istio.io/waypoint-for"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 TUNNEL = 15008
 INGRESS = "ingress"  # what Cilium calls its own entry, which has no labels of a pod

@@ -13,15 +13,11 @@ from meshport.dialects.cursor import Cursor
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
-from meshport.mapping.owners import TEMPLATES
+from meshport.mapping.owners import SIDECARS, TEMPLATES
 from meshport.values.ports import is_number
 
 _ENDPOINTS: dict[str, Any] = {"internalTrafficPolicy": "Cluster", "trafficDistribution": None, "publishNotReadyAddresses": False}
 """Members of a Service's spec that decide which endpoints its clients are given, with what they are by default."""
-
-
-_INJECTED = ("istio-proxy", "linkerd-proxy")
-"""Containers that a mesh adds to the pods of a cluster: their ports are the mesh's."""
 
 
 def lift(bound: Bound, default_namespace: str = "default") -> World:
@@ -124,7 +120,7 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         item for item in spec.each("initContainers") if item.at("restartPolicy").value == "Always"
     ]  # the others are gone when the pod serves
     containers = [*spec.each("containers"), *sidecars]
-    proxies = [one for one in containers if one.at("name").value in _INJECTED]
+    proxies = [one for one in containers if one.at("name").value in SIDECARS.values()]  # their ports are the mesh's
     proxy = proxies[0].text("name") if proxies and len(proxies) < len(containers) else None  # alone it is a gateway
     for container in [one for one in containers if one not in proxies] or containers:
         lives = container.at("restartPolicy").src

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshport.dialects.cursor import Cursor
+
 if TYPE_CHECKING:
     from meshport.dialects.output import Obj, Output
-    from meshport.ir.base import Src
+    from meshport.ir.base import Fact
     from meshport.mapping.bound import Bound
 
 _OWNERS = (
@@ -28,7 +30,7 @@ _SELECTED_BY_LABELS = ("Gateway", "WorkloadEntry", "WorkloadGroup", "ExternalWor
 
 def carry(bound: Bound, out: Output) -> None:
     """Put them on the objects that were made; where one was made of several, those that all of them have alike."""
-    found: dict[int, dict[tuple[str, str], tuple[str, Src]]] = {}
+    found: dict[int, dict[tuple[str, str], Fact[str]]] = {}
     for obj in out.objects.values():
         if obj.changed is not None or obj.file_of[0] or "/" not in str(obj.value.get("apiVersion")):
             continue
@@ -40,32 +42,19 @@ def carry(bound: Bound, out: Output) -> None:
             _put(obj, [found[number] for number in origins])
 
 
-def _put(obj: Obj, marks: list[dict[tuple[str, str], tuple[str, Src]]]) -> None:
-    for (what, key), (value, src) in marks[0].items():
-        same = [each.get((what, key), ("", src)) for each in marks]
-        if any(text != value for text, _ in same) or (what == "labels" and obj.kind in _SELECTED_BY_LABELS):
-            continue
-        if key not in (obj.at(("metadata", what)) or {}):
-            obj.set(("metadata", what, key), value, *(leaf for _, leaf in same))
+def _put(obj: Obj, marks: list[dict[tuple[str, str], Fact[str]]]) -> None:
+    for (what, key), mark in marks[0].items():
+        alike = all(each.get((what, key)) == mark for each in marks)
+        if alike and not (what == "labels" and obj.kind in _SELECTED_BY_LABELS) and key not in (obj.at(("metadata", what)) or {}):
+            obj.set(("metadata", what, key), mark.value, *(each[what, key] for each in marks))
 
 
-def _of(bound: Bound, number: int) -> dict[tuple[str, str], tuple[str, Src]]:
-    """The labels and annotations of a document that no mesh reads, with their leaves."""
-    document = bound.bundle.documents[number]
-    metadata = document.value.get("metadata")
-    shadow = document.leaves.get("metadata") if isinstance(document.leaves, dict) else None
-    found: dict[tuple[str, str], tuple[str, Src]] = {}
+def _of(bound: Bound, number: int) -> dict[tuple[str, str], Fact[str]]:
+    """The labels and annotations of a document that no mesh reads."""
+    found: dict[tuple[str, str], Fact[str]] = {}
     for what in ("labels", "annotations"):
-        held = metadata.get(what) if isinstance(metadata, dict) else None
-        places = shadow.get(what) if isinstance(shadow, dict) else None
-        if not isinstance(held, dict) or not isinstance(places, dict):
-            continue
-        for key, value in held.items():
-            leaf = places[key]
-            if str(key).startswith(_OWNERS) or str(key).partition("/")[0].endswith(_MESHES):
-                continue
-            if isinstance(value, str) and isinstance(leaf, int) and leaf not in bound.invalid:
-                binding = bound.bindings[leaf]
-                if binding is not None and binding.irrelevant.startswith("no mesh reads"):
-                    found[what, key] = (value, frozenset((leaf,)))
+        for key, place in Cursor.root(bound, number).items("metadata", what):
+            read = bound.table.key_bindings(what, str(key)) or str(key).partition("/")[0].endswith(_MESHES)
+            if not read and not str(key).startswith(_OWNERS) and (fact := place.fact(str)) is not None:
+                found[what, key] = fact
     return found

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.findings import Affected
-from meshport.mapping.owners import owner_of
+from meshport.ir.base import Fact, Src, sources
+from meshport.mapping.owners import SIDECARS, owner_of
 
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Output
-    from meshport.ir.base import Src
     from meshport.ir.model import IR
     from meshport.mapping.bound import Bound
 
-_PROXY = {"istio": "istio-proxy", "linkerd": "linkerd-proxy"}
 _HERE = r"(?:localhost|127\.0\.0\.1|\[::1\])"
 _CALLS = {
     "istio": re.compile(_HERE + r":(?:15000|15020|15021)\b[\w/-]*|\bpilot-agent (?:wait|request)\b"),
@@ -32,8 +31,6 @@ _INSTEAD = {
     "istio": "Istio's proxy ends with POST http://localhost:15020/quitquitquit and is ready when http://localhost:15021/healthz/ready says so; one that is a native sidecar needs neither",
     "linkerd": "Linkerd's proxy ends with POST http://localhost:4191/shutdown and is ready when http://localhost:4191/ready says so; one that is a native sidecar needs neither",
 }
-
-
 _TAKEN_OUT = {
     "istio": "Convert the manifest as it was before istioctl kube-inject, or take out istio-proxy, istio-init, their volumes and the probes that were turned to port 15020.",
     "linkerd": "Convert what `linkerd uninject` makes of the manifest, or take out linkerd-proxy, linkerd-init and their volumes.",
@@ -41,8 +38,8 @@ _TAKEN_OUT = {
 
 
 def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
-    """MP964 for each workload and autoscaler that names the proxy which leaves."""
-    proxy = _PROXY.get(options.source)
+    """MP964 for each workload and autoscaler that names the proxy which leaves, MP966 for each that holds it, MP745 for Ingresses that its gateway serves."""
+    proxy = SIDECARS.get(options.source)
     if proxy is None:
         return
     instead = "" if options.data_plane == "ambient" else _INSTEAD.get(options.target, "")
@@ -56,10 +53,10 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
             ).remedy = _TAKEN_OUT[options.source]  # fmt: skip
         if ir.world.meshed(workload):
             spec = Cursor.root(bound, workload.document).at(*workload.template, "spec")
-            found = [one for one in _texts(spec, proxy) if _CALLS[options.source].search(one[0])]
-            calls = dict.fromkeys(call.group() for text, _ in found for call in _CALLS[options.source].finditer(text))
+            found = [(call.group(), text.src) for text in _texts(spec, proxy) for call in _CALLS[options.source].finditer(text.value)]
             if found:
-                _say(out, workload.document, [src for _, src in found], f"calls {', '.join(calls)}", remedy, ir, workload.ref.name)
+                calls = ", ".join(dict.fromkeys(call for call, _ in found))
+                _say(out, workload.document, [src for _, src in found], f"calls {calls}", remedy, ir, workload.ref.name)
     for number, document in enumerate(bound.bundle.documents):
         if document.kind in ("HorizontalPodAutoscaler", "VerticalPodAutoscaler"):
             places = [
@@ -69,7 +66,6 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
             named = [place.src for place in places if place.value == proxy]
             if named:
                 _say(out, number, named, f"measures the container {proxy}", "Measure another container, or the pods as a whole.", ir, None)
-
     if options.source == "istio" and options.target != "istio":
         _ingresses(bound, out)
 
@@ -80,26 +76,27 @@ _CLASS, _DEFAULT = "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/is
 def _ingresses(bound: Bound, out: Output) -> None:
     """MP745 for the Ingresses of Istio's class (istio.io, tasks/traffic-management/ingress/kubernetes-ingress)."""
     served = {"istio"}
+    ingresses: list[int] = []
     for number, document in enumerate(bound.bundle.documents):
-        root = Cursor.root(bound, number)
-        if document.kind == "IngressClass" and root.at("spec", "controller").value == "istio.io/ingress-controller":
-            served.add(document.name)
-            if root.at("metadata", "annotations", _DEFAULT).value == "true":
-                served.add("")
-    for number, document in enumerate(bound.bundle.documents):
-        if document.kind == "Ingress" and document.group == "networking.k8s.io":
+        if (document.group, document.kind) == ("networking.k8s.io", "Ingress"):
+            ingresses.append(number)
+        elif document.kind == "IngressClass":
             root = Cursor.root(bound, number)
-            named = root.text("spec", "ingressClassName") or root.at("metadata", "annotations").text(_CLASS)
-            if (named.value if named is not None else "") in served:
-                out.finding(
-                    "MP745", document=number, feature="ingress.gateway", ingress=f"{document.namespace}/{document.name}", kind=f"the class {named.value}" if named is not None else "the default class",
-                    affects=(Affected(document.namespace or ""),),
-                )  # fmt: skip
+            if root.at("spec", "controller").value == "istio.io/ingress-controller":
+                served |= {document.name, *([""] if root.at("metadata", "annotations", _DEFAULT).value == "true" else ())}
+    for number in ingresses:
+        root, document = Cursor.root(bound, number), bound.bundle.documents[number]
+        named = root.text("spec", "ingressClassName") or root.at("metadata", "annotations").text(_CLASS)
+        if (named.value if named is not None else "") in served:
+            out.finding(
+                "MP745", document=number, feature="ingress.gateway", ingress=f"{document.namespace}/{document.name}",
+                kind=f"the class {named.value}" if named is not None else "the default class", affects=(Affected(document.namespace or ""),),
+            )  # fmt: skip
 
 
 def _say(out: Output, number: int, named: list[Src], what: str, remedy: str, ir: IR, workload: str | None) -> None:
     document = out.bundle.documents[number]
-    src = frozenset().union(*named)
+    src = sources(*named)
     ir.world.read |= src
     found = out.finding(
         "MP964", src, document=number, disposition="manual", feature="membership.inject", what=what, object=f"{document.kind} {document.namespace}/{document.name}",
@@ -108,21 +105,9 @@ def _say(out: Output, number: int, named: list[Src], what: str, remedy: str, ir:
     found.remedy = remedy
 
 
-def _texts(spec: Cursor, proxy: str) -> Iterator[tuple[str, Src]]:
-    """Every text of the containers of a pod that somebody has written, with its leaf."""
-    for kind in ("containers", "initContainers"):
-        for container in spec.each(kind):
-            if container.at("name").value != proxy:
-                for key in ("command", "args", "env", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
-                    yield from _below(container.at(key).value, container.at(key).shadow)
-
-
-def _below(value: Any, shadow: Any) -> Iterator[tuple[str, Src]]:
-    if isinstance(value, str) and isinstance(shadow, int):
-        yield value, frozenset((shadow,))
-    elif isinstance(value, dict) and isinstance(shadow, dict):
-        for key in value:
-            yield from _below(value[key], shadow.get(key))
-    elif isinstance(value, list) and isinstance(shadow, list):
-        for item, place in zip(value, shadow, strict=True):
-            yield from _below(item, place)
+def _texts(spec: Cursor, proxy: str) -> Iterator[Fact[Any]]:
+    """Every text of the containers of a pod that somebody has written."""
+    for container in (*spec.each("containers"), *spec.each("initContainers")):
+        if container.at("name").value != proxy:
+            for key in ("command", "args", "env", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
+                yield from (fact for _, fact in container.leaves(key) if isinstance(fact.value, str))

@@ -111,6 +111,10 @@ class Selector:
     def everything(self) -> bool:
         return not self.labels and not self.expressions
 
+    def demands(self) -> list[Requirement]:
+        """All that it asks for as requirements, a label as an In with one value."""
+        return [*(Requirement(key, "In", (value,)) for key, value in self.labels), *self.expressions]
+
     def manifest(self) -> dict[str, Any]:
         """The selector as a manifest writes it; `{}` for everything."""
         out: dict[str, Any] = {}

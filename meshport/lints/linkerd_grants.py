@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Review
 
 ROUTES = ("HTTPRoute", "GRPCRoute")
+
+
+def grants_of(known: Inventory) -> Grants:
+    """The grants of a bundle, put in order once."""
+    return known.kept("grants", lambda one: Grants(one.review))
 
 
 class Grants:

@@ -7,7 +7,7 @@ from typing import Any
 from meshport.ir.base import Requirement, Selector
 from meshport.ir.world import Workload
 from meshport.lints.inventory import Inventory
-from meshport.lints.linkerd_grants import Grants
+from meshport.lints.linkerd_grants import grants_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values.durations import parse_linkerd
@@ -218,7 +218,7 @@ def _widened(review: Review, known: Inventory, policy: Manifest, kind: str, name
         if route
         else []
     )
-    grants = known.kept("grants", lambda known: Grants(known.review))
+    grants = grants_of(known)
     admitted = _admitted(policy)
     beside = {other.number: other for server in servers for other in grants.on(server, home)}
     over = [

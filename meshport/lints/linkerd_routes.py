@@ -7,7 +7,7 @@ from typing import Any
 
 from meshport.ir.world import Probe, Workload
 from meshport.lints.inventory import Inventory
-from meshport.lints.linkerd_grants import Grants
+from meshport.lints.linkerd_grants import grants_of
 from meshport.lints.linkerd_policies import number_of, selector_of
 from meshport.lints.manifests import Manifest, Review, names
 from meshport.mapping.table import in_range
@@ -110,7 +110,7 @@ def _root(path: Any) -> bool:
 def _probes(review: Review, known: Inventory, server: Manifest) -> None:
     """The kubelet's probes are let through by themselves only as long as no route hangs on their Server."""
     home = known.home(server)
-    hanging = known.kept("grants", lambda known: Grants(known.review)).routes(server)
+    hanging = grants_of(known).routes(server)
     routes = [
         route
         for group in ("policy.linkerd.io", "gateway.networking.k8s.io")
@@ -153,7 +153,7 @@ def _taken(routes: list[Manifest], path: str) -> bool:
 
 def _opened(known: Inventory, server: Manifest) -> bool:
     """Whether a policy for the whole Server, or its namespace, admits callers without an identity."""
-    grants = known.kept("grants", lambda known: Grants(known.review))
+    grants = grants_of(known)
     for grant in grants.on(server.document.name, known.home(server)):
         refs = [item.get("kind") for _, item in grant.each("spec", "requiredAuthenticationRefs") if isinstance(item, dict)]
         if grant.get("spec", "client", "unauthenticated") is True or (

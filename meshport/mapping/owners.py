@@ -23,6 +23,9 @@ TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """The kinds that pods come from, and where each has the template of its pods."""
 
+SIDECARS = {"istio": "istio-proxy", "linkerd": "linkerd-proxy"}
+"""The container that each mesh of sidecars adds to a pod."""
+
 GENERATED = ("VirtualService", "DestinationRule", "TrafficSplit", "ServiceProfile", "CiliumEnvoyConfig")
 """Kinds that controllers write for their own objects, and that open no access: policies are read whoever wrote them."""
 

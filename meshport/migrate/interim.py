@@ -12,10 +12,11 @@ from ipaddress import ip_network
 from typing import Any
 
 from meshport.ir.world import Workload
+from meshport.mapping.owners import TEMPLATES
 from meshport.mapping.table import dialect_of_group, version_key
 
 Obj = dict[str, Any]
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod", "Rollout")
+WORKLOADS = tuple(kind for _, kind in TEMPLATES)
 ROUTES = (
     "HTTPRoute",
     "GRPCRoute",
@@ -70,7 +71,7 @@ def role(obj: Mapping[str, Any]) -> str:
         return "namespace"
     if kind == "Service" and not group:
         return "service"
-    if kind in WORKLOADS and group in ("", "apps", "batch", "argoproj.io"):
+    if (group, kind) in TEMPLATES:
         return "workload"
     if kind == "Gateway":
         return "waypoint" if str((obj.get("spec") or {}).get("gatewayClassName")) == "istio-waypoint" else "gateway"

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshport.mapping.owners import SIDECARS
 from meshport.mapping.table import version_key
 from meshport.migrate import words
 from meshport.migrate.drafting import Draft, slug
@@ -255,7 +256,7 @@ def retire(draft: Draft, setting: Setting) -> None:
     why = "Last of all, after every namespace is signed off and no pod has its proxy."
     if served:
         why += f" Not while a Gateway is served by it: {', '.join(served)} have to be handed to another controller first (--gateway-class)."
-    proxy = words.SIDECAR.get(options.source, "proxy")
+    proxy = SIDECARS.get(options.source, "proxy")
     draft.add(
         "clean-up",
         f"uninstall {options.source}",

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshport.ir.world import Workload
+from meshport.mapping.owners import SIDECARS
 from meshport.mapping.table import version_key
 from meshport.migrate.interim import WORKLOADS, group_of
 from meshport.report.audited import AccessRow
@@ -21,7 +22,6 @@ Obj = dict[str, Any]
 GATEWAY_API = {"1.2": "1.2.1", "1.4": "1.4.1", "1.5": "1.5.1", "1.6": "1.6.1"}
 """The release of the CRDs to install for a minor release of the Gateway API; others are their first."""
 RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
-SIDECAR = {"istio": "istio-proxy", "linkerd": "linkerd-proxy"}
 SYSTEM = {"istio": "istio-system", "linkerd": "linkerd", "cilium": "kube-system"}
 
 
@@ -296,7 +296,7 @@ def proxies(namespace: str, expect: str) -> Check:
 
 def moved(mesh: str, source: str, namespace: str, *, ambient: bool) -> list[Check]:
     """Whether the pods of a namespace are in the target mesh and in no other, and serve."""
-    own, old = SIDECAR.get(mesh), SIDECAR.get(source)
+    own, old = SIDECARS.get(mesh), SIDECARS.get(source)
     if ambient or own is None:
         own = None
     says = f"every pod that is to be in the mesh has {own}" if own else "no pod has a proxy of its own"

@@ -65,8 +65,7 @@ def take_apart(selector: Selector) -> Chosen:
     found: dict[str, list[Requirement]] = {"namespace": [], "namespace_labels": [], "account": [], "cluster": [], "pod": []}
     reserved: list[str] = []
     foreign = False
-    demands = [Requirement(key, "In", (value,)) for key, value in selector.labels]
-    for item in (*demands, *selector.expressions):
+    for item in selector.demands():
         source, colon, bare = item.key.partition(":")
         key = bare if colon and source in ("k8s", "any") else item.key
         if source == "reserved" and colon:

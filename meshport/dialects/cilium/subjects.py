@@ -69,7 +69,7 @@ def beside(selector: Selector, kept_apart: Iterable[Selector], members: list[Eff
     """The selector without the pods of others that the bundle does not show, as far as one label keeps them apart and takes no member."""
     more: list[Requirement] = []
     for other in kept_apart:
-        demands = [*(Requirement(key, "In", (value,)) for key, value in other.labels), *other.expressions]
+        demands = other.demands()
         if any(dict(selector.labels).get(key, value) != value for key, value in other.labels):
             continue
         for item in demands:

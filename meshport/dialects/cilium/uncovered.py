@@ -29,8 +29,8 @@ class Covered:
     def rest(self, namespace: str, wanted: Selector) -> Selector | None:
         """The selector without the known pods that no policy closes, where it takes pods that none is written for; None where it takes no others."""
         written = self._written(namespace)
-        demands = set(_demands(wanted))
-        if any(demands.issuperset(_demands(one)) for one in written):
+        demands = set(wanted.demands())
+        if any(demands.issuperset(one.demands()) for one in written):
             return None
         pods = [item.workload for item in self.access.of_namespace(namespace)]
         if not _gap(wanted, written, [item.own_labels for item in pods]):
@@ -41,7 +41,7 @@ class Covered:
 
     def met(self, namespace: str, wanted: Selector) -> bool:
         """Whether a policy of a namespace may select pods that the selector takes."""
-        return any(_agree([*_demands(wanted), *_demands(one)]) for one in self._written(namespace))
+        return any(_agree([*wanted.demands(), *one.demands()]) for one in self._written(namespace))
 
     def _written(self, namespace: str) -> list[Selector]:
         for (_, kind, ref), obj in islice(self.out.objects.items(), self._seen, None):
@@ -64,14 +64,14 @@ def _agree(demands: list[Requirement]) -> bool:
 
 def _gap(wanted: Selector, written: list[Selector], known: list[dict[str, str]]) -> bool:
     """Whether the selector takes pods of other labels than known ones that none of the written policies selects."""
-    demands = [*_demands(wanted), *(item for one in written for item in _demands(one))]
+    demands = [*wanted.demands(), *(item for one in written for item in one.demands())]
     values: dict[str, set[str | None]] = {}
     for item in demands:
         values.setdefault(item.key, {None, _OTHER}).update(item.values)
     for key in NAMING:  # by which pods are told from known ones
         if named := {one[key] for one in known if key in one and wanted.accepts(one)}:
             values.setdefault(key, {None, _OTHER}).update(named)
-    for item in _demands(wanted):  # nothing else is of interest
+    for item in wanted.demands():  # nothing else is of interest
         values[item.key] = {value for value in values[item.key] if item.accepts({} if value is None else {item.key: value})}
     if not values:
         return True
@@ -84,10 +84,6 @@ def _gap(wanted: Selector, written: list[Selector], known: list[dict[str, str]])
         if number >= _MOST or not any(one.accepts(labels) for one in written):
             return True
     return False
-
-
-def _demands(selector: Selector) -> list[Requirement]:
-    return [*(Requirement(key, "In", (value,)) for key, value in selector.labels), *selector.expressions]
 
 
 def _selector(value: dict[str, Any]) -> Selector:

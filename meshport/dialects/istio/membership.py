@@ -16,6 +16,7 @@ from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.ir.world import Namespace
 from meshport.mapping.bound import Bound
+from meshport.mapping.owners import SIDECARS
 
 NAMESPACE_LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode")
 POD_KEYS = ("sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode")
@@ -53,7 +54,7 @@ def lift(bound: Bound, ir: IR) -> None:
             workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")
         elif (revision := metadata.at("labels", "istio.io/rev")) and (namespace_of is None or _says_nothing(namespace_of)):
             workload.meshed = Fact(True, revision.src, "membership.revision")
-        if workload.meshed is None and workload.proxy is not None and workload.proxy.value == "istio-proxy":  # istioctl kube-inject
+        if workload.meshed is None and workload.proxy is not None and workload.proxy.value == SIDECARS["istio"]:  # istioctl kube-inject
             workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
 
 

@@ -12,6 +12,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
+from meshport.mapping.owners import SIDECARS
 
 INJECT = "linkerd.io/inject"
 WEBHOOKS = "config.linkerd.io/admission-webhooks"
@@ -39,7 +40,7 @@ def lift(bound: Bound, ir: IR) -> None:
         if said is not None and said.value in _VALUES:
             home = passed.get(workload.ref.namespace)
             workload.meshed = said.map(_VALUES.__getitem__) if home is None else said.holding(False).also(home)
-        elif workload.proxy is not None and workload.proxy.value == "linkerd-proxy":  # linkerd inject --manual
+        elif workload.proxy is not None and workload.proxy.value == SIDECARS["linkerd"]:  # linkerd inject --manual
             workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
 
 
