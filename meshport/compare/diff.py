@@ -8,7 +8,7 @@ from typing import Any
 from meshport.compare import access, connections, exposure, ingress, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
-from meshport.effective.proxies import amounts
+from meshport.effective.proxies import settings
 from meshport.effective.telemetry import logging
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
@@ -51,7 +51,7 @@ def at_gateways(old: IR, new: IR) -> tuple[Canonical, Canonical]:
 
 
 def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
-    return {f"{PROXY} {workload.ref}": {what: fact.value for what, fact in found.items()} for workload, found in amounts(ir)}
+    return {f"{PROXY} {workload.ref}": {what: fact.value for what, fact in found.items()} for workload, found in settings(ir)}
 
 
 def _logs(ir: IR) -> dict[str, dict[str, Any]]:

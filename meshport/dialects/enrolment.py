@@ -203,7 +203,9 @@ def unshown(ir: IR, out: Output, name: str, what: str, ranges: Fact[tuple[tuple[
     )  # fmt: skip
 
 
-def strip(out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str = "membership.") -> None:
+def strip(
+    out: Output, obj: Obj, number: int, holder: tuple[str, ...], because: Fact[Any] | None, features: str | tuple[str, ...] = "membership."
+) -> None:
     """Remove the source mesh's labels and annotations for `features` (how their names begin) from a changed object's metadata at `holder`."""
     found: Any = obj.value
     for step in holder:

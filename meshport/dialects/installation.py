@@ -20,6 +20,8 @@ from meshport.ir.authorization import PATH
 from meshport.ir.base import Fact
 from meshport.ir.install import Setting
 from meshport.mapping.paths import dotted, leaves_below
+from meshport.values.durations import parse_linkerd
+from meshport.values.problems import ValueProblem
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -193,6 +195,14 @@ def _row(rows: Node, path: tuple[str | int, ...]) -> Binding | None:
 # -- what becomes of them
 
 
+def _seconds(value: Any) -> str:
+    """A time of Linkerd's chart as Istio's mesh configuration takes it, which knows seconds alone."""
+    try:
+        return parse_linkerd(str(value)).protobuf()
+    except ValueProblem:
+        return str(value)
+
+
 SAME: dict[tuple[str, str], dict[str, tuple[str, Callable[[Any], Any]]]] = {
     ("istio", "linkerd"): {
         "meshConfig.trustDomain": ("identityTrustDomain", str),
@@ -215,8 +225,8 @@ SAME: dict[tuple[str, str], dict[str, tuple[str, Callable[[Any], Any]]]] = {
         "proxy.resources.cpu.limit": ("global.proxy.resources.limits.cpu", str),
         "proxy.resources.memory.limit": ("global.proxy.resources.limits.memory", str),
         "proxy.await": ("global.proxy.holdApplicationUntilProxyStarts", bool),
-        "proxy.shutdownGracePeriod": ("meshConfig.defaultConfig.terminationDrainDuration", str),
-        "proxy.outboundConnectTimeout": ("meshConfig.connectTimeout", str),
+        "proxy.shutdownGracePeriod": ("meshConfig.defaultConfig.terminationDrainDuration", _seconds),
+        "proxy.outboundConnectTimeout": ("meshConfig.connectTimeout", _seconds),
         "proxy.nativeSidecar": ("pilot.env.ENABLE_NATIVE_SIDECARS", lambda value: str(value).lower()),
     },
 }

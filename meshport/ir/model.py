@@ -10,7 +10,7 @@ from meshport.ir.authorization import Admission, Egress, Policy
 from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
-from meshport.ir.proxies import NativeSidecar, ProxyAmount
+from meshport.ir.proxies import NativeSidecar, ProxySetting
 from meshport.ir.ratelimit import RateLimit
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
@@ -125,7 +125,7 @@ class IR:
     rate_limits: list[RateLimit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     unnamed: set[int] = field(default_factory=set)  # documents whose rules hold as if callers had no name, though some may show one
-    proxies: list[ProxyAmount] = field(default_factory=list)
+    proxies: list[ProxySetting] = field(default_factory=list)
     native_sidecars: list[NativeSidecar] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all

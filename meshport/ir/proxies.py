@@ -16,9 +16,16 @@ class NativeSidecar:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyAmount:
-    """A Kubernetes quantity that the proxy in each pod of a workload gets, or in each pod of a namespace that says no other."""
+class ProxySetting:
+    """What the proxy in each pod of a workload is told, or in each pod of a namespace that says nothing else.
 
-    what: str  # cpu-request, cpu-limit, memory-request, memory-limit
-    amount: Fact[str]
+    `cpu-request`, `cpu-limit`, `memory-request` and `memory-limit` are Kubernetes quantities; `await` says whether the containers wait for the proxy
+    (`enabled`, `disabled`), `drain` how long a proxy that has to stop waits for its connections to end. `OTHER` is what no other mesh has a word for.
+    """
+
+    what: str
+    value: Fact[str]
     document: int  # the workload's or the namespace's
+
+
+OTHER = "other"

@@ -42,6 +42,11 @@ class Duration:
             return f"{seconds}s"
         return f"{seconds // 60}m" if seconds % 3600 else f"{seconds // 3600}h"
 
+    def protobuf(self) -> str:
+        """As Protocol Buffers take it in JSON and YAML: seconds, with up to nine digits below (protobuf, `Duration`)."""
+        whole, rest = divmod(self.ns, NS["s"])
+        return f"{whole}.{rest:09d}".rstrip("0") + "s" if rest else f"{whole}s"
+
     def gateway(self) -> str:
         """As the Gateway API's CRDs admit it: at most five digits a unit, so a long odd span takes several units (which Linkerd's
         HTTPRoutes ignore).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -88,3 +89,46 @@ def test_where_no_pod_has_a_proxy_of_its_own_they_decide_nothing(source: str, gi
     lines = [line for line in result.ledger if "proxy" in line.path]
     assert {line.disposition for line in lines} == {"irrelevant"}
     assert not any(finding.code == "MP900" for finding in result.findings)
+
+
+BLOCK = "proxy.istio.io/config"
+
+
+def test_how_a_proxy_starts_and_stops_goes_both_ways() -> None:
+    block = "holdApplicationUntilProxyStarts: true\nterminationDrainDuration: 90s\n"
+    there = convert([namespace("istio"), deployment("cart", {BLOCK: block})], "istio", "linkerd")
+    wanted = {"config.linkerd.io/proxy-await": "enabled", "config.linkerd.io/shutdown-grace-period": "90s"}
+    assert notes(there, "cart") == wanted
+    assert {finding.code for finding in there.findings} == {"MP101"}
+    assert there.diff == []
+    back = convert([namespace("linkerd"), deployment("cart", wanted)], "linkerd", "istio")
+    assert json.loads(notes(back, "cart")[BLOCK]) == {"holdApplicationUntilProxyStarts": True, "terminationDrainDuration": "90s"}
+    assert {finding.code for finding in back.findings} == {"MP101"}
+
+
+def test_times_are_written_as_istio_reads_them() -> None:
+    result = convert([namespace("linkerd"), deployment("cart", {"config.linkerd.io/shutdown-grace-period": "2m"})], "linkerd", "istio")
+    assert json.loads(notes(result, "cart")[BLOCK]) == {"terminationDrainDuration": "120s"}  # Protocol Buffers know no minutes
+
+
+def test_of_a_block_what_has_no_key_is_named_alone() -> None:
+    result = convert(
+        [namespace("istio"), deployment("cart", {BLOCK: '{"concurrency": 2, "terminationDrainDuration": "45s"}'})], "istio", "linkerd"
+    )
+    assert notes(result, "cart")["config.linkerd.io/shutdown-grace-period"] == "45s"
+    (said,) = [finding for finding in result.findings if finding.code == "MP953"]
+    assert "concurrency: 2" in said.message
+    assert "terminationDrainDuration" not in said.message
+
+
+@pytest.mark.parametrize("block", ["{", "- a", "", "terminationDrainDuration: soon"])
+def test_a_block_that_says_nothing_to_istio_is_left_to_the_reader(block: str) -> None:
+    result = convert([namespace("istio"), deployment("cart", {BLOCK: block})], "istio", "linkerd")
+    assert not any(key.startswith("config.linkerd.io") for key in notes(result, "cart"))
+    assert [finding.code for finding in result.findings if finding.code != "MP101"] == ["MP953"]
+
+
+def test_what_a_namespace_says_of_start_and_stop_is_written_on_its_pods() -> None:
+    result = convert([namespace("linkerd", **{"config.linkerd.io/proxy-await": "disabled"}), deployment("cart", {})], "linkerd", "istio")
+    assert json.loads(notes(result, "cart")[BLOCK]) == {"holdApplicationUntilProxyStarts": False}
+    assert [finding.affects[0].namespace for finding in result.findings if finding.code == "MP953"] == ["shop"]

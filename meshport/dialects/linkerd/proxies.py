@@ -1,21 +1,28 @@
-"""Resources of the proxy: annotations of a pod, or of a Namespace for its pods (Linkerd reference 1.15; linkerd.io "Proxy Configuration")."""
+"""What proxies are told: annotations of a pod, or of a Namespace for its pods (Linkerd reference 1.15; linkerd.io "Proxy Configuration")."""
 
 from __future__ import annotations
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_WORKLOADS, strip
 from meshport.dialects.output import Output
-from meshport.effective.proxies import amounts
+from meshport.effective.proxies import settings
+from meshport.findings import Affected
+from meshport.ir.base import Fact
 from meshport.ir.model import IR
-from meshport.ir.proxies import ProxyAmount
+from meshport.ir.proxies import OTHER, ProxySetting
 from meshport.mapping.bound import Bound
+from meshport.values.durations import parse_linkerd
+from meshport.values.problems import ValueProblem
 
 KEYS = {
     "cpu-request": "config.linkerd.io/proxy-cpu-request",
     "cpu-limit": "config.linkerd.io/proxy-cpu-limit",
     "memory-request": "config.linkerd.io/proxy-memory-request",
     "memory-limit": "config.linkerd.io/proxy-memory-limit",
+    "await": "config.linkerd.io/proxy-await",
+    "drain": "config.linkerd.io/shutdown-grace-period",
 }
+FEATURES = ("proxy.resources", "proxy.startup", "proxy.shutdown")
 
 NATIVE = (
     ("2.20", "config.linkerd.io/proxy-enable-native-sidecar"),
@@ -25,24 +32,39 @@ NATIVE = (
 
 
 def lift(bound: Bound, ir: IR) -> None:
-    """The amounts that pods and namespaces ask for proxies."""
+    """What pods and namespaces tell proxies."""
     places: list[tuple[int, tuple[str, ...]]]
     places = [(namespace.document, ("metadata", "annotations")) for namespace in ir.world.namespaces.values()]
     places += [(workload.document, (*workload.template, "metadata", "annotations")) for workload in ir.world.workloads]
     for number, place in places:
         notes = Cursor.root(bound, number).at(*place)
         for what, key in KEYS.items():
-            amount = notes.text(key)
-            if amount is not None:
-                ir.proxies.append(ProxyAmount(what, amount, number))
+            value = notes.text(key)
+            if value is not None and (read := _read(what, value)) is not None:
+                ir.proxies.append(ProxySetting(what, read, number))
+
+
+def _read(what: str, value: Fact[str]) -> Fact[str] | None:
+    """A time in one spelling; None for one that Linkerd's proxy does not read."""
+    try:
+        return value.map(lambda text: str(parse_linkerd(text))) if what == "drain" else value
+    except ValueProblem:
+        return None
 
 
 def lower(ir: IR, out: Output) -> None:
-    """The same amounts as annotations."""
-    for workload, found in amounts(ir):
+    """The same as annotations, and what Linkerd has no annotation for named."""
+    others = {item.document: item for item in ir.proxies if item.what == OTHER}
+    for workload, found in settings(ir):
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
-        strip(out, obj, workload.document, (*workload.template, "metadata"), None, "proxy.resources")
-        for what, amount in found.items():
-            obj.set((*workload.template, "metadata", "annotations", KEYS[what]), amount.value, amount)
+        whole = () if workload.document in others else ("proxy.config",)  # what is to be read by hand stays to be read
+        strip(out, obj, workload.document, (*workload.template, "metadata"), None, (*FEATURES, *whole))
+        for what, value in found.items():
+            obj.set((*workload.template, "metadata", "annotations", KEYS[what]), value.value, value)
+    for workload in ir.world.workloads if others else ():
+        if workload.document in others and ir.world.meshed(workload) is not False:
+            out.lost(
+                others[workload.document].value, document=workload.document, affects=(Affected(workload.ref.namespace, workload.ref.name),)
+            )
     for item in ir.proxies:
-        out.imply("stays as it is: no pod that it stands for has a proxy", item.amount)
+        out.imply("stays as it is: no pod that it stands for has a proxy", item.value)
