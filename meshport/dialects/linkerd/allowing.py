@@ -153,7 +153,8 @@ def _region(
     if not wanted:
         return
     fallback = first.allows or first.denies or first.customs
-    base = fallback[0].ref.value.name if fallback else region.first.workload.ref.name
+    closest = next((policy for policy in fallback if not policy.subject.value.selector.everything), fallback[0] if fallback else None)
+    base = closest.ref.value.name if closest is not None else region.first.workload.ref.name
     routed = any(grant.routed for item in wanted for grant in item.grants)
     for selector, src, beside in (_moded(region, access) if not fallback else []) or selectors(region, access):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
@@ -173,8 +174,8 @@ def _region(
                 because |= beside
             for pods, more, own_probes in by_probes(told, part) if routed else [(told, NOWHERE, part)]:
                 label = set_name(pods, base, taken)
-                if fallback and label.startswith(base):
-                    more |= fallback[0].ref.src
+                if closest is not None and label.startswith(base):
+                    more |= closest.ref.src
                 inner = replace(context, region=Region(region.namespace, own_probes))
                 for item in wanted:
                     _server(inner, item, pods, because | more, label)
