@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import mirrored, others_marks, pod_security, proxy_calls
+from meshport.dialects import ingresses, mirrored, others_marks, pod_security, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import for_target_alone, unmarked
@@ -132,6 +132,7 @@ def _lower(job: Conversion) -> None:
         leaving(have, out)
     if job.moves or options.data_plane == "ambient":
         proxy_calls.report(job.bound, have, out, options)
+        ingresses.report(job.bound, have, out, options)
     if job.moves:
         pod_security.report(have, out, options)
 

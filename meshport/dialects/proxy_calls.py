@@ -1,5 +1,4 @@
-"""What counts on the source's proxies and outlives them: commands of containers that end one or ask it, autoscalers that measure its container, and Ingresses
-that its gateway serves.
+"""What counts on the source's proxies and outlives them: commands of containers that end one or ask it, and autoscalers that measure its container.
 
 Istio's agent answers on 15000, 15020 and 15021 of a pod (istio.io, ops/deployment/application-requirements), Linkerd's proxy on 4190 and 4191 (linkerd.io,
 tasks/graceful-shutdown). The usual case is a Job that ends its proxy when its work is done.
@@ -38,7 +37,7 @@ _TAKEN_OUT = {
 
 
 def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
-    """MP964 for each workload and autoscaler that names the proxy which leaves, MP966 for each that holds it, MP745 for Ingresses that its gateway serves."""
+    """MP964 for each workload and autoscaler that names the proxy which leaves, MP966 for each that holds it."""
     proxy = SIDECARS.get(options.source)
     if proxy is None:
         return
@@ -66,32 +65,6 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
             named = [place.src for place in places if place.value == proxy]
             if named:
                 _say(out, number, named, f"measures the container {proxy}", "Measure another container, or the pods as a whole.", ir, None)
-    if options.source == "istio" and options.target != "istio":
-        _ingresses(bound, out)
-
-
-_CLASS, _DEFAULT = "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/is-default-class"
-
-
-def _ingresses(bound: Bound, out: Output) -> None:
-    """MP745 for the Ingresses of Istio's class (istio.io, tasks/traffic-management/ingress/kubernetes-ingress)."""
-    served = {"istio"}
-    ingresses: list[int] = []
-    for number, document in enumerate(bound.bundle.documents):
-        if (document.group, document.kind) == ("networking.k8s.io", "Ingress"):
-            ingresses.append(number)
-        elif document.kind == "IngressClass":
-            root = Cursor.root(bound, number)
-            if root.at("spec", "controller").value == "istio.io/ingress-controller":
-                served |= {document.name, *([""] if root.at("metadata", "annotations", _DEFAULT).value == "true" else ())}
-    for number in ingresses:
-        root, document = Cursor.root(bound, number), bound.bundle.documents[number]
-        named = root.text("spec", "ingressClassName") or root.at("metadata", "annotations").text(_CLASS)
-        if (named.value if named is not None else "") in served:
-            out.finding(
-                "MP745", document=number, feature="ingress.gateway", ingress=f"{document.namespace}/{document.name}",
-                kind=f"the class {named.value}" if named is not None else "the default class", affects=(Affected(document.namespace or ""),),
-            )  # fmt: skip
 
 
 def _say(out: Output, number: int, named: list[Src], what: str, remedy: str, ir: IR, workload: str | None) -> None:
