@@ -231,3 +231,17 @@ def test_an_annotation_of_a_policy_of_the_mesh(tmp_path: Path) -> None:
     script = "kubectl label ns shop istio-injection=enabled\nkubectl annotate authorizationpolicies.security.istio.io none -n shop istio.io/dry-run=true\n"
     result = convert(tmp_path, script, world=NAMESPACES + policy)
     assert enrolled(result) == ["shop"] and [item.code for item in result.findings] == ["MP101", "MP212"]
+
+
+@pytest.mark.parametrize(
+    ("source", "script"),
+    [
+        ("istio", "helm install istiod istio/istiod -n istio-system --set meshConfig.connectTimeout=3s\n"),
+        ("linkerd", "helm install l5d linkerd/linkerd-control-plane -n linkerd --set proxy.outboundConnectTimeout=3000ms\n"),
+    ],
+)
+def test_the_time_that_all_proxies_take_to_connect_is_lost_to_cilium(tmp_path: Path, source: str, script: str) -> None:
+    result = convert(tmp_path, script, source=source, target="cilium")
+    said = [finding for finding in result.findings if "onnectTimeout" in finding.message]
+    assert [(finding.code, finding.disposition) for finding in said] == [("MP953", "dropped")]
+    assert "envoy.connectTimeoutSeconds" in said[0].remedy
