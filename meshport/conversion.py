@@ -61,7 +61,9 @@ class Conversion:
 
     def read_as(self, one: Dialect, bundle: Bundle, **releases: str) -> IR:
         """A bundle lifted as a dialect reads it."""
-        return one.lift(Bound(bundle, self.table, one.reads, releases or None), self.options)
+        ir = one.lift(Bound(bundle, self.table, one.reads, releases or None), self.options)
+        ir.world.apart |= self.have.world.apart
+        return ir
 
 
 @dataclass(slots=True)
@@ -124,12 +126,16 @@ def _lower(job: Conversion) -> None:
     remains.losses(have, out, options.source == options.target, options.data_plane, beside=not governs(job.target))
     if keeper is None and job.moves:
         remains.covered(have, out)
-    meant = keeper.keep(job.bound, have, out, options) if keeper is not None else have
+    meant = have
+    if keeper is not None:
+        meant = keeper.keep(job.bound, have, out, options)
+    elif job.moves and isinstance(job.source, Keeping):
+        meant = job.source.apart(job.bound, have, out)
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
     if any(document.kind.endswith("NetworkPolicy") for document in job.whole.documents):
         _beside(job)
     if keeper is None and job.moves:
-        leaving(have, out)
+        leaving(meant, out)
     if job.moves or options.data_plane == "ambient":
         proxy_calls.report(job.bound, have, out, options)
         ingresses.report(job.bound, have, out, options)

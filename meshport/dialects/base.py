@@ -94,5 +94,8 @@ class Keeping(Protocol):
     def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Keep them in `out`; what the other mesh still has to say."""
 
+    def apart(self, bound: Bound, ir: IR, out: Output) -> IR:
+        """Where they are replaced, let those stay in force that are for pods outside the other mesh alone; what that mesh still has to say."""
+
     def in_force(self, ir: IR, options: Options) -> IR:
         """What is kept, lifted again, as a request in the other mesh meets it."""

@@ -176,7 +176,7 @@ def unseen(ir: IR, out: Output) -> dict[str, Src]:
         inside = out.bundle.documents[number].namespace in (subject.value.namespace, None)
         spoken.append((subject.value.namespace, leaf_at(out, number, ("metadata", "namespace")) if inside else subject.src))
     for name, src in spoken:
-        if name and name not in ir.world.namespaces:
+        if name and name not in ir.world.namespaces and name not in ir.world.apart:
             found[name] = found.get(name, frozenset()) | src
     return found
 

@@ -162,6 +162,10 @@ class Service:
         return next((port for port in self.ports if port.number == number), None)
 
 
+APART = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Namespaces whose pods neither Istio's injector (its IgnoredNamespaces) nor Linkerd's webhook (its namespaceSelector) gives a proxy."""
+
+
 @dataclass(slots=True, eq=False)
 class World:
     namespaces: dict[str, Namespace] = field(default_factory=dict)
@@ -169,6 +173,7 @@ class World:
     services: dict[Ref, Service] = field(default_factory=dict)
     accounts: dict[Ref, Src] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)  # leaves of documents of no mesh that were read
+    apart: frozenset[str] = APART  # namespaces of the cluster's own components, which no mesh takes in
     opaque: Fact[tuple[tuple[int, int], ...]] | None = (
         None  # Linkerd's opaque ports where nobody says others; None for those of a plain installation
     )
@@ -237,7 +242,7 @@ class World:
             return False
         if (said := self.said_of(workload)) is not None:
             return said.value
-        return None if workload.ref.namespace not in self.namespaces else False
+        return None if workload.ref.namespace not in self.namespaces and workload.ref.namespace not in self.apart else False
 
     def said_of(self, workload: Workload) -> Fact[bool] | None:
         """What the labels and annotations of the pods, or else of their namespace, say of being in the mesh."""

@@ -37,3 +37,87 @@ def test_default_policies_leave_with_the_other_marks(target: str) -> None:
     assert "linkerd.io/" not in yaml.safe_dump(
         [item.object for item in result.manifests if item.object["kind"] in ("Namespace", "Deployment")]
     )
+
+
+PODS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {serviceAccountName: cart, containers: [{name: app, image: "cart:1", ports: [{containerPort: 8080}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: metrics, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: metrics}}
+  template:
+    metadata: {labels: {app: metrics}}
+    spec: {serviceAccountName: metrics, containers: [{name: app, image: "metrics:1", ports: [{containerPort: 8080}]}]}
+---
+"""
+FROM_CART = """
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: cart, k8s:io.kubernetes.pod.namespace: shop}}]
+    toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET, path: /a}]}}]
+  egress: [{toEntities: [cluster]}]
+"""
+OWN = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: metrics, namespace: kube-system}
+spec:
+  endpointSelector: {matchLabels: {app: metrics}}
+"""
+EVERYWHERE = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: base}
+spec:
+  endpointSelector: {matchLabels: {}}
+"""
+KNOWN = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n---\n"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("known", ["", KNOWN])
+def test_a_policy_for_pods_that_no_mesh_takes_in_stays_as_it_is(target: str, keep: bool, known: str) -> None:
+    """Its HTTP rules were taken out of the copy that is kept, and no proxy says them there: cart might send anything."""
+    bundle = meshport.load_text(known + PODS + OWN + FROM_CART)
+    result = meshport.convert(bundle, source="cilium", target=target, keep_network_policy=keep)
+    written = {(item.object["kind"], item.object["metadata"]["name"]) for item in result.manifests}
+    assert not any(kind != "Namespace" for kind, _ in written), written
+    assert result.removals == []
+    assert not any("kube-system" in item for item in result.install["commands"])
+    assert [item.severity for item in result.findings if item.code == "MP272"] == ([] if keep else ["info"])
+    assert not {"MP102", "MP200", "MP900"} & {item.code for item in result.findings}
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_policy_for_those_and_others_is_parted(target: str) -> None:
+    result = meshport.convert(meshport.load_text(PODS + EVERYWHERE + FROM_CART), source="cilium", target=target)
+    policies = {item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if "Cilium" in item.object["kind"]}
+    assert set(policies) == {"base", "base-outside"}
+    inside, outside = (policies[name]["endpointSelector"]["matchExpressions"][0] for name in ("base", "base-outside"))
+    assert (inside["operator"], outside["operator"]) == ("NotIn", "In")
+    assert inside["values"] == outside["values"]
+    assert "kube-system" in inside["values"]
+    assert "rules" not in policies["base"]["ingress"][0]["toPorts"][0]
+    assert policies["base-outside"]["ingress"][0]["toPorts"][0]["rules"] == {"http": [{"method": "GET", "path": "/a"}]}
+    assert not {"MP900", "MP901"} & {item.code for item in result.findings}
+
+
+def test_one_that_has_to_go_is_named() -> None:
+    bundle = meshport.load_text(PODS + EVERYWHERE + FROM_CART)
+    found = meshport.convert(bundle, source="cilium", target="istio", keep_network_policy=False).findings
+    [said] = [item for item in found if item.code == "MP272"]
+    assert (said.severity, [item.workload for item in said.affects]) == ("error", ["metrics"])
+    assert "nothing guards them once it is deleted" in said.message

@@ -8,6 +8,7 @@ from __future__ import annotations
 from meshport.dialects import installation, kubernetes, near_endpoints, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import (
+    apart,
     authorization,
     envoy_routes,
     exposure,
@@ -50,6 +51,10 @@ class Cilium:
     def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Keep the network policies beside another mesh; what that mesh still has to say."""
         return kept.keep(bound, ir, out, options)
+
+    def apart(self, bound: Bound, ir: IR, out: Output) -> IR:
+        """Let those stay that are for pods outside the mesh alone; what another mesh still has to say."""
+        return apart.apart(bound, ir, out)
 
     def in_force(self, ir: IR, options: Options) -> IR:
         """What is kept, as a request in the other mesh meets it."""

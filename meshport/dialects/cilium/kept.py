@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.apart import Sides, parted, sides
 from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.outward import Outward, alone, labelled
 from meshport.dialects.cilium.peers import NAMESPACE
@@ -66,15 +67,20 @@ def carried_on(world: World, pods: Iterable[Workload], options: Options) -> int 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
     read = {item.document for item in ir.policies} | {item.document for item in ir.egress}
-    unseen = _unseen(bound, ir)
-    whole = {number for number, places in unseen.items() if len(places) == len(specs(Cursor.root(bound, number)))}
-    whole |= {loss.document for loss in ir.losses if loss.code in BEYOND and loss.document not in read}
     refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken
     kept = [
         number
         for number, document in enumerate(bound.bundle.documents)
         if bound.mesh[number] and number not in refused and bound.kinds.get(number, document.kind) in KINDS
     ]
+    unseen = _unseen(bound, ir)
+    selected = sides(bound, ir, kept)
+    for number, parts in selected.items():
+        for base, spec in specs(Cursor.root(bound, number)):
+            if parts[base].outside:
+                unseen.setdefault(number, {})[base] = spec.at("endpointSelector").src
+    whole = {number for number, places in unseen.items() if len(places) == len(specs(Cursor.root(bound, number)))}
+    whole |= {loss.document for loss in ir.losses if loss.code in BEYOND and loss.document not in read}
     outward = Outward(bound, ir.world, kept, options.default_namespace)
     for number in kept:
         document = bound.bundle.documents[number]
@@ -82,7 +88,7 @@ def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
             out.staying.add(number)
             out.imply(STAYS, frozenset(range(document.first, document.first + document.count)))
         else:
-            Kept(bound, ir, out, options, number, outward, unseen.get(number, {})).write()
+            Kept(bound, ir, out, options, number, outward, unseen.get(number, {}), selected.get(number, {})).write()
         out.kept.add(number)
     for number in _groups(bound, kept):
         document = bound.bundle.documents[number]
@@ -145,7 +151,8 @@ class Kept:
     options: Options
     number: int
     outward: Outward
-    unseen: dict[Path, Src]  # its rules whose pods the mesh cannot tell: they stay as they are
+    unseen: dict[Path, Src]  # its rules whose pods the mesh cannot tell, or does not take in: they stay as they are
+    selected: dict[Path, Sides]
     untouched: set[int] = field(
         default_factory=set
     )  # rules (ids of their values) that stay as they are although their peers may be in the mesh
@@ -158,6 +165,8 @@ class Kept:
         gone: set[int] = set()
         changed = False
         for base, spec in self._specs(root):
+            before = changed
+            changed = False
             for direction in ("ingress", "egress"):
                 rules = spec.each(direction)
                 parts = [(rule, self._rule(rule, direction, base, gone)) for rule in rules]
@@ -172,6 +181,9 @@ class Kept:
             if more:
                 self.out.change(self.number).set((*base, "egressDeny"), [*spec.at("egressDeny").value, *more], spec.at("egressDeny").src)
                 changed = True
+            if changed and (beyond := self.selected[base].beyond(self.ir.world.apart if self._http_of(spec) else ())):
+                parted(self.out, self.number, base, spec, beyond, root.at("metadata", "name").src)
+            changed |= before
         whole = frozenset(range(document.first, document.first + document.count))
         stripped = self._http(root) if changed else NOWHERE  # what the kept copy does not have any more, and the mesh says
         if changed:
@@ -194,13 +206,16 @@ class Kept:
         return [(base, spec) for base, spec in specs(root) if base not in self.unseen]
 
     def _http(self, root: Cursor) -> Src:
+        return sources(*(self._http_of(spec) for _, spec in self._specs(root)))
+
+    def _http_of(self, spec: Cursor) -> Src:
+        """What rules that are changed ask of requests and of handshakes."""
         src: set[int] = set()
-        for _, spec in self._specs(root):
-            for direction in ("ingress", "egress"):
-                for rule in spec.each(direction):
-                    if self._meshed(rule, direction) and id(rule.value) not in self.untouched:
-                        src |= rule.at("authentication").src
-                        src |= _requests(rule)
+        for direction in ("ingress", "egress"):
+            for rule in spec.each(direction):
+                if self._meshed(rule, direction) and id(rule.value) not in self.untouched:
+                    src |= rule.at("authentication").src
+                    src |= _requests(rule)
         return frozenset(src)
 
     def _rule(self, place: Cursor, direction: str, base: Path, gone: set[int]) -> list[Any]:

@@ -27,10 +27,11 @@ SYSTEM = (
 
 def lift(bound: Bound, ir: IR, options: Options) -> None:
     """Set `meshed` of the namespaces that have workloads; those of the cluster's own components are governed like all others, and not taken in elsewhere."""
-    apart = SYSTEM if options.source == "cilium" else ()
+    if options.source == "cilium":
+        ir.world.apart |= frozenset(SYSTEM)
     homes = {workload.ref.namespace for workload in ir.world.workloads if not workload.host_network}
     for name, namespace in ir.world.namespaces.items():
-        if name in homes and name not in apart:
+        if name in homes and name not in ir.world.apart:
             namespace.meshed = Fact(True, namespace.src, "membership.inject")
 
 

@@ -104,12 +104,8 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         among = access.of_namespace(home) if home else access.workloads
         selected = [item for item in among if policy.subject.value.contains(item.workload.ref.namespace, item.workload.labels)]
         work.members = [item for item in selected if item.meshed is not False]
-        outside = [item for item in selected if item.meshed is False and not item.workload.host_network]
-        if outside:
-            names = ", ".join(str(item.workload.ref) for item in outside)
-            work.say("MP272", policy.sources if not work.members else NOWHERE, "dropped" if not work.members else None, workloads=names)
-            if not work.members:
-                continue
+        if not work.members and any(not item.workload.host_network for item in selected):
+            continue  # none of its pods has a proxy
         for selector, numbered, members in _parts(work):
             part = replace(work, policy=numbered, members=members)
             _write(part, selector, taken)

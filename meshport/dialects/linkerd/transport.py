@@ -320,6 +320,8 @@ def _closes(policy: Policy) -> bool:
 
 def _annotate_namespace(ir: IR, out: Output, name: str, value: str, src: Src) -> None:
     home = ir.world.namespaces.get(name)
+    if home is None and name in ir.world.apart:
+        return
     if home is None:
         annotations = {"linkerd.io/inject": "enabled", DEFAULT_POLICY: value}
         out.assumed.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}})
