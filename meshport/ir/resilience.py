@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Src
+from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Src, sources
 
 ISTIO_RETRIES = 2
 """Tries after the first that Istio makes where nobody says anything."""
@@ -51,7 +51,7 @@ class Breaker:
     penalty: Fact[int]
     max_penalty: Fact[int] | None = None
     extras: tuple[tuple[str, Fact[Any]], ...] = ()
-    src: Src = NOWHERE
+    src: Src = field(default=NOWHERE, compare=False)
 
     def extra(self, feature: str) -> Fact[Any] | None:
         return next((fact for name, fact in self.extras if name == feature), None)
@@ -119,6 +119,42 @@ def single_ports(policies: Iterable[ServicePolicy], whole: ServicePolicy, covere
         and (policy.service.value == ref if policy.service is not None else ref in policy.covers)
         and (policy.subset, policy.clients) == ("", whole.clients)
     }
+
+
+def same_on_each_port(policies: Iterable[ServicePolicy], policy: ServicePolicy, ref: Ref, ports: Collection[int]) -> bool:
+    """Whether the breaker of a policy for one port of the Service `ref` is that of all its `ports`, so that it is one of the whole Service."""
+    rest = [one for one in policies if one.service is not None and one.service.value == ref and not one.subset]
+    alike = [one for one in rest if one.clients == policy.clients]
+    whole = next((one.breaker for one in alike if one.port is None), None)
+    single = {one.port.value: one.breaker for one in alike if one.port is not None}
+    return bool(ports) and not policy.subset and all(single.get(port, whole) == policy.breaker for port in ports)
+
+
+def joined(policies: Sequence[ServicePolicy]) -> ServicePolicy:
+    """Policies for single ports that all say the same, as one for the whole Service that is known from the leaves of each."""
+    first = policies[0]
+    breakers = [one.breaker for one in policies if one.breaker is not None]
+    breaker = first.breaker and Breaker(
+        first.breaker.consecutive.also(*(one.consecutive for one in breakers)),
+        first.breaker.penalty.also(*(one.penalty for one in breakers)),
+        first.breaker.max_penalty and first.breaker.max_penalty.also(*(one.max_penalty for one in breakers)),
+        _each(*(one.extras for one in breakers)),
+        sources(*(one.src for one in breakers)),
+    )
+    host = first.host.also(*(one.host for one in policies), *(one.port for one in policies))
+    return replace(
+        first,
+        port=None,
+        host=host,
+        breaker=breaker,
+        extras=_each(*(one.extras for one in policies)),
+        src=sources(*(one.src for one in policies)),
+    )
+
+
+def _each(*lists: tuple[tuple[str, Fact[Any]], ...]) -> tuple[tuple[str, Fact[Any]], ...]:
+    """Settings that are the same in each list, known from all."""
+    return tuple((same[0][0], same[0][1].also(*(fact for _, fact in same))) for same in zip(*lists, strict=True))
 
 
 def explains_breaker(policy: ServicePolicy, *aspects: str) -> frozenset[tuple[str, str]]:

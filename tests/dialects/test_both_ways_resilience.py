@@ -92,10 +92,27 @@ def test_a_breaker_for_an_unknown_service_names_the_command() -> None:
 def test_subsets_and_ports_have_no_breaker_of_their_own() -> None:
     more = ", subsets: [{name: v1, labels: {v: '1'}, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}}}]"
     text = rule("{portLevelSettings: [{port: {number: 80}, outlierDetection: {}}]}", more=more)
-    result = convert(service("app") + text, "istio", "linkerd")
+    second = service("app").replace("ports: [", "ports: [{name: http-admin, port: 9090}, ")
+    result = convert(second + text, "istio", "linkerd")
     assert [finding.code for finding in result.findings] == ["MP504", "MP504"]
     assert result.objects == {}
     assert result.left("DestinationRule") == []
+
+
+def test_a_breaker_that_is_the_same_on_each_port_is_one_of_the_service() -> None:
+    """Linkerd's annotation stands for all ports; where the only port, or each of two, has the same breaker, nothing is lost."""
+    eject = "outlierDetection: {consecutive5xxErrors: 7, interval: 1s, maxEjectionPercent: 100}"
+    both = ", ".join(f"{{port: {{number: {port}}}, {eject}}}" for port in (80, 9090))
+    second = service("app").replace("ports: [", "ports: [{name: http-admin, port: 9090}, ")
+    for text in (
+        service("app") + rule(f"{{portLevelSettings: [{{port: {{number: 80}}, {eject}}}]}}"),
+        second + rule(f"{{portLevelSettings: [{both}]}}"),
+        second + rule(f"{{{eject}, portLevelSettings: [{{port: {{number: 80}}, {eject}}}]}}"),
+    ):
+        result = convert(text, "istio", "linkerd")
+        assert result.codes == []
+        assert result.objects["Service/app"]["metadata"]["annotations"][f"{ACCRUAL}-consecutive-max-failures"] == "7"
+        assert result.left("DestinationRule") == []
 
 
 def test_linkerds_breaker_arms_istios_fully() -> None:

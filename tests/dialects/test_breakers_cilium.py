@@ -235,3 +235,16 @@ spec: {host: users, trafficPolicy: {portLevelSettings: [{port: {number: 80}, out
     codes = {finding.code for finding in result.findings}
     assert "MP524" in codes
     assert "MP900" not in codes
+
+
+@pytest.mark.parametrize("ports", ["{name: http, port: 80}", "{name: http, port: 80}, {name: http-admin, port: 9090}"])
+def test_a_breaker_of_linkerd_comes_back_from_cilium_as_it_was(ports: str) -> None:
+    """The longest penalty too, from one port and from two; and what Envoy is told that every mesh does by itself is no loss."""
+    objects = [item for item in yaml.safe_load_all(ACCRUAL.replace("{name: http, port: 80, targetPort: 8080}", ports)) if item]
+    there = meshport.convert(meshport.load_objects(objects), source="linkerd", target="cilium")
+    after = [{**objects[0], "metadata": {"name": "users", "namespace": "shop"}}, *(item.object for item in there.manifests)]
+    back = meshport.convert(meshport.load_objects(after), source="cilium", target="linkerd")
+    assert codes(back) & {"MP504", "MP900", "MP950"} == set()
+    made = next(item.object for item in back.manifests if item.object["kind"] == "Service")
+    said = objects[0]["metadata"]["annotations"]
+    assert made["metadata"]["annotations"] == {key: "120s" if value == "2m" else value for key, value in said.items()}

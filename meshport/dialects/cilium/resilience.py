@@ -6,6 +6,7 @@ a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +22,8 @@ from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import LOCALITY
 from meshport.ir.model import IR, Loss
-from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, policy_subjects, single_ports
-from meshport.ir.routing import gather
+from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, joined, policy_subjects, single_ports
+from meshport.ir.routing import gather, ports_of
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
@@ -30,6 +31,7 @@ from meshport.values.ports import is_number
 
 API = "cilium.io/v2"
 KIND = "CiliumEnvoyConfig"
+ORIGINAL = "cec.cilium.io/use-original-source-address"
 BALANCED, ALGORITHM = "service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm"
 _BY_SERVICE = {"round_robin": "ROUND_ROBIN", "random": "RANDOM"}  # by requests in flight is what a mesh does that is told nothing
 LONGEST_EJECTION = 300_000
@@ -87,11 +89,14 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
         for policies in found.values():
             first = policies[0]
-            home = ir.world.services.get(first.service.value) if first.service is not None else None
+            ports = ports_of(ir.world, first.service.value) if first.service is not None else ()
             spoken = {one.port.value for one in policies if one.port is not None}
-            rest = {port.number for port in home.ports if port.protocol == "TCP"} - spoken if home is not None else set()
-            alike = len(policies) > 1 and not rest and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
-            ir.service_policies.extend([replace(first, port=None, src=gather(*(one.src for one in policies)))] if alike else policies)
+            alike = (
+                len(policies) > 1
+                and spoken >= set(ports)
+                and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
+            )
+            ir.service_policies.extend([joined(policies)] if alike else policies)
     _balanced(bound, ir)
 
 
@@ -148,6 +153,7 @@ def _policy(root: Cursor, place: Cursor, number: int, deciding: list[Fact[str]])
             extras.append((path, fact))
         elif fact is not None:
             deciding.append(Fact("what every mesh does by itself: no limit, and ten seconds to connect", fact.src, fact.feature))
+    deciding.extend(_as_meshes_do(root, place))
     algorithm = place.text("lb_policy")
     if algorithm is not None and algorithm.value in ("ROUND_ROBIN", "RANDOM"):
         extras.append(("loadBalancer.simple", Fact(algorithm.value, algorithm.src, "load-balancing.algorithm")))
@@ -162,6 +168,22 @@ def _policy(root: Cursor, place: Cursor, number: int, deciding: list[Fact[str]])
         port=name.holding(int(port)) if is_number(port) else None,
         src=place.src,
     )
+
+
+def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
+    """What a cluster says that every mesh does by itself, and that another value would change: the endpoint with the fewest requests, failures in a row alone,
+    no traffic to ejected endpoints where many are, and peers that keep their identity."""
+    detection = place.at("outlier_detection")
+    said = (
+        (place.at("lb_policy"), ("LEAST_REQUEST",)),
+        (detection.at("enforcing_success_rate"), (0,)),
+        (detection.at("enforcing_failure_percentage"), (0,)),
+        (place.at("common_lb_config", "healthy_panic_threshold", "value"), (0,)),
+        (root.at("metadata", "annotations").at(ORIGINAL), ("true",)),
+    )
+    for here, values in said:
+        if here and here.value in values:
+            yield Fact("what every mesh does by itself", here.src, "extension.cilium-envoy-config")
 
 
 def _breaker(place: Cursor) -> Breaker | None:
@@ -422,7 +444,7 @@ def _write(wanted: Wanted, out: Output) -> None:
     for policy in policies:
         obj.add_origin(policy.document)
         obj.note(f"from {policy.kind} {policy.ref.value}")
-    obj.set(("metadata", "annotations", "cec.cilium.io/use-original-source-address"), "true", *because)
+    obj.set(("metadata", "annotations", ORIGINAL), "true", *because)
     single = len(ports) == 1 and not wanted.ports and not wanted.apart
     resources: list[tuple[str, ServicePolicy, ServicePort]] = []
     for index, port in enumerate(ports):

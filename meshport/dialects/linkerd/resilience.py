@@ -21,7 +21,7 @@ from meshport.dialects.losses import clients_alone, in_force, names_nothing, rep
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import LOCALITY
-from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy, single_ports
+from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy, same_on_each_port, single_ports
 from meshport.ir.routing import gather, ports_of
 
 if TYPE_CHECKING:
@@ -176,9 +176,13 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         for port, other in single_ports(ir.service_policies, policy, ref).items()
         if other.breaker is None and port in ports_of(ir.world, ref)
     }
-    whole = (breaker.consecutive, breaker.penalty, *(fact for _, fact in breaker.extras))  # lost as one where nothing is annotated
+    # lost as one where nothing is annotated
+    whole = (breaker.consecutive, breaker.penalty, breaker.max_penalty, *(fact for _, fact in breaker.extras))
+    alone = policy.port is not None and not all(
+        same_on_each_port(ir.service_policies, policy, ref, ports_of(ir.world, ref)) for ref in targets
+    )  # an annotation of the Service is for all its ports
     every |= explains_breaker(policy, *(path for path, _ in breaker.extras))
-    if policy.subset or policy.port is not None or bare:
+    if policy.subset or alone or bare:
         where = f"subset {policy.subset}" if policy.subset else f"port {policy.port.value if policy.port else ''}"
         if bare:  # an annotation of the Service would hold on these too
             where = f"the ports beside {', '.join(str(port) for port in sorted(bare))}"
@@ -205,7 +209,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             explains=every, subject=policy.subject_name, namespace=missing.namespace if missing else "NAMESPACE",
             name=missing.name if missing else "NAME",
         )  # fmt: skip
-    for ref in known if not policy.subset and policy.port is None and not bare and breaker.consecutive.value else ():
+    for ref in known if not policy.subset and not alone and not bare and breaker.consecutive.value else ():
         service = ir.world.services[ref]
         if service.headless:
             out.finding(
@@ -249,14 +253,15 @@ def _linkerds_own(path: str, value: Any) -> bool:
 def _annotate(service: Service, policy: ServicePolicy, breaker: Breaker, out: Output) -> None:
     obj = out.change(service.document, group=f"service {service.ref.name}", rank=20)
     obj.add_origin(policy.document)
+    longest = breaker.max_penalty or breaker.penalty.holding(MAX_PENALTY)
     values = (
         (ACCRUAL, "consecutive", (breaker.consecutive, breaker.penalty)),
         (f"{ACCRUAL}-consecutive-max-failures", str(breaker.consecutive.value), (breaker.consecutive,)),
         (f"{ACCRUAL}-consecutive-min-penalty", one_unit(breaker.penalty.value), (breaker.penalty,)),
-        (f"{ACCRUAL}-consecutive-max-penalty", one_unit(max(MAX_PENALTY, breaker.penalty.value)), (breaker.penalty,)),
+        (f"{ACCRUAL}-consecutive-max-penalty", one_unit(max(longest.value, breaker.penalty.value)), (breaker.penalty, longest)),
     )
     for key, value, because in values:
-        obj.set(("metadata", "annotations", key), value, *because, policy.host)
+        obj.set(("metadata", "annotations", key), value, *because, policy.host, policy.port)
     obj.note(f"breaker from {policy.kind} {policy.ref.value}")
 
 
