@@ -13,9 +13,8 @@ from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.values.durations import parse_linkerd
 from meshport.values.identities import IdentityGlob
 from meshport.values.identities import parse_linkerd as parse_identity
-from meshport.values.language import Language
 from meshport.values.ports import parse_ports
-from meshport.values.problems import LanguageTooLarge, ValueProblem
+from meshport.values.problems import ValueProblem
 
 _BREAKER = "balancer.linkerd.io/failure-accrual"
 _CONDITIONS = {"retry.linkerd.io/http": HTTP_WORDS, "retry.linkerd.io/grpc": GRPC_WORDS}
@@ -91,14 +90,6 @@ def _condition(review: Review, profile: Manifest, path: Path, condition: dict[st
     pattern = condition.get("pathRegex")
     if not isinstance(pattern, str):
         return
-    try:
-        Language.regex(pattern, "rust")
-    except LanguageTooLarge:
-        pass
-    except ValueProblem as error:
-        what = f"{pattern!r} is no regular expression, and the route is left out without a word ({error})"
-        review.say("MP098", profile, (*path, "pathRegex"), severity="error", what=what, remedy="Write an expression of RE2.")
-        return
     parts = top_level(pattern.strip())
     if len(parts) > 1:
         what = f"{pattern!r} is read as ^{pattern}$: a path that begins with {parts[0]}, or one that ends with {parts[-1]}"
@@ -109,11 +100,7 @@ def _status(review: Review, profile: Manifest, path: Path, status: Any) -> None:
     if not isinstance(status, dict) or not status:
         return
     low, high = status.get("min"), status.get("max")
-    if low is None or high is None:
-        lacks, has = ("min", high) if low is None else ("max", low)
-        what = f"a range of statuses without {lacks} is dropped, and its class with it"
-        review.say("MP098", profile, path, what=what, remedy=f"Write both ends: min: {has}, max: {has} for one status.")
-    elif isinstance(low, int) and isinstance(high, int) and low > high:
+    if isinstance(low, int) and isinstance(high, int) and low > high:
         what = f"the range of statuses {low} to {high} is none, and the webhook refuses the profile"
         review.say("MP098", profile, path, severity="error", what=what, remedy="Write the lower status as min.")
 

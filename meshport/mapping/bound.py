@@ -14,8 +14,9 @@ from meshport.findings import Finding
 from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
+from meshport.mapping.passed_over import passed_over
 from meshport.mapping.owners import TEMPLATES, generated_by, made
-from meshport.mapping.paths import dotted, homes, leaves_below, leaves_of, numberless, pairs, siblings
+from meshport.mapping.paths import dotted, homes, leaves_below, leaves_of, nearest, numberless, pairs, siblings
 from meshport.mapping.releases import Gap, first_release, gap, removed_groups, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range
 
@@ -147,6 +148,8 @@ class Bound:
             if not taken:
                 self.broken.add(number)
                 self._refused(document)
+            elif kind is not None:
+                self._pass_over(number, document)
             return
         self._meta(number, document, document.value, document.leaves, ())
         if (document.group, document.kind) in CORE_KINDS and not document.name:
@@ -234,20 +237,19 @@ class Bound:
         """Whether the API server takes all values of an object."""
         found = breaches(document.value, kind)
         for breach in found:
-            shadow: Any = document.leaves
-            for step in breach.path:
-                below = shadow.get(step) if isinstance(shadow, dict) else None
-                if isinstance(shadow, list) and isinstance(step, int):
-                    below = shadow[step]
-                if below is None:
-                    break
-                shadow = below
-            listed = leaves_of(shadow) if breach.path else document.leaves.get("kind")
+            listed = leaves_of(nearest(document.leaves, breach.path)) if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""
             text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
             said = self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
             self._refusal = self._refusal or said
         return not found
+
+    def _pass_over(self, number: int, document: Document) -> None:
+        """Values that the mesh passes over are not there."""
+        for one in passed_over(document.value, document.group, self.kinds.get(number, document.kind)):
+            leaves = leaves_of(nearest(document.leaves, one.path))
+            self.invalid.update(leaves)
+            self._problem("MP098", number, leaves, one.why, one.remedy, one.severity)
 
     def _say_gaps(self, number: int, document: Document, dialect: str) -> None:
         """One finding for each release that brings or takes away fields of the document."""

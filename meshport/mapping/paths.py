@@ -39,6 +39,18 @@ def leaves_of(shadow: Any) -> list[int]:
     return found
 
 
+def nearest(shadow: Any, path: tuple[str | int, ...]) -> Any:
+    """What stands at a path of a shadow, or above it where nothing stands there."""
+    for step in path:
+        below = shadow.get(step) if isinstance(shadow, dict) else None
+        if isinstance(shadow, list) and isinstance(step, int):
+            below = shadow[step]
+        if below is None:
+            break
+        shadow = below
+    return shadow
+
+
 def leaves_below(shadow: Any, path: tuple[str | int, ...]) -> Iterator[tuple[int, tuple[str | int, ...]]]:
     """Each leaf of a shadow with its path, in order."""
     stack = [(shadow, path)]

@@ -233,3 +233,44 @@ def test_a_condition_that_says_nothing_is_refused(condition: str, place: str) ->
     (line,) = said(result, "MP072")
     assert f"spec.routes[0].condition{place}: a condition says nothing" in line
     assert not written(result, "VirtualService")
+
+
+@pytest.mark.parametrize(
+    ("condition", "matches"),
+    [
+        ("{pathRegex: '(('}", None),  # the route is left out
+        ("{pathRegex: '((', method: GET}", [{"method": {"exact": "GET"}}]),  # the method is left
+        ("{any: [{pathRegex: '(('}, {method: GET}]}", [{"method": {"exact": "GET"}}]),
+        ("{any: [{pathRegex: '(('}]}", None),
+        ("{all: [{pathRegex: '(('}]}", []),  # all of nothing is every request
+        ("{all: [{method: GET}, {not: {pathRegex: '(('}}]}", [{"method": {"exact": "GET"}}]),
+    ],
+)
+def test_an_expression_that_is_none_is_left_out_of_its_condition(condition: str, matches: Any) -> None:
+    """As the proxy does (convert_req_match in linkerd2-proxy, linkerd/service-profiles/src/proto.rs); it went into a VirtualService, which Istio refuses."""
+    result = converted(profile(f"{{routes: [{{name: a, condition: {condition}, timeout: 5s}}]}}"), "istio")
+    rules = [rule for item in written(result, "VirtualService") for rule in item["spec"]["http"] if "timeout" in rule]
+    assert (rules[0].get("match", []) if rules else None) == matches
+    assert "no regular expression" in said(result, "MP098")[0]
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("status", ["{min: 400}", "{max: 404}"])
+def test_a_range_of_statuses_with_one_end_is_dropped_with_its_class(status: str) -> None:
+    """The control plane sends 0 for the other one, which the proxy takes for no status; one with a minimum was read as going on to 599."""
+    classes = f"[{{condition: {{status: {status}}}, isFailure: true}}]"
+    result = converted(
+        profile(f"{{routes: [{{name: a, condition: {{method: GET}}, isRetryable: true, responseClasses: {classes}}}]}}"), "istio"
+    )
+    (rule,) = [rule for item in written(result, "VirtualService") for rule in item["spec"]["http"] if "match" in rule]
+    assert rule["retries"]["retryOn"] == "5xx"
+    assert len(said(result, "MP098")) == 1
+
+
+def test_a_retry_budget_of_none_retries_nothing() -> None:
+    budget = "{retryRatio: 0, minRetriesPerSecond: 0, ttl: 10s}"
+    routes = "[{name: a, condition: {method: GET}, isRetryable: true}]"
+    result = converted(profile(f"{{routes: {routes}, retryBudget: {budget}}}"), "istio")
+    assert {rule["retries"]["attempts"] for item in written(result, "VirtualService") for rule in item["spec"]["http"]} == {0}
+    assert not written(result, "DestinationRule")
+    assert {line.disposition for line in result.ledger if "Ratio" in str(line.path) or "minRetries" in str(line.path)} == {"translated"}

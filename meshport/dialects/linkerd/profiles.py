@@ -9,7 +9,7 @@ controller/api/destination/server.go): one for another host is never asked for. 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
@@ -257,27 +257,26 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     )
 
 
-def _route(
-    place: Cursor, budget: tuple[tuple[str, Fact[Any]], ...] | None, grpc: bool, silenced: list[tuple[str, Src]]
-) -> RouteRule | None:
+def _route(place: Cursor, budget: _Budget, grpc: bool, silenced: list[tuple[str, Src]]) -> RouteRule | None:
     name = place.text("name")
     condition = place.at("condition")
-    matches = tuple(
-        match for atoms in _alternatives(condition, True, outermost=True) if (match := _match(atoms, condition.src)) is not None
-    )
-    if condition and not matches:
-        silenced.append(("no request is as the condition asks", place.src))
+    alternatives = _alternatives(condition, True, outermost=True)
+    matches = tuple(match for atoms in alternatives or () if (match := _match(atoms, condition.src)) is not None)
+    if not matches:
+        silenced.append(
+            ("no request is as the condition asks" if alternatives else "a route whose condition cannot be read is left out", place.src)
+        )
         return None
     retryable = place.get("isRetryable", bool)
     retry = None
     if retryable is not None and not retryable.value:
         retry = Retry(Fact(0, retryable.src, retryable.feature), src=retryable.src)
-    elif retryable is not None and budget is None:
-        silenced.append(("a budget outside its bounds (ttl 1s to 60s, ratio to 1000) stops all retries", retryable.src))
+    elif retryable is not None and budget.stops:
+        retry = Retry(Fact(0, retryable.src | budget.stops, retryable.feature), src=retryable.src | budget.stops)
     elif retryable is not None:
         failures, deciding, rest = _failures(place, retryable, grpc)
         attempts = Fact(1 if failures else 0, retryable.src | (NOWHERE if failures else deciding), retryable.feature)
-        retry = Retry(attempts, None, failures, (budget or ()) if failures else (), src=attempts.src)
+        retry = Retry(attempts, None, failures, budget.leaves if failures else (), src=attempts.src)
         if rest:
             silenced.append(("the same statuses are failures without this class: of those that no class takes, 5xx are", rest))
     if retry is None or (retry.none and not retry.src & place.at("responseClasses").src):
@@ -288,15 +287,24 @@ def _route(
     )
 
 
-def _budget(place: Cursor) -> tuple[tuple[str, Fact[Any]], ...] | None:
-    """The leaves of a retry budget; None where the proxy refuses it, and with it all retries."""
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """The leaves of a retry budget by feature; `stops` are those that leave no retry over: out of the proxy's bounds, or none at all."""
+
+    leaves: tuple[tuple[str, Fact[Any]], ...]
+    stops: Src
+
+
+def _budget(place: Cursor) -> _Budget:
+    """A retry budget (convert_retry_budget in linkerd2-proxy, linkerd/service-profiles/src/proto.rs)."""
     ttl = place.get("ttl", milliseconds)
-    ratio = place.at("retryRatio").value
-    if ttl is not None and not 1000 <= ttl.value <= 60_000:
-        return None
-    if place.at("retryRatio") and isinstance(ratio, int | float) and not 0 <= ratio <= 1000:
-        return None
-    return tuple(place.leaves())
+    ratio, least = place.at("retryRatio"), place.at("minRetriesPerSecond")
+    stops = ttl.src if ttl is not None and not 1000 <= ttl.value <= 60_000 else NOWHERE
+    if isinstance(ratio.value, int | float) and not 0 <= ratio.value <= 1000:
+        stops |= ratio.src
+    if ratio.value == 0 and least.value == 0:
+        stops |= ratio.src | least.src
+    return _Budget(tuple(place.leaves()), stops)
 
 
 Class = tuple[set[int], bool, Src]
@@ -312,7 +320,8 @@ def _failures(place: Cursor, retryable: Fact[bool], grpc: bool) -> tuple[tuple[F
     said: list[Src] = []
     for item in place.each("responseClasses"):
         told = item.get("isFailure", bool)
-        classes.append((_codes(item.at("condition")), told is not None and told.value, item.src))
+        codes = _codes(item.at("condition"))
+        classes.append((codes or set(), told is not None and told.value, item.src))
         said.append(told.src if told is not None else NOWHERE)
     failed = _failed(classes)
     deciding: set[int] = set()
@@ -346,27 +355,27 @@ def _failed(classes: list[Class]) -> list[int]:
     return [code for code in range(100, 600) if next((failure for codes, failure, _ in classes if code in codes), code >= 500)]
 
 
-def _codes(condition: Cursor) -> set[int]:
-    """The status codes that the condition of a response class takes."""
-    found = set(range(100, 600))
-    status = condition.at("status")
-    if status:
-        low, high = status.number_at("min"), status.number_at("max")
-        found &= set(range(low.value if low is not None else 100, (high.value if high is not None else 599) + 1))
-    for item in condition.each("all"):
-        found &= _codes(item)
-    if alternatives := condition.each("any"):
-        found &= set().union(*(_codes(item) for item in alternatives))
-    if condition.at("not"):
-        found -= _codes(condition.at("not"))
-    return found
+def _codes(condition: Cursor) -> set[int] | None:
+    """The status codes that the condition of a response class takes; None where nothing of it can be read, so that the proxy leaves it out of what it is a
+    part of."""
+    parts: list[set[int]] = []
+    low, high = condition.number_at("status", "min"), condition.number_at("status", "max")
+    if low is not None and high is not None:
+        parts.append(set(range(low.value, high.value + 1)))
+    every = [codes for item in condition.each("all") if (codes := _codes(item)) is not None]
+    some = [codes for item in condition.each("any") if (codes := _codes(item)) is not None]
+    parts += every + ([set().union(*some)] if some else [])
+    if condition.at("not") and (codes := _codes(condition.at("not"))) is not None:
+        parts.append(set(range(100, 600)) - codes)
+    return set.intersection(*parts) if parts else None
 
 
 # -- conditions
 
 
-def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[list[Atom]]:
-    """A condition as alternatives of atoms that hold together; negations are pushed down to the atoms."""
+def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[list[Atom]] | None:
+    """A condition as alternatives of atoms that hold together; negations are pushed down to the atoms. None where nothing of it can be read: the proxy
+    leaves it out of what it is a part of."""
     parts: list[list[list[Atom]]] = []
     path, method = place.text("pathRegex"), place.text("method")
     if path is not None:
@@ -376,15 +385,16 @@ def _alternatives(place: Cursor, holds: bool, outermost: bool = False) -> list[l
             [[("method", method.map(lambda text: Pattern("exact", text.strip().upper())), holds)]]
         )  # ParseMethod in linkerd2's pkg/util/http.go
     for key in ("all", "any"):
-        found = [_alternatives(item, holds) for item in place.each(key)]
-        if place.at(key).value == []:  # all of none is everything, any of none is nothing
+        items = [_alternatives(item, holds) for item in place.each(key)]
+        found = [item for item in items if item is not None]
+        if place.at(key).value == [] or (items and not found):  # all of none is everything, any of none is nothing
             parts.append([[]] if (key == "all") == holds else [])
         if found:
             parts.append(_both(found) if (key == "all") == holds else [atoms for each in found for atoms in each])
-    if place.at("not") and not outermost:
-        parts.append(_alternatives(place.at("not"), not holds))
+    if place.at("not") and not outermost and (inner := _alternatives(place.at("not"), not holds)) is not None:
+        parts.append(inner)
     if not parts:
-        return [[]]
+        return None
     return _both(parts) if holds else [atoms for part in parts for atoms in part]
 
 
