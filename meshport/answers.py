@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.compare.alarms import SAME
 from meshport.compare.diff import Change
+from meshport.dialects.base import dialect, governs
 from meshport.dialects.marks import in_the_input, marks
 from meshport.dialects.output import Output, fill
 from meshport.documents import Bundle
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from meshport.compare.verify import Verification
 
 _PORT = re.compile(r" port \d+")
+ROUTING = ("routes of ", "ingress of ", "connections of ")
 _NAMED = re.compile(r" ([a-z0-9-]+)/([a-z0-9.-]+)(?: port (\d+))?")
 
 
@@ -42,12 +44,15 @@ def unexplained(
     own, shared = _words_of_target(out) if groups else (False, False)
     written = {(change.subject, change.aspect) for change in made()} if own or shared else None
     left = {(change.subject, change.aspect) for change in alone()} if own and out.source != out.target else None
+    governing = governs(dialect(out.source))
     extra = []
     for subject, listed in groups.items():
-        there = own or (shared and subject.startswith(("routes of ", "ingress of ", "connections of ")))
+        there = own or (shared and subject.startswith(ROUTING))
         pairs = {(change.subject, change.aspect) for change in listed}
         of_the_input = written is not None and there and pairs.isdisjoint(written)
         if of_the_input or (left is not None and pairs.isdisjoint(left)):
+            if not governing and not subject.startswith(ROUTING):
+                continue  # the source leaves it to the mesh beside it, which is the target
             code = "MP903" if out.source != out.target else "MP339"
             out.finding(
                 code, document=None, disposition=None, affects=_place_of(subject), explains=frozenset(pairs), subject=subject,

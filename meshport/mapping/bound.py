@@ -217,7 +217,7 @@ class Bound:
     def _without_clash(self, number: int, document: Document, kind: Kind) -> bool:
         """Whether no members stand together that exclude each other."""
         whole = True
-        for clash in clashes(document.value, kind):
+        for clash in clashes(document.value, kind, self._release):
             whole = False
             shadow: Any = document.leaves
             for step in clash.path:

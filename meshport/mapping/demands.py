@@ -255,6 +255,9 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
             names = match.get("sniHosts")
             if not names:
                 yield (*path, *place), "a match of a tls rule needs a name in sniHosts"
+            for index, name in enumerate(names if isinstance(names, list) and isinstance(hosts, list) else ()):
+                if isinstance(name, str) and not any(isinstance(host, str) and _covers(host, name) for host in hosts or ()):
+                    yield (*path, *place, "sniHosts", index), f"{name} is none of the hosts that the object is for"
         for place, rule in _maps(spec, "http", "[]"):
             if not any(rule.get(name) for name in ("route", "redirect", "directResponse", "delegate")):
                 yield (*path, *place), "a rule has none of route, redirect, directResponse and delegate"
@@ -278,6 +281,12 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
             beside = [name for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities") if retries.get(name)]
             if beside and not retries.get("attempts"):
                 yield (*path, *place, beside[0]), f"{beside[0]} stands beside attempts: 0, which turns retries off"
+
+
+def _covers(host: str, name: str) -> bool:
+    """Whether each name that `name` stands for is one of `host`, which may begin with a wildcard."""
+    host, name = host.lower(), name.lower()
+    return host in (name, "*") or (host.startswith("*.") and name.endswith(host[1:]))
 
 
 def _subsets(value: dict[str, Any]) -> Iterator[Refusal]:

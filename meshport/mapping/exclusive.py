@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.mapping.table import Exclusive, Kind
+from meshport.mapping.table import Exclusive, Kind, in_range
 
 Path = tuple[str | int, ...]
 
@@ -20,14 +20,15 @@ class Clash:
     rule: Exclusive
 
 
-def clashes(value: dict[str, Any], kind: Kind) -> Iterator[Clash]:
-    """Each mapping of an object that breaks a rule of its kind."""
+def clashes(value: dict[str, Any], kind: Kind, release: str | None = None) -> Iterator[Clash]:
+    """Each mapping of an object that breaks a rule of its kind, in a release of its mesh; without one in the newest."""
     for rule in kind.exclusive:
         for path, place in _places(value, rule.at, ()):
             members = tuple(
                 name for name in rule.members if place.get(name) is not None and (not rule.filled or place[name] not in ([], {}))
             )
-            if len(members) > 1 or (rule.needed and not members):
+            needed = in_range(release, rule.needed, None) if release and isinstance(rule.needed, str) else bool(rule.needed)
+            if len(members) > 1 or (needed and not members):
                 yield Clash(path, members, rule)
 
 

@@ -117,11 +117,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Exclusive:
-    """At most one of these members may stand in the mappings `at`; `needed`: exactly one. With `filled`, an empty list or mapping does not count."""
+    """At most one of these members may stand in the mappings `at`; `needed`: exactly one, or since the release that it names. With `filled`, an empty list or
+    mapping does not count."""
 
     at: tuple[str, ...]
     members: tuple[str, ...]
-    needed: bool = False
+    needed: bool | str = False
     filled: bool = False
 
 
