@@ -14,8 +14,8 @@ from meshport.findings import Finding
 from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
-from meshport.mapping.passed_over import passed_over
 from meshport.mapping.owners import TEMPLATES, generated_by, made
+from meshport.mapping.passed_over import passed_over
 from meshport.mapping.paths import dotted, homes, leaves_below, leaves_of, nearest, numberless, pairs, siblings
 from meshport.mapping.releases import Gap, first_release, gap, removed_groups, served
 from meshport.mapping.table import Binding, Kind, Node, Table, dialect_of_group, in_range

@@ -21,7 +21,7 @@ from meshport.values.beginnings import simpler
 from meshport.values.patterns import Form
 from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
 from meshport.values.regex import Flavour
-from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Text
+from meshport.values.terms import ANY_TEXT, Alt, Cat, Chars, Rep, Term, Text
 
 T = TypeVar("T")
 MANY = 8
@@ -405,6 +405,22 @@ def _regex(pattern: str, flavour: Flavour) -> Language:
         except ValueProblem:
             continue
     return found
+
+
+def with_plain_dots(pattern: str) -> Language | None:
+    """What is left of an expression of RE2 where each single character that may be any is a dot (`a.b` is `a\\.b`, `a.*` stays); None where it has none of
+    these. It holds nothing that the expression does not. Raises as `Language.regex`."""
+    term = regex.parse(pattern, "re2")
+    plain = _plain_dots(term)
+    return Language(Is(plain)) if plain != term else None
+
+
+def _plain_dots(term: Term) -> Term:
+    if isinstance(term, Chars):
+        return Text(".") if all(charset.contains(term.of, ord(char)) for char in ".-aA0") else term
+    if isinstance(term, Cat | Alt):
+        return type(term)(tuple(_plain_dots(part) for part in term.parts))
+    return term
 
 
 def union(*languages: Language) -> Language:

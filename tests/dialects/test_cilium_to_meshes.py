@@ -368,3 +368,30 @@ def test_an_allow_for_the_cluster_that_closes_nothing_closes_nothing_where_its_p
     assert [item["metadata"]["name"] for item in written if "health" in item["metadata"]["name"]] == []
     assert written
     assert not {"MP900", "MP904"} & {item.code for item in result.findings}
+
+
+def test_a_dot_that_is_not_escaped_is_taken_for_a_dot_and_said() -> None:
+    """Istio has no expressions: `/robots.txt` and the host `cart.shop` were left out as an error, so that everything was refused."""
+    rules = '[{host: cart.shop, path: "/x(\\\\?.*)?"}, {path: "/v1.0/.*"}, {path: "/robots.txt(\\\\?.*)?"}]'
+    specs, findings = converted(
+        f'ingress: [{{fromEndpoints: [{{matchLabels: {{app: web}}}}], toPorts: [{{ports: [{{port: "8080", protocol: TCP}}], rules: {{http: {rules}}}}}]}}]'
+    )
+    said = [rule["to"][0]["operation"] for rule in specs["api"]["rules"]]
+    assert [(operation.get("hosts"), operation.get("paths")) for operation in said] == [
+        (["cart.shop"], ["/x"]),
+        (None, None),  # what a dot may be, a question mark too, is asked of the whole target
+        (None, None),
+    ]
+    assert [rule["when"][0]["values"] for rule in specs["api"]["rules"][1:]] == [["/v1.0/*"], ["/robots.txt", "/robots.txt?*"]]
+    assert "MP201" not in codes(findings, "error")
+    (dots,) = [finding for finding in findings if finding.code == "MP173"]
+    assert (dots.severity, dots.effect, len(dots.leaves)) == ("warning", "narrows", 3)
+
+
+def test_an_expression_that_stays_one_without_its_dot_is_left_out_as_before() -> None:
+    http = '[{path: "/static/[a-z]+.js"}]'
+    _, findings = converted(
+        f'ingress: [{{fromEndpoints: [{{matchLabels: {{app: web}}}}], toPorts: [{{ports: [{{port: "8080", protocol: TCP}}], rules: {{http: {http}}}}}]}}]'
+    )
+    assert "MP201" in codes(findings, "error")
+    assert not [finding for finding in findings if finding.code == "MP173"]

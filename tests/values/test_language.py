@@ -11,7 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from meshport.values.language import BARE_PATHS, PATHS, TEXT, Language, LanguageTooLarge, UnsupportedRegex, ValueProblem, union
+from meshport.values.language import (
+    BARE_PATHS,
+    PATHS,
+    TEXT,
+    Language,
+    LanguageTooLarge,
+    UnsupportedRegex,
+    ValueProblem,
+    union,
+    with_plain_dots,
+)
 
 SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
@@ -312,3 +322,19 @@ def test_equality_is_of_the_making() -> None:
     assert Language.exact("/a") == Language.exact("/a") and len({Language.exact("/a"), Language.exact("/a")}) == 1
     assert Language.exact("/a") != Language.regex("/a") and Language.exact("/a").same(Language.regex("/a"))
     assert repr(Language.prefix("/a") | Language.exact("/b")) == "Language.prefix('/a') | Language.exact('/b')"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "inside", "outside"),
+    [("/a.b", "/a.b", "/axb"), ("/v1.0/.*", "/v1.0/x/y", "/v100/x"), ("(a.|b.)c", "b.c", "bxc"), ("/x[^/]y", "/x.y", "/xzy")],
+)
+def test_single_dots_are_taken_for_dots(pattern: str, inside: str, outside: str) -> None:
+    plain, whole = with_plain_dots(pattern), Language.regex(pattern)
+    assert plain is not None
+    assert plain.issubset(whole)
+    assert (plain.accepts(inside), plain.accepts(outside), whole.accepts(outside)) == (True, False, True)
+
+
+@pytest.mark.parametrize("pattern", ["/a\\.b", "/api/.*", "[a-z]+", "/x.+", "(..)*"])
+def test_what_has_no_single_dot_stays(pattern: str) -> None:
+    assert with_plain_dots(pattern) is None

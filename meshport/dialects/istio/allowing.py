@@ -13,6 +13,7 @@ from typing import Any
 from meshport.dialects import beside_the_mesh, inbound_policy, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, defaults, direct
+from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid, without_ports
 from meshport.dialects.istio.strict import spoken_ports, write_transport
@@ -271,6 +272,15 @@ def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy
         except (Unsayable, ValueError) as error:
             _left_out(out, draft, port, policy, rule, document, str(error))
             continue
+        if any(unsaid(piece) and _fewer_hosts(piece, port) is None for piece in pieces):
+            plain, dotted = with_dots(rule, http=http, port=port)
+            if plain and not any(unsaid(piece) for piece in plain):
+                pieces = [*plain]
+                out.gather(
+                    (document, str(policy.ref.value)), "MP173", dotted, document=document, disposition="approximated",
+                    affects=_affects(draft.region, port), explains=_explains(draft.region, port), feature="authorization.operation.paths",
+                    policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
+                )  # fmt: skip
         for piece in pieces:
             _say(out, options, draft, port, policy, rule, document, piece, base)
     if policy.document not in draft.origins:

@@ -12,6 +12,7 @@ from typing import Any
 
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
+from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import distinguishing
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
 from meshport.dialects.nameable import instead, named, pods_of, why
@@ -259,6 +260,11 @@ def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
     except (Unsayable, ValueError) as error:
         work.say("MP201", rule.sources, "dropped", rule, reason=str(error))
         return
+    if any(unsaid(piece) for piece in pieces if not piece.literals):
+        plain, dotted = with_dots(replace(rule, conditions=_without_ports(rule)))
+        if plain and not any(unsaid(piece) for piece in plain):
+            pieces = [*plain]
+            work.say("MP173", dotted, "approximated", rule, feature="authorization.operation.paths")
     for piece in pieces:
         if piece.literals:
             what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
