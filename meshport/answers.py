@@ -306,9 +306,14 @@ def widened(proof: Verification | None, findings: list[Finding], out: Output, cl
     extra: list[Finding] = []
     already = {subject: finding for finding in findings if finding.code == "MP903" for subject, _ in finding.explains}
     concerned: dict[tuple[str, str | None, str | None, int | None], list[Finding]] = {}
+    by_subject: dict[tuple[str | None, str], dict[str, Any]] = {}
+    for difference in proof.differences if proof is not None else ():
+        by_subject.setdefault((_EFFECTS.get(difference.change), difference.subject), difference.request)
     for finding in findings if proof is not None and proof.differences else ():
         if finding.code == _TOKENS:
             continue  # no request of the comparison bears one
+        mine = (by_subject.get((finding.effect, subject)) for subject in sorted({subject for subject, _ in finding.explains}))
+        finding.witness = finding.witness or next((request for request in mine if request is not None), None)
         for one in finding.affects:
             concerned.setdefault((finding.effect, one.namespace, one.workload, one.port), []).append(finding)
     for difference in proof.differences if proof is not None else ():

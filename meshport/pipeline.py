@@ -131,6 +131,8 @@ def convert(
     proof = _verify(have, back, options, (before, after), (whole, cluster), leaving) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
+    if proof is not None:
+        alarms.settle_probes(findings, proof.opened)
     findings += answers.widened(proof, findings, out, cluster)
     result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected, Finding
 from meshport.ir.base import Ref
 
 ACCESS = access_subject(Ref("", ""), None).partition(" ")[0] + " to "
+PROBES = ("MP204", "MP205", "MP234")
+"""Findings of paths that are open for the kubelet's probes, each with a request for its path as its witness."""
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
 UNSHOWN = ("MP183", "MP185", "MP186", "MP187", "MP196", "MP209", "MP211", "MP229", "MP231", "MP287", "MP288", "MP298")
 """Findings of what the comparison leaves out: paths with dot segments, what a mesh itself keeps open for the kubelet, what proxies hid from the network, and
 pods outside the mesh that have the labels of others inside, what an external authorizer decides, methods that a pattern takes and that HTTP does not define."""
 SAME = "; what the other rules there admit is the same without it"
+
+
+def settle_probes(findings: Iterable[Finding], opened: Mapping[str, list[dict[str, Any] | None]]) -> None:
+    """Hold findings of opened probe paths to the destinations where somebody may send what they could not send before, and give each such a request as its
+    witness. `opened` are such requests by subject, for the subjects that were compared (None: there are some, and none could be named)."""
+    for finding in findings:
+        if finding.code not in PROBES or finding.effect != "widens" or finding.witness is None:
+            continue
+        asked = (finding.witness["method"], finding.witness["path"])
+        kept: list[tuple[Affected, dict[str, Any] | None]] = []
+        for place in finding.affects:
+            requests = opened.get(access_subject(Ref(place.namespace or "", place.workload or ""), place.port))
+            mine = [one for one in requests or () if one is None or (one["method"], one["path"]) == asked]
+            if mine or requests is None:
+                kept.append((place, next((one for one in mine if one is not None), None)))
+        if kept:
+            finding.affects = tuple(place for place, _ in kept)
+            finding.witness = next((request for _, request in kept if request is not None), finding.witness)
+        elif finding.affects:
+            finding.severity, finding.effect, finding.witness = "info", "none", None
+            finding.message += SAME
 
 
 def settle(findings: Iterable[Finding], named: Collection[str], equal: Collection[str], alike: Collection[str]) -> None:

@@ -46,6 +46,7 @@ class Compared:
     narrowed: list[Piece] = field(default_factory=list)
     count: int = 0
     unshown: bool = False  # callers that the bundle speaks of and does not show would be newly refused
+    opened: list[Piece] = field(default_factory=list)  # probes' requests that are newly admitted, which `widened` leaves out
     undecided: tuple[str, ...] = ()
 
 
@@ -91,14 +92,17 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
             return Compared(count=count)
         way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
-        widened = [piece for piece in remainder(two, [*one, *_probes(item, port)], MOST_PAIRS) if real(piece, sides.old.world, way)]
+        spared = _probes(item, port)
+        widened = [piece for piece in remainder(two, [*one, *spared], MOST_PAIRS) if real(piece, sides.old.world, way)]
+        asked_for = [made for probe in spared for piece in two if not (made := probe.meet(piece)).empty]
+        opened = [piece for piece in remainder(asked_for, one, MOST_PAIRS) if real(piece, sides.old.world, way)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
         refused = remainder(rules, two, MOST_PAIRS)
         narrowed = [piece for piece in refused if real(piece, sides.old.world, way)]
         unshown = not narrowed and any(real(piece, sides.old.world, way, shown=False) for piece in refused)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Compared(count=1, undecided=(str(error),))
-    return Compared(widened, narrowed, count, unshown, asked)
+    return Compared(widened, narrowed, count, unshown, opened, asked)
 
 
 def _plain(pieces: list[Piece]) -> list[Piece]:

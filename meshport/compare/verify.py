@@ -20,6 +20,7 @@ from meshport.compare.unread import Entry, Key, differences
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.pieces import Piece
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
@@ -36,7 +37,8 @@ class Verification:
     """What came of a comparison. `verdict` speaks of access first: widened or narrowed where requests are newly allowed or newly denied, changed where both
     are, or where access is the same and requests are treated otherwise; inconclusive where something could not be compared (and nothing is known to be
     newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be; `alike` are the subjects that were
-    compared whole and of which no request tells the sides apart, but for what one of them keeps open for the kubelet's probes; of `equal` not even that."""
+    compared whole and of which no request tells the sides apart, but for what one of them keeps open for the kubelet's probes; of `equal` not even that.
+    `opened` are, for each subject compared, requests of the kubelet's probes that are newly admitted: None for one that could not be named."""
 
     verdict: str
     classes: int
@@ -44,6 +46,7 @@ class Verification:
     undecided: list[str] = field(default_factory=list)
     alike: set[str] = field(default_factory=set)
     equal: set[str] = field(default_factory=set)
+    opened: dict[str, list[dict[str, Any] | None]] = field(default_factory=dict)
 
 
 def verify(
@@ -99,6 +102,7 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
     equal: set[str] = set()
     apart: set[str] = set()
     doubtful: list[Workload] = []
+    opened: dict[str, list[dict[str, Any] | None]] = {}
     # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
     supposed = canon is not None or (sides.old.mesh != sides.new.mesh and bool(sides.old.world.workloads))
     for item, other in _pairs(sides, before, after, canon, undecided):
@@ -128,9 +132,12 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
             subject = subjects.access(item.workload.ref, named)
             partly = known.undecided or (canon is not None and known.unshown) or False in (item.meshed, other.meshed)
             (apart if partly else alike).add(subject)
+            if not known.undecided:
+                opened[subject] = _opened(known.opened, item, other, port, https, sides)
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
             undecided += [f"{place}: {why}" for why in known.undecided]
-            for change, pieces in (("allowed", known.widened), ("denied", known.narrowed)):
+            for change, decided in (("allowed", known.widened), ("denied", known.narrowed)):
+                pieces = sorted(decided, key=lambda one: bool(one.literals))  # what no token decides is shown rather than what one does
                 found: list[Difference | bool | None] = []
                 served = shown.get((key, change, item.workload.ref.namespace))
                 if served is not None:
@@ -164,7 +171,15 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
         )
     else:
         undecided += dict.fromkeys(f"{pod.ref}: pods that the bundle does not show may be let in with more than before" for pod in doubtful)
-    return Verification("", classes, differences, undecided, (alike | equal) - apart, equal)
+    return Verification("", classes, differences, undecided, (alike | equal) - apart, equal, opened)
+
+
+def _opened(
+    pieces: list[Piece], item: Effective, other: Effective, port: int, https: tuple[bool, bool], sides: Sides
+) -> list[dict[str, Any] | None]:
+    """A request of each piece, as both sides answer it; None where none is found."""
+    found = [replayed("allowed", piece, item, other, port, https, sides) for piece in pieces]
+    return [one.request if isinstance(one, Difference) else None for one in found if one is not False]
 
 
 def equal_by_data(old: IR, new: IR, canon: tuple[Canonical, Canonical]) -> set[str]:

@@ -29,10 +29,18 @@ _USUAL = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def requests(
-    piece: Piece, workload: Ref, port: int | None, world: World, trust_domain: str, *, http: bool = True, of_pods: tuple[str, ...] = ()
+    piece: Piece,
+    workload: Ref,
+    port: int | None,
+    world: World,
+    trust_domain: str,
+    *,
+    http: bool = True,
+    of_pods: tuple[str, ...] = (),
+    issuer: str = "x",
 ) -> Iterator[dict[str, Any] | None]:
     """Requests of a piece, in the contract's members, the plainest first. `port` None is a port that nothing names; `of_pods` are the networks that pods have
-    their addresses in, where that counts: None stands for a pod with another address, which there is not."""
+    their addresses in, where that counts: None stands for a pod with another address, which there is not. `issuer` made the tokens of which no other is asked."""
     base: dict[str, Any] = {
         "source": {},
         "destination": {"namespace": workload.namespace, "workload": workload.name, "port": port},
@@ -43,7 +51,7 @@ def requests(
     sni = _literal(piece, "connection.sni")
     if sni is not None:
         base["sni"] = sni
-    claims = _claims(piece)
+    claims = _claims(piece, issuer)
     if claims:
         base["claims"] = claims
     addresses = list(_addresses(piece.where))
@@ -110,16 +118,20 @@ def _literal(piece: Piece, attribute: str) -> str | None:
     return next((text for name, text, wanted in sorted(piece.literals) if name == attribute and wanted and "*" not in text), None)
 
 
-def _claims(piece: Piece) -> dict[str, Any]:
-    """Claims of a token that the set asks for (requestPrincipals, request.auth.*): the first text of each, with a letter for what a star leaves open."""
+def _claims(piece: Piece, issuer: str) -> dict[str, Any]:
+    """Claims of a token that the set asks for (requestPrincipals, request.auth.*): the first text of each, with a letter for what a star leaves open. A token
+    has an issuer and a subject, whatever is asked."""
     found: dict[str, Any] = {}
+    asked = False
     for attribute, text, wanted in sorted(piece.literals):
         if not wanted or not attribute.startswith("request.token:"):
             continue
         what, value = attribute.removeprefix("request.token:"), text.partition(" or ")[0].replace("*", "x")
         if what == "principal":
-            issuer, slash, subject = value.rpartition("/")
-            found["iss"], found["sub"] = (issuer, subject or "x") if slash else (value, "x")
+            maker, slash, subject = value.rpartition("/")
+            if text != "*":
+                found["iss"], found["sub"] = (maker, subject or "x") if slash else (value, "x")
+            asked = True
             continue
         path = {"audiences": ["aud"], "presenter": ["azp"]}.get(what)
         if path is None and what.startswith("claims["):
@@ -129,7 +141,8 @@ def _claims(piece: Piece) -> dict[str, Any]:
             holder = holder.setdefault(step, {})
         if path:
             holder[path[-1]] = value
-    return found
+            asked = True
+    return {"iss": issuer, "sub": "x", **found} if asked else {}
 
 
 # -- callers
@@ -165,10 +178,22 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
         }  # a pod of the cluster that is in no mesh
         for name in ("remote-node", "kube-apiserver", "ingress") if by_label else ():  # the local host passes every policy
             yield {"meshed": False, "labels": {f"reserved:{name}": ""}}
-    known = (Identity(trust_domain, account.namespace, account.name) for account in _running(who, world))
-    for item in chain(known, _made_up(who, workload, trust_domain)):
-        if _member(item, who):
-            yield {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
+    known = {account: world.under(account) for account in _running(who, world)}
+    named = {account: [pod for pod in pods if world.meshed(pod) is not False] for account, pods in known.items()}
+    shown = (account for account in known if named[account])
+    others = (account for account in known if not named[account])  # only pods outside the mesh run under them: it would take another
+    running = ((Identity(trust_domain, account.namespace, account.name), account) for account in shown)
+    supposed = ((Identity(trust_domain, account.namespace, account.name), None) for account in others)
+    made_up = ((one, None) for one in _made_up(who, workload, trust_domain))
+    for item, home in chain(running, made_up, supposed):
+        if not _member(item, who):
+            continue
+        source = {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
+        pods = named[home] if home is not None and by_label else []
+        for pod in pods:
+            yield {**source, "workload": pod.ref.name, "labels": dict(pod.labels)}
+        if not pods:
+            yield source
     for item in sorted(who.include or (), key=str):
         if isinstance(item, IdentityGlob):
             yield {"identity": example(item, who.exclude) or item.text, "meshed": True}

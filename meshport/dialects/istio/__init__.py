@@ -62,7 +62,7 @@ class Istio:
         auto_mtls.apply(bound, ir, options)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
-        tokens.lift(bound, by_kind.get(("security.istio.io", "RequestAuthentication"), []), ir)
+        tokens.lift(bound, by_kind.get(("security.istio.io", "RequestAuthentication"), []), ir, options.root_namespace)
         auto_mtls.close(bound, ir, options, stood.ambient)
         normalisation.apply(bound, ir, options)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in GROUPS]

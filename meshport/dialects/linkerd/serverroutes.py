@@ -18,6 +18,7 @@ from meshport.dialects.linkerd.refusals import refusing, sayable
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Region
+from meshport.effective.admitted import only_by_exemption
 from meshport.effective.pieces import Piece, subtract
 from meshport.effective.sets import METHODS
 from meshport.findings import Affected
@@ -276,7 +277,10 @@ def write_probes(
     who = Peers(None, networks)
     _admit(context, ref, ref, who, owner, group, src, rank=46)
     overlapped = {path for (method, path) in probes if method == "GET" and _admitted(item, path)}
+    restricted = {path for member in region.members for path in only_by_exemption(member, item.port, options.cluster_networks)}
     for method, path in probes:
+        if method == "GET" and path not in restricted:
+            continue  # everybody may have it anyway
         code = "MP205" if path in overlapped else "MP204"
         request = probe_request(context.affects(item.port), method, path, None if networks is None else networks[0].cidr)
         found = out.finding(
