@@ -8,6 +8,7 @@ from meshport.compare.witness import ROOTED, targets
 from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
+from meshport.ir.base import Ref
 from meshport.ir.model import ByLabel
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity
@@ -28,6 +29,8 @@ def real(piece: Piece, world: World, way: ByLabel | None, *, shown: bool = True)
 def _there(peer: Any, who: Identities, world: World, way: ByLabel | None, shown: bool) -> bool:
     """Whether there may be such a caller. In a namespace whose workloads the bundle shows no pods with other labels are supposed, and elsewhere none with
     the labels of known workloads under other accounts than theirs."""
+    if isinstance(peer, Identity) and way is not None and shown and peer.exact and _all_spared(peer, who, world):
+        return False
     if isinstance(peer, Identity) and way is not None and peer.trust_domain is not None:
         return not shown or peer.trust_domain in way.domains
     if not isinstance(peer, Labelled):
@@ -37,6 +40,21 @@ def _there(peer: Any, who: Identities, world: World, way: ByLabel | None, shown:
     if not pods:
         return not shown or not peer.namespace or not homes
     return any(not _spared(pod, who) for pod in pods)
+
+
+def _all_spared(peer: Identity, who: Identities, world: World) -> bool:
+    """Whether all known pods of the mesh that run under an account are taken out, by labels: who else would run under it is not shown."""
+    out = [item for item in who.exclude if isinstance(item, Labelled)]
+    pods = (
+        [pod for pod in world.under(Ref(peer.namespace or "", peer.service_account or "")) if world.meshed(pod) is not False] if out else []
+    )
+    return bool(pods) and all(
+        any(
+            item.namespace in ("", pod.ref.namespace) and item.selector.accepts({**pod.labels, ACCOUNT_LABEL: pod.account.value})
+            for item in out
+        )
+        for pod in pods
+    )
 
 
 def _anybody(who: Identities, world: World) -> bool:

@@ -271,10 +271,24 @@ def test_a_deny_of_requests_is_taken_out_of_the_allows() -> None:
 def test_an_account_that_a_pod_outside_the_mesh_runs_under_is_left_out() -> None:
     rule = policy('{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/cart"]}}]}]}')
     assert policies(convert(ISTIO + rule))["users"]["ingress"] == [{"fromEndpoints": [account("shop", "cart")]}]
-    result = convert(ISTIO + LEGACY.replace("ACCOUNT", "cart") + rule)
+    alike = LEGACY.replace("ACCOUNT", "cart").replace("labels: {app: legacy", "labels: {app: cart, old: 'yes'")
+    result = convert(ISTIO + alike + rule)
     assert policies(result)["users"]["ingress"] == [{}]
     (said,) = [one for one in result.findings if one.code == "MP283"]
     assert said.severity == "error" and "shop/legacy" in said.message
+
+
+def test_an_account_that_a_pod_outside_the_mesh_shares_is_said_with_labels_that_it_has_not() -> None:
+    rule = policy('{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: ["cluster.local/ns/shop/sa/cart"]}}]}]}')
+    result = convert(ISTIO + LEGACY.replace("ACCOUNT", "cart") + rule)
+    peer = account("shop", "cart")
+    assert policies(result)["users"]["ingress"] == [{"fromEndpoints": [{"matchLabels": {**peer["matchLabels"], "app": "cart"}}]}]
+    assert not [one for one in result.findings if one.code in ("MP283", "MP900")]
+    assert not [
+        one for one in result.verification.differences if one.change == "denied" and one.request["source"].get("service_account") == "cart"
+    ]
+    (said,) = [one for one in result.findings if one.code == "MP203"]
+    assert said.effect == "narrows" and "cluster.local/ns/shop/sa/cart" in said.message
 
 
 def test_a_namespace_with_a_pod_outside_the_mesh_is_named_by_the_accounts_inside() -> None:

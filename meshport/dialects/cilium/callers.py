@@ -1,7 +1,7 @@
 """Peers in the words of a CiliumNetworkPolicy: labels of pods for service accounts and namespaces, entities, CIDRs (docs.cilium.io, security/policy/layer3).
 
 A label is no certificate. A caller that the source refuses because it is outside the mesh would get in by its account's name: peers are said only so far as
-no known pod outside the mesh is among them. A CIDR never matches a pod.
+no known pod outside the mesh is among them, by labels of their pods where those tell them from such pods. A CIDR never matches a pod.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.subjects import NAMING
 from meshport.effective.identities import INGRESS, glob_accepts, label
 from meshport.effective.networks import disjoint
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import Entity
 from meshport.ir.base import Ref
-from meshport.ir.world import World
+from meshport.ir.world import Workload, World
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob
 
 NAMESPACE = "k8s:io.kubernetes.pod.namespace"
@@ -68,6 +69,9 @@ class Known:
         self.outside: dict[Ref, str] = {}  # accounts that pods outside the mesh run under
         self.inside: set[Ref] = set()
         self.on_host: dict[Ref, str] = {}  # accounts that pods of the host's network run under
+        self._labels: dict[
+            Ref, list[dict[str, str]]
+        ] = {}  # of pods inside, where an account is shared and they tell them from the pods outside
         for workload in world.workloads:
             account = Ref(workload.ref.namespace, workload.account.value)
             if world.meshed(workload) is not False:
@@ -90,8 +94,27 @@ class Known:
         return home is None or (home.meshed is not None and home.meshed.value)
 
     def accounts(self, namespace: str | None = None) -> list[Ref]:
-        """The accounts of a namespace, or of all, that pods of the mesh run under and no pod outside it does."""
-        return sorted(ref for ref in self.inside if namespace in (None, ref.namespace) and ref not in self.outside)
+        """The accounts of a namespace, or of all, that pods of the mesh run under, and no pod outside it does that has the same labels."""
+        return sorted(ref for ref in self.inside if namespace in (None, ref.namespace) and self.tells(ref))
+
+    def tells(self, ref: Ref) -> bool:
+        """Whether an account, or it with labels of the pods in the mesh, takes no known pod outside the mesh."""
+        return ref not in self.outside or bool(self.labels(ref))
+
+    def labels(self, ref: Ref) -> list[dict[str, str]]:
+        """The labels of the pods in the mesh under an account that pods outside it share: none of those has them. [] where no labels tell them apart."""
+        if ref not in self._labels:
+            pods = self.world.under(ref)
+            strangers = [pod for pod in pods if self.world.meshed(pod) is False and not pod.host_network]
+            found = [_telling(pod, strangers) for pod in pods if self.world.meshed(pod) is not False]
+            self._labels[ref] = [labels for labels in found if labels] if all(found) else []
+        return self._labels[ref]
+
+    def endpoints(self, whole: Iterable[str], accounts: Iterable[Ref]) -> list[dict[str, Any]]:
+        """Selectors of whole namespaces and of single accounts, of those that pods outside the mesh share by labels as well."""
+        shared = sorted({ref for ref in accounts if ref in self.outside})
+        own = [{NAMESPACE: ref.namespace, ACCOUNT: ref.name, **labels} for ref in shared for labels in self.labels(ref)]
+        return endpoints(whole, (ref for ref in accounts if ref not in self.outside)) + [{"matchLabels": labels} for labels in own]
 
     def strangers(self, excluded: Iterable[Any]) -> bool:
         """Whether pods outside the mesh may have the labels by which callers are kept out, as the bundle shows its pods."""
@@ -105,6 +128,18 @@ class Known:
 
     def identity(self, ref: Ref) -> Identity:
         return Identity(self.options.trust_domain, ref.namespace, ref.name)
+
+
+def _telling(pod: Workload, strangers: list[Workload]) -> dict[str, str] | None:
+    """Few labels of a pod that none of the others has all of; None where they have all that it has."""
+    own = pod.own_labels
+    found: dict[str, str] = {}
+    left = strangers
+    for key in sorted(own, key=lambda key: (key not in NAMING, key)):
+        after = [one for one in left if one.labels.get(key) == own[key]]
+        if len(after) < len(left):
+            found[key], left = own[key], after
+    return found if not left else None
 
 
 def callers(piece: Piece, known: Known) -> Callers:
@@ -138,7 +173,7 @@ def callers(piece: Piece, known: Known) -> Callers:
     else:
         for item in sorted(who.include, key=label):
             _one(item, known, found, whole, accounts, INGRESS in who.include)
-    found.endpoints = endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
+    found.endpoints = known.endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
     return found
 
 
@@ -164,9 +199,11 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
         ref = Ref(item.namespace, item.service_account)
         if ref in known.gateways:
             found.gateways += (item,)
-        elif ref in known.outside:
+        elif not known.tells(ref):
             found.outside += ((item, known.outside[ref], ref in known.inside),)
         else:
+            if ref in known.outside:
+                _list(found, item)
             if ref in known.on_host and ref not in known.inside:
                 found.on_host += ((item, known.on_host[ref]),)
             accounts.add(ref)
@@ -197,7 +234,7 @@ def _namespace(name: str, known: Known, found: Callers, whole: set[str], account
     if item != EVERYONE:
         _list(found, item)
     for ref, workload in sorted(known.outside.items()):
-        if ref.namespace == name and (ref in known.inside or not known.accounts(name)) and item != EVERYONE:
+        if ref.namespace == name and (not known.tells(ref) if ref in known.inside else not known.accounts(name)) and item != EVERYONE:
             found.outside += ((item, workload, ref in known.inside),)
 
 
