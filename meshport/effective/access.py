@@ -250,7 +250,10 @@ class Access:
                 mode = _deciding(winner.mode, winner, inherited)
             if winner.level == "workload":
                 ports = {port: _deciding(fact, winner, inherited) for port, fact in winner.ports.items()}
-        return dict([(None, mode), *ports.items()])
+        found = dict([(None, mode), *ports.items()])
+        if workload.ref in self.ir.tunnelled:
+            return {port: fact.holding("permissive") if fact.value == "disable" else fact for port, fact in found.items()}
+        return found
 
     def ranked(self, namespace: str, labels: Mapping[str, str]) -> list[TransportRule]:
         """The rule of each level that holds for a pod, the most general first: of several at one level the oldest."""

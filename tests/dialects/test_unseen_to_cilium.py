@@ -230,3 +230,38 @@ def test_what_closes_pods_of_several_ports_closes_those_that_are_not_known() -> 
     reads = of_mesh("{rules: [{to: [{operation: {methods: [GET]}}]}]}").replace("istio-system", "shop")
     found = selected(convert(WORLD + pod("queue") + speak + reads, "istio", "cilium"))
     assert any(not lets_in and (not chosen or chosen == but("cart")) for chosen, lets_in in found)
+
+
+def test_under_disable_nobody_has_a_name_to_be_let_in_by() -> None:
+    """`web` refuses everybody: its sidecar takes plaintext alone. A policy for unknown pods of the namespace must not let anybody in there."""
+    pods = WORLD.replace("app: cart}}, spec", "app: cart, v: v2}}, spec") + "---" + WORLD.split("---")[1].replace("cart", "web")
+    modes = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: mesh, namespace: istio-system}
+spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: cart, namespace: shop}
+spec: {selector: {matchLabels: {app: cart}}, mtls: {mode: PERMISSIVE}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: by-name, namespace: shop}
+spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}
+"""
+    result = convert(pods + modes, "istio", "cilium")
+    assert result.verification.verdict == "equivalent" and not {"MP900", "MP904"} & {finding.code for finding in result.findings}
+
+
+def test_a_deny_of_which_ztunnel_holds_nothing_is_accounted_for_where_no_pods_are_shown() -> None:
+    ambient = WORLD.replace("istio-injection: enabled", "istio.io/dataplane-mode: ambient")
+    deny = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ghost, namespace: shop}
+spec: {selector: {matchLabels: {app: ghost}}, action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}
+"""
+    result = convert(ambient + deny, "istio", "cilium")
+    assert "MP242" in {finding.code for finding in result.findings} and "MP901" not in {finding.code for finding in result.findings}

@@ -65,6 +65,8 @@ def unseen(
         elif policy.rules and not rules:
             _unknown(out, policy, ir, places)
         for namespace in places:
+            if rules and policy.port is None and _nameless(access, policy.subject.value, namespace):
+                rules = []
             chosen = cut.get(namespace, selector)
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
             if (
@@ -148,6 +150,8 @@ def _closed(
     """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
     subject = policy.subject.value
     if _said(policy, denies):
+        if not policy.rules:
+            out.adds_nothing("none of its rules holds, and it refuses nothing", policy.sources)
         return []
     if options.on_loss == "looser":
         out.finding(
@@ -228,6 +232,13 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
         numbers = [{"port": str(port), "protocol": "TCP"} for port in ports]
         found.append(({"fromEndpoints": who.endpoints, **({"toPorts": [{"ports": numbers}]} if numbers else {})}, src))
     return found
+
+
+def _nameless(access: Access, pods: PodSet, namespace: str) -> bool:
+    """Whether pods that the bundle does not show may take plaintext alone, where no caller has a name to be let in by."""
+    rules = [rule for rule in access.unseen(namespace) if _meet(rule.subject.value, pods)]
+    modes = [access.namespace_mode(namespace), *(mode for rule in rules for mode in (rule.mode, *rule.ports.values()) if mode is not None)]
+    return any(mode.value == "disable" for mode in modes)
 
 
 def _numbers(rule: Rule) -> list[int] | None:

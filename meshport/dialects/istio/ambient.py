@@ -190,10 +190,8 @@ class _Writer:
     def _stay(self, entry: Entry, stood: dict[str, Any]) -> None:
         """A policy that ztunnel holds as it is, but for the trust domain."""
         if entry.apart:
-            selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
-            for home in sorted({workload.ref.namespace for workload in entry.members}) if entry.action == "DENY" else ():
-                said = {**selector, "action": "DENY", "rules": copy.deepcopy(entry.rules)}
-                self._put(entry, naming.name(entry.ref.name, "ztunnel"), said, home, instead=False)
+            if entry.action == "DENY" or any(obj.changed == entry.document for obj in self.out.objects.values()):
+                self._again(entry)
             return
         if entry.spec == stood:
             return
@@ -203,6 +201,23 @@ class _Writer:
         obj.drop(("spec", "rules"), entry.src)
         if entry.rules:
             obj.set(("spec", "rules"), entry.rules, entry.src)
+
+    def _again(self, entry: Entry) -> None:
+        """What ztunnel holds for pods that are in ambient already, where its document is another one for those that come: one policy for each namespace, and
+        of an allow one for each workload beside some that come, whom it would let in more."""
+        said = {"action": entry.action, **({"rules": copy.deepcopy(entry.rules)} if entry.rules else {})}
+        selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
+        coming = {
+            one.ref.namespace for other in self.entries if other.document == entry.document and not other.apart for one in other.members
+        }
+        beside = coming if entry.action == "ALLOW" else set()
+        name = naming.name(entry.ref.name, "ztunnel")
+        for home in sorted({workload.ref.namespace for workload in entry.members} - beside):
+            self._put(entry, name, {**selector, **copy.deepcopy(said)}, home, instead=False)
+        for workload in entry.members:
+            if workload.ref.namespace in beside:
+                own = {"selector": {"matchLabels": workload.own_labels}, **copy.deepcopy(said)}
+                self._put(entry, naming.name(name, workload.ref.name), own, workload.ref.namespace, instead=False)
 
     # -- an allow
 

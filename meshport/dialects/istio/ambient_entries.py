@@ -127,7 +127,7 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[En
 
 
 def of_ambient_pods(ir: IR, out: Output, options: Options, stood: Waypoints, entries: list[Entry], behind: dict[Ref, Src]) -> list[Entry]:
-    """What is in ambient already and cannot stay as it is: policies of pods that get a waypoint, whose account is the caller from now on, and denies that hold
+    """What is in ambient already and may not stay as it is: policies of pods that get a waypoint, whose account is the caller from now on, and those that hold
     for pods with a sidecar too, whose document is written anew. Each is what ztunnel enforces of it; entries that say the same take these pods in."""
     by_document = {entry.document: entry for entry in entries}
     fresh = behind.keys() - stood.behind.keys()
@@ -149,9 +149,9 @@ def of_ambient_pods(ir: IR, out: Output, options: Options, stood: Waypoints, ent
         beside = by_document.get(number)
         if not members or whole.action == "CUSTOM" or (not rules and (whole.action == "DENY" or beside is None)):
             continue  # nothing of it holds, or it lets in no waypoint either
-        if beside is not None and rules == whole.rules:
-            beside.members += members if reached else []
-        elif reached or (beside is not None and whole.action == "DENY" and any(map(beside.deep, beside.rules))):
+        if beside is not None and rules == whole.rules and reached:
+            beside.members += members
+        elif reached or (beside is not None and (whole.action == "ALLOW" or any(map(beside.deep, beside.rules)))):
             whole.document, whole.apart = number, beside is not None
             if rules != whole.rules:
                 whole.stood, whole.spec = spec, {**spec, "rules": rules}

@@ -69,6 +69,8 @@ class Settled:
     shut: frozenset[int] = frozenset()  # the ports on which it has not
     spared: tuple[Policy, ...] = ()  # policies of pods of its subject that stand behind no waypoint there
     left: tuple[Ref, ...] = ()  # workloads behind the Service that ztunnel leaves open although others are guarded
+    through: tuple[Policy, ...] = ()  # what comes in through waypoints by it, where it goes by selector
+    proxied: tuple[Policy, ...] = ()  # what proxies beside pods of its subject hold, where ztunnel at others holds something else
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
     hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
     doors = _Doors()
-    out = [Settled(item, _by_selector(item, found, ir, trust_domain, closed, doors)) for item in plain]
+    out = [_by_selector(item, found, ir, trust_domain, closed, doors) for item in plain]
     for item, (target, src) in hung:
         made = attached(found, ir, item.policy, target, src)
         if made is None:
@@ -110,7 +112,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
         if item.policy.action.value != "allow":
             _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
     _close_addresses(out, closed, found, ir, doors)
-    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.spared))
+    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through, *entry.spared, *entry.proxied))
     return out
 
 
@@ -125,9 +127,9 @@ def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir:
         return past_waypoints.judged(workload, found, ir, decided)
 
     for entry in out:
-        policy = entry.made[0]
-        if entry.service is not None or policy.action.value != "allow":
+        if entry.service is not None or entry.read.policy.action.value != "allow":
             continue
+        policy = entry.made[0]
         shut = past_waypoints.closed(policy, found, ir, ports, hung)
         if shut is not None:
             entry.opened, entry.shut, entry.spared = policy, frozenset(shut.ports), shut.spared
@@ -155,17 +157,17 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
     return out
 
 
-def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> list[Policy]:
+def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> Settled:
     """A policy with a selector, as its pods' proxies enforce it, and what it lets through waypoints."""
     policy = item.policy
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
     home = ir.world.namespaces.get(policy.subject.value.namespace)
     if not with_ztunnel and not (not with_sidecar and home is not None and in_ambient(home)):
-        return [policy]
+        return Settled(item, [policy])
     allows = policy.action.value == "allow"
     if policy.action.value == "custom":
         ir.losses.append(Loss("MP242", item.facts, policy.document, {"what": "asks an external authorizer"}))
-        return [policy]
+        return Settled(item, [policy])
     enforced = at_ztunnel(policy, item.unseen)
     if allows or not with_sidecar:
         _say(item, enforced, ir)
@@ -193,9 +195,10 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         if unseen:
             ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
         if not with_sidecar or not (enforced.lost or enforced.otherwise):
-            return [policy]
+            return Settled(item, [policy])
         held, _ = refusing(replace(item.policy, rules=enforced.rules), with_ztunnel, found, ir, trust_domain)
-        return _by_plane(policy, held, with_ztunnel, with_sidecar, ir)
+        others, those = _by_plane(item.policy, held, with_ztunnel, with_sidecar, ir)
+        return Settled(item, those, proxied=others)
     made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
     for workload in with_ztunnel:
         if not opens(policy):
@@ -203,11 +206,14 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
         doors.admitted.setdefault(workload.ref, []).extend(admitted)
         doors.direct.setdefault(workload.ref, []).extend(made.rules)
     src = sources(*(one.src for one in admitted))
-    return [replace(made, action=made.action.also(src)) if src else made, *through]
+    held = replace(made, action=made.action.also(src)) if src else made
+    return Settled(item, [held], through=tuple(through), proxied=_proxied(item.policy, held, with_ztunnel, with_sidecar, ir))
 
 
-def _by_plane(policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR) -> list[Policy]:
-    """A deny as proxies beside the pods read it, and as `held` by ztunnel: one for each namespace. Where a namespace has both, what ztunnel refuses is
+def _by_plane(
+    policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR
+) -> tuple[tuple[Policy, ...], list[Policy]]:
+    """(a deny as proxies beside the pods read it, and as `held` by ztunnel), one for each namespace. Where a namespace has both, what ztunnel refuses is
     refused beside the rest."""
     subject, mixed = policy.subject.value, {one.ref.namespace for one in with_sidecar}
     ambient = {one.ref.namespace for one in with_ztunnel} | {name for name, home in ir.world.namespaces.items() if in_ambient(home)}
@@ -215,7 +221,23 @@ def _by_plane(policy: Policy, held: Policy, with_ztunnel: list[Workload], with_s
     pods = [PodSet(name, subject.selector) for name in sorted(apart)] + [one.pods for one in with_ztunnel if one.ref.namespace in mixed]
     made = [replace(held, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods)] if held.rules else []
     others = [PodSet(name, subject.selector) for name in sorted((ir.world.namespaces.keys() | mixed) - apart)] if apart else [subject]
-    return [*(replace(policy, subject=policy.subject.holding(one)) for one in others), *made]
+    return tuple(replace(policy, subject=policy.subject.holding(one)) for one in others), made
+
+
+def _proxied(policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR) -> tuple[Policy, ...]:
+    """An allow as proxies beside pods read it, where ztunnel at others of its pods has less of it, `held`. Allows add up, so that it is one of these pods
+    alone: by namespace where a namespace has nothing else, and not of pods that no label tells from those with ztunnel."""
+    if not with_sidecar or held.rules == policy.rules:
+        return ()
+    selector = policy.subject.value.selector
+    ambient = {one.ref.namespace for one in with_ztunnel} | {name for name, home in ir.world.namespaces.items() if in_ambient(home)}
+    homes = {one.ref.namespace for one in with_sidecar}
+    if not policy.subject.value.namespace:
+        homes |= {name for name, home in ir.world.namespaces.items() if home.meshed is None or home.meshed.value}
+    whole = homes - ambient
+    pods = [PodSet(name, selector) for name in sorted(whole)]
+    pods += [one for workload in with_sidecar if workload.ref.namespace in ambient and (one := _apart(workload, with_ztunnel)) is not None]
+    return tuple(replace(policy, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods))
 
 
 def _say(item: Read, enforced: Enforced, ir: IR) -> None:

@@ -40,18 +40,14 @@ def lift(bound: Bound, ir: IR) -> None:
             continue
         metadata = Cursor.root(bound, workload.document).at(*workload.template, "metadata")
         namespace_of = ir.world.namespaces.get(workload.ref.namespace)
-        blocked = namespace_of is not None and namespace_of.labels.get("istio-injection") == "disabled"
         said = metadata.at("labels", "sidecar.istio.io/inject") or metadata.at("annotations", "sidecar.istio.io/inject")
         mode = metadata.at("labels", "istio.io/dataplane-mode")
-        captured = mode.value == "ambient" if mode else namespace_of is not None and waypoints.in_ambient(namespace_of)
-        if said and str(said.value).lower() == "false" and captured:  # without a sidecar, so that ztunnel takes it
-            workload.meshed = Fact(True, said.src | mode.src, "membership.inject")
-        elif said and str(said.value).lower() in ("true", "false"):
-            inside = str(said.value).lower() == "true"
-            src = said.src if inside else said.src | mode.src  # without a sidecar it depends on ztunnel
-            workload.meshed = Fact(inside and not blocked, src, "membership.inject")
-        elif mode:
-            workload.meshed = Fact(mode.value == "ambient", mode.src, "membership.ambient")
+        with_sidecar, captured = waypoints.injected(ir.world, workload), waypoints.ambient(ir.world, workload)
+        if said and str(said.value).lower() in ("true", "false"):
+            src = said.src if with_sidecar else said.src | mode.src  # without a sidecar it depends on ztunnel
+            workload.meshed = Fact(with_sidecar or captured, src, "membership.inject")
+        elif mode:  # a sidecar comes before ztunnel, whatever the label says
+            workload.meshed = Fact(with_sidecar or captured, mode.src, "membership.ambient")
         elif (revision := metadata.at("labels", "istio.io/rev")) and (namespace_of is None or _says_nothing(namespace_of)):
             workload.meshed = Fact(True, revision.src, "membership.revision")
         if workload.meshed is None and workload.proxy is not None and workload.proxy.value == SIDECARS["istio"]:  # istioctl kube-inject

@@ -104,6 +104,8 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             mode = "ambient" if workload.meshed.value else "none"
             obj.set((*workload.template, "metadata", "labels", waypoints.MODE), mode, workload.meshed)
         else:
+            if waypoints.MODE in workload.labels:  # its sidecar came before what this says
+                obj.drop((*workload.template, "metadata", "labels", waypoints.MODE), workload.meshed)
             out.imply("the namespace says the same", workload.meshed)
     # of those that nothing is known of, the marks of sidecars leave as well: they would win
     removing = " ".join(f"{key}-" for key in ("istio-injection", "istio.io/rev"))

@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, past_waypoints, ports, taking_effect, unproxied, waypoints
+from meshport.dialects.istio import authorization, halfway, past_waypoints, ports, taking_effect, unproxied, waypoints
 from meshport.dialects.istio.ambient import SECURITY
 from meshport.dialects.istio.by_port import identified, of_everybody, ported, rule_beside
 from meshport.dialects.istio.enforcement import Settled
@@ -64,7 +64,11 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
     """Labels of sidecars for those of ambient; never both on one pod."""
     changed: list[str] = []
     for name, namespace in sorted(ir.world.namespaces.items()):
-        if not waypoints.in_ambient(namespace) or namespace.meshed is None:
+        if namespace.labels.get(waypoints.MODE) != "ambient" or namespace.meshed is None:
+            continue
+        if not waypoints.in_ambient(namespace):
+            stood_aside = Cursor.root(bound, namespace.document).at("metadata", "labels", waypoints.MODE).src
+            out.change(namespace.document, rank=enrolment.STAGE_NAMESPACES).drop(("metadata", "labels", waypoints.MODE), stood_aside)
             continue
         changed.append(name)
         obj = out.change(namespace.document, rank=enrolment.STAGE_NAMESPACES)
@@ -175,7 +179,7 @@ class _Policies:
         closed = {
             workload.ref
             for item in self.settled
-            for policy in (item.made if item.service is not None else item.made[1:])
+            for policy in (item.made if item.service is not None else item.through)
             if policy.action.value == "allow"
             for workload in self.ir.world.selected(policy.subject.value)
         }
@@ -185,7 +189,7 @@ class _Policies:
             self.out.remove(number, "no waypoint enforces it, and no sidecar will")
             self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
         for item in self.settled:
-            if item.service is None and item.made != [item.read.policy]:
+            if item.service is None and (item.made != [item.read.policy] or item.through):
                 self._by_selector(item, closed)
 
     def _spec(self, number: int) -> dict[str, Any]:
@@ -348,9 +352,9 @@ class _Policies:
     def _by_selector(self, item: Settled, closed: set[Ref]) -> None:
         """A policy of ztunnel: without the waypoint's account, and without what ztunnel does not enforce."""
         policy = item.read.policy
-        number, held, deny = policy.document, item.opened or item.made[0], policy.action.value == "deny"
+        number, deny = policy.document, policy.action.value == "deny"
         said = self._rules(number)
-        kept = {rule.number for rule in held.rules}
+        kept = {rule.number for held in ([item.opened] if item.opened is not None else item.made[:1]) for rule in held.rules}
         accounts = self._waypoints(item)
         own = policy.subject.value
         refused: set[int] = set()
@@ -367,7 +371,7 @@ class _Policies:
             home = self.bound.bundle.documents[number].namespace or self.options.default_namespace
             rules = [made for rule in rules for made in past_waypoints.written(rule, sorted(item.shut), passing, home)]
         beside: list[Placed] = []
-        for through in item.made[1:]:
+        for through in item.through:
             for rule in through.rules:
                 made_rule = self._through(said[rule.number], through.subject.value, accounts)
                 same = next((one for one in beside if one.pods == through.subject.value), None)
@@ -381,6 +385,11 @@ class _Policies:
         members = [workload for workload in self.ir.world.selected(own) if self.ir.world.meshed(workload) is not False]
         if beside:
             self._place_beside(number, beside)
+        if item.proxied:
+            src, held = self._src(number), bool(rules)
+            if any(one.subject.value == own for one in item.proxied):  # a deny, and what ztunnel refuses is refused beside the rest
+                rules = [*said, *(rule for rule in rules if rule not in said)]
+            halfway.as_before(item, said, src, self.bound.bundle.documents[number], held, self.ir, self.out, self.options)
         if not rules and members and all(workload.ref in closed for workload in members):
             self.out.remove(number, "it admitted the waypoint, which is gone; other policies close these pods")
             self.out.imply("what comes through the waypoint is what the policies of the pods say", src)
@@ -388,6 +397,9 @@ class _Policies:
         if not rules and deny:
             self.out.remove(number, "ztunnel enforces none of it, and a DENY needs rules")
             self.out.imply("ztunnel refuses nothing by it", src)
+            return
+        if rules == said:
+            self.out.imply("stays as it is", src)
             return
         obj = self.out.change(number, rank=41)
         if "rules" in obj.value["spec"]:

@@ -121,21 +121,32 @@ def unread(rules: Ref, service: Fact[Ref] | None, *more: str) -> bool:
     return service is not None and rules.namespace not in (service.value.namespace, *more)
 
 
-def ambient(world: World, workload: Workload) -> bool:
-    """Whether ztunnel stands in front of a workload's pods: a sidecar and the host's network come first, and the pod's word before the namespace's."""
-    namespace = world.namespaces.get(workload.ref.namespace)
-    asked = workload.labels.get("sidecar.istio.io/inject", workload.annotations.get("sidecar.istio.io/inject", ""))
-    if workload.host_network or asked.lower() == "true":
+def injected(world: World, workload: Workload) -> bool:
+    """Whether the labels of a workload and of its namespace give its pods a sidecar; `istio-injection: disabled` is the last word."""
+    home = world.namespaces.get(workload.ref.namespace)
+    asked = workload.labels.get("sidecar.istio.io/inject", workload.annotations.get("sidecar.istio.io/inject", "")).lower()
+    if workload.host_network or asked == "false" or (home is not None and home.labels.get("istio-injection") == "disabled"):
         return False
-    if MODE in workload.labels:
-        return workload.labels[MODE] == "ambient"
-    return namespace is not None and in_ambient(namespace)
+    return asked == "true" or (home is not None and _injecting(home))
+
+
+def ambient(world: World, workload: Workload) -> bool:
+    """Whether ztunnel stands in front of a workload's pods: a sidecar and the host's network come first (tools/install-cni in istio/istio leaves pods with a
+    sidecar alone, whatever they are labelled with), and the pod's word before the namespace's."""
+    home = world.namespaces.get(workload.ref.namespace)
+    if workload.host_network or injected(world, workload):
+        return False
+    return workload.labels.get(MODE, home.labels.get(MODE) if home is not None else None) == "ambient"
 
 
 def in_ambient(namespace: Namespace) -> bool:
     """Whether a namespace enrols its pods without a sidecar."""
-    injected = namespace.labels.get("istio-injection") == "enabled" or "istio.io/rev" in namespace.labels
-    return namespace.labels.get(MODE) == "ambient" and not injected
+    return namespace.labels.get(MODE) == "ambient" and not _injecting(namespace)
+
+
+def _injecting(namespace: Namespace) -> bool:
+    """Whether pods of a namespace get a sidecar where they say nothing themselves."""
+    return namespace.labels.get("istio-injection", "enabled" if "istio.io/rev" in namespace.labels else "") == "enabled"
 
 
 def without_sidecars(world: World, found: Waypoints) -> bool:
@@ -208,7 +219,8 @@ def _used(bound: Bound, world: World, home_namespace: str, own: Cursor) -> tuple
 
 
 def _modes(ir: IR, found: Waypoints) -> None:
-    """ztunnel takes encrypted traffic whatever PeerAuthentication says: DISABLE is PERMISSIVE there."""
+    """ztunnel takes encrypted traffic whatever PeerAuthentication says: DISABLE is PERMISSIVE there, also where it holds for pods with a sidecar too."""
+    ir.tunnelled = frozenset(found.ambient)
     for number, rule in enumerate(ir.transport):
         members = [workload for workload in ir.world.selected(rule.subject.value) if ir.world.meshed(workload) is not False]
         said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]

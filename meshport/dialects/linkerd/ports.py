@@ -131,7 +131,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
 def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
     key = SKIP_IN if setting.kind == "skip-inbound" else SKIP_OUT
     for workload in ir.world.workloads:
-        if workload.document == setting.document and ir.world.meshed(workload) is not False:
+        if workload.document != setting.document:
+            continue
+        if ir.world.meshed(workload) is False:
+            out.ignore("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
+        else:
             obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
             obj.set((*workload.template, "metadata", "annotations", key), format_ports(setting.ranges.value), setting.ranges)
 
