@@ -24,9 +24,12 @@ def lift(bound: Bound, default_namespace: str = "default") -> World:
     """Every object of the bundle that a policy or a route may refer to."""
     world = World()
     for number, document in enumerate(bound.bundle.documents):
+        place = (document.group, document.kind)
+        if place == ("gateway.networking.k8s.io", "ReferenceGrant"):
+            said = {} if number in bound.broken else document.value.get("spec") or {}
+            world.grants.setdefault(document.namespace or default_namespace, []).append(said)
         if number in bound.broken:
             continue
-        place = (document.group, document.kind)
         root = Cursor.root(bound, number)
         if place == ("", "Namespace"):
             world.namespaces.setdefault(document.name, _namespace(root, world))

@@ -173,6 +173,9 @@ class World:
     services: dict[Ref, Service] = field(default_factory=dict)
     accounts: dict[Ref, Src] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)  # leaves of documents of no mesh that were read
+    grants: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # what the ReferenceGrants of a namespace say; {} for one that no cluster takes
     apart: frozenset[str] = APART  # namespaces of the cluster's own components, which no mesh takes in
     opaque: Fact[tuple[tuple[int, int], ...]] | None = (
         None  # Linkerd's opaque ports where nobody says others; None for those of a plain installation

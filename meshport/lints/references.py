@@ -275,7 +275,8 @@ def _granted(review: Review, known: Inventory, manifest: Manifest, path: Path, h
         froms = [item for _, item in grant.each("spec", "from") if isinstance(item, dict)]
         tos = [item for _, item in grant.each("spec", "to") if isinstance(item, dict)]
         if (
-            known.home(grant) == space
+            grant.number not in review.bound.broken
+            and known.home(grant) == space
             and any(item.get("namespace") == home and item.get("kind") == manifest.kind for item in froms)
             and any(item.get("kind") == kind and item.get("name") in (None, "", name) for item in tos)
         ):

@@ -274,3 +274,32 @@ def test_a_retry_budget_of_none_retries_nothing() -> None:
     assert {rule["retries"]["attempts"] for item in written(result, "VirtualService") for rule in item["spec"]["http"]} == {0}
     assert not written(result, "DestinationRule")
     assert {line.disposition for line in result.ledger if "Ratio" in str(line.path) or "minRetries" in str(line.path)} == {"translated"}
+
+
+@pytest.mark.parametrize("marks", ['retry.linkerd.io/limit: "0"', 'retry.linkerd.io/limit: "0", timeout.linkerd.io/request: "0"'])
+def test_settings_of_0_on_a_service_are_no_rule(marks: str) -> None:
+    """A VirtualService was written that sends everything where it goes anyway."""
+    result = converted("", "istio", service=marks)
+    assert not written(result, "VirtualService")
+    assert result.ledger.counts["unaccounted"] == 0
+
+
+ENDINGS = [
+    "*.cluster.local",
+    "*.linkerd.cluster.local",
+    "*.identity.linkerd.cluster.local",
+    "*.serviceaccount.identity.linkerd.cluster.local",
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_end_of_a_name_that_each_account_of_the_domain_has_is_the_domain(ending: str) -> None:
+    """The rule was left out: no service account is called so."""
+    refs = "[{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: who}]"
+    target = "{group: policy.linkerd.io, kind: Server, name: cart}"
+    text = SERVER + policy("MeshTLSAuthentication", f'{{identities: ["{ending}"]}}', "who")
+    text += policy("AuthorizationPolicy", f"{{targetRef: {target}, requiredAuthenticationRefs: {refs}}}")
+    result = converted(text, "istio")
+    (rules,) = [item["spec"]["rules"] for item in written(result, "AuthorizationPolicy")]
+    assert rules[0]["from"] == [{"source": {"principals": ["cluster.local/*"]}}]
+    assert not said(result, "MP201")

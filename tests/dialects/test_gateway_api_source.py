@@ -250,3 +250,55 @@ def test_the_share_of_a_backend_that_no_grant_admits_stays_an_error(target: str,
         sent = {item["name"]: item["weight"] * 10 for item in route["rules"][0]["backendRefs"]}
     assert sent == {"cart": 90, "far" if admitted else "far-refused": 10}
     assert [item.code for item in result.findings if item.severity != "info"] == ([] if admitted else ["MP344"])
+
+
+@pytest.mark.parametrize("broken", ["kind: HTTPRoute, namespace", "group: apps, kind: HTTPRoute, namespace"])
+def test_a_grant_that_no_cluster_takes_or_of_another_group_admits_nobody(broken: str) -> None:
+    split = "backendRefs: [{name: cart, port: 80, weight: 9}, {name: far, namespace: eu, port: 80, weight: 1}]"
+    text = GRANTED.replace("group: gateway.networking.k8s.io, kind: HTTPRoute, namespace", broken) % "shop" + ASKING % split
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target="linkerd")
+    (route,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert [item["name"] for item in route["rules"][0]["backendRefs"]] == ["cart", "far-refused"]
+
+
+DATABASE = """
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: %s, port: 5432}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template: {metadata: {labels: {app: cart}}, spec: {containers: [{name: a, image: i, ports: [{containerPort: 5432}]}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart}]
+  rules: [{matches: [{path: {type: Exact, value: /x}}], backendRefs: [{name: cart, port: 5432}]}]
+---
+"""
+
+
+@pytest.mark.parametrize(("source", "version"), [("gateway-api", "2.20"), ("istio", "2.20"), ("istio", "2.17")])
+@pytest.mark.parametrize("port", ["http", "data, appProtocol: http"])
+def test_http_on_a_port_that_linkerd_takes_for_bytes_is_said_to_be_http(source: str, version: str, port: str) -> None:
+    """5432 is on Linkerd's own list: the route did nothing, and the finding said that the input wanted that (MP903)."""
+    bundle = meshport.load_text(DATABASE % port)
+    result = meshport.convert(bundle, source=source, target="linkerd", target_version=version)
+    assert "MP903" not in {item.code for item in result.findings}
+    listed = {
+        item.object["kind"]: (item.object["metadata"] if item.object["kind"] == "Service" else item.object["spec"]["template"]["metadata"])
+        for item in result.manifests
+        if item.object["kind"] in ("Service", "Deployment")
+    }
+    without = "25,587,3306,4444,6379,9300,11211"
+    said = {kind: meta.get("annotations", {}).get("config.linkerd.io/opaque-ports") for kind, meta in listed.items()}
+    if version == "2.17" or "appProtocol" not in port:  # since 2.18 `appProtocol: http` goes before the list
+        assert said["Service"] == without
+    if source == "istio":  # the pods of which it is known that they are in the mesh
+        assert said["Deployment"] == without

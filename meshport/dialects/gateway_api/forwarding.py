@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
 
 
+GATEWAY = "gateway.networking.k8s.io"
 _BACKENDS = {
     "": ("Service",), "core": ("Service",), "networking.istio.io": ("Hostname",), "multicluster.x-k8s.io": ("ServiceImport",),
     "net.networking.k8s.io": ("ServiceImport",), "gateway.networking.x-k8s.io": ("XBackend",), "policy.linkerd.io": ("EgressNetwork",),
@@ -35,8 +36,8 @@ def _unadmitted(backend: Cursor, kind: str, namespace: str, family: str) -> Src 
     if family == "linkerd" or there is None or name is None or there.value == namespace:
         return None
     grants = [
-        document.value.get("spec") or {}
-        for document in backend.bound.bundle.documents
+        {} if number in backend.bound.broken else document.value.get("spec") or {}  # one that no cluster takes grants nothing
+        for number, document in enumerate(backend.bound.bundle.documents)
         if document.kind == "ReferenceGrant" and document.namespace == there.value
     ]
     if not grants or any(may_refer(grant, kind, namespace, name.value) for grant in grants):
@@ -61,8 +62,8 @@ def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
     """Whether the spec of a ReferenceGrant lets routes of a kind and namespace send to a Service."""
     listed = (grant.get(key) if isinstance(grant, dict) else None for key in ("from", "to"))
     senders, targets = ([one for one in items if isinstance(one, dict)] if isinstance(items, list) else [] for items in listed)
-    return any((one.get("kind"), one.get("namespace")) == (kind, namespace) for one in senders) and any(
-        one.get("kind") == "Service" and one.get("name") in (None, service) for one in targets
+    return any((one.get("group"), one.get("kind"), one.get("namespace")) == (GATEWAY, kind, namespace) for one in senders) and any(
+        not one.get("group") and one.get("kind") == "Service" and one.get("name") in (None, "", service) for one in targets
     )
 
 

@@ -399,7 +399,7 @@ class RouteLowering(SayableRules):
             if host is not None and isinstance(host.value, Ref):
                 wanted.append((host.value, host.src))
         for ref, because in wanted:
-            if ref.namespace != obj.ref.namespace and not _may_refer(self.out, obj, ref):
+            if ref.namespace != obj.ref.namespace and not self._may_refer(obj, ref):
                 place = Ref(ref.namespace, naming.unique(obj.ref.name, partial(_others_grant, self.out, obj, ref.namespace)))
                 grant = self.out.object(
                     f"{GATEWAY}/v1beta1", "ReferenceGrant", place, owner=self.routes.document, group=f"service {ref.name}", rank=29,
@@ -412,6 +412,10 @@ class RouteLowering(SayableRules):
                 listed = [entry.get("name") for entry in said.get("to", [])]
                 if ref.name not in listed:
                     grant.set(("spec", "to", len(listed)), {"group": "", "kind": "Service", "name": ref.name}, because)
+
+    def _may_refer(self, route: Obj, ref: Ref) -> bool:
+        """Whether a ReferenceGrant of the input lets routes of that namespace send to a Service."""
+        return any(may_refer(grant, route.kind, route.ref.namespace, ref.name) for grant in self.ir.world.grants.get(ref.namespace, ()))
 
     def parents(self, obj: Obj, port: int) -> None:
         """Name the Service as what the route is for."""
@@ -445,15 +449,6 @@ def _others_grant(out: Output, route: Obj, namespace: str, name: str) -> bool:
     senders = made.value.get("spec", {}).get("from", []) if made is not None else []
     return out.bundle_object(GATEWAY, "ReferenceGrant", Ref(namespace, name)) is not None or any(
         item["namespace"] != route.ref.namespace for item in senders
-    )
-
-
-def _may_refer(out: Output, route: Obj, ref: Ref) -> bool:
-    """Whether a ReferenceGrant of the input lets routes of that namespace send to a Service."""
-    return any(
-        may_refer(document.value.get("spec") or {}, route.kind, route.ref.namespace, ref.name)
-        for document in out.bundle.documents
-        if document.kind == "ReferenceGrant" and document.namespace == ref.namespace
     )
 
 

@@ -205,6 +205,10 @@ class Clients:
         return Condition(IDENTITY, tuple(facts), (), root.ref().src)
 
     def _identity(self, text: str) -> Identity | IdentityGlob:
+        domain = self.options.trust_domain
+        issued = f".serviceaccount.identity.{self.options.control_plane_namespace}.{domain}"
+        if text.startswith("*.") and issued.endswith(text[1:]) and text[1:].endswith(f".{domain}"):
+            return Identity(domain)  # the end of a name that each account of the domain has
         try:
             return parse_linkerd(text)
         except ValueError:

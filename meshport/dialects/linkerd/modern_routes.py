@@ -10,7 +10,6 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_api.writing import warn
-from meshport.dialects.linkerd.ports import opaque_ports
 from meshport.dialects.linkerd.profiles import NOTHING, ROUTE_KEYS
 from meshport.dialects.linkerd.routes import Lowering, route_api
 from meshport.dialects.output import Output
@@ -74,15 +73,14 @@ def _kept(routes: ServiceRoutes, ir: IR, options: Options) -> str:
         return f"a route of Linkerd {options.target_version} has no timeout and is for all clients"
     if routes.consumer is not None and any(key.startswith((*ROUTE_KEYS, BALANCER)) for key in service.annotations):
         return "the annotations of the Service, which hold for all other clients, would hold for those of the profile as well"
-    if not _ports(ir, service):
+    if not _ports(service):
         return f"every port of {routes.subject_name} is opaque, where no route acts"
     return ""
 
 
-def _ports(ir: IR, service: Service) -> list[int]:
+def _ports(service: Service) -> list[int]:
     """The ports on which Linkerd looks for HTTP."""
-    opaque = opaque_ports(ir.world, service)
-    return [port.number for port in service.ports if port.protocol == "TCP" and not any(low <= port.number <= high for low, high in opaque)]
+    return [port.number for port in service.ports if port.protocol == "TCP" and not service.is_opaque(port.number)]
 
 
 def _convert(routes: ServiceRoutes, ir: IR, out: Output, options: Options) -> None:
@@ -90,7 +88,7 @@ def _convert(routes: ServiceRoutes, ir: IR, out: Output, options: Options) -> No
     service = ir.world.services[routes.service.value]
     objects, said = set(out.objects), len(out.findings)
     Lowering(
-        ir, out, options, routes, service, name=service.ref.name if routes.kind == "ServiceProfile" else "", ports=_ports(ir, service)
+        ir, out, options, routes, service, name=service.ref.name if routes.kind == "ServiceProfile" else "", ports=_ports(service)
     ).write()
     made = sorted(ref.name for _, kind, ref in set(out.objects) - objects if kind == "HTTPRoute")
     if not made:

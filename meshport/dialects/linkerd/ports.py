@@ -5,12 +5,14 @@ To Linkerd an Istio port declared TCP is opaque; `appProtocol` values that Linke
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
 from meshport.dialects.output import Output
-from meshport.ir.base import NOWHERE, PodSet, Ref, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Namespace, Service, ServicePort, Workload, World
@@ -31,7 +33,8 @@ _REWRITTEN = {
     "tls": "linkerd.io/opaque",
     "tcp": "linkerd.io/opaque",
 }
-_KNOWN = {"http", "kubernetes.io/h2c", "linkerd.io/opaque", "linkerd.io/tcp"}
+_HTTP = {"http", "kubernetes.io/h2c"}
+_KNOWN = {*_HTTP, "linkerd.io/opaque", "linkerd.io/tcp"}
 
 
 def lift(bound: Bound, ir: IR) -> None:
@@ -93,36 +96,47 @@ def _lift(place: Cursor, subject: PodSet, on: str, document: int, ir: IR, worklo
         ir.ports.append(PortSetting(subject, kind, ranges, on, document))
 
 
-def of_bytes(ir: IR) -> None:
+def of_bytes(ir: IR, release: str) -> None:
     """Each Service with the ports that clients treat as bytes, once the lists of all levels are known."""
     for service in ir.world.services.values():
-        service.opaque = opaque_ports(ir.world, service)
+        service.opaque = opaque_ports(ir.world, service, release)
 
 
-def opaque_ports(world: World, service: Service) -> tuple[tuple[int, int], ...]:
-    """The ports of a Service that Linkerd's clients treat as bytes: its own list, else its namespace's, else the installation's, else the default one."""
+def opaque_ports(world: World, service: Service, release: str) -> tuple[tuple[int, int], ...]:
+    """The ports of a Service that Linkerd's clients treat as bytes: by its own list, else its namespace's, else the installation's, else the default one. Since
+    2.18 the appProtocol of a port decides before any list, and each that is not known there is bytes."""
     home = world.namespaces.get(service.ref.namespace)
     said = service.annotations.get(OPAQUE) or (home.annotations.get(OPAQUE) if home is not None else None)
     if said:
-        return parse_ports(said, lenient=True)
-    return world.opaque.value if world.opaque is not None else tuple((port, port) for port in DEFAULT_OPAQUE)
+        listed = parse_ports(said, lenient=True)
+    else:
+        listed = world.opaque.value if world.opaque is not None else tuple((port, port) for port in DEFAULT_OPAQUE)
+    if not in_range(release, "2.18", None):
+        return listed
+    told = {port.number: port.app_protocol.lower() not in _HTTP for port in service.ports if port.app_protocol}
+    numbers = {port.number for port in service.ports if any(low <= port.number <= high for low, high in listed)}
+    return (
+        listed
+        if not told
+        else tuple((number, number) for number in sorted((numbers - told.keys()) | {number for number, is_so in told.items() if is_so}))
+    )
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Opaque ports, skipped ports and appProtocols of the Services and pods in the mesh."""
-    opaque_pods: dict[int, dict[int, Src]] = {}
+    pods: dict[int, _Listed] = {}
     routed = protocols.routed(ir)
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
         home = ir.world.namespaces.get(service.ref.namespace)
         if home is not None and home.meshed is not None and not home.meshed.value:
             continue
-        _service(ir, out, options, service, opaque_pods, routed)
+        _service(ir, out, options, service, pods, routed)
     by_id = {id(workload): workload for workload in ir.world.workloads}
-    for key, ports in opaque_pods.items():
+    for key, listed in pods.items():
         workload = by_id[key]
-        src = frozenset(leaf for leaves in ports.values() for leaf in leaves)
-        obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
-        obj.set((*workload.template, "metadata", "annotations", OPAQUE), _with_defaults(ports), src)
+        if listed:
+            obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
+            obj.set((*workload.template, "metadata", "annotations", OPAQUE), listed.text(), listed.src)
     for setting in ir.ports:
         if setting.kind in ("skip-inbound", "skip-outbound") and setting.on == "workload":
             _skip(ir, out, setting)
@@ -140,10 +154,35 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
             obj.set((*workload.template, "metadata", "annotations", key), format_ports(setting.ranges.value), setting.ranges)
 
 
-def _service(
-    ir: IR, out: Output, options: Options, service: Service, opaque_pods: dict[int, dict[int, Src]], routed: set[tuple[Ref, int]]
-) -> None:
-    listed: dict[int, Src] = {}
+@dataclass(slots=True)
+class _Listed:
+    """What a list of opaque ports has to say: those that are, and those of Linkerd's own list that are not."""
+
+    opaque: dict[int, Src] = field(default_factory=dict)
+    plain: dict[int, Src] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.opaque or self.plain)
+
+    @property
+    def src(self) -> Src:
+        return sources(*self.opaque.values(), *self.plain.values())
+
+    def add(self, number: int, *, opaque: bool, src: Src) -> None:
+        if opaque == (number in DEFAULT_OPAQUE):
+            return
+        ports = self.opaque if opaque else self.plain
+        ports[number] = ports.get(number, NOWHERE) | src
+
+    def text(self) -> str:
+        """The annotation replaces Linkerd's own list, so that is said again."""
+        return format_ports(merge_ports((number, number) for number in {*self.opaque, *DEFAULT_OPAQUE} - self.plain.keys()))
+
+
+def _service(ir: IR, out: Output, options: Options, service: Service, pods: dict[int, _Listed], routed: set[tuple[Ref, int]]) -> None:
+    listed = _Listed()
+    home = ir.world.namespaces.get(service.ref.namespace)
+    said = OPAQUE in service.annotations or (home is not None and OPAQUE in home.annotations)
     members = ir.world.selected(service.pods) if service.pods is not None else []
     for port in service.ports:
         spoken = protocols.of_service_port(port)
@@ -151,24 +190,18 @@ def _service(
             spoken = ""
         if port.app_protocol:
             _app_protocol(out, options, service, port, spoken)
-        if spoken != "tcp":
-            continue
-        if port.number not in DEFAULT_OPAQUE and not (port.app_protocol and in_range(options.target_version, "2.18", None)):
-            listed[port.number] = port.number_src | port.spoken_src
+        opaque = spoken == "tcp"
+        if not opaque and (said or not (protocols.is_http(spoken) and (spoken or (service.ref, port.number) in routed))):
+            continue  # what nobody declares is detected, where Linkerd's own list does not say otherwise
+        if not (port.app_protocol and in_range(options.target_version, "2.18", None)):
+            listed.add(port.number, opaque=opaque, src=port.number_src | port.spoken_src)
         for workload in members:
             number = ir.world.target_number(workload, port)
-            if number is not None and number not in DEFAULT_OPAQUE and ir.world.meshed(workload) is not False:
-                ports = opaque_pods.setdefault(id(workload), {})
-                ports[number] = ports.get(number, NOWHERE) | port.target_src | port.spoken_src
+            if number is not None and ir.world.meshed(workload) is not False:
+                pods.setdefault(id(workload), _Listed()).add(number, opaque=opaque, src=port.target_src | port.spoken_src)
     if listed:
-        src = frozenset(leaf for leaves in listed.values() for leaf in leaves)
         obj = out.change(service.document, group=f"service {service.ref.name}", rank=STAGE_SERVICES)
-        obj.set(("metadata", "annotations", OPAQUE), _with_defaults(listed), src)
-
-
-def _with_defaults(ports: dict[int, Src]) -> str:
-    """The annotation replaces Linkerd's own list, so that is said again."""
-    return format_ports(merge_ports((number, number) for number in {*ports, *DEFAULT_OPAQUE}))
+        obj.set(("metadata", "annotations", OPAQUE), listed.text(), listed.src)
 
 
 def _app_protocol(out: Output, options: Options, service: Service, port: ServicePort, spoken: str) -> None:

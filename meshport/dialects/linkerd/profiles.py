@@ -78,7 +78,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             found[speaker] = replace(found[speaker], silenced=(*found[speaker].silenced, (SILENT, routes.src)))
         else:
             kept.append(routes)
-    ir.routes[before:] = [*_with_services(kept, bound, world, found), *(found[key] for key in sorted(found))]
+    ir.routes[before:] = [*_with_services(kept, bound, world, found, ir), *(found[key] for key in sorted(found))]
     return profiled
 
 
@@ -94,7 +94,7 @@ def _speaks(routes: ServiceRoutes, found: dict[tuple[Ref, str], ServiceRoutes]) 
 
 
 def _with_services(
-    kept: list[ServiceRoutes], bound: Bound, world: World, found: dict[tuple[Ref, str], ServiceRoutes]
+    kept: list[ServiceRoutes], bound: Bound, world: World, found: dict[tuple[Ref, str], ServiceRoutes], ir: IR
 ) -> list[ServiceRoutes]:
     """Retry and timeout annotations of Services: handed to routes that say nothing of the kind, or a rule for everything where there is
     no route."""
@@ -117,6 +117,9 @@ def _with_services(
         mine = [
             number for number, routes in enumerate(out) if routes.service is not None and routes.service.value == ref and not routes.problem
         ]
+        if retry is None and not any(times.values()) and not bad and not mine:
+            ir.idle.extend(Fact(why, leaves, "retry.attempts") for why, leaves in idle)
+            continue
         rule = RouteRule("default", (), (), (), times["request"], times["response"], times["idle"], retry, src=src)
         own = root.ref().holding(ref)
         host = Fact(f"{ref.name}.{ref.namespace}.svc", own.src)
