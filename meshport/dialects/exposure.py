@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.installation import places
 from meshport.dialects.losses import report
 from meshport.effective.egress import enrolled, leaving
 from meshport.findings import Affected
@@ -35,6 +36,15 @@ SHARING = {
 }
 """What a person does to link clusters, and to share one Service between them."""
 MARKS = ("multi-cluster.export", "multi-cluster.federate", "locality.failover")
+
+
+def unknown_default(ir: IR, out: Output) -> None:
+    """Say of Istio's entries for hosts outside that nothing tells what becomes of the other hosts: no mesh configuration is there, nor a Sidecar that says it."""
+    known = any(places(out.bundle, "istiod")) or any(not rule.namespace and rule.said and not rule.silenced for rule in ir.egress_defaults)
+    told = {rule.namespace for rule in ir.egress_defaults if rule.selector.value.everything and rule.refuses.src and not rule.silenced}
+    entries = [item for item in ir.outside if item.kind == "ServiceEntry" and len(item.services) < len(item.hosts)]
+    if ir.mesh == "istio" and entries and not known and enrolled(ir) - told:
+        out.finding("MP748", document=entries[0].document, disposition=None, feature="egress.mode", entry=entries[0].subject_name)
 
 
 def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:

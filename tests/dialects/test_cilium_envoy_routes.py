@@ -114,3 +114,17 @@ def test_a_clusterwide_configuration_names_its_services_with_their_namespace_and
     )
     (rule,) = http(convert(WORLD + text, "cilium", "istio"))
     assert rule["route"] == [{"destination": {"host": "web-v2.shop.svc.cluster.local", "port": {"number": 80}}}]
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_configuration_for_no_service_is_nobodys_until_a_policy_sends_to_it(target: str, named: bool) -> None:
+    """It was an error whatever the policies say: the Envoy resource was lost."""
+    text = WORLD + config("[{match: {prefix: /}, route: {cluster: shop/web}}]").replace("services: [{name: web}]", "services: []")
+    listener = "listener: {envoyConfig: {kind: CiliumEnvoyConfig, name: web-lb}, name: web}"
+    rule = f"{{toEntities: [world], toPorts: [{{ports: [{{port: '80', protocol: TCP}}], {listener}}}]}}"
+    if named:
+        text += thing("cilium.io/v2", "CiliumNetworkPolicy", f"{{endpointSelector: {{}}, egress: [{rule}]}}", "out")
+    result = convert(text, "cilium", target)
+    assert bool(said(result, "MP950")) is named
+    assert result.ledger.counts["unaccounted"] == 0

@@ -480,3 +480,21 @@ def test_a_host_that_is_open_in_one_network_alone_is_not_opened_everywhere(targe
         assert told == [("error", effect)] * 2 and whole(one)
     assert "api.example.com" in str(specs(alone))  # everything else might leave: nothing that was refused is opened
     assert "MP720" not in codes(alone) and whole(alone)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ("", True),
+        ("---\n{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, metadata: {name: i}, spec: {meshConfig: {accessLogFile: /dev/stdout}}}\n", False),
+        (CLOSED, False),
+    ],
+)  # fmt: skip
+def test_what_else_may_leave_is_said_to_be_unknown_where_no_mesh_configuration_is_there(target: str, beside: str, said: bool) -> None:
+    """Entries onto Cilium came to nothing, and nothing said that REGISTRY_ONLY may be set."""
+    body = "hosts: [api.example.com], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]"
+    text = namespace() + workload("web") + entry(body) + beside
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    found = [finding for finding in result.findings if finding.code == "MP748"]
+    assert [(finding.severity, "ServiceEntry shop/api" in finding.message) for finding in found] == ([("info", True)] if said else [])

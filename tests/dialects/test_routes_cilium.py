@@ -260,3 +260,44 @@ def test_the_gateway_api_is_switched_on_where_a_route_is_there_to_be_read() -> N
     without = meshport.convert(meshport.load_text(SERVICE + GRPC), source="linkerd", target="cilium", target_version="1.15")
     assert needed and "gatewayAPI" not in str(without.install)
     assert "MP370" in codes(without) and not {"MP900", "MP901", "MP902"} & codes(without)
+
+
+WORLD = (
+    SERVICE
+    + """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: users, namespace: shop}
+spec:
+  selector: {matchLabels: {app: users}}
+  template: {metadata: {labels: {app: users}}, spec: {containers: [{name: a, image: i, ports: [{containerPort: 8080}]}]}}
+---
+"""
+)
+
+
+def test_default_retries_of_services_without_rules_are_written_where_that_is_asked_for() -> None:
+    """`--preserve-default-retries` wrote them for Services with a VirtualService alone, and for the others nothing said that they end."""
+    bundle = meshport.load_text(WORLD)
+    kept = meshport.convert(bundle, source="istio", target="cilium", preserve_default_retries=True)
+    (route,) = [item.object["spec"] for item in kept.manifests if item.object["kind"] == "HTTPRoute"]
+    assert route["rules"] == [{"backendRefs": [{"name": "users", "port": 80}], "retry": {"attempts": 2}}]
+    assert kept.install["helm_values"]["cilium"]["gatewayAPI"] == {"enabled": True}
+    gone = meshport.convert(bundle, source="istio", target="cilium")
+    assert [finding.message.partition(":")[0] for finding in gone.findings if finding.code == "MP450"] == ["Service shop/users"]
+    assert not [item for item in gone.manifests if item.object["kind"] == "HTTPRoute"]
+
+
+def test_a_breaker_goes_before_the_default_retries_of_its_service() -> None:
+    """One object alone may own the ports of a Service."""
+    rule = (
+        "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: users, namespace: shop}, "
+        "spec: {host: users, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5}}}}"
+    )
+    result = meshport.convert(meshport.load_text(WORLD + rule), source="istio", target="cilium", preserve_default_retries=True)
+    assert {item.object["kind"] for item in result.manifests} & {"HTTPRoute", "CiliumEnvoyConfig"} == {"CiliumEnvoyConfig"}
+    assert {"MP450", "MP520"} <= {finding.code for finding in result.findings}

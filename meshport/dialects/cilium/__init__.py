@@ -10,6 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import (
     apart,
     authorization,
+    default_retries,
     envoy_routes,
     exposure,
     kept,
@@ -70,6 +71,7 @@ class Cilium:
         authorization.lower(ir, out, options)
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
+        default_retries.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
         network_policies.lower(ir, out, options)

@@ -6,6 +6,7 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_compone
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,12 @@ def endpoints(cluster: Cursor) -> Fact[str] | None:
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """The rules for each Service that a CiliumEnvoyConfig takes the requests of."""
+    named = set(_listeners_of_policies(bound, by_kind))
     for root in configs(bound, by_kind):
+        if _for_nobody(root) and (root.document.kind, root.document.name) not in named:
+            why = "it takes the requests to no Service, and no policy of the input sends any to it"
+            ir.idle.append(Fact(why, root.at("spec").src | root.ref().src, "extension.cilium-envoy-config"))
+            continue
         clusters = {
             str(place.at("name").value): place
             for place in root.each("spec", "resources")
@@ -97,6 +103,24 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                     )
                 )  # fmt: skip
         ir.losses.extend(losses)
+
+
+def _for_nobody(root: Cursor) -> bool:
+    """Whether nothing reaches its listeners by themselves: no Service is named, and none listens at an address of its own."""
+    return not root.each("spec", "services") and not any(place.at("address") for place in root.each("spec", "resources"))
+
+
+def _listeners_of_policies(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> Iterator[tuple[str, str]]:
+    """Kind and name of the configurations to whose listeners policies send connections."""
+    for kind in ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"):
+        for number in by_kind.get(("cilium.io", kind), []):
+            stack: list[Any] = [bound.bundle.documents[number].value.get("spec"), bound.bundle.documents[number].value.get("specs")]
+            while stack:
+                value = stack.pop()
+                found = value.get("envoyConfig") if isinstance(value, dict) else None
+                if isinstance(found, dict):
+                    yield str(found.get("kind") or KINDS[0]), str(found.get("name"))
+                stack += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 @dataclass(frozen=True, slots=True)

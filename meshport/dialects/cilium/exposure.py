@@ -32,6 +32,7 @@ from meshport.dialects.exposure import (
     outsides,
     said_by_endpoints,
     severity_of_networks,
+    unknown_default,
 )
 from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
@@ -138,6 +139,7 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Egress policies for the workloads whose way out is closed, annotations on shared Services; where everything may leave, nothing is needed."""
+    unknown_default(ir, out)
     beyond(ir, out)
     _shared(ir, out, options)
     for rule in ir.egress_defaults:

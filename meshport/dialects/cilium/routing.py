@@ -60,7 +60,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     attachment.by_marks(ir, out)
     _without_ports(replace(ir, routes=routes), out)
     read = [item for item in routes if not item.problem and out.bundle.documents[item.document].group == GROUP and item.kind in ROUTES]
-    _installed(ir, out, len(out.objects) > before, read)
+    installed(ir, out, len(out.objects) > before, read)
 
 
 def _unread(item: ServiceRoutes, options: Options) -> bool:
@@ -107,7 +107,7 @@ def _without_ports(ir: IR, out: Output) -> None:
                     )  # fmt: skip
 
 
-def _installed(ir: IR, out: Output, written: bool, stay: list[ServiceRoutes]) -> None:
+def installed(ir: IR, out: Output, written: bool, stay: list[ServiceRoutes]) -> None:
     """What the Gateway API needs of the installation (Helm values of the chart `cilium`), where routes or Gateways are written or stay."""
     src: Src = gather([item.ref for item in stay])
     sent = {

@@ -18,6 +18,7 @@ from meshport.dialects.exposure import (
     in_namespaces,
     outsides,
     said_by_endpoints,
+    unknown_default,
 )
 from meshport.dialects.linkerd import beyond as beyond_rules
 from meshport.dialects.linkerd import machines
@@ -129,6 +130,7 @@ def _network(root: Cursor, options: Options) -> EgressDefault | None:
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Egress networks for the namespaces that have something to say, labels on shared Services; what Linkerd has not is named."""
+    unknown_default(ir, out)
     beyond(ir, out, machines.lower(ir, out, options))
     shared(ir, out, options)
     if out.source == "istio":
