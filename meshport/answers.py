@@ -51,8 +51,8 @@ def unexplained(
         pairs = {(change.subject, change.aspect) for change in listed}
         of_the_input = written is not None and there and pairs.isdisjoint(written)
         if of_the_input or (left is not None and pairs.isdisjoint(left)):
-            if not governing and not subject.startswith(ROUTING):
-                continue  # the source leaves it to the mesh beside it, which is the target
+            if not governing and subject.startswith("access to "):
+                continue  # who may call is left to the mesh beside the source, which is the target
             code = "MP903" if out.source != out.target else "MP339"
             out.finding(
                 code, document=None, disposition=None, affects=_place_of(subject), explains=frozenset(pairs), subject=subject,
