@@ -226,6 +226,34 @@ def test_a_regex_becomes_a_template_where_it_is_one() -> None:
     assert all("8080" not in str(rule.get("to", "")) or "notPorts" in str(rule) for rule in rules_of(lost))
 
 
+PREFIX = "{path: {type: PathPrefix, value: /api}}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "web", "batch"),
+    [
+        (PREFIX, "{path: {type: Exact, value: /api}}", ["/api", "/api/*"], []),
+        ("{path: {type: Exact, value: /api}}", PREFIX, ["/api"], ["/api/*"]),
+        (PREFIX, "{path: {type: RegularExpression, value: '/api(?:/.*)?'}}", ["/api"], ["/api/*"]),
+        (PREFIX, "{path: {type: Exact, value: /api/}}", ["/api", "/api/*"], ["/api/"]),
+        ("{path: {type: PathPrefix, value: /}}", "{path: {type: Exact, value: /}}", [], []),
+    ],
+)
+def test_of_a_path_its_length_ranks_whatever_the_match(first: str, second: str, web: list[str], batch: list[str]) -> None:
+    """A prefix that is the path itself ties with the match of the whole path, and the first by name is taken
+    (linkerd2-proxy, linkerd/http/route/src/http/match/path.rs)."""
+    text = world() + server()
+    for name, matches, account in (("a", first, "web"), ("b", second, "batch")):
+        on = f"{{group: gateway.networking.k8s.io, kind: HTTPRoute, name: {name}}}"
+        text += route(matches, name) + grant(f"{{kind: ServiceAccount, name: {account}, namespace: shop}}", on, name)
+    said: dict[str, list[str]] = {"web": [], "batch": []}
+    for rule in rules_of(convert(text)):
+        for account in said:
+            if f"sa/{account}" in str(rule.get("from", "")):
+                said[account] += rule["to"][0]["operation"].get("paths", [])
+    assert sorted(said["web"]) == web and sorted(said["batch"]) == batch
+
+
 def test_a_better_route_takes_its_requests_out() -> None:
     text = world() + server()
     text += route("{path: {type: PathPrefix, value: /api}}") + grant(WEB, ON_ROUTE)

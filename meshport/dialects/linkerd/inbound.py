@@ -62,7 +62,7 @@ class Entry:
     order: tuple[object, ...]
     conditions: tuple[Condition, ...]
     host: int
-    path: tuple[int, int]  # class (0 prefix, 1 the whole path) and length
+    path: tuple[int, int]  # 0 for a prefix and its length, 1 for the whole path
     headers: int
     queries: int
     method: int
@@ -77,11 +77,45 @@ class Entry:
             return None
         return found[0][0].value.text if found[0][0].value.kind == "exact" else None
 
-    def beats(self, other: Entry) -> bool:
-        """Whether this match is taken before the other for a request that both take (Linkerd reference 2.5)."""
-        mine = (self.host, self.path if self.path[0] == 0 else (1, 0), self.headers, self.queries, self.method)
-        its = (other.host, other.path if other.path[0] == 0 else (1, 0), other.headers, other.queries, other.method)
-        return mine > its or (mine == its and self.order < other.order)
+    @property
+    def whole(self) -> bool:
+        """Whether it takes a path as a whole, so that the path's length is its rank; a prefix has its own length."""
+        return self.path[0] == 1
+
+    def before(self, other: Entry) -> tuple[Condition, ...] | None:
+        """What this match asks for where it is taken before the other: all that it asks for, or a part; None where it never is (Linkerd reference 2.5).
+
+        Of the path its length counts alone, so that a prefix ranks as the path that is just it does, by whatever match (linkerd2-proxy,
+        linkerd/http/route/src/http/match/path.rs).
+        """
+        mine, its = ((one.headers, one.queries, one.method) for one in (self, other))
+        first = mine > its or (mine == its and self.order < other.order)  # where host and path do not tell
+        if self.host != other.host:
+            return self.conditions if self.host > other.host else None
+        if self.whole == other.whole:
+            longer = 0 if self.whole else self.path[1] - other.path[1]
+            return self.conditions if longer > 0 or (longer == 0 and first) else None
+        level = (other if self.whole else self).itself
+        if level is None or not (self if self.whole else other).takes(level.value.text):
+            return self.conditions if self.whole else None
+        if self.whole and (first or self.exact_path is None):
+            return self.conditions if first else (*self.conditions, Condition(PATH, None, (level,)))
+        rest = tuple(condition for condition in self.conditions if condition.attribute != PATH)
+        return (*rest, Condition(PATH, (level,))) if first and not self.whole else None
+
+    @property
+    def itself(self) -> Fact[Pattern] | None:
+        """The path that a prefix is itself; None where no path is that."""
+        asked = next((condition.any_of for condition in self.conditions if condition.attribute == PATH), None)
+        if asked is None:
+            return Fact(Pattern("exact", "/"), self.src) if self.path == (0, 1) else None
+        fact = asked[0]
+        return fact.holding(Pattern("exact", fact.value.text.rstrip("/"))) if fact.value.kind == "segments" else None
+
+    def takes(self, path: str) -> bool:
+        """Whether a path is among those that it asks for, as far as can be told: True where it cannot."""
+        asked = next((condition.any_of for condition in self.conditions if condition.attribute == PATH), None) or ()
+        return any(_overlap(fact.value, Pattern("exact", path)) for fact in asked)
 
 
 def servers(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
@@ -167,12 +201,13 @@ def _rules(clients: Clients, server: Ref, entries: list[Entry]) -> Iterable[Rule
     for entry in entries:
         exact, others = entry.exact_path, matters[entry.route]
         near = [] if not others else entries if exact is None else [*by_path[exact], *by_path.get(None, ())]
-        touching = [other for other in near if other.route in others and other.beats(entry) and _touch(entry, other)]
-        touching.sort(key=lambda other: order[id(other)])
+        apart = [other for other in near if other.route in others and _touch(entry, other)]
+        touching = [(other, part) for other in apart if (part := other.before(entry)) is not None]
+        touching.sort(key=lambda pair: order[id(pair[0])])
         for rule in by_route[entry.route]:
-            better = [other for other in touching if rule.conditions not in peers[other.route]]
-            src = sources(rule.src, entry.src, *(other.src for other in better))
-            unless = tuple(other.conditions for other in better)
+            better = [(other, part) for other, part in touching if rule.conditions not in peers[other.route]]
+            src = sources(rule.src, entry.src, *(other.src for other, _ in better))
+            unless = tuple(part for _, part in better)
             yield Rule(rule.conditions + entry.conditions, unless, rule.number, rule.name, src, rule.granted_by, rule.document, http=True)
 
 
