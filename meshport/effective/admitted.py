@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.identities import CLUSTER, WORLD, Identities
-from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
+from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule
 from meshport.effective.remainder import bare, remainder
 from meshport.effective.seen import by_label
 from meshport.effective.sets import Methods
@@ -93,6 +93,6 @@ def only_by_exemption(item: Effective, port: int, networks: tuple[str, ...]) -> 
     paths = item.declared_probes(port)
     try:
         rules = ruled(item, port, True, networks)
-        return [path for path in paths if subtract(probes([path]), rules)]
+        return [path for path in paths if not covered(probes([path]), rules)]
     except (Unsayable, LanguageTooLarge, ValueError):
         return paths

@@ -15,8 +15,10 @@ from meshport.effective.pieces import Piece
 from meshport.ir.authorization import Condition, Rule
 from meshport.ir.base import NOWHERE, Fact, Src
 
+MANY = 20
+"""Denies beyond which nothing is tried: each of them is left out once, and all the others are taken out of the allow for that."""
 MOST = 40
-"""Denies, and then conditions and values of a rule and its denies, beyond which nothing is tried: each of them is left out once."""
+"""Conditions and values of a rule and its denies, beyond which none of these is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def felt(
             return None
 
     left = list(denies)
-    whole = outcome(allow, denies) if len(denies) <= MOST else None
+    whole = outcome(allow, denies) if len(denies) <= MANY else None
     if whole is None:
         return left, NOWHERE
     for item in denies:

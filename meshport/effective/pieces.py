@@ -6,9 +6,9 @@ with it negated is disjoint from one without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from meshport.effective.identities import Identities
 from meshport.effective.networks import Networks
@@ -36,6 +36,7 @@ from meshport.values.language import union as union_of
 from meshport.values.problems import ValueProblem
 from meshport.values.search import finds_whole
 
+T = TypeVar("T")
 Literal = tuple[str, str, bool]
 """Attribute, what it must be as text, and whether it must (True) or must not be."""
 
@@ -186,27 +187,74 @@ def subtract(pieces: Iterable[Piece], denies: Iterable[Piece]) -> list[Piece]:
     left = list(pieces)
     for turn, deny in enumerate(denies):
         after: list[Piece] = []
-        whole = turn > 0
+        cut: set[int] = set()  # those that nobody has held against the others
         for piece in left:
             found = piece.minus(deny)
-            whole = whole and len(found) == 1 and found[0] is piece
             after.extend(found)
-        if whole:  # nothing was taken out: no piece can have come to lie in another
-            continue
-        left = widest(after)
+            if not turn or len(found) != 1 or found[0] is not piece:
+                cut.update(map(id, found))
+        left = unheld(after, cut, Piece.covers)
         if len(left) > LIMIT:
             raise Unsayable("the denies cut the allows into too many parts")
     return left
 
 
+def covered(pieces: Iterable[Piece], by: Iterable[Piece]) -> bool:
+    """Whether nothing is left of the pieces once others are taken out. Raises Unsayable where it cannot be computed.
+
+    What is left is followed one part at a time, so that a request that no other piece has is found without all the others.
+    """
+    others = sorted(by, key=_demands)  # broad ones first: less is left for the narrow ones
+    parts = list(pieces)
+    if all(any(other.covers(piece) for other in others) for piece in parts):
+        return True
+    steps = LIMIT * (len(others) + 1)
+    todo = [(piece, 0) for piece in parts]
+    while todo:
+        piece, at = todo.pop()
+        while at < len(others):
+            found = piece.minus(others[at])
+            at += 1
+            if not found:
+                break
+            piece = found[0]  # without the peers first: it touches none of the others that name them
+            todo += [(one, at) for one in found[1:]]
+            steps -= 1
+            if not steps:
+                return not subtract(parts, others)
+        else:
+            return False
+    return True
+
+
+def _demands(piece: Piece) -> int:
+    """On how many sides a piece is narrower than everything."""
+    requests = (piece.methods.every, piece.path is None, piece.host is None)
+    named = len(piece.headers.by_name) + len(piece.query.by_name) + len(piece.literals)
+    return (not piece.who.everyone) + (not piece.where.everywhere) + len(requests) - sum(requests) + named
+
+
 def widest(pieces: list[Piece]) -> list[Piece]:
     """Without pieces that another one holds."""
-    out: list[Piece] = []
-    for piece in pieces:
-        if any(kept.covers(piece) for kept in out):
+    return unheld(pieces, set(map(id, pieces)), Piece.covers)
+
+
+def unheld(items: list[T], cut: set[int], holds: Callable[[T, T], bool]) -> list[T]:
+    """Items without those that another one holds, where only the ones that were `cut`, by their ids, may lie in others."""
+    if not cut:
+        return items
+    out: dict[int, T] = {}
+    loose: list[T] = []
+    for item in items:
+        if id(item) in cut and any(holds(other, item) for other in out.values()):
             continue
-        out = [kept for kept in out if not piece.covers(kept)] + [piece]
-    return out
+        for held in [other for other in loose if holds(item, other)]:
+            loose = [other for other in loose if other is not held]
+            del out[id(held)]
+        out[id(item)] = item
+        if id(item) in cut:
+            loose.append(item)
+    return [*out.values()]
 
 
 def _meet(one: Language | None, other: Language | None) -> Language | None:

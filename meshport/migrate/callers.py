@@ -11,7 +11,7 @@ from meshport.effective.access import Effective
 from meshport.effective.admitted import allowed, probes
 from meshport.effective.identities import Identities, glob_accepts
 from meshport.effective.networks import Networks
-from meshport.effective.pieces import Piece, Unsayable, subtract
+from meshport.effective.pieces import Piece, Unsayable, covered
 from meshport.effective.seen import whole
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Ref
@@ -266,8 +266,8 @@ class _Share:
         key = (other, pair[0].key, pair[1].key, door)
         if key not in self._compared:
             try:
-                gained = door != "narrowed" and bool(subtract(other._of(pair[1], other._own), self._of(pair[0], self._pieces)))
-                lost = door != "widened" and bool(subtract(self._of(pair[0], self._own), other._of(pair[1], other._pieces)))
+                gained = door != "narrowed" and not covered(other._of(pair[1], other._own), self._of(pair[0], self._pieces))
+                lost = door != "widened" and not covered(self._of(pair[0], self._own), other._of(pair[1], other._pieces))
                 differs = "changed" if gained and lost else "widened" if gained else "narrowed" if lost else "same"
                 self._compared[key] = "undecided" if door == "undecided" and differs != "same" else differs
             except (Unsayable, LanguageTooLarge, ValueError):

@@ -1,5 +1,5 @@
 """Languages put together of single texts and of all texts that begin so, whatever was joined, met and taken out: of two such sets one holds the other or they
-are apart, so that whole families are told by their beginnings alone.
+are apart, so that whole families are told by their beginnings alone. Read from behind, the same holds of all texts that end so.
 
 Automata find the same, and take the product of all that was joined and taken out for it, which doubles with every part.
 """
@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from meshport.values.automata import NONE, Both, Either, Is, IsNot, Node, both, either, negation
+from meshport.values.automata import NONE, Both, Either, Is, IsNot, Node, accepts, both, either, negation
 from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Rep, Term, Text, any_of
 
 MOST = 4000
 """Beginnings and texts of one family, beyond which automata are asked."""
+FEW = 3
+"""Beginnings, ends and texts of which some text of a language is tried to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +45,63 @@ def simpler(node: Node) -> Node:
     return _simpler(node)
 
 
+def empty(node: Node) -> bool | None:
+    """Whether no text is in the language; None where it takes an automaton to tell."""
+    for behind in (False, True):
+        whole = family(node, behind)
+        if whole is not None:
+            return whole.empty
+    if not isinstance(node, Both):
+        return None
+    begun, ended, _ = _parted(node)
+    if NOBODY in (begun, ended):
+        return True
+    begin = [text for text, said in begun.beginnings if said][:FEW] if begun is not None else [""]
+    end = [text[::-1] for text, said in ended.beginnings if said][:FEW] if ended is not None else [""]
+    texts = [text for text, said in begun.texts if said][:FEW] if begun is not None else []
+    tried = (*texts, *(f"{one or '/'}{between}{other}" for one in begin for other in end for between in ("", "zz0")))
+    return False if any(accepts(node, text) for text in tried) else None
+
+
 @lru_cache(maxsize=8192)
 def _simpler(node: Both | Either) -> Node:
-    whole = family(node)
-    if whole is not None:
-        return _node(whole)
-    known = [(part, family(part)) for part in node.parts]
-    found = [one for _, one in known if one is not None]
-    if len(found) < 2:
-        return node
-    meeting = isinstance(node, Both)
-    joined = found[0]
-    for one in found[1:]:
-        more = _together(joined, one, meeting)
-        if more is None:
-            return node
-        joined = more
-    rest = [part for part, one in known if one is None]
-    return (both if meeting else either)(_node(joined), *rest)
+    for behind in (False, True):
+        whole = family(node, behind)
+        if whole is not None:
+            return _node(whole, behind)
+    begun, ended, rest = _parted(node)
+    families = [_node(one, behind) for one, behind in ((begun, False), (ended, True)) if one is not None]
+    return (both if isinstance(node, Both) else either)(*families, *rest)
 
 
 @lru_cache(maxsize=8192)
-def family(node: Node) -> Family | None:
-    """The node as a family; None where it is none, or one of too many parts."""
+def _parted(node: Both | Either) -> tuple[Family | None, Family | None, tuple[Node, ...]]:
+    """The parts of a node: those told by their beginnings as one, those told by their ends as one, and the others."""
+    joined: list[Family | None] = [None, None]
+    rest: list[Node] = []
+    for part in node.parts:
+        for behind in (False, True):
+            one, known = family(part, behind), joined[behind]
+            more = one if known is None or one is None else _together(known, one, isinstance(node, Both))
+            if more is not None:
+                joined[behind] = more
+                break
+        else:
+            rest.append(part)
+    return joined[0], joined[1], tuple(rest)
+
+
+@lru_cache(maxsize=16384)
+def family(node: Node, behind: bool = False) -> Family | None:
+    """The node as a family, of the texts read from `behind` or as they stand; None where it is none, or one of too many parts."""
     if isinstance(node, Is):
-        return _of_term(node.term)
+        return _of_term(node.term, behind)
     if isinstance(node, IsNot):
-        found = _of_term(node.term)
+        found = _of_term(node.term, behind)
         return _mapped(found) if found is not None else None
     meeting, result = isinstance(node, Both), None
     for part in node.parts:
-        one = family(part)
+        one = family(part, behind)
         result = one if result is None else _together(result, one, meeting) if one is not None else None
         if result is None:
             return None
@@ -85,14 +113,18 @@ def _mapped(one: Family) -> Family:
     return Family(tuple((text, not said) for text, said in one.beginnings), tuple((text, not said) for text, said in one.texts))
 
 
-def _of_term(term: Term) -> Family | None:
+def _of_term(term: Term, behind: bool) -> Family | None:
     if term in (NOTHING, ANY_TEXT):
         return NOBODY if term == NOTHING else EVERYBODY
     beginnings: dict[str, bool] = {"": False}
     texts: dict[str, bool] = {}
     for part in term.parts if isinstance(term, Alt) else (term,):
         if isinstance(part, Text):
-            texts[part.text] = True
+            texts[part.text[::-1] if behind else part.text] = True
+        elif behind:
+            if not isinstance(part, Cat) or len(part.parts) != 2 or part.parts[0] != ANY_TEXT or not isinstance(part.parts[1], Text):
+                return None
+            beginnings[part.parts[1].text[::-1]] = True
         elif isinstance(part, Cat) and len(part.parts) == 2 and isinstance(part.parts[0], Text) and part.parts[1] == ANY_TEXT:
             beginnings[part.parts[0].text] = True
         elif isinstance(part, Cat) and len(part.parts) == 2 and isinstance(part.parts[0], Text) and part.parts[1] == _BELOW:
@@ -146,16 +178,20 @@ def _settled(beginnings: dict[str, bool], texts: dict[str, bool]) -> Family:
 
 
 @lru_cache(maxsize=8192)
-def _node(one: Family) -> Node:
+def _node(one: Family, behind: bool) -> Node:
     """The family as a node: what belongs lies in what does not, and that in what does."""
     beginnings = dict(one.beginnings)
     if beginnings[""]:
-        return negation(_node(_mapped(one)))
+        return negation(_node(_mapped(one), behind))
     lengths = sorted(set(map(len, beginnings)) - {0})
     layers: list[list[Term]] = []
     for term, depth in (
-        *((_begins(text), sum(text[:length] in beginnings for length in lengths if length < len(text))) for text in beginnings if text),
-        *((Text(text), sum(text[:length] in beginnings for length in lengths if length <= len(text))) for text, _ in one.texts),
+        *(
+            (_begins(text, behind), sum(text[:length] in beginnings for length in lengths if length < len(text)))
+            for text in beginnings
+            if text
+        ),
+        *((_text(text, behind), sum(text[:length] in beginnings for length in lengths if length <= len(text))) for text, _ in one.texts),
     ):
         layers += [[] for _ in range(depth + 1 - len(layers))]
         layers[depth].append(term)
@@ -165,8 +201,12 @@ def _node(one: Family) -> Node:
     return found
 
 
-def _begins(text: str) -> Term:
-    return Cat((Text(text), ANY_TEXT))
+def _text(text: str, behind: bool) -> Term:
+    return Text(text[::-1] if behind else text)
 
 
-__all__ = ["Family", "family", "simpler"]
+def _begins(text: str, behind: bool) -> Term:
+    return Cat((ANY_TEXT, _text(text, True))) if behind else Cat((Text(text), ANY_TEXT))
+
+
+__all__ = ["NOBODY", "Family", "empty", "family", "simpler"]

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from meshport.values import automata, charset, dfa, parting, patterns, regex, spelling
 from meshport.values.automata import ANY, NONE, STATES, Is, Node
-from meshport.values.beginnings import simpler
+from meshport.values.beginnings import empty, simpler
 from meshport.values.patterns import Form
 from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
 from meshport.values.regex import Flavour
@@ -133,6 +133,9 @@ class Language:
     # ---- asking
 
     def is_empty(self) -> bool:
+        known = self._once("empty", lambda: empty(self._node))
+        if known is not None:
+            return known
         node = simpler(self._node)
         return self.witness() is None if node is self._node else Language(node).witness() is None
 

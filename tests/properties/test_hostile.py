@@ -182,3 +182,35 @@ def test_a_port_that_only_looks_like_a_number_is_no_exception(port: str) -> None
     result = _converted([{"to": [{"operation": {"ports": [port]}}]}], "linkerd")
 
     assert result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd", "cilium"])
+@pytest.mark.parametrize("action", ["ALLOW", "DENY"])
+def test_a_rule_of_more_combinations_than_are_read_lets_nobody_in(action: str, target: str) -> None:
+    """Each of 70 sources with each of 70 operations; it ended the run."""
+    sources = [
+        {"source": {"principals": [f"cluster.local/ns/shop/sa/c{number}"], "ipBlocks": [f"10.{number}.0.0/16"]}} for number in range(70)
+    ]
+    operations = [{"operation": {"methods": ["GET"], "paths": [f"/p{number}/*"]}} for number in range(70)]
+    policy = {**_policy([{"from": sources, "to": operations}])}
+    policy["spec"]["action"] = action
+    all_of_them = {**_policy([{}]), "metadata": {"name": "all", "namespace": "shop"}}
+    docs = [*WORLD, policy, *([all_of_them] if action == "DENY" else [])]
+
+    result = meshport.convert(meshport.load_text(yaml.safe_dump_all(docs)), source="istio", target=target)
+
+    assert result.ledger.counts["unaccounted"] == 0
+    assert not [finding for finding in result.findings if finding.effect == "widens"]
+    assert [finding.code for finding in result.findings if "combinations" in finding.message] == ([] if target == "istio" else ["MP201"])
+
+
+def test_many_operations_of_one_kind_are_one() -> None:
+    """70 sources and 70 lists of paths alone are as many as 70 paths."""
+    sources = [
+        {"source": {"principals": [f"cluster.local/ns/shop/sa/c{number}"], "ipBlocks": [f"10.{number}.0.0/16"]}} for number in range(70)
+    ]
+    rules = [{"from": sources, "to": [{"operation": {"paths": [f"/p{number}"]}} for number in range(70)]}]
+
+    result = _converted(rules, "cilium")
+
+    assert not [finding for finding in result.findings if finding.code == "MP201"]

@@ -150,3 +150,38 @@ def _calls(docs: list[Doc], source: str, target: str | None) -> int:
     finally:
         sys.setprofile(before)
     return count
+
+
+# -- rules of one workload
+
+Rule = Callable[[int], Doc]
+
+
+def _from(number: int, **operation: Any) -> Doc:
+    return {"from": [{"source": {"principals": [f"cluster.local/ns/shop/sa/c{number}"]}}], "to": [{"operation": operation}]}
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+@pytest.mark.parametrize(
+    ("action", "rule"),
+    [
+        ("ALLOW", lambda number: _from(number, paths=[f"/p{number}/*"], methods=["GET"])),
+        ("ALLOW", lambda number: _from(number, paths=["/" + "/".join("a" * (1 + number)) + "/*"])),
+        ("ALLOW", lambda number: _from(number, notPaths=[f"/p{number}/*"])),
+        ("ALLOW", lambda number: _from(number, notPaths=[f"*x{number}"])),
+        ("DENY", lambda number: _from(number, paths=[f"/p{number}/*"])),
+    ],
+)
+def test_rules_that_overlap_cost_no_more_than_their_pairs(action: str, rule: Rule, target: str) -> None:
+    """Each of them meets each other one: what is left to say may be as much, but not more."""
+    docs = [*_namespace("istio"), *_app("web")]
+
+    def policies(count: int) -> list[Doc]:
+        rules = [rule(number) for number in range(count)]
+        spec = {"selector": {"matchLabels": {"app": "web"}}, "action": action, "rules": rules}
+        whole = [_object("security.istio.io/v1", "AuthorizationPolicy", "all", {"rules": [{}]})] if action == "DENY" else []
+        return [*docs, *whole, _object("security.istio.io/v1", "AuthorizationPolicy", "web", spec)]
+
+    _calls(policies(2), "istio", target)
+    few, many = (_calls(policies(count), "istio", target) for count in (7, 21))
+    assert many < few * 9 * MOST

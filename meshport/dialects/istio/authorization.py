@@ -37,6 +37,7 @@ from meshport.ir.authorization import (
     is_http,
 )
 from meshport.ir.base import NOWHERE, Fact, PodSet
+from meshport.ir.base import sources as joined
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, nameable, parse_principal
@@ -122,8 +123,12 @@ def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iter
             if entry.at(key) and not entry.at(key).items():
                 own |= entry.at(key).src
     if len(sources) * len(operations) > _MOST:
-        raise OverflowError
-    alternatives = [(*source, *operation, *when) for source in sources for operation in operations]
+        operations = _merged(operations)
+    if len(sources) * len(operations) > _MOST:  # what nobody can say refuses in an allow and in a deny
+        many = Pattern("exact", f"one of {len(sources)} in from with one of {len(operations)} in to")
+        alternatives = [(Condition(OTHER + "combinations", (Fact(many, joined(*(fact for _, fact in item.leaves()))),)),)]
+    else:
+        alternatives = [(*source, *operation, *when) for source in sources for operation in operations]
     http = any(is_http(condition.attribute) for conditions in alternatives for condition in conditions)
     for conditions in alternatives:
         yield Rule(conditions, (), position, "", own, http=http)

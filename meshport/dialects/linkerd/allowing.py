@@ -31,7 +31,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, Region, opens, ports_of
 from meshport.effective.admitted import only_by_exemption, ruled
 from meshport.effective.identities import Identities
-from meshport.effective.pieces import NEARLY, Piece, Unsayable, subtract
+from meshport.effective.pieces import NEARLY, Piece, Unsayable, covered
 from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
@@ -120,7 +120,7 @@ def _refused_probes(ir: IR, out: Output, access: Access, options: Options) -> No
 def _everybody(item: Effective, port: int, networks: tuple[str, ...]) -> bool:
     """Whether anybody may connect to a port, whatever is sent."""
     try:
-        return not subtract([Piece()], ruled(item, port, False, networks))
+        return covered([Piece()], ruled(item, port, False, networks))
     except (Unsayable, LanguageTooLarge, ValueError):
         return False
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.routesets import MOST_SETS, RouteSet, TooMany, rank
-from meshport.effective.pieces import LIMIT, Piece, Unsayable
+from meshport.effective.pieces import LIMIT, Piece, Unsayable, unheld
 from meshport.effective.sets import METHODS, Methods, Value, Values
 from meshport.ir.authorization import HEADER, Rule
 from meshport.values.language import TEXT, Language
@@ -39,24 +39,43 @@ def positive(rule: Rule) -> tuple[Rule, list[Rule]]:
 
 def punched(base: Piece, denies: Iterable[Piece]) -> list[Punched]:
     """A piece without what is denied, requests by refusals where routes can say them. Raises Unsayable where there is too much of it."""
-    found = [Punched(base)]
-    for deny in denies:
-        after: list[Punched] = []
+    numbers: dict[Piece, int] = {}  # of the holes
+    found = [_Left(base, ())]
+    for turn, deny in enumerate(denies):
+        after: list[_Left] = []
+        cut: set[int] = set()  # those that nobody has held against the others
         for item in found:
             if _apart(item.piece, deny):
                 after.append(item)
+                if not turn:
+                    cut.add(id(item))
                 continue
             src = item.piece.src | deny.src
-            after += [replace(item, piece=replace(item.piece, who=who, src=src)) for who in item.piece.who.minus(deny.who)]
-            after += [replace(item, piece=replace(item.piece, where=where, src=src)) for where in item.piece.where.minus(deny.where)]
+            parts = [_Left(replace(item.piece, who=who, src=src), item.holes) for who in item.piece.who.minus(deny.who)]
+            parts += [_Left(replace(item.piece, where=where, src=src), item.holes) for where in item.piece.where.minus(deny.where)]
             holes, rest = _holes(item.piece, deny)
             if holes:
-                after.append(Punched(replace(item.piece, src=src), (*item.refused, *(hole for hole in holes if hole not in item.refused))))
-            after += [replace(item, piece=replace(part, src=src)) for part in rest]
-        found = _widest(after)
+                named = (*item.holes, *(numbers.setdefault(hole, len(numbers)) for hole in holes))
+                parts.append(_Left(replace(item.piece, src=src), tuple(dict.fromkeys(named))))
+            parts += [_Left(replace(part, src=src), item.holes) for part in rest]
+            after += parts
+            cut.update(map(id, parts))
+        found = unheld(after, cut, _Left.holds)
         if len(found) > LIMIT:
             raise Unsayable("the denies cut the allows into too many parts")
-    return found
+    holes = list(numbers)
+    return [Punched(item.piece, tuple(holes[number] for number in item.holes)) for item in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Requests of a piece, less those of holes, by their numbers."""
+
+    piece: Piece
+    holes: tuple[int, ...]
+
+    def holds(self, other: _Left) -> bool:
+        return set(self.holes) <= set(other.holes) and self.piece.covers(other.piece)
 
 
 def unlisted(item: Punched) -> Punched:
@@ -78,15 +97,6 @@ def _apart(one: Piece, other: Piece) -> bool:
         return one.meet(other).empty
     except ValueError as error:
         raise Unsayable(str(error)) from None
-
-
-def _widest(found: list[Punched]) -> list[Punched]:
-    out: list[Punched] = []
-    for item in found:
-        if any(set(kept.refused) <= set(item.refused) and kept.piece.covers(item.piece) for kept in out):
-            continue
-        out = [kept for kept in out if not (set(item.refused) <= set(kept.refused) and item.piece.covers(kept.piece))] + [item]
-    return out
 
 
 def _holes(piece: Piece, deny: Piece) -> tuple[list[Piece], list[Piece]]:

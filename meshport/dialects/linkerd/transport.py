@@ -18,7 +18,7 @@ from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens, ports_of
 from meshport.effective.admitted import ruled
 from meshport.effective.modes import Place, admits, deciding
-from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, port_fits, subtract
+from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule, port_fits
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
@@ -120,8 +120,8 @@ def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] |
         sides = [ruled(replace(item, denies=denies), None, http, networks) for http in (True, False)]
         for value in (STRICT, "cluster-authenticated") if strict else (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
             told = _told(value, networks, strict)
-            if not any(subtract(told, side) for side in sides):
-                return value, not any(subtract(side, told) for side in sides)
+            if all(covered(told, side) for side in sides):
+                return value, all(covered(side, told) for side in sides)
         return None
 
     try:
