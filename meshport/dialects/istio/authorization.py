@@ -116,7 +116,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
 def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iterable[Rule]:
     own = item.src if not item.items() else NOWHERE  # `- {}` takes every request
     sources = _merged([_source(entry.at("source"), namespace, options) for entry in item.each("from")]) if item.at("from") else [()]
-    operations = [_operation(entry.at("operation")) for entry in item.each("to")] if item.at("to") else [()]
+    operations: list[tuple[Condition, ...]] = [_operation(entry.at("operation")) for entry in item.each("to")] if item.at("to") else [()]
     when = tuple(_condition(entry, namespace, options) for entry in item.each("when"))
     for entry in (*item.each("from"), *item.each("to")):
         for key in ("source", "operation"):
@@ -126,7 +126,9 @@ def _rule(item: Cursor, position: int, namespace: str, options: Options) -> Iter
         operations = _merged(operations)
     if len(sources) * len(operations) > _MOST:  # what nobody can say refuses in an allow and in a deny
         many = Pattern("exact", f"one of {len(sources)} in from with one of {len(operations)} in to")
-        alternatives = [(Condition(OTHER + "combinations", (Fact(many, joined(*(fact for _, fact in item.leaves()))),)),)]
+        alternatives: list[tuple[Condition, ...]] = [
+            (Condition(OTHER + "combinations", (Fact(many, joined(*(fact for _, fact in item.leaves()))),)),)
+        ]
     else:
         alternatives = [(*source, *operation, *when) for source in sources for operation in operations]
     http = any(is_http(condition.attribute) for conditions in alternatives for condition in conditions)
