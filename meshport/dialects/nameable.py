@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from meshport.effective.identities import label
@@ -43,6 +44,12 @@ def named(peer: Any, piece: Piece) -> str:
         return str(label(peer))
     where = ", ".join(map(str, networks))
     return f"{where} outside the cluster" if peer == WORLD else f"{label(peer)} at {where}"
+
+
+def joining(peers: Iterable[Any]) -> str:
+    """What else can be done about peers that show no identity: those that are pods can be taken into the mesh."""
+    homes = sorted({peer.namespace for peer in peers if isinstance(peer, Labelled) and peer.namespace})
+    return f"; or take {', '.join(homes)} into the mesh" if homes else ""
 
 
 def instead(peer: Any) -> str:

@@ -43,12 +43,17 @@ def _fits(pattern: Any, identity: Any) -> bool:
         return pattern == identity or (pattern == CLUSTER and identity != WORLD)
     if isinstance(identity, Entity):
         return False
-    if pattern == EVERYONE:
-        return True
     if isinstance(identity, Labelled):
         return _labels_fit(pattern, identity)
+    if pattern == EVERYONE:
+        return True
     if isinstance(pattern, Labelled):
-        return pattern.selector.everything and isinstance(identity, Identity) and pattern.namespace in ("", identity.namespace)
+        return (
+            not pattern.plain
+            and pattern.selector.everything
+            and isinstance(identity, Identity)
+            and pattern.namespace in ("", identity.namespace)
+        )
     if isinstance(pattern, Identity) and isinstance(identity, Identity):
         return pattern.covers(identity)
     if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity) and identity.exact:
@@ -93,8 +98,8 @@ def certificates(peer: Any) -> Language | None:
 def _labels_fit(pattern: Any, pods: Labelled) -> bool:
     """Whether a peer holds all pods of a label selector, as far as the selectors alone tell."""
     if isinstance(pattern, Identity):
-        return pattern.service_account in (None, pods.account) and pattern.namespace in (None, pods.namespace)
-    if not isinstance(pattern, Labelled) or pattern.namespace not in ("", pods.namespace):
+        return not pods.plain and pattern.service_account in (None, pods.account) and pattern.namespace in (None, pods.namespace)
+    if not isinstance(pattern, Labelled) or pattern.namespace not in ("", pods.namespace) or (pattern.plain and not pods.plain):
         return False
     mine, its = pattern.selector, pods.selector
     return set(mine.labels) <= set(its.labels) and set(mine.expressions) <= set(its.expressions)
@@ -205,8 +210,11 @@ def _meet_labels(one: Any, other: Any) -> Any | None:
         labels, its = dict(one.selector.labels), dict(other.selector.labels)
         if any(labels.get(key, value) != value for key, value in its.items()):
             return None
-        return Labelled(next(iter(homes), ""), Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions)))
+        both = Selector.of({**labels, **its}, (*one.selector.expressions, *other.selector.expressions))
+        return Labelled(next(iter(homes), ""), both, one.plain or other.plain)
     pods, peer = (one, other) if isinstance(one, Labelled) else (other, one)
+    if pods.plain:
+        return None
     if isinstance(peer, Identity) and peer.service_account is not None:
         named = {ACCOUNT_LABEL: peer.service_account}
         if pods.account not in (None, peer.service_account) or not all(

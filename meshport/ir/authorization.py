@@ -67,11 +67,13 @@ ACCOUNT_LABEL = "io.cilium.k8s.policy.serviceaccount"  # a service account as a 
 class Labelled:
     """Peers by their labels: pods of `namespace` ("" for any of the cluster) that `selector` takes, whatever account they run under.
 
-    What Cilium calls an identity. A lift keeps it only where no set of service accounts is exactly these pods.
+    What Cilium calls an identity. A lift keeps it only where no set of service accounts is exactly these pods, or where they are `plain`: in no mesh, so that
+    they show no identity.
     """
 
     namespace: str
     selector: Selector
+    plain: bool = False
 
     @property
     def account(self) -> str | None:
@@ -79,10 +81,12 @@ class Labelled:
         return dict(self.selector.labels).get(ACCOUNT_LABEL)
 
     def __str__(self) -> str:
+        if self.selector.everything:
+            return f"all pods of {self.namespace or 'every namespace'}"
         if self.account is None:
             return f"pods {self.namespace or '*'}/{self.selector}"
         own = Selector(tuple(pair for pair in self.selector.labels if pair[0] != ACCOUNT_LABEL), self.selector.expressions)
-        return f"pods {self.namespace or '*'}/{own} of service account {self.account}"
+        return f"pods {self.namespace or '*'}/{'*' if own.everything else own} of service account {self.account}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,6 +20,7 @@ from meshport.dialects.cilium import (
     ratelimits,
     resilience,
     routing,
+    spoken,
     transport,
 )
 from meshport.dialects.output import Output
@@ -51,7 +52,7 @@ class Cilium:
 
     def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Keep the network policies beside another mesh; what that mesh still has to say."""
-        return kept.keep(bound, ir, out, options)
+        return spoken.left(kept.keep(bound, ir, out, options), out, options)
 
     def apart(self, bound: Bound, ir: IR, out: Output) -> IR:
         """Let those stay that are for pods outside the mesh alone; what another mesh still has to say."""

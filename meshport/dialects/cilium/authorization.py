@@ -57,6 +57,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         _groups(bound, by_kind, ir),
         _since("1.16", bound),
         _nodes_by_network(bound, ir),
+        options.source == "cilium" and options.target in ("istio", "linkerd"),
     )
     required = requirements(
         bound, (number for kind in KINDS for number in by_kind.get((GROUP, kind), ())), peers, options.default_namespace

@@ -14,21 +14,19 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.apart import Sides, parted, sides
-from meshport.dialects.cilium.membership import SYSTEM
 from meshport.dialects.cilium.outward import Outward, alone, labelled
-from meshport.dialects.cilium.peers import NAMESPACE
+from meshport.dialects.cilium.peers import NAMESPACE, may_join
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cilium.writing import ECHO
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
-from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.authorization import PORT, Rule
+from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
-from meshport.values.identities import EVERYONE
 
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 IN_MESH = ("all", "cluster")  # entities that hold pods
@@ -65,7 +63,7 @@ def carried_on(world: World, pods: Iterable[Workload], options: Options) -> int 
 
 
 def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
-    """Keep the network policies beside the target, changed where the mesh takes a part over; what the mesh still has to say."""
+    """Keep the network policies beside the target, changed where the mesh takes a part over; the policies that the mesh has a part of."""
     read = {item.document for item in ir.policies} | {item.document for item in ir.egress}
     refused = {loss.document for loss in ir.losses if loss.code == "MP015"} | bound.broken
     kept = [
@@ -98,8 +96,7 @@ def keep(bound: Bound, ir: IR, out: Output, options: Options) -> IR:
     ir = replace(
         ir, policies=[one for one in ir.policies if one.document not in whole and not one.subject.src & hidden.get(one.document, NOWHERE)]
     )
-    policies = [_beside(policy, ir, options) if policy.document in out.kept else policy for policy in ir.policies]
-    return replace(ir, policies=policies, egress=[])
+    return replace(ir, egress=[])
 
 
 def _unseen(bound: Bound, ir: IR) -> dict[int, dict[Path, Src]]:
@@ -346,8 +343,7 @@ class Kept:
         named = next((value for key, value in pairs if str(key).rpartition(":")[2] == NAMESPACE), None)
         if named is None:
             return True
-        known = self.ir.world.namespaces.get(str(named))
-        return named not in SYSTEM and (known is None or known.meshed is not None)
+        return may_join(self.ir.world, str(named))
 
 
 def _requests(rule: Cursor) -> Src:
@@ -401,95 +397,3 @@ def _speaking(rule: dict[str, Any], *protocols: str) -> list[Any]:
         if ports:
             found.append({**copy.deepcopy(entry), "ports": ports})
     return found
-
-
-# -- what is left for the mesh to say
-
-
-def _beside(policy: Policy, ir: IR, options: Options) -> Policy:
-    """The policy as the mesh has to say it: the network goes on telling apart whom labels and addresses tell apart."""
-    return replace(policy, rules=tuple(_spoken(rule, policy, ir, options) for rule in policy.rules), beyond=())
-
-
-def _spoken(rule: Rule, policy: Policy, ir: IR, options: Options) -> Rule:
-    condition = rule.condition(IDENTITY)
-    if policy.action.value != "allow" or condition is None or not condition.any_of:
-        return rule
-    peers = [fact.value for fact in condition.any_of]
-    if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
-        # the network lets in nobody else on this port; such a peer shows the mesh no identity
-        if _meshed_peers(policy, ir, rule if mesh_port(options) is None else None):
-            return rule  # peers in the cluster come to the same ports with less asked of them by the network, so that the mesh has to tell them apart
-        rest = tuple(item for item in rule.conditions if item is not condition)
-        if options.target == "linkerd":
-            rest = tuple(item for item in rest if item.attribute != HEADER + ":path")
-            return replace(rule, conditions=rest, src=rule.sources)
-        outside = Condition(IDENTITY, None, (Fact(EVERYONE, sources(*condition.any_of)),), condition.src)
-        return replace(rule, conditions=(outside, *rest))
-    told_by_labels = any(isinstance(peer, Labelled | Entity) for peer in peers)
-    seen = mesh_port(options) is None or not _ported(policy, ir)  # whether the network goes on seeing all that it decides by
-    if told_by_labels and seen and not rule.http and not _http_there(rule, policy, ir):
-        rest = tuple(item for item in rule.conditions if item is not condition)
-        every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))  # closes what it selects, unlike a rule without a demand
-        return replace(rule, conditions=rest or (every,), src=rule.sources)
-    return rule
-
-
-def _ported(policy: Policy, ir: IR) -> bool:
-    """Whether a rule for the same pods is about ports, which the network does not see where the proxies carry every port on one of their own."""
-    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
-    return any(
-        other.port is not None or rule.condition(PORT) is not None
-        for other in ir.policies
-        if other is policy or not pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value))
-        for rule in other.rules
-    )
-
-
-def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
-    """Whether another rule for the same pods and ports asks for HTTP: then a peer let in here could send what that one refuses."""
-    if rule.needs_http or any(not item.attribute.startswith((IDENTITY, "source.ip", PORT)) for item in rule.conditions):
-        return True
-    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
-    for other in ir.policies:
-        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
-            continue
-        if any(_asks(one) and _overlap(rule.condition(PORT), one.condition(PORT)) for one in other.rules):
-            return True
-    return False
-
-
-def _asks(rule: Rule) -> bool:
-    """Whether a rule asks for more than the network sees of a peer in the mesh."""
-    return rule.http or any(is_http(item.attribute) or item.attribute.startswith(OTHER) for item in rule.conditions)
-
-
-def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None) -> bool:
-    """Whether some rule for the same pods admits peers that may be in the mesh: any rule, or with `mine` one that asks them for HTTP on its ports."""
-    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
-    for other in ir.policies:
-        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
-            continue
-        for rule in other.rules:
-            if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT))):
-                continue
-            named = rule.condition(IDENTITY)
-            if rule.conditions == (named,):
-                continue  # they may have everything
-            if named is None or named.any_of is None:
-                return True
-            if any(not isinstance(fact.value, Entity) or fact.value.name in IN_MESH for fact in named.any_of):
-                return True
-    return False
-
-
-def _overlap(one: Condition | None, other: Condition | None) -> bool:
-    if one is None or other is None or one.any_of is None or other.any_of is None:
-        return True
-    for mine in one.any_of:
-        for its in other.any_of:
-            if not (isinstance(mine.value, tuple) and isinstance(its.value, tuple)):
-                return True
-            if mine.value[0] <= its.value[1] and its.value[0] <= mine.value[1]:
-                return True
-    return False

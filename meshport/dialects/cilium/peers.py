@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
@@ -128,6 +128,7 @@ class Peers:
     groups: dict[str, tuple[tuple[str, ...], Src]] = field(default_factory=dict)  # CiliumCIDRGroups by name
     empty_is_nobody: bool = True  # since 1.16; before, an empty list of peers was as good as none
     nodes: Fact[Any] | None = None  # what lets networks take nodes as well
+    apart: bool = False  # whether another mesh is to come, in which some namespaces take no part
     _running: dict[str, Counter[str]] = field(default_factory=dict)  # how many workloads of a namespace run under an account
 
     # -- one rule
@@ -258,6 +259,18 @@ class Peers:
     def of_selector(self, selector: Selector, home: str | None) -> list[Any]:
         """The peers that a selector takes: identities, an entity, or labels; [] for nobody."""
         chosen = take_apart(selector)
+        spaces = (
+            self.namespaces(chosen, home) if self.apart and not chosen.reserved and not chosen.foreign and self._local(chosen) else None
+        )
+        outside = [space for space in spaces or () if not may_join(self.world, space)]
+        if not outside:
+            return self._of_selector(chosen, selector, home)
+        own = Selector.of({}, (*chosen.pod, *chosen.account))
+        inside = [space for space in spaces or () if space not in outside]
+        named = replace(chosen, namespace=(Requirement(NAMESPACE, "In", tuple(inside)),), namespace_labels=())
+        return [*(self._of_selector(named, selector, home) if inside else ()), *(Labelled(space, own, plain=True) for space in outside)]
+
+    def _of_selector(self, chosen: Chosen, selector: Selector, home: str | None) -> list[Any]:
         if chosen.reserved:
             alone = len(chosen.reserved) == 1 and not (chosen.pod or chosen.account or chosen.names_namespace or chosen.foreign)
             return [Entity(chosen.reserved[0])] if alone and chosen.reserved[0] in ENTITIES else []
@@ -332,6 +345,12 @@ class Peers:
     def _pods(self, namespace: str) -> list[Workload]:
         """The workloads whose pods Cilium knows by their labels: those of the host network it does not."""
         return [workload for workload in self.world.of_namespace(namespace) if not workload.host_network]
+
+
+def may_join(world: World, namespace: str) -> bool:
+    """Whether pods of a namespace can be in the mesh that comes: not in the cluster's own, nor in one of which the input shows that it takes none in."""
+    known = world.namespaces.get(namespace)
+    return namespace not in world.apart and (known is None or known.meshed is not None)
 
 
 def matches(chosen: Chosen, workload: Workload) -> bool:

@@ -15,7 +15,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import distinguishing
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
-from meshport.dialects.nameable import instead, named, pods_of, why
+from meshport.dialects.nameable import instead, joining, named, pods_of, why
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
@@ -309,9 +309,11 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
         yield piece
         return
     kept: set[Any] = set()
-    strange: list[Entity] = []
+    strange: list[Entity | Labelled] = []
     for peer in sorted(include, key=label):
-        if isinstance(peer, Labelled):
+        if isinstance(peer, Labelled) and peer.plain:
+            strange.append(peer)
+        elif isinstance(peer, Labelled):
             pods = pods_of(work.ir.world, peer)
             feature, src = "authorization.source.labels", piece.src | rule.sources
             if pods:
@@ -328,7 +330,9 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
     if strange:
         peers = ", ".join(named(peer, piece) for peer in strange)
         own = ", ".join(work.options.cluster_networks)
-        besides = f"; an address in none of {own} is no pod's and is written as it is" if piece.where.networks() is not None else ""
+        besides = (
+            f"; an address in none of {own} is no pod's and is written as it is" if piece.where.networks() is not None else joining(strange)
+        )
         work.say("MP268", piece.src | rule.sources, "dropped", rule, peers=peers, feature="l4.entities", instead=besides)
     if kept:
         yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))

@@ -1,0 +1,220 @@
+"""What a mesh says of the policies whose network half is kept beside it: who and what the network goes on telling apart is left to it (mapping decisions 3).
+
+A mesh knows its callers by identity, and whoever has no proxy shows none: nodes and the world never do, pods of namespaces that the input does not show may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshport.dialects.base import Options
+from meshport.dialects.cilium.kept import IN_MESH, mesh_port
+from meshport.dialects.nameable import pods_of
+from meshport.dialects.output import Output
+from meshport.effective.identities import label
+from meshport.effective.subjects import access as access_subject
+from meshport.findings import Affected
+from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
+from meshport.ir.base import Fact, sources
+from meshport.ir.model import IR
+from meshport.ir.world import Workload
+from meshport.values.identities import EVERYONE, Identity
+
+
+def left(ir: IR, out: Output, options: Options) -> IR:
+    """The policies as the mesh has to say them beside the kept half."""
+    return replace(ir, policies=[_left(policy, ir, out, options) if policy.document in out.kept else policy for policy in ir.policies])
+
+
+def _left(policy: Policy, ir: IR, out: Output, options: Options) -> Policy:
+    said = Said(policy, ir, out, options)
+    return replace(policy, rules=tuple(part for rule in policy.rules for part in said.parts(rule)), beyond=())
+
+
+@dataclass(slots=True)
+class Said:
+    """The mesh's half of one policy."""
+
+    policy: Policy
+    ir: IR
+    out: Output
+    options: Options
+
+    def parts(self, rule: Rule) -> tuple[Rule, ...]:
+        """A rule for callers as the mesh knows them, and beside it what it says of callers without an identity."""
+        condition = rule.condition(IDENTITY)
+        if self.policy.action.value != "allow" or condition is None or not condition.any_of:
+            return (rule,)
+        peers = [fact.value for fact in condition.any_of]
+        rest = tuple(item for item in rule.conditions if item is not condition)
+        if not any(_may_have_a_proxy(peer) for peer in peers):
+            return (self._of_nobody(rule, condition, rest),)
+        strange = [fact for fact in condition.any_of if self._may_lack_a_proxy(fact.value)]
+        # where proxies carry every port on one of their own, the network sees which pods call, and no more for which port
+        seen = mesh_port(self.options) is None or not _ported(self.policy, self.ir)
+        if strange and seen and not rule.http and not _http_there(rule, self.policy, self.ir):
+            # a rule without any demand would close nothing
+            every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))
+            return (replace(rule, conditions=rest or (every,), src=rule.sources),)
+        pods = [fact for fact in strange if not isinstance(fact.value, Entity) and not self._account_missing(fact.value)]
+        if not pods:
+            return (rule,)
+        if self.options.target != "istio" or _meshed_peers(self.policy, self.ir, rule, beside=rest) or (rule.http and self._ambient):
+            accounts = [fact for fact in pods if isinstance(fact.value, Identity)]
+            if accounts:  # of labels the lowering says that it has no account for them
+                self._tell("MP179", accounts, rule)
+            return (rule,)
+        outside = _without_identity(condition)
+        known = tuple(fact for fact in condition.any_of if fact not in pods or isinstance(fact.value, Identity))
+        if len(known) < len(condition.any_of):
+            self._tell("MP174", [fact for fact in pods if fact not in known], rule)
+        named = (replace(rule, conditions=(replace(condition, any_of=known), *rest)),) if known else ()
+        return (*named, replace(rule, conditions=(outside, *rest), src=rule.sources))
+
+    def _of_nobody(self, rule: Rule, condition: Condition, rest: tuple[Condition, ...]) -> Rule:
+        """A rule for peers that never have a proxy: the network lets in nobody else on this port, and such a peer shows the mesh no identity."""
+        if _meshed_peers(self.policy, self.ir, rule if mesh_port(self.options) is None else None):
+            return rule  # peers in the cluster come to the same ports with less asked of them by the network, so that the mesh has to tell them apart
+        if self.options.target == "linkerd":
+            return replace(rule, conditions=tuple(item for item in rest if item.attribute != HEADER + ":path"), src=rule.sources)
+        return replace(rule, conditions=(_without_identity(condition), *rest))
+
+    @property
+    def _ambient(self) -> bool:
+        return self.options.data_plane == "ambient"
+
+    def _may_lack_a_proxy(self, peer: Any) -> bool:
+        """Whether some of these peers may be in no mesh: what has no service account, and pods of namespaces that do not join as far as the input shows."""
+        return not isinstance(peer, Identity) or peer.namespace is None or not self._joins(peer.namespace)
+
+    def _joins(self, namespace: str) -> bool:
+        """Whether a namespace joins the mesh: those that the input shows workloads of do, and those that its policies are for."""
+        homes = {*self.ir.world.homes(), *(policy.subject.value.namespace for policy in self.ir.policies)}
+        return namespace in homes and namespace not in self.ir.world.apart
+
+    def _account_missing(self, peer: Labelled | Identity) -> bool:
+        """Whether pods that are known by labels join the mesh, so that only their service account is in doubt."""
+        if not isinstance(peer, Labelled):
+            return False
+        return self._joins(peer.namespace) or any(self._joins(one.ref.namespace) for one in pods_of(self.ir.world, peer))
+
+    def _tell(self, code: str, peers: list[Fact[Any]], rule: Rule) -> None:
+        policy, port = self.policy, rule.condition(PORT)
+        ports = [fact.value for fact in port.any_of or ()] if port is not None else []
+        members = self.ir.world.selected(policy.subject.value)
+        self.out.gather(
+            (policy.document, str(policy.ref.value), code), code, *peers, document=policy.document, disposition=None, feature="authorization.source.labels",
+            affects=tuple(Affected(one.ref.namespace, one.ref.name) for one in members) or (Affected(policy.subject.value.namespace or None),),
+            explains=frozenset((access_subject(one.ref, number), "allow") for one in members for number in _numbers(one, ports)),
+            policy=f"{policy.kind} {policy.ref.value}",
+            listed={"peers": [_called(fact.value) for fact in peers], "where": [_port(item) for item in ports] or ["every port"]},
+        )  # fmt: skip
+
+
+def _numbers(pod: Workload, ports: list[Any]) -> set[int | None]:
+    """The ports of a pod that a rule is about: those that it declares, and those that the rule names by number."""
+    own = {port.number for port in pod.ports}
+    if not ports:
+        return set[int | None]((None, *own))
+    asked = [found for value in ports for found in _ranges(value, [pod]) or ()]
+    return {low for low, high in asked if low == high} | {number for number in own if any(low <= number <= high for low, high in asked)}
+
+
+def _port(value: Any) -> str:
+    low, high = value if isinstance(value, tuple) else (value, value)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _called(peer: Any) -> str:
+    """A peer for people."""
+    if not isinstance(peer, Identity):
+        return label(peer)
+    home = f"namespace {peer.namespace}" if peer.namespace else "every namespace"
+    return home if peer.service_account is None else f"service account {peer.namespace or '*'}/{peer.service_account}"
+
+
+def _may_have_a_proxy(peer: Any) -> bool:
+    """Whether some of these peers can be in the mesh, so that the kept half has the mesh's port for them and leaves their HTTP to it."""
+    return peer.name in IN_MESH if isinstance(peer, Entity) else not (isinstance(peer, Labelled) and peer.plain)
+
+
+def _without_identity(condition: Condition) -> Condition:
+    return Condition(IDENTITY, None, (Fact(EVERYONE, sources(*(condition.any_of or ()))),), condition.src)
+
+
+def _ported(policy: Policy, ir: IR) -> bool:
+    """Whether rules for the same pods are about different ports, which the network does not see where the proxies carry every port on one of their own."""
+    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
+    asked: set[frozenset[Any]] = set()
+    for other in ir.policies:
+        if other is policy or not pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+            if other.port is not None or other.action.value != "allow":
+                return True
+            ports = [rule.condition(PORT) for rule in other.rules]
+            asked |= {frozenset(fact.value for fact in port.any_of or ()) if port is not None else frozenset() for port in ports}
+    return len(asked) > 1
+
+
+def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
+    """Whether another rule for the same pods and ports asks for HTTP: then a peer let in here could send what that one refuses."""
+    if rule.needs_http or any(not item.attribute.startswith((IDENTITY, "source.ip", PORT)) for item in rule.conditions):
+        return True
+    behind = ir.world.selected(policy.subject.value)
+    pods = set(map(id, behind))
+    for other in ir.policies:
+        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+            continue
+        if any(_asks(one) and _overlap(rule.condition(PORT), one.condition(PORT), behind) for one in other.rules):
+            return True
+    return False
+
+
+def _asks(rule: Rule) -> bool:
+    """Whether a rule asks for more than the network sees of a peer in the mesh."""
+    return rule.http or any(is_http(item.attribute) or item.attribute.startswith(OTHER) for item in rule.conditions)
+
+
+def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condition, ...] | None = None) -> bool:
+    """Whether some rule for the same pods admits peers that may be in the mesh: any rule, or with `mine` one that asks them for HTTP on its ports.
+
+    With `beside`, rules that ask just this of their callers do not count, whoever these are."""
+    behind = ir.world.selected(policy.subject.value)
+    pods = set(map(id, behind))
+    for other in ir.policies:
+        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+            continue
+        for rule in other.rules:
+            if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT), behind)):
+                continue
+            named = rule.condition(IDENTITY)
+            if rule.conditions == (named,):
+                continue  # they may have everything
+            if beside is not None and tuple(item for item in rule.conditions if item is not named) == beside:
+                continue
+            if named is None or named.any_of is None:
+                return True
+            if any(_may_have_a_proxy(fact.value) for fact in named.any_of):
+                return True
+    return False
+
+
+def _overlap(one: Condition | None, other: Condition | None, pods: list[Workload]) -> bool:
+    """Whether two demands on the port of these pods can both be met."""
+    if one is None or other is None or one.any_of is None or other.any_of is None:
+        return True
+    for mine in one.any_of:
+        for its in other.any_of:
+            ranges = _ranges(mine.value, pods), _ranges(its.value, pods)
+            if ranges[0] is None or ranges[1] is None:
+                return True
+            if any(low <= end and start <= high for low, high in ranges[0] for start, end in ranges[1]):
+                return True
+    return False
+
+
+def _ranges(value: Any, pods: list[Workload]) -> list[tuple[int, int]] | None:
+    """The numbers of a port; of a name those that the pods give it, None where none of them is known to have it."""
+    if isinstance(value, tuple):
+        return [value]
+    return [(port.number, port.number) for pod in pods for port in pod.ports if port.name == value] or None
