@@ -46,6 +46,11 @@ def named(peer: Any, piece: Piece) -> str:
     return f"{where} outside the cluster" if peer == WORLD else f"{label(peer)} at {where}"
 
 
+def weight(peers: Iterable[Any]) -> str:
+    """How severe it is that peers are left out. Cilium's health endpoints answer the probes of nodes and call no pods (docs.cilium.io, cilium-health)."""
+    return "info" if all(peer == Entity("health") for peer in peers) else "error"
+
+
 def joining(peers: Iterable[Any]) -> str:
     """What else can be done about peers that show no identity: those that are pods can be taken into the mesh."""
     homes = sorted({peer.namespace for peer in peers if isinstance(peer, Labelled) and peer.namespace})

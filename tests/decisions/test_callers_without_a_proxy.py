@@ -81,3 +81,9 @@ def test_a_named_port_is_the_one_that_the_pods_have() -> None:
     pods = SHOP.replace("containerPort: 8080", "containerPort: 8080}, {name: metrics, containerPort: 9100")
     result = convert(pods + TRAEFIK + ingress(rule("shop", 8080, "web", "{method: GET}"), scrape), "cilium", "istio")
     assert not said(result, "MP268") and "9100" in str(spec(result, "AuthorizationPolicy", "cart"))
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_health_endpoints_call_nobody_so_that_nothing_is_lost_with_them(target: str) -> None:
+    result = convert(SHOP + ingress("{fromEntities: [health]}", rule("shop", 8080, "web", "{method: GET}")), "cilium", target)
+    assert {item.severity for item in said(result, "MP268")} == {"info"}

@@ -213,3 +213,39 @@ def _request(rng: Random, targets: list[Any], pods: list[Obj]) -> Obj:
     headers = dict([rng.choice(HEADERS)]) if dice(rng, 0.4) else {}
     path = rng.choice(["", "", "", "/x/.."]) + rng.choice(PATHS) + rng.choice(QUERIES)
     return {**request, "protocol": "http", "method": rng.choice(METHODS), "host": rng.choice(NAMES), "path": path, "headers": headers}
+
+
+FAR = ("ingress-nginx", "kube-system", "partners")
+
+
+def far_cilium_bundle(seed: int) -> list[Obj]:
+    """Such a bundle whose policies let callers in from namespaces of which it shows no workloads, and at most the Namespace of one."""
+    rng = Random(f"far {seed}")
+    out = (random_cilium_bundle if seed % 2 else wide_cilium_bundle)(seed)
+    for obj in [item for item in out if item["kind"].startswith("Cilium")]:
+        for spec in [obj["spec"]] if "spec" in obj else obj["specs"]:
+            for rule in spec.get("ingress", ()):
+                if "fromEntities" in rule and dice(rng, 0.5):
+                    del rule["fromEntities"]
+                    rule["fromEndpoints"] = [{"matchLabels": {NAMESPACE: rng.choice(FAR)}}]
+                for selector in [item for item in rule.get("fromEndpoints", ()) if dice(rng, 0.6)]:
+                    selector.clear()
+                    more = rng.choice([{}, {}, {"app": "a"}, {"app": "b"}, {ACCOUNT: "sa"}])
+                    selector["matchLabels"] = {NAMESPACE: rng.choice(FAR), **more}
+    if dice(rng, 0.3):
+        out.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rng.choice(FAR)}})
+    return out
+
+
+def far_requests(bundle: list[Obj], seed: int, n: int) -> list[Obj]:
+    """Requests by pods of the bundle and by those of the far namespaces, most of which have no proxy, and in kube-system none."""
+    rng, world = Random(f"far {seed}"), World(bundle)
+    targets = [item for item in world.workloads if item.namespace in MESHED]
+    pods = [{"namespace": w.namespace, "service_account": w.service_account, "labels": dict(w.labels)} for w in world.workloads]
+    far = [{"namespace": home, "service_account": "other" if app == "c" else "sa", "labels": {"app": app}} for home in FAR for app in "abc"]
+    found = [_request(rng, targets, [*pods, *far, *far]) for _ in range(n)]
+    for request in found:
+        home = request["source"].get("namespace")
+        if home == "kube-system" or (home in FAR and dice(rng, 0.7)):
+            request["source"]["meshed"] = False
+    return found

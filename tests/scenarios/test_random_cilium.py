@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from judge.generate_cilium import cilium_requests, random_cilium_bundle, wide_cilium_bundle
+from judge.generate_cilium import cilium_requests, far_cilium_bundle, far_requests, random_cilium_bundle, wide_cilium_bundle
 
 from .common import accounted, converted, problems
 
@@ -40,3 +40,21 @@ def test_a_random_bundle_with_what_policies_say_more_seldom(target: str, keep: b
     assert wrong == []
     assert sum(seen.values()) > 20
     assert accounted(result) == []
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_callers_of_whom_nobody_knows_whether_they_have_a_proxy(target: str, seed: int) -> None:
+    bundle = far_cilium_bundle(seed)
+    result = converted(bundle, "cilium", target)
+    wrong, seen = problems(bundle, result, far_requests(bundle, seed, 80))
+    assert wrong == []
+    assert sum(seen.values()) > 40
+    assert accounted(result) == []
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_such_callers_onto_ambient_are_read_back_as_they_were_meant(seed: int) -> None:
+    result = converted(far_cilium_bundle(seed), "cilium", "istio", data_plane="ambient")
+    assert accounted(result) == []
+    assert [finding.message for finding in result.findings if finding.code == "MP904"] == []

@@ -21,12 +21,13 @@ from meshport.dialects.cilium.writing import ECHO
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Rule
-from meshport.ir.base import NOWHERE, Ref, Src, sources
+from meshport.ir.authorization import IDENTITY, PORT, Condition, Rule
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
+from meshport.values.identities import EVERYONE
 
 KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 IN_MESH = ("all", "cluster")  # entities that hold pods
@@ -121,18 +122,22 @@ def _groups(bound: Bound, kept: list[int]) -> list[int]:
 
 
 def in_force(ir: IR, options: Options) -> IR:
-    """The kept half as a meshed request meets it: a rule with the mesh's port holds for every port that the port carries."""
+    """The kept half as requests meet it: for callers in the mesh a rule with the mesh's port holds for every port that the port carries."""
     number = mesh_port(options)
     if number is None:
         return ir
-    return replace(ir, policies=[replace(policy, rules=tuple(_carrying(rule, number) for rule in policy.rules)) for policy in ir.policies])
+    policies = [replace(policy, rules=tuple(part for rule in policy.rules for part in _carrying(rule, number))) for policy in ir.policies]
+    return replace(ir, policies=policies)
 
 
-def _carrying(rule: Rule, number: int) -> Rule:
+def _carrying(rule: Rule, number: int) -> tuple[Rule, ...]:
     condition = rule.condition(PORT)
     if condition is None or not any(fact.value == (number, number) for fact in condition.any_of or ()):
-        return rule
-    return replace(rule, conditions=tuple(item for item in rule.conditions if item is not condition))
+        return (rule,)
+    rest, who = tuple(item for item in rule.conditions if item is not condition), rule.condition(IDENTITY)
+    if who is None:  # whoever has no proxy comes to the ports themselves
+        return rule, replace(rule, conditions=(Condition(IDENTITY, (Fact(EVERYONE, condition.sources),)), *rest))
+    return (replace(rule, conditions=rest),)
 
 
 # -- the kept half

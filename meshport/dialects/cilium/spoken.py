@@ -60,7 +60,7 @@ class Said:
         pods = [fact for fact in strange if not isinstance(fact.value, Entity) and not self._account_missing(fact.value)]
         if not pods:
             return (rule,)
-        if self.options.target != "istio" or _meshed_peers(self.policy, self.ir, rule, beside=rest) or (rule.http and self._ambient):
+        if self.options.target != "istio" or mesh_port(self.options) is not None or _meshed_peers(self.policy, self.ir, rule, beside=rest):
             accounts = [fact for fact in pods if isinstance(fact.value, Identity)]
             if accounts:  # of labels the lowering says that it has no account for them
                 self._tell("MP179", accounts, rule)
@@ -79,10 +79,6 @@ class Said:
         if self.options.target == "linkerd":
             return replace(rule, conditions=tuple(item for item in rest if item.attribute != HEADER + ":path"), src=rule.sources)
         return replace(rule, conditions=(_without_identity(condition), *rest))
-
-    @property
-    def _ambient(self) -> bool:
-        return self.options.data_plane == "ambient"
 
     def _may_lack_a_proxy(self, peer: Any) -> bool:
         """Whether some of these peers may be in no mesh: what has no service account, and pods of namespaces that do not join as far as the input shows."""
@@ -113,12 +109,14 @@ class Said:
 
 
 def _numbers(pod: Workload, ports: list[Any]) -> set[int | None]:
-    """The ports of a pod that a rule is about: those that it declares, and those that the rule names by number."""
-    own = {port.number for port in pod.ports}
-    if not ports:
-        return set[int | None]((None, *own))
+    """The ports of a pod that a rule is about: those that it declares, and those that the rule names by number. None stands for all others."""
+    own = [port.number for port in pod.ports]
     asked = [found for value in ports for found in _ranges(value, [pod]) or ()]
-    return {low for low, high in asked if low == high} | {number for number in own if any(low <= number <= high for low, high in asked)}
+    found: set[int | None] = {
+        *(end for ends in asked for end in ends),
+        *(one for one in own if any(low <= one <= high for low, high in asked)),
+    }
+    return found if ports else {None, *own}
 
 
 def _port(value: Any) -> str:

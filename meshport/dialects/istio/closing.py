@@ -15,7 +15,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import distinguishing
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
-from meshport.dialects.nameable import instead, joining, named, pods_of, why
+from meshport.dialects.nameable import instead, joining, named, pods_of, weight, why
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, ports_of
@@ -333,7 +333,16 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
         besides = (
             f"; an address in none of {own} is no pod's and is written as it is" if piece.where.networks() is not None else joining(strange)
         )
-        work.say("MP268", piece.src | rule.sources, "dropped", rule, peers=peers, feature="l4.entities", instead=besides)
+        work.say(
+            "MP268",
+            piece.src | rule.sources,
+            "dropped",
+            rule,
+            peers=peers,
+            feature="l4.entities",
+            instead=besides,
+            severity=weight(strange),
+        )
     if kept:
         yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))
 

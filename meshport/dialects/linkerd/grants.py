@@ -13,7 +13,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import CLUSTER, NoPeers, Peers, peers
 from meshport.dialects.linkerd.refusals import Punched, positive, punched, sayable, says, unlisted
-from meshport.dialects.nameable import joining, named, pods_of, why
+from meshport.dialects.nameable import joining, named, pods_of, weight, why
 from meshport.dialects.output import Output
 from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions
@@ -466,6 +466,7 @@ def _without_account(context: Context, grant: Grant, port: int, piece: Piece, pe
     if isinstance(peer, Entity) or peer.plain:
         _left_out(
             context, "MP268", grant, port, piece.src, who, feature="l4.entities", peers=named(peer, piece), instead=joining((peer,)),
+            severity=weight((peer,)),
         )  # fmt: skip
     elif pods := pods_of(context.world, peer):
         _left_out(context, "MP267", grant, port, piece.src, who, feature=feature, peers=who, why=why(context.world, pods))
