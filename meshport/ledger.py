@@ -108,6 +108,7 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             if reason:
                 result.reasons[leaf] = reason
     _places(bound, result, findings, reached | installed)
+    _names(bound, result, findings, out.naming)
     return result
 
 
@@ -198,6 +199,32 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
             lost.leaves = tuple(sorted((*lost.leaves, place)))
             result.dispositions[place] = lost.disposition
             result.reasons.pop(place, None)
+
+
+def _names(bound: Bound, result: Account, findings: Iterable[Finding], naming: set[int]) -> None:
+    """Let what names whom the rest of its object is for be lost with the rest: by the finding whose leaves stand nearest to it."""
+    waiting = {leaf for leaf in naming if result.dispositions.get(leaf) == "irrelevant"}
+    documents = {bound.bundle.number(leaf) for leaf in waiting}
+    losing: dict[int, list[tuple[int, Finding]]] = {}
+    for finding in findings if waiting else ():
+        if finding.disposition in ("dropped", "manual"):
+            for leaf in finding.leaves:
+                if result.dispositions.get(leaf) == finding.disposition and (number := bound.bundle.number(leaf)) in documents:
+                    losing.setdefault(number, []).append((leaf, finding))
+    for leaf in sorted(waiting):
+        path = bound.bundle.parts(leaf)
+        near = [(_shared(path, bound.bundle.parts(other)), -other, found) for other, found in losing.get(bound.bundle.number(leaf), ())]
+        if near:
+            lost = max(near, key=lambda entry: entry[:2])[2]
+            lost.at = min(lost.leaves) if lost.at is None else lost.at
+            lost.leaves = tuple(sorted((*lost.leaves, leaf)))
+            result.dispositions[leaf] = str(lost.disposition)
+            result.reasons.pop(leaf, None)
+
+
+def _shared(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> int:
+    """How many steps two paths have in common from the top."""
+    return next((depth for depth, steps in enumerate(zip(one, other, strict=False)) if steps[0] != steps[1]), min(len(one), len(other)))
 
 
 def _judge(

@@ -146,12 +146,13 @@ def convert(
     place = Layout(whole, out, layout)
     rules = accept(findings, whole) if accept is not None else []
     stopped = options.on_loss == "stop" and any(answers.is_loss(finding) for finding in findings if finding.suppressed is None)
-    ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in out.objects.values() if chosen.writes(obj)})
+    writes = [obj for obj in out.in_order() if _changed(obj, whole) and chosen.writes(obj)]
+    ledger = Ledger(bound, result, out, findings, {id(obj): place.file(obj) for obj in writes})
     return Result(
         options,
         bundle,
         whole,
-        [] if stopped else [_manifest(obj, whole, place) for obj in out.in_order() if _written(obj, whole) and chosen.writes(obj)],
+        [] if stopped else [_manifest(obj, whole, place) for obj in writes if not _commanded(obj, whole)],
         [document.value for number, document in enumerate(whole.documents) if number in chosen.chosen and stands(number, bound, out)],
         _removals(out, chosen),
         _install(out, chosen),
@@ -199,9 +200,14 @@ def also_in_force(bundle: Bundle, table: Table, options: Options) -> list[IR]:
     return found
 
 
-def _written(obj: Obj, bundle: Bundle) -> bool:
-    """Whether an object is a manifest of the output: made, or changed; one that is known from a command alone is changed by commands."""
-    return obj.changed is None or (obj.value != bundle.documents[obj.changed].value and not bundle.documents[obj.changed].commanded)
+def _changed(obj: Obj, bundle: Bundle) -> bool:
+    """Whether an object is made, or another one than it was."""
+    return obj.changed is None or obj.value != bundle.documents[obj.changed].value
+
+
+def _commanded(obj: Obj, bundle: Bundle) -> bool:
+    """Whether an object is known from a command alone: it is changed by commands, and no manifest."""
+    return obj.changed is not None and bundle.documents[obj.changed].commanded
 
 
 def _verify(

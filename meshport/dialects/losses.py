@@ -55,7 +55,7 @@ def names_nothing(policy: ServicePolicy, ir: IR, out: Output, carried: Callable[
             same = whole.service is not None and whole.service.value == policy.service.value
             if same and carried(whole) and single_ports(ir.service_policies, whole).get(policy.port.value) is policy:
                 out.decide("what is said of the whole Service does not hold on this port", policy.port)
-    out.ignore("names what the other settings of the rule are for", policy.host, policy.port)
+    out.names("names what the other settings of the rule are for", policy.host, policy.port)
 
 
 def clients_alone(policy: ServicePolicy, affects: tuple[Affected, ...], out: Output) -> bool:

@@ -162,6 +162,7 @@ class Output:
     deciding: dict[int, str] = field(default_factory=dict)  # leaves that add nothing as they are, and would with another value
     passing: set[int] = field(default_factory=set)  # leaves of documents of no mesh that stay as they are
     irrelevant: dict[int, str] = field(default_factory=dict)  # leaves that decide nothing here, with the reason
+    naming: set[int] = field(default_factory=set)  # leaves among these that name what the rest of their object is for, and share its fate
     redundant: dict[int, tuple[str, str]] = field(
         default_factory=dict
     )  # leaves that add nothing to what the rest says, with code and reason
@@ -296,6 +297,11 @@ class Output:
         """These facts decide nothing."""
         for leaf in sources(*facts):
             self.irrelevant.setdefault(leaf, reason)
+
+    def names(self, reason: str, *facts: Fact[Any] | Src | None) -> None:
+        """Nothing is written because of these facts, which say whom or what the rest of their object is for: lost with it, where that is lost."""
+        self.ignore(reason, *facts)
+        self.naming |= sources(*facts)
 
     def finding(
         self,

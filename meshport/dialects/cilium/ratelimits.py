@@ -83,7 +83,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for limit in sorted(ir.rate_limits, key=lambda item: (item.ref.value, item.document)):
         ratelimits.beside_total(limit, ir, out)
         if limit.total is None:
-            out.ignore("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
+            out.names("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
             continue
         places: dict[tuple[Ref, int], tuple[Service, ServicePort, Src]] = {}
         reached: dict[tuple[Ref, int], list[tuple[Workload, int]]] = {}

@@ -181,7 +181,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for limit in sorted(ir.rate_limits, key=lambda item: (item.ref.value, item.document)):
         if limit.total is None:
             ratelimits.beside_total(limit, ir, out)
-            out.ignore("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
+            out.names("names what the other limits are for", limit.subject, limit.src | sources(limit.port))
             continue
         for number, aim in enumerate(_aims(limit, ir, out)):
             _write(limit, aim, number, ir, out, options)

@@ -225,7 +225,7 @@ def _too_old(ir: IR, out: Output) -> None:
                 shown, document=rule.document, affects=affected(ir, Ref(rule.namespace, "")),
                 explains=frozenset((item.subject, aspect) for item in egress.leaving(ir) if rule in item.rules for aspect in ("default", "open", "spoken")),
             )  # fmt: skip
-            out.ignore("says whose traffic the setting is for", rule.selector)
+            out.names("says whose traffic the setting is for", rule.selector)
         elif not rule.silenced:
             out.imply("Linkerd lets everything leave", rule.refuses, rule.selector)
     for outside in outsides(ir):
