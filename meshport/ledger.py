@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
+SHOWN = 16
+"""Of a longer name, what stands in one that was made shorter for the output."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -97,6 +99,8 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
+    unshown = _unshown(bound, out, shown)
+    shown -= unshown
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
@@ -104,11 +108,13 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue
             disposition, reason = _judge(bound, out, leaf, mesh, shown, installed, standing, kept, said.get(leaf, set()))
+            if leaf in unshown and disposition == "unaccounted":
+                disposition, reason = "irrelevant", "what is written is the same under any name"
             result.dispositions[leaf] = disposition
             if reason:
                 result.reasons[leaf] = reason
     _places(bound, result, findings, reached | installed)
-    _names(bound, result, findings, out.naming)
+    _names(bound, result, findings, out.naming | unshown)
     return result
 
 
@@ -140,6 +146,35 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
         if not any(all(word in text for word in words) for text in texts):
             absent.add(leaf)
     return absent
+
+
+def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
+    """The names of objects of a mesh that nothing which was written because of them shows, that nothing refers to, and that order nothing: of what they call
+    there is one alone."""
+    names: dict[int, str] = {}
+    alike: dict[tuple[str, str | None], int] = {}
+    for number, document in enumerate(bound.bundle.documents):
+        metadata = document.leaves.get("metadata") if bound.mesh[number] and isinstance(document.leaves, dict) else None
+        if isinstance(metadata, dict) and isinstance(leaf := metadata.get("name"), int):
+            kind = document.kind, document.namespace
+            alike[kind] = alike.get(kind, 0) + 1
+            if leaf in reached:
+                names[leaf] = document.name
+    names = {leaf: name for leaf, name in names.items() if alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] == 1}
+    for obj in out.objects.values() if names else ():
+        for path, src in obj.sources.items():
+            for leaf in src & names.keys():
+                if names[leaf][:SHOWN] in f"{obj.at(path)} {path[-1]}":
+                    del names[leaf]
+    for install in out.installs.values() if names else ():
+        for leaf in install.src & names.keys():
+            del names[leaf]
+    for document in bound.bundle.documents if names else ():
+        for leaf, path, value in bound.bundle.walk(document):
+            if path != ("metadata", "name") and names and isinstance(value, str) and bound.bundle.owner(leaf).kind != "Secret":
+                for named in [one for one, name in names.items() if name in value]:
+                    del names[named]
+    return set(names)
 
 
 def _framed(out: Output, leaves: set[int]) -> set[int]:
@@ -176,7 +211,7 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
     """What becomes of the namespaces that no output bears: each has decided where the rest of its object holds, and shares the fate of that."""
     losing: dict[int, Finding] = {}
     for finding in findings:
-        if finding.disposition in ("dropped", "manual"):
+        if finding.disposition in ("dropped", "manual") or (finding.disposition == "invalid" and bound.invalid.isdisjoint(finding.leaves)):
             for leaf in finding.leaves:
                 losing.setdefault(leaf, finding)
     for number, document in enumerate(bound.bundle.documents):
@@ -193,7 +228,7 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
         if any(leaf in reached for leaf in own):
             result.dispositions[place], result.reasons[place] = "translated", "what the object decides, it decides in this namespace"
             continue
-        lost = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual")), None)
+        lost = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual", "invalid")), None)
         if lost is not None and lost.disposition is not None:
             lost.at = min(lost.leaves) if lost.at is None else lost.at
             lost.leaves = tuple(sorted((*lost.leaves, place)))
@@ -238,6 +273,8 @@ def _judge(
     kept: set[int],
     said: set[str],
 ) -> tuple[str, str]:
+    if leaf in bound.repeated and bound.bundle.parts(leaf) in (("metadata", "name"), ("metadata", "namespace")):
+        return "translated", "by this it is the object that stands there again, word for word"
     if leaf in bound.repeated:
         return "irrelevant", "the same object stands there again, word for word"
     if leaf in bound.invalid or leaf in bound.mended:

@@ -98,6 +98,9 @@ spec: {podSelector: {matchLabels: {tier: web}}, port: 8080}
 """
     for said in ("{linkerd.io/inject: enabled}", "{}"):
         result = converted(home % said + pods("web", "", notes="{linkerd.io/inject: enabled}") + policy, "linkerd", target)
+        if target == "cilium":  # what is not in the mesh is left alone
+            assert result.manifests == []
+            continue
         assert {item.object["kind"] for item in result.manifests} == {"Namespace", "Deployment"}
         assert [item["metadata"] for item in of_kind(result, "Namespace")] == [{"name": "shop"}] or said == "{}"
         assert "istio" not in result.text()
@@ -136,7 +139,14 @@ def policy(spec: str, kind: str = "networking.k8s.io/v1, kind: NetworkPolicy") -
     return f"---\n{{apiVersion: {kind}, metadata: {{name: web, namespace: shop}}, spec: {{{spec}}}}}\n"
 
 
-@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_label_that_keeps_pods_out_of_the_mesh_stays_under_cilium() -> None:
+    text = SPACES + pods("web", OUTSIDE) + policy('podSelector: {matchLabels: {sidecar.istio.io/inject: "false"}}, policyTypes: [Ingress]')
+    result = converted(text, "istio", "cilium")
+    assert {item.object["kind"] for item in result.manifests} == {"Namespace"}
+    assert not [item for item in result.findings if item.code in ("MP192", "MP193")]
+
+
+@pytest.mark.parametrize("target", ["linkerd"])
 @pytest.mark.parametrize(
     "selector", ['matchLabels: {sidecar.istio.io/inject: "false"}', "matchExpressions: [{key: sidecar.istio.io/inject, operator: Exists}]"]
 )

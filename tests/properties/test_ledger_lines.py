@@ -99,20 +99,26 @@ def test_of_several_marks_one_says_whether_the_mesh_takes_a_pod(target: str) -> 
     text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/rev: default', notes="{sidecar.istio.io/inject: 'true'}")
     result = converted(text, target, **options)
     place = "spec.template.metadata"
-    decides = "irrelevant" if target == "cilium" else "translated"  # whose output has none of them, whatever they say
-    assert line(result, 1, f'{place}.labels["sidecar.istio.io/inject"]').disposition == decides
+    assert line(result, 1, f'{place}.labels["sidecar.istio.io/inject"]').disposition == "translated"
     assert line(result, 1, f'{place}.labels["istio.io/rev"]').disposition == "irrelevant"
     assert line(result, 1, f'{place}.annotations["sidecar.istio.io/inject"]').disposition == "irrelevant"
     assert output(converted(text.replace("istio.io/rev: default", "istio.io/rev: canary"), target, **options)) == output(result)
 
 
-def test_of_several_marks_none_says_anything_where_every_pod_is_governed() -> None:
-    text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none')
+def test_where_every_pod_is_governed_the_marks_of_what_is_not_in_the_mesh_stay() -> None:
+    """Taking them off would restart pods for nothing."""
+    text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none, istio.io/rev: default')
     result = converted(text, "cilium")
-    for label in ("sidecar.istio.io/inject", "istio.io/dataplane-mode"):
-        assert line(result, 1, f'spec.template.metadata.labels["{label}"]').disposition == "irrelevant"
-    assert output(converted(text.replace("dataplane-mode: none", "dataplane-mode: ambient"), "cilium")) == output(result)
-    assert output(converted(text.replace(', sidecar.istio.io/inject: "false"', ""), "cilium")) == output(result)
+    assert [item.object["kind"] for item in result.manifests] == ["Namespace"]
+    for label, said in (("sidecar.istio.io/inject", "translated"), ("istio.io/dataplane-mode", "translated"), ("istio.io/rev", "irrelevant")):
+        assert line(result, 1, f'spec.template.metadata.labels["{label}"]').disposition == said
+    for inside in (text.replace('inject: "false"', 'inject: "true"'), text.replace("mode: none", "mode: ambient")):
+        taken = converted(inside, "cilium").manifests
+        assert [item.object["kind"] for item in taken] == ["Namespace", "Deployment"]
+        assert taken[1].object["spec"]["template"]["metadata"]["labels"] == {"app": "web"}
+    apart = converted(text.replace("istio-injection: enabled", "istio-injection: disabled"), "cilium")
+    assert apart.manifests == []
+    assert line(apart, 0, "metadata.labels.istio-injection").disposition == "translated"
 
 
 def test_a_namespace_that_the_bundle_does_not_have_is_enrolled_because_of_its_name_alone() -> None:

@@ -79,7 +79,6 @@ class Cilium:
         near_endpoints.lower(ir, out)
         node_local.lower(ir, out)
         installation.lower(ir, out)
-        membership.settle(out)
 
 
 DIALECT = Cilium()

@@ -5,11 +5,13 @@ As a source, each namespace of the bundle that has workloads is taken in, those 
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import ENROLS, STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, mark, places, restart, services, strip, unseen
+from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, leaf_at, mark, places, restart, services, strip, unseen
 from meshport.dialects.output import Output
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact
+from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 
@@ -42,24 +44,30 @@ UNMARK = {
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
-    """Take the source mesh's marks off; nothing replaces them."""
+    """Take the source mesh's marks off what is in it; nothing replaces them."""
     if options.source == "cilium":
         return
     left: list[str] = []
     for name, namespace in sorted(ir.world.namespaces.items()):
         if namespace.meshed is None:
             continue
+        if not namespace.meshed.value:
+            _stays(out, namespace.document, ("metadata",), namespace.meshed)
+            continue
         obj = out.change(namespace.document, group="", rank=STAGE_NAMESPACES)
         strip(out, obj, namespace.document, ("metadata",), namespace.meshed)
-        if namespace.meshed.value and namespace.document not in out.outside:
+        if namespace.document not in out.outside:
             left.append(name)
     for workload in ir.world.workloads:
         if workload.meshed is None:
             continue
+        if not workload.meshed.value:
+            _stays(out, workload.document, (*workload.template, "metadata"), workload.meshed)
+            continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
         out.imply("every pod is governed, and none has a sidecar", workload.meshed)
-        if workload.meshed.value and workload.ref.namespace not in left and workload.document not in out.outside:
+        if workload.ref.namespace not in left and workload.document not in out.outside:
             left.append(workload.ref.namespace)
     services(ir, out)
     defaults(ir, out)
@@ -82,14 +90,17 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 found.remedy = restart(names, ir.world) or found.remedy
 
 
-def settle(out: Output) -> None:
-    """A mark is taken off whatever it says; only where nothing else in its object is changed the object is written for it."""
-    for obj in out.objects.values():
-        for path, src in obj.sources.items() if obj.changed is not None and len(obj.sources) > 1 else ():
-            binding = mark(out, str(path[-2]), str(path[-1])) if len(path) > 2 and path[-2] in ("labels", "annotations") else None
-            if obj.at(path) is None and binding is not None and binding.feature in ENROLS:
-                obj.sources[path] = NOWHERE
-                out.ignore("every pod is governed, and this mark is taken off with others", src)
+def _stays(out: Output, number: int, holder: tuple[str, ...], meshed: Fact[bool]) -> None:
+    """What is not in the source mesh is left alone, with the marks that keep it out: pods are not restarted for what changes nothing."""
+    found: Any = out.bundle.documents[number].value
+    for step in holder:
+        found = found.get(step) if isinstance(found, dict) else None
+    for what in ("labels", "annotations") if isinstance(found, dict) else ():
+        marks = found.get(what)
+        for key in marks if isinstance(marks, dict) else ():
+            if (binding := mark(out, what, key)) is not None and binding.feature.startswith("membership."):
+                out.ignore("another mark keeps it out of the mesh", leaf_at(out, number, (*holder, what, key)) - meshed.src)
+    out.imply("keeps it out of the source mesh, and nothing is to be taken off", meshed)
 
 
 def _without_sidecars(ir: IR, name: str) -> bool:

@@ -88,7 +88,8 @@ def deciding(one: RouteMatch, earlier: Iterable[RouteMatch], *, ranked: bool) ->
 def _others(one: RouteMatch) -> Iterator[tuple[Src, RouteMatch]]:
     """The match with another value in one place, and the leaves of that place."""
     if one.path is not None:
-        yield one.path.src, replace(one, path=one.path.holding(Pattern(one.path.value.kind, one.path.value.text.rstrip("/") + "/other")))
+        for text in (one.path.value.text.rstrip("/") + "/other", "/other"):
+            yield one.path.src, replace(one, path=one.path.holding(Pattern(one.path.value.kind, text)))
     if one.method is not None:
         yield one.method.src, replace(one, method=one.method.holding(Pattern("exact", "PATCH")))
     for src, headers in _another(one.headers):
