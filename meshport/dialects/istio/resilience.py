@@ -14,7 +14,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import Subset, gather
 from meshport.mapping.table import version_key
@@ -104,6 +104,7 @@ def covers(pattern: str, host: str) -> bool:
 def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Subsets:
     """DestinationRules as service policies, and the subsets that they define."""
     known = Subsets(options)
+    homes: list[tuple[str, Src]] = []
     for number in numbers:
         root = Cursor.root(bound, number)
         ref = own_ref(root, options)
@@ -140,6 +141,11 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
             subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
             ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
         known.add(namespace, full, ref, subsets)
+        alone = "." in host.value and service is not None and not subsets and not base.exports
+        homes.append((full, root.at("metadata", "namespace").src if alone else NOWHERE))
+    for full, home in homes:
+        if home and sum(covers(pattern, full) for pattern, _ in homes) == 1:  # the only one, by which every client goes
+            ir.idle.append(Fact(ANYWHERE, home, "identity.namespace"))
     return known
 
 

@@ -63,6 +63,8 @@ def lower(ir: IR, out: Output) -> None:
     for item in ir.access_logs:
         affects = (Affected(item.subject.value.namespace or None),)
         if not item.on.value:
+            if _governed(ir, item.subject.value):
+                out.imply("no log is the default", item.on)
             out.ignore("no log is the default", item.on, item.subject, *item.beside)
             continue
         if item.level == "mesh":
@@ -76,3 +78,9 @@ def lower(ir: IR, out: Output) -> None:
                 continue
             out.lost(fact, document=item.document, affects=affects)
         out.ignore("no pod that it stands for is in the mesh", item.on, item.subject)
+
+
+def _governed(ir: IR, pods: PodSet) -> bool:
+    """Whether the input shows a namespace or a pod of the mesh among these."""
+    homes = (name for name, home in ir.world.namespaces.items() if home.meshed and home.meshed.value)
+    return any(pods.contains(name, {}) for name in homes) or any(ir.world.meshed(one) is not False for one in ir.world.selected(pods))
