@@ -126,15 +126,16 @@ def _by_grants(sets: list[routesets.RouteSet], *, loosely: bool = False) -> Told
             unescaped |= item.grants
         found.setdefault(item.grants, []).extend(said)
     ordered = sorted(found.items(), key=lambda entry: (len(entry[0]), sorted(entry[0])))
-    return Told({numbers: _once(matches) for numbers, matches in ordered}, unescaped=frozenset(unescaped))
+    return Told({numbers: _once(matches, by_text=not numbers) for numbers, matches in ordered}, unescaped=frozenset(unescaped))
 
 
-def _once(matches: list[routesets.Match]) -> list[routesets.Match]:
+def _once(matches: list[routesets.Match], *, by_text: bool = False) -> list[routesets.Match]:
+    """Each match once, because of all that ask for it: in their order or, where that is the order of the names of policies that refuse, the shortest first."""
     out: dict[str, routesets.Match] = {}
     for match in matches:
         key = json.dumps(match.value, sort_keys=True)
         out[key] = routesets.Match(match.value, out[key].src | match.src) if key in out else match
-    return list(out.values())
+    return [out[key] for key in sorted(out, key=lambda key: (len(key), key))] if by_text else list(out.values())
 
 
 def _one_by_one(
