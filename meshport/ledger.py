@@ -99,7 +99,7 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
-    unshown = _unshown(bound, out, shown)
+    unshown = _unshown(bound, out, shown) | _idle_parents(bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates})
     shown -= unshown
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
@@ -177,6 +177,27 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
     return set(names)
 
 
+def _idle_parents(bound: Bound, out: Output, reached: set[int], dropped: set[int]) -> set[int]:
+    """Where routes hang whose rules are all lost, if what was written because of that is written because of another route as well."""
+    parents: set[int] = set()
+    for number, document in enumerate(bound.bundle.documents):
+        if not document.kind.endswith("Route") or not bound.mesh[number]:
+            continue
+        hung: list[int] = []
+        rules: list[int] = []
+        for leaf, path, _ in bound.bundle.walk(document):
+            if path[:2] in (("spec", "parentRefs"), ("spec", "rules")):
+                (hung if path[1] == "parentRefs" else rules).append(leaf)
+        if not dropped.isdisjoint(rules) and reached.isdisjoint(rules):
+            parents |= reached.intersection(hung)
+    for obj in out.objects.values() if parents else ():
+        for src in obj.sources.values():
+            mine = src & parents
+            if mine and len({bound.bundle.number(leaf) for leaf in src if bound.bundle.owner(leaf).kind.endswith("Route")}) == 1:
+                parents -= mine
+    return parents
+
+
 def _framed(out: Output, leaves: set[int]) -> set[int]:
     """Of leaves that a finding calls approximated, those that reached no rule of a policy, but only whom it is for and what it is called."""
     inside: set[int] = set()
@@ -228,7 +249,9 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
         if any(leaf in reached for leaf in own):
             result.dispositions[place], result.reasons[place] = "translated", "what the object decides, it decides in this namespace"
             continue
-        lost = next((losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual", "invalid")), None)
+        lost = next(
+            (losing[leaf] for leaf in own if leaf in losing and result.dispositions.get(leaf) in ("dropped", "manual", "invalid")), None
+        )
         if lost is not None and lost.disposition is not None:
             lost.at = min(lost.leaves) if lost.at is None else lost.at
             lost.leaves = tuple(sorted((*lost.leaves, place)))

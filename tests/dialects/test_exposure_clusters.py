@@ -164,3 +164,15 @@ spec:
     assert "istioctl create-remote-secret" in found.remedy
     assert "203.0.113.7" not in found.message
     assert whole(result)
+
+
+def test_a_value_that_no_link_selects_exports_nothing() -> None:
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: users, namespace: shop, labels: {mirror.linkerd.io/exported: "false", mirror.linkerd.io/federated: "no"}}
+spec: {selector: {app: users}, ports: [{name: http, port: 80}]}
+"""
+    result = convert(text, "linkerd")
+    assert not [item for item in result.manifests if item.object["kind"] == "Service"]
+    assert not [item for item in result.findings if item.code == "MP722"]

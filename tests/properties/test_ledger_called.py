@@ -217,3 +217,83 @@ def test_a_rule_for_a_port_that_the_service_does_not_have_is_one_for_nothing(tar
     assert bool([item for item in before.manifests if item.object["kind"] == "HTTPRoute"]) is bool(more)
     there = istio("VirtualService", "web", f"{{hosts: [web], http: {rules.replace('99', '80')}}}")
     assert output(converted(MESHED + pods() + service() + there, target)) != output(before)
+
+
+def test_what_names_whom_lost_settings_are_for_is_lost_with_them() -> None:
+    rule = istio("DestinationRule", "web", "{host: web.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}")
+    before = converted(MESHED + pods() + service() + rule, "cilium")
+    found = line(before, 3, "spec.host")
+    assert (found.disposition, found.codes) == ("dropped", line(before, 3, "spec.trafficPolicy.loadBalancer.simple").codes)
+
+
+def test_the_namespace_of_an_only_rule_for_a_whole_host_decides_nothing() -> None:
+    rule = istio(
+        "DestinationRule", "web", "{host: web.shop.svc.cluster.local, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}"
+    )
+    before = converted(MESHED + pods() + service() + rule, "linkerd")
+    assert line(before, 3, "metadata.namespace").disposition == "irrelevant"
+    moved = converted(
+        MESHED + pods() + service() + rule.replace("name: web, namespace: shop}\nspec: {host", "name: web, namespace: pay}\nspec: {host"),
+        "linkerd",
+    )
+    assert output(moved) == output(before)
+    again = rule.replace("name: web,", "name: own,").replace("namespace: shop", "namespace: pay")
+    assert line(converted(MESHED + pods() + service() + rule + again, "linkerd"), 3, "metadata.namespace").disposition != "irrelevant"
+
+
+def test_an_object_that_stays_as_it_is_is_no_output_of_the_ledger() -> None:
+    split = """---
+apiVersion: split.smi-spec.io/v1alpha1
+kind: TrafficSplit
+metadata: {name: web, namespace: shop}
+spec: {service: web, backends: [{service: web, weight: 1}]}
+"""
+    result = converted(LINKERD + pods() + service() + split, "linkerd", "smi")
+    written = {item.file for item in result.manifests}
+    assert all(entry["file"] in written for one in result.ledger for entry in one.outputs if not str(entry["file"]).startswith("install/"))
+
+
+def test_the_name_of_an_object_that_nothing_shows_and_nothing_names_decides_nothing() -> None:
+    server = linkerd(
+        "Server", "backend", "{podSelector: {matchExpressions: [{key: app, operator: In, values: [api, cart]}]}, port: 8080}",
+        api="policy.linkerd.io/v1beta3",
+    )  # fmt: skip
+    before = converted(LINKERD + server, "istio", "linkerd", data_plane="ambient")
+    assert before.manifests
+    assert line(before, 1, "metadata.name").disposition == "dropped"
+    assert output(converted(LINKERD + server.replace("backend", "other"), "istio", "linkerd", data_plane="ambient")) == output(before)
+
+
+@pytest.mark.parametrize("other", ["a-first", "z-last"])
+def test_the_names_of_policies_that_refuse_order_nothing(other: str) -> None:
+    allow = istio(
+        "AuthorizationPolicy", "allow", "{action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}]}]}"
+    )
+    denies = [
+        istio("AuthorizationPolicy", f"ext-{path}", f"{{action: CUSTOM, provider: {{name: p}}, rules: [{{to: [{{operation: {{paths: ['/{path}']}}}}]}}]}}")
+        for path in ("x", "y")
+    ]  # fmt: skip
+    text = MESHED + pods() + service() + allow + "".join(denies)
+    before = converted(text, "linkerd")
+    assert line(before, 4, "metadata.name").disposition == "irrelevant"
+    assert output(converted(text.replace("ext-x", other), "linkerd")) == output(before)
+
+
+def test_of_two_routes_one_of_which_is_lost_the_other_hangs_on_the_service() -> None:
+    route = "{{parentRefs: [{{group: '', kind: Service, name: web, port: 80}}], rules: [{{matches: [{{path: {{type: PathPrefix, value: /{name}}}}}], {filters}backendRefs: [{{name: web, port: 80}}]}}]}}"
+    rewrite = "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /c}}}], "
+    api = "gateway.networking.k8s.io/v1"
+    text = PLAIN + pods() + service() + linkerd("HTTPRoute", "one", route.format(name="one", filters=""), api=api)
+    text += linkerd("HTTPRoute", "two", route.format(name="two", filters=rewrite), api=api)
+    before = converted(text, "linkerd", "cilium")
+    assert line(before, 3, "spec.parentRefs[0].name").disposition == "translated"
+    found = line(before, 4, "spec.parentRefs[0].name")
+    assert (found.disposition, found.codes) == ("dropped", ["MP351"])
+
+
+def test_the_same_object_again_is_the_same_by_its_name() -> None:
+    rule = istio("AuthorizationPolicy", "web", "{action: DENY, rules: [{from: [{source: {namespaces: [old]}}]}]}")
+    text = MESHED + pods() + service() + rule + rule
+    before = converted(text, "linkerd")
+    assert line(before, 3, "metadata.name").disposition == "translated"
+    assert line(before, 3, "spec.action").disposition == "irrelevant"

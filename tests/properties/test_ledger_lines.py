@@ -110,7 +110,11 @@ def test_where_every_pod_is_governed_the_marks_of_what_is_not_in_the_mesh_stay()
     text = MESHED + pods(labels=', sidecar.istio.io/inject: "false", istio.io/dataplane-mode: none, istio.io/rev: default')
     result = converted(text, "cilium")
     assert [item.object["kind"] for item in result.manifests] == ["Namespace"]
-    for label, said in (("sidecar.istio.io/inject", "translated"), ("istio.io/dataplane-mode", "translated"), ("istio.io/rev", "irrelevant")):
+    for label, said in (
+        ("sidecar.istio.io/inject", "translated"),
+        ("istio.io/dataplane-mode", "translated"),
+        ("istio.io/rev", "irrelevant"),
+    ):
         assert line(result, 1, f'spec.template.metadata.labels["{label}"]').disposition == said
     for inside in (text.replace('inject: "false"', 'inject: "true"'), text.replace("mode: none", "mode: ambient")):
         taken = converted(inside, "cilium").manifests
@@ -119,6 +123,15 @@ def test_where_every_pod_is_governed_the_marks_of_what_is_not_in_the_mesh_stay()
     apart = converted(text.replace("istio-injection: enabled", "istio-injection: disabled"), "cilium")
     assert apart.manifests == []
     assert line(apart, 0, "metadata.labels.istio-injection").disposition == "translated"
+
+
+def test_a_telemetry_that_switches_a_log_off_decides_where_the_target_could_write_one() -> None:
+    telemetry = "---\napiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: log, namespace: shop}\nspec: {accessLogging: [{disabled: true}]}\n"
+    before = converted(MESHED + pods() + telemetry, "linkerd")
+    assert line(before, 2, "spec.accessLogging[0].disabled").disposition == "translated"
+    assert output(converted(MESHED + pods() + telemetry.replace("true", "false"), "linkerd")) != output(before)
+    outside = converted((MESHED + pods() + telemetry).replace("istio-injection: enabled", "istio-injection: disabled"), "linkerd")
+    assert line(outside, 2, "spec.accessLogging[0].disabled").disposition == "irrelevant"
 
 
 def test_a_namespace_that_the_bundle_does_not_have_is_enrolled_because_of_its_name_alone() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 EXPORTED, FEDERATED, MIRRORED = "mirror.linkerd.io/exported", "mirror.linkerd.io/federated", "mirror.linkerd.io/mirrored-service"
+SHARING = {EXPORTED: ("true", "remote-discovery"), FEDERATED: ("member",)}
+"""The values that the selectors of a Link have by default (linkerd.io/2-edge/reference/multicluster)."""
 
 
 def networks(ir: IR, out: Output) -> None:

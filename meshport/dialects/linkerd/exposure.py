@@ -22,7 +22,7 @@ from meshport.dialects.exposure import (
 )
 from meshport.dialects.linkerd import beyond as beyond_rules
 from meshport.dialects.linkerd import machines
-from meshport.dialects.linkerd.clusters import EXPORTED, FEDERATED, MIRRORED, networks, shared
+from meshport.dialects.linkerd.clusters import EXPORTED, FEDERATED, MIRRORED, SHARING, networks, shared
 from meshport.dialects.linkerd.egress_openings import API, ROUTES, named, opened, unread
 from meshport.effective import egress
 from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Selector, Src
@@ -87,9 +87,12 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             service.mirror = mirrored
         elif mirrored is not None:
             ir.idle.append(Fact("only true marks what the service mirror makes", mirrored.src, mirrored.feature))
-        if federated is not None:
+        for key, label in ((EXPORTED, exported), (FEDERATED, federated)):
+            if label is not None and label.value not in SHARING[key]:
+                ir.deciding.append(Fact(f"a Link selects {' and '.join(SHARING[key])} alone", label.src, label.feature))
+        if federated is not None and federated.value in SHARING[FEDERATED]:
             ir.shared.append(SharedService(known, federated.holding("merged"), service.document))
-        if exported is not None:
+        if exported is not None and exported.value in SHARING[EXPORTED]:
             mode = exported.map(lambda word: "gateway" if word == "true" else "flat")
             ir.shared.append(SharedService(known, mode, service.document))
     machines.lift(bound, by_kind, options, ir)

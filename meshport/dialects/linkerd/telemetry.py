@@ -63,9 +63,9 @@ def lower(ir: IR, out: Output) -> None:
     for item in ir.access_logs:
         affects = (Affected(item.subject.value.namespace or None),)
         if not item.on.value:
-            if _governed(ir, item.subject.value):
-                out.imply("no log is the default", item.on)
-            out.ignore("no log is the default", item.on, item.subject, *item.beside)
+            says = out.decide if _governed(ir, item.subject.value) else out.ignore
+            says("no log is the default", item.on)
+            out.ignore("no log is the default", item.subject, *item.beside)
             continue
         if item.level == "mesh":
             out.finding(
