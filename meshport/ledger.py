@@ -158,7 +158,7 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
         if isinstance(metadata, dict) and isinstance(leaf := metadata.get("name"), int):
             kind = document.kind, document.namespace
             alike[kind] = alike.get(kind, 0) + 1
-            if leaf in reached:
+            if leaf in reached and "." not in document.name:  # a ServiceProfile is called as its Service
                 names[leaf] = document.name
     names = {leaf: name for leaf, name in names.items() if alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] == 1}
     for obj in out.objects.values() if names else ():
