@@ -82,7 +82,7 @@ def covered(have: IR, out: Output) -> None:
         out.adds_nothing("no request can meet all that the rule asks for", void)
     own = [policy for policy in have.policies if policy.kind == "AuthorizationPolicy"] if have.mesh == "istio" else []
     if not any(_attached(out.bundle.documents[policy.document]) for policy in own):  # a waypoint asks besides the pods, and not with them
-        idle = {id(policy) for policy in needless(own, have.world)}
+        idle = {id(policy) for policy in needless(own)}
         out.adds_nothing(CLOSED, *(policy.sources for policy in own if id(policy) in idle))
         have.policies = [policy for policy in have.policies if id(policy) not in idle]
     closed = closed_anyway(have.policies, have.world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, TypeVar
 
 from meshport.effective.felt import less
@@ -14,13 +15,14 @@ from meshport.effective.pieces import Piece, of_rule
 from meshport.effective.remainder import bare
 from meshport.effective.sets import METHODS
 from meshport.ir.authorization import HOST, IDENTITY, METHOD, PATH, PORT, SOURCE_IP, Condition, Network, Pattern, Policy, Rule
-from meshport.ir.base import Fact, Src
+from meshport.ir.base import Fact, PodSet, Requirement, Src
 from meshport.ir.selecting import Selecting
 from meshport.ir.world import World
 
 T = TypeVar("T")
 MOST = 64
 """Values of one condition, and rules of one policy, beyond which nothing is looked for: every one is held against every other."""
+FEW = 6
 
 
 def tidied(policy: Policy) -> tuple[Policy, Src, Src]:
@@ -108,29 +110,29 @@ def closed_anyway(policies: Sequence[Policy], world: World) -> list[bool]:
     return [whole(policy) for policy in policies]
 
 
-def needless(policies: Sequence[Policy], world: World) -> list[Policy]:
-    """Those of a mesh's allows without rules whose pods stay as closed without them."""
+def needless(policies: Sequence[Policy]) -> list[Policy]:
+    """Those of a mesh's allows without rules of which another closes all pods, those that the bundle does not show as well."""
     left = [policy for policy in policies if policy.action.value == "allow" and policy.port is None]
     empty = sorted((policy for policy in left if not policy.rules), key=lambda item: item.subject.value.selector.everything)
-    selecting = Selecting(left, lambda policy: policy.subject.value)
-    gone: set[int] = set()
-
-    def closes(other: Policy, policy: Policy) -> bool:
-        return other is not policy and id(other) not in gone
-
-    for policy in empty:  # narrow ones first, for of two that hold for the same pods one has to stay
+    by_subject: dict[tuple[str, frozenset[Requirement]], list[Policy]] = {}
+    for policy in left:
         pods = policy.subject.value
-        if pods.selector.everything:  # pods that the bundle does not show as well
-            whole = (other for other in left if other.subject.value.selector.everything)
-            held = any(closes(other, policy) for other in whole if other.subject.value.namespace in ("", pods.namespace))
-        else:
-            members = world.selected(pods)
-            held = bool(members) and all(
-                any(closes(other, policy) for other in selecting.of(one.ref.namespace, one.labels)) for one in members
-            )
-        if held:
+        by_subject.setdefault((pods.namespace, frozenset(pods.selector.demands())), []).append(policy)
+    gone: set[int] = set()
+    for policy in empty:  # narrow ones first, for of two that hold for the same pods one has to stay
+        wider = (other for key in _wider(policy.subject.value) for other in by_subject.get(key, ()))
+        if any(other is not policy and id(other) not in gone for other in wider):
             gone.add(id(policy))
     return [policy for policy in empty if id(policy) in gone]
+
+
+def _wider(pods: PodSet) -> Iterable[tuple[str, frozenset[Requirement]]]:
+    """The sets of pods by namespace and demands that hold all of these; of many demands those with one of them, or none, or all."""
+    demands = pods.selector.demands()
+    sizes = range(len(demands) + 1) if len(demands) <= FEW else (0, 1, len(demands))
+    for namespace in dict.fromkeys(("", pods.namespace)):
+        for size in sizes:
+            yield from ((namespace, frozenset(chosen)) for chosen in combinations(demands, size))
 
 
 def _tidied(condition: Condition) -> Condition:

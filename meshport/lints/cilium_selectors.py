@@ -64,6 +64,8 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
         return
     rest = not chosen.labels and all(item.operator in ("NotIn", "DoesNotExist") for item in chosen.expressions)  # whoever else there is
     if known.pods(home) and not rest and not known.chosen(home, chosen):
+        if _of_several(review, known, policy, chosen):
+            return
         severity = "info" if _elsewhere(review, known, policy, chosen) else None  # one rule for pods of several namespaces
         review.say(
             "MP079",
@@ -74,6 +76,20 @@ def _subject(review: Review, known: Inventory, policy: Manifest, spec: Path) -> 
             selector=str(chosen),
             where=f"namespace {home}",
         )
+
+
+def _of_several(review: Review, known: Inventory, policy: Manifest, chosen: Selector) -> bool:
+    """Whether the pods are those that several other policies of the namespace select together, or that one selects beside known pods."""
+    asked = {item for item in chosen.demands() if item.operator not in ("NotIn", "DoesNotExist")}
+    others = [
+        set(plain(selector_of(other, *spec, "endpointSelector")).demands())
+        for other in review.of(POLICIES[0], group="cilium.io")
+        if other is not policy and known.home(other) == known.home(policy)
+        for spec in specs_of(other)
+    ]
+    said = {item for demands in others if demands != set(chosen.demands()) for item in demands}
+    named = {(key, value) for item in said for key, value in ((item.key, value) for value in item.values or ("",))}
+    return all(item in said or all((item.key, value) in named for value in item.values or ("",)) for item in asked)
 
 
 def _elsewhere(review: Review, known: Inventory, policy: Manifest, chosen: Selector) -> bool:

@@ -60,7 +60,9 @@ def test_a_policy_does_not_select_by_a_label_that_is_taken_off_the_pod(target: s
     policy, *closed = of_kind(result, kind)
     (web,) = of_kind(result, "Deployment")
     assert policy["spec"][field] == {"matchLabels": {"tier": "web"}}
-    assert [item["spec"]["ingress"] for item in closed] == [[{}]] * (target == "cilium")  # pods that are not shown may be injected too
+    others = [item["spec"]["endpointSelector"]["matchExpressions"] for item in closed]  # pods that are not shown may be injected too
+    assert others == [[{"key": "tier", "operator": "NotIn", "values": ["cart", "web"]}]] * (target == "cilium")
+    assert all(item["spec"]["ingress"] == policy["spec"]["ingress"] for item in closed)
     assert web["spec"]["template"]["metadata"]["labels"] == {"tier": "web"}
 
 

@@ -7,9 +7,11 @@ differ from pod to pod, every level and mode of mTLS, every key of `when`, gRPC,
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
+from .ambient import captured
 from .generate import Atoms, build_istio, build_linkerd, build_request
 from .vocabulary import ACCOUNTS, BLOCKS, EDGE, HEADERS, HOSTS, MESHED, METHODS, NAMESPACES, OUTSIDE, PATTERNS, dice, some
 from .world import Obj, World, meta, name_of, spec_of
@@ -399,7 +401,7 @@ class WideAtoms(Atoms):
     def __init__(self, bundle: list[Obj], mesh: str) -> None:
         super().__init__(bundle)
         world = World(bundle)
-        injected = world.istio_injected if mesh == "istio" else world.linkerd_injected
+        injected = {"istio": world.istio_injected, "linkerd": world.linkerd_injected, "ambient": partial(captured, world)}[mesh]
         self.servers = [one for one in world.workloads if one.namespace in MESHED]
         self.callers = sorted({(one.namespace, one.service_account, injected(one)) for one in world.workloads})
         self.callers += [("elsewhere", "stranger", True), ("shop", "default", True), (EDGE, "gateway", True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -22,7 +23,7 @@ DEFECTS = ("MP299", "MP900", "MP901", "MP904")
 def by_real_pods(bundle: list[Obj], mesh: str, requests: Iterable[Obj]) -> Iterator[Obj]:
     """The requests that a cluster could see: Cilium knows a pod by its labels, so its proxy and its address are those that such a pod has."""
     world = World(bundle)
-    injected = world.istio_injected if mesh == "istio" else world.linkerd_injected
+    injected = {"istio": world.istio_injected, "linkerd": world.linkerd_injected, "ambient": partial(ambient.captured, world)}[mesh]
     proxies: dict[tuple[str, str], set[bool | None]] = {}  # None: on the node's network, where it is the node to Cilium
     for pod in world.workloads:
         proxies.setdefault((pod.namespace, pod.service_account), set()).add(None if pod.host_network else bool(injected(pod)))

@@ -7,21 +7,20 @@ CiliumNetworkPolicy still closes the whole direction, so one for each set of pod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from meshport.dialects import beside_the_mesh, inbound_policy, other_domains, protocols, redundant
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import denying, plaintext, transport
+from meshport.dialects.cilium import denying, plaintext, transport, unlike
 from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.denying import Directs
-from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Entry, Part, Plan, Where, closing, mentioned, plan
-from meshport.dialects.cilium.refusals import MOST
+from meshport.dialects.cilium.drafts import Draft, rules_of, unranged
+from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Part, Plan, closing, mentioned, plan
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
 from meshport.dialects.cilium.telling import Told, tell
-from meshport.dialects.cilium.uncovered import Covered
 from meshport.dialects.cilium.unseen import shut, unseen
-from meshport.dialects.cilium.writing import ECHO, OTHERS, Others, Ruled, ranges, write
+from meshport.dialects.cilium.writing import Others, write
 from meshport.dialects.enrolment import unshown
 from meshport.dialects.gateway_accounts import entries, gateway_accounts, succeed
 from meshport.dialects.naming import claim, name
@@ -33,21 +32,6 @@ from meshport.findings import Affected
 from meshport.ir.authorization import Policy, sole_grant
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
-from meshport.mapping.table import in_range
-
-
-@dataclass(slots=True)
-class Draft:
-    """A policy in the making: parts that hold for the same pods."""
-
-    namespace: str
-    wanted: str
-    members: list[Effective]
-    parts: list[Part]
-    ports: list[int]
-    strict: bool
-    selectors: list[tuple[Selector, Src]] = field(default_factory=list)
-    named_by: Src = NOWHERE  # what the name is taken from
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -64,38 +48,25 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for item in access.workloads:
         for policy in closing(item).allows if item.meshed is not False else ():
             shared.setdefault(id(policy), set()).update(ports_of([item], ir.world), mentioned(item))
+    direct = {key: set(found) for key, found in denies.items()}
+    base = Context(out, ir.world, options, known, way, Region(""), ir.raw_paths, direct, told, shared)
     plans = []
     for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.workload.host_network:
             _on_host(out, region)
         elif region.first.meshed is not False:
-            plans.append(
-                plan(
-                    Context(
-                        out,
-                        ir.world,
-                        options,
-                        known,
-                        way,
-                        region,
-                        ir.raw_paths,
-                        {key: set(found) for key, found in denies.items()},
-                        told,
-                        shared,
-                    )
-                )
-            )
+            plans.append(plan(replace(base, region=region)))
     tell(out, told)
     other_domains.tell(ir, out, options)
     taken: dict[str, set[str]] = {}
     others = Others()
     for draft in _drafts(plans):
         _write(out, options, access, draft, taken.setdefault(draft.namespace, set()), others, denies)
-    covered = Covered(out, access)
-    others.unseen += unseen(ir, out, options, access, known, way, taken, denies, covered)
-    plaintext.lower(ir, out, options, access, known, way, taken, denies, covered)
+    others.unseen += unseen(ir, out, options, access, known, way, taken, denies)
+    plaintext.lower(ir, out, options, access, known, way, taken, denies)
     _unshown(ir, out, access)
     denying.lower(ir, out, options, access, denies, taken, others)
+    unlike.lower(ir, access, base, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
     beside_the_mesh.unknown_callers(ir, out, options.trust_domain)
@@ -247,8 +218,8 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     because = because or sources(*(_refusing(item) for item in draft.members))
     if not because:
         because = sources(*(item.workload.src for item in draft.members))
-    rules = _rules(options, draft, entries)
-    _unranged(out, options, draft, entries)
+    rules = rules_of(options, draft, entries)
+    unranged(out, options, draft, entries)
     others.add(draft.members, [rule for rule, _ in rules])
     write(
         out,
@@ -291,97 +262,6 @@ def _without(access: Access, strangers: list[Effective], members: list[Effective
         beside(Selector(), [item.workload.pods.selector for item in strangers], members),
     ]
     return [(rest, sources(*found.values())) for rest in rests if not rest.everything]
-
-
-def _rules(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:
-    """The ingress rules of a policy. With Linkerd's single ports, or a default alone, the protocols that no mesh governs stay open."""
-    every: set[Where] = {*draft.ports, None}
-    found: list[Ruled] = []
-    free: list[dict[str, Any]] = []
-    free_src: Src = NOWHERE
-    opens_rest = any(part.label == DEFAULT and part.entries for part in draft.parts)
-    for entry in entries:
-        ports = _ports(options, entry, draft.ports, every)
-        if ports is None:
-            continue
-        rule: dict[str, Any] = {entry.kind: entry.shown} if entry.kind else {}
-        if not ports and not entry.requests and (opens_rest or not entry.kind):
-            ports = [{"port": "0", "protocol": "TCP"}]
-        if not entry.kind and not entry.requests and opens_rest:
-            free, free_src = [*free, *ports], free_src | entry.src
-            continue
-        if not entry.kind and not entry.requests and ports == [{"port": "0", "protocol": "TCP"}]:
-            found.append(({"fromEntities": ["all"]}, entry.src))
-            continue
-        if not ports:
-            found.append((rule, entry.src))
-            continue
-        for start in range(0, len(ports), MOST):
-            item: dict[str, Any] = {"ports": ports[start : start + MOST]}
-            if entry.requests:
-                item["rules"] = {"http": entry.requests}
-            found.append(({**rule, "toPorts": [item]}, entry.src))
-    if opens_rest:
-        src = (
-            free_src
-            or sources(*(part.src for part in draft.parts if part.label == DEFAULT))
-            or sources(*(part.src for part in draft.parts))
-        )
-        free += OTHERS
-        found += [({"toPorts": [{"ports": free[start : start + MOST]}]}, src) for start in range(0, len(free), MOST)]
-        found.append(({"icmps": [{"fields": ECHO}]}, src))
-    return _joined(found)
-
-
-def _unranged(out: Output, options: Options, draft: Draft, entries: list[Entry]) -> None:
-    """Ranges of ports came with Cilium 1.16: before it, the ports that nothing names stay closed where others are."""
-    every = {*draft.ports, None}
-    if in_range(options.target_version, "1.16", None) or not any(None in entry.ports and entry.ports != every for entry in entries):
-        return
-    out.finding(
-        "MP290", document=draft.parts[0].document, feature="server.port", policy=draft.wanted, release=options.target_version,
-        affects=tuple(Affected(item.workload.ref.namespace, item.workload.ref.name) for item in draft.members),
-        explains=frozenset((access_subject(item.workload.ref, None), "allow") for item in draft.members),
-    )  # fmt: skip
-
-
-def _joined(rules: list[Ruled]) -> list[Ruled]:
-    """Rules for the same peers and ports as one, with the requests of all; one that admits every request makes the others void."""
-    out: list[Ruled] = []
-    for rule, src in rules:
-        for position, (known, its) in enumerate(out):
-            if not _alike(known, rule):
-                continue
-            if "rules" in rule["toPorts"][0] and "rules" in known["toPorts"][0]:
-                requests = known["toPorts"][0]["rules"]["http"]
-                more = [item for item in rule["toPorts"][0]["rules"]["http"] if item not in requests]
-                entry = {**known["toPorts"][0], "rules": {"http": [*requests, *more]}}
-            else:
-                entry = {"ports": known["toPorts"][0]["ports"]}
-            out[position] = ({**known, "toPorts": [entry]}, its | src)
-            break
-        else:
-            out.append((rule, src))
-    return out
-
-
-def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    if "toPorts" not in one or "toPorts" not in other:
-        return False
-    peers = [{key: value for key, value in rule.items() if key != "toPorts"} for rule in (one, other)]
-    return peers[0] == peers[1] and one["toPorts"][0]["ports"] == other["toPorts"][0]["ports"]
-
-
-def _ports(options: Options, entry: Entry, known: list[int], every: set[Where]) -> list[dict[str, Any]] | None:
-    """The ports of a rule; [] for all of them, None where none can be written."""
-    if entry.ports == every and not entry.requests:
-        return []
-    numbers = sorted(port for port in entry.ports if port is not None)
-    if None not in entry.ports:
-        return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
-    if not in_range(options.target_version, "1.16", None):  # ranges came with endPort
-        return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
-    return ranges(sorted(set(known) - set(numbers)))
 
 
 # -- what is not written

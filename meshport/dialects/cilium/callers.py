@@ -93,6 +93,11 @@ class Known:
             return False
         return home is None or (home.meshed is not None and home.meshed.value)
 
+    def enrols(self, namespace: str) -> bool:
+        """Whether pods of a namespace are in the mesh where they say nothing else."""
+        home = self.world.namespaces.get(namespace)
+        return home is not None and home.meshed is not None and home.meshed.value
+
     def accounts(self, namespace: str | None = None) -> list[Ref]:
         """The accounts of a namespace, or of all, that pods of the mesh run under, and no pod outside it does that has the same labels."""
         return sorted(ref for ref in self.inside if namespace in (None, ref.namespace) and self.tells(ref))
@@ -158,7 +163,7 @@ def callers(piece: Piece, known: Known) -> Callers:
         return found
     whole: set[str] = set()
     accounts: set[Ref] = set()
-    if who.include is None and (said := _but(who.exclude, known)) is not None:
+    if who.include is None and (said := but(who.exclude, known)) is not None:
         found.but = "every caller but " + " and ".join(sorted(map(label, who.exclude)))
         found.beside = known.strangers(who.exclude)
         found.endpoints, found.entities = said
@@ -173,7 +178,7 @@ def callers(piece: Piece, known: Known) -> Callers:
     else:
         for item in sorted(who.include, key=label):
             _one(item, known, found, whole, accounts, INGRESS in who.include)
-    found.endpoints = known.endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
+    found.endpoints += known.endpoints(whole, {ref for ref in accounts if ref.namespace not in whole})
     return found
 
 
@@ -186,6 +191,13 @@ def endpoints(whole: Iterable[str], accounts: Iterable[Ref]) -> list[dict[str, A
     elif names:
         found.append({"matchExpressions": [{"key": NAMESPACE, "operator": "In", "values": names}]})
     return found + [{"matchLabels": {NAMESPACE: ref.namespace, ACCOUNT: ref.name}} for ref in sorted(set(accounts))]
+
+
+def others_of(namespace: str, known: Known) -> dict[str, Any]:
+    """A selector of a namespace's pods but those under accounts of pods outside the mesh."""
+    outside = sorted(ref.name for ref in known.outside if ref.namespace == namespace)
+    demands = [{"key": ACCOUNT, "operator": "NotIn", "values": outside}] if outside else []
+    return {"matchLabels": {NAMESPACE: namespace}, **({"matchExpressions": demands} if demands else {})}
 
 
 def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set[Ref], admits_ingress: bool) -> None:
@@ -231,6 +243,8 @@ def _namespace(name: str, known: Known, found: Callers, whole: set[str], account
         whole.add(name)
         return
     accounts |= set(known.accounts(name))
+    if not known.accounts(name) and known.enrols(name):  # pods that the bundle does not show, and not those that it shows outside the mesh
+        found.endpoints.append(others_of(name, known))
     if item != EVERYONE:
         _list(found, item)
     for ref, workload in sorted(known.outside.items()):
@@ -268,7 +282,7 @@ def _all_but(piece: Piece, known: Known, whole: set[str], accounts: set[Ref]) ->
                 accounts.add(ref)
 
 
-def _but(exclude: Iterable[Any], known: Known) -> tuple[list[dict[str, Any]], list[str]] | None:
+def but(exclude: Iterable[Any], known: Known) -> tuple[list[dict[str, Any]], list[str]] | None:
     """Selectors of every pod but those of accounts and namespaces, and the entities that have none; None where a peer is known otherwise.
 
     A selector with `NotIn` alone would take what has no namespace, as nodes and the world."""

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.callers import Known, callers, endpoints
+from meshport.dialects.cilium.callers import Known, callers, others_of
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.refusals import MOST
 from meshport.dialects.cilium.subjects import accepting_plaintext, beside, homes
-from meshport.dialects.cilium.uncovered import Covered
 from meshport.dialects.cilium.unseen import shut
 from meshport.dialects.cilium.writing import ECHO, OTHERS, Ruled, ranges, write
 from meshport.dialects.naming import claim
@@ -40,7 +39,6 @@ def lower(
     way: ByLabel,
     taken: dict[str, set[str]],
     denies: Directs,
-    covered: Covered,
 ) -> None:
     """A policy for each namespace of which the bundle shows no workload, and for each STRICT whose pods it does not show."""
 
@@ -80,8 +78,8 @@ def lower(
     places = {*homes(ir, ""), *(name for name in shown if name and name not in ir.world.namespaces)}
     for namespace in sorted(places):
         mode = access.namespace_mode(namespace)
-        if not ir.world.of_namespace(namespace) or covered.rest(namespace, Selector()) is not None:
-            document, default = _default(ir, access, namespace)
+        if not ir.world.of_namespace(namespace):
+            document, default = default_of(ir, access, namespace)
             home = ir.world.namespaces.get(namespace)
             demanded = home.demanding if home is not None else None
             if (
@@ -141,7 +139,7 @@ def _identity(src: Src) -> tuple[Condition, ...]:
     return (Condition(IDENTITY, (Fact(EVERYONE, src),)),)
 
 
-def _default(ir: IR, access: Access, namespace: str) -> tuple[int, Fact[str]]:
+def default_of(ir: IR, access: Access, namespace: str) -> tuple[int, Fact[str]]:
     """What pods of a namespace admit where no policy names them, and the document that says so."""
     found = [item for item in ir.admissions if item.subject.namespace in ("", namespace) and item.level != "workload"]
     best = max(found, key=lambda item: item.level == "namespace", default=None)
@@ -173,7 +171,7 @@ def _peers(namespace: str, rule: Rule, options: Options, known: Known, way: ByLa
         who = callers(by_label(piece, options.cluster_networks, way), known)
         if who.meshed:
             meshed = known.namespaces() or [namespace]  # the bundle shows no namespace of the mesh, and this is one
-            found.append(("fromEndpoints", who.endpoints or endpoints({namespace}, ())))
+            found.append(("fromEndpoints", who.endpoints or [others_of(namespace, known)]))
         else:
             found += who.kinds()
     return found, meshed

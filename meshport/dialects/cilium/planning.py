@@ -31,9 +31,9 @@ from meshport.effective.seen import by_label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH, PORT, Pattern, Policy, Rule
-from meshport.ir.base import NOWHERE, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import ByLabel
-from meshport.ir.world import World
+from meshport.ir.world import Workload, World
 from meshport.values.language import Language, LanguageTooLarge
 
 DEFAULT = "default"
@@ -100,6 +100,26 @@ class Context:
     direct: dict[int, set[int]]  # rules of denies that are written as denies: by id of the policy, their numbers
     told: Told
     shared: dict[int, set[int]]  # the ports of all the workloads that an allow holds for, by its id: so that it reads the same for all
+    like: tuple[Workload, ...] | None = None  # for pods that the bundle does not show: the known ones whose ports speak as theirs do
+
+    def finding(self, code: str, *because: Fact[Any], document: int | None, **said: Any) -> None:
+        """Something to be told at once; of pods that the bundle does not show it is kept with what is left out."""
+        if self.like is None:
+            self.out.finding(code, *because, document=document, **said)
+        else:
+            self.told.setdefault((code,), Note({}, {}, document or 0))
+
+    def protocol(self, port: Where) -> tuple[str, Src]:
+        """What a port speaks. Of pods that the bundle does not show it is known from others; where they do not agree it is bytes, of which no rule for
+        requests lets any in. Linkerd's Servers say it themselves."""
+        if port is None:
+            return "", NOWHERE
+        if self.like is None:
+            return protocols.together([item.workload for item in self.region.members], port, self.world)
+        if self.out.source == "linkerd":
+            return "", NOWHERE
+        words = {protocols.of_port(workload, port, self.world)[0] for workload in self.like}
+        return (words.pop() if len(words) == 1 else "" if words and all(map(protocols.is_http, words)) else "tcp"), NOWHERE
 
     def affects(self, port: Where) -> tuple[Affected, ...]:
         return tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item in self.region.members)
@@ -121,7 +141,7 @@ class Context:
 
 def plan(context: Context) -> Plan:
     """The parts of a region. Findings are made for what is left out."""
-    region, out = context.region, context.out
+    region = context.region
     first = closing(region.first)
     shared = {port for policy in first.allows if policy.port is None for port in context.shared.get(id(policy), ())}
     known_ports = sorted({*ports_of(region.members, context.world), *mentioned(first), *shared})
@@ -152,7 +172,7 @@ def plan(context: Context) -> Plan:
             _scrape(context, port, parts)
     if BYPASS in parts:
         gone = [port for port in known_ports if first.workload.bypasses(port)]
-        out.finding(
+        context.finding(
             "MP289", document=first.workload.document, affects=tuple(one for port in gone for one in context.affects(port)), feature="authorization.posture",
             workloads=", ".join(str(item.workload.ref) for item in region.members), ports=", ".join(map(str, gone)),
         )  # fmt: skip
@@ -161,7 +181,7 @@ def plan(context: Context) -> Plan:
             parts.setdefault(str(policy.ref.value), _part(policy))
     result.parts = list(parts.values())
     if first.admission.value == "audit" and not broad:
-        out.finding(
+        context.finding(
             "MP213",
             first.admission,
             document=None,
@@ -213,9 +233,7 @@ def _part(policy: Policy) -> Part:
 
 
 def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part], folded: list[Policy]) -> None:
-    protocol, protocol_src = (
-        ("", NOWHERE) if port is None else protocols.together([item.workload for item in context.region.members], port, context.world)
-    )
+    protocol, protocol_src = context.protocol(port)
     for policy in first.at(port):
         if context.raw and any(rule.condition(PATH) is not None for rule in policy.rules):
             said = {"feature": "authorization.operation.paths"}
@@ -424,7 +442,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
     if who.nobody:
         return
     if said and port is None:
-        context.out.finding(
+        context.finding(
             "MP280", document=part.document, affects=context.affects(None), explains=context.explains(None), feature="authorization.posture",
             policy=part.label if part.label != DEFAULT else str(context.region.first.workload.ref), ports=", ".join(map(str, _spoken(context))) or "none",
         )  # fmt: skip

@@ -7,8 +7,7 @@ from meshport.dialects.cilium.callers import Callers, Known, callers
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
 from meshport.dialects.cilium.subjects import choose, homes
-from meshport.dialects.cilium.uncovered import Covered
-from meshport.dialects.cilium.writing import CILIUM, KIND, Ruled, write
+from meshport.dialects.cilium.writing import Ruled, write
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
@@ -31,32 +30,30 @@ def unseen(
     way: ByLabel,
     taken: dict[str, set[str]],
     denies: Directs,
-    covered: Covered,
 ) -> list[Affected]:
     """Policies and defaults for pods that the bundle does not show; the pods for which such were written."""
     written: list[Affected] = []
     ordered = sorted(ir.policies, key=lambda item: (item.ref.value, item.kind))
-    for policy, beside in ((policy, beside) for beside in (False, True) for policy in ordered):
+    for policy in ordered:
         selector = policy.subject.value.selector
         if policy.action.value == "allow" and opens(policy):
-            if not beside and not access.world.selected(policy.subject.value):
+            if not access.world.selected(policy.subject.value):
                 out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
             continue
         if not all(is_label_value(value) for _, value in selector.labels):
             out.adds_nothing("no pod has a label of that value", policy.sources)
             continue
-        cut = _uncovered(policy, ir, covered, denies) if beside else {}
-        places = [*cut] if beside else _places(policy, ir)
-        if beside and not places:
-            continue
+        places = _places(policy, ir)
         if not places:
             if not access.world.selected(policy.subject.value):
                 _nowhere(ir, out, policy)
             continue
         if policy.action.value != "allow":
-            written += _closed(ir, out, options, policy, places, denies, taken, cut, covered)
+            written += _closed(ir, out, options, policy, places, denies, taken)
             continue
-        rules = _on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
+        if policy.port is not None and isinstance(policy.port.value, int):
+            continue  # all of its ports are known
+        rules = on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
         if rules and policy.port is not None:
             out.finding(
                 "MP291", document=policy.document, affects=(of_pods(policy.subject.value),), feature="server.port", policy=str(policy.ref.value),
@@ -67,22 +64,16 @@ def unseen(
         for namespace in places:
             if rules and policy.port is None and _nameless(access, policy.subject.value, namespace):
                 rules = []
-            chosen = cut.get(namespace, selector)
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
-            if (
-                namespace not in cut
-                and not rules
-                and (policy.rules or policy.port is not None)
-                and (elsewhere or _default_of(ir, namespace) == "deny")
-            ):
+            if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
                 continue
             names = taken.setdefault(namespace, set())
             granting = sole_grant(policy.rules) if rules else None
             label = claim(granting.value if granting is not None else policy.ref.value.name, names)
             src = sources(policy.ref, policy.subject, policy.action, granting)
             part = Part(label, policy, policy.document, src)
-            written.append(of_pods(PodSet(namespace, chosen)))
-            write(out, Ref(namespace, label), chosen, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
+            written.append(of_pods(PodSet(namespace, selector)))
+            write(out, Ref(namespace, label), selector, policy.subject.src, rules, src, [policy.document], [part], whole=not rules)
     for admission in ir.admissions:
         namespace = admission.subject.namespace
         if admission.level != "namespace" or admission.value.value != "deny" or not homes(ir, namespace):
@@ -120,16 +111,6 @@ def _places(policy: Policy, ir: IR) -> list[str]:
     return [name for name in found if not ir.world.selected(PodSet(name, subject.selector))]
 
 
-def _uncovered(policy: Policy, ir: IR, covered: Covered, denies: Directs) -> dict[str, Selector]:
-    """The namespaces of whose pods the policy selects some that are known, and others that no written policy closes as it does; with the selector for them."""
-    subject = policy.subject.value
-    if (policy.action.value == "allow" and not policy.closing) or policy.port is not None or _said(policy, denies):
-        return {}
-    shown = [name for name in homes(ir, subject.namespace) if ir.world.selected(PodSet(name, subject.selector))]
-    found = {name: covered.rest(name, subject.selector) for name in shown}
-    return {name: selector for name, selector in found.items() if selector is not None}
-
-
 def shut(policy: Policy, namespace: str, ir: IR, options: Options, denies: Directs) -> bool:
     """Whether pods of a namespace that the bundle does not show are closed because a policy refuses more of them than is written as a deny."""
     refuses = policy.action.value != "allow" and options.on_loss != "looser" and not _said(policy, denies)
@@ -144,8 +125,6 @@ def _closed(
     places: list[str],
     denies: Directs,
     taken: dict[str, set[str]],
-    cut: dict[str, Selector],
-    covered: Covered,
 ) -> list[Affected]:
     """Close the pods of a policy that refuses more than is written as a deny: none of it may be let in. The pods for which that was written."""
     subject = policy.subject.value
@@ -164,15 +143,11 @@ def _closed(
     for namespace in places:
         label = claim(policy.ref.value.name, taken.setdefault(namespace, set()))
         part = Part(label, policy, policy.document, src)
-        ref, selector = Ref(namespace, label), cut.get(namespace, subject.selector)
-        adding_up = namespace not in cut and covered.met(namespace, selector)
-        write(out, ref, selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
-        if adding_up:  # what other policies let in, and no known pod is among them
-            out.object(CILIUM, KIND, ref, owner=policy.document).set(("spec", "ingressDeny"), [{"fromEntities": ["all"]}], src)
+        write(out, Ref(namespace, label), subject.selector, policy.subject.src, [], src, [policy.document], [part], whole=True)
     return [of_pods(PodSet(namespace, subject.selector)) for namespace in places]
 
 
-def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
+def on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> list[Ruled]:
     """What a Server admits whole, on its port by number or by name; [] where something of it needs more than that."""
     found: list[Ruled] = []
     for rule in policy.rules:
@@ -202,15 +177,13 @@ def _on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> li
 def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known, way: ByLabel, denies: Directs) -> list[Ruled]:
     """What a policy of Istio's admits on every port or on those of some numbers; [] where something of it needs more than the labels of its callers, or
     where a deny may hold for the same pods."""
-    spec = out.bundle.documents[policy.document].value.get("spec")
-    attached = isinstance(spec, dict) and {"targetRef", "targetRefs"} & spec.keys()
     denied = any(
         other.action.value != "allow"
         and _meet(other.subject.value, policy.subject.value)
         and (ir.world.selected(other.subject.value) or not _said(other, denies))
         for other in ir.policies
     )
-    if ir.mesh != "istio" or attached or denied:
+    if ir.mesh != "istio" or attached(policy, out) or denied:
         return []
     found: list[Ruled] = []
     for rule in policy.rules:
@@ -239,6 +212,12 @@ def _nameless(access: Access, pods: PodSet, namespace: str) -> bool:
     rules = [rule for rule in access.unseen(namespace) if _meet(rule.subject.value, pods)]
     modes = [access.namespace_mode(namespace), *(mode for rule in rules for mode in (rule.mode, *rule.ports.values()) if mode is not None)]
     return any(mode.value == "disable" for mode in modes)
+
+
+def attached(policy: Policy, out: Output) -> bool:
+    """Whether a policy of Istio is for what it refers to, and not for pods that it selects."""
+    spec = out.bundle.documents[policy.document].value.get("spec")
+    return out.source == "istio" and isinstance(spec, dict) and bool({"targetRef", "targetRefs"} & spec.keys())
 
 
 def _numbers(rule: Rule) -> list[int] | None:

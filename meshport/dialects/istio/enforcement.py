@@ -133,7 +133,7 @@ def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir:
         shut = past_waypoints.closed(policy, found, ir, ports, hung)
         if shut is not None:
             entry.opened, entry.shut, entry.spared = policy, frozenset(shut.ports), shut.spared
-            entry.made[0] = shut.policy
+            entry.made[:1] = shut.policies
 
 
 def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:

@@ -19,7 +19,7 @@ from meshport.dialects.istio.waypoints import Waypoints, is_gateway, subject_of,
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.remainder import remainder
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
-from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.base import Fact, PodSet, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
@@ -34,9 +34,9 @@ Ports = dict[int, Src]
 @dataclass(frozen=True, slots=True)
 class Closed:
     """An ALLOW of ztunnel without what it opens at the addresses of pods behind a waypoint: on these ports, for callers who pass it. `spared` are policies
-    beside it for pods that stand behind fewer of the ports."""
+    beside it for pods that stand behind fewer of the ports. One of the whole mesh is one for each namespace, as it is where no pod stands behind a waypoint."""
 
-    policy: Policy
+    policies: list[Policy]
     ports: Ports
     spared: tuple[Policy, ...] = ()
 
@@ -54,7 +54,10 @@ def closed(policy: Policy, found: Waypoints, ir: IR, judged: Callable[[Workload]
         return None
     beside: list[Policy] = []
     held: list[tuple[Workload, Ports]] = []  # with the ports on which it has less of the policy
+    behind = {one.ref.namespace for one in members if ports[one.ref]}
     for one in members:
+        if not policy.subject.value.namespace and one.ref.namespace not in behind:
+            continue
         spared = every.keys() - ports[one.ref].keys()
         alike = [other for other in members if other.ref.namespace == one.ref.namespace and one.labels.items() <= other.labels.items()]
         if not spared or any(spared & ports[other.ref].keys() for other in alike):
@@ -75,7 +78,13 @@ def closed(policy: Policy, found: Waypoints, ir: IR, judged: Callable[[Workload]
     gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
     if gone:
         ir.idle.append(Fact("what it says of callers who pass the waypoint is said there", gone, "authorization.rule"))
-    return Closed(replace(policy, rules=tuple(rules)), every, tuple(beside))
+    shut = replace(policy, rules=tuple(rules))
+    if policy.subject.value.namespace:
+        return Closed([shut], every, tuple(beside))
+    known = ir.world.namespaces.keys() | {one.ref.namespace for one in members}
+    made = [(shut, name) for name in sorted(behind)] + [(policy, name) for name in sorted(known - behind)]
+    pods = policy.subject.value.selector
+    return Closed([replace(one, subject=one.subject.holding(PodSet(name, pods))) for one, name in made], every, tuple(beside))
 
 
 def _sources(items: Iterable[Rule | Fact[Any]]) -> Src:
