@@ -38,12 +38,20 @@ SHARING = {
 MARKS = ("multi-cluster.export", "multi-cluster.federate", "locality.failover")
 
 
+def plain_name(host: str) -> str:
+    """A name of DNS as meshes compare it: in lower case, and without the dot that may end it."""
+    return host.lower().removesuffix(".")
+
+
 def unknown_default(ir: IR, out: Output) -> None:
     """Say of Istio's entries for hosts outside that nothing tells what becomes of the other hosts: no mesh configuration is there, nor a Sidecar that says it."""
     known = any(places(out.bundle, "istiod")) or any(not rule.namespace and rule.said and not rule.silenced for rule in ir.egress_defaults)
     told = {rule.namespace for rule in ir.egress_defaults if rule.selector.value.everything and rule.refuses.src and not rule.silenced}
-    entries = [item for item in ir.outside if item.kind == "ServiceEntry" and len(item.services) < len(item.hosts)]
-    if ir.mesh == "istio" and entries and not known and enrolled(ir) - told:
+    open_to_all = enrolled(ir) - told
+    entries = [
+        item for item in ir.outside if item.kind == "ServiceEntry" and item.hosts and any(item.shown_to(name) for name in open_to_all)
+    ]
+    if ir.mesh == "istio" and entries and not known:
         out.finding("MP748", document=entries[0].document, disposition=None, feature="egress.mode", entry=entries[0].subject_name)
 
 

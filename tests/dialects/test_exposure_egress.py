@@ -498,3 +498,17 @@ def test_what_else_may_leave_is_said_to_be_unknown_where_no_mesh_configuration_i
     result = meshport.convert(meshport.load_text(text), source="istio", target=target)
     found = [finding for finding in result.findings if finding.code == "MP748"]
     assert [(finding.severity, "ServiceEntry shop/api" in finding.message) for finding in found] == ([("info", True)] if said else [])
+
+
+@pytest.mark.parametrize("host", ["api.example.com.", "API.Example.com"])
+def test_a_name_is_the_same_in_capitals_and_with_the_dot_that_may_end_it(host: str) -> None:
+    """The one with a dot read back as another name (MP900)."""
+    body = f"hosts: [{host}], location: MESH_EXTERNAL, resolution: DNS, ports: [{{number: 443, name: tls, protocol: TLS}}]"
+    text = namespace() + workload("web") + CLOSED + entry(body)
+    there = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    assert "MP900" not in {finding.code for finding in there.findings}
+    (found,) = [item.object["spec"]["hostnames"] for item in there.manifests if item.object["kind"] == "TLSRoute"]
+    assert found == ["api.example.com"]
+    cilium = meshport.convert(meshport.load_text(text), source="istio", target="cilium")
+    (policy,) = [item.object["spec"] for item in cilium.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    assert [{"matchName": "api.example.com"}] in [rule.get("toFQDNs") for rule in policy["egress"]]

@@ -30,6 +30,7 @@ from meshport.dialects.exposure import (
     guarded,
     in_namespaces,
     outsides,
+    plain_name,
     said_by_endpoints,
     severity_of_networks,
     unknown_default,
@@ -117,7 +118,7 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
     )
     for rule in rules:
         hosts = tuple(
-            fact.map(lambda text: text.replace("**.", "*.", 1))
+            fact.map(lambda text: plain_name(text).replace("**.", "*.", 1))
             for item in rule.each("toFQDNs")
             if (fact := item.text("matchName") or item.text("matchPattern")) is not None
         )

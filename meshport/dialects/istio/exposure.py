@@ -20,6 +20,7 @@ from meshport.dialects.exposure import (
     by_name_alone,
     drop_marks,
     explains_leaving,
+    plain_name,
     severity_of_networks,
 )
 from meshport.dialects.istio import machines, waypoints
@@ -74,7 +75,7 @@ def _entry(root: Cursor, options: Options) -> Outside:
         inert |= item.at("name").src if word is not None else NOWHERE
         ports.append(OutsidePort(number, spoken, item.number_at("targetPort"), item.src))
     location = spec.text("location")
-    hosts = tuple(host.map(str.lower) for host in spec.strings("hosts"))
+    hosts = tuple(host.map(plain_name) for host in spec.strings("hosts"))
     named = [(host, kubernetes_service(host.value, options.cluster_domain)) for host in hosts]
     exports = spec.strings("exportTo")
     return Outside(
