@@ -45,7 +45,7 @@ class Linkerd:
         membership.lift(bound, ir)
         ports.lift(bound, ir)
         installed.ports(bound, ir)
-        ports.of_bytes(ir, bound.releases[self.name])
+        ports.of_bytes(ir, bound.releases.get(self.name) or bound.table.versions(self.name)[-1])
         proxies.lift(bound, ir)
         native_sidecars.lift(bound, ir, proxies.NATIVE, namespaces=True)
         telemetry.lift(bound, ir)
