@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from meshport import answers, remains
+from meshport import answers, remains, unserved
 from meshport.compare.diff import Change, changes, sides
 from meshport.dialects import ingresses, mirrored, others_marks, pod_security, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
@@ -100,6 +100,7 @@ def write(job: Conversion) -> Written:
     """Write what the target can say, fit it to the target's release, and say what becomes of the rest of the input."""
     have, out, options = job.have, job.out, job.options
     _lower(job)
+    unserved.report(job.bound, have, out, options)
     remains.left_alone(job.bound, out)
     others_marks.carry(job.bound, out)
     for fact in have.deciding:

@@ -35,7 +35,9 @@ def admits(listener: Cursor) -> Admits:
     origin = place.at("namespaces").text("from")
     selector = place.at("namespaces").selector("selector") if place.at("namespaces", "selector") else None
     listed = place.each("kinds")
-    kinds = tuple(str(item.at("kind").value) for item in listed if (item.at("group").value or GROUP) == GROUP) if listed else None
+    kinds = (
+        tuple(str(item.at("kind").value) for item in listed if not item.at("group") or item.at("group").value == GROUP) if listed else None
+    )
     return Admits(origin.value if origin is not None else "Same", selector.value if selector is not None else Selector(), kinds)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshport.dialects.output import Obj, Output
     from meshport.ir.model import IR
 
+CHECK = "gateway.tls.client-validation"
 API = "gateway.networking.k8s.io/v1"
 _ASKED = {"http": ("HTTP", "HTTPS"), "grpc": ("HTTP", "HTTPS"), "tls": ("TLS",), "tcp": ("TCP", "TLS")}
 _PROTOCOLS = {"HTTP": "HTTP", "HTTP2": "HTTP", "GRPC": "HTTP", "GRPC-WEB": "HTTP", "HTTPS": "HTTPS", "TLS": "TLS"}
@@ -67,11 +68,44 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
             if options.gateway_class and gateway.implementation.value != options.gateway_class:
                 obj = out.change(gateway.document, group=f"gateway {ref.name}", rank=60)
                 obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+                _unchecked(obj, gateway, out, options)
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
             found[ref] = _converted(gateway, ir, out, options)
     return found
+
+
+def _unchecked(obj: Obj, gateway: Gateway, out: Output, options: Options) -> None:
+    """Leave out the listeners that ask clients for a certificate, where the implementation that takes the Gateway over asks for none."""
+    if options.on_loss == "looser" or out.table.support(CHECK, out.target, out.target_version).support != "none" or out.target != "cilium":
+        return
+    document = out.bundle.documents[gateway.document]
+    spec = document.value["spec"]
+    frontend = (spec.get("tls") or {}).get("frontend") or {}
+    default = (frontend.get("default") or {}).get("validation")
+    ports = {item.get("port"): (item.get("tls") or {}).get("validation") for item in frontend.get("perPort") or ()}
+    asking = []
+    for number, item in enumerate(spec.get("listeners") or ()):
+        check = (item.get("tls") or {}).get("frontendValidation") or ports.get(item.get("port"), default)
+        if item.get("protocol") == "HTTPS" and check and check.get("mode") != "AllowInsecureFallback":
+            asking.append(number)
+    leaves = document.leaves["spec"]
+    for number in asking:
+        src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ())) | frozenset(
+            leaf for leaf, _ in leaves_below((leaves.get("tls") or {}).get("frontend") or {}, ())
+        )
+        ref = gateway.ref.value
+        out.finding(
+            "MP709", src, document=gateway.document, disposition="dropped", affects=(Affected(ref.namespace, ref.name),), gateway=str(ref),
+            explains=frozenset({(ingress_subject(ref), "*")}), port=spec["listeners"][number].get("port"),
+            reason="the check of client certificates, which Cilium's Gateways do not do",
+        )  # fmt: skip
+    if asking:
+        kept = [item for number, item in enumerate(spec["listeners"]) if number not in asking]
+        obj.set(("spec", "listeners"), kept, frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"], ())))
+        if frontend:
+            obj.drop(("spec", "tls") if set(spec["tls"]) == {"frontend"} else ("spec", "tls", "frontend"), src)
 
 
 def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:

@@ -40,7 +40,9 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
                 own |= backend.at("kind").src | backend.at("group").src
                 inert |= backend.src - own - backend.at("port").src
             elif (other := backend.whole()) is not None:
-                conditions.append(other.holding(f"sent to {backend.at('kind').value or 'Service'} {backend.at('name').value}"))
+                conditions.append(
+                    other.holding(f"sent to {backend.at('kind').value if backend.at('kind') else 'Service'} {backend.at('name').value}")
+                )
         for key in rule.keys():  # noqa: SIM118  a Cursor is no mapping
             if key not in ("backendRefs", "name") and (said := rule.whole(key)) is not None and not _everything(key, said.value):
                 conditions.append(said.holding(f"{key} {said.value}"))

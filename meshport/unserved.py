@@ -1,0 +1,118 @@
+"""Gateways, listeners and routes that stay as they are, and what of them the target's own implementation of the Gateway API does not do.
+
+A field that the API knows is no field that each implementation reads: the rows of the table say which ones a mesh does not
+(kubernetes-sigs/gateway-api, conformance/reports; istio.io and docs.cilium.io, Gateway API).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from meshport.findings import Affected
+from meshport.ir.base import Fact, Ref
+from meshport.mapping.bound import MESH_NAMES
+from meshport.mapping.table import dialect_of_group, in_range
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
+    from meshport.dialects.output import Output
+    from meshport.documents import Document
+    from meshport.ir.model import IR
+    from meshport.mapping.bound import Bound
+
+_SINCE: dict[str, dict[str, str]] = {
+    "istio": {"UDPRoute": "", "ListenerSet": "1.30", "XListenerSet": "1.28"},
+    "cilium": {"TCPRoute": "1.20", "UDPRoute": "1.20", "ListenerSet": "1.20", "XListenerSet": ""},
+}
+"""Kinds that the mesh's gateways came to read with a release, "" for those that none of them reads."""
+_ENTRANCES = ("Gateway", "ListenerSet", "XListenerSet")
+_ROUTES = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
+_CONTROLLERS = {"istio": "istio.io/", "cilium": "io.cilium/"}
+_CHECK = "gateway.tls.client-validation"
+
+
+def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
+    """One finding for each feature of an object that the target does not do, and for each object of a kind that it does not read."""
+    if options.source == options.target or options.target not in _SINCE:
+        return
+    dead = {number for routes in ir.routes if routes.problem for number in routes.documents or (routes.document,)}
+    served = _served(out, options)
+    said = {leaf for finding in out.findings for leaf in finding.leaves}
+    closed = {finding.document for finding in out.findings if finding.code == "MP709"}
+    for number, document in enumerate(bound.bundle.documents):
+        kept = number in out.staying or document.kind in _ENTRANCES or any(kind != "Service" for kind, _ in _parents(document, options))
+        if (
+            not kept
+            or number in out.removed | dead | bound.broken
+            or not bound.mesh[number]
+            or dialect_of_group(document.group) != "gateway-api"
+        ):
+            continue
+        if document.kind not in (*_ENTRANCES, *_ROUTES) or not _meant(document, served, options):
+            continue
+        affects = (Affected(document.namespace or options.default_namespace),)
+        since = _SINCE[options.target].get(document.kind)
+        if since is not None and not (since and in_range(options.target_version, since, None)):
+            src = frozenset(range(document.first, document.first + document.count)) - said
+            out.finding(
+                "MP749", src, document=number, disposition="dropped", affects=affects, feature="routing.parent",
+                object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}",
+                mesh=MESH_NAMES[options.target], kind=document.kind, until=f" before {since}" if since else "",
+            )  # fmt: skip
+            continue
+        for feature, leaves in _undone(bound, document, out, said):
+            if feature != _CHECK or number not in closed:
+                values = [bound.bundle.value(leaf) for leaf in leaves]
+                value = next((one for one in values if one not in ("", None)), values[0])
+                out.lost(Fact(value, frozenset(leaves), feature), document=number, affects=affects, value=value)
+
+
+def _undone(bound: Bound, document: Document, out: Output, said: set[int]) -> Iterator[tuple[str, list[int]]]:
+    """The features of an object that the target does not have, with their leaves."""
+    found: dict[str, list[int]] = {}
+    for leaf in range(document.first, document.first + document.count):
+        binding = bound.bindings[leaf]
+        feature = bound.feature(leaf)
+        if binding is None or binding.irrelevant or not feature or leaf in said or leaf in bound.invalid:
+            continue
+        if out.table.support(feature, out.target, out.target_version).support == "none":
+            found.setdefault(feature, []).append(leaf)
+    return iter(found.items())
+
+
+def _served(out: Output, options: Options) -> dict[Ref, bool]:
+    """The Gateways that stay or are written, and whether the target's implementation serves them."""
+    classes = {
+        document.name: str((document.value.get("spec") or {}).get("controllerName", ""))
+        for document in out.bundle.documents
+        if document.kind == "GatewayClass"
+    }
+    found: dict[Ref, bool] = {}
+    values: list[Any] = [document.value for document in out.bundle.documents if document.kind == "Gateway"]
+    values += [obj.value for obj in out.objects.values() if obj.kind == "Gateway"]
+    for value in values:
+        spec, meta = value.get("spec") or {}, value.get("metadata") or {}
+        name = str(spec.get("gatewayClassName", ""))
+        controller = classes.get(name, "")
+        own = controller.startswith(_CONTROLLERS[options.target]) if controller else name.partition("-")[0] == options.target
+        found[Ref(str(meta.get("namespace") or options.default_namespace), str(meta.get("name")))] = own
+    return found
+
+
+def _meant(document: Document, served: dict[Ref, bool], options: Options) -> bool:
+    """Whether the target is what reads an object: a Gateway of its class, what hangs on one, or a route on a Service."""
+    home = document.namespace or options.default_namespace
+    if document.kind == "Gateway":
+        return served.get(Ref(home, document.name), False)
+    return any(kind == "Service" or (kind == "Gateway" and served.get(ref, False)) for kind, ref in _parents(document, options))
+
+
+def _parents(document: Document, options: Options) -> Iterator[tuple[str, Ref]]:
+    """Kind and name of what an object hangs on."""
+    spec = document.value.get("spec") or {}
+    parents = [spec.get("parentRef")] if document.kind in _ENTRANCES else spec.get("parentRefs")
+    for parent in parents if isinstance(parents, list) else ():
+        if isinstance(parent, dict):
+            namespace = parent.get("namespace") or document.namespace or options.default_namespace
+            yield str(parent.get("kind") or "Gateway"), Ref(str(namespace), str(parent.get("name")))

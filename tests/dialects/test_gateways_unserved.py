@@ -1,0 +1,105 @@
+"""Gateways and routes of the Gateway API that stay: what the implementation that takes them over does not do is said, and nothing is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+GATEWAY = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: a}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  gatewayClassName: %s
+  %s
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: https, port: 443, protocol: HTTPS, tls: {mode: Terminate, certificateRefs: [{name: cert}]}}
+  - {name: other, port: 8443, protocol: HTTPS, tls: {mode: Terminate, certificateRefs: [{name: cert}]}}
+---
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/%s
+kind: %s
+metadata: {name: r, namespace: shop}
+spec: {parentRefs: [{name: edge}], %srules: [{%sbackendRefs: [{name: web, port: 80}]}]}
+---
+"""
+
+
+def converted(text: str, target: str, **options: Any) -> Any:
+    return meshport.convert(meshport.load_text(text), source="gateway-api", target=target, **options)
+
+
+def codes(result: Any) -> list[str]:
+    return sorted(finding.code for finding in result.findings if finding.severity != "info")
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "target", "options", "said"),
+    [
+        ("v1alpha2", "UDPRoute", "istio", {}, True),
+        ("v1alpha2", "UDPRoute", "cilium", {}, False),
+        ("v1alpha2", "UDPRoute", "cilium", {"target_version": "1.19"}, True),
+        ("v1alpha2", "TCPRoute", "cilium", {"target_version": "1.18"}, True),
+        ("v1alpha2", "TCPRoute", "istio", {}, False),
+    ],
+)
+def test_a_kind_that_the_targets_gateways_do_not_read_is_an_error(
+    version: str, kind: str, target: str, options: dict[str, str], said: bool
+) -> None:
+    """It stayed and counted as translated; nothing said that its traffic stops."""
+    protocol = "UDP" if kind == "UDPRoute" else "TCP"
+    listener = f"  - {{name: raw, port: 53, protocol: {protocol}}}\n---\n"
+    text = (GATEWAY % (target, "")).removesuffix("---\n") + listener + ROUTE % (version, kind, "", "")
+    result = converted(text, target, **options)
+    assert ("MP749" in codes(result)) is said
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_a_field_of_a_route_on_a_gateway_that_the_target_does_not_read_is_said(target: str) -> None:
+    text = GATEWAY % (target, "") + ROUTE % ("v1", "HTTPRoute", "", "sessionPersistence: {type: Cookie, sessionName: s}, ")
+    assert codes(converted(text, target)) == ["MP554"]
+    other = GATEWAY % ("nginx", "") + ROUTE % ("v1", "HTTPRoute", "", "sessionPersistence: {type: Cookie, sessionName: s}, ")
+    assert codes(converted(other, "istio")) == []  # another implementation serves it
+
+
+FRONTEND = "tls: {frontend: {default: {validation: {%scaCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}}"
+
+
+def test_listeners_that_ask_clients_for_a_certificate_are_left_out_where_cilium_takes_the_gateway_over() -> None:
+    """They went over as they are, and Cilium asks nobody: anybody came in, unsaid."""
+    result = converted(GATEWAY % ("istio", FRONTEND % ""), "cilium")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert [item["name"] for item in gateway["listeners"]] == ["http"]
+    assert codes(result) == ["MP709", "MP709"]
+    loose = converted(GATEWAY % ("istio", FRONTEND % ""), "cilium", on_loss="looser")
+    assert [(item.code, item.effect) for item in loose.findings if item.severity == "error"] == [("MP752", "widens")]
+    fallback = converted(GATEWAY % ("istio", FRONTEND % "mode: AllowInsecureFallback, "), "cilium")
+    assert "MP709" not in codes(fallback)
+
+
+def test_the_check_of_one_port_closes_the_listener_there() -> None:
+    per_port = "tls: {frontend: {default: {}, perPort: [{port: 8443, tls: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}]}}"
+    result = converted(GATEWAY % ("istio", per_port), "cilium")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert [item["name"] for item in gateway["listeners"]] == ["http", "https"]
+
+
+@pytest.mark.parametrize("kinds", ["[{kind: HTTPRoute}]", "[{group: gateway.networking.k8s.io, kind: HTTPRoute}]"])
+def test_the_kinds_of_a_listener_are_of_the_gateway_apis_group_where_none_is_said(kinds: str) -> None:
+    """A listener that lists HTTPRoute without a group admitted no route at all."""
+    text = (GATEWAY % ("istio", "")).replace("protocol: HTTP}", f"protocol: HTTP, allowedRoutes: {{kinds: {kinds}}}}}")
+    assert "MP348" not in codes(converted(text + ROUTE % ("v1", "HTTPRoute", "", ""), "istio"))
