@@ -261,6 +261,8 @@ class Changes:
                 *_others(value, leaf, ""),
                 str(holder["endPort"]) if key == "port" else int(holder["port"]),
             ]  # the end of a range may cross nothing
+        if "sniHosts" in leaf.path and document.kind == "VirtualService":  # each is one of the hosts of the object
+            return [host for host in document.value["spec"]["hosts"] if host != value and "*" not in host]
         if key == "resolution" and "endpoints" in _holder(document.value, leaf.path):
             return [other for other in ("DNS", "STATIC") if other != value]  # NONE takes no endpoints
         if binding is not None and binding.values:
