@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.identities import CLUSTER, WORLD, Identities
 from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule
 from meshport.effective.remainder import bare, remainder
-from meshport.effective.seen import by_label
+from meshport.effective.seen import by_labels
 from meshport.effective.sets import Methods
 from meshport.ir.authorization import Rule
 from meshport.values.language import Language, LanguageTooLarge
@@ -58,7 +58,7 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
     found: list[Piece] = []
     mode = item.mode(port).value
     strict = mode == "strict"
-    seen = _seen(item, networks)
+    way = item.by_label
     policies = item.at(port)
     if policies:
         for policy in policies:
@@ -74,13 +74,10 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
     ]
     if mode == "disable":
         found, denies = nameless(found), nameless(denies)
-    return remainder(map(seen, found), map(seen, denies)) if denies else [*map(seen, found)]
-
-
-def _seen(item: Effective, networks: tuple[str, ...]) -> Callable[[Piece], Piece]:
-    """How the peers of a piece are judged."""
-    way = item.by_label
-    return (lambda piece: piece) if way is None else (lambda piece: by_label(piece, networks, way))
+    if way is not None:
+        found = [seen for piece in found for seen in by_labels(piece, networks, way)]
+        denies = [seen for piece in denies for seen in by_labels(piece, networks, way, deny=True)]
+    return remainder(found, denies) if denies else found
 
 
 def probes(paths: Iterable[str]) -> list[Piece]:

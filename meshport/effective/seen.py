@@ -10,26 +10,33 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from meshport.effective.identities import CLUSTER, INGRESS, Identities
-from meshport.effective.networks import Networks, covers
+from meshport.effective.identities import CLUSTER, INGRESS, WORLD, Identities
+from meshport.effective.networks import Networks, covers, disjoint
 from meshport.effective.pieces import Piece
 from meshport.ir.model import ByLabel
 from meshport.values.identities import EVERYONE, Identity
 
 
-def by_label(piece: Piece, networks: Iterable[str], way: ByLabel) -> Piece:
-    """The same requests with the peers as labels and entities show them."""
+def by_labels(piece: Piece, networks: Iterable[str], way: ByLabel, *, deny: bool = False) -> list[Piece]:
+    """The same requests with the peers as labels and entities show them: in pieces where they come from all of the cluster and from addresses beyond it. What
+    is denied to such addresses stays said by them."""
     who, where = piece.who, piece.where
     if who.include is not None or who.exclude:
         include = None if who.include is None else frozenset(local(item, way) for item in who.include)
         who = Identities(include, frozenset(local(item, way) for item in who.exclude))
         if way.gateways:
             who = _with_gateways(who, way.gateways)
-    if whole(where, networks):
-        where = Networks()
-        if who.include is None:
-            who = Identities(frozenset((CLUSTER,)), who.exclude)
-    return replace(piece, who=who, where=where) if (who, where) != (piece.who, piece.where) else piece
+    known = list(networks)
+    if not (whole(where, known) if deny else holds(where, known)) or WORLD in (who.include or ()):
+        return [replace(piece, who=who) if who != piece.who else piece]
+    inside = replace(piece, who=who if who.include is not None else Identities(frozenset((CLUSTER,)), who.exclude), where=Networks())
+    if who.include is not None:
+        return [inside]
+    beyond = [one for one in where.networks() or () if not any(covers(cidr, one.cidr) for cidr in known)]
+    apart = [one for one in beyond if all(disjoint(one.cidr, cidr) for cidr in known)]  # no pod has one of these
+    around = [one for one in beyond if one not in apart]
+    found = [(who, apart), (Identities(frozenset((WORLD,)), who.exclude), around)]
+    return [inside, *(replace(piece, who=peers, where=Networks(tuple(some))) for peers, some in found if some)]
 
 
 def _with_gateways(who: Identities, gateways: tuple[frozenset[Identity], ...]) -> Identities:
@@ -57,10 +64,15 @@ def local(item: Any, way: ByLabel) -> Any:
     return Identity(way.domain, item.namespace, item.service_account) if item.namespace or item.service_account else EVERYONE
 
 
-def whole(where: Networks, networks: Iterable[str]) -> bool:
-    """Whether networks are demanded that hold every address of the cluster."""
-    if where.include is None or where.exclude:
+def holds(where: Networks, networks: Iterable[str]) -> bool:
+    """Whether networks are demanded that hold every address of the cluster, and do not hold every address there is."""
+    asked, wanted = where.networks(), list(networks)
+    if asked is None or not wanted:
         return False
-    free = [network.cidr for network in where.include if not network.excluded]
-    wanted = list(networks)
-    return bool(wanted) and all(any(covers(cidr, one) for cidr in free) for one in wanted)
+    return all(any(covers(one.cidr, cidr) and all(disjoint(out, cidr) for out in one.excluded) for one in asked) for cidr in wanted)
+
+
+def whole(where: Networks, networks: Iterable[str]) -> bool:
+    """Whether just the cluster's addresses are demanded."""
+    known = list(networks)
+    return holds(where, known) and all(any(covers(cidr, one.cidr) for cidr in known) for one in where.networks() or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -300,3 +301,37 @@ def test_the_gateway_is_not_among_callers_less_its_own(source: str, ingress: boo
         + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}")
     )
     assert ("ingress" in str([rule.get("fromEntities") for rule in policies(convert(text))["users"]["ingress"]])) is ingress
+
+
+CLUSTERS = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "outside"),
+    [
+        ({"ipBlocks": [*CLUSTERS, "203.0.113.0/24"]}, [{"cidr": "203.0.113.0/24"}]),
+        ({"ipBlocks": ["0.0.0.0/0", "fd00::/8"]}, [{"cidr": "0.0.0.0/0"}]),
+        ({"notIpBlocks": ["203.0.113.0/24"]}, [{"cidr": "0.0.0.0/0", "except": ["203.0.113.0/24"]}, {"cidr": "::/0"}]),
+    ],
+)
+def test_addresses_of_the_whole_cluster_and_beyond_are_every_pod_and_those_beyond(networks: dict[str, list[str]], outside: Any) -> None:
+    """A CIDR takes no pod; where the networks hold every address that a pod may have, the entity says the pods."""
+    result = convert(
+        ISTIO + policy(json.dumps({"selector": {"matchLabels": {"app": "users"}}, "rules": [{"from": [{"source": networks}]}]}))
+    )
+    assert [{key: rule[key] for key in rule if key.startswith("from")} for rule in policies(result)["users"]["ingress"]] == [
+        {"fromEntities": ["cluster"]},
+        {"fromCIDRSet": outside},
+    ]
+    assert "MP284" not in codes(result) and not [one for one in result.verification.differences if one.change in ("allowed", "denied")]
+
+
+def test_a_deny_of_every_address_but_some_refuses_callers_outside_as_well() -> None:
+    deny = {
+        "action": "DENY",
+        "selector": {"matchLabels": {"app": "users"}},
+        "rules": [{"from": [{"source": {"notIpBlocks": ["203.0.113.0/24"]}}]}],
+    }
+    result = convert(ISTIO + policy(json.dumps(deny)))
+    assert not [one for one in result.verification.differences if one.change == "allowed"]
+    assert [rule["fromCIDRSet"] for rule in policies(result)["users"]["ingress"] if "fromCIDRSet" in rule] == [[{"cidr": "203.0.113.0/24"}]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.subjects import NAMING
-from meshport.effective.identities import INGRESS, glob_accepts, label
+from meshport.effective.identities import INGRESS, WORLD, glob_accepts, label
 from meshport.effective.networks import disjoint
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import Entity
@@ -153,10 +153,12 @@ def callers(piece: Piece, known: Known) -> Callers:
     networks = piece.where.networks()
     who = piece.who
     if networks is not None:
-        if who.include is None and not who.exclude:
+        outside = who.include == frozenset((WORLD,))  # whom a CIDR takes: never a pod
+        if (who.include is None or outside) and not who.exclude:
             found.networks = [{"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks]
         own = known.options.cluster_networks
-        found.addresses = tuple(str(item) for item in networks if not found.networks or not all(disjoint(item.cidr, cidr) for cidr in own))
+        beside = () if outside and found.networks else networks
+        found.addresses = tuple(str(item) for item in beside if not found.networks or not all(disjoint(item.cidr, cidr) for cidr in own))
         return found
     if who.everyone:
         found.anyone = True

@@ -20,7 +20,7 @@ from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, admission_conditions, opens
 from meshport.effective.pieces import of_rule
-from meshport.effective.seen import by_label
+from meshport.effective.seen import by_labels
 from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, Condition, Policy, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
@@ -167,8 +167,8 @@ def _peers(namespace: str, rule: Rule, options: Options, known: Known, way: ByLa
     """Whom the rule admits, by kind of peer, and the namespaces that stand for any mesh identity."""
     found: list[tuple[str, list[Any]]] = []
     meshed: list[str] = []
-    for piece in of_rule(rule):
-        who = callers(by_label(piece, options.cluster_networks, way), known)
+    for piece in (seen for one in of_rule(rule) for seen in by_labels(one, options.cluster_networks, way)):
+        who = callers(piece, known)
         if who.meshed:
             meshed = known.namespaces() or [namespace]  # the bundle shows no namespace of the mesh, and this is one
             found.append(("fromEndpoints", who.endpoints or [others_of(namespace, known)]))

@@ -27,7 +27,7 @@ from meshport.effective.felt import Denied, felt
 from meshport.effective.identities import label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.relaxed import relaxed
-from meshport.effective.seen import by_label
+from meshport.effective.seen import by_labels
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH, PORT, Pattern, Policy, Rule
@@ -254,7 +254,7 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
     def problem(rule: Rule) -> str:
         try:
             for piece in allowed(rule):
-                requests(by_label(piece, context.options.cluster_networks, context.way))
+                requests(piece)
         except (Unsaid, Unsayable, ValueError) as error:
             return str(error)
         return ""
@@ -281,7 +281,8 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         for left in _cut(context, part, port, pieces, [piece for deny in cutting for piece in deny.pieces]):
             for piece, requests_alone in raw.parted(left, silenced):
                 only_http = requests_alone or (piece.any_request and rule.http and not protocol)  # void for what turns out not to be HTTP
-                _say(context, part, port, by_label(piece, context.options.cluster_networks, context.way), by_mode, idle, only_http)
+                for seen in by_labels(piece, context.options.cluster_networks, context.way):
+                    _say(context, part, port, seen, by_mode, idle, only_http)
 
 
 def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:
@@ -383,13 +384,12 @@ def _scrape(context: Context, port: int, parts: dict[str, Part]) -> None:
 
 def _whole(context: Context, piece: Piece) -> bool:
     """Whether all of a piece can be said."""
-    seen = by_label(piece, context.options.cluster_networks, context.way)
     try:
-        requests(seen)
+        requests(piece)
     except (Unsaid, Unsayable, LanguageTooLarge):
         return False
-    who = callers(seen, context.known)
-    return not (who.foreign or who.gateways or who.outside or who.listed or who.addresses)
+    found = [callers(seen, context.known) for seen in by_labels(piece, context.options.cluster_networks, context.way)]
+    return not any(who.foreign or who.gateways or who.outside or who.listed or who.addresses for who in found)
 
 
 def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Hashable | None:
@@ -399,8 +399,7 @@ def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Hash
     except (Unsayable, ValueError, LanguageTooLarge):
         return None
     found = []
-    for piece in left:
-        seen = by_label(piece, context.options.cluster_networks, context.way)
+    for seen in (one for piece in left for one in by_labels(piece, context.options.cluster_networks, context.way)):
         try:
             said = repr(requests(seen))
         except (Unsaid, Unsayable, LanguageTooLarge):

@@ -12,7 +12,7 @@ from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import Unsayable, of_rule
-from meshport.effective.seen import by_label
+from meshport.effective.seen import by_labels
 from meshport.effective.subjects import unseen as of_pods
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule, sole_grant
@@ -152,7 +152,7 @@ def on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> lis
     found: list[Ruled] = []
     for rule in policy.rules:
         try:
-            pieces = [by_label(piece, options.cluster_networks, way) for piece in of_rule(rule)]
+            pieces = [seen for piece in of_rule(rule) for seen in by_labels(piece, options.cluster_networks, way)]
         except (Unsayable, ValueError):
             return []
         for piece in pieces:
@@ -194,7 +194,7 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
         each: list[int | None] = [*ports]
         for port in each or [None]:
             try:
-                pieces = [by_label(piece, options.cluster_networks, way) for piece in of_rule(rule, port=port)]
+                pieces = [seen for piece in of_rule(rule, port=port) for seen in by_labels(piece, options.cluster_networks, way)]
             except (Unsayable, ValueError):
                 return []
             if len(pieces) != 1 or not pieces[0].any_request:
