@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.compare.alarms import SAME
 from meshport.compare.diff import Change
 from meshport.dialects.base import dialect, governs
-from meshport.dialects.marks import in_the_input, marks
+from meshport.dialects.marks import for_target_alone, in_the_input, marks
 from meshport.dialects.output import Output, fill
 from meshport.documents import Bundle
 from meshport.findings import Affected, Finding
@@ -88,7 +88,7 @@ def _words_of_target(out: Output) -> tuple[bool, bool]:
     own = shared = False
     for document in out.bundle.documents:
         found = dialect_of_group(document.group)
-        own = own or found == out.target
+        own = own or found == out.target or for_target_alone(document, out)
         shared = shared or found in ("gateway-api", "smi")
         if found is None and not own:
             own = any(out.target in out.table.key_bindings(what, key) for what, key in marks(document.value))

@@ -96,7 +96,8 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
         for subject, port in _places(ir.world, routes, named.get(routes.subject_name, set())):
             if not acts_on(routes, port) or _opaque(ir.world, routes, port):
                 continue
-            if routes.kind == "VirtualService" and claimed.setdefault(subject, str(routes.ref.value)) != str(routes.ref.value):
+            owner = str(routes.ref.value) if routes.kind == "VirtualService" else "routes" if routes.family == "istio" else ""
+            if owner and claimed.setdefault(subject, owner) != owner:
                 continue
             yield subject, routes, port
 
@@ -154,9 +155,8 @@ def _places(world: World, routes: ServiceRoutes, named: set[int]) -> list[tuple[
     if routes.port is not None:
         return [(routes_subject(name, routes.port.value), routes.port.value)]
     known = ports_of(world, routes.service.value) if routes.service is not None else ()
-    if (
-        known and routes.service is not None and routes.kind == "VirtualService"
-    ):  # its rules for HTTP do nothing where Istio takes a port for TCP
+    if known and routes.service is not None and "istio" in (routes.family, "istio" if routes.kind == "VirtualService" else ""):
+        # rules for HTTP do nothing where Istio takes a port for TCP
         spoken = {port.number for port in world.services[routes.service.value].ports if speaks_http(port)}
         known = tuple(port for port in known if port in spoken)
         return [(routes_subject(name, port), port) for port in known]

@@ -25,7 +25,7 @@ from meshport.values.problems import ValueProblem
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
-    from meshport.documents import Bundle
+    from meshport.documents import Bundle, Document
     from meshport.ir.model import IR
     from meshport.ir.world import World
     from meshport.mapping.bound import Bound
@@ -368,20 +368,24 @@ def _plain(value: Any) -> Any:
 def places(bundle: Bundle, chart: str, broken: set[int] | frozenset[int] = frozenset()) -> Iterator[Place]:
     """Every place of a bundle that gives values to a chart, in the order of the documents."""
     for number, document in enumerate(bundle.documents):
-        if number in broken:
-            continue
-        if document.chart == chart:
-            yield Place(number, document.value, document.leaves)
-        elif document.chart == OF_CHARTS and chart in charts_within(document.value):
-            yield Place(number, document.value[chart], document.leaves[chart])
-        elif document.chart == AGENT and chart == "cilium":
-            yield _agent(number, document.value, document.leaves)
-        elif document.chart or (kind := document.kind) not in _KINDS:
-            continue
-        elif (document.group, kind) in _RELEASES:
-            yield from _release(number, kind, document.value, document.leaves, chart)
-        elif (document.group, kind) == ("", "ConfigMap"):
-            yield from _config_map(number, document.name, document.value.get("data"), document.leaves.get("data"), chart)
+        if number not in broken:
+            yield from of_document(number, document, chart)
+
+
+def of_document(number: int, document: Document, chart: str) -> Iterator[Place]:
+    """The places of one document that give values to a chart."""
+    if document.chart == chart:
+        yield Place(number, document.value, document.leaves)
+    elif document.chart == OF_CHARTS and chart in charts_within(document.value):
+        yield Place(number, document.value[chart], document.leaves[chart])
+    elif document.chart == AGENT and chart == "cilium":
+        yield _agent(number, document.value, document.leaves)
+    elif document.chart or (kind := document.kind) not in _KINDS:
+        return
+    elif (document.group, kind) in _RELEASES:
+        yield from _release(number, kind, document.value, document.leaves, chart)
+    elif (document.group, kind) == ("", "ConfigMap"):
+        yield from _config_map(number, document.name, document.value.get("data"), document.leaves.get("data"), chart)
 
 
 def _config_map(number: int, name: str, data: Any, leaves: Any, chart: str) -> Iterator[Place]:

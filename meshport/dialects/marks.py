@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from meshport.dialects.base import dialect
+from meshport.dialects.installation import CHARTS, of_document
 from meshport.dialects.output import Output
 from meshport.documents import Bundle, Document
 from meshport.ir.base import Ref
@@ -48,8 +49,11 @@ def in_the_input(leaf: int, cluster: Bundle, out: Output) -> bool:
 
 
 def for_target_alone(document: Document, out: Output) -> bool:
-    """Whether a document is of an API that the target reads and the source does not."""
-    return dialect_of_group(document.group) == out.target and out.target not in dialect(out.source).reads
+    """Whether a document is of an API that the target reads and the source does not, or says how the target is installed."""
+    if out.target in dialect(out.source).reads:
+        return False
+    chart = CHARTS.get(out.target, "")
+    return dialect_of_group(document.group) == out.target or any(True for _ in of_document(0, document, chart))
 
 
 def _of_target_alone(out: Output, what: str, key: str) -> bool:

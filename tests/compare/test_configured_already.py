@@ -202,3 +202,24 @@ spec:
     result, codes = _said(WORLD + entry, "istio", target)
     assert "MP750" not in codes
     assert [item.severity for item in result.findings if item.code == "MP753" and "spiffe" in item.message] == ["error"]
+
+
+def test_how_the_target_is_installed_already_is_no_defect() -> None:
+    """The ConfigMap of an Istio that stands beside Linkerd restricts what pods may call once they are Istio's."""
+    text = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: web}]}}}
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio")
+    assert [item.code for item in result.findings if item.code in ("MP900", "MP903")] == ["MP903"]

@@ -140,3 +140,32 @@ spec:
     assert (found.affects[0].namespace, found.affects[0].workload, found.disposition) == ("shop", "pay", "dropped")
     assert not [item for item in result.manifests if item.object["kind"] in ("HTTPRoute", "VirtualService")]
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
+
+
+def test_routes_of_a_service_outside_the_mesh_need_a_waypoint_too() -> None:
+    """Proxies of its clients followed them; ztunnel follows none."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: front, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules: [{timeouts: {request: 2s}, backendRefs: [{name: web, port: 80}]}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio", data_plane="ambient")
+    service = next(item.object for item in result.manifests if item.object["kind"] == "Service")
+    assert service["metadata"]["labels"] == {"istio.io/use-waypoint": "waypoint"}
+    assert "MP900" not in {finding.code for finding in result.findings}

@@ -92,3 +92,57 @@ def test_a_delegate_that_is_not_there_leaves_its_rule_out_with_an_error() -> Non
     result = convert(service("a") + service("b", "other") + ROOT)
     assert [finding.severity for finding in result.findings if "delegate" in finding.message] == ["error"]
     assert len(routes(result)["a"]["spec"]["rules"]) == 1
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+@pytest.mark.parametrize(("name", "kept"), [("web", "VirtualService"), ("api", "HTTPRoute")])
+def test_of_a_virtual_service_and_an_http_route_for_one_service_the_first_by_name_goes_over(target: str, name: str, kept: str) -> None:
+    text = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: shop, labels: {{istio-injection: enabled}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec: {{selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: shop}}
+spec: {{hosts: [web], http: [{{timeout: 2s, route: [{{destination: {{host: web}}}}]}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}-0, namespace: shop}}
+spec:
+  parentRefs: [{{group: "", kind: Service, name: web}}]
+  rules: [{{timeouts: {{request: 7s}}, backendRefs: [{{name: web, port: 80}}]}}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    said = [item.message for item in result.findings if item.code == "MP311"]
+    assert len(said) == 1 and said[0].startswith("HTTPRoute" if kept == "VirtualService" else "VirtualService")
+    assert "MP900" not in {item.code for item in result.findings}
+    gone = {item["kind"] for item in result.removals}
+    assert ("HTTPRoute" in gone) == (kept == "VirtualService")
+    routes = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"] + result.passed_through
+    timeouts = [rule["timeouts"]["request"] for route in routes if route["kind"] == "HTTPRoute" for rule in route["spec"]["rules"]]
+    assert timeouts == ["2s" if kept == "VirtualService" else "7s"]
+
+
+def test_an_http_route_says_nothing_on_a_port_that_istio_takes_for_tcp() -> None:
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{name: http, port: 80}, {name: tcp-data, port: 7000}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    assert "MP900" not in {item.code for item in result.findings}

@@ -13,6 +13,7 @@ from meshport.ir.routing import (
     ServiceRoutes,
     explains,
     gather,
+    ports_of,
 )
 from meshport.mapping.bound import MESH_NAMES
 
@@ -42,6 +43,25 @@ def attachable(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes]
             seen[routes.service.value, consumer] = routes
         return service
     return None
+
+
+def second(item: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: IR, out: Output, say: Callable[..., None]) -> bool:
+    """Whether routes of Istio's mesh are for a host that rules of the other kind, VirtualServices or routes of the Gateway API, have taken: clients follow one
+    of the two on a port. These leave then, for beside the others they would act."""
+    if item.service is None or item.gateways or item.protocol in ("tls", "tcp"):
+        return False
+    if item.port is not None and ports_of(ir.world, item.service.value) != (item.port.value,):
+        return False
+    place = item.service.value, item.consumer.value if item.consumer is not None else ""
+    first = seen.get(place)
+    if first is None or "VirtualService" not in (item.kind, first.kind) or item.kind == first.kind:
+        if item.kind != "VirtualService":
+            seen.setdefault(place, item)
+        return False
+    say("MP311", because=item.ref, other=str(first.ref.value))
+    for number in item.documents if item.kind != "VirtualService" else ():
+        out.remove(number, f"{first.kind} {first.ref.value} goes before it, and beside what becomes of that it would act")
+    return True
 
 
 def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api import connections, gateways, routes
-from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, speaker
+from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, second, speaker
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
 from meshport.dialects.gateway_api.ranking import left_open
 from meshport.dialects.gateway_api.sayable import ASPECTS
@@ -202,6 +202,8 @@ def _one(
         say(item.problem, "invalid")
         if options.target != "gateway-api":  # there the mesh that follows none stays
             dormant(item, ir, out)
+    elif item.family == "istio" and second(item, seen, ir, out, say):
+        pass
     elif ours and (item.gateways or item.family != "linkerd"):
         out.imply("stays as it is", item.src)
         out.staying.update(item.documents or (item.document,))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshport.dialects.gateway_api import attachment, connections, gateways
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
-from meshport.dialects.gateway_api.attachable import attachable, dormant, of_the_mesh, speaker
+from meshport.dialects.gateway_api.attachable import attachable, dormant, of_the_mesh, second, speaker
 from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import Lowering
@@ -76,6 +76,8 @@ def _one(routes: ServiceRoutes, seen: dict[tuple[Ref, str], ServiceRoutes], ir: 
         through = [gateway for gateway in routes.gateways if gateway.value != "mesh"]
         if through:
             say("MP390", host=routes.host.value, gateways=", ".join(gateway.value for gateway in through))
+    elif routes.family == "istio" and second(routes, seen, ir, out, say):
+        pass
     elif (service := attachable(routes, seen, ir, say)) is not None:
         of_the_mesh(routes, out)
         for gateway in routes.gateways:
