@@ -87,3 +87,15 @@ def test_a_named_port_is_the_one_that_the_pods_have() -> None:
 def test_health_endpoints_call_nobody_so_that_nothing_is_lost_with_them(target: str) -> None:
     result = convert(SHOP + ingress("{fromEntities: [health]}", rule("shop", 8080, "web", "{method: GET}")), "cilium", target)
     assert {item.severity for item in said(result, "MP268")} == {"info"}
+
+
+def test_a_deny_that_the_network_goes_on_holding_is_left_to_it() -> None:
+    """By service account it would take more than the pods with these labels."""
+    world = SHOP + workload("bot", home="shop", account="web")
+    denied = "{fromEndpoints: [{matchLabels: {app: bot}}]}"
+    text = f"{{endpointSelector: {{matchLabels: {{app: cart}}}}, ingress: [{rule('shop', 8080)}], ingressDeny: [{denied}]}}"
+    for target in ("istio", "linkerd"):
+        result = convert(world + network_policy(text, "cart", "shop"), "cilium", target)
+        assert not said(result, "MP271")
+    beyond = convert(world + network_policy(text, "cart", "shop"), "cilium", "istio", keep_network_policy=False)
+    assert said(beyond, "MP271") or said(beyond, "MP267")

@@ -15,7 +15,7 @@ from meshport.dialects.output import Output
 from meshport.effective.identities import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, Condition, Entity, Labelled, Policy, Rule, is_http
+from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, SOURCE_IP, Condition, Entity, Labelled, Policy, Rule, is_http
 from meshport.ir.base import Fact, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
@@ -23,13 +23,16 @@ from meshport.values.identities import EVERYONE, Identity
 
 
 def left(ir: IR, out: Output, options: Options) -> IR:
-    """The policies as the mesh has to say them beside the kept half."""
-    return replace(ir, policies=[_left(policy, ir, out, options) if policy.document in out.kept else policy for policy in ir.policies])
-
-
-def _left(policy: Policy, ir: IR, out: Output, options: Options) -> Policy:
-    said = Said(policy, ir, out, options)
-    return replace(policy, rules=tuple(part for rule in policy.rules for part in said.parts(rule)), beyond=())
+    """The policies as the mesh has to say them beside the kept half; denies that the network goes on holding are left to it."""
+    policies = []
+    for policy in ir.policies:
+        if policy.document in out.kept:
+            said = Said(policy, ir, out, options)
+            policy = replace(policy, rules=tuple(part for rule in policy.rules for part in said.parts(rule)), beyond=())
+            if not policy.rules and policy.action.value == "deny":
+                continue
+        policies.append(policy)
+    return replace(ir, policies=policies)
 
 
 @dataclass(slots=True)
@@ -44,11 +47,13 @@ class Said:
     def parts(self, rule: Rule) -> tuple[Rule, ...]:
         """A rule for callers as the mesh knows them, and beside it what it says of callers without an identity."""
         condition = rule.condition(IDENTITY)
+        if self.policy.action.value == "deny" and self._denied(rule):
+            return ()
         if self.policy.action.value != "allow" or condition is None or not condition.any_of:
             return (rule,)
         peers = [fact.value for fact in condition.any_of]
         rest = tuple(item for item in rule.conditions if item is not condition)
-        if not any(_may_have_a_proxy(peer) for peer in peers):
+        if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
             return (self._of_nobody(rule, condition, rest),)
         strange = [fact for fact in condition.any_of if self._may_lack_a_proxy(fact.value)]
         # where proxies carry every port on one of their own, the network sees which pods call, and no more for which port
@@ -57,6 +62,8 @@ class Said:
             # a rule without any demand would close nothing
             every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))
             return (replace(rule, conditions=rest or (every,), src=rule.sources),)
+        if not any(_may_have_a_proxy(peer) for peer in peers):
+            return (self._of_nobody(rule, condition, rest),)
         pods = [fact for fact in strange if not isinstance(fact.value, Entity) and not self._account_missing(fact.value)]
         if not pods:
             return (rule,)
@@ -71,6 +78,13 @@ class Said:
             self._tell("MP174", [fact for fact in pods if fact not in known], rule)
         named = (replace(rule, conditions=(replace(condition, any_of=known), *rest)),) if known else ()
         return (*named, replace(rule, conditions=(outside, *rest), src=rule.sources))
+
+    def _denied(self, rule: Rule) -> bool:
+        """Whether the network refuses all that a deny is about, before a proxy sees it. A waypoint comes between, and shows the network itself as the caller;
+        Linkerd's proxies carry ports that the network does not see, and a Server is written for ports that some rule names."""
+        if self.options.data_plane == "ambient" or (self.options.target == "linkerd" and rule.condition(PORT) is not None):
+            return False
+        return all(item.attribute in (IDENTITY, SOURCE_IP, PORT) for item in rule.conditions)
 
     def _of_nobody(self, rule: Rule, condition: Condition, rest: tuple[Condition, ...]) -> Rule:
         """A rule for peers that never have a proxy: the network lets in nobody else on this port, and such a peer shows the mesh no identity."""
