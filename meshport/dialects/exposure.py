@@ -52,7 +52,8 @@ def unknown_default(ir: IR, out: Output) -> None:
         item for item in ir.outside if item.kind == "ServiceEntry" and item.hosts and any(item.shown_to(name) for name in open_to_all)
     ]
     if ir.mesh == "istio" and entries and not known:
-        out.finding("MP748", document=entries[0].document, disposition=None, feature="egress.mode", entry=entries[0].subject_name)
+        first = min(entries, key=lambda item: item.subject_name)
+        out.finding("MP748", document=first.document, disposition=None, feature="egress.mode", entry=first.subject_name)
 
 
 def affected(ir: IR, ref: Ref) -> tuple[Affected, ...]:
