@@ -10,7 +10,7 @@ from typing import Any
 
 from meshport.dialects import scrapes
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
 from meshport.ir.world import ContainerPort, Namespace, Probe, Service, ServicePort, Workload, World
 from meshport.mapping.bound import Bound
 from meshport.mapping.owners import SIDECARS, TEMPLATES
@@ -162,6 +162,7 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         _marks(root, _mapping(pod, "metadata", "labels")),
         src,
         proxy=proxy,
+        claimed=_claimed(root),
     )
     world.read |= src | account.src | spec.at("hostNetwork").src
     world.read |= set(workload.label_src.values())
@@ -170,6 +171,17 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
     for probe in workload.probes:
         world.read |= probe.src
     return workload
+
+
+def _claimed(root: Cursor) -> Selector | None:
+    """The selector of a controller that finds its pods by labels which nobody else's may have; where it has none, the labels of its template were the default.
+    A Job's is made up by the API server."""
+    if root.document.kind not in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Rollout"):
+        return None
+    chosen = root.selector("spec", "selector").value
+    if chosen.everything:
+        chosen = Selector.of(_mapping(root, "spec", "template", "metadata", "labels"))
+    return None if chosen.everything else chosen
 
 
 def _marks(root: Cursor, labels: dict[str, str]) -> frozenset[str]:

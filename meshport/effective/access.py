@@ -177,6 +177,7 @@ class Access:
         self._subjects: dict[str, Subjects] = {}
         self._unselected: list[Policy] | None = None
         self._unselected_in: dict[str, list[Policy]] = {}
+        self._shown: dict[PodSet, bool] = {}
         self._numbers: dict[tuple[int, tuple[tuple[int, ...], ...]], Policy] = {}
         self._policies = _by(ir.policies, lambda item: item.subject.value.namespace)
         self._transport = _by(ir.transport, lambda item: item.subject.value.namespace)
@@ -292,6 +293,14 @@ class Access:
                 best = item
         return (best.value, best.level) if best is not None else (self.default_admission, "mesh")
 
+    def namespace_admission(self, namespace: str) -> Fact[str]:
+        """The default policy of a pod that has none of its own."""
+        said = [item for item in self.ir.admissions if item.level != "workload" and item.subject.namespace in ("", namespace)]
+        own = next((item for item in said if item.level == "namespace" and item.subject.namespace == namespace), None)
+        whole = next((item for item in said if item.level == "mesh"), None)
+        found = own or whole
+        return found.value if found is not None else self.default_admission
+
     def namespace_mode(self, namespace: str) -> Fact[str]:
         """The transport mode of a pod that no selector takes."""
         mode = self.default_mode
@@ -357,6 +366,30 @@ class Access:
                 if not policy.subject.value.selector.everything and not self.world.selected(policy.subject.value)
             ]
         return self._unselected
+
+    def unshown(self, namespace: str) -> list[Policy]:
+        """Policies of a namespace, or of all, that select by label and maybe pods that the bundle does not show, beside those that it does or alone."""
+        return [policy for policy in _in(self._policies, namespace) if self._unshown(namespace, policy.subject.value)]
+
+    def unshown_modes(self, namespace: str) -> list[TransportRule]:
+        """The same of modes."""
+        return [
+            rule for rule in self._transport.get(namespace, ()) if rule.level == "workload" and self._unshown(namespace, rule.subject.value)
+        ]
+
+    def _unshown(self, namespace: str, subject: PodSet) -> bool:
+        pods = PodSet(namespace, subject.selector)
+        if pods not in self._shown:
+            self._shown[pods] = pods.selector.everything or self.world.shows(pods)
+        return not self._shown[pods]
+
+    def number(self, policy: Policy) -> int | None:
+        """The port of a policy as a number; a name stands for the one that it is in all known pods of the policy, which others are taken to name likewise."""
+        said = policy.port.value if policy.port is not None else None
+        if said is None or isinstance(said, int):
+            return said
+        known = {resolve(item.workload, said) for item in self.selected(policy.subject.value) if item.meshed is not False}
+        return known.pop() if len(known) == 1 else None
 
     def unselected_in(self, namespace: str) -> list[Policy]:
         """Policies of a namespace, or of all, that select by label and no workload that the bundle shows there."""

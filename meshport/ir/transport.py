@@ -26,18 +26,26 @@ class TransportRule:
     def order(self) -> tuple[str, Ref]:
         return self.created, self.ref.value
 
+    @property
+    def modes(self) -> list[Fact[str]]:
+        """The modes that it says, of whichever port."""
+        return [fact for fact in (self.mode, *self.ports.values()) if fact is not None]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses plaintext on some port."""
+        return any(fact.value == "strict" for fact in self.modes)
+
 
 def refusing(rules: Iterable[TransportRule]) -> frozenset[str]:
     """The namespaces that a rule refuses plaintext in; "" where one for the whole mesh does."""
-    strict = (rule for rule in rules if any(mode is not None and mode.value == "strict" for mode in (rule.mode, *rule.ports.values())))
-    return frozenset("" if rule.level == "mesh" else rule.subject.value.namespace or "" for rule in strict)
+    return frozenset("" if rule.level == "mesh" else rule.subject.value.namespace or "" for rule in rules if rule.refuses)
 
 
 def tells_apart(rule: TransportRule, refused: frozenset[str], inherited: str) -> bool:
     """Whether it matters which pods a rule is for, where `refused` are the namespaces that plaintext is refused in, and `inherited` is the mode that the
     pods of one workload have without it."""
-    said = [mode for mode in (rule.mode, *rule.ports.values()) if mode is not None]
-    if rule.level == "workload" and all((mode.value == "strict") == (inherited == "strict") for mode in said):
+    if rule.level == "workload" and all((mode.value == "strict") == (inherited == "strict") for mode in rule.modes):
         return False
     return bool(refused) and (rule.level == "mesh" or "" in refused or rule.subject.value.namespace in refused)
 

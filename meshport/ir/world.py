@@ -6,11 +6,12 @@ Kubernetes fixes the meaning: Service target ports are container ports by number
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Requirement, Selector, Src
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +75,7 @@ class Workload:
     src: Src = NOWHERE
     scrapes: list[Scrape] = field(default_factory=list)
     proxy: Fact[str] | None = None  # the container of a mesh's proxy that stands in the object itself, by its name
+    claimed: Selector | None = None  # the pods that its controller counts as its own; None where it does not find them by labels
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 
@@ -207,6 +209,17 @@ class World:
             among = self.workloads if not pods.namespace else self.of_namespace(pods.namespace)
         return [workload for workload in among if pods.selector.accepts(workload.labels)]
 
+    def shows(self, pods: PodSet) -> bool:
+        """Whether all pods of a set in one namespace are known: a controller of the bundle counts them as its own, and no other's pods may have such labels
+        (kubernetes.io/docs/concepts/workloads/controllers/deployment, selector). Pods by other labels may be there and not be shown."""
+        values = [[(need.key, value) for value in need.values] for need in pods.selector.expressions if need.operator == "In"]
+        asked = set(pods.selector.expressions)
+        for chosen in product(*values):
+            labels = {**dict(chosen), **dict(pods.selector.labels)}
+            if not any(_claims(workload, labels, asked) for workload in self.of_namespace(pods.namespace)):
+                return False
+        return True
+
     def _labelled(self, namespace: str, key: str, value: str) -> list[Workload]:
         """The workloads with a label, in a namespace or, where it is "", in all."""
         if self._by_label is None:
@@ -279,6 +292,16 @@ class World:
                 found.setdefault(Ref(workload.ref.namespace, workload.account.value), []).append(workload)
             self._accounts = len(self.workloads), dict(sorted(found.items(), key=lambda item: item[0]))
         return self._accounts[1]
+
+
+def _claims(workload: Workload, labels: Mapping[str, str], asked: Collection[Requirement]) -> bool:
+    """Whether a controller counts every pod as its own that has these labels and meets these requirements."""
+    claimed = workload.claimed
+    return (
+        claimed is not None
+        and all(labels.get(key) == value for key, value in claimed.labels)
+        and all(item in asked or (item.key in labels and item.accepts(labels)) for item in claimed.expressions)
+    )
 
 
 def telling_labels(workloads: Iterable[Workload], keys: Iterable[str]) -> Src:

@@ -143,7 +143,7 @@ def test_of_ports_that_went_past_the_proxy_of_pods_that_are_not_shown_ambient_na
     assert said.startswith("Namespace ops: skip-inbound-ports 9090 ")
 
 
-def of_linkerd(default: str, *more: str) -> tuple[dict[str, Any], Any]:
+def of_linkerd(default: str, *more: str, verdict: str = "equivalent") -> tuple[dict[str, Any], Any]:
     """The AuthorizationPolicies of a namespace that shows one workload, by name, and the result."""
     text = f"""
 apiVersion: v1
@@ -158,7 +158,7 @@ spec:
   template: {{metadata: {{labels: {{app: cart, tier: front}}}}, spec: {{serviceAccountName: cart, containers: [{{name: app, ports: [{{containerPort: 8080}}]}}]}}}}
 """
     result = meshport.convert(meshport.load_text("---".join([text, *more])), source="linkerd", target="istio")
-    assert result.verification is not None and result.verification.verdict == "equivalent"
+    assert result.verification is not None and result.verification.verdict == verdict
     made = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     return {item["metadata"]["name"]: item["spec"] for item in made}, result
 
@@ -187,9 +187,44 @@ def test_pods_of_a_server_that_are_not_known_are_not_left_open_where_its_policy_
     made, result = of_linkerd(
         "all-unauthenticated", server("front", "{matchLabels: {tier: front}}"), server("cart", "{matchLabels: {app: cart}}", 9090)
     )
-    assert {"selector": {"matchLabels": {"tier": "front"}}, "action": "ALLOW"} in made.values()
+    (front,) = [spec for spec in made.values() if spec["selector"] == {"matchLabels": {"tier": "front"}}]
+    assert front["rules"] == [{"to": [{"operation": {"notPorts": ["8080", "9090"]}}]}]  # another Server may have 9090 there
+    assert [item.severity for item in result.findings if item.code == "MP220"] == ["warning"]
     made, result = of_linkerd("all-unauthenticated", server("all", "{matchExpressions: [{key: app, operator: Exists}]}"))
     assert made["default-deny"] == {} and "MP286" in {item.code for item in result.findings}
+
+
+ALLOWS = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: back, namespace: shop}\nspec: {selector: {matchLabels: {tier: back}}, rules: [{to: [{operation: {methods: [GET]}}]}]}\n"
+
+
+@pytest.mark.parametrize(("counted", "closed"), [("app: cart", True), ("tier: back", False)])
+def test_pods_that_a_policy_may_select_beside_the_known_ones_are_closed_and_named(counted: str, closed: bool) -> None:
+    """Where a controller of the bundle counts all pods with these labels as its own there are no others, and the namespace stays as it is."""
+    world = WORLD.replace("matchLabels: {app: cart}", f"matchLabels: {{{counted}}}").replace(
+        "labels: {app: cart}", "labels: {app: cart, tier: back}"
+    )
+    web = WORLD.split("---")[1].replace("cart", "web")
+    result = convert(world + "---" + web + ALLOWS, "istio", "linkerd")
+    defaults = {
+        item.object["metadata"]["name"]: item.object["spec"]["template"]["metadata"].get("annotations", {}).get(DEFAULT)
+        for item in result.manifests
+        if item.object["kind"] == "Deployment"
+    }
+    assert one(result, "Namespace")["metadata"]["annotations"].get(DEFAULT) == ("deny" if closed else None)
+    assert defaults == ({"web": "all-unauthenticated"} if closed else {"cart": "deny"})
+    said = [place.workload for item in result.findings if item.code == "MP198" for place in item.affects]
+    assert said == (["any pod", "tier=back"] if closed else [])
+    assert result.verification is not None and result.verification.verdict in ("equivalent", "narrowed")
+
+
+def test_a_server_of_known_pods_takes_none_that_refuse_plaintext() -> None:
+    strict = GHOST.replace(
+        "---",
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: get, namespace: shop}\nspec: {rules: [{to: [{operation: {methods: [GET]}}]}]}\n---",
+        1,
+    )
+    result = convert(WORLD + strict % "STRICT", "istio", "linkerd")
+    assert one(result, "Server")["spec"]["podSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ghost"]}]}
 
 
 @pytest.mark.parametrize(("more", "others"), [("", True), ("---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {}\n", False)])  # fmt: skip
@@ -202,3 +237,59 @@ def test_pods_that_the_default_for_others_closes_are_named(more: str, others: bo
     assert result.verification is not None
     denied = {one.request["destination"]["workload"] for one in result.verification.differences if one.change == "denied"}
     assert ("any pod" in denied) is others and denied <= {place.workload for place in said.affects} | {"cart"}
+
+
+def test_what_pods_with_a_default_of_their_own_admit_is_not_for_others_with_one_of_their_labels() -> None:
+    """The policy is for the labels by which the controller counts its pods."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: all-authenticated}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart, track: stable}}
+  template:
+    metadata: {labels: {app: cart, track: stable}, annotations: {config.linkerd.io/default-inbound-policy: all-unauthenticated}}
+    spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}
+"""
+    made = {
+        item.object["metadata"]["name"]: item.object["spec"]
+        for item in convert(text, "linkerd", "istio").manifests
+        if item.object["kind"] == "PeerAuthentication"
+    }
+    assert made == {
+        "cart-mtls": {"selector": {"matchLabels": {"app": "cart", "track": "stable"}}, "mtls": {"mode": "PERMISSIVE"}},
+        "default": {"mtls": {"mode": "STRICT"}},
+    }
+
+
+def test_of_servers_that_may_select_the_same_unknown_pods_each_keeps_its_ports() -> None:
+    """The older one has a port that both name, and neither opens the other's."""
+    front, all_ = (
+        server("front", "{matchLabels: {tier: ghost}}", 9090),
+        server("a-all", "{}", 9090).replace("metadata: {", "metadata: {creationTimestamp: '2025-01-01T00:00:00Z', "),
+    )
+    grant = "\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {targetRef: {group: policy.linkerd.io, kind: Server, name: front}, requiredAuthenticationRefs: []}\n"
+    made, result = of_linkerd("all-unauthenticated", front, all_, server("b-all", "{}"), grant, verdict="narrowed")
+    (ghost,) = [spec for spec in made.values() if spec.get("selector") == {"matchLabels": {"tier": "ghost"}}]
+    assert ghost["rules"] == [{"to": [{"operation": {"notPorts": ["8080", "9090"]}}]}]
+    assert [(item.severity, item.affects[0].workload) for item in result.findings if item.code == "MP220"] == [("error", "tier=ghost")]
+
+
+def test_a_server_by_a_list_of_values_is_for_pods_of_each() -> None:
+    made, result = of_linkerd("all-unauthenticated", server("both", "{matchExpressions: [{key: app, operator: In, values: [cart, gone]}]}"))
+    assert {spec["selector"]["matchLabels"]["app"] for spec in made.values()} == {"cart", "gone"}
+    assert "MP286" not in {item.code for item in result.findings}
+
+
+def test_a_server_whose_known_pods_are_outside_the_mesh_holds_for_others() -> None:
+    outside = (
+        WORLD.split("---")[1]
+        .replace("cart", "old")
+        .replace("labels: {app: old}", "labels: {app: old, tier: ghost}, annotations: {linkerd.io/inject: disabled}")
+    )
+    made, _ = of_linkerd("all-unauthenticated", server("ghost", "{matchLabels: {tier: ghost}}"), outside)
+    assert made["ghost"]["rules"] == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]

@@ -6,30 +6,25 @@ with the peers of their default policy.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
-from meshport.dialects import beside_the_mesh, inbound_policy, protocols
+from meshport.dialects import beside_the_mesh, inbound_policy
 from meshport.dialects.base import Options
-from meshport.dialects.istio import closing, defaults, direct
-from meshport.dialects.istio.dots import with_dots
-from meshport.dialects.istio.drafts import Draft, Written, distinguishing, servers_of
-from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid, without_ports
+from meshport.dialects.istio import closing, defaults, direct, unseen
+from meshport.dialects.istio.drafts import Draft, Written, servers_of, telling
+from meshport.dialects.istio.saying import say_source
+from meshport.dialects.istio.server_rules import affects_of, explains_of, merged, port_rules, wanted_name
 from meshport.dialects.istio.strict import spoken_ports, write_transport
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, admission_conditions
 from meshport.effective.admitted import only_by_exemption
-from meshport.effective.pieces import Piece, Unsayable, of_rule
-from meshport.effective.relaxed import relaxed
+from meshport.effective.pieces import of_rule
 from meshport.effective.subjects import access as access_subject
-from meshport.effective.subjects import unseen
 from meshport.findings import Affected
-from meshport.ir.authorization import HOST, PATH, Policy, Rule, sole_grant
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
+from meshport.ir.authorization import Policy, Rule
+from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.values.language import LanguageTooLarge
 
 SECURITY = "security.istio.io/v1"
 OPEN = ("all-unauthenticated", "audit")
@@ -47,10 +42,9 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     taken: dict[str, set[str]] = {}
     closed = _namespaces(ir, out, access) | defaults.lower(ir, out, options, access)
     regions = access.regions(lambda item: tuple((port, policy.ref.value) for port, policy in sorted(servers_of(item).items())))
-    closed |= defaults.beside(
+    more, others = defaults.beside(
         out,
         access,
-        taken,
         closed,
         [
             (region, _selectors(region, access, servers_of(region.first)))
@@ -58,6 +52,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             if region.first.meshed is not False and servers_of(region.first)
         ],
     )
+    closed |= more
     drafts: list[Draft] = []
     reached: set[int] = set()  # open workloads that the policies of others take
     for region in sorted(regions, key=lambda item: _stays_open(item.first, closed)):
@@ -70,7 +65,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 continue
         drafts.extend(_region(ir, out, options, access, region, taken.setdefault(region.namespace, set()), closed, reached))
     _audited(regions, closed, reached, out)
-    _without_workloads(ir, out, options, access, taken)
+    unseen.lower(ir, out, options, access, taken, others)
     write_transport(ir, out, access, drafts)
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
@@ -145,7 +140,7 @@ def _audited(regions: list[Region], closed: set[str], reached: set[int], out: Ou
                 first.admission,
                 document=None,
                 disposition="approximated",
-                affects=_affects(region, None),
+                affects=affects_of(region, None),
                 feature="inbound.default-policy",
                 what="The default policy audit",
             )
@@ -157,7 +152,7 @@ def _separable(item: Effective, access: Access, closed: set[str]) -> bool:
         return False
     namespace = item.workload.ref.namespace
     same = {id(one.workload) for one in access.workloads if _stays_open(one, closed) and one.admission.value == item.admission.value}
-    chosen = Selector.of(distinguishing(item, access, same))
+    chosen = Selector.of(telling(item, access, same))
     return all(
         id(one.workload) in same or one.meshed is False for one in access.of_namespace(namespace) if chosen.accepts(one.workload.labels)
     )
@@ -184,7 +179,7 @@ def _region(
             _inseparable(out, draft, own, strangers)
         else:
             for port, policy in sorted(own.items()):
-                _port(ir, out, options, draft, port, policy)
+                port_rules(ir, out, options, draft, port, policy)
             if first.admission.value == "deny" and not own and region.namespace in closed:
                 continue
             _residual(out, options, draft, own, members[0])
@@ -208,7 +203,7 @@ def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], stranger
         if document not in draft.origins:
             draft.origins.append(document)
         out.finding(
-            "MP230", src, document=document, disposition="dropped", affects=_affects(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
+            "MP230", src, document=document, disposition="dropped", affects=affects_of(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
             explains=frozenset((subject, "allow") for subject in _subjects([*draft.region.members, *strangers])), feature="authorization.subject", policy=named,
             workloads=", ".join(str(member.workload.ref) for member in draft.region.members),
             others=", ".join(str(item.workload.ref) for item in strangers),
@@ -232,105 +227,16 @@ def _selectors(region: Region, access: Access, servers: dict[int, Policy]) -> li
     for policy in servers.values():
         selector = policy.subject.value.selector
         taken = {id(workload) for workload in access.world.selected(PodSet(region.namespace, selector))}
-        if not selector.expressions and taken == mine and len(numbers) == 1:
+        if not selector.expressions and taken == mine and len(numbers) == 1 and unseen.alike(selector, region, access):
             return [(selector, sources(*(one.subject for one in servers.values())))]
     found: list[tuple[Selector, Src]] = []
     for member in region.members:
-        labels = distinguishing(member, access, mine)
+        labels = telling(member, access, mine)
         selector = Selector.of(labels)
         src = member.workload.labels_src(labels) | sources(*(policy.subject for policy in servers.values()))
         if all(selector != known_selector for known_selector, _ in found):
             found.append((selector, src or member.workload.src))
     return found
-
-
-def _port(ir: IR, out: Output, options: Options, draft: Draft, port: int, policy: Policy) -> None:
-    """The rules of one Server."""
-    pathed = [
-        rule
-        for rule in policy.rules
-        if rule.condition(PATH) is not None or any(item.attribute == PATH for taken in rule.unless for item in taken)
-    ]
-    if pathed and ir.raw_paths:
-        out.gather(
-            policy.document, "MP231", document=policy.document, affects=_affects(draft.region, port), explains=_explains(draft.region, port),
-            feature="authorization.operation.paths", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
-        )  # fmt: skip
-    spoken = policy.protocol.value if policy.protocol is not None else ""
-    http = protocols.is_http(spoken)
-    base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
-    if policy.protocol is not None and any(rule.http for rule in policy.rules):
-        base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
-    if policy.fallback is not None:
-        base |= policy.fallback.src
-    for rule in policy.rules:
-        document = rule.document if rule.document is not None else policy.document
-        if document not in draft.origins:
-            draft.origins.append(document)
-        try:
-            pieces = of_rule(rule, http=http, port=port)
-        except (Unsayable, ValueError) as error:
-            _left_out(out, draft, port, policy, rule, document, str(error))
-            continue
-        if any(unsaid(piece) and _fewer_hosts(piece, port) is None for piece in pieces):
-            plain, dotted = with_dots(rule, http=http, port=port)
-            if plain and not any(unsaid(piece) for piece in plain):
-                pieces = [*plain]
-                out.gather(
-                    (document, str(policy.ref.value)), "MP173", dotted, document=document, disposition="approximated",
-                    affects=_affects(draft.region, port), explains=_explains(draft.region, port), feature="authorization.operation.paths",
-                    policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
-                )  # fmt: skip
-        for piece in pieces:
-            _say(out, options, draft, port, policy, rule, document, piece, base)
-    if policy.document not in draft.origins:
-        draft.origins.append(policy.document)
-
-
-def _say(
-    out: Output, options: Options, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, piece: Piece, base: Src
-) -> None:
-    try:
-        peers = say_source(piece.who, piece.where.networks())
-    except (Unsaid, Unsayable, ValueError) as error:
-        _left_out(out, draft, port, policy, rule, document, str(error))
-        return
-    if options.on_loss == "looser" and (why := unsaid(piece)) and _fewer_hosts(piece, port) is None:
-        _said(out, "MP218", draft, port, policy, rule, document, why, "approximated", effect="widens", severity="error")
-        piece = relaxed(piece, unsaid)
-    try:
-        operation, when = operations(piece, port)
-    except (Unsaid, Unsayable, ValueError) as error:
-        fewer = _fewer_hosts(piece, port)
-        if fewer is not None:
-            asked = rule.condition(HOST)
-            out.gather(
-                (document, str(policy.ref.value)), "MP172", asked.sources if asked is not None else NOWHERE, document=document,
-                disposition="approximated", affects=_affects(draft.region, port), explains=_explains(draft.region, port),
-                feature="authorization.operation.hosts", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
-            )  # fmt: skip
-            _say(out, options, draft, port, policy, rule, document, fewer, base)
-            return
-        _left_out(out, draft, port, policy, rule, document, str(error))
-        return
-    if not peers:
-        return
-    if piece.who.include is None and port is not None:
-        draft.plaintext.add(port)
-    server = policy.ref.src if policy.ref is not None else NOWHERE
-    draft.rules.append(Written([entry for entry in peers if entry], operation, when, piece.src | base | server))
-
-
-def _fewer_hosts(piece: Piece, port: int | None) -> Piece | None:
-    """The piece for hosts of a domain that name no port, or a usual one; None where it can be said no better so."""
-    if piece.host is None or port is None:
-        return None
-    try:
-        hosts = without_ports(piece.host, sorted({80, 443, port}))
-        fewer = replace(piece, host=hosts) if hosts is not None else None
-        return fewer if fewer is not None and operations(fewer, port) else None
-    except (Unsaid, LanguageTooLarge):
-        return None
 
 
 def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Policy], first: Effective) -> None:
@@ -340,8 +246,8 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
         return
     if value == "audit":
         out.finding(
-            "MP213", first.admission, document=None, disposition="approximated", affects=_affects(draft.region, None), feature="inbound.default-policy",
-            explains=_explains(draft.region, None), what="The default policy audit",
+            "MP213", first.admission, document=None, disposition="approximated", affects=affects_of(draft.region, None), feature="inbound.default-policy",
+            explains=explains_of(draft.region, None), what="The default policy audit",
         )  # fmt: skip
     src = first.admission.src | sources(*(policy.port for policy in servers.values())) | draft.selector_src
     operation: dict[str, Any] = {"notPorts": [str(port) for port in sorted(servers)]} if servers else {}
@@ -353,19 +259,13 @@ def _residual(out: Output, options: Options, draft: Draft, servers: dict[int, Po
 
 
 def _name(draft: Draft, servers: dict[int, Policy], taken: set[str]) -> str:
-    return claim(_wanted_name(servers.values()).value or draft.region.first.workload.ref.name, taken)
-
-
-def _wanted_name(policies: Collection[Policy]) -> Fact[str]:
-    """The one object that grants, else the first Server; "" where there is none."""
-    granting = sole_grant(rule for policy in policies for rule in policy.rules)
-    return granting or min((policy.ref.map(lambda ref: ref.name) for policy in policies), key=lambda fact: fact.value, default=Fact(""))
+    return claim(wanted_name(servers.values()).value or draft.region.first.workload.ref.name, taken)
 
 
 def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
     base = sources(draft.selector_src, *(policy.ref for policy in servers.values()))
     owner = min(draft.origins) if draft.origins else draft.region.first.workload.document
-    named = _wanted_name(servers.values()).src if servers else draft.region.first.workload.src
+    named = wanted_name(servers.values()).src if servers else draft.region.first.workload.src
     because = base | named | draft.region.first.admission.src
     ref = Ref(draft.region.namespace, draft.label)
     obj = out.object(SECURITY, "AuthorizationPolicy", ref, owner=owner, group=f"policy {draft.label}", rank=41, because=because)
@@ -376,7 +276,7 @@ def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
     if draft.selector.labels:
         obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src, because)
     obj.set(("spec", "action"), "ALLOW", because)
-    for position, rule in enumerate(_merged(draft.rules)):
+    for position, rule in enumerate(merged(draft.rules)):
         place = ("spec", "rules", position)
         src = rule.src | because if not rule.src else rule.src
         for entry, source in enumerate(rule.sources):
@@ -387,124 +287,6 @@ def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
             obj.set((*place, "when"), rule.when, src)
         if not rule.sources and not rule.operation and not rule.when:
             obj.set(place, {}, src)
-
-
-def _merged(rules: list[Written]) -> list[Written]:
-    """Rules in a stable order, each once."""
-    out: list[Written] = []
-    for rule in rules:
-        known = next((item for item in out if (item.sources, item.operation, item.when) == (rule.sources, rule.operation, rule.when)), None)
-        if known is None:
-            out.append(rule)
-        else:
-            known.src = known.src | rule.src
-    return out
-
-
-# -- without workloads
-
-
-def _without_workloads(ir: IR, out: Output, options: Options, access: Access, taken: dict[str, set[str]]) -> None:
-    """Servers whose pods the bundle does not show: the ports are not known by number, so the policy closes them all and is told so."""
-    groups: dict[tuple[str, Selector], list[Policy]] = {}
-    for policy in ir.policies:
-        if not access.world.selected(policy.subject.value):
-            subject = policy.subject.value
-            groups.setdefault((subject.namespace, subject.selector), []).append(policy)
-    for (namespace, selector), policies in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-        draft = Draft(Region(namespace), selector, policies[0].subject.src)
-        numbers = [policy.port.value for policy in policies if policy.port is not None and isinstance(policy.port.value, int)]
-        admission = next(
-            (item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == namespace),
-            access.default_admission,
-        )
-        exact = len(numbers) == len(policies) and not selector.expressions and admission.value in (*OPEN, "deny")
-        pods = unseen(PodSet(namespace, selector))
-        for policy in sorted(policies, key=lambda item: item.ref.value):
-            port = policy.port.value if policy.port is not None and isinstance(policy.port.value, int) else None
-            base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None and port is not None else NOWHERE)
-            for rule in policy.rules:
-                document = rule.document if rule.document is not None else policy.document
-                if document not in draft.origins:
-                    draft.origins.append(document)
-                try:
-                    for piece in of_rule(rule, port=port):
-                        _say(out, options, draft, port, policy, rule, document, piece, base)
-                except (Unsayable, ValueError) as error:
-                    _left_out(out, draft, port, policy, rule, document, str(error))
-            if policy.document not in draft.origins:
-                draft.origins.append(policy.document)
-            if policy.subject.value.selector.expressions:
-                out.finding(
-                    "MP227", policy.subject, document=policy.document, disposition="dropped", affects=(pods,),
-                    feature="authorization.subject", policy=str(policy.ref.value),
-                )  # fmt: skip
-            out.finding(
-                "MP295" if exact else "MP220", *([policy.port] if policy.port is not None and port is None else []), document=policy.document,
-                affects=(pods,), disposition=None if exact else "approximated", feature="server.port", policy=str(policy.ref.value), namespace=namespace,
-                selector=str(selector), port=policy.port.value if policy.port is not None else "?", default=admission.value,
-            )  # fmt: skip
-        if selector.expressions:
-            continue
-        if len(numbers) == len(policies) and admission.value in OPEN:
-            src = sources(*(policy.port for policy in policies), draft.selector_src)
-            draft.rules.append(Written([], {"notPorts": sorted({str(number) for number in numbers})}, [], src))
-        draft.label = claim(_wanted_name(policies).value or namespace, taken.setdefault(namespace, set()))
-        _write_unknown(out, draft, policies)
-
-
-def _write_unknown(out: Output, draft: Draft, policies: list[Policy]) -> None:
-    because = sources(draft.selector_src, _wanted_name(policies), *(policy.ref for policy in policies))
-    because |= frozenset(leaf for policy in policies for rule in policy.rules for leaf in rule.src)
-    ref = Ref(draft.region.namespace, draft.label)
-    obj = out.object(
-        SECURITY, "AuthorizationPolicy", ref, owner=min(draft.origins), group=f"policy {draft.label}", rank=41, because=because
-    )
-    for document in sorted(draft.origins):
-        obj.add_origin(document)
-    if draft.selector.labels:
-        obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
-    obj.set(("spec", "action"), "ALLOW", because)
-    for position, rule in enumerate(_merged(draft.rules)):
-        place = ("spec", "rules", position)
-        for entry, source in enumerate(rule.sources):
-            obj.set((*place, "from", entry, "source"), source, rule.src)
-        if rule.operation:
-            obj.set((*place, "to", 0, "operation"), rule.operation, rule.src)
-        if rule.when:
-            obj.set((*place, "when"), rule.when, rule.src)
-        if not rule.sources and not rule.operation and not rule.when:
-            obj.set(place, {}, rule.src)
-
-
-# -- findings
-
-
-def _left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str) -> None:
-    _said(out, "MP201", draft, port, policy, rule, document, reason, "dropped")
-
-
-def _said(
-    out: Output, code: str, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, disposition: str, **more: str
-) -> None:  # fmt: skip
-    affects = _affects(draft.region, port) or (
-        Affected(draft.region.namespace, str(draft.selector) if draft.selector.labels else None, port),
-    )
-    out.gather(
-        (document, str(policy.ref.value), reason), code, rule.sources, document=document, disposition=disposition, affects=affects,
-        explains=_explains(draft.region, port), feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}",
-        listed={"port": (port if port is not None else "any",)}, reason=reason, **more,
-    )  # fmt: skip
-
-
-def _affects(region: Region, port: int | None) -> tuple[Affected, ...]:
-    return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in region.members)
-
-
-def _explains(region: Region, port: int | None) -> frozenset[tuple[str, str]]:
-    return frozenset(
-        (access_subject(member.workload.ref, port), aspect) for member in region.members for aspect in ("allow", "deny", "default")
-    )
 
 
 def _outside(region: Region, out: Output) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.istio.drafts import servers_of
+from meshport.dialects.istio.drafts import servers_of, spelled
 from meshport.dialects.istio.saying import say_source
-from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Region, admission_conditions
 from meshport.effective.pieces import Piece, Unsayable, of_rule
-from meshport.effective.subjects import unseen
+from meshport.effective.subjects import ANY_POD, unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, SOURCE_IP, Condition, Network, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Selector, Src
@@ -63,41 +62,42 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> set[str]:
 
 
 def beside(
-    out: Output, access: Access, taken: dict[str, set[str]], closed: set[str], written: list[tuple[Region, list[tuple[Selector, Src]]]]
-) -> set[str]:
-    """Close the pods of Servers that the bundle does not show, where policies are `written` by labels that they may not have. The namespaces that are closed
-    for it: nothing selects by expressions, nor by no label but what is known to be open."""
+    out: Output, access: Access, closed: set[str], written: list[tuple[Region, list[tuple[Selector, Src]]]]
+) -> tuple[set[str], set[PodSet]]:
+    """What becomes of the pods of Servers that the bundle does not show, where policies are `written` by labels that they may not have: the namespaces that are
+    closed for it (nothing selects by expressions, nor by no label but what is known to be open), and what policies of their own select."""
     found: set[str] = set()
+    selected: set[PodSet] = set()
     chosen: dict[str, set[frozenset[tuple[str, str]]]] = {}
     for region, selectors in written:
         chosen.setdefault(region.namespace, set()).update(frozenset(selector.labels) for selector, _ in selectors)
     for policy in access.ir.policies:
-        namespace, selector = policy.subject.value.namespace, policy.subject.value.selector
-        wanted = frozenset() if selector.expressions else frozenset(selector.labels)
-        own = chosen.get(namespace, set())
-        if wanted in own or namespace in closed | found or any(one <= wanted for one in own):
-            continue
-        known = [item for item in access.selected(policy.subject.value) if item.meshed is not False]
-        if not known and (not selector.expressions or access.world.selected(policy.subject.value)):
-            continue  # it is written for the pods that it selects, or these have no proxy
-        pods = PodSet(namespace, Selector.of(dict(wanted)))
-        src = policy.subject.src | policy.ref.src
-        if wanted and all(servers_of(item) for item in access.selected(pods) if item.meshed is not False):
-            label = claim(policy.ref.value.name, taken.setdefault(namespace, set()))
-            obj = out.object(SECURITY, "AuthorizationPolicy", Ref(namespace, label), owner=policy.document, rank=41, because=src)
-            obj.set(("spec", "selector", "matchLabels"), dict(sorted(wanted)), src)
-            obj.set(("spec", "action"), "ALLOW", src)
-        else:
-            found.add(namespace)
-            obj = out.object(SECURITY, "AuthorizationPolicy", Ref(namespace, "default-deny"), owner=policy.document, rank=40, because=src)
-            obj.set(("spec",), {}, src)
-        obj.note(f"for pods of {policy.kind} {policy.ref.value} that the bundle does not show")
-        if known:  # of others it is said elsewhere
+        for subject in spelled(policy.subject.value):
+            namespace, selector = subject.namespace, subject.selector
+            own = chosen.get(namespace, set())
+            if not selector.expressions and any(one <= frozenset(selector.labels) for one in own):
+                continue
+            known = [item for item in access.selected(subject) if item.meshed is not False]
+            if (not known and not selector.expressions) or access.world.shows(subject):
+                continue  # it is written for the pods that it selects, or there are no others
+            if selector.labels and not selector.expressions and all(map(servers_of, known)):
+                selected.add(subject)
+                continue
+            open_before = namespace not in closed | found
+            if open_before:
+                found.add(namespace)
+                src = policy.subject.src | policy.ref.src
+                obj = out.object(
+                    SECURITY, "AuthorizationPolicy", Ref(namespace, "default-deny"), owner=policy.document, rank=40, because=src
+                )
+                obj.set(("spec",), {}, src)
+                obj.note(f"for pods of {policy.kind} {policy.ref.value} that the bundle does not show")
             out.finding(
-                "MP286", document=policy.document, severity="warning", affects=(unseen(pods),), feature="authorization.subject",
-                policy=str(policy.ref.value), namespace=namespace, selector=f"others with {selector}",
+                "MP286", document=policy.document, severity="warning", feature="authorization.subject", policy=str(policy.ref.value), namespace=namespace,
+                affects=(unseen(subject), *((Affected(namespace, ANY_POD),) if open_before else ())),
+                selector=f"others with {selector}" if known else str(selector),
             )  # fmt: skip
-    return found
+    return found, selected
 
 
 def _admits(ir: IR, options: Options, access: Access, namespace: str, default: Fact[str]) -> bool:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 from typing import Any
 
 from meshport.effective.access import Access, Effective, Region, resolve
 from meshport.ir.authorization import Policy
-from meshport.ir.base import Selector, Src
+from meshport.ir.base import PodSet, Selector, Src
+
+MOST = 16
+"""Combinations of labels that a selector by expressions is spelled out in."""
 
 
 @dataclass(slots=True)
@@ -55,3 +60,26 @@ def distinguishing(member: Effective, access: Access, mine: set[int] | None = No
             break
         chosen[key] = labels[key]
     return chosen
+
+
+def telling(member: Effective, access: Access, mine: set[int] | None = None) -> dict[str, str]:
+    """Labels that no workload outside `mine` has, nor a pod that the bundle does not show where that can be known: those by which its controller counts
+    its pods. What is let in by them is let in at these pods alone."""
+    workload = member.workload
+    fewest = distinguishing(member, access, mine)
+    if access.world.shows(PodSet(workload.ref.namespace, Selector.of(fewest))):
+        return fewest
+    counted = workload.claimed
+    if counted is None or counted.expressions:
+        return dict(workload.own_labels)
+    return {key: value for key, value in workload.own_labels.items() if key in fewest or key in dict(counted.labels)}
+
+
+def spelled(pods: PodSet) -> list[PodSet]:
+    """Sets of pods that together are these, by labels alone where the values that they may have are listed; the set itself where that is no way to say it."""
+    selector = pods.selector
+    if any(item.operator != "In" for item in selector.expressions) or prod(len(item.values) for item in selector.expressions) > MOST:
+        return [pods]
+    pairs = [[(item.key, value) for value in item.values] for item in selector.expressions]
+    chosen = [Selector.of({**dict(selector.labels), **dict(one)}) for one in product(*pairs)]
+    return [PodSet(pods.namespace, one) for one in chosen if pods.selector.accepts(dict(one.labels))]

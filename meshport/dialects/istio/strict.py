@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshport.dialects.istio.drafts import Draft, distinguishing, servers_of
+from meshport.dialects.istio.drafts import Draft, servers_of, telling
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective
@@ -34,7 +34,7 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
             continue
         if draft is not None:
             done.add(id(draft))
-        selector = draft.selector if draft is not None else Selector.of(distinguishing(item, access))
+        selector = draft.selector if draft is not None else Selector.of(telling(item, access))
         if not selector.labels:
             _without_labels(out, access, item, demanded, opened, demanding)
             continue

@@ -6,11 +6,13 @@ Ports that nothing admits need no Server: the default policy `deny` has them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from meshport.dialects import beside_the_mesh, other_domains, other_protocols, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
+from meshport.dialects.linkerd import unseen
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
@@ -24,15 +26,14 @@ from meshport.dialects.linkerd.serverroutes import (
     write_refusal,
     write_routes,
 )
-from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports, open_beside
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
-from meshport.effective.access import Access, Effective, Region, opens, ports_of
+from meshport.effective.access import Access, Effective, Region, ports_of
 from meshport.effective.admitted import only_by_exemption, ruled
 from meshport.effective.identities import Identities
 from meshport.effective.pieces import NEARLY, Piece, Unsayable, covered
-from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
@@ -46,14 +47,14 @@ from meshport.values.language import LanguageTooLarge
 _PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/2", "tcp": "opaque", "tls": "TLS", "udp": "opaque"}
 
 
-def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
-    """Servers and what admits requests to them, for every region."""
+def lower(ir: IR, out: Output, options: Options, access: Access, defaults: Mapping[str, str]) -> None:
+    """Servers and what admits requests to them, for every region. `defaults` are the default policies that are written for namespaces."""
     gateways = frozenset(gateway_accounts(ir, out.bundle))
     taken: dict[str, set[str]] = {}
     for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.meshed is not False:
             _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
-    _unknown(ir, out, access, _by_port(ir, out, options, access, gateways, taken))
+    unseen.report(ir, out, access, _by_port(ir, out, options, access, gateways, taken), defaults)
     _open_probes(ir, out, access, options)
     _refused_probes(ir, out, access, options)
     other_protocols.report(ir, out)
@@ -432,36 +433,3 @@ def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: fr
                 _region(shown, out, options, seen, region, gateways, taken.setdefault(region.namespace, set()), OPEN)
         written += policies
     return written
-
-
-def _unknown(ir: IR, out: Output, access: Access, written: list[Policy]) -> None:
-    """Policies whose pods the bundle does not show: by selector, or because a whole namespace has no workload in it."""
-    empty = [
-        policy
-        for policy in ir.policies
-        if policy.subject.value.selector.everything
-        and policy.rules
-        and not opens(policy)
-        and not open_beside(policy, out)
-        and not access.world.selected(policy.subject.value)
-    ]
-    for policy in ir.policies:
-        if opens(policy) and not access.world.selected(policy.subject.value):
-            out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
-    for policy in (*access.unselected(), *empty):
-        if opens(policy) or open_beside(policy, out) or any(policy is one for one in written):
-            continue
-        subject = policy.subject.value
-        # the default of a namespace is all that closes such pods, and it is for those as well that no policy selects
-        alone = (
-            subject.namespace
-            and not subject.selector.everything
-            and not closed_beside(policy, out)
-            and not access.namespace_allows(subject.namespace)
-        )
-        others = (Affected(subject.namespace, ANY_POD),) if alone else ()
-        out.finding(
-            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(unseen(subject), *others),
-            feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
-            closed="these and every other pod of the namespace that it does not show" if others else "the pods",
-        )  # fmt: skip

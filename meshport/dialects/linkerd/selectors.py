@@ -35,7 +35,10 @@ def _around(own: dict[str, str], region: Region, access: Access) -> list[tuple[S
         expressions.extend(selector.expressions)
         src |= leaves
     found = [Selector.of(labels, expressions)]
-    for selector, leaves in subjects.beside(labels):
+    plain = any(mode.value != "strict" for mode in region.first.transport.values())
+    modes = access.unshown_modes(region.namespace) if plain else []
+    strict = [(rule.subject.value.selector, rule.subject.src) for rule in modes if rule.refuses]
+    for selector, leaves in (*subjects.beside(labels), *strict):
         if selector.accepts(own):
             continue
         after = []

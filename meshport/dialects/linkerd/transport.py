@@ -22,9 +22,8 @@ from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_ru
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule
-from meshport.ir.base import NOWHERE, Fact, Selector, Src, sources
+from meshport.ir.base import NOWHERE, PodSet, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.transport import TransportRule
 from meshport.values.language import LanguageTooLarge
 
 OPEN = "all-unauthenticated"
@@ -35,8 +34,8 @@ _BY_ITSELF = "meshed callers use mTLS by themselves and plaintext is accepted wh
 _KEPT = "plaintext is refused where this holds: what is admitted there has an identity, which only mTLS can show"
 
 
-def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
-    """Default policies of the mesh, of namespaces, and of pods that differ from theirs."""
+def lower(ir: IR, out: Output, options: Options, access: Access) -> dict[str, str]:
+    """Default policies of the mesh, of namespaces, and of pods that differ from theirs; those of the namespaces in the mesh, by name."""
     mesh, mesh_src = _mesh(ir, out, access)
     chosen: dict[str, tuple[str, Src]] = {}
     closing = mesh_src
@@ -66,6 +65,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     if left_alone is not None:
         out.install(CHART, SKIPPED, "", closing | left_alone)
     _account(access, chosen, mesh, out)
+    return {name: value for name, (value, _) in chosen.items()}
 
 
 def _left_alone(ir: IR, access: Access) -> Src | None:
@@ -247,41 +247,32 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
     denies = [policy for policy in access.namespace_denies(name) if any_port(policy)]
     if denies:
         return "deny", sources(*(_posture(policy) for policy in denies))
-    unknown = [
-        policy
-        for policy in access.unselected()
-        if policy.subject.value.namespace in ("", name) and _closes(policy) and not closed_beside(policy, out) and not opened
-    ]
+    unknown = [] if opened else [policy for policy in access.unshown(name) if closes_unshown(policy, name, access, out)]
     if unknown:
         return "deny", sources(*(_posture(policy) for policy in unknown))
     mode = access.namespace_mode(name)
     if mode.value == "strict":
         return STRICT, mode.src
-    unseen = [rule for rule in access.unseen(name) if any(fact.value == "strict" for fact in _modes(rule))]
+    unseen = [rule for rule in access.unshown_modes(name) if rule.refuses]
     if unseen:
-        return STRICT, sources(*(rule.subject for rule in unseen), *(fact for rule in unseen for fact in _modes(rule)))
+        return STRICT, sources(*(rule.subject for rule in unseen), *(fact for rule in unseen for fact in rule.modes))
     admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == name), None)
     if admission is not None:
         return admission.value, admission.src
     return OPEN, mode.src
 
 
-def _modes(rule: TransportRule) -> list[Fact[str]]:
-    return [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None]
-
-
 def _unseen(name: str, value: str, access: Access, out: Output) -> None:
     """Modes for pods that the bundle does not show, so that their pod template cannot say them: the namespace's default is what holds."""
     inherited = access.namespace_mode(name).value
     for rule in access.unseen(name):
-        refused = any(fact.value == "strict" for fact in _modes(rule))
-        if value == OPEN or all(fact.value == inherited for fact in _modes(rule)):
+        if value == OPEN or all(fact.value == inherited for fact in rule.modes):
             continue
         out.finding(
-            "MP106", rule.subject, *_modes(rule), document=rule.document, disposition="approximated", affects=(Affected(name, str(rule.subject.value.selector)),),
+            "MP106", rule.subject, *rule.modes, document=rule.document, disposition="approximated", affects=(Affected(name, str(rule.subject.value.selector)),),
             feature="transport.mode", policy=str(rule.ref.value), selector=str(rule.subject.value.selector), namespace=name,
             outcome="the default of the namespace refuses plaintext for every pod without one of its own"
-            if refused else "plaintext stays refused there",
+            if rule.refuses else "plaintext stays refused there",
         )  # fmt: skip
 
 
@@ -312,6 +303,21 @@ def named_ports(policy: Policy) -> list[int]:
                 return []
             found.add(fact.value[0])
     return sorted(found)
+
+
+def closes_unshown(policy: Policy, namespace: str, access: Access, out: Output) -> bool:
+    """Whether pods that a policy selects and the bundle does not show have to be closed by the default of their namespace."""
+    return _closes(policy) and not closed_beside(policy, out) and not _by_servers(policy, namespace, access)
+
+
+def _by_servers(policy: Policy, namespace: str, access: Access) -> bool:
+    """Whether Servers that are written for the known pods take the others as well: of a deny that names its ports, where nothing else selects a known pod."""
+    subject = policy.subject.value
+    if policy.action.value != "deny" or any_port(policy) or subject.selector.expressions:
+        return False
+    subjects = access.subjects(namespace)
+    known = access.selected(PodSet(namespace, subject.selector))
+    return any(all(one == subject.selector for one, _ in subjects.taking(item.workload.labels)) for item in known)
 
 
 def _closes(policy: Policy) -> bool:
