@@ -58,6 +58,8 @@ def reasons(
     said = [
         "Callers move before the servers they call: identities hold on both data planes, and a sidecar passes waypoints by."
         if callers_first
+        else "Servers move before their callers: what has moved lets callers without a proxy in until the last of them has come after."
+        if mesh == "cilium"
         else f"Servers move before their callers: a caller that has moved shows {mesh} no identity, and the rules of a server that has not would refuse it; what has "
         "moved lets callers of both meshes in until the last of them has come after.",
         "Of namespaces that nothing orders, the one with the fewest calls across its border moves first, then the one with the fewest workloads.",
