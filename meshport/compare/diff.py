@@ -9,6 +9,7 @@ from meshport.compare import access, connections, exposure, ingress, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import settings
+from meshport.effective.subjects import tokens
 from meshport.effective.telemetry import logging
 from meshport.ir.base import Ref
 from meshport.ir.model import IR
@@ -54,6 +55,16 @@ def _proxies(ir: IR) -> dict[str, dict[str, Any]]:
     return {f"{PROXY} {workload.ref}": {what: fact.value for what, fact in found.items()} for workload, found in settings(ir)}
 
 
+def _tokens(ir: IR) -> Canonical:
+    """Whose tokens are checked on the way to each workload: a proxy that tunnels reads none itself."""
+    found: Canonical = {}
+    for one in ir.issuers:
+        for workload in ir.world.selected(one.pods):
+            if ir.world.meshed(workload) is not False and (one.at_waypoint or workload.ref not in ir.tunnelled):
+                found.setdefault(tokens(workload.ref), {"issuers": {}})["issuers"][one.name] = "checked"
+    return found
+
+
 def _logs(ir: IR) -> dict[str, dict[str, Any]]:
     return {f"{LOG} {workload.ref}": {"writes": True} for workload, _ in logging(ir)}
 
@@ -72,6 +83,8 @@ def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple
             ports.setdefault(workload, set()).update(numbers)
     before, after = access.governed(old), access.governed(new)
     sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
+    if old.mesh == new.mesh:  # of others it is said object by object
+        sided = {**sided[0], **_tokens(old)}, {**sided[1], **_tokens(new)}
     if ingress.served(old) and ingress.served(new):
         outer = at_gateways(old, new)
         sided = {**sided[0], **outer[0]}, {**sided[1], **outer[1]}

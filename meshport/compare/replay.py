@@ -81,7 +81,7 @@ def _words(step: Step | None) -> str:
 def asked_of(piece: Piece, item: Effective, port: int, https: tuple[bool, bool], sides: Sides) -> Iterator[dict[str, Any] | None]:
     """Requests of a piece; None for one that nobody can send."""
     of_pods = sides.one.cluster_networks if not (sides.old.enrols and sides.new.enrols) else ()
-    issuers = (issuer for pods, issuer in sides.old.issuers if pods.contains(item.workload.ref.namespace, item.workload.labels))
+    issuers = (one.name for one in sides.old.issuers if one.pods.contains(item.workload.ref.namespace, item.workload.labels))
     return requests(
         piece, item.workload.ref, port, sides.old.world, sides.one.trust_domain, http=any(https), of_pods=of_pods, issuer=next(issuers, "x")
     )

@@ -25,5 +25,10 @@ def of_other_ports(subject: str) -> bool:
     return subject.endswith(" other ports")
 
 
+def tokens(workload: Ref) -> str:
+    """What a difference in whose tokens are checked is about."""
+    return f"tokens at {workload}"
+
+
 def membership(namespace: str) -> str:
     return f"mesh membership of namespace {namespace}"

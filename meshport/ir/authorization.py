@@ -220,3 +220,12 @@ class Admission:
     level: str
     value: Fact[str]
     document: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """One whose tokens are checked at pods: where a request bears one that does not hold, it is refused. `at_waypoint`: before it reaches them."""
+
+    pods: PodSet
+    name: str
+    at_waypoint: bool = False

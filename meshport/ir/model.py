@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.ir.authorization import Admission, Egress, Policy
-from meshport.ir.base import Fact, PodSet, Ref, Selector
+from meshport.ir.authorization import Admission, Egress, Issuer, Policy
+from meshport.ir.base import Fact, Ref, Selector
 from meshport.ir.exposure import ClusterLink, EgressDefault, Machine, Outside, SharedService
 from meshport.ir.install import Setting
 from meshport.ir.proxies import NativeSidecar, ProxySetting
@@ -103,7 +103,7 @@ class IR:
     policies: list[Policy] = field(default_factory=list)
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)
-    issuers: list[tuple[PodSet, str]] = field(default_factory=list)  # whose tokens are checked, and at which pods
+    issuers: list[Issuer] = field(default_factory=list)  # whose tokens are checked, and at which pods
     redundant: list[Fact[str]] = field(default_factory=list)  # what adds nothing to the rest of its object, with the reason as the value
     deciding: list[Fact[str]] = field(
         default_factory=list

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from test_ambient_read import SELECTOR, policy, workload
+from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, policy, workload
 from test_ambient_written import ambient, shop
 
 import meshport
@@ -188,3 +188,20 @@ def test_disable_means_nothing_to_ztunnel_and_that_is_said() -> None:
     off = f"---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: plain, namespace: shop}}\nspec: {{{SELECTOR}, mtls: {{mode: DISABLE}}}}\n"
     _, result = ambient(shop() + off)
     assert [finding.severity for finding in result.findings if finding.code == "MP111"] == ["warning"]
+
+
+def test_a_check_of_tokens_at_the_wrong_service_is_seen() -> None:
+    """`diff` of what a conversion writes and of the same with another Service in targetRefs."""
+    world = NAMESPACE + workload("payment") + workload("other")
+    tokens = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: shop}
+spec: {targetRefs: [{group: "", kind: Service, name: payment}], jwtRules: [{issuer: a, jwksUri: "https://a/jwks"}]}
+---"""
+    told = meshport.diff(
+        meshport.load_text(world + WAYPOINT + tokens),
+        meshport.load_text(world + WAYPOINT + tokens.replace("name: payment", "name: other")),
+        old_mesh="istio", new_mesh="istio",
+    )  # fmt: skip
+    assert [item.change for item in told if item.subject == "tokens at shop/payment"] == ["removed"]

@@ -142,8 +142,8 @@ spec:
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
 
 
-def test_routes_of_a_service_outside_the_mesh_need_a_waypoint_too() -> None:
-    """Proxies of its clients followed them; ztunnel follows none."""
+def test_routes_of_a_service_outside_the_mesh_are_followed_by_nobody() -> None:
+    """Proxies of its clients followed them in Linkerd; ztunnel follows none."""
     text = """
 apiVersion: v1
 kind: Namespace
@@ -158,6 +158,11 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
 ---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: web}]}}}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: web, namespace: shop}
@@ -166,6 +171,8 @@ spec:
   rules: [{timeouts: {request: 2s}, backendRefs: [{name: web, port: 80}]}]
 """
     result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio", data_plane="ambient")
-    service = next(item.object for item in result.manifests if item.object["kind"] == "Service")
-    assert service["metadata"]["labels"] == {"istio.io/use-waypoint": "waypoint"}
+    (said,) = [item for item in result.findings if item.code == "MP112"]
+    assert (said.severity, said.effect) == ("error", "changes") and [(one.namespace, one.workload) for one in said.affects] == [
+        ("shop", "web")
+    ]
     assert "MP900" not in {finding.code for finding in result.findings}

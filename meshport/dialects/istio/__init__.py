@@ -62,7 +62,7 @@ class Istio:
         auto_mtls.apply(bound, ir, options)
         stood = waypoints.lift(bound, ir, options.default_namespace)
         authorization.lift(bound, by_kind.get(("security.istio.io", "AuthorizationPolicy"), []), options, ir, stood)
-        tokens.lift(bound, by_kind.get(("security.istio.io", "RequestAuthentication"), []), ir, options.root_namespace)
+        tokens.lift(bound, by_kind.get(("security.istio.io", "RequestAuthentication"), []), ir, options.root_namespace, stood)
         auto_mtls.close(bound, ir, options, stood.ambient)
         normalisation.apply(bound, ir, options)
         routed = [numbers for (group, _), numbers in by_kind.items() if group in GROUPS]
@@ -95,6 +95,7 @@ class Istio:
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None)
+            unproxied.unserved(ir, out)
         proxies.lower(ir, out)
         native_sidecars.lower(ir, out, proxies.NATIVE, options)
         node_local.lower(ir, out)

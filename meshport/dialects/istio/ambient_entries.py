@@ -15,7 +15,6 @@ from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.resilience import ServicePolicy
 from meshport.ir.world import Service, Workload
 
 REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
@@ -202,25 +201,17 @@ def services_behind(ir: IR, options: Options, entries: list[Entry], stood: Waypo
         (policy.service, policy.ref.src)
         for policy in ir.service_policies
         if (stood is None or not waypoints.unread(policy.ref.value, policy.service, options.root_namespace))
-        if policy.breaker is not None or any(_by_requests(name, fact.value, policy, ir) for name, fact in policy.extras)
+        if policy.breaker is not None or any(not name.startswith("transport.") for name, _ in policy.extras)
     ]
     for service_ref, src in asking:
         known = ir.world.services.get(service_ref.value) if service_ref is not None else None
         if known is None or known.ref in ir.unproxied:  # what holds at gateways alone needs no proxy before the pods
             continue
-        if not known.headless and not known.external_name:
+        if not known.headless and not known.external_name and _meshed(ir, known):
             found[known.ref] = found.get(known.ref, NOWHERE) | src
     for ref, (_, src) in (stood.behind if stood is not None else {}).items():
         found.setdefault(ref, src)
     return found
-
-
-def _by_requests(name: str, value: Any, policy: ServicePolicy, ir: IR) -> bool:
-    """Whether a setting for the clients of a Service needs a proxy that knows requests. Pods outside the mesh get plaintext from ztunnel anyway."""
-    if name.startswith("transport."):
-        return False
-    known = ir.world.services.get(policy.service.value) if policy.service is not None else None
-    return (name, value) != ("tls.mode", "DISABLE") or known is None or _meshed(ir, known)
 
 
 def _meshed(ir: IR, service: Service) -> bool:

@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, unproxied, waypoints
+from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, tokens, unproxied, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Src, sources
@@ -39,7 +39,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         _ports(ir, out)
         ambient.lower(ir, out, options, stood)
         unproxied.served(
-            ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and _served(out, ir.world.services[ref].document)}
+            ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and unproxied.fronted(out, ir.world.services[ref].document)}
         )
         auto_mtls.lower(ir, out)
         _modes(ir, out, stood)
@@ -225,6 +225,7 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: 
         out.finding(
             "MP112", _spec(bound, number), document=number, disposition="dropped", severity=severity, object=named, reason=reason, remedy=remedy,
             affects=(Affected(document.namespace),) if document.namespace else (), feature="membership.ambient",
+            explains=tokens.explains(bound, number, ir, options),
         )  # fmt: skip
     for rule in ir.egress_defaults:
         if rule.kind == "MeshConfig":
@@ -253,7 +254,7 @@ def _at_waypoints(bound: Bound, ir: IR, out: Output, options: Options, number: i
     selector, home = spec.selector("selector"), out.bundle.documents[number].namespace or options.default_namespace
     members = ir.world.selected(PodSet(home, selector.value)) if not selector.value.everything and home != options.root_namespace else []
     fronts = [ir.world.services_of(workload) for workload in members]
-    if not members or any(not services or not all(_served(out, service.document) for service in services) for services in fronts):
+    if not members or any(not services or not all(unproxied.fronted(out, service.document) for service in services) for services in fronts):
         return False
     obj = out.change(number, rank=41)
     names = sorted({service.ref.name for services in fronts for service in services})
@@ -264,13 +265,6 @@ def _at_waypoints(bound: Bound, ir: IR, out: Output, options: Options, number: i
         object=named, services=", ".join(names),
     )  # fmt: skip
     return True
-
-
-def _served(out: Output, number: int) -> bool:
-    """Whether a Service has a waypoint once the output stands."""
-    value = next((obj.value for obj in out.objects.values() if obj.changed == number), out.bundle.documents[number].value)
-    labels: dict[str, Any] = value["metadata"].get("labels") or {}
-    return bool(labels.get(waypoints.USE, "none") != "none")
 
 
 def _sidecar(bound: Bound, ir: IR, out: Output, rule: EgressDefault) -> None:
@@ -368,9 +362,9 @@ def _unfronted(ir: IR, out: Output, service: Fact[Ref] | None, stood: waypoints.
     if known.headless or known.external_name:
         what = "headless" if known.headless else "of type ExternalName"
         return f"Service {known.ref} is {what}, and only what is sent to the address of a Service passes a waypoint"
-    if known.ref in stood.behind or _served(out, known.document):
+    if known.ref in stood.behind or unproxied.fronted(out, known.document):
         return ""
-    return f"the pods of Service {known.ref} are outside the mesh, and no waypoint stands before it"
+    return unproxied.OUTSIDE.format(service=known.ref)
 
 
 def _spec(bound: Bound, number: int) -> Src:

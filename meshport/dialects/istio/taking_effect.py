@@ -6,7 +6,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import waypoints
+from meshport.dialects.istio import tokens, waypoints
 from meshport.dialects.istio.enforcement import targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.output import Output
@@ -43,12 +43,14 @@ def report(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints
         if hanging is not None and document.kind in ("RequestAuthentication", "WasmPlugin", "Telemetry", "EnvoyFilter", "TrafficExtension"):
             out.finding(
                 "MP737", document=number, affects=(Affected(home),), feature="membership.waypoint", object=named,
+                explains=tokens.explains(bound, number, ir, options),
             )  # fmt: skip
         elif hanging is None and (custom or document.kind in _REASONS):
             reason = "sidecars ask the external authorizer" if custom else _REASONS[document.kind]
             out.finding(
                 "MP738", document=number, affects=(Affected(home),), feature="membership.ambient", object=named, reason=reason,
-                explains=_leaving(ir, home if home != options.root_namespace else "") if document.kind == "Sidecar" else frozenset(),
+                explains=_leaving(ir, home if home != options.root_namespace else "") if document.kind == "Sidecar"
+                else tokens.explains(bound, number, ir, options),
             )  # fmt: skip
     for rule in ir.egress_defaults:
         if rule.kind == "MeshConfig" and rule.refuses.value:

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.gateway_api.attachable import DORMANT, dormant, speaker
 from meshport.dialects.gateway_api.sayable import ASPECTS
-from meshport.dialects.istio.waypoints import Waypoints, is_gateway, unread, without_sidecars
+from meshport.dialects.istio.waypoints import USE, Waypoints, is_gateway, unread, without_sidecars
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -20,6 +20,7 @@ from meshport.ir.model import IR
 from meshport.ir.resilience import explains_breaker, explains_policy
 from meshport.ir.routing import ServiceRoutes, explains, gather
 
+OUTSIDE = "the pods of Service {service} are outside the mesh, and no waypoint stands before it"
 _NO_RULES = "ztunnel follows no rules, and no waypoint does it for the Service"
 _NO_SETTINGS = "ztunnel goes by no settings of a Service, which has no waypoint"
 
@@ -73,6 +74,45 @@ def served(ir: IR, out: Output, behind: Container[Ref]) -> None:
         ):
             speaker(routes, ir, out)(DORMANT, "invalid")
             dormant(routes, ir, out)
+
+
+def fronted(out: Output, number: int) -> bool:
+    """Whether a Service has a waypoint once the output stands."""
+    value = next((obj.value for obj in out.objects.values() if obj.changed == number), out.bundle.documents[number].value)
+    labels: dict[str, Any] = value["metadata"].get("labels") or {}
+    return bool(labels.get(USE, "none") != "none")
+
+
+def unserved(ir: IR, out: Output) -> None:
+    """Say of rules and breakers of another mesh for Services whose pods stay outside that nobody follows them: no waypoint stands before those."""
+    said: dict[int, set[tuple[str, str]]] = {}
+    names: dict[int, tuple[str, Ref, bool]] = {}
+    for routes in ir.routes:
+        if (
+            routes.mesh
+            and not routes.problem
+            and routes.rules
+            and routes.service is not None
+            and _outside_of(routes.service.value, ir, out)
+        ):
+            said.setdefault(routes.document, set()).update(explains(ir.world, routes, "*"))
+            names[routes.document] = (f"{routes.kind} {routes.ref.value}", routes.service.value, True)
+    for policy in ir.service_policies:
+        if policy.breaker is not None and policy.service is not None and _outside_of(policy.service.value, ir, out):
+            said.setdefault(policy.document, set()).update(explains_breaker(policy, "*"))
+            names.setdefault(policy.document, (f"{policy.kind} {policy.ref.value}", policy.service.value, False))
+    for number, (name, service, routed) in sorted(names.items()):
+        out.finding(
+            "MP112", document=number, disposition=None, severity="error" if routed else None, affects=(Affected(service.namespace, service.name),),
+            explains=frozenset(said[number]), object=name, reason=OUTSIDE.format(service=service), remedy="Take the pods of the Service into the mesh.",
+            feature="routing.host" if routed else "destination.host",
+        )  # fmt: skip
+
+
+def _outside_of(ref: Ref, ir: IR, out: Output) -> bool:
+    """Whether a Service that the bundle shows has an address, and no waypoint once the output stands."""
+    known = ir.world.services.get(ref)
+    return known is not None and not known.headless and not known.external_name and not fronted(out, known.document)
 
 
 def _for_gateways_alone(routes: ServiceRoutes, out: Output) -> Src:
