@@ -6,6 +6,8 @@ proxy-injection), and others say so themselves. The move changes nothing about t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.output import Output
 from meshport.ir.authorization import IDENTITY, Policy
@@ -48,10 +50,10 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
         )  # fmt: skip
 
 
-def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None) -> None:
+def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None, left_out: Callable[[Ref], bool] = lambda _: False) -> None:
     """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are.
 
-    With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere."""
+    With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere, as are those that `left_out` names."""
     domains = (None, trust_domain, "cluster.local")
     gateways = gateway_accounts(ir, out.bundle)
     for policy in ir.policies if ir.world.workloads else ():
@@ -64,7 +66,13 @@ def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None) -> Non
                     account = _account(fact.value)
                     if trust_domain is not None and isinstance(fact.value, Identity) and fact.value.trust_domain not in domains:
                         continue
-                    if account is not None and not ir.world.runs(account) and account not in ir.world.accounts and account not in gateways:
+                    if (
+                        account is not None
+                        and not ir.world.runs(account)
+                        and account not in ir.world.accounts
+                        and account not in gateways
+                        and not left_out(account)
+                    ):
                         found[account] = found.get(account, NOWHERE) | fact.src
         if found:
             out.finding(

@@ -335,3 +335,20 @@ def test_a_deny_of_every_address_but_some_refuses_callers_outside_as_well() -> N
     result = convert(ISTIO + policy(json.dumps(deny)))
     assert not [one for one in result.verification.differences if one.change == "allowed"]
     assert [rule["fromCIDRSet"] for rule in policies(result)["users"]["ingress"] if "fromCIDRSet" in rule] == [[{"cidr": "203.0.113.0/24"}]]
+
+
+def test_an_account_of_a_namespace_outside_the_mesh_lets_nobody_in_by_its_labels() -> None:
+    """No pod of `legacy` shows an identity, whoever runs there: the input shows none under the account."""
+    world = ISTIO + "apiVersion: v1\nkind: Namespace\nmetadata: {name: legacy}\n---\n"
+    admits = """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: two, namespace: shop}
+spec: {rules: [{from: [{source: {principals: [cluster.local/ns/legacy/sa/batch, cluster.local/ns/elsewhere/sa/web]}}]}]}
+---
+"""
+    made = convert(world + admits)
+    rules = [item.object["spec"]["ingress"] for item in made.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    assert "elsewhere" in str(rules) and "legacy" not in str(rules)
+    (told,) = [item for item in made.findings if item.code == "MP283"]
+    assert (told.severity, told.effect) == ("warning", "narrows") and "cluster.local/ns/legacy/sa/batch is left out" in told.message
+    assert not any("legacy/batch" in item.message for item in made.findings if item.code == "MP189")

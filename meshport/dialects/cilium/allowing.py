@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     unlike.lower(ir, access, base, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
-    beside_the_mesh.unknown_callers(ir, out, options.trust_domain)
+    beside_the_mesh.unknown_callers(ir, out, options.trust_domain, known.absent)
     transport.account(out, access)
     _without_effect(out, access)
 

@@ -43,6 +43,7 @@ class Callers:
     outside: tuple[
         tuple[Any, str, bool], ...
     ] = ()  # identities of a pod outside the mesh by name, that workload, and whether one inside has them too
+    absent: tuple[Identity, ...] = ()  # accounts of namespaces outside the mesh, of which no pod is known to be in it
     on_host: tuple[tuple[Any, str], ...] = ()  # identities whose only pods run on the host's network, and that workload
     addresses: tuple[str, ...] = ()  # networks that pods may have addresses of, which never match a pod here, or that come with an identity
 
@@ -97,6 +98,11 @@ class Known:
         """Whether pods of a namespace are in the mesh where they say nothing else."""
         home = self.world.namespaces.get(namespace)
         return home is not None and home.meshed is not None and home.meshed.value
+
+    def absent(self, ref: Ref) -> bool:
+        """Whether an account is of a namespace outside the mesh, and no known pod of it is in the mesh: who has its labels shows no identity."""
+        home = self.world.namespaces.get(ref.namespace)
+        return home is not None and not self.enrols(ref.namespace) and not {ref} & (self.inside | self.outside.keys() | self.on_host.keys())
 
     def accounts(self, namespace: str | None = None) -> list[Ref]:
         """The accounts of a namespace, or of all, that pods of the mesh run under, and no pod outside it does that has the same labels."""
@@ -213,6 +219,8 @@ def _one(item: Any, known: Known, found: Callers, whole: set[str], accounts: set
         ref = Ref(item.namespace, item.service_account)
         if ref in known.gateways:
             found.gateways += (item,)
+        elif known.absent(ref):
+            found.absent += (item,)
         elif not known.tells(ref):
             found.outside += ((item, known.outside[ref], ref in known.inside),)
         else:

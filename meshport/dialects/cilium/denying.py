@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.callers import Known, callers
+from meshport.dialects.cilium.callers import Known, callers, endpoints
 from meshport.dialects.cilium.planning import closing, mentioned
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others
@@ -154,9 +154,11 @@ def _inside(piece: Piece, known: Known) -> dict[str, list[Any]]:
     if known.entries and any(piece.who.overlaps(Identities(frozenset((known.identity(ref),)))) for ref in known.gateways):
         return {}  # what takes the gateway's place has no labels that a deny could match
     who = callers(piece, known)
-    if who.listed or who.but or who.meshed or who.outside or who.gateways or who.entities or not who.endpoints or who.foreign:
+    absent = endpoints((), (Ref(item.namespace or "", item.service_account or "") for item in who.absent))
+    peers = [*who.endpoints, *absent]
+    if who.listed or who.but or who.meshed or who.outside or who.gateways or who.entities or not peers or who.foreign:
         return {}
-    return {"fromEndpoints": who.endpoints}
+    return {"fromEndpoints": peers}
 
 
 def _outside(piece: Piece, known: Known) -> dict[str, list[Any]]:

@@ -389,7 +389,7 @@ def _whole(context: Context, piece: Piece) -> bool:
     except (Unsaid, Unsayable, LanguageTooLarge):
         return False
     found = [callers(seen, context.known) for seen in by_labels(piece, context.options.cluster_networks, context.way)]
-    return not any(who.foreign or who.gateways or who.outside or who.listed or who.addresses for who in found)
+    return not any(who.foreign or who.gateways or who.outside or who.absent or who.listed or who.addresses for who in found)
 
 
 def _written(context: Context, pieces: list[Piece], denies: list[Piece]) -> Hashable | None:
@@ -486,6 +486,10 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         )  # before as after: no known pod with a proxy runs under the account
         said_here = {**said, **nobody, "feature": "authorization.source.principals"}
         context.note("MP283", part.document, port, piece.src, said_here, policy=policy, peer=label(item), workload=workload)
+    for item in who.absent:
+        pods = f"any pod of {item.namespace}, a namespace that is not in the mesh,"
+        said_here = {**said, "severity": "warning", "feature": "authorization.source.principals"}
+        context.note("MP283", part.document, port, piece.src, said_here, policy=policy, peer=label(item), workload=pods)
     for item, workload in who.on_host:
         context.note(
             "MP278",

@@ -165,6 +165,7 @@ def on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> lis
                 or who.foreign
                 or who.gateways
                 or who.outside
+                or who.absent
                 or who.addresses
                 or policy.port is None
             ):
@@ -234,7 +235,16 @@ def _numbers(rule: Rule) -> list[int] | None:
 def _by_labels(who: Callers) -> bool:
     """Whether the callers are accounts and namespaces, as they were: with a proxy of the mesh, and no others by the same labels."""
     more = (
-        who.anyone or who.entities or who.networks or who.listed or who.but or who.foreign or who.gateways or who.outside or who.addresses
+        who.anyone
+        or who.entities
+        or who.networks
+        or who.listed
+        or who.but
+        or who.foreign
+        or who.gateways
+        or who.outside
+        or who.absent
+        or who.addresses
     )
     return bool(who.endpoints) and not (more or who.meshed or who.on_host)
 
