@@ -71,7 +71,12 @@ def test_hostnames_of_a_route_are_an_authority_with_or_without_its_port() -> Non
         ("[{condition: {all: [{status: {min: 400, max: 499}}, {not: {status: {min: 401, max: 499}}}]}, isFailure: true}]", "400,5xx"),
         ("[{condition: {status: {min: 502, max: 599}}, isFailure: false}]", "500,501"),
         # the first class that takes a status decides
-        ("[{condition: {status: {min: 501}}, isFailure: false}, {condition: {status: {min: 500, max: 504}}, isFailure: true}]", "500"),
+        (
+            "[{condition: {status: {min: 501, max: 599}}, isFailure: false}, {condition: {status: {min: 500, max: 504}}, isFailure: true}]",
+            "500",
+        ),
+        # the proxy leaves out a class with one end of a range: the control plane sends 0 for the other
+        ("[{condition: {status: {min: 501}}, isFailure: false}, {condition: {status: {min: 500, max: 504}}, isFailure: true}]", "5xx"),
     ],
 )
 def test_response_classes_are_the_statuses_to_retry(classes: str, conditions: str) -> None:
