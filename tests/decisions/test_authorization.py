@@ -315,6 +315,16 @@ def test_a_refusal_stands_behind_routes_only() -> None:
     assert written(convert(ISTIO + users(f"{{{by('web')}}}"), "istio", "linkerd"), "HTTPRoute") == {}
 
 
+def test_where_a_refusal_would_tie_with_the_path_alone_the_answer_is_404_which_is_said() -> None:
+    result = convert(ISTIO + users(f"{{{by('web')}, to: [{{operation: {{paths: [/]}}}}]}}"), "istio", "linkerd")
+    assert list(written(result, "HTTPRoute")) == ["users-8080-users"]
+    (finding,) = said(result, "MP195")
+    assert (finding.severity, finding.effect) == ("info", "none")
+    assert "404 instead of 403" in finding.message and "users" in finding.message
+    for without in ("{paths: [/], methods: [GET]}", "{paths: ['/*']}"):
+        assert not said(convert(ISTIO + users(f"{{{by('web')}, to: [{{operation: {without}}}]}}"), "istio", "linkerd"), "MP195")
+
+
 @pytest.mark.parametrize(("paths", "code"), [("[/a]", "MP204"), ("['/r*']", "MP205"), ("[/ready]", "MP205")])
 def test_a_probe_keeps_its_way_in_which_is_a_warning(paths: str, code: str) -> None:
     """The kubelet has no identity, so everybody may send GET to this one path: the exception that the contract makes."""

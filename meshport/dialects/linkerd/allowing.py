@@ -22,6 +22,7 @@ from meshport.dialects.linkerd.serverroutes import (
     http_probes,
     probe_request,
     refuses_the_rest,
+    takes_the_rest,
     write_probes,
     write_refusal,
     write_routes,
@@ -322,6 +323,11 @@ def _server(context: Context, item: PortPlan, selector: Selector, selector_src: 
         write_probes(context, item, ref, owner, group, because, written)
         if refuses_the_rest(item, written):
             write_refusal(context, ref, owner, group, because)
+        elif not takes_the_rest(written):
+            out.gather(
+                owner, "MP195", document=owner, affects=context.affects(item.port), feature="authorization.operation.paths",
+                listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in region.members)},
+            )  # fmt: skip
 
 
 def _naming(item: PortPlan, policies: tuple[Policy, ...]) -> Src:

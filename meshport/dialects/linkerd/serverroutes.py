@@ -336,10 +336,14 @@ def _admitted(item: PortPlan, path: str) -> bool:
 def refuses_the_rest(item: PortPlan, written: dict[frozenset[int], list[routesets.Match]]) -> bool:
     """Whether a catch-all route is written beside others. It is not where it would tie with one of them, so that requests beside them get 404 instead of 403
     (mapping decisions 11.8); whoever may send everything to the Server needs it, or gets 404 as well."""
-    matches = [match for found in written.values() for match in found]
-    if any(_takes_all(match) for match in matches):
+    if takes_the_rest(written):
         return False
-    return _on_server(item) or not any(_ties_at_root(match) for match in matches)
+    return _on_server(item) or not any(_ties_at_root(match) for found in written.values() for match in found)
+
+
+def takes_the_rest(written: dict[frozenset[int], list[routesets.Match]]) -> bool:
+    """Whether a route that grants something takes every request that no other takes."""
+    return any(_takes_all(match) for found in written.values() for match in found)
 
 
 def _on_server(item: PortPlan) -> bool:
