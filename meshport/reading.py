@@ -51,7 +51,9 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     if homeless:
         first = bundle.documents[homeless[0]]
         row = bound.table.codes()["MP017"]
-        text = f"{len(homeless)} document{'s name' if len(homeless) != 1 else ' names'} no namespace, the first {first.kind} {first.name}; read as in the default namespace"
+        others = len(homeless) - 1
+        whose = f"{first.kind} {first.name}" + (f" and {others} other document{'s' if others > 1 else ''}" if others else "")
+        text = f"{whose} name{'' if others else 's'} no namespace; read as in the default namespace"
         found.append(Finding("MP017", "info", text, row.remedy, "none", None, "input", "input", document=homeless[0]))
     return found
 

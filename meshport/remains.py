@@ -407,6 +407,10 @@ _LATER = {
 """Kinds that no lift reads yet: what the target has of them is named, not written."""
 
 
+_OF_THE_NETWORK = ("CiliumEgressGatewayPolicy", "CiliumLocalRedirectPolicy")
+"""Kinds with which Cilium routes packets as the cluster's network, whatever mesh is beside it (MP265)."""
+
+
 def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> None:
     """Source objects that the target does not read, to be deleted last; an object that the output writes anew under its name stays.
 
@@ -415,7 +419,7 @@ def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> No
     if options.source == options.target or not governs(target):
         return
     for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or number in out.staying:
+        if not bound.mesh[number] or number in out.staying or document.kind in _OF_THE_NETWORK:
             continue
         ref = Ref(document.namespace or "", document.name)
         if (document.group, document.kind, ref) in out.objects:

@@ -15,7 +15,7 @@ def report(ir: IR, out: Output) -> None:
     if closing:
         named = dict.fromkeys(f"{policy.kind} {policy.ref.value}" for policy in sorted(closing, key=lambda item: item.ref.value))
         out.finding(
-            "MP276", document=closing[0].document, feature="l4.protocol", policies=", ".join(named),
+            "MP276", document=closing[0].document, feature="l4.protocol", policies=", ".join(named), are="are" if len(named) > 1 else "is",
             affects=tuple(dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in closing)),
         )  # fmt: skip
     by_document: dict[int, list[Policy]] = {}

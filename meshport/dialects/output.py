@@ -133,7 +133,17 @@ class Gathered:
     values: dict[str, Any]
 
     def shown(self) -> dict[str, str]:
-        return {name: ", ".join(map(str, sorted(found, key=_by_size))) for name, found in self.lists.items()}
+        return {name: _listed(name, sorted(found, key=_by_size)) for name, found in self.lists.items()}
+
+
+def _listed(name: str, found: list[Any]) -> str:
+    """The values one after the other; of rules, which a profile has by hundreds, the first: the finding's leaves are all of them."""
+    most = MOST_RULES if name == "rules" else len(found)
+    return ", ".join(map(str, found[:most])) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+MOST_RULES = 6
+"""Rules that a message names."""
 
 
 @dataclass(slots=True)

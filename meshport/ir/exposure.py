@@ -41,7 +41,7 @@ class Outside:
     """A destination that is not a Service of the cluster, by names or by addresses (CIDRs).
 
     `seen_by` are the namespaces whose clients know it, None for all. `services` are the Kubernetes Services whose names it bears: for those it says nothing
-    about where traffic goes. `problem` is the code of what keeps it from being said elsewhere.
+    about where traffic goes. `problem` is the code of what keeps it from being said elsewhere, and `reason` what that is.
     """
 
     ref: Fact[Ref]
@@ -59,6 +59,7 @@ class Outside:
     services: tuple[Fact[Ref], ...] = ()
     inert: Src = NOWHERE  # leaves that decide nothing: names of ports
     problem: str = ""
+    reason: str = ""
     conditions: tuple[Fact[Any], ...] = ()  # what a request has to be beside (paths, methods), and what is done to it
 
     @property

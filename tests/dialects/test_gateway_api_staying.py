@@ -58,8 +58,8 @@ def test_each_policy_is_named_once_and_none_is_to_be_deleted() -> None:
         ("error", "MP247", "PeerAuthentication shop/default stays with Istio: the Gateway API has no mutual TLS between workloads"),
         (
             "warning", "MP366",
-            "DestinationRule shop/app stays with Istio: the Gateway API has no form for largest number of connections, "
-            "number of failures in a row that ejects an endpoint, shortest time that an endpoint stays ejected and 1 more",
+            "DestinationRule shop/app stays with Istio: the Gateway API has no form for this (largest number of connections, "
+            "number of failures in a row that ejects an endpoint, shortest time that an endpoint stays ejected and 1 more)",
         ),
     ]  # fmt: skip
     assert result.removals == []
@@ -134,4 +134,4 @@ def test_a_budget_that_the_release_or_the_place_has_no_form_for(where: str, rele
     text = BUDGET % tuple(where.split(": ", 1))
     result = meshport.convert(meshport.load_text(text), source="istio", target="gateway-api", target_version=release)
     (said,) = [item for item in result.findings if item.code == "MP366"]
-    assert said.message == f"DestinationRule shop/web stays with Istio: the Gateway API has no form for {words}"
+    assert said.message == f"DestinationRule shop/web stays with Istio: the Gateway API has no form for this ({words})"

@@ -184,7 +184,9 @@ def _unsaid(outside: Outside, ir: IR, out: Output, reason: str) -> None:
     """A route that is not accepted, or that asks for what no rule does: nothing is opened because of it."""
     src = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
     if outside.problem:
-        out.finding(outside.problem, src, document=outside.document, disposition="invalid", object=outside.subject_name)
+        out.finding(
+            outside.problem, src, document=outside.document, disposition="invalid", object=outside.subject_name, reason=outside.reason
+        )
         return
     names = {item.namespace for item in egress.leaving(ir) if outside.shown_to(item.namespace)}
     closed = any(item.refuses for item in egress.leaving(ir) if item.namespace in names)
@@ -387,7 +389,9 @@ def _rest(rule: EgressDefault, namespaces: set[str], ir: IR, out: Output, option
     if not rule.namespace:
         out.finding(
             "MP724", *(() if namespaces else (rule.refuses,)), document=rule.document, disposition=None if namespaces else "dropped",
-            object=rule.subject_name, namespaces=", ".join(sorted(namespaces)) or "none", steps=WHOLE_MESH,
+            object=rule.subject_name, steps=WHOLE_MESH,
+            outcome=f"it was written for the namespaces that the bundle shows ({', '.join(sorted(namespaces))})" if namespaces
+            else "the bundle shows no namespace that it is for, so that nothing was written for it",
         )  # fmt: skip
     elif not namespaces:
         out.imply("the bundle has no workload that it is for", rule.refuses, rule.selector)

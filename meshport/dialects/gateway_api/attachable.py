@@ -70,8 +70,11 @@ def no_service(routes: ServiceRoutes, say: Callable[..., None]) -> None:
     if through and any(one.host.value.lower() == routes.host.value.lower() for rule in routes.rules for one in rule.backends):
         say("MP390", host=routes.host.value, gateways=", ".join(through))  # a way in would send to Services alone
         return
+    if not routes.host.value:
+        say("MP389", "invalid")
+        return
     if routes.beyond is None:
-        say("MP310", host=routes.host.value or "(a delegate without hosts)")
+        say("MP310", host=routes.host.value)
         return
     own = routes.host.value.lower()
     rules = routes.rules

@@ -308,7 +308,7 @@ class SayableRules(ABC):
 
     def unreachable(self, backend: Backend) -> tuple[str, Fact[Any]] | None:
         """What of a backend no reference can name, in words, with its fact; None where one can."""
-        return ("external host", backend.host) if backend.service is None else None
+        return ("a host outside the cluster", backend.host) if backend.service is None else None
 
     def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
         """A prefix that is to be replaced is one of path elements; a prefix of characters becomes the nearest of those."""

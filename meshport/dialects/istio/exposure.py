@@ -369,7 +369,9 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
 
     every = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
     if outside.problem:
-        out.finding(outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name)
+        out.finding(
+            outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name, reason=outside.reason
+        )
         return
     if outside.conditions and not _ruled(outside, ir):
         left_out("left out, for it asks for more of a request than its host", every)

@@ -477,7 +477,11 @@ class _VirtualService:
         assert retry.attempts is not None
         if retry.attempts.src not in self.reported:
             self.reported.add(retry.attempts.src)
-            self.say("MP403", retry.attempts, aspects=("retries",), disposition="approximated", rule=shown, attempts=retry.attempts.value)
+            self.out.gather(
+                (routes.document, retry.attempts.value), "MP403", retry.attempts, document=routes.document, disposition="approximated",
+                affects=self.affects, explains=self.affected(("retries",), {"rule": shown}), listed={"rules": (shown,)},
+                object=f"{routes.kind} {routes.ref.value}", attempts=retry.attempts.value,
+            )  # fmt: skip
         has_budget = self.out.knows("networking.istio.io", "DestinationRule", "spec.trafficPolicy.retryBudget.percent")
         has_interval = self.out.knows("networking.istio.io", "DestinationRule", "spec.trafficPolicy.retryBudget.budgetInterval")
         known = dict(retry.extras)

@@ -54,10 +54,12 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
         if not _is_network(parent) or name is None:
             continue
         place = parent.text("namespace")
-        network = networks.get(Ref(place.value if place else ref.value.namespace, name.value))
+        wanted = Ref(place.value if place else ref.value.namespace, name.value)
+        network = networks.get(wanted)
         spoken = Fact(protocol, root.at("kind").src, "egress.port")
         addresses: tuple[Fact[str], ...] = ()
-        problem = "MP728" if network is None or number is None else ""
+        lacking = [f"is on EgressNetwork {wanted}, which the bundle does not have,"] if network is None else []
+        lacking += ["names no port in its parentRef"] if number is None else []
         if network is not None and network.networks:
             addresses = tuple(cidr for cidr, _ in network.networks)
         everywhere = (
@@ -74,7 +76,8 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
                 (OutsidePort(number or Fact(0, name.src, "egress.port"), spoken, None, parent.src),),
                 seen_by=seen,
                 inert=inert,
-                problem=problem,
+                problem="MP728" if lacking else "",
+                reason=" and ".join(lacking).removesuffix(","),
                 conditions=tuple(conditions),
             )
         )

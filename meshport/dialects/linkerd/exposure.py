@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 WHOLE_MESH = "Put the same EgressNetwork into the namespace linkerd-egress, which is for every namespace without one of its own"
+FIRST = "Write an EgressNetwork with trafficPolicy Deny into the namespace linkerd-egress, which is for every namespace without one of its own, or add the namespaces to the input"
+NOWHERE_WRITTEN = "the bundle shows no namespace that it is for, so that nothing was written for it"
 GLOBAL_NAMESPACE = "linkerd-egress"  # egress.globalEgressNetworkNamespace of the control plane's chart
 APIS = {"http": "gateway.networking.k8s.io/v1", "grpc": "gateway.networking.k8s.io/v1", "tls": "gateway.networking.k8s.io/v1alpha2", "tcp": "gateway.networking.k8s.io/v1alpha2"}  # fmt: skip
 KINDS = {protocol: kind for kind, protocol in ROUTES.items()}
@@ -175,13 +177,18 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 document=rule.document,
                 disposition="dropped",
                 object=rule.subject_name,
-                namespaces="none",
-                steps=WHOLE_MESH,
+                outcome=NOWHERE_WRITTEN,
+                steps=FIRST,
             )
         elif not rule.namespace and rule.refuses.value:
             names = sorted({item.namespace for item in egress.leaving(ir) if rule in item.rules})
             out.finding(
-                "MP724", rule.refuses, document=rule.document, object=rule.subject_name, namespaces=", ".join(names), steps=WHOLE_MESH
+                "MP724",
+                rule.refuses,
+                document=rule.document,
+                object=rule.subject_name,
+                steps=WHOLE_MESH,
+                outcome=f"it was written for the namespaces that the bundle shows ({', '.join(names)})",
             )
         elif not rule.namespace:
             out.imply("Linkerd lets everything leave that no EgressNetwork refuses", rule.refuses)

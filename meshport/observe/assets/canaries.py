@@ -78,7 +78,10 @@ def canary(surface: Surface, queries: Queries) -> None:
         if wanted in _ANY:
             more = f"; {', '.join(tied)} of spec.service stay Istio's" if tied else ""
             place: Path = ("spec", "provider") if provider is not None else ("metadata", "name")
-            surface.report(place, [say("MP841", before=str(provider or "that of the installation"), after=wanted, more=more)])
+            surface.report(
+                place,
+                [say("MP841", before=f"provider {provider}" if provider else "the provider of the installation", after=wanted, more=more)],
+            )
     if queries.target == "istio" and provider not in _ANY and queries.data_plane != "ambient":
         surface.fate.translated += len(own)  # Flagger asks Istio's metrics by itself
         return
