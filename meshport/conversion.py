@@ -235,7 +235,7 @@ def merged(bundle: Bundle, context: Bundle | None) -> Bundle:
     """A bundle with what else is known of its cluster, after the commands of its scripts."""
     if context is None or not context.documents:
         return commanded(bundle)
-    return commanded(bundle.joined(context))
+    return commanded(bundle.beside(context))
 
 
 def by_command(out: Output) -> None:

@@ -180,4 +180,4 @@ def two(old: str, new: str, context: Sequence[str] | None) -> tuple[Bundle, Bund
         raise UsageError("standard input (-) can be read once; give OLD or NEW as a file")
     one, other = read([old]), read([new])
     extra = read_context(context)
-    return (one, other) if extra is None else (one.joined(extra), other.joined(extra))
+    return (one, other) if extra is None else (one.beside(extra), other.beside(extra))

@@ -245,6 +245,15 @@ class Bundle:
         self._check(leaf)
         return bisect_right(self._firsts, leaf) - 1
 
+    def beside(self, context: Bundle) -> Bundle:
+        """The bundle with what else is known of its cluster. An object that it has itself is as it says: the context is of another day, or of before."""
+
+        def named(item: Document) -> tuple[str, str, str, str]:
+            return item.group, item.kind, item.namespace or "", item.name
+
+        own = {named(document) for document in self.documents if document.name and not document.commanded}
+        return self.joined(context, lambda item: named(item) not in own)
+
     def joined(self, other: Bundle, keep: Callable[[Document], bool] | None = None) -> Bundle:
         """A bundle of both: this one's documents keep their numbers and leaves, the other's follow with leaves of their own.
 
