@@ -165,7 +165,10 @@ def lint(
 def diff(
     old: Bundle, new: Bundle, *, old_mesh: str = "auto", new_mesh: str = "auto", mappings: str | None = None, **options: Any
 ) -> list[Change]:
-    """What two bundles do differently, whatever meshes they are written for; an empty list where they mean the same."""
+    """What two bundles do differently, whatever meshes they are written for; an empty list where they mean the same.
+
+    `source_version` and `target_version` are the releases of OLD's and of NEW's mesh.
+    """
     from meshport import pipeline
     from meshport.options import table_of
 
@@ -178,6 +181,7 @@ def verify(
     """Whether two bundles allow the same requests, with a request as witness for each difference.
 
     NEW is read over OLD's documents of no mesh (Services, workloads, Namespaces): what NEW has itself counts as NEW says it.
+    `source_version` and `target_version` are the releases of OLD's and of NEW's mesh.
     """
     from meshport import pipeline
     from meshport.options import table_of

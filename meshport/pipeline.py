@@ -344,10 +344,18 @@ def _as_before(other: Options, one: Options) -> Options:
 def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> _Both:
     """Two bundles, the second with the Services and workloads of the first where it does not state them, and with what a conversion left as it was."""
     old, new = commanded(old), commanded(new)
-    one = resolve(old, table, source=old_mesh, target="istio", **rest)
+    alike = {name: value for name, value in rest.items() if name not in ("source_version", "target_version")}
+    one = resolve(old, table, source=old_mesh, target="istio", source_version=rest.get("source_version"), **alike)
     try:
         written = new.written if new.written is not None and new_mesh == "auto" else None
-        other = resolve(new, table, source=new_mesh if written is None else written.mesh, target="istio", **rest)
+        other = resolve(
+            new,
+            table,
+            source=new_mesh if written is None else written.mesh,
+            target="istio",
+            source_version=rest.get("target_version"),
+            **alike,
+        )
     except UsageError as error:
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)

@@ -18,6 +18,8 @@ def run(
     new: opt.New,
     source: opt.FromOld = "auto",
     target: opt.ToNew = "auto",
+    source_version: opt.OldVersion = None,
+    target_version: opt.NewVersion = None,
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
     trust_domain: opt.TrustDomain = None,
@@ -42,7 +44,17 @@ def run(
 
     table = common.table(mappings)
     one, other = common.two(old, new, context)
-    changes = pipeline.diff(one, other, table, source, target, default_namespace=default_namespace, trust_domain=trust_domain)
+    changes = pipeline.diff(
+        one,
+        other,
+        table,
+        source,
+        target,
+        source_version=source_version,
+        target_version=target_version,
+        default_namespace=default_namespace,
+        trust_domain=trust_domain,
+    )
     if form == "json":
         from meshport.report.build import difference_of
 

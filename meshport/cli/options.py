@@ -38,6 +38,8 @@ Host = Annotated[str | None, _o("--host", metavar="HOST", help="The Host header.
 Header = Annotated[list[str] | None, _o("--header", "-H", metavar="'NAME: VALUE'", help="A header of the request. Repeatable.")]
 Address = Annotated[str | None, _o("--ip", metavar="ADDRESS", help="The caller's address.")]
 Protocol = Annotated[str | None, _o("--protocol", metavar="NAME", help="http (default), http2, grpc, tls, tcp, udp, sctp or icmp.")]
+OldVersion = Annotated[str | None, _o("--from-version", metavar="X.Y", help="Release of OLD's mesh; default: the newest known.")]
+NewVersion = Annotated[str | None, _o("--to-version", metavar="X.Y", help="Release of NEW's mesh; default: the newest known.")]
 FromVersion = Annotated[str | None, _o("--from-version", metavar="X.Y", help="Release of the mesh read; default: the newest known.")]
 ToVersion = Annotated[str | None, _o("--to-version", metavar="X.Y", help="Release of the mesh written for; default: the newest known.")]
 DataPlane = Annotated[

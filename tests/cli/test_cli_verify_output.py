@@ -61,3 +61,38 @@ def test_a_witness_for_ports_that_nothing_names_is_not_given_a_number(meshport: 
     audited = meshport("audit", old, "--to", "linkerd", "--report", report, "--fail-on", "never").out
     assert "production/payment, on any port that nothing names" in audited
     assert not [text for text in (said, audited, report.read_text()) if "61000" in text]
+
+
+EMPTY_PEERS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: "web:1", ports: [{containerPort: 80}]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - fromEndpoints: []
+    toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+"""
+
+
+@pytest.mark.parametrize("command", ["verify", "diff"])
+def test_each_side_has_its_release(meshport: Callable[..., Ran], tmp_path: Path, command: str) -> None:
+    """An empty list of peers is everybody up to Cilium 1.15, and nobody after."""
+    file = tmp_path / "web.yaml"
+    file.write_text(EMPTY_PEERS)
+    assert meshport(command, file, file).code == 0
+    assert meshport(command, file, file, "--from-version", "1.15", "--to-version", "1.15").code == 0
+    apart = meshport(command, file, file, "--from-version", "1.15", "--to-version", "1.18")
+    assert apart.code == 1
+    assert command == "diff" or apart.out.startswith("narrowed")
+    unknown = meshport(command, file, file, "--to-version", "9.9")
+    assert (unknown.code, "--to-version 9.9" in unknown.err) == (2, True)
