@@ -189,3 +189,31 @@ def test_linkerds_ranking_survives_first_match(seed: int) -> None:
         assert by_istio(result.spec("VirtualService/app"), request) == by_linkerd(source, request), request
     assert result.unexplained == []
     assert result.left("HTTPRoute") == []
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_rules_on_headers_before_rules_on_paths_grow_with_their_number(target: str) -> None:
+    """Each rule on a header came with those before it again and again: 24 such rules took a minute, and were then too many to write (MP322)."""
+    import meshport
+
+    by_header = [
+        f"{{match: [{{headers: {{h{n}: {{exact: a}}}}}}], timeout: {n + 1}s, route: [{{destination: {{host: web}}}}]}}" for n in range(10)
+    ]
+    by_path = [f"{{match: [{{uri: {{exact: /p{n}}}}}], timeout: {n + 1}s, route: [{{destination: {{host: web}}}}]}}" for n in range(14)]
+    text = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec: {{selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: shop}}
+spec: {{hosts: [web], http: [{", ".join([*by_header, *by_path])}]}}
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target=target)
+    assert not {"MP322", "MP327", "MP900"} & {item.code for item in result.findings}
+    routes = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    matches = [match for route in routes for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert len(matches) == 10 + 14 + 10 * 14  # each header alone, each path alone, and each header with each path
+    assert all(len(match.get("headers", [])) <= 1 for match in matches)

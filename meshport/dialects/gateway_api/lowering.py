@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.forwarding import may_refer
+from meshport.dialects.gateway_api.ranking import MOST_ADDED
 from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule
@@ -261,7 +262,7 @@ class RouteLowering(SayableRules):
             if matches
             for part in self.parted((rule, targets, matches))
         ]
-        if any(len(matches) > MAX_MATCHES for _, _, matches in entries):
+        if any(len(matches) > MAX_MATCHES for _, _, matches in entries) or any(len(matches) > MOST_ADDED for matches in matches_of):
             self.say("MP322", self.routes.src | gather(self.routes.rules), aspects=ASPECTS)
             return {*kept, *behind}, reached
         runs: list[list[Entry]] = []

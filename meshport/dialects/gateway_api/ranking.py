@@ -21,6 +21,9 @@ from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Src
 from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes
 
+MOST_ADDED = 512
+"""Alternatives of one rule that are looked for: one with so many is not written."""
+
 Demands = tuple[tuple[str, Fact[Pattern]], ...]
 Form = tuple[str, int]  # exact, prefix or regex, and how long
 
@@ -162,16 +165,26 @@ def ranked_for_linkerd(rules: Sequence[RouteRule], beats: Callable[[RouteMatch, 
         out.append([] if closed else [_as_written(match) for match in rule.matches or (RouteMatch(),)])
         closed = closed or rule.everything
     for number in range(len(rules) - 2, -1, -1):
-        later = [match for below in out[number + 1 :] for match in below]
+        later = sorted((match for below in out[number + 1 :] for match in below), key=_demands)
         added: list[RouteMatch] = []
         for match in list(out[number]):
             for other in later:
-                if beats(other, match) and overlap(match, other):
+                if len(added) < MOST_ADDED and beats(other, match) and overlap(match, other):
                     both = conjunction(match, other)
-                    if all(_same(both, known) is False for known in (*out[number], *added)):
+                    if not any(_covers(known, both, other, beats) for known in (*out[number], *added)):
                         added.append(both)
         out[number] += added
     return out
+
+
+def _demands(match: RouteMatch) -> int:
+    """How much a match asks for: those that ask for less come first, as they spare the others."""
+    return len(match.headers) + len(match.query) + (match.method is not None) + (match.path is not None)
+
+
+def _covers(known: RouteMatch, both: RouteMatch, other: RouteMatch, beats: Callable[[RouteMatch, RouteMatch], bool]) -> bool:
+    """Whether a match of a rule takes what `both` would take from `other` for it already."""
+    return _same(both, known) or (contained(both, known) and not beats(other, known))
 
 
 def _same(one: RouteMatch, other: RouteMatch) -> bool:
@@ -265,22 +278,28 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
                     src = other.path.src if other.path is not None else other.src
                     later[place] = replace(other, path=Fact(Pattern("regex", full_regex(path)), src, "routing.match.path"))
     unkept: list[tuple[int, int]] = []
+
+    def before(later: RouteMatch, earlier: RouteMatch) -> bool:
+        """Whether some reader of the routes may prefer the later one."""
+        return _beats(later, earlier, family) or (not family and _beats(later, earlier, "cilium"))
+
     for number in range(len(out) - 2, -1, -1):
+        numbered = ((after, other) for after in range(number + 1, len(out)) for other in out[after])
+        pairs = sorted(numbered, key=lambda pair: _demands(pair[1]))
         added: list[RouteMatch] = []
-        for after in range(number + 1, len(out)):
-            for match in list(out[number]):
-                for other in out[after]:
-                    certain = _beats(other, match, family)
-                    open_order = not certain and not family and _beats(other, match, "cilium")  # where expressions go before prefixes
-                    if not (certain or open_order) or not overlap(match, other):
-                        continue
-                    both = conjunction(match, other)
-                    if open_order and _beats(other, both, "cilium"):
-                        continue
-                    if certain and _beats(other, both, family):
-                        unkept.append((number, after))
-                    elif all(_same(both, known) is False for known in (*out[number], *added)):
-                        added.append(both)
+        for match in list(out[number]):
+            for after, other in pairs:
+                certain = _beats(other, match, family)
+                open_order = not certain and not family and _beats(other, match, "cilium")  # where expressions go before prefixes
+                if len(added) >= MOST_ADDED or not (certain or open_order) or not overlap(match, other):
+                    continue
+                both = conjunction(match, other)
+                if open_order and _beats(other, both, "cilium"):
+                    continue
+                if certain and _beats(other, both, family):
+                    unkept.append((number, after))
+                elif not any(_covers(known, both, other, before) for known in (*out[number], *added)):
+                    added.append(both)
         out[number] += added
     return out, sorted(set(unkept))
 
