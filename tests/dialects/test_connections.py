@@ -39,7 +39,7 @@ apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: db, namespace: shop}
 spec:
-  hosts: [db]
+  hosts: [db, a.test, "*.b.test"]
   %s
   tls:
   - match: [{sniHosts: [a.test, "*.b.test"]}]
