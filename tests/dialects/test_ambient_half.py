@@ -115,3 +115,23 @@ def test_a_deny_of_the_mesh_that_never_fires_at_ztunnel_refuses_at_sidecars_alon
         meshport.load_text(NAMESPACE + CALLERS + workload("payment", "a: b") + root), source="istio", target="linkerd"
     )
     assert {one.object["metadata"]["namespace"] for one in result.manifests if one.object["kind"] == "Server"} == {"front"}
+
+
+def test_pods_with_a_sidecar_that_refuses_a_waypoint_are_not_open_past_it() -> None:
+    """Their Service has a waypoint; what hangs there opened the ports beside it, although the sidecar lets the waypoint in on none."""
+    gate = WAYPOINT.replace("namespace: shop", "namespace: front")
+    service = """apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: front, labels: {istio.io/use-waypoint: waypoint}}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+    admits = policy("charge", CHARGE.replace("name: payment", "name: web")).replace("namespace: shop", "namespace: front")
+    admits = admits.replace("name: payment", "name: web")
+    closed = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nobody, namespace: front}\nspec: {}\n---\n"
+    text = NAMESPACE + CALLERS + service + workload("payment", "a: b") + gate + admits + closed
+    assert "name: web}" in admits
+    result = meshport.convert(meshport.load_text(text), source="istio", target="cilium")
+    found = [one.object["spec"] for one in result.manifests if one.object["metadata"].get("namespace") == "front"]
+    assert found and all(spec["ingress"] == [{}] for spec in found if spec.get("endpointSelector") is not None)
+    assert "MP243" in {finding.code for finding in result.findings}

@@ -75,7 +75,7 @@ class Settled:
 
 @dataclass(slots=True)
 class _Doors:
-    """What ztunnel does for each workload: who has an ALLOW there, and who lets which waypoint in."""
+    """What ztunnel, or a sidecar behind a waypoint, does for each workload: who has an ALLOW there, and who lets which waypoint in."""
 
     closed: set[Ref] = field(default_factory=set)
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
@@ -161,6 +161,12 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed
     """A policy with a selector, as its pods' proxies enforce it, and what it lets through waypoints."""
     policy = item.policy
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
+    behind = [one for one in with_sidecar if found.of(one, ir.world)] if policy.action.value == "allow" and not opens(policy) else []
+    for workload in behind:  # its sidecar sees the waypoint for the caller, as ztunnel does
+        _, _, admitted = without_waypoint(policy, [workload], found, ir, trust_domain, closed)
+        doors.closed.add(workload.ref)
+        doors.admitted.setdefault(workload.ref, []).extend(admitted)
+        doors.direct.setdefault(workload.ref, []).extend(policy.rules)
     home = ir.world.namespaces.get(policy.subject.value.namespace)
     if not with_ztunnel and not (not with_sidecar and home is not None and in_ambient(home)):
         return Settled(item, [policy])
