@@ -24,15 +24,15 @@ def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, 
 
 
 def together(pieces: list[Piece]) -> list[Piece]:
-    """The pieces, with what both the cluster and the world may send as what anybody may."""
-    inside, outside = Identities(frozenset((CLUSTER,))), Identities(frozenset((WORLD,)))
+    """The pieces, with what both the cluster, but for some of it, and the world may send as what anybody may but those."""
+    inside, outside = frozenset((CLUSTER,)), Identities(frozenset((WORLD,)))
     found = list(pieces)
-    for piece in [one for one in pieces if one.who == inside]:
+    for piece in [one for one in pieces if one.who.include == inside]:
         wanted = bare(replace(piece, who=outside))
         other = next((one for one in found if one.who == outside and bare(one) == wanted), None)
         if other is not None:
             found = [one for one in found if one is not piece and one is not other]
-            found.append(replace(piece, who=Identities(), src=piece.src | other.src))
+            found.append(replace(piece, who=Identities(None, piece.who.exclude), src=piece.src | other.src))
     return found
 
 
@@ -74,10 +74,12 @@ def ruled(item: Effective, port: int | None, http: bool, networks: tuple[str, ..
     ]
     if mode == "disable":
         found, denies = nameless(found), nameless(denies)
-    if way is not None:
-        found = [seen for piece in found for seen in by_labels(piece, networks, way)]
-        denies = [seen for piece in denies for seen in by_labels(piece, networks, way, deny=True)]
-    return remainder(found, denies) if denies else found
+    if way is None:
+        return remainder(found, denies) if denies else found
+    if denies:  # by address what is denied is taken out as it was written; who is left is what labels show
+        named = [seen for piece in found for seen in by_labels(piece, (), way)]
+        found = remainder(named, (seen for piece in denies for seen in by_labels(piece, networks, way, deny=True)))
+    return [seen for piece in found for seen in by_labels(piece, networks, way)]
 
 
 def probes(paths: Iterable[str]) -> list[Piece]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .decision_helper import convert, namespace, network_policy, policy, said, shop, spec, workload, written
+from .decision_helper import convert, namespace, network_policy, policy, said, service, shop, spec, workload, written
 
 WORLD = (
     namespace("edge", "plain") + namespace("pay", "plain") + workload("api", home="pay") + workload("web", home="edge")
@@ -86,3 +86,14 @@ def test_callers_less_some_are_nobody_more(source: str, admitted: list[str]) -> 
         if one["kind"] == "ServiceAccount"
     ]
     assert sorted(f"{one['namespace']}/{one['name']}" if "namespace" in one else one["name"] for one in references) == admitted
+
+
+def test_the_cluster_but_for_a_caller_and_the_world_are_everybody_but_that_caller() -> None:
+    """Beside Istio the rule for all is kept as one for the cluster, without HTTP, and one for the world, with it: together they are what was meant."""
+    rule = "{fromEntities: [all], toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{path: /healthz, headers: ['X-Env: prod']}]}}]}"
+    deny = "{fromEndpoints: [{matchLabels: {app: web}}]}"
+    text = f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rule}], ingressDeny: [{deny}]}}"
+    result = convert(
+        namespace(mesh="plain") + service("users") + workload("users") + workload("web") + network_policy(text), "cilium", "istio"
+    )
+    assert result.verification.verdict == "equivalent"

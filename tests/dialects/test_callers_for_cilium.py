@@ -326,6 +326,13 @@ def test_addresses_of_the_whole_cluster_and_beyond_are_every_pod_and_those_beyon
     assert "MP284" not in codes(result) and not [one for one in result.verification.differences if one.change in ("allowed", "denied")]
 
 
+def test_a_deny_by_address_and_request_leaves_the_cluster_whole() -> None:
+    deny = {"from": [{"source": {"ipBlocks": ["203.0.113.0/24"]}}], "to": [{"operation": {"paths": ["/admin"], "methods": ["POST"]}}]}
+    result = convert(ISTIO + policy(json.dumps({"action": "DENY", "selector": {"matchLabels": {"app": "users"}}, "rules": [deny]})))
+    assert not [one for one in result.verification.differences if one.change == "allowed"]
+    assert {"fromEntities": ["cluster"]}.items() <= policies(result)["users"]["ingress"][0].items()
+
+
 def test_a_deny_of_every_address_but_some_refuses_callers_outside_as_well() -> None:
     deny = {
         "action": "DENY",
