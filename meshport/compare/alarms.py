@@ -31,7 +31,7 @@ def settle_probes(findings: Iterable[Finding], opened: Mapping[str, list[dict[st
         kept: list[tuple[Affected, dict[str, Any] | None]] = []
         for place in finding.affects:
             requests = opened.get(access_subject(Ref(place.namespace or "", place.workload or ""), place.port))
-            mine = [one for one in requests or () if one is None or (one["method"], one["path"]) == asked]
+            mine = [one for one in requests or () if one is None or (one["method"], one["path"].partition("?")[0]) == asked]
             if mine or requests is None:
                 kept.append((place, next((one for one in mine if one is not None), None)))
         if kept:

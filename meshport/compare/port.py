@@ -95,7 +95,7 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         spared = _probes(item, port)
         widened = [piece for piece in remainder(two, [*one, *spared], MOST_PAIRS) if real(piece, sides.old.world, way)]
         asked_for = [made for probe in spared for piece in two if not (made := probe.meet(piece)).empty]
-        opened = [piece for piece in remainder(asked_for, one, MOST_PAIRS) if real(piece, sides.old.world, way)]
+        opened = [piece for piece in remainder(asked_for, one, MOST_PAIRS) if real(piece, sides.old.world, way, shown=False)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
         refused = remainder(rules, two, MOST_PAIRS)
         narrowed = [piece for piece in refused if real(piece, sides.old.world, way)]

@@ -26,6 +26,13 @@ def test_who_gains_a_probe_path_is_the_witness() -> None:
     assert finding.witness["source"]["service_account"] == "batch" and finding.witness["path"] == "/ready"
 
 
+def test_a_probe_path_that_callers_had_without_a_query_is_opened_with_one() -> None:
+    text = "{endpointSelector: {matchLabels: {app: users}}, ingress: [{toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{path: /ready}, {path: '/api/.*'}]}}]}]}"
+    result = convert(namespace(mesh="cilium") + service("users") + PROBED + workload("web") + network_policy(text), "cilium", "linkerd")
+    (finding,) = [item for code in ("MP204", "MP205", "MP234") for item in said(result, code)]
+    assert finding.effect == "widens" and finding.witness["path"].startswith("/ready?")
+
+
 def test_a_caller_that_is_known_by_its_labels_shows_them() -> None:
     text = "{endpointSelector: {matchLabels: {app: users}}, ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{path: /x}]}}]}]}"
     result = convert(namespace(mesh="cilium") + service("users") + PROBED + workload("web") + network_policy(text), "cilium", "linkerd")
