@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.output import SERVER_WRITTEN
@@ -25,6 +26,7 @@ DECIDING = ("authorization.action", "authorization.deny", "authorization.audit",
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
 SHOWN = 16
 """Of a longer name, what stands in one that was made shorter for the output."""
+FEW = 20
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -99,8 +101,9 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
-    unshown = _unshown(bound, out, shown) | _idle_parents(bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates})
+    unshown = _unshown(bound, out, shown | installed) | _idle_parents(bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates})
     shown -= unshown
+    installed -= unshown
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
@@ -149,26 +152,24 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
 
 
 def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
-    """The names of objects of a mesh that nothing which was written because of them shows, that nothing refers to, and that order nothing: of what they call
-    there is one alone."""
+    """The names of objects of a mesh that nothing which was written or set because of them shows, that nothing refers to, and that order nothing: neither does
+    it show how others of the kind are called."""
     names: dict[int, str] = {}
-    alike: dict[tuple[str, str | None], int] = {}
+    alike: dict[tuple[str, str | None], set[str]] = {}
     for number, document in enumerate(bound.bundle.documents):
         metadata = document.leaves.get("metadata") if bound.mesh[number] and isinstance(document.leaves, dict) else None
         if isinstance(metadata, dict) and isinstance(leaf := metadata.get("name"), int):
-            kind = document.kind, document.namespace
-            alike[kind] = alike.get(kind, 0) + 1
+            alike.setdefault((document.kind, document.namespace), set()).add(document.name[:SHOWN])
             if leaf in reached and "." not in document.name:  # a ServiceProfile is called as its Service
                 names[leaf] = document.name
-    names = {leaf: name for leaf, name in names.items() if alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] == 1}
-    for obj in out.objects.values() if names else ():
-        for path, src in obj.sources.items():
-            for leaf in src & names.keys():
-                if names[leaf][:SHOWN] in f"{obj.at(path)} {path[-1]}":
-                    del names[leaf]
-    for install in out.installs.values() if names else ():
-        for leaf in install.src & names.keys():
-            del names[leaf]
+    beside = {leaf: alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] for leaf in names}
+    names = {leaf: name for leaf, name in names.items() if len(beside[leaf]) <= FEW}  # among many names an order is likely, and the search long
+    texts = ((f"{obj.at(path)} {path[-1]}", src) for obj in out.objects.values() for path, src in obj.sources.items())
+    settings = ((f"{install.path} {install.value}", install.src) for install in out.installs.values())
+    for text, src in chain(texts, settings, out.commands.items()) if names else ():
+        for leaf in src & names.keys():
+            if any(name in text for name in beside[leaf]):
+                del names[leaf]
     for document in bound.bundle.documents if names else ():
         for leaf, path, value in bound.bundle.walk(document):
             if path != ("metadata", "name") and names and isinstance(value, str) and bound.bundle.owner(leaf).kind != "Secret":

@@ -13,6 +13,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.routing import ServiceRoutes
 from meshport.ir.world import Workload, World
 from meshport.mapping.table import Binding
 from meshport.values.ports import format_ports
@@ -170,7 +171,7 @@ def _holds(value: Any, path: tuple[str, ...]) -> bool:
 def unseen(ir: IR, out: Output) -> dict[str, Src]:
     """Namespaces that policies and routes speak of and the bundle has no object for, because of the leaves that name them."""
     found: dict[str, Src] = {}
-    spoken = [(routes.service.value.namespace, routes.ref.src) for routes in ir.routes if routes.service is not None]
+    spoken = [(routes.service.value.namespace, _placed(routes, out)) for routes in ir.routes if routes.service is not None]
     subjects = [(policy.subject, policy.document) for policy in ir.policies] + [(rule.subject, rule.document) for rule in ir.transport]
     for subject, number in subjects:
         inside = out.bundle.documents[number].namespace in (subject.value.namespace, None)
@@ -179,6 +180,13 @@ def unseen(ir: IR, out: Output) -> dict[str, Src]:
         if name and name not in ir.world.namespaces and name not in ir.world.apart:
             found[name] = found.get(name, frozenset()) | src
     return found
+
+
+def _placed(routes: ServiceRoutes, out: Output) -> Src:
+    """The leaves that say in which namespace the Service of routes is: that of their own object, or what names another."""
+    if routes.service is None or out.bundle.documents[routes.document].namespace != routes.service.value.namespace:
+        return sources(routes.service)
+    return routes.ref.src - out.called(routes.document, "name")
 
 
 def places(ir: IR, out: Output) -> None:

@@ -113,7 +113,7 @@ def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int]
     if rules or not refuses or entry.document is None:
         return True
     out.remove(entry.document, "it refused callers by name, and mTLS is disabled: no caller had a name")
-    out.imply("under DISABLE no caller had a name, so it refused nobody", entry.src)
+    out.adds_nothing("under DISABLE no caller had a name, so it refused nobody", entry.src)
     return False
 
 

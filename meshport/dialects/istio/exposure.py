@@ -279,8 +279,7 @@ def _default(rule: EgressDefault, ir: IR, out: Output, options: Options) -> None
     facts = [fact for cidr, holes in rule.networks for fact in (cidr, *holes)]
     if options.data_plane == "ambient":
         if not rule.refuses.value:
-            out.imply("Istio lets everything leave unless told otherwise", rule.refuses)
-            out.ignore("is let through like every other network", *facts)
+            out.ignore("the ambient data plane lets everything leave", rule.refuses, *facts)
             return
         found = out.finding(
             "MP760", rule.refuses, *facts, document=rule.document, disposition="dropped", affects=where, explains=explained, effect="widens"
