@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.documents import format_path
 from meshport.findings import Finding
-from meshport.ir.base import ANYWHERE, Ref, Src
+from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -101,6 +101,7 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
+    shown -= _versions(bound, out, shown)
     unshown = _unshown(bound, out, shown | installed) | _idle_parents(bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates})
     shown -= unshown
     installed -= unshown
@@ -176,6 +177,15 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
                 for named in [one for one, name in names.items() if name in value]:
                     del names[named]
     return set(names)
+
+
+def _versions(bound: Bound, out: Output, reached: set[int]) -> set[int]:
+    """The leaves among these that say a version which no output bears in its place: what was written because of them goes by the group alone."""
+    roots = (document.leaves for document in bound.bundle.documents if isinstance(document.leaves, dict))
+    said = {leaf for leaves in roots if isinstance(leaf := leaves.get("apiVersion"), int) and leaf in reached}
+    for obj in out.objects.values() if said else ():
+        said -= obj.sources.get(("apiVersion",), NOWHERE)
+    return said
 
 
 def _idle_parents(bound: Bound, out: Output, reached: set[int], dropped: set[int]) -> set[int]:

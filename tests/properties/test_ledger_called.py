@@ -297,3 +297,15 @@ def test_the_same_object_again_is_the_same_by_its_name() -> None:
     before = converted(text, "linkerd")
     assert line(before, 3, "metadata.name").disposition == "translated"
     assert line(before, 3, "spec.action").disposition == "irrelevant"
+
+
+def test_ports_that_no_waypoint_sees_are_named_with_what_asks_for_http_there() -> None:
+    rules = "[{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}], to: [{operation: {methods: [GET], ports: ['8080', '9090']}}]}]"
+    allow = istio("AuthorizationPolicy", "web", f"{{selector: {{matchLabels: {{app: web}}}}, rules: {rules}}}")
+    text = MESHED + pods() + service() + allow
+    before = converted(text, "istio", data_plane="ambient")
+    place = "spec.rules[0].to[0].operation.ports"
+    assert line(before, 3, f"{place}[0]").disposition == "translated"
+    found = line(before, 3, f"{place}[1]")
+    assert (found.disposition, found.codes) == ("dropped", ["MP116"])
+    assert output(converted(text.replace("'9090'", "'9091'"), "istio", data_plane="ambient")) == output(before)

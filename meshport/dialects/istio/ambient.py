@@ -48,7 +48,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected, Finding
-from meshport.ir.base import Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
 from meshport.values.ports import is_number
@@ -260,12 +260,24 @@ class _Writer:
             if not bare and not rest and not spoken:
                 continue
             numbers: list[int | None] = [*bare, *spoken, *([None] if rest else [])]
+            idle = self._of_ports(entry, {*bare, *spoken})
             self.out.finding(
-                "MP116", document=entry.document, severity="warning" if bare else "info", feature="authorization.rule",
+                "MP116", idle, disposition="dropped" if idle else None, document=entry.document, severity="warning" if bare else "info", feature="authorization.rule",
                 affects=tuple(Affected(workload.ref.namespace, workload.ref.name, port) for port in numbers),
                 explains=frozenset((subjects.access(workload.ref, port), "allow") for port in numbers),
                 object=entry.named, workload=str(workload.ref), ports="ports " + ", ".join(map(str, bare)) if bare else "other ports",
             )  # fmt: skip
+
+    def _of_ports(self, entry: Entry, ports: set[int]) -> Src:
+        """The leaves of a policy that name some of these ports, where none of its pods has a Service that sends to them."""
+        world = self.ir.world
+        for service in (service for workload in entry.members for service in world.services_of(workload)):
+            for numbers, _ in targets(service, world).values():
+                ports = ports - numbers
+        if entry.document is None or not ports:
+            return NOWHERE
+        leaves = self.out.bundle.walk(self.out.bundle.documents[entry.document])
+        return frozenset(leaf for leaf, path, value in leaves if path[-3:-1] == ("operation", "ports") and value in map(str, ports))
 
     # -- a deny
 
