@@ -102,7 +102,9 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
     shown -= _versions(bound, out, shown)
-    unshown = _unshown(bound, out, shown | installed) | _idle_parents(bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates})
+    unshown = _unshown(bound, out, shown | installed) | _idle_parents(
+        bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates}
+    )
     shown -= unshown
     installed -= unshown
     result = Account()
@@ -164,7 +166,9 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
             if leaf in reached and "." not in document.name:  # a ServiceProfile is called as its Service
                 names[leaf] = document.name
     beside = {leaf: alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] for leaf in names}
-    names = {leaf: name for leaf, name in names.items() if len(beside[leaf]) <= FEW}  # among many names an order is likely, and the search long
+    names = {
+        leaf: name for leaf, name in names.items() if len(beside[leaf]) <= FEW
+    }  # among many names an order is likely, and the search long
     texts = ((f"{obj.at(path)} {path[-1]}", src) for obj in out.objects.values() for path, src in obj.sources.items())
     settings = ((f"{install.path} {install.value}", install.src) for install in out.installs.values())
     for text, src in chain(texts, settings, out.commands.items()) if names else ():

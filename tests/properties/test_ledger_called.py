@@ -300,7 +300,9 @@ def test_the_same_object_again_is_the_same_by_its_name() -> None:
 
 
 def test_ports_that_no_waypoint_sees_are_named_with_what_asks_for_http_there() -> None:
-    rules = "[{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}], to: [{operation: {methods: [GET], ports: ['8080', '9090']}}]}]"
+    rules = (
+        "[{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}], to: [{operation: {methods: [GET], ports: ['8080', '9090']}}]}]"
+    )
     allow = istio("AuthorizationPolicy", "web", f"{{selector: {{matchLabels: {{app: web}}}}, rules: {rules}}}")
     text = MESHED + pods() + service() + allow
     before = converted(text, "istio", data_plane="ambient")

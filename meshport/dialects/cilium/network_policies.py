@@ -142,7 +142,11 @@ def _as_seen(out: Output, item: Beside, rules: list[Rule]) -> None:
     """It says what the network let through while proxies hid requests and ports from it. In a NetworkPolicy that cannot be said: it closes, beside one that can."""
     obj = out.change(item.number)
     if item.kind in KINDS:
-        obj.set((*item.base, item.direction), [*item.standing, *rules] or [{}], item.src)
+        left = [*item.standing, *rules]
+        kind = out.bundle.documents[item.number].leaves["kind"]
+        obj.set(
+            (*item.base, item.direction), left or [{}], item.src if any(left) else frozenset((kind,))
+        )  # of nothing that is left nothing shows
         obj.note("lets through what it did between pods of the mesh, whose requests and ports the network did not see")
         return
     spec = out.bundle.documents[item.number].value.get("spec") or {}
