@@ -255,7 +255,7 @@ spec: {service: web, backends: [{service: web, weight: 1}]}
 
 def test_the_name_of_an_object_that_nothing_shows_and_nothing_names_decides_nothing() -> None:
     server = linkerd(
-        "Server", "backend", "{podSelector: {matchExpressions: [{key: app, operator: In, values: [api, cart]}]}, port: 8080}",
+        "Server", "backend", "{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [api, cart]}]}, port: 8080}",
         api="policy.linkerd.io/v1beta3",
     )  # fmt: skip
     before = converted(LINKERD + server, "istio", "linkerd", data_plane="ambient")
