@@ -395,3 +395,39 @@ def test_an_expression_that_stays_one_without_its_dot_is_left_out_as_before() ->
     )
     assert "MP201" in codes(findings, "error")
     assert not [finding for finding in findings if finding.code == "MP173"]
+
+
+ALONE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: ops}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: ops}
+spec: {endpointSelector: {matchExpressions: [{key: app, operator: In, values: [web, api]}]}, ingress: [{fromEntities: [cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_namespace_of_which_only_policies_are_shown_joins_the_mesh_that_is_to_hold_them(target: str) -> None:
+    result = meshport.convert(meshport.load_text(ALONE), source="cilium", target=target, keep_network_policy=False)
+    made = {(item.object["kind"], item.object["metadata"]["name"]): item.object for item in result.manifests}
+    marks = made["Namespace", "ops"]["metadata"]
+    assert {**marks.get("labels", {}), **marks.get("annotations", {})}.items() >= {
+        "istio": {"istio-injection": "enabled"},
+        "linkerd": {"linkerd.io/inject": "enabled", "config.linkerd.io/default-inbound-policy": "deny"},
+    }[target].items()
+    chosen = [obj["spec"]["selector"]["matchLabels"] for (kind, _), obj in made.items() if kind == "AuthorizationPolicy"]
+    assert chosen == ([{"app": "api"}, {"app": "web"}] if target == "istio" else [])
+
+
+def test_a_clusterwide_policy_closes_namespaces_of_which_no_pod_is_shown() -> None:
+    wide = (
+        ALONE.split("---")[0]
+        + "---\napiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: all}\nspec: {endpointSelector: {matchExpressions: [{key: app, operator: NotIn, values: [x]}]}, ingress: [{}]}\n"
+    )
+    result = meshport.convert(meshport.load_text(wide), source="cilium", target="istio", keep_network_policy=False)
+    (policy,) = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert (policy["metadata"]["namespace"], policy["spec"]) == ("ops", {})
+    assert {"MP227", "MP286"} <= {item.code for item in result.findings}

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium.peers import NAMESPACE, Chosen, take_apart
+from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, defaults, leaf_at, mark, places, restart, services, strip, unseen
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact
 from meshport.ir.model import IR
+from meshport.ir.world import Namespace
 from meshport.mapping.bound import Bound
 
 SYSTEM = (
@@ -28,13 +31,38 @@ SYSTEM = (
 
 
 def lift(bound: Bound, ir: IR, options: Options) -> None:
-    """Set `meshed` of the namespaces that have workloads; those of the cluster's own components are governed like all others, and not taken in elsewhere."""
+    """Set `meshed` of the namespaces that have workloads, or policies for pods that the bundle does not show; those of the cluster's own components are governed
+    like all others, and not taken in elsewhere."""
+    homes = {workload.ref.namespace for workload in ir.world.workloads if not workload.host_network}
     if options.source == "cilium":
         ir.world.apart |= frozenset(SYSTEM)
-    homes = {workload.ref.namespace for workload in ir.world.workloads if not workload.host_network}
+        homes |= _governed(bound, ir, options)
     for name, namespace in ir.world.namespaces.items():
         if name in homes and name not in ir.world.apart:
             namespace.meshed = Fact(True, namespace.src, "membership.inject")
+
+
+def _governed(bound: Bound, ir: IR, options: Options) -> set[str]:
+    """The namespaces whose pods policies select: their own, and of the clusterwide ones those that they name, or all."""
+    found: set[str] = set()
+    for number, document in enumerate(bound.bundle.documents):
+        if document.group != "cilium.io" or number in bound.broken:
+            continue
+        if document.kind == "CiliumNetworkPolicy":
+            found.add(document.namespace or options.default_namespace)
+        elif document.kind == "CiliumClusterwideNetworkPolicy":
+            root = Cursor.root(bound, number)
+            for spec in (root.at("spec"), *root.each("specs")):
+                if spec.at("endpointSelector"):
+                    chosen = take_apart(spec.selector("endpointSelector").value)
+                    found |= {home.name for home in ir.world.namespaces.values() if _holds(chosen, home)}
+    return found
+
+
+def _holds(chosen: Chosen, home: Namespace) -> bool:
+    """Whether a selector may take pods of a namespace."""
+    named = all(item.accepts({NAMESPACE: home.name}) for item in chosen.namespace)
+    return named and not chosen.foreign and not chosen.reserved and all(item.accepts(home.labels) for item in chosen.namespace_labels)
 
 
 UNMARK = {

@@ -13,7 +13,7 @@ from typing import Any
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
 from meshport.dialects.istio.dots import with_dots
-from meshport.dialects.istio.drafts import distinguishing
+from meshport.dialects.istio.drafts import spelled, telling
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
 from meshport.dialects.nameable import instead, joining, named, pods_of, weight, why
 from meshport.dialects.naming import claim
@@ -22,8 +22,8 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.identities import Identities, label
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.relaxed import relaxed
+from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
-from meshport.effective.subjects import unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
@@ -136,11 +136,11 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
         yield selector, numbered[0] if numbered else policy, members
         return
     if not members:
-        work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
+        yield from _of_others(work, policy)
         return
     seen: list[tuple[str, Selector]] = []
     for item, one in zip(members, numbered, strict=True):
-        labels = distinguishing(item, access)
+        labels = telling(item, access)
         own = Selector.of(labels)
         if (item.workload.ref.namespace, own) in seen:
             continue
@@ -162,6 +162,31 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
             )  # fmt: skip
             one = replace(one, rules=())
         yield own, one, same
+    if whole and policy.action.value == "allow":
+        yield from _of_others(work, replace(policy, rules=()))
+
+
+def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
+    """What a policy is for pods that the bundle does not show: by the labels that it lists, or for all pods of a namespace of which it selects all known ones."""
+    home = policy.subject.value.namespace
+    if home and work.access.world.shows(policy.subject.value):
+        return
+    found = [one.selector for one in spelled(policy.subject.value)]
+    if any(one.expressions for one in found):
+        known = [item for item in (work.access.of_namespace(home) if home else work.access.workloads) if item.meshed is not False]
+        if not work.members:
+            work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
+        if len(known) > len(work.members):
+            return  # others of its namespaces are known, and would be closed as well
+        found, policy = [Selector()], policy if policy.action.value == "deny" else replace(policy, rules=())
+    for selector in found:
+        yield selector, policy, [item for item in work.members if selector.accepts(item.workload.labels)]
+    if work.members or any(one.everything for one in found):
+        pods = Affected(home or None, ANY_POD) if any(one.everything for one in found) else unseen(policy.subject.value)
+        work.out.finding(
+            "MP286", document=policy.document, severity="warning", affects=(pods,), feature="authorization.subject",
+            policy=f"{policy.kind} {policy.ref.value}", namespace=home or "NAMESPACE", selector=f"others with {policy.subject.value.selector}",
+        )  # fmt: skip
 
 
 def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
@@ -170,16 +195,17 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
     rules = [written for rule in policy.rules for written in (_deny(work, rule) if deny else _allow(work, rule))]
     if not rules and (deny or not policy.closing):
         return  # what others close stays closed by theirs
-    namespace = policy.subject.value.namespace or (work.options.root_namespace if not _homes(work) else "")
-    spaces = [namespace] if namespace else _homes(work)
+    homes = _homes(work, selector)
+    namespace = policy.subject.value.namespace or (work.options.root_namespace if not homes else "")
+    spaces = [namespace] if namespace else homes
     for space in spaces:
         names = taken.setdefault(space, set())
         label_ = policy.ref.value.name + (
             "-deny" if deny and any(item.document == policy.document and item.action.value == "allow" for item in work.ir.policies) else ""
         )
-        spelled = claim(label_, names)
+        named_ = claim(label_, names)
         because = policy.ref.src | policy.subject.src
-        obj = out.object(API, KIND, Ref(space, spelled), owner=policy.document, group=f"policy {spelled}", rank=41, because=because)
+        obj = out.object(API, KIND, Ref(space, named_), owner=policy.document, group=f"policy {named_}", rank=41, because=because)
         obj.note(f"from {policy.kind} {policy.ref.value}")
         src = policy.action.src | policy.subject.src
         if selector.labels:
@@ -200,11 +226,19 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
             obj.set(("spec", "rules", position), entry, leaves | (policy.action.src if not leaves else NOWHERE))
 
 
-def _homes(work: Work) -> list[str]:
-    """The namespaces of the pods, where a policy for every namespace takes only some of the bundle's (the cluster's own are not in the mesh)."""
-    return (
-        sorted({item.workload.ref.namespace for item in work.members}) if work.policy.subject.value.namespace == "" and work.members else []
-    )
+def _homes(work: Work, selector: Selector) -> list[str]:
+    """The namespaces of the pods, where a policy for every namespace takes only some of the bundle's (the cluster's own are not in the mesh); with those in the
+    mesh of which it shows no pod, where the selector is the policy's own and not a workload's."""
+    if work.policy.subject.value.namespace:
+        return []
+    found = {item.workload.ref.namespace for item in work.members}
+    own = selector.everything or any(selector == one.selector for one in spelled(work.policy.subject.value))
+    if own and selector.labels and not found:
+        return []  # one for the whole mesh
+    for home in work.ir.world.namespaces.values() if own else ():
+        if home.meshed is not None and home.meshed.value and not work.access.of_namespace(home.name):
+            found.add(home.name)
+    return sorted(found)
 
 
 def _once(rules: list[tuple[dict[str, Any], Src]]) -> list[tuple[dict[str, Any], Src]]:
