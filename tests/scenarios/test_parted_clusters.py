@@ -23,7 +23,7 @@ MAKE: dict[str, Any] = {
     "linkerd": generate_access.wide_linkerd_bundle,
     "cilium": wide_cilium_bundle,
 }
-WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("cilium", "linkerd"), ("cilium", "istio")]
+WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("linkerd", "ambient"), ("cilium", "linkerd"), ("cilium", "istio")]
 OPEN = {("cilium", "linkerd", 13), ("cilium", "istio", 13), ("cilium", "istio", 2)}
 """Not said yet: subjects by a service account that no known pod has, and by `NotIn` where other pods of the namespace are known."""
 RELEASES = {"linkerd": ("2.12", "2.16", "2.20"), "istio": ("1.24", "1.31"), "ambient": ("1.31",)}

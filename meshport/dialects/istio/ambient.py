@@ -48,7 +48,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected, Finding
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service, Workload
 from meshport.values.ports import is_number
@@ -622,9 +622,16 @@ class _Writer:
     def _finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> Finding:
         because = (entry.src,) if disposition is not None else ()
         return self.out.finding(
-            code, *because, document=entry.document, disposition=disposition, affects=_affects(members), explains=self._explains(members),
+            code, *because, document=entry.document, disposition=disposition, affects=_affects(members) or self._unseen(entry), explains=self._explains(members),
             feature="authorization.rule", **values,
         )  # fmt: skip
+
+    def _unseen(self, entry: Entry) -> tuple[Affected, ...]:
+        """The pods of a policy that the bundle shows none of."""
+        home = entry.ref.namespace
+        labels = (entry.spec.get("selector") or {}).get("matchLabels") or {}
+        pods = PodSet("" if home == self.options.root_namespace else home, Selector.of(labels))
+        return () if self.ir.world.selected(pods) or entry.gateways or entry.entrances else (subjects.unseen(pods),)
 
     def _explains(self, members: Iterable[Workload]) -> frozenset[tuple[str, str]]:
         found = set()
