@@ -311,3 +311,19 @@ def test_ports_that_no_waypoint_sees_are_named_with_what_asks_for_http_there() -
     found = line(before, 3, f"{place}[1]")
     assert (found.disposition, found.codes) == ("dropped", ["MP116"])
     assert output(converted(text.replace("'9090'", "'9091'"), "istio", data_plane="ambient")) == output(before)
+
+
+@pytest.mark.parametrize(("target", "said"), [("istio", "translated"), ("linkerd", "irrelevant")])
+def test_what_envoy_is_told_as_every_mesh_does_it_decides_where_another_value_could_be_written(target: str, said: str) -> None:
+    guarded = istio("DestinationRule", "web", "{host: web, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}")
+    made = converted(MESHED + pods() + service() + guarded, "cilium").manifests
+    config = yaml.safe_dump(next(item.object for item in made if item.object["kind"] == "CiliumEnvoyConfig"))
+    before = converted(f"{PLAIN}{pods()}{service()}---\n{config}", target, "cilium")
+    for place, other in (("healthy_panic_threshold", "value: 7"), ("lb_policy", "RANDOM")):
+        (found,) = [one for one in before.ledger if place in one.path and one.value in (0, "LEAST_REQUEST")]
+        assert found.disposition == said
+        changed = config.replace("healthy_panic_threshold:\n        value: 0", f"healthy_panic_threshold:\n        {other}")
+        changed = changed if place != "lb_policy" else config.replace("lb_policy: LEAST_REQUEST", f"lb_policy: {other}")
+        assert changed != config
+        after = converted(f"{PLAIN}{pods()}{service()}---\n{changed}", target, "cilium")
+        assert (output(after) != output(before)) is (said == "translated")

@@ -174,16 +174,18 @@ def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
     """What a cluster says that every mesh does by itself, and that another value would change: the endpoint with the fewest requests, failures in a row alone,
     no traffic to ejected endpoints where many are, and peers that keep their identity."""
     detection = place.at("outlier_detection")
-    said = (
-        (place.at("lb_policy"), ("LEAST_REQUEST",)),
-        (detection.at("enforcing_success_rate"), (0,)),
-        (detection.at("enforcing_failure_percentage"), (0,)),
-        (place.at("common_lb_config", "healthy_panic_threshold", "value"), (0,)),
-        (root.at("metadata", "annotations").at(ORIGINAL), ("true",)),
+    panic = place.at("common_lb_config", "healthy_panic_threshold", "value")
+    other = "extension.cilium-envoy-config"
+    said: tuple[tuple[Cursor, tuple[Any, ...], str], ...] = (
+        (place.at("lb_policy"), ("LEAST_REQUEST",), "load-balancing.algorithm"),
+        (detection.at("enforcing_success_rate"), (0,), other),
+        (detection.at("enforcing_failure_percentage"), (0,), other),
+        (panic, (0,), _FEATURES["minHealthPercent"] if detection else other),
+        (root.at("metadata", "annotations").at(ORIGINAL), ("true",), other),
     )
-    for here, values in said:
+    for here, values, feature in said:
         if here and here.value in values:
-            yield Fact("what every mesh does by itself", here.src, "extension.cilium-envoy-config")
+            yield Fact("what every mesh does by itself", here.src, feature)
 
 
 def _breaker(place: Cursor) -> Breaker | None:
