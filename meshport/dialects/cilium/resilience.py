@@ -399,7 +399,7 @@ def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref]) -> None:
         if fact.value == "*" or policy.clients:
             out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
-            report(out, fact, "MP541", policy.document, _affects(policy), frozenset(), setting="exportTo", subject=policy.subject_name)
+            report(out, fact, "MP356", policy.document, _affects(policy), frozenset(), setting="exportTo", subject=policy.subject_name)
 
 
 def _not_by_answers(policy: ServicePolicy, breaker: Breaker, out: Output) -> None:

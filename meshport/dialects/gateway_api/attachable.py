@@ -139,6 +139,6 @@ def of_the_mesh(routes: ServiceRoutes, out: Output) -> None:
             out.decide("clients everywhere go by the rules; of one namespace alone they would have routes of their own", fact)
         else:
             report(
-                out, fact, "MP323", routes.document, affects, frozenset(),
+                out, fact, "MP356", routes.document, affects, frozenset(),
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}",
             )  # fmt: skip

@@ -52,9 +52,6 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR) -> None:
                 ports[int(key)] = said.map(MODES.__getitem__)
             elif said.value == UNSET:
                 inheriting[int(key)] = said
-        if spec.items("portLevelMtls") and level != "workload":
-            ir.losses.append(Loss("MP109", tuple(fact for _, fact in spec.leaves("portLevelMtls")), number))
-            ports = {}
         known = mode.map(MODES.__getitem__) if mode is not None and mode.value in MODES else None
         if known is not None and level == "workload":  # a port without a mode takes the one of the workload
             known = known.also(frozenset(leaf for _, item in spec.items("portLevelMtls") if not item.get("mode", str) for leaf in item.src))

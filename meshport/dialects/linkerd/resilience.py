@@ -294,7 +294,7 @@ def _extras_out(policy: ServicePolicy, affects: tuple[Affected, ...], out: Outpu
         if fact.value == "*" or policy.clients:
             out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
-            report(out, fact, "MP541", policy.document, affects, frozenset(), setting="exportTo", subject=policy.subject_name)
+            report(out, fact, "MP356", policy.document, affects, frozenset(), setting="exportTo", subject=policy.subject_name)
 
 
 # -- retries
