@@ -274,3 +274,18 @@ def test_ports_whose_tls_cilium_ends_stay_as_they_are(target: str, release: str 
     (lost,) = [item for item in result.findings if item.code == "MP269"]
     assert "terminatingTLS" in lost.message and [(place.workload, place.port) for place in lost.affects] == [("pay", 8080)]
     assert sound(result)
+
+
+@pytest.mark.parametrize(("entities", "inside"), [("[cluster, world]", ["cluster"]), ("[all]", ["cluster"]), ("[host, world]", None)])
+def test_the_world_keeps_its_http_rules_and_peers_in_the_cluster_do_not(entities: str, inside: list[str] | None) -> None:
+    rules = kept(convert(f"  ingress:\n  - fromEntities: {entities}\n{HTTP}"))
+    if inside is None:  # none of them can be in the mesh
+        assert rules is None
+        return
+    told = [(rule["fromEntities"], "rules" in rule["toPorts"][0]) for rule in rules]
+    assert told == [(inside, False), (["world"], True)]
+
+
+def test_every_port_needs_no_port_of_the_mesh_beside_it() -> None:
+    every = '  - fromEndpoints: [{matchLabels: {app: web}}]\n    toPorts: [{ports: [{port: "0", protocol: TCP}]}]\n'
+    assert kept(convert("  ingress:\n" + every, "linkerd")) is None

@@ -121,3 +121,21 @@ def test_one_that_has_to_go_is_named() -> None:
     [said] = [item for item in found if item.code == "MP272"]
     assert (said.severity, [item.workload for item in said.affects]) == ("error", ["metrics"])
     assert "nothing guards them once it is deleted" in said.message
+
+
+SHOP_ALONE = PODS.split("---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: metrics")[0] + "---\n"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_one_of_their_namespaces_stays_as_it_is_where_its_pods_are_not_shown(target: str) -> None:
+    result = meshport.convert(meshport.load_text(SHOP_ALONE + OWN + FROM_CART), source="cilium", target=target)
+    assert not any("Cilium" in item.object["kind"] for item in result.manifests)
+    assert result.removals == []
+
+
+@pytest.mark.parametrize("world", [SHOP_ALONE, KNOWN])
+def test_one_for_everywhere_is_parted_where_none_of_those_pods_is_shown(world: str) -> None:
+    """Every cluster has pods in kube-system, and the policy is for them too."""
+    result = meshport.convert(meshport.load_text(world + EVERYWHERE + FROM_CART), source="cilium", target="istio")
+    names = {item.object["metadata"]["name"] for item in result.manifests if "Cilium" in item.object["kind"]}
+    assert names == {"base", "base-outside"}
