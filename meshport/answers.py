@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from meshport.compare.alarms import SAME
+from meshport.compare.alarms import SAME, UNSHOWN
 from meshport.compare.diff import Change
 from meshport.dialects.base import dialect, governs
 from meshport.dialects.marks import for_target_alone, in_the_input, marks
@@ -310,8 +310,8 @@ def widened(proof: Verification | None, findings: list[Finding], out: Output, cl
     for difference in proof.differences if proof is not None else ():
         by_subject.setdefault((_EFFECTS.get(difference.change), difference.subject), difference.request)
     for finding in findings if proof is not None and proof.differences else ():
-        if finding.code == _TOKENS:
-            continue  # no request of the comparison bears one
+        if finding.code in _NO_REQUESTS or (finding.code in UNSHOWN and finding.effect == "narrows"):
+            continue  # what it tells of is no request of the comparison
         mine = (by_subject.get((finding.effect, subject)) for subject in sorted({subject for subject, _ in finding.explains}))
         finding.witness = finding.witness or next((request for request in mine if request is not None), None)
         for one in finding.affects:
@@ -382,5 +382,6 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_TOKENS = "MP261"
+_NO_REQUESTS = ("MP261", "MP292")
+"""Findings of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

@@ -226,6 +226,15 @@ def test_a_regex_becomes_a_template_where_it_is_one() -> None:
     assert all("8080" not in str(rule.get("to", "")) or "notPorts" in str(rule) for rule in rules_of(lost))
 
 
+def test_a_server_with_routes_sees_requests_on_a_port_that_the_pod_calls_opaque() -> None:
+    """A Server replaces the detection of its port (Linkerd reference 2.2); as bytes, no rule on requests would hold in Istio."""
+    text = world(pod="config.linkerd.io/opaque-ports: '8080'") + server(protocol="unknown")
+    result = convert(text + route("{path: {type: Exact, value: /api}}") + grant(WEB, ON_ROUTE))
+    assert rules_of(result)[0]["to"] == [{"operation": {"ports": ["8080"], "paths": ["/api"]}}]
+    assert "appProtocol: tcp" not in result.text()
+    assert not [item for item in result.verification.differences if item.change == "denied"]
+
+
 PREFIX = "{path: {type: PathPrefix, value: /api}}"
 
 

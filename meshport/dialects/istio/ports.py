@@ -221,8 +221,12 @@ def _port(
         if number is not None and number == (own.number if own is not None else named):
             if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] == "tcp"):
                 wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
-            elif current in ("tcp", "tls") and any(rule.needs_http or rule.http for rule in policy.rules):
-                silent.append((policy, workload, number))
+            elif any(rule.needs_http or rule.http for rule in policy.rules):
+                if wanted == "tcp":  # the Server takes the list's place for what comes in, and Istio would judge no request
+                    out.decide("a Server with rules on requests sees them on the port, which other lists call opaque", src)
+                    wanted, src = "", NOWHERE
+                if current in ("tcp", "tls"):
+                    silent.append((policy, workload, number))
             told = policy.protocol.src
     for policy, workload, number in silent if not wanted or wanted == current else ():
         out.gather(
