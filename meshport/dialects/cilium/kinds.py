@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from math import prod
 
 from meshport.ir.base import PodSet, Requirement, Selector
-from meshport.ir.selecting import Selecting
+from meshport.ir.selecting import Agreeing, Selecting
 
 OTHER = "~"  # the value of a label that nothing names
 MOST = 8192  # kinds of pods that are looked at
@@ -21,6 +21,7 @@ class Kinds:
     """All kinds of pods as some selectors see them, by the selectors that take them."""
 
     selectors: list[Selector]
+    known: list[dict[str, str]]  # the labels of known pods
     keys: list[str] = field(init=False)
     values: list[list[str | None]] = field(init=False)
     _index: Selecting[int] = field(init=False)
@@ -52,17 +53,20 @@ class Kinds:
     def groups(self) -> dict[tuple[int, ...], list[Kind]]:
         """The kinds by the selectors that take them. Where there are too many, those that single selectors and pairs of them ask for."""
         found: dict[tuple[int, ...], list[Kind]] = {}
-        kinds: Iterable[Kind] = product(*self.values) if prod(map(len, self.values)) <= MOST else dict.fromkeys(self._asked())
+        kinds: Iterable[Kind] = (
+            product(*self.values) if prod(map(len, self.values)) <= MOST else dict.fromkeys(islice(self._asked(), 8 * MOST))
+        )
         for kind in kinds:
             found.setdefault(self.taking(self.labels(kind)), []).append(kind)
         return found
 
     def _asked(self) -> Iterator[Kind]:
-        wanted = [_least(selector.demands()) for selector in self.selectors]
-        yield self.kind({})
-        for number, one in enumerate(wanted):
+        agreeing = Agreeing(self.selectors, lambda selector: selector)
+        yield from map(self.kind, ({}, *self.known))
+        for selector in self.selectors:
+            one = _least(selector.demands())
             yield self.kind(one)
-            for other in wanted[number + 1 : number + 1 + MOST // max(1, len(wanted))]:
+            for other in map(_least, (item.demands() for item in agreeing.with_labels(one))):
                 if all(one.get(key, value) == value for key, value in other.items()):
                     yield self.kind({**one, **other})
 

@@ -74,7 +74,13 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
             or access.of(_pod(access, namespace, item.workload.labels, item.workload.ports)).key != item.key
         ]
         served = [selector for selector, _ in accepting_plaintext(access, namespace)]
-        kinds = Kinds(list(dict.fromkeys([*_spoken(ir, namespace), *served, *(item.selector for item in written), *odd])))
+        kinds = Kinds(
+            list(dict.fromkeys([*_spoken(ir, namespace), *served, *(item.selector for item in written), *odd])),
+            [item.workload.labels for item in shown],
+        )
+        by_selector: dict[Selector, list[admitting.Written]] = {}
+        for one in written:
+            by_selector.setdefault(one.selector, []).append(one)
         known: dict[tuple[int, ...], list[Effective]] = {}
         for item in shown:
             known.setdefault(kinds.taking(item.workload.labels), []).append(item)
@@ -82,7 +88,7 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
         groups = kinds.groups()
         for taking, group in groups.items():
             labels = kinds.labels(group[0])
-            there = [one for one in written if one.selector.accepts(labels)]
+            there = [one for place in taking for one in by_selector.get(kinds.selectors[place], ())]
             said = _said(_Pods(namespace, labels, known.get(taking, []), shown), access, base, denies, there)
             if said is not None and base.options.on_loss == "looser" and (said.lost or said.deny):
                 _left_open(base.out, namespace, said)
