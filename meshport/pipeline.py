@@ -3,7 +3,7 @@ compared with what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +298,7 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
     """What the configuration of two bundles does differently. NEW is read over OLD's documents of no mesh."""
     from meshport.compare.verify import verify as compare
 
-    both = _both(old, new, table, old_mesh, new_mesh, rest)
+    both = _both(old, new, table, old_mesh, new_mesh, rest, {})
     found = changes(*sides(both.before, both.after, both.one, both.other))
     alike = compare(both.before, both.after, both.one, new_options=both.other).alike if found else set()
     for change in found:
@@ -306,15 +306,33 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
     return found
 
 
-def verify(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mesh: str = "auto", **rest: Any) -> Verification:
-    """Whether both bundles do the same with every request. NEW is read over OLD's documents of no mesh."""
+def verify(
+    old: Bundle,
+    new: Bundle,
+    table: Table,
+    old_mesh: str = "auto",
+    new_mesh: str = "auto",
+    *,
+    read: Read | None = None,
+    only: Collection[str] | None = None,
+    **rest: Any,
+) -> Verification:
+    """Whether both bundles do the same with every request. NEW is read over OLD's documents of no mesh.
+
+    `read` remembers OLD as it is read, for the next question about it with the same choices; access is looked at for the workloads (namespace/name) of `only`.
+    """
     from meshport.compare.unread import unread
     from meshport.compare.verify import verify as compare
 
-    both = _both(old, new, table, old_mesh, new_mesh, rest)
+    both = _both(old, new, table, old_mesh, new_mesh, rest, {} if read is None else read)
     own = both.before.mesh != both.after.mesh
     untold = unread(both.before, both.bound[0], own=own), unread(both.after, both.bound[1], own=own)
-    return answers.with_causes(compare(both.before, both.after, both.one, new_options=both.other, unread=untold), both.old, both.over)
+    found = compare(both.before, both.after, both.one, new_options=both.other, unread=untold, only=only)
+    return answers.with_causes(found, both.old, both.over)
+
+
+Read = dict[Any, tuple[IR, Bound]]
+"""A bundle as it was read, by how."""
 
 
 @dataclass(slots=True)
@@ -341,7 +359,7 @@ def _as_before(other: Options, one: Options) -> Options:
     )
 
 
-def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any]) -> _Both:
+def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, rest: Mapping[str, Any], read: Read) -> _Both:
     """Two bundles, the second with the Services and workloads of the first where it does not state them, and with what a conversion left as it was."""
     old, new = commanded(old), commanded(new)
     alike = {name: value for name, value in rest.items() if name not in ("source_version", "target_version")}
@@ -362,7 +380,11 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
     unknowns = conversion.unknowns(dialect(one.source), dialect(other.source), one)  # as the conversion read it
     moves = one.source != other.source and governs(dialect(other.source))
-    before, first = lift(old, table, one, unknowns=unknowns, left=moves)
+    how = (one.source, unknowns, moves)
+    if how not in read:
+        read[how] = lift(old, table, one, unknowns=unknowns, left=moves)
+        read[how][0].beside += also_in_force(old, table, one)
+    before, first = read[how]
     mesh = first.mesh
     stays = new.written.stays if new.written is not None else frozenset()
     kept = [(item.group, item.kind, item.namespace or "", item.name) in stays for item in old.documents]
@@ -370,8 +392,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     after, second = lift(over, table, other, unknowns=unknowns, after=one.source if moves else "")
-    for ir, bundle, options in ((before, old, one), (after, over, other)):
-        ir.beside += also_in_force(bundle, table, options)
+    after.beside += also_in_force(over, table, other)
     if not (before.enrols and after.enrols):
         after.by_label = ByLabel(one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain)))
         before.by_label = replace(after.by_label, gateways=entries(before, old, one.trust_domain)) if before.enrols else after.by_label

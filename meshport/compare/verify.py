@@ -7,7 +7,7 @@ the evaluator (`decision.py`) answers once more on both sides: a difference that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice, product
 from typing import Any
@@ -58,16 +58,17 @@ def verify(
     new_options: Options | None = None,
     routes: bool = True,
     unread: tuple[Mapping[Key, Entry], Mapping[Key, Entry]] | None = None,
+    only: Collection[str] | None = None,
 ) -> Verification:
     """Compare access at every known workload and port, for paths as they are after normalising, and the way of each request to a Service.
 
     `canon` is both sides as canonical data, where it is known: equal data are equal behaviour, and need no second look. `unread` is what decides something on
-    each side and is not compared.
+    each side and is not compared. `only` are the workloads (namespace/name) whose access is asked about.
     """
     sides = Sides(old, new, options, new_options or options, canon is None)
     before = Access(old, Fact("all-unauthenticated"))
     after = Access(new, Fact("all-unauthenticated"))
-    found = _access(sides, before, after, canon)
+    found = _access(sides, before, after, canon, only)
     if routes:
         for item in routed.differences(old, new, canon):
             found.classes += item.classes
@@ -92,7 +93,9 @@ def verify(
     return found
 
 
-def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None) -> Verification:
+def _access(
+    sides: Sides, before: Access, after: Access, canon: tuple[Canonical, Canonical] | None, only: Collection[str] | None
+) -> Verification:
     differences: list[Difference] = []
     classes = 0
     undecided: list[str] = []
@@ -106,7 +109,7 @@ def _access(sides: Sides, before: Access, after: Access, canon: tuple[Canonical,
     # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
     supposed = canon is not None or (sides.old.mesh != sides.new.mesh and bool(sides.old.world.workloads))
     for item, other in _pairs(sides, before, after, canon, undecided):
-        if item.meshed is False and other.meshed is False:
+        if (item.meshed is False and other.meshed is False) or (only is not None and str(item.workload.ref) not in only):
             continue
         if sides.old.enrols and sides.new.enrols and bool(item.meshed) != bool(other.meshed) and None not in (item.meshed, other.meshed):
             differences.append(_membership(item, other))

@@ -35,6 +35,7 @@ class Found:
     tree: dict[str, Any] = field(default_factory=dict)
     place: int = 0
     files: list[Word] = field(default_factory=list)  # of values, as the command names them
+    ahead: bool = False  # whether those files say otherwise
 
     def put(self, path: tuple[str | int, ...], value: Any, at: Any) -> None:
         """Write a value as Helm does: what stood there is replaced, a list grows as far as is needed. `at` is the place of the value, or of each item of a list."""

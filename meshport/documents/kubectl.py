@@ -77,14 +77,24 @@ def read(words: list[Word]) -> Iterator[Found]:
 
 def takes_input(words: list[Word]) -> list[Word | None]:
     """The namespace that a command names which takes manifests from its standard input; nothing for any other command."""
+    return [namespace for name, namespace in _applies(words) if name in ("-", "/dev/stdin")]
+
+
+def takes_files(words: list[Word]) -> list[tuple[str, Word | None]]:
+    """The files and folders of manifests that a command applies, with the namespace that it names."""
+    return [(name, namespace) for name, namespace in _applies(words) if name not in ("-", "/dev/stdin")]
+
+
+def _applies(words: list[Word]) -> list[tuple[str, Word | None]]:
     if words[0].text.rpartition("/")[2] not in ("kubectl", "oc"):
         return []
     plain, given = options(words[1:], VALUED)
     dry = any(name == "--dry-run" and word.text != "none" for name, word in given)
-    takes = any(name in ("-f", "--filename") and word.text in ("-", "/dev/stdin") for name, word in given)
-    if dry or not takes or not plain or plain[0].text not in ("apply", "create", "replace"):
+    if dry or not plain or plain[0].text not in ("apply", "create", "replace"):
         return []
-    return [next((word for name, word in given if name in ("-n", "--namespace")), None)]
+    namespace = next((word for name, word in given if name in ("-n", "--namespace")), None)
+    listed = [one for name, word in given if name in ("-f", "--filename") for one in word.text.split(",")]
+    return [(one, namespace) for one in dict.fromkeys(listed)]
 
 
 def _chosen(name: str, word: Word, everywhere: str) -> Word:

@@ -35,7 +35,7 @@ SCRIPT = ".sh"
 MAX_FILE = 256_000_000
 """Bytes of one file."""
 
-_UNTOLD = "a here-document gives kubectl what only the shell knows, and was not read"
+_UNTOLD = "a script gives kubectl what only the shell knows, and it was not read"
 _TELL = "write the value in, set it once at the top of the script (NAME=value), or give the manifests themselves"
 _CHANGES = "changes what a mesh reads, on the way to the cluster or there, and was not read"
 _AS_IT_STANDS = "give the objects as they stand in the cluster (kubectl get ... -o yaml), or write the mark into the manifests"
@@ -79,6 +79,8 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
     values = {item.file for listed in handed.values() for item in listed if item.file is not None}
     done: set[str] = set()
     for name, inside in todo.values():
+        if any(item.file is not None for item in handed.get(name, ())):
+            reader.ahead(name)
         for item in handed.get(name, ()):
             if item.file is None:
                 reader.problems.append(Problem("MP388", item.missing(name), ADD_IT, name, None, item.line, item.column))
@@ -220,6 +222,7 @@ class _Reader:
         self.strict = strict
         self.roots: list[str] = []
         self.charts: dict[str, str] = {}  # of files that a script hands to an installer
+        self.begun: dict[str, int] = {}  # documents of a script that were read before the files that it names
         self.written: Written | None = None
         self.namespace: tuple[str, int, int] | None = None  # that a command puts objects into which name none, with its place
         self.documents: list[Document] = []
@@ -296,9 +299,12 @@ class _Reader:
         """What a shell script sets, and the manifests that it gives to kubectl; one that has neither is no input, and nothing is said of it."""
         from meshport.documents.scripts import applied, read_script, unread
 
-        before = len(self.documents)
-        self.documents += read_script(text, file, self.lines, self.columns)
-        index = len(self.documents) - before
+        before, begun = len(self.documents), self.begun.get(file)
+        if begun is None:
+            self.documents += read_script(text, file, self.lines, self.columns, ahead=True)
+        index = (begun or 0) + len(self.documents) - before
+        self.documents += read_script(text, file, self.lines, self.columns, index)
+        index = (begun or 0) + len(self.documents) - before
 
         def place(at: int) -> tuple[int, int]:
             return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
@@ -310,12 +316,26 @@ class _Reader:
                 self.file_problem(file, f"{_UNTOLD} ({item.unknown})", _TELL, *place(item.here.place), code="MP004")
                 continue
             self.namespace = (item.namespace.text, *place(item.namespace.places[0])) if item.namespace is not None else None
+            first = len(self.lines)
             index = self._manifests(item.here.text, file, index, item.here.before)
             self.namespace = None
+            if item.here.printed:
+                line, column = place(item.here.place)
+                self.lines[first:] = array("I", [line] * (len(self.lines) - first))
+                self.columns[first:] = array("I", [column] * (len(self.columns) - first))
         self.documents[before:] = [replace(document, text=None) for document in self.documents[before:]]  # no text of a file to edit
-        if len(self.documents) > before:
+        if len(self.documents) > before or begun:
             sha = sha or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            self.files.append(SourceFile(file, sha, len(self.documents) - before, None))
+            self.files.append(SourceFile(file, sha, (begun or 0) + len(self.documents) - before, None))
+
+    def ahead(self, file: str) -> None:
+        """What a script sets that the files of values it names stand above."""
+        from meshport.documents.scripts import read_script
+
+        text = Path(file).read_text(encoding="utf-8-sig")  # which has been read for their names
+        before = len(self.documents)
+        self.documents += read_script(text, file, self.lines, self.columns, ahead=True)
+        self.begun[file] = len(self.documents) - before
 
     def _one(self, body: str, segment: _Segment, file: str | None, index: int) -> int:
         first = len(self.lines)

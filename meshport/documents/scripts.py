@@ -95,20 +95,25 @@ _CILIUM_VALUED = {*_SETS[1:4], *_VALUES, *_CILIUM_FLAGS, "--config", "-n", "--na
                   "--datapath-mode", "--wait-duration", "--repository", "--nodes-without-cilium", "--ipam", "--ipv4-native-routing-cidr"}  # fmt: skip
 
 
-def read_script(text: str, file: str | None, lines: array[int], columns: array[int]) -> list[Document]:
-    """The documents of a script; the places of their leaves are appended to `lines` and `columns`."""
+def read_script(
+    text: str, file: str | None, lines: array[int], columns: array[int], first_index: int = 0, *, ahead: bool = False
+) -> list[Document]:
+    """The documents of a script, numbered from `first_index`; the places of their leaves are appended to `lines` and `columns`. Those that its files of values
+    stand above are given `ahead` of them."""
     starts = [0]
     for row in text.split("\n"):
         starts.append(starts[-1] + len(row) + 1)
     documents: list[Document] = []
     for words in commands(text, PROGRAMS):
         for found in _read(words):
-            if not found.tree:
+            if not found.tree or found.ahead is not ahead:
                 continue
             first = len(lines)
             value, shadow = _numbered(found.tree, starts, lines, columns)
             line = bisect_right(starts, found.place)
-            documents.append(Document(file, len(documents), None, value, shadow, line, None, first, len(lines) - first, found.chart))
+            documents.append(
+                Document(file, first_index + len(documents), None, value, shadow, line, None, first, len(lines) - first, found.chart)
+            )
     return documents
 
 
@@ -126,11 +131,19 @@ class Applied:
 
 
 def applied(text: str) -> Iterator[Applied]:
-    """The here-documents of a script that `kubectl apply -f -` and its like take."""
-    for found, heres in statements(text, PROGRAMS) if "<<" in text else ():
+    """What `kubectl apply -f -` and its like take of a script's here-documents and of what it prints, and the files that it writes and then applies."""
+    written: dict[str, Here] = {}
+    for found, heres in statements(text, PROGRAMS):
         targets = [namespace for words in found for namespace in kubectl.takes_input(words)]
         for here in heres:
-            yield from (Applied(here, namespace) for namespace in targets)
+            if here.file:
+                written[here.file] = here
+            else:
+                yield from (Applied(here, namespace) for namespace in targets)
+        for name, namespace in [taken for words in found for taken in kubectl.takes_files(words)]:
+            path = name.removeprefix("./")
+            for file in [file for file in written if file == path or file.startswith(f"{path.rstrip('/')}/") or path in (".", "")]:
+                yield Applied(written.pop(file), namespace)
 
 
 def unread(text: str) -> Iterator[Word]:
@@ -305,10 +318,13 @@ def _linkerd(words: list[Word]) -> Iterator[Found]:
     if not plain or plain[0].text not in ("install", "upgrade"):
         return
     found = Found("linkerd-control-plane", place=plain[0].places[0])
+    ahead = Found(found.chart, place=found.place, ahead=True) if any(name in _VALUES for name, _ in given) else found
     for name, word in given:
-        if name == "--ha" and word.text != "false" and not any(other in _VALUES for other, _ in given):
+        if name == "--ha" and word.text != "false":
             for path, amount in _HIGHLY_AVAILABLE.items():
-                found.put(tuple(path.split(".")), amount, word.places[0])
+                ahead.put(tuple(path.split(".")), amount, word.places[0])
+    if ahead is not found:
+        yield ahead
     for name, word in given:
         if name in _LINKERD_FLAGS or name in _LINKERD_SWITCHES:
             _flag(found, _LINKERD_FLAGS.get(name) or _LINKERD_SWITCHES[name], word)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from meshport.ir.world import Workload
 from meshport.migrate import words
 from meshport.migrate.interim import RANKS, role
-from meshport.migrate.states import Cluster, Key, bare, home, judge, key
-from meshport.report.planned import Check, Command, Half, PlannedManifest, StateCheck, Step
+from meshport.migrate.states import Cluster, Key, Known, bare, home, judge, key
+from meshport.report.planned import Check, Command, PlannedManifest, StateCheck, Step
 
 if TYPE_CHECKING:
     from meshport.pipeline import Result
@@ -37,7 +37,7 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
     moved: dict[str, int] = field(default_factory=dict)  # workload: step
     enforced: dict[str, int] = field(default_factory=dict)  # namespace: step
-    known: dict[Any, Half] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
     @property
     def next(self) -> int:

@@ -24,13 +24,14 @@ from meshport.report.planned import Half, StateCheck
 
 if TYPE_CHECKING:
     from meshport.compare.replay import Difference
-    from meshport.pipeline import Result
+    from meshport.pipeline import Read, Result
 
 Obj = dict[str, Any]
 Key = tuple[str, str, str, str]
 MOST_SHOWN = 5
 MOST_HALVES = 100
-"""Halves of states that are verified; the check of one costs about as much as a conversion."""
+MOST_DOCUMENTS = 25_000
+"""Halves of states that are verified, and documents in all of them: the check of one costs about as much as a conversion."""
 
 
 def key(obj: Mapping[str, Any], default: str) -> Key:
@@ -102,7 +103,15 @@ class Cluster:
         return load_objects([value for value, _ in listed], {number: chart for number, (_, chart) in enumerate(listed) if chart})
 
 
-def judge(result: Result, cluster: Cluster, moved: set[str], staying: set[str], known: dict[Any, Half]) -> StateCheck:
+@dataclass(slots=True)
+class Known:
+    """The halves that were computed, and the source as it was read for them."""
+
+    halves: dict[Any, Half] = field(default_factory=dict)
+    read: Read = field(default_factory=dict)
+
+
+def judge(result: Result, cluster: Cluster, moved: set[str], staying: set[str], known: Known) -> StateCheck:
     """The state against the source. `moved` and `staying` are the workloads (namespace/name) of each half; `known` remembers what was computed."""
     mixed = bool(moved and staying) and mesh_differs(result)
     state: Bundle | None = None
@@ -117,12 +126,13 @@ def judge(result: Result, cluster: Cluster, moved: set[str], staying: set[str], 
                 hash(tuple((name, repr(value)) for name, value in cluster.objects.items() if _read(mesh, name[0]))),
                 repr(cluster.values),
             )
-            if mark not in known:
-                if len(known) >= MOST_HALVES:
-                    return StateCheck(halves=[], says=f"Not computed: the plan has more than {MOST_HALVES} different states.")
+            if mark not in known.halves:
+                most = min(MOST_HALVES, MOST_DOCUMENTS // (len(cluster.objects) + 1) + 2)
+                if len(known.halves) >= most:
+                    return StateCheck(halves=[], says=f"Not computed: the plan has more states than the {most} that are, for their size.")
                 state = state or cluster.bundle()
-                known[mark] = _half(result, state, mesh, own if mixed else None, len(own))
-            halves.append(known[mark])
+                known.halves[mark] = _half(result, state, mesh, own if mixed else None, len(own), known.read)
+            halves.append(known.halves[mark])
     except MeshportError as error:
         return StateCheck(halves=[], says=f"Not computed: the state could not be read ({error}).")
     return StateCheck(halves=halves, says=_says(halves, mixed))
@@ -150,7 +160,7 @@ def _says(halves: list[Half], mixed: bool) -> str:
     return f"Computed offline against the source: {'; '.join(words)}{where}."
 
 
-def _half(result: Result, state: Bundle, mesh: str, own: set[str] | None, workloads: int) -> Half:
+def _half(result: Result, state: Bundle, mesh: str, own: set[str] | None, workloads: int, read: Read) -> Half:
     from meshport import pipeline
 
     options = result.options
@@ -166,7 +176,7 @@ def _half(result: Result, state: Bundle, mesh: str, own: set[str] | None, worklo
             "default_namespace",
         )
     }
-    proof = pipeline.verify(result.known, state, result.table, options.source, mesh, **rest)
+    proof = pipeline.verify(result.known, state, result.table, options.source, mesh, read=read, only=own, **rest)
     differences = [item for item in proof.differences if own is None or _into(item, own)]
     undecided = [text for text in proof.undecided if own is None or _names(text, own)]
     shown = [_sentence(item) for item in sorted(differences, key=lambda item: item.change != "allowed")]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from meshport.values.automata import NONE, Both, Either, Is, IsNot, Node, accepts, both, either, negation
-from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Rep, Term, Text, any_of
+from meshport.values.terms import ANY_TEXT, NOTHING, Alt, Cat, Chars, Rep, Term, Text, any_of
 
 MOST = 4000
 """Beginnings and texts of one family, beyond which automata are asked."""
@@ -47,6 +47,10 @@ def simpler(node: Node) -> Node:
 
 def empty(node: Node) -> bool | None:
     """Whether no text is in the language; None where it takes an automaton to tell."""
+    if isinstance(node, Both):
+        leads = sorted((_lead(part.term) for part in node.parts if isinstance(part, Is)), key=len)
+        if not all(leads[-1].startswith(one) for one in leads[:-1]):
+            return True
     for behind in (False, True):
         whole = family(node, behind)
         if whole is not None:
@@ -61,6 +65,26 @@ def empty(node: Node) -> bool | None:
     texts = [text for text, said in begun.texts if said][:FEW] if begun is not None else []
     tried = (*texts, *(f"{one or '/'}{between}{other}" for one in begin for other in end for between in ("", "zz0")))
     return False if any(accepts(node, text) for text in tried) else None
+
+
+@lru_cache(maxsize=16384)
+def _lead(term: Term) -> str:
+    """A text that all texts of a term begin with."""
+    if isinstance(term, Text):
+        return term.text
+    if isinstance(term, Chars):
+        return chr(term.of[0][0]) if len(term.of) == 1 and term.of[0][0] == term.of[0][1] else ""
+    if isinstance(term, Alt):
+        leads = [_lead(part) for part in term.parts] or [""]
+        one, other = min(leads), max(leads)
+        return one[: next((at for at, char in enumerate(one) if not other.startswith(char, at)), len(one))]
+    found = ""
+    for part in term.parts if isinstance(term, Cat) else ():
+        more = _lead(part)
+        found += more
+        if not more or not isinstance(part, Text | Chars):
+            break
+    return found
 
 
 @lru_cache(maxsize=8192)

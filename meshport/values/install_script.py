@@ -1,7 +1,7 @@
 """The commands of a shell script, word by word, with the place of every character: what somebody typed to install a mesh or to mark a namespace.
 
 A line that the grammar does not take is left alone, unless it plainly installs a mesh. The text of a here-document is no command, but is given with the commands
-of its line. What a shell would have to compute (`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good
+of its line, as are here-strings and what `echo` prints for the next command. What a shell would have to compute (`$NAME`, `$(...)`) keeps its spelling and is marked, but for variables that the script gives one text for good
 (`variables.py`), and those of a loop over words: its commands are run for each of these. What `eval` and `sh -c` are given is read as the line that it is.
 https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
 """
@@ -9,8 +9,10 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from meshport.values._grammar import parse, tokens, trees
 from meshport.values.problems import ValueProblem
@@ -22,6 +24,15 @@ _EXPANDED = re.compile(r"\\[$`\\\n]|\$\{[^}]*\}|\$\((?:[^()]|\((?:[^()]|\([^()]*
 """What a shell replaces in a here-document whose word has no quotes (2.7.4)."""
 TAB = "\t"
 _TO_A_SHELL = re.compile(r"\b(?:eval|(?:ba|da|z|k)?sh[ \t]+-[a-z]*c)[ \t]+['\"]")
+_GIVEN = re.compile(
+    r"""<<<[ \t]*(?:(?P<single>'[^']*')|(?P<double>"(?:[^"\\]|\\.)*")|(?P<named>\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*))""", re.DOTALL
+)
+"""A here-string, which the shells have beside here-documents."""
+_PRINTS = re.compile(r"(?:^|[\s;&|({])(?:echo|printf)[ \t]")
+_INTO = re.compile(
+    r"""(?:^|[\s;&|({])(?:cat[^|;&<>]*(?:<<-?[ \t]*['"]?\w+['"]?[ \t]*)?>|tee[ \t])[ \t]*(?P<name>"[^"]*"|'[^']*'|[^\s;&|<>()-][^\s;&|<>()]*)"""
+)
+"""What a here-document is written to: `cat > NAME <<EOF`, `cat <<EOF > NAME`, `tee NAME <<EOF`."""
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh")
 _MOST_LINES = 40  # of one command with a quote that stays open
 
@@ -67,12 +78,16 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """A here-document: its text as the command gets it, the lines before it, and the offset of its `<<`. `unknown` is what in it only the shell knows."""
+    """What a command gets to read, from a here-document, a here-string, or what `echo` and `printf` print: its text, the lines before it, and the offset where
+    it is given. `unknown` is what in it only the shell knows, `file` the name that it is written to, "" where the command of its line takes it. A text of which
+    `printed` is true stands on one line, with escapes for its line breaks."""
 
     text: str
     before: int
     place: int
     unknown: str
+    file: str = ""
+    printed: bool = False
 
 
 def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
@@ -83,7 +98,7 @@ def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
 
 
 def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[Word]], list[Here]]]:
-    """The same line by line, with the here-documents of each line."""
+    """The same line by line, with what each line gives its commands to read; and the lines that write a here-document to a file."""
     spoken = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(sorted(programs))})(?![A-Za-z0-9_])")
     if spoken.search(text) is None:
         return
@@ -101,7 +116,7 @@ def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[
         while end < len(lines) and _continues(line):
             line, end = f"{line}\n{lines[end]}", end + 1
         known.pass_by(line)
-        if spoken.search(line) or _LOOPS.search(line) or _TO_A_SHELL.search(line):
+        if spoken.search(line) or _LOOPS.search(line) or _TO_A_SHELL.search(line) or (_PRINTS.search(line) and _open_quote(line)):
             found = _line(line, starts[number], known)
             while found is None and end < len(lines) and end - number < _MOST_LINES and _open_quote(line):
                 line, end = f"{line}\n{lines[end]}", end + 1
@@ -114,12 +129,15 @@ def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[
                     found = [_unread(untaken, starts[number])]
             ours = [words for words in map(_run, found or ()) if words and words[0].text.rpartition("/")[2] in programs]
         else:
-            ours = []
-        heres = []
+            found, ours = [], []
+        given = (*_printed(found or []), *((word, False) for word in _strings(line, starts[number], known))) if ours else ()
+        heres = [_as_here(word, starts, escaped) for word, escaped in given]
+        into = _INTO.search(line)
         for here in _HERE.finditer(line):
             begin, end = end, _after(lines, end, here[3], tabs=bool(here[1]))
-            heres.append(_here(here, lines[begin : end - 1], begin, starts[number], known))
-        if ours:
+            told = _here(here, lines[begin : end - 1], begin, starts[number], known)
+            heres.append(replace(told, file=_expanded(into["name"], known)) if into is not None else told)
+        if ours or into is not None:
             yield ours, heres
         number = end
 
@@ -134,6 +152,40 @@ def _here(found: re.Match[str], rows: list[str], before: int, start: int, known:
         parts += [text[at : one.start()], one[0] if said is None else said]
         at = one.end()
     return Here("".join([*parts, text[at:]]), before, start + found.start(), unknown)
+
+
+def _expanded(name: str, known: Variables) -> str:
+    """A name as the shell reads it, as far as that is known."""
+    return re.sub(r"\$\{?\w+\}?", lambda found: known.text_of(found[0]) or found[0], name.strip("'\"")).removeprefix("./")
+
+
+def _printed(found: list[list[Word]]) -> Iterator[tuple[Word, bool]]:
+    """What `echo` or `printf` prints that stands before another command of its line, where it may be a manifest; and whether it had escapes for line breaks."""
+    for words, following in pairwise(found):
+        if not words or words[0].text not in ("echo", "printf") or not following:
+            continue
+        given = [word for word in words[1:] if not re.fullmatch(r"-[neE]+|(?:%[sb](?:\\n)?)+", word.text)]
+        escaped = words[0].text == "printf" and given == words[1:]
+        escaped = escaped or any(re.fullmatch(r"-n?e[nE]*", word.text) for word in words[1:])
+        for word in given:
+            if word.computed or "apiVersion" in word.text:
+                yield (replace(word, text=word.text.replace("\\n", "\n")), True) if escaped and "\\n" in word.text else (word, False)
+
+
+def _strings(line: str, start: int, known: Variables) -> Iterator[Word]:
+    """The here-strings of a line."""
+    for found in _GIVEN.finditer(line):
+        kind = {"single": "SINGLE", "double": "DOUBLE", "named": "COMPUTED"}[str(found.lastgroup)]
+        yield _word([(kind, found[str(found.lastgroup)], start + found.start(str(found.lastgroup)))], known)
+
+
+def _as_here(word: Word, starts: list[int], printed: bool) -> Here:
+    """A word as what a command reads. JSON keeps its column."""
+    before = bisect_right(starts, word.places[0]) - 1
+    unknown = _EXPANDED.search(word.text) if word.computed else None
+    column = word.places[0] - starts[before] if word.text[:1] in ("{", "[") else 0
+    said = unknown[0] if unknown is not None else word.text if word.computed else ""
+    return Here(" " * column + word.text, before, word.places[0], said, printed=printed)
 
 
 def _after(lines: list[str], start: int, word: str, *, tabs: bool) -> int:

@@ -181,10 +181,29 @@ class Language:
         """The text that the language's texts begin or end with, where that is all."""
         return self._forms[0] if self._forms is not None and len(self._forms) == 1 and self._forms[0][0] in ("prefix", "suffix") else None
 
+    def _beginnings(self) -> list[Form] | None:
+        """The few exact texts and prefixes that it was built from; None where there is anything else."""
+        if self._forms is None or len(self._forms) > 16:
+            return None
+        found: list[Form] = []
+        for kind, text in self._forms:
+            if kind == "segments":
+                found += [("prefix", text)] if text == "/" else [("exact", text), ("prefix", text + "/")]
+            elif kind in ("exact", "prefix"):
+                found.append((kind, text))
+            else:
+                return None
+        return found
+
     def overlaps(self, other: Language, within: Language | None = None) -> bool:
         mine, its = self._one_end(), other._one_end()
         if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
             return mine[0] != its[0] or mine[1].endswith(its[1]) or its[1].endswith(mine[1])
+        begun, others = self._beginnings(), other._beginnings()
+        if begun is not None and others is not None:
+            touching = any_of(_inside(one, two) or _inside(two, one) for one in begun for two in others)
+            if within is None or not touching:
+                return touching
         both = self & other
         return not (both if within is None else both & within).is_empty()
 

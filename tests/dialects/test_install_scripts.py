@@ -421,6 +421,64 @@ def test_a_here_document_that_only_the_shell_can_complete_is_said(tmp_path: Path
     assert "($NS)" in problem.message or "(${NS})" in problem.message
 
 
+STRICT = """apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+"""
+JSON = '{"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": {"name": "default", "namespace": "shop"}, "spec": {"mtls": {"mode": "STRICT"}}}'
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"cat <<EOF > strict.yaml\n{STRICT}EOF\nkubectl apply -f strict.yaml\n",
+        f"cat > ./mesh/strict.yaml <<'EOF'\n{STRICT}EOF\nkubectl apply -f mesh/\n",
+        f'cat <<EOF >"$TMP/strict.yaml"\n{STRICT}EOF\nkubectl apply -n shop -f "$TMP/strict.yaml"\n',
+        f"tee strict.yaml <<EOF\n{STRICT}EOF\nkubectl create -f ./strict.yaml,other.yaml\n",
+        f"kubectl apply -f - <<< '{JSON}'\n",
+        f'kubectl apply -f - <<<"{STRICT}"\n',
+        f"echo '{JSON}' | kubectl apply -f -\n",
+        f'echo "{STRICT}" | kubectl apply -f -\n',
+        f"printf '%s\\n' '{JSON}' | kubectl apply -f -\n",
+        "echo -e '" + STRICT.replace("\n", "\\n") + "' | kubectl apply -f -\n",
+    ],
+)
+def test_manifests_that_a_script_prints_or_writes_first(tmp_path: Path, script: str) -> None:
+    labelled = NAMESPACE.replace("name: shop}", "name: shop, labels: {istio-injection: enabled}}")
+    result = convert(tmp_path, script, "istio", "linkerd", WORLD + labelled)
+    notes = _only(result, "Namespace")["metadata"]["annotations"]
+    assert notes["config.linkerd.io/default-inbound-policy"] == "all-authenticated"
+    (line,) = [item for item in result.ledger if item.path == "spec.mtls.mode"]
+    row = script.split("\n")[line.line - 1]
+    assert line.disposition == "translated" and "STRICT" in row
+    if JSON in script:
+        (strict,) = [item for item in result.bundle.documents if item.kind == "PeerAuthentication"]
+        assert row[result.bundle.column(strict.leaves["spec"]["mtls"]["mode"]) - 1 :].startswith('"STRICT"')
+
+
+def test_what_is_printed_and_only_the_shell_knows_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "up.sh"
+    script.write_text('POLICY=$(make policy)\necho "applying"\necho "$POLICY" | kubectl apply -f -\necho done\n', encoding="utf-8")
+    assert [(one.code, one.line, one.column) for one in meshport.load(str(script)).problems] == [("MP004", 3, 7)]
+
+
+def test_a_file_that_a_script_writes_and_nobody_applies_is_none_of_the_cluster(tmp_path: Path) -> None:
+    (tmp_path / "up.sh").write_text(f"cat <<EOF > strict.yaml\n{STRICT}EOF\nkubectl apply -f other.yaml\n", encoding="utf-8")
+    assert not meshport.load(str(tmp_path)).documents
+
+
+def test_values_stand_above_what_a_highly_available_linkerd_gives_its_proxies(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("proxy: {resources: {cpu: {request: 300m}}, logLevel: warn}\n", encoding="utf-8")
+    result = convert(tmp_path, "linkerd install --ha -f values.yaml --set proxy.resources.memory.limit=1Gi\n", "linkerd", "istio")
+    assert result.install["helm_values"]["istiod"]["global"]["proxy"]["resources"] == {
+        "requests": {"cpu": "300m", "memory": "20Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+    assert result.ledger.counts["unaccounted"] == 0
+    assert [(Path(item.file).name, item.documents) for item in result.bundle.files if item.file.endswith(".sh")] == [("install.sh", 2)]
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import meshport
+from meshport import pipeline
+from meshport.migrate import states
 
 Doc = dict[str, Any]
 FEW, MANY = 50, 200
@@ -150,6 +152,25 @@ def _calls(docs: list[Doc], source: str, target: str | None) -> int:
     finally:
         sys.setprofile(before)
     return count
+
+
+def test_the_states_of_a_plan_are_judged_as_far_as_their_size_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is about as much as a conversion: the source is read once for all of them, and a large bundle has few."""
+    docs: list[Doc] = []
+    for number in range(4):
+        home = f"shop{number}"
+        docs += [{**_namespace("istio")[0], "metadata": {"name": home, "labels": {"istio-injection": "enabled"}}}]
+        docs += [{**doc, "metadata": {**doc["metadata"], "namespace": home}} for doc in _app("web")]
+    lifts: list[str] = []
+    lift = pipeline.lift
+    monkeypatch.setattr(pipeline, "lift", lambda *given, **named: lifts.append(given[2].source) or lift(*given, **named))
+    whole = meshport.plan(meshport.load_objects(docs), source="istio", target="linkerd")
+    judged = [step.state.says for step in whole.steps if step.state is not None]
+    assert not [says for says in judged if "Not computed" in says] and lifts.count("istio") < len(judged) + 4
+    monkeypatch.setattr(states, "MOST_DOCUMENTS", 0)
+    few = meshport.plan(meshport.load_objects(docs), source="istio", target="linkerd")
+    said = [step.state.says for step in few.steps if step.state is not None]
+    assert "more states than the 2" in said[-1] and "Computed" in said[0]
 
 
 # -- rules of one workload

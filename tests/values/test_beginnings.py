@@ -61,6 +61,7 @@ def test_a_family_is_the_language_that_its_automaton_takes(language: Language) -
 def test_beside_an_expression_the_rest_is_told_by_its_beginnings(one: Language, other: Language) -> None:
     mixed = (one & Language.regex("/[a-b]+/?.*")) - (other & Language.suffix("c"))
     assert dfa.build(mixed._node) == dfa.build(simpler(mixed._node))
+    assert one.overlaps(other) == (dfa.shortest(dfa.build((one & other)._node)) is not None)
     assert one.issubset(other) == (dfa.shortest(dfa.build((one - other)._node)) is None)
 
 
@@ -79,6 +80,17 @@ def test_texts_that_end_so_are_a_family_read_from_behind(joined: list[Language],
     left = union(*joined) - union(*taken)
     known = family(left._node, behind=True)
     assert known is not None and (known == NOBODY) == (dfa.shortest(dfa.build(left._node)) is None)
+
+
+EXPRESSIONS = st.sampled_from(["/a/[a-b]+", "/ab.*", "(?:/a|/ab)/c", "/(?:a|b)x?", "[/]a.*", "(?:/a)+b", "/a?b", "(?:)", "/a|", "b.*"])
+
+
+@LIGHT
+@given(EXPRESSIONS, EXPRESSIONS, COMBINED)
+def test_expressions_that_begin_otherwise_are_apart(one: str, other: str, third: Language) -> None:
+    first, second = Language.regex(one), Language.regex(other)
+    for both in (first & second, first & third, first & second & third, first - second):
+        assert both.is_empty() == (dfa.shortest(dfa.build(both._node)) is None)
 
 
 def test_a_hundred_beginnings_taken_out_of_each_other_are_told_at_once() -> None:
