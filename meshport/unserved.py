@@ -110,7 +110,7 @@ def _meant(document: Document, served: dict[Ref, bool], options: Options) -> boo
 
 def _parents(document: Document, options: Options) -> Iterator[tuple[str, Ref]]:
     """Kind and name of what an object hangs on."""
-    spec = document.value.get("spec") or {}
+    spec = said if isinstance(said := document.value.get("spec"), dict) else {}
     parents = [spec.get("parentRef")] if document.kind in _ENTRANCES else spec.get("parentRefs")
     for parent in parents if isinstance(parents, list) else ():
         if isinstance(parent, dict):
