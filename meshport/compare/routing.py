@@ -290,7 +290,7 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     """What becomes of a request that the rule takes, by aspect."""
     out: dict[str, Any] = {"rules": "answers itself" if rule.answers else "routes"}
     if not rule.answers:
-        out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port)
+        out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port, routes)
         out["retries"] = retries(rule.retry, mesh)
     extras = dict(rule.extras)
     if "attempts" in out.get("retries", ()) and "per try" not in out["retries"] and rule.retry is not None and "backendRequest" in extras:
@@ -350,7 +350,8 @@ def _only_port(mirror: Filter, world: World) -> int | None:
     return known[0] if len(known) == 1 else None
 
 
-def shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dict[str, str]:
+def shares(world: World, backends: tuple[Backend, ...], port: int | None, routes: ServiceRoutes | None = None) -> dict[str, str]:
+    """The pods that backends reach with their shares; `routes` are those that they are of, where that is of interest."""
     weights = (
         [Fraction(1)]
         if len(backends) == 1
@@ -360,9 +361,27 @@ def shares(world: World, backends: tuple[Backend, ...], port: int | None) -> dic
     out: dict[str, Fraction] = {}
     for backend, weight in zip(backends, weights, strict=True):
         if weight:
-            name = _pods(world, backend, port)
+            name = _pods(world, backend, port) + (_reached(world, backend, port, routes) if routes is not None else "")
             out[name] = out.get(name, Fraction(0)) + weight / total
     return {name: str(out[name]) for name in sorted(out)}
+
+
+def _reached(world: World, backend: Backend, port: int | None, routes: ServiceRoutes) -> str:
+    """What tells the port of a backend from the one that a request came for: that its Service has none such, or another port of the pods."""
+    known = world.services.get(backend.service.value) if backend.service is not None else None
+    own = world.services.get(routes.service.value) if routes.service is not None else None
+    mine = own.port(port) if own is not None and port else None
+    if known is None or mine is None or not known.ports:
+        return ""
+    number = backend.port.value if backend.port is not None else port
+    there = known.port(number) if number is not None else None
+    if there is None:
+        return f" (no port {number})"
+    members = world.selected(known.pods) if known.pods is not None else []
+    numbers = {world.target_number(pod, there) for pod in members}
+    if numbers == {world.target_number(pod, mine) for pod in members}:
+        return ""  # also where no pod tells what a name stands for
+    return f" (container port {', '.join(sorted(map(str, numbers)))})"
 
 
 def _pods(world: World, backend: Backend, port: int | None) -> str:

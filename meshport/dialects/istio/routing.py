@@ -49,7 +49,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         found.extend(_virtual_service(root, subsets, options))
         empty = [place for key in ("http", "tls", "tcp") if (place := root.at("spec", key)).value == []]
         ir.idle.extend(Fact("an empty list has no rules", place.src, "routing.match.path") for place in empty)
-    ir.routes.extend(_over_services(delegates.inlined(_anywhere(found, bound, ir)), world, options))
+    ir.routes.extend(_ported(routes, world) for routes in _over_services(delegates.inlined(_anywhere(found, bound, ir)), world, options))
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)
 
@@ -77,6 +77,21 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceR
             ir.idle.append(Fact(ANYWHERE, home, "identity.namespace"))
         out.append(routes if placed else elsewhere)
     return out
+
+
+def _ported(routes: ServiceRoutes, world: World) -> ServiceRoutes:
+    """The rules with the port of other Services that have just one, where a destination names none: it gets the requests for every port
+    (pilot/pkg/networking/core/route/route.go in istio/istio, GetDestinationCluster)."""
+
+    def ported(backend: Backend) -> Backend:
+        known = world.services.get(backend.service.value) if backend.service is not None and backend.port is None else None
+        if known is None or len(known.ports) != 1 or (routes.service is not None and known.ref == routes.service.value):
+            return backend
+        return replace(backend, port=Fact(known.ports[0].number, known.ports[0].number_src, "routing.destination-port"))
+
+    if routes.protocol != "http":
+        return routes
+    return replace(routes, rules=tuple(replace(rule, backends=tuple(map(ported, rule.backends))) for rule in routes.rules))
 
 
 def _over_services(found: list[ServiceRoutes], world: World, options: Options) -> list[ServiceRoutes]:
