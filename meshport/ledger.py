@@ -26,7 +26,6 @@ DECIDING = ("authorization.action", "authorization.deny", "authorization.audit",
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
 SHOWN = 16
 """Of a longer name, what stands in one that was made shorter for the output."""
-FEW = 20
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -155,25 +154,23 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
 
 
 def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
-    """The names of objects of a mesh that nothing which was written or set because of them shows, that nothing refers to, and that order nothing: neither does
-    it show how others of the kind are called."""
+    """The names of objects of a mesh that nothing which was written or set because of them shows, that nothing refers to, and that order nothing: of what they
+    call there is one alone in its namespace."""
     names: dict[int, str] = {}
     alike: dict[tuple[str, str | None], set[str]] = {}
     for number, document in enumerate(bound.bundle.documents):
         metadata = document.leaves.get("metadata") if bound.mesh[number] and isinstance(document.leaves, dict) else None
         if isinstance(metadata, dict) and isinstance(leaf := metadata.get("name"), int):
-            alike.setdefault((document.kind, document.namespace), set()).add(document.name[:SHOWN])
+            alike.setdefault((document.kind, document.namespace), set()).add(document.name)
             if leaf in reached and "." not in document.name:  # a ServiceProfile is called as its Service
                 names[leaf] = document.name
-    beside = {leaf: alike[bound.bundle.owner(leaf).kind, bound.bundle.owner(leaf).namespace] for leaf in names}
-    names = {
-        leaf: name for leaf, name in names.items() if len(beside[leaf]) <= FEW
-    }  # among many names an order is likely, and the search long
+    owners = {leaf: bound.bundle.owner(leaf) for leaf in names}
+    names = {leaf: name for leaf, name in names.items() if len(alike[owners[leaf].kind, owners[leaf].namespace]) == 1}
     texts = ((f"{obj.at(path)} {path[-1]}", src) for obj in out.objects.values() for path, src in obj.sources.items())
     settings = ((f"{install.path} {install.value}", install.src) for install in out.installs.values())
     for text, src in chain(texts, settings, out.commands.items()) if names else ():
         for leaf in src & names.keys():
-            if any(name in text for name in beside[leaf]):
+            if names[leaf][:SHOWN] in text:
                 del names[leaf]
     for document in bound.bundle.documents if names else ():
         for leaf, path, value in bound.bundle.walk(document):

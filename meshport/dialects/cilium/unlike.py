@@ -49,6 +49,7 @@ class Said:
     lost: bool
     closed: bool  # whether policies of others close the pods
     kinds: list[Kind] = field(default_factory=list)
+    named: Src = NOWHERE  # what gives the name
 
     @property
     def key(self) -> str:
@@ -178,6 +179,8 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
     name = granting.value if granting is not None else min((policy.ref.value.name for policy in policies), default="")
     document = policies[0].document if policies else item.workload.document
     said = Said(None, [], name or _default_name(item), [], policies, document, because, meshed, narrower, any(one.closes for one in there))
+    naming = (policy.document for policy in policies if policy.ref.value.name == name)
+    said.named = granting.src if granting is not None else sources(*(base.out.called(number, "name") for number in naming))
     for policy in unnamed:
         port = {"port": str(policy.port.value), "protocol": "TCP"} if policy.port is not None else {}
         if not any(one.names(port) for one in there):
@@ -290,11 +293,12 @@ def _write(base: Context, namespace: str, said: Said, selectors: list[Selector],
         pods = of_pods(PodSet(namespace, selector))
         beside = admitting.same(out, namespace, selector) if said.allow is None else None
         ref = beside or Ref(namespace, claim(said.name, taken.setdefault(namespace, set())))
+        named = said.named if beside is None else NOWHERE
         if said.allow is not None:
-            write(out, ref, selector, NOWHERE, said.allow, said.because, [said.document], said.parts, whole=not said.allow)
+            write(out, ref, selector, NOWHERE, said.allow, said.because, [said.document], said.parts, whole=not said.allow, named_by=named)
             if not any("UDP" in str(rule) for rule, _ in said.allow):
                 others.unseen.append(pods)
-        obj = out.object(CILIUM, KIND, ref, owner=said.document, group=f"policy {ref.name}", rank=41, because=said.because)
+        obj = out.object(CILIUM, KIND, ref, owner=said.document, group=f"policy {ref.name}", rank=41, because=said.because | named)
         if beside is None and said.allow is None:
             obj.set(("spec", "endpointSelector"), selector.manifest(), said.because)
             if ranged:
