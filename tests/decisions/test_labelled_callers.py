@@ -48,7 +48,7 @@ def test_linkerd_cannot_tell_the_world_from_pods_without_a_proxy() -> None:
 def test_the_cluster_but_some_is_said_to_linkerd_by_those_that_are_known() -> None:
     denied = "{fromEndpoints: [{matchLabels: {app: web, k8s:io.kubernetes.pod.namespace: edge}}]}"
     rule = f"{{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEntities: [cluster]}}], ingressDeny: [{denied}]}}"
-    result = convert(WORLD + network_policy(rule, "api", "pay"), "cilium", "linkerd")
+    result = convert(WORLD + network_policy(rule, "api", "pay"), "cilium", "linkerd", keep_network_policy=False)
     assert spec(result, "MeshTLSAuthentication", "api-8080-api")["identityRefs"] == [
         {"kind": "ServiceAccount", "name": "default", "namespace": "edge"},
         {"kind": "ServiceAccount", "name": "jobs", "namespace": "edge"},

@@ -21,6 +21,9 @@ from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
 
+SHAKEN = ("l4.authentication",)
+"""Features of a demand for an identity that Cilium makes by itself, beside the traffic."""
+
 
 def left(ir: IR, out: Output, options: Options) -> IR:
     """The policies as the mesh has to say them beside the kept half; denies that the network goes on holding are left to it."""
@@ -51,6 +54,8 @@ class Said:
             return ()
         if self.policy.action.value != "allow" or condition is None or not condition.any_of:
             return (rule,)
+        if any(fact.feature in SHAKEN for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()):
+            return (rule,)  # the kept half has the handshake no more
         peers = [fact.value for fact in condition.any_of]
         rest = tuple(item for item in rule.conditions if item is not condition)
         if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
