@@ -289,3 +289,21 @@ def test_the_world_keeps_its_http_rules_and_peers_in_the_cluster_do_not(entities
 def test_every_port_needs_no_port_of_the_mesh_beside_it() -> None:
     every = '  - fromEndpoints: [{matchLabels: {app: web}}]\n    toPorts: [{ports: [{port: "0", protocol: TCP}]}]\n'
     assert kept(convert("  ingress:\n" + every, "linkerd")) is None
+
+
+def test_what_opens_without_closing_is_written_for_the_pods_that_another_policy_closes() -> None:
+    """`enableDefaultDeny: {ingress: false}` for all pods: an AuthorizationPolicy for all of them would close those that nothing closes."""
+    opening = """---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: open, namespace: shop}
+spec:
+  endpointSelector: {}
+  enableDefaultDeny: {ingress: false}
+  ingress: [{fromEndpoints: [{matchLabels: {app: pay}}], toPorts: [{ports: [{port: "9090", protocol: TCP}]}]}]
+"""
+    closing = '  ingress: [{fromEndpoints: [{matchLabels: {app: pay}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]\n'
+    result = convert(closing + opening, keep_network_policy=False)
+    written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert [item["selector"] for item in written] == [{"matchLabels": {"app": "pay"}}] * 2
+    assert result.verification.verdict != "widened" and sound(result)
