@@ -99,3 +99,16 @@ def test_a_deny_that_the_network_goes_on_holding_is_left_to_it() -> None:
         assert not said(result, "MP271")
     beyond = convert(world + network_policy(text, "cart", "shop"), "cilium", "istio", keep_network_policy=False)
     assert said(beyond, "MP271") or said(beyond, "MP267")
+
+
+def test_a_deny_of_a_port_does_not_see_what_linkerds_proxies_carry() -> None:
+    """The mesh says it too, and what Linkerd opens for the kubelet's probe is open to the denied callers."""
+    probed = SHOP.replace(
+        "ports: [{name: http, containerPort: 8080}]",
+        "ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {path: /ready, port: 8080}}",
+    )
+    denied = rule("shop", 8080, "web")
+    text = f"{{endpointSelector: {{matchLabels: {{app: cart}}}}, ingress: [{{fromEndpoints: [{{}}]}}], ingressDeny: [{denied}]}}"
+    result = convert(probed + network_policy(text, "cart", "shop"), "cilium", "linkerd")
+    opened = [finding for code in ("MP204", "MP205", "MP234") for finding in said(result, code)]
+    assert [(finding.effect, finding.affects[0].workload) for finding in opened] == [("widens", "cart")]

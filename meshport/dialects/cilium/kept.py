@@ -126,8 +126,19 @@ def in_force(ir: IR, options: Options) -> IR:
     number = mesh_port(options)
     if number is None:
         return ir
-    policies = [replace(policy, rules=tuple(part for rule in policy.rules for part in _carrying(rule, number))) for policy in ir.policies]
+    policies = []
+    for policy in ir.policies:
+        held = _denying if policy.action.value == "deny" else _carrying
+        policies.append(replace(policy, rules=tuple(part for rule in policy.rules for part in held(rule, number))))
     return replace(ir, policies=policies)
+
+
+def _denying(rule: Rule, number: int) -> tuple[Rule, ...]:
+    """A deny of ports does not see what the mesh's port carries: it holds for callers without a proxy."""
+    ports = rule.condition(PORT)
+    if ports is None or any(isinstance(fact.value, tuple) and fact.value[0] <= number <= fact.value[1] for fact in ports.any_of or ()):
+        return (rule,)
+    return (replace(rule, conditions=(*rule.conditions, Condition(IDENTITY, None, (Fact(EVERYONE, ports.sources),)))),)
 
 
 def _carrying(rule: Rule, number: int) -> tuple[Rule, ...]:
