@@ -32,7 +32,7 @@ def unexplained(
     found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]], alone: Callable[[], list[Change]]
 ) -> list[Finding]:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
-    there, it is the input's. `made` are the differences that the output makes to the input in the target's eyes, `alone` those that are left where
+    there, it is the input's. What a source without access of its own leaves to the mesh beside it is no difference, and goes from `found`. `made` are the differences that the output makes to the input in the target's eyes, `alone` those that are left where
     the output stands without what the input holds for the target."""
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
     by_port = _by_port(answered)
@@ -45,14 +45,16 @@ def unexplained(
     written = {(change.subject, change.aspect) for change in made()} if own or shared else None
     left = {(change.subject, change.aspect) for change in alone()} if own and out.source != out.target else None
     governing = governs(dialect(out.source))
-    extra = []
+    extra: list[Finding] = []
+    there_already: set[int] = set()
     for subject, listed in groups.items():
         there = own or (shared and subject.startswith(ROUTING))
         pairs = {(change.subject, change.aspect) for change in listed}
         of_the_input = written is not None and there and pairs.isdisjoint(written)
         if of_the_input or (left is not None and pairs.isdisjoint(left)):
             if not governing and subject.startswith("access to "):
-                continue  # who may call is left to the mesh beside the source, which is the target
+                there_already |= set(map(id, listed))  # who may call is left to the mesh beside the source, which is the target
+                continue
             code = "MP903" if out.source != out.target else "MP339"
             out.finding(
                 code, document=None, disposition=None, affects=_place_of(subject), explains=frozenset(pairs), subject=subject,
@@ -74,6 +76,7 @@ def unexplained(
                 feature="read-back",
             )
         )
+    found[:] = [change for change in found if id(change) not in there_already]
     return extra
 
 

@@ -12,6 +12,7 @@ from meshport.dialects.gateway_api.staying import stays
 from meshport.dialects.output import Output
 from meshport.documents import Document
 from meshport.effective.covered import closed_anyway, needless, tidied
+from meshport.effective.subjects import tokens as token_subject
 from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
@@ -337,6 +338,8 @@ def tokens(have: IR, out: Output, options: Options) -> None:
         whole = chosen.everything or not members
         found = [Affected(name) for name in names] if whole else [Affected(item.ref.namespace, item.ref.name) for item in members]
         finding.affects = tuple(found) or (Affected(home),)
+        if document.kind == "RequestAuthentication":
+            finding.explains |= frozenset((token_subject(item.ref), "issuers") for item in members)
 
 
 def _patches(bound: Bound, number: int, leaves: list[int]) -> str:

@@ -381,7 +381,8 @@ def whole_hosts(objs: list[Obj]) -> None:
         if obj["kind"] == "DestinationRule":
             spec["host"] = other(spec.get("host"))
             continue
-        if not any(gateway != "mesh" for gateway in spec.get("gateways") or ()):
+        by_name = any("sniHosts" in holder for holder in _dicts([spec.get("tls")]))  # which have to be among the hosts as they are written
+        if not by_name and not any(gateway != "mesh" for gateway in spec.get("gateways") or ()):
             spec["hosts"] = [other(host) for host in spec.get("hosts") or ()]
         for holder in _dicts([spec.get("http"), spec.get("tls"), spec.get("tcp")]):
             if "host" in holder and isinstance(holder["host"], str):

@@ -52,7 +52,26 @@ def new_mistakes(bundle: list[dict[str, Any]], source: str, target: str, **optio
     before.update(code for code, _ in mistakes(stays, target))
     said = {item.code for item in result.findings}
     allowed = set(before) | said | {code for code, others in SAME.items() if others & (set(before) | said)}
-    return [item for item in mistakes([*stays, *made], target) if item[0] not in allowed | MEANT and "-refused;" not in item[1]]
+    spread = {
+        f"={value})" for value in _listed(bundle)
+    }  # Istio says each value of a list by a policy of its own, also one that no known pod has
+    return [
+        item
+        for item in mistakes([*stays, *made], target)
+        if item[0] not in allowed | MEANT
+        and "-refused;" not in item[1]
+        and not (item[0] == "MP079" and any(one in item[1] for one in spread))
+    ]
+
+
+def _listed(place: Any) -> set[str]:
+    """The values that selectors of a bundle list among others."""
+    if isinstance(place, list):
+        return set().union(*map(_listed, place))
+    if not isinstance(place, dict):
+        return set()
+    own = place.get("values") if place.get("operator") == "In" else None
+    return set(own if isinstance(own, list) and len(own) > 1 else ()).union(*map(_listed, place.values()))
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str, str, str]:

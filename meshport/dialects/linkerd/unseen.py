@@ -67,6 +67,7 @@ def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bo
         for policy in access.unshown(namespace)
         if policy.action.value == "allow" and policy.rules and access.world.selected(PodSet(namespace, policy.subject.value.selector))
     ]
+    others.sort(key=lambda policy: policy.ref.value)
     affects = [Affected(namespace, ANY_POD)] if anybody and not told else []
     affects += dict.fromkeys(unseen(PodSet(namespace, policy.subject.value.selector)) for policy in others)
     if affects:
