@@ -110,7 +110,26 @@ def _quickly(one: Pattern, other: Pattern) -> str | None:
     if other.kind == "exact":
         found = _quickly(other, one)
         return "across" if found == "inside" else found
+    if {one.kind, other.kind} <= {"segments", "prefix"}:
+        return _beginnings(one, other)
     return None
+
+
+def _beginnings(one: Pattern, other: Pattern) -> str:
+    """The same for two beginnings of which one or both go by whole elements of a path."""
+    if other.kind == "prefix":
+        if (one.text.rstrip("/") or "/").startswith(other.text):
+            return "inside"
+        return "across" if other.text.startswith(one.text.rstrip("/") + "/") else "apart"
+    within = other.text.rstrip("/") + "/"
+    if one.kind == "prefix":
+        if one.text.startswith(within):
+            return "inside"
+        return "across" if within[:-1].startswith(one.text) else "apart"
+    mine = one.text.rstrip("/") + "/"
+    if mine.startswith(within):
+        return "inside"
+    return "across" if within.startswith(mine) else "apart"
 
 
 @lru_cache(maxsize=4096)
