@@ -51,6 +51,11 @@ class Callers:
     def nobody(self) -> bool:
         return not (self.anyone or self.endpoints or self.entities or self.networks)
 
+    @property
+    def inexact(self) -> bool:
+        """Whether some callers are said otherwise than they were named, or are left out."""
+        return bool(self.listed or self.but or self.foreign or self.gateways or self.outside or self.absent or self.addresses)
+
     def kinds(self) -> list[tuple[str, list[Any]]]:
         """The members of a rule, one kind of peer each; ("", []) names none."""
         if self.anyone:

@@ -157,18 +157,7 @@ def on_port(policy: Policy, options: Options, known: Known, way: ByLabel) -> lis
             return []
         for piece in pieces:
             who = callers(piece, known)
-            if (
-                not piece.any_request
-                or who.nobody
-                or who.listed
-                or who.but
-                or who.foreign
-                or who.gateways
-                or who.outside
-                or who.absent
-                or who.addresses
-                or policy.port is None
-            ):
+            if not piece.any_request or who.nobody or who.inexact or policy.port is None:
                 return []
             ports = [{"ports": [{"port": str(policy.port.value), "protocol": "TCP"}]}]
             found += [({**({kind: peers} if kind else {}), "toPorts": ports}, piece.src | policy.port.src) for kind, peers in who.kinds()]
@@ -234,18 +223,7 @@ def _numbers(rule: Rule) -> list[int] | None:
 
 def _by_labels(who: Callers) -> bool:
     """Whether the callers are accounts and namespaces, as they were: with a proxy of the mesh, and no others by the same labels."""
-    more = (
-        who.anyone
-        or who.entities
-        or who.networks
-        or who.listed
-        or who.but
-        or who.foreign
-        or who.gateways
-        or who.outside
-        or who.absent
-        or who.addresses
-    )
+    more = who.anyone or who.entities or who.networks or who.inexact
     return bool(who.endpoints) and not (more or who.meshed or who.on_host)
 
 

@@ -70,15 +70,7 @@ def _write(policy: Policy, ref: Ref, access: Access, out: Output) -> None:
             else:
                 known.operation = {key: value for key, value in known.operation.items() if key != "ports"}
     for position, entry in enumerate(written):
-        place = ("spec", "rules", position)
-        for number, source in enumerate(entry.sources):
-            obj.set((*place, "from", number, "source"), source, entry.src)
-        if entry.operation:
-            obj.set((*place, "to", 0, "operation"), entry.operation, entry.src)
-        if entry.when:
-            obj.set((*place, "when"), entry.when, entry.src)
-        if not (entry.sources or entry.operation or entry.when):
-            obj.set(place, {}, entry.src)
+        entry.write(obj, position)
 
 
 def _apart_from_ports(entry: Written) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from meshport.dialects.output import Obj
 from meshport.effective.access import Access, Effective, Region, resolve
 from meshport.ir.authorization import Policy
 from meshport.ir.base import PodSet, Selector, Src
@@ -23,6 +24,18 @@ class Written:
     operation: dict[str, Any]
     when: list[dict[str, Any]]
     src: Src
+
+    def write(self, obj: Obj, position: int) -> None:
+        """Set it as a rule of an AuthorizationPolicy; `{}` where it asks for nothing."""
+        place = ("spec", "rules", position)
+        for number, source in enumerate(self.sources):
+            obj.set((*place, "from", number, "source"), source, self.src)
+        if self.operation:
+            obj.set((*place, "to", 0, "operation"), self.operation, self.src)
+        if self.when:
+            obj.set((*place, "when"), self.when, self.src)
+        if not (self.sources or self.operation or self.when):
+            obj.set(place, {}, self.src)
 
 
 @dataclass(slots=True)

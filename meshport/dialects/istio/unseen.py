@@ -185,12 +185,4 @@ def _write(out: Output, draft: Draft, policies: list[Policy]) -> None:
         obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
     obj.set(("spec", "action"), "ALLOW", because)
     for position, rule in enumerate(merged(draft.rules)):
-        place = ("spec", "rules", position)
-        for entry, source in enumerate(rule.sources):
-            obj.set((*place, "from", entry, "source"), source, rule.src)
-        if rule.operation:
-            obj.set((*place, "to", 0, "operation"), rule.operation, rule.src)
-        if rule.when:
-            obj.set((*place, "when"), rule.when, rule.src)
-        if not rule.sources and not rule.operation and not rule.when:
-            obj.set(place, {}, rule.src)
+        rule.write(obj, position)
