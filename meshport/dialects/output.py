@@ -64,6 +64,7 @@ class Obj:
         if not because:
             raise TypeError(f"{self.kind} {self.ref}: nothing says why {path} is written")
         src = sources(*because)
+        value = _own(value)
         _put(self.value, path, value)
         for depth in range(1, len(path)):
             self.sources.pop(path[:depth], None)  # taken away, and written again from its own facts
@@ -499,6 +500,13 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
     except (ValueError, IndexError, AttributeError, KeyError):
         return text.strip()
     return _SEVERAL_PORTS.sub(r"\1orts ", filled).replace("port any ", "every port ")
+
+
+def _own(value: Any) -> Any:
+    """A copy of plain containers: what is given may be the input's, or be written elsewhere too, and a caller may change the manifests that it is handed."""
+    if isinstance(value, dict):
+        return {key: _own(item) for key, item in value.items()}
+    return [_own(item) for item in value] if isinstance(value, list) else value
 
 
 def _put(root: Any, path: Path, value: Any) -> None:

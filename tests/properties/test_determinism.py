@@ -101,3 +101,24 @@ def test_random_bundles_in_any_order(mesh: str, seed: int, order: int) -> None:
     one, other = converted(objects, mesh), converted(shuffled, mesh)
     assert _manifests(one) == _manifests(other)
     assert one.ledger.counts == other.ledger.counts
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SOURCES if name.startswith(("linkerd-access", "istio-access", "istio-egress", "cilium-access"))]
+)
+def test_who_changes_the_manifests_of_one_conversion_changes_no_other(name: str) -> None:
+    source = SOURCES[name]
+    first = source.convert()
+    as_it_was = _manifests(first)
+    for item in first.manifests:
+        _spoil(item.object)
+    assert _manifests(source.convert()) == as_it_was
+
+
+def _spoil(value: Any) -> None:
+    for item in [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _spoil(item)
+    if isinstance(value, dict):
+        value["spoilt"] = "yes"
+    elif isinstance(value, list):
+        value.append("spoilt")
