@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
@@ -335,16 +336,23 @@ def _touch(one: Any, other: Any) -> bool:
 
 
 def _widest(patterns: frozenset[Any]) -> frozenset[Any]:
+    """Those of the patterns that no other one holds. Of accounts and namespaces the ones that hold one are few, and are looked up."""
     if len(patterns) < 2:
         return patterns
-    wide = [item for item in patterns if not _one(item)]  # no service account is another one
-    return frozenset(
-        item
-        for item in patterns
-        if not any(item != other and _fits(other, item) and not _fits(item, other) for other in (wide if _one(item) else patterns))
-    )
+    others = [item for item in patterns if not isinstance(item, Identity)]
+
+    def held(item: Any) -> bool:
+        if isinstance(item, Identity) and any(wider in patterns for wider in _wider(item)):
+            return True
+        return any(
+            item != other and _fits(other, item) and not _fits(item, other)
+            for other in (others if isinstance(item, Identity) else patterns)
+        )
+
+    return frozenset(item for item in patterns if not held(item))
 
 
-def _one(item: Any) -> bool:
-    """Whether one service account is meant."""
-    return isinstance(item, Identity) and item.exact
+def _wider(item: Identity) -> Iterator[Identity]:
+    """The identities that hold all of these and more: with some of what is given left open."""
+    given = [[part, None] if part is not None else [None] for part in (item.trust_domain, item.namespace, item.service_account)]
+    return (wider for parts in product(*given) if (wider := Identity(*parts)) != item)

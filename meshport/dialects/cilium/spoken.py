@@ -28,9 +28,11 @@ SHAKEN = ("l4.authentication",)
 def left(ir: IR, out: Output, options: Options) -> IR:
     """The policies as the mesh has to say them beside the kept half; denies that the network goes on holding are left to it."""
     policies = []
+    # those that the input shows workloads of join the mesh, and those that its policies are for
+    homes = {*ir.world.homes(), *(policy.subject.value.namespace for policy in ir.policies)} - ir.world.apart
     for policy in ir.policies:
         if policy.document in out.kept:
-            said = Said(policy, ir, out, options)
+            said = Said(policy, ir, out, options, homes)
             policy = replace(policy, rules=tuple(part for rule in policy.rules for part in said.parts(rule)), beyond=())
             if not policy.rules and policy.action.value == "deny":
                 continue
@@ -46,6 +48,7 @@ class Said:
     ir: IR
     out: Output
     options: Options
+    joining: set[str]  # namespaces that join the mesh
 
     def parts(self, rule: Rule) -> tuple[Rule, ...]:
         """A rule for callers as the mesh knows them, and beside it what it says of callers without an identity."""
@@ -101,18 +104,13 @@ class Said:
 
     def _may_lack_a_proxy(self, peer: Any) -> bool:
         """Whether some of these peers may be in no mesh: what has no service account, and pods of namespaces that do not join as far as the input shows."""
-        return not isinstance(peer, Identity) or peer.namespace is None or not self._joins(peer.namespace)
-
-    def _joins(self, namespace: str) -> bool:
-        """Whether a namespace joins the mesh: those that the input shows workloads of do, and those that its policies are for."""
-        homes = {*self.ir.world.homes(), *(policy.subject.value.namespace for policy in self.ir.policies)}
-        return namespace in homes and namespace not in self.ir.world.apart
+        return not isinstance(peer, Identity) or peer.namespace is None or peer.namespace not in self.joining
 
     def _account_missing(self, peer: Labelled | Identity) -> bool:
         """Whether pods that are known by labels join the mesh, so that only their service account is in doubt."""
         if not isinstance(peer, Labelled):
             return False
-        return self._joins(peer.namespace) or any(self._joins(one.ref.namespace) for one in pods_of(self.ir.world, peer))
+        return peer.namespace in self.joining or any(one.ref.namespace in self.joining for one in pods_of(self.ir.world, peer))
 
     def _tell(self, code: str, peers: list[Fact[Any]], rule: Rule) -> None:
         policy, port = self.policy, rule.condition(PORT)
