@@ -9,7 +9,7 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
-from meshport.dialects.istio.ambient import SECURITY
+from meshport.dialects.istio.ambient_written import SECURITY
 from meshport.dialects.istio.enforcement import Settled
 from meshport.dialects.istio.rules import qualified
 from meshport.dialects.output import Output

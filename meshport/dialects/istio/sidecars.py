@@ -15,7 +15,7 @@ from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, halfway, past_waypoints, ports, taking_effect, unproxied, waypoints
-from meshport.dialects.istio.ambient import SECURITY
+from meshport.dialects.istio.ambient_written import SECURITY
 from meshport.dialects.istio.by_port import identified, of_everybody, ported, rule_beside
 from meshport.dialects.istio.enforcement import Settled
 from meshport.dialects.istio.rules import OPERATION, qualified, speaks_of
