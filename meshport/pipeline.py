@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from meshport import answers, conversion, remains
+from meshport import answers, conversion, crossings, remains
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
@@ -141,6 +141,9 @@ def convert(
     findings += answers.unaccounted(result.unaccounted, bound)
     findings = answers.settled(ordered(findings), bound)
     found, findings = answers.of_chosen(found, findings, proof, chosen, out)
+    if across := crossings.report(job, back) if not chosen.every else []:
+        findings = ordered([*findings, *across])
+        answers.explain(found, findings)
     result.limit(chosen.owns)
     conversion.by_command(out)
     place = Layout(whole, out, layout)

@@ -110,6 +110,17 @@ class Selection:
         above = self._home(self._bundle.documents[number]) in ("", self._options.root_namespace)
         return finding.severity == "error" and not places and above
 
+    def moves(self, namespace: str) -> bool:
+        """Whether a namespace is taken over as a whole, with the workloads in it."""
+        return (
+            self.every
+            or namespace in self._options.namespaces
+            or any(
+                self._bundle.documents[number].kind == "Namespace" and self._bundle.documents[number].name == namespace
+                for number in self.chosen
+            )
+        )
+
     def types(self, namespace: str | None, src: Iterable[int]) -> bool:
         """Whether a command is one of the conversion: it is about no namespace or one that was asked for, or what is converted asks for it."""
         return self.every or namespace is None or namespace in self._options.namespaces or any(self.owns(leaf) for leaf in src)
