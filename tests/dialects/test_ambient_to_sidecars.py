@@ -87,7 +87,7 @@ def test_of_the_callers_that_when_names_those_who_pass_the_waypoint_get_no_more_
     out, result = sidecars(SHOP + policy("l7", CHARGE) + policy("guard", direct, SELECTOR))
     elsewhere, here = out["AuthorizationPolicy", "guard"]["spec"]["rules"]
     assert elsewhere["to"] == [{"operation": {"notPorts": ["8080"]}}]
-    assert here["when"] == [{"key": "source.principal", "values": ["cluster.local/ns/istio-ingress/sa/edge"]}]
+    assert here["from"] == [{"source": {"principals": ["cluster.local/ns/istio-ingress/sa/edge"]}}]
     assert here["to"] == [{"operation": {"ports": ["8080"]}}] and "MP170" in codes(result)
 
 

@@ -8,13 +8,11 @@ https://istio.io/latest/docs/ambient/usage/l4-policy/#considerations-when-waypoi
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects import protocols
-from meshport.dialects.istio.rules import NAME_KEYS, by_operation, on_port
 from meshport.dialects.istio.waypoints import Waypoints, is_gateway, subject_of, takes, targets
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.remainder import remainder
@@ -25,8 +23,6 @@ from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import LanguageTooLarge
 
-ACCOUNT_KEYS = ("source.principal", "source.serviceAccount")
-"""What `when` asks for that names one account."""
 Ports = dict[int, Src]
 """Container ports that a waypoint stands before, with the leaves that say so."""
 
@@ -184,67 +180,3 @@ def judged(workload: Workload, found: Waypoints, ir: IR, decided: Callable[[Ref,
                 if decided(service.ref, gate.ref, number):
                     out[number] = out.get(number, frozenset()) | src | origin
     return out
-
-
-# -- written for sidecars
-
-
-def only(rule: dict[str, Any], ports: Iterable[int]) -> dict[str, Any] | None:
-    """A rule of ztunnel on these ports alone; None where it takes none of them."""
-    said = by_operation(rule)
-    chosen = [str(port) for port in ports if said is not None and on_port(said, port) is not None]
-    return {**said, "to": [{"operation": {"ports": chosen}}]} if said is not None and chosen else None
-
-
-def written(rule: dict[str, Any], ports: list[int], accounts: set[tuple[str, str]], home: str) -> list[dict[str, Any]]:
-    """A rule of ztunnel as one of the other ports, and as one of these for callers who do not pass the waypoint; `home` is its policy's namespace."""
-    here = only(rule, ports)
-    if here is None:
-        return [rule]
-    sources = [item.get("source") or {} for item in rule.get("from") or ()]
-    naming = next((item for item in rule.get("when") or () if item.get("key") in NAME_KEYS and item.get("values")), None)
-    if naming is not None and not any(source.get(key) for source in sources for key in ("principals", "serviceAccounts", "namespaces")):
-        kept = _kept(naming["values"], accounts, home) if naming["key"] in ACCOUNT_KEYS else []
-        if kept == naming["values"]:
-            return [rule]
-        when = [{**item, "values": kept} if item == naming else item for item in here.get("when") or ()]
-        made = [{**here, "when": when}] if kept else []
-    else:
-        stay = [found for source in sources or [{}] if (found := _staying(source, accounts, home)) is not None]
-        if sources and stay == sources:
-            return [rule]
-        made = [{**here, "from": [{"source": source} for source in stay]}] if stay else []
-    elsewhere = copy.deepcopy(by_operation(rule) or {})
-    entries = []
-    for item in elsewhere.get("to") or [{}]:
-        operation = item.get("operation") or {}
-        if operation.get("ports"):
-            operation["ports"] = [port for port in operation["ports"] if int(port) not in ports]
-            if not operation["ports"]:
-                continue
-        else:
-            operation["notPorts"] = [*operation.get("notPorts", ()), *map(str, ports)]
-        entries.append({"operation": operation})
-    return [*([{**elsewhere, "to": entries}] if entries else []), *made]
-
-
-def _staying(source: dict[str, Any], accounts: set[tuple[str, str]], home: str) -> dict[str, Any] | None:
-    """The callers of a source who do not pass the waypoint: plaintext, where it asks for no identity, and accounts of other pods; None where there are none."""
-    if source.get("namespaces"):
-        return None
-    lists = [(key, source[key]) for key in ("principals", "serviceAccounts") if source.get(key)]
-    if not lists:
-        return {**source, "notPrincipals": ["*"]} if not source.get("notServiceAccounts") else None
-    kept = {key: _kept(texts, accounts, home) for key, texts in lists}
-    return {**source, **kept} if all(kept.values()) else None
-
-
-def _kept(texts: list[str], accounts: set[tuple[str, str]], home: str) -> list[str]:
-    """The names of single accounts of which no pod passes the waypoint."""
-    return [text for text in texts if "*" not in text and _account(text, home) not in accounts]
-
-
-def _account(text: str, home: str) -> tuple[str, str]:
-    """Namespace and account of a principal, or of `serviceAccounts`."""
-    parts = text.split("/")
-    return (parts[-3], parts[-1]) if len(parts) > 3 else (parts[0], parts[1]) if len(parts) == 2 else (home, text)

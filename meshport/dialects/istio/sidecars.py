@@ -8,33 +8,28 @@ them. https://istio.io/latest/docs/ambient/usage/waypoint/ and /setup/additional
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, halfway, past_waypoints, ports, taking_effect, unproxied, waypoints
+from meshport.dialects.istio import authorization, ports, reworded, taking_effect, unproxied, waypoints
 from meshport.dialects.istio.ambient_written import SECURITY
-from meshport.dialects.istio.by_port import identified, of_everybody, ported, rule_beside
 from meshport.dialects.istio.enforcement import Settled
-from meshport.dialects.istio.rules import OPERATION, qualified, speaks_of
+from meshport.dialects.istio.rules import qualified
 from meshport.dialects.istio.waypoints import Waypoints, targets
-from meshport.dialects.istio.ztunnel import KEYS, inner_star, negative
 from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, ports_of
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT
-from meshport.ir.base import Fact, PodSet, Ref, Src
+from meshport.ir.authorization import PORT, Condition, Rule
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.world import Service
 from meshport.mapping.bound import Bound
 
 _WAYPOINT = "membership.waypoint"
-_SOURCE = ("requestPrincipals", "remoteIpBlocks")
-Ports = dict[int, tuple[set[int], Src]]
-"""Container ports by the port of a Service, with the leaves that decide them."""
 
 
 @dataclass(slots=True)
@@ -189,7 +184,7 @@ class _Policies:
             self.out.remove(number, "no waypoint enforces it, and no sidecar will")
             self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
         for item in self.settled:
-            if item.service is None and (item.made != [item.read.policy] or item.through):
+            if item.service is None:
                 self._by_selector(item, closed)
 
     def _spec(self, number: int) -> dict[str, Any]:
@@ -208,41 +203,26 @@ class _Policies:
         """A policy of a waypoint as one of the pods behind one of its Services."""
         assert item.service is not None
         service, policy = self.ir.world.services[item.service], item.made[0]
-        said = self._rules(policy.document)
-        numbers = sorted({rule.number for rule in policy.rules if rule.number < len(said)}) if policy.rules else []
-        every = targets(service, self.ir.world)
-        known = {number: (reached - item.refused, src) for number, (reached, src) in every.items() if reached - item.refused}
-        beside = sorted({number for reached, _ in known.values() for number in reached})
+        held = list(policy.rules)
         if policy.action.value == "allow" and item.guarded:
-            known = self._alike(item, service, known)
+            held = self._alike(item, service, held)
         self._left_open(item, service)
-        rules = []
-        for number in numbers:
-            made = ported(said[number], known) if every else copy.deepcopy(said[number])
-            if made is None:
-                continue
-            if item.guarded:
-                made = identified(made)
-            rules.append(made)
-        if item.everywhere:
-            rules += [rule_beside(rule, beside) for rule in said] if beside else []
-        elif policy.action.value == "allow" and not item.guarded and known:
-            rules.append({"to": [{"operation": {"notPorts": [str(number) for number in beside]}}]})
+        rules = reworded.rules(held, item.read.policy.rules, self._rules(policy.document))
         self._addressed(item, rules)
         assert service.pods is not None
         return Placed(service.pods, rules, item.service)
 
-    def _alike(self, item: Settled, service: Service, known: Ports) -> Ports:
-        """The ports of the pods that the Service reaches at each of them: a named port is another at pods that declare it otherwise, and none at those that
-        do not, while the policy is one for all of them."""
+    def _alike(self, item: Settled, service: Service, rules: list[Rule]) -> list[Rule]:
+        """The rules on ports of the pods that the Service reaches at each of them: a named port is another at pods that declare it otherwise, and none at those
+        that do not, while the policy is one for all of them."""
         members = self.ir.world.selected(service.pods) if service.pods is not None else []
         world, tcp = self.ir.world, [port for port in service.ports if port.protocol == "TCP"]
         own = [{world.target_number(workload, port) for port in tcp} for workload in members]
-        every = set[int]().union(*(reached for reached, _ in known.values()))
+        every = set[int]().union(*(reached for reached, _ in targets(service, world).values())) - item.refused
         uneven = {number for number in every if not all(number in numbers for numbers in own)}
         concerned = [workload for workload, numbers in zip(members, own, strict=True) if uneven & numbers]
         if not uneven or not concerned:
-            return known
+            return rules
         ports = ", ".join(map(str, sorted(uneven)))
         self.out.finding(
             "MP244", document=item.read.policy.document, disposition=None, feature="authorization.rule",
@@ -252,7 +232,8 @@ class _Policies:
             reason=f"Service {service.ref} reaches port {ports} at {', '.join(str(workload.ref) for workload in concerned)} alone of its pods",
             outcome="what it admits there is left out",
         )  # fmt: skip
-        return {number: (reached - uneven, src) for number, (reached, src) in known.items() if reached - uneven}
+        left = Condition(PORT, None, tuple(Fact((port, port), service.src) for port in sorted(uneven)))
+        return [replace(rule, conditions=(*rule.conditions, left)) for rule in rules]
 
     def _left_open(self, item: Settled, service: Service) -> None:
         """Say which pods behind a Service are closed with the others: a sidecar does not tell by which way a request came."""
@@ -352,187 +333,77 @@ class _Policies:
     def _by_selector(self, item: Settled, closed: set[Ref]) -> None:
         """A policy of ztunnel: without the waypoint's account, and without what ztunnel does not enforce."""
         policy = item.read.policy
-        number, deny = policy.document, policy.action.value == "deny"
-        said = self._rules(number)
-        kept = {rule.number for held in ([item.opened] if item.opened is not None else item.made[:1]) for rule in held.rules}
-        accounts = self._waypoints(item)
-        own = policy.subject.value
-        refused: set[int] = set()
-        if deny:
-            found = waypoints.refusing(
-                policy, waypoints.subject_of(own, self.stood, self.ir)[0], self.stood, self.ir, self.options.trust_domain
-            )
-            refused = {rule.number for rule in found[1]}
-        stood = {position: of_everybody(said[position]) if position in refused else said[position] for position in kept}
-        rules = [made for position in sorted(kept) if (made := self._held(stood[position], accounts, deny=deny)) is not None]
-        if item.shut:
-            self._spare(number, item, {position: self._held(said[position], accounts, deny=deny) for position in kept})
-            passing = past_waypoints.passing(self.stood, self.ir)
-            home = self.bound.bundle.documents[number].namespace or self.options.default_namespace
-            rules = [made for rule in rules for made in past_waypoints.written(rule, sorted(item.shut), passing, home)]
-        beside: list[Placed] = []
-        for through in item.through:
-            for rule in through.rules:
-                made_rule = self._through(said[rule.number], through.subject.value, accounts)
-                same = next((one for one in beside if one.pods == through.subject.value), None)
-                if through.subject.value == own:
-                    rules.append(made_rule)
-                elif same is not None:
-                    same.rules.append(made_rule)
-                else:
-                    beside.append(Placed(through.subject.value, [made_rule], self._service(through.subject.value)))
-        src = self._src(number)
+        number, own = policy.document, policy.subject.value
+        by_pods: dict[PodSet, list[Rule]] = {}
+        for one in (*item.made, *item.through, *item.spared, *item.proxied):
+            held = by_pods.setdefault(one.subject.value, [])
+            held += [rule for rule in one.rules if rule not in held]
+        if by_pods == {own: list(policy.rules)}:
+            return
+        said, src = self._rules(number), self._src(number)
+        whole = by_pods.pop(own, None)
+        if whole is None and policy.action.value == "allow":  # it goes on closing the pods that are not shown
+            whole = [rule for rule in item.made[0].rules if all(rule in one.rules for one in item.made)]
+            by_pods = {pods: [rule for rule in held if rule not in whole] for pods, held in by_pods.items()}
+        rules = reworded.rules(whole or [], policy.rules, said)
+        self._beside(item, {pods: held for pods, held in by_pods.items() if held})
         members = [workload for workload in self.ir.world.selected(own) if self.ir.world.meshed(workload) is not False]
-        if beside:
-            self._place_beside(number, beside)
-        if item.proxied:
-            src, held = self._src(number), bool(rules)
-            if any(one.subject.value == own for one in item.proxied):  # a deny, and what ztunnel refuses is refused beside the rest
-                rules = [*said, *(rule for rule in rules if rule not in said)]
-            halfway.as_before(item, said, src, self.bound.bundle.documents[number], held, self.ir, self.out, self.options)
         if not rules and members and all(workload.ref in closed for workload in members):
             self.out.remove(number, "it admitted the waypoint, which is gone; other policies close these pods")
             self.out.imply("what comes through the waypoint is what the policies of the pods say", src)
-            return
-        if not rules and deny:
-            self.out.remove(number, "ztunnel enforces none of it, and a DENY needs rules")
+        elif not rules and policy.action.value != "allow":
+            self.out.remove(number, "of the pods that it is for as a whole it holds for none, and a policy that refuses needs rules")
             self.out.imply("ztunnel refuses nothing by it", src)
-            return
-        if rules == said:
+        elif rules == said:
             self.out.imply("stays as it is", src)
-            return
-        obj = self.out.change(number, rank=41)
-        if "rules" in obj.value["spec"]:
-            obj.drop(("spec", "rules"), src)
-        if rules:
-            obj.set(("spec", "rules"), rules, src)
+        else:
+            obj = self.out.change(number, rank=41)
+            if "rules" in obj.value["spec"]:
+                obj.drop(("spec", "rules"), src)
+            if rules:
+                obj.set(("spec", "rules"), rules, src)
 
-    def _spare(self, document_number: int, item: Settled, rules: dict[int, dict[str, Any] | None]) -> None:
-        """The policy once more for pods that stand behind no waypoint on ports where others of its pods do."""
-        document = self.bound.bundle.documents[document_number]
-        for one in item.spared:
-            pods = one.subject.value
-            asked = {
-                rule.number: [fact.value[0] for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
-                for rule in one.rules
-            }
-            kept = [
-                limited
-                for number, wanted in asked.items()
-                if (rule := rules[number]) is not None and (limited := past_waypoints.only(rule, wanted))
-            ]
-            if not kept:
-                continue
-            src = self._src(document_number)
-            free = self.out.free(
-                SECURITY, document.kind, pods.namespace, naming.name(document.name, dict(pods.selector.labels).get("app", "pods"))
-            )
-            made = self.out.object(SECURITY, document.kind, Ref(pods.namespace, free), owner=document_number, rank=42, because=src)
-            made.set(("spec", "selector", "matchLabels"), dict(pods.selector.labels), src)
-            made.set(("spec", "action"), "ALLOW", src)
-            made.set(("spec", "rules"), kept, src)
-            made.note("for pods that no waypoint stood before")
-
-    def _place_beside(self, number: int, beside: list[Placed]) -> None:
+    def _beside(self, item: Settled, by_pods: dict[PodSet, list[Rule]]) -> None:
+        """A policy once more for some of its pods, or for those behind a Service, who are told by labels: by no label in particular some cannot be."""
+        policy = item.read.policy
+        number, said = policy.document, self._rules(policy.document)
         document = self.bound.bundle.documents[number]
-        for one in beside:
-            assert one.service is not None
-            src = self._src(number) | self.ir.world.services[one.service].src
-            name = naming.name(document.name, one.service.name)
-            space = one.pods.namespace
-            free = self.out.free(SECURITY, document.kind, space, name)
-            made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=42, because=src)
-            made.set(("spec", "selector", "matchLabels"), dict(one.pods.selector.labels), src)
-            made.set(("spec", "action"), "ALLOW", src)
-            made.set(("spec", "rules"), one.rules, src)
-            made.note(f"whoever the waypoint of Service {one.service} let through")
+        home = document.namespace or self.options.default_namespace
+        for pods, held in by_pods.items():
+            service = self._service(pods)
+            if pods.selector.expressions:
+                self._untold(item, pods)
+                continue
+            rules = reworded.rules(held, policy.rules, said)
+            if not rules:
+                continue
+            src = self._src(number) | (self.ir.world.services[service].src if service is not None else NOWHERE)
+            labels = dict(pods.selector.labels)
+            own = service.name if service is not None else labels.get("app", "pods") if pods.namespace == home else ""
+            name = naming.name(document.name, own) if own else document.name
+            free = self.out.free(SECURITY, document.kind, pods.namespace, name)
+            made = self.out.object(SECURITY, document.kind, Ref(pods.namespace, free), owner=number, rank=42, because=src)
+            if labels:
+                made.set(("spec", "selector", "matchLabels"), labels, src)
+            for key in ("action", "provider"):
+                if key in self._spec(number):
+                    made.set(("spec", key), copy.deepcopy(self._spec(number)[key]), src)
+            made.set(("spec", "rules"), [qualified(rule, home) for rule in rules] if pods.namespace != home else rules, src)
+            made.note(f"what {document.kind} {Ref(home, document.name)} says for these of its pods")
+
+    def _untold(self, item: Settled, pods: PodSet) -> None:
+        """Say which pods get no more than others of a policy, whose labels they have all of."""
+        policy = item.read.policy
+        members = self.ir.world.selected(pods)
+        access = Access(self.ir, Fact("all-unauthenticated"))
+        numbers = (None, *ports_of([access.of(workload) for workload in members], self.ir.world))
+        self.out.finding(
+            "MP244", document=policy.document, feature="authorization.rule", object=f"AuthorizationPolicy {policy.ref.value}",
+            affects=tuple(Affected(workload.ref.namespace, workload.ref.name) for workload in members),
+            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in members for port in numbers),
+            reason="it holds for pods with a sidecar and for others with ztunnel, and no label tells them apart",
+            outcome="all of them get what ztunnel made of it",
+        )  # fmt: skip
 
     def _service(self, pods: PodSet) -> Ref | None:
         return next((ref for ref, service in sorted(self.ir.world.services.items()) if service.pods == pods), None)
-
-    def _waypoints(self, item: Settled) -> list[waypoints.Waypoint]:
-        members = self.ir.world.selected(item.read.policy.subject.value)
-        return [waypoint for workload in members for _, waypoint, _ in self.stood.of(workload, self.ir.world)]
-
-    def _is_gate(self, text: str, home: str, gates: list[waypoints.Waypoint]) -> bool:
-        domain = self.options.trust_domain
-        for gate in gates:
-            ref = gate.ref
-            named = (f"{domain}/ns/{ref.namespace}/sa/{ref.name}", f"*/ns/{ref.namespace}/sa/{ref.name}", f"{ref.namespace}/{ref.name}")
-            if text in named or (text == ref.name and home == ref.namespace):
-                return True
-        return False
-
-    def _held(self, rule: dict[str, Any], gates: list[waypoints.Waypoint], *, deny: bool) -> dict[str, Any] | None:
-        """A rule as ztunnel enforces it, without the accounts of waypoints; None where nothing of it is left."""
-        said = copy.deepcopy(rule)
-        for part, inner, fields in (("from", "source", _SOURCE), ("to", "operation", OPERATION)):
-            if not said.get(part):
-                continue
-            kept, anything = [], False
-            for entry in said[part]:
-                holder = entry.get(inner) or {}
-                for key in (*fields, "trustDomains"):
-                    holder.pop(key, None)
-                    holder.pop(negative(key), None)
-                if not holder:
-                    continue
-                if self._lists(holder, gates, deny=deny):
-                    kept.append(entry)
-                    anything = anything or not holder
-            if not kept:
-                return None
-            said[part] = kept
-            if anything:
-                del said[part]
-        for entry in said.get("when") or ():
-            if entry.get("key") not in KEYS:
-                return None
-            if entry["key"] == "source.principal" and not self._values(entry, "values", gates, "principals"):
-                return None
-            if entry["key"] == "source.namespace" and not self._values(entry, "values", gates, "namespaces"):
-                return None
-        return said
-
-    def _lists(self, holder: dict[str, Any], gates: list[waypoints.Waypoint], *, deny: bool) -> bool:
-        """Take out of the lists of a source what matches nobody; False where a list that demands has nothing left."""
-        for key in ("principals", "namespaces", "serviceAccounts"):
-            if not self._values(holder, key, gates, key):
-                return False
-            excluded = negative(key)
-            if excluded in holder:
-                holder[excluded] = [
-                    text
-                    for text in holder[excluded]
-                    if not self._literal(text, key) and not (deny and key == "principals" and self._is_gate(text, "", gates))
-                ]
-                if not holder[excluded]:
-                    del holder[excluded]
-        return True
-
-    def _values(self, holder: dict[str, Any], key: str, gates: list[waypoints.Waypoint], field: str) -> bool:
-        if not holder.get(key):
-            return True
-        holder[key] = [
-            text
-            for text in holder[key]
-            if not self._literal(text, field) and not (field in ("principals", "serviceAccounts") and self._is_gate(text, "", gates))
-        ]
-        return bool(holder[key])
-
-    def _literal(self, text: str, field: str) -> bool:
-        alias = field == "principals" and self.options.trust_domain != "cluster.local" and text.startswith("cluster.local/")
-        return alias or (field == "namespaces" and inner_star(text))
-
-    def _through(self, rule: dict[str, Any], pods: PodSet, gates: list[waypoints.Waypoint]) -> dict[str, Any]:
-        """What a rule that admits the waypoint lets in where nothing hangs on the Service: every identity, on the Service's ports."""
-        said = copy.deepcopy(rule)
-        service = self._service(pods)
-        known = targets(self.ir.world.services[service], self.ir.world) if service is not None else {}
-        reached = sorted({number for numbers, _ in known.values() for number in numbers})
-        numbers = [str(number) for number in reached if speaks_of(rule, number)]
-        said["from"] = [{"source": {"principals": ["*"]}}]
-        said.pop("when", None)
-        if numbers:
-            said["to"] = [{"operation": {"ports": numbers}}]
-        return said
