@@ -14,7 +14,7 @@ from meshport.compare.diff import Change, changes, sides
 from meshport.dialects import ingresses, mirrored, others_marks, pod_security, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
-from meshport.dialects.marks import for_target_alone, unmarked
+from meshport.dialects.marks import clear, for_target_alone, unmarked
 from meshport.dialects.output import Output
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.command import KUBECTL
@@ -142,6 +142,7 @@ def _lower(job: Conversion) -> None:
         ingresses.report(job.bound, have, out, options)
     if job.moves:
         pod_security.report(have, out, options)
+        clear(have, out)
 
 
 def _beside(job: Conversion) -> None:

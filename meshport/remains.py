@@ -261,7 +261,7 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
                 out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew
         for leaf in range(document.first, document.first + document.count):
             binding = bound.bindings[leaf]
-            if leaf in reached or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
+            if leaf in reached or leaf in bound.unread or binding is None or (not bound.mesh[number] and leaf not in bound.meta_leaves):
                 continue
             if (
                 binding.irrelevant

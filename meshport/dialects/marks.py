@@ -10,8 +10,11 @@ from meshport.dialects.installation import CHARTS, of_document
 from meshport.dialects.output import Output
 from meshport.documents import Bundle, Document
 from meshport.ir.base import Ref
+from meshport.ir.model import IR
 from meshport.mapping.table import dialect_of_group
 
+_ENDS_WITH_ITS_PROXIES = {"istio": "istio.io", "linkerd": "linkerd.io"}
+"""The domains of the keys that are dead once the mesh is left."""
 _BELOW = ("spec", "template", "jobTemplate")
 
 
@@ -36,6 +39,24 @@ def unmarked(value: dict[str, Any], out: Output, written: Container[tuple[Any, .
     for path in gone:
         value = _less(value, path)
     return value
+
+
+def clear(ir: IR, out: Output) -> None:
+    """Take the annotations that the source mesh alone reads off the objects that are changed anyway: nobody reads them any more. Labels stay, for selectors may
+    ask for them, and so do annotations of pods without a proxy and what is of a network that outlives its policies."""
+    if (domain := _ENDS_WITH_ITS_PROXIES.get(out.source)) is None:
+        return
+    outside = {workload.document for workload in ir.world.workloads if ir.world.meshed(workload) is False}
+    for obj in out.objects.values():
+        if obj.changed is None or obj.changed in outside or obj.value == out.bundle.documents[obj.changed].value:
+            continue
+        for holder, path in _holders(obj.value, ()):
+            found = holder.get("annotations")
+            for key in list(found) if isinstance(found, dict) else ():
+                read = out.table.key_bindings("annotations", str(key))
+                dead = str(key).partition("/")[0].endswith(domain) and out.source in read and out.target not in read
+                if dead:
+                    obj.clear((*path, "annotations", key))
 
 
 def in_the_input(leaf: int, cluster: Bundle, out: Output) -> bool:

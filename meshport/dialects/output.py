@@ -85,11 +85,15 @@ class Obj:
         """Take a key out of a changed object, because of facts."""
         if not because:
             raise TypeError(f"{self.kind} {self.ref}: nothing says why {path} is removed")
+        self.clear(path)
+        self.sources[path] = sources(*because)
+
+    def clear(self, path: Path) -> None:
+        """Take a key out of a changed object that says nothing any more, with the labels or annotations that it was the last of."""
         holder: Any = self.value
         for step in path[:-1]:
             holder = holder[step]
         holder.pop(path[-1], None)
-        self.sources[path] = sources(*because)
         if isinstance(holder, dict) and not holder and len(path) > 1 and path[-2] in ("labels", "annotations"):
             outer: Any = self.value
             for step in path[:-2]:

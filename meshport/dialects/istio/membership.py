@@ -43,7 +43,7 @@ def lift(bound: Bound, ir: IR) -> None:
         said = metadata.at("labels", "sidecar.istio.io/inject") or metadata.at("annotations", "sidecar.istio.io/inject")
         mode = metadata.at("labels", "istio.io/dataplane-mode")
         with_sidecar, captured = waypoints.injected(ir.world, workload), waypoints.ambient(ir.world, workload)
-        if said and str(said.value).lower() in ("true", "false"):
+        if said.fact(_switch) is not None:
             src = said.src if with_sidecar else said.src | mode.src  # without a sidecar it depends on ztunnel
             workload.meshed = Fact(with_sidecar or captured, src, "membership.inject")
         elif mode:  # a sidecar comes before ztunnel, whatever the label says
@@ -52,6 +52,13 @@ def lift(bound: Bound, ir: IR) -> None:
             workload.meshed = Fact(True, revision.src, "membership.revision")
         if workload.meshed is None and workload.proxy is not None and workload.proxy.value == SIDECARS["istio"]:  # istioctl kube-inject
             workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
+
+
+def _switch(value: object) -> bool:
+    """What the injector reads of the mark; it says nothing with another value (istio/istio pkg/kube/inject, injectRequired)."""
+    if (word := str(value).lower()) not in ("true", "false"):
+        raise ValueError(value)
+    return word == "true"
 
 
 def _says_nothing(namespace: Namespace) -> bool:

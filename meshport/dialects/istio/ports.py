@@ -131,7 +131,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 out.ignore("the namespace is not in the mesh", setting.ranges)
             elif setting.on == "service" and setting.ranges.src.isdisjoint(reached) and _told_already(ir, setting):
                 out.ignore("every port of the Service says so by its name or protocol", setting.ranges)
-            out.imply("the Service ports are said to be opaque anyway", setting.ranges)
+            elif (
+                setting.on == "namespace"
+                and not ir.world.of_namespace(setting.subject.namespace)
+                and setting.ranges.src.isdisjoint(reached)
+            ):
+                unshown(ir, out, setting.subject.namespace, "opaque-ports", setting.ranges)
+            else:
+                out.ignore("the ports are said to be opaque anyway, or no Service has them", setting.ranges.src - reached)
         elif setting.kind == "skip-inbound" and options.data_plane == "ambient":
             closed(ir, out, setting)
         elif setting.on != "service":

@@ -7,7 +7,6 @@ from meshport.dialects.enrolment import STAGE_WORKLOADS, strip
 from meshport.dialects.output import Output
 from meshport.effective.proxies import settings
 from meshport.findings import Affected
-from meshport.ir.base import Fact
 from meshport.ir.model import IR
 from meshport.ir.proxies import OTHER, ProxySetting
 from meshport.mapping.bound import Bound
@@ -39,17 +38,15 @@ def lift(bound: Bound, ir: IR) -> None:
     for number, place in places:
         notes = Cursor.root(bound, number).at(*place)
         for what, key in KEYS.items():
-            value = notes.text(key)
-            if value is not None and (read := _read(what, value)) is not None:
-                ir.proxies.append(ProxySetting(what, read, number))
+            if (value := notes.get(key, _time if what == "drain" else str)) is not None:
+                ir.proxies.append(ProxySetting(what, value, number))
 
 
-def _read(what: str, value: Fact[str]) -> Fact[str] | None:
-    """A time in one spelling; None for one that Linkerd's proxy does not read."""
-    try:
-        return value.map(lambda text: str(parse_linkerd(text))) if what == "drain" else value
-    except ValueProblem:
-        return None
+def _time(text: object) -> str:
+    """A time in one spelling. Raises ValueError for one that Linkerd's proxy does not read."""
+    if not isinstance(text, str):
+        raise ValueProblem(f"{text} is no text")
+    return str(parse_linkerd(text))
 
 
 def lower(ir: IR, out: Output) -> None:
