@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshport import answers, remains, unserved
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import ingresses, mirrored, others_marks, pod_security, proxy_calls
+from meshport.dialects import entrances, ingresses, mirrored, others_marks, pod_security, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import clear, for_target_alone, unmarked
@@ -85,6 +85,8 @@ def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None)
     if source is not target and governs(target):
         bound.own = own_parts(whole.documents, source.reads)
     have = source.lift(bound, options)
+    if source is not target and governs(target):
+        entrances.take_out(have, bound.own)
     out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside, frozenset(bound.broken))
     return Conversion(options, table, source, target, whole, chosen, bound, have, out)
 
@@ -143,6 +145,8 @@ def _lower(job: Conversion) -> None:
     if job.moves:
         pod_security.report(have, out, options)
         clear(have, out)
+        for policy in have.entrance:
+            out.adds_nothing("its pods are gateways of the mesh, and go with it", policy.sources)
 
 
 def _beside(job: Conversion) -> None:

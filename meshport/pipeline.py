@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from meshport import answers, conversion, crossings, remains
 from meshport.compare import alarms
 from meshport.compare.diff import Canonical, Change, changes, sides
+from meshport.dialects import entrances
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_accounts import entries
 from meshport.dialects.output import Obj, Output
@@ -282,7 +283,10 @@ def lift(bundle: Bundle, table: Table, options: Options, *, unknowns: str = "", 
     bound.unknowns = unknowns
     if left:
         bound.own = own_parts(bound.bundle.documents, reader.reads)
-    return reader.lift(bound, replace(options, source=after) if after else options), bound
+    ir = reader.lift(bound, replace(options, source=after) if after else options)
+    if left:
+        entrances.take_out(ir, bound.own)
+    return ir, bound
 
 
 def lint(bundle: Bundle, table: Table, options: Options, own: int | None = None) -> list[Finding]:

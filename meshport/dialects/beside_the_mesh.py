@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import gateway_accounts
 from meshport.dialects.output import Output
 from meshport.ir.authorization import IDENTITY, Policy
@@ -50,12 +51,16 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
         )  # fmt: skip
 
 
-def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None, left_out: Callable[[Ref], bool] = lambda _: False) -> None:
+def unknown_callers(
+    ir: IR, out: Output, options: Options, trust_domain: str | None = None, left_out: Callable[[Ref], bool] = lambda _: False
+) -> None:
     """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are.
 
-    With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere, as are those that `left_out` names."""
+    With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere, as are those that `left_out` names. Whom an option
+    names is known to whoever gave it."""
     domains = (None, trust_domain, "cluster.local")
-    gateways = gateway_accounts(ir, out.bundle)
+    given = (options.gateway_identity or "", *options.allow_scrape_from)
+    expected = {*gateway_accounts(ir, out.bundle), *(Ref(*name.partition("/")[::2]) for name in given)}
     for policy in ir.policies if ir.world.workloads else ():
         if policy.action.value != "allow":
             continue
@@ -70,7 +75,7 @@ def unknown_callers(ir: IR, out: Output, trust_domain: str | None = None, left_o
                         account is not None
                         and not ir.world.runs(account)
                         and account not in ir.world.accounts
-                        and account not in gateways
+                        and account not in expected
                         and not left_out(account)
                     ):
                         found[account] = found.get(account, NOWHERE) | fact.src

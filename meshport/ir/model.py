@@ -101,6 +101,7 @@ class IR:
     open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
+    entrance: list[Policy] = field(default_factory=list)  # at the pods of gateways alone, which go with the mesh that is left
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)
     issuers: list[Issuer] = field(default_factory=list)  # whose tokens are checked, and at which pods

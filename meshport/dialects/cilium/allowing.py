@@ -46,7 +46,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     told: Told = {}
     shared: dict[int, set[int]] = {}
     for item in access.workloads:
-        for policy in closing(item).allows if item.meshed is not False else ():
+        for policy in (one for one in closing(item).allows if one.rules) if item.meshed is not False else ():
             shared.setdefault(id(policy), set()).update(ports_of([item], ir.world), mentioned(item))
     direct = {key: set(found) for key, found in denies.items()}
     base = Context(out, ir.world, options, known, way, Region(""), ir.raw_paths, direct, told, shared)
@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     unlike.lower(ir, access, base, denies, taken, others)
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
-    beside_the_mesh.unknown_callers(ir, out, options.trust_domain, known.absent)
+    beside_the_mesh.unknown_callers(ir, out, options, options.trust_domain, known.absent)
     transport.account(out, access)
     _without_effect(out, access)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
+from meshport.dialects.entrances import judging
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
@@ -120,24 +121,13 @@ def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
     return True
 
 
-def guards(gateway: Gateway, ir: IR) -> list[Policy]:
-    """The policies that judge requests at the pods of a Gateway in a mesh's own words: of those that the bundle shows, or of any with its labels."""
-    pods = [(pod.ref.namespace, pod.labels) for pod in ir.world.workloads if gateway.selects(pod.labels)]
-    unseen = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
-    found = []
-    for policy in ir.policies:
-        subject = policy.subject.value
-        home = subject.namespace or next((namespace for namespace, _ in pods), "")
-        named = not pods and not (
-            subject.selector.everything and subject.namespace
-        )  # where pods of a namespace are meant, there may be none of it
-        if any(subject.contains(*pod) for pod in pods) or (named and subject.contains(home, unseen)):
-            found.append(policy)
+def guards(gateway: Gateway, ir: IR) -> tuple[list[Policy], list[Policy]]:
+    """Of the policies that judge requests at the pods of a Gateway in a mesh's own words those that refuse somebody, and those that do not."""
+    found = judging(gateway, ir)
     allows = [policy for policy in found if policy.action.value == "allow"]
-    whole = any(
-        not rule.conditions and not rule.unless for policy in allows for rule in policy.rules
-    )  # one that admits all makes the others moot
-    return [policy for policy in found if not (whole and policy in allows)]
+    whole = any(not rule.conditions and not rule.unless for policy in allows for rule in policy.rules)
+    idle = allows if whole else []  # one that admits all makes the others moot
+    return [policy for policy in found if policy not in idle], idle
 
 
 def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: str = "") -> bool:
@@ -145,13 +135,21 @@ def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: st
 
     With an `outcome` it is left out for another reason, and the policies are lost with it.
     """
-    found = guards(gateway, ir)
+    found, idle = guards(gateway, ir)
     if not found:
+        if not outcome:
+            out.decide(
+                "what takes over from the gateway lets everybody in as well", *(policy.sources for policy in idle if policy in ir.entrance)
+            )
         return False
     kept = options.on_loss == "looser" and not outcome
     ref = gateway.ref.value
     whole = NOWHERE if kept or outcome else gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document)
-    alone = [policy for policy in found if all(gateway.selects(pod.labels) for pod in ir.world.selected(policy.subject.value))]
+    alone = [
+        policy
+        for policy in found
+        if policy in ir.entrance or all(gateway.selects(pod.labels) for pod in ir.world.selected(policy.subject.value))
+    ]
     out.finding(
         "MP345", whole, *(policy.sources for policy in alone), document=gateway.document, disposition="manual" if outcome else "dropped",
         affects=(Affected(ref.namespace, ref.name),), effect="widens" if kept else "narrows", feature="gateway.selector", gateway=str(ref),

@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     write_transport(ir, out, access, drafts)
     if ir.mesh == "linkerd":
         beside_the_mesh.report(ir, out)
-        beside_the_mesh.unknown_callers(ir, out)
+        beside_the_mesh.unknown_callers(ir, out, options)
     _probes(out, options, access)
     inbound_policy.audited(out, access)
     inbound_policy.without_effect(out, access, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))

@@ -62,7 +62,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, defaults: Mappi
     if ir.mesh == "istio":
         other_domains.tell(ir, out, options)
         beside_the_mesh.report(ir, out)
-        beside_the_mesh.unknown_callers(ir, out, options.trust_domain)
+        beside_the_mesh.unknown_callers(ir, out, options, options.trust_domain)
         _tcp_probes(out, access)
     redundant.beside_the_mesh(out, access)
     redundant.without_effect(out, access)

@@ -1,0 +1,139 @@
+"""Policies at the pods of Istio's own gateways, which go with Istio: what takes over is as open as they were, or is not written."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshport import convert, load_text
+from meshport.pipeline import Result
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1", ports: [{containerPort: 8080}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [shop.example.com], gateways: [public], http: [{route: [{destination: {host: web}}]}]}
+"""
+POLICY = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: entrance, namespace: HOME}
+spec: {SELECTOR rules: [RULE]}
+"""
+OFFICE = "{from: [{source: {remoteIpBlocks: [203.0.113.0/24]}}]}"
+GATEWAY_PODS = """
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gw, namespace: edge, labels: {istio: ingressgateway}}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  template:
+    metadata: {labels: {istio: ingressgateway, tier: edge}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+"""
+GATEWAY_SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gw, namespace: edge}
+spec: {type: LoadBalancer, selector: {istio: ingressgateway}, ports: [{name: http2, port: 80}]}
+"""
+
+
+def converted(selector: str, rule: str, target: str, home: str = "istio-system", more: str = "") -> Result:
+    said = f"selector: {{matchLabels: {{{selector}}}}}," if selector else ""
+    policy = POLICY.replace("HOME", home).replace("SELECTOR", said).replace("RULE", rule)
+    return convert(load_text(WORLD + policy + more), source="istio", target=target, gateway_class="nginx" if target == "linkerd" else None)
+
+
+def kinds(result: Result) -> set[str]:
+    return {item.object["kind"] for item in result.manifests}
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize(
+    ("selector", "home", "more"),
+    [
+        ("istio: ingressgateway", "istio-system", ""),
+        ("app: istio-ingressgateway", "istio-system", ""),  # the other label of the same pods
+        ("app: ingressgateway", "istio-ingress", ""),  # a release that is called so
+        ("", "istio-ingress", ""),  # a whole namespace, where gateways usually run
+        ("", "edge", GATEWAY_SERVICE),  # or do, as the Service shows
+        ("tier: edge", "edge", GATEWAY_PODS),
+    ],
+)
+def test_an_entrance_for_some_does_not_become_one_for_all(target: str, selector: str, home: str, more: str) -> None:
+    result = converted(selector, OFFICE, target, home, more)
+    assert not {"Gateway", "HTTPRoute"} & kinds(result)
+    assert [finding.severity for finding in result.findings if finding.code == "MP345"] == ["error"]
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize("selector", ["app: istio-egressgateway", "app: cart", "istio: eastwestgateway"])
+def test_policies_of_other_pods_leave_the_entrance_as_it_is(target: str, selector: str) -> None:
+    result = converted(selector, OFFICE, target)
+    assert {"Gateway", "HTTPRoute"} <= kinds(result)
+    assert not [finding for finding in result.findings if finding.code == "MP345"]
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize("more", ["", GATEWAY_PODS])
+def test_an_entrance_for_everybody_is_one_afterwards(target: str, more: str) -> None:
+    result = converted("istio: ingressgateway", "{}", target, more=more)
+    assert {"Gateway", "HTTPRoute"} <= kinds(result)
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    lines = [line for line in result.ledger if line.document == 5 and line.path.startswith("spec")]
+    assert lines and {line.disposition for line in lines} == {"translated"}  # with a rule for some there is no Gateway
+    assert not [item for item in result.manifests if item.object["metadata"]["name"] == "entrance"]
+
+
+def test_nothing_is_closed_for_pods_that_go() -> None:
+    result = converted("app: istio-ingressgateway", OFFICE, "cilium")
+    assert "CiliumNetworkPolicy" not in kinds(result)
+    assert not [finding for finding in result.findings if finding.code == "MP286"]
+
+
+def test_the_account_that_an_option_names_is_no_unknown_caller() -> None:
+    usual = "{from: [{source: {principals: [cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account]}}]}"
+    policy = POLICY.replace("HOME", "shop").replace("SELECTOR", "selector: {matchLabels: {app: web}},").replace("RULE", usual)
+    result = convert(
+        load_text(WORLD + policy), source="istio", target="linkerd", gateway_class="nginx", gateway_identity="ingress-nginx/nginx"
+    )
+    assert "MP189" not in {finding.code for finding in result.findings}
+
+
+def test_a_policy_of_the_whole_mesh_without_rules_spreads_no_ports() -> None:
+    mesh = POLICY.replace("SELECTOR rules: [RULE]", "").replace("HOME", "istio-system").replace("entrance", "deny-all")
+    other = WORLD.replace("name: web", "name: db").replace("app: web", "app: db").replace("8080", "5432").split("---")
+    get = "{from: [{source: {namespaces: [shop]}}], to: [{operation: {methods: [GET]}}]}"
+    rule = POLICY.replace("HOME", "shop").replace("SELECTOR", "selector: {matchLabels: {app: web}},").replace("RULE", get)
+    text = "---".join([WORLD, other[2], other[3]]) + mesh + rule
+    result = convert(load_text(text), source="istio", target="cilium")
+    policy = next(item.object for item in result.manifests if item.object["metadata"]["name"] == "entrance")
+    assert [port["port"] for port in policy["spec"]["ingress"][0]["toPorts"][0]["ports"]] == ["8080"]
