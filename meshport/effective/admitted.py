@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from meshport.effective.access import Effective, admission_conditions
 from meshport.effective.identities import CLUSTER, WORLD, Identities
-from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule
+from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule, pathless
 from meshport.effective.remainder import bare, remainder
 from meshport.effective.seen import by_labels
 from meshport.effective.sets import Methods
@@ -24,16 +24,21 @@ def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, 
 
 
 def together(pieces: list[Piece]) -> list[Piece]:
-    """The pieces, with what both the cluster, but for some of it, and the world may send as what anybody may but those."""
+    """The pieces, with what both the cluster, but for some of it, and the world may send as what anybody may but those, and with who is not in the cluster as
+    the world."""
     inside, outside = frozenset((CLUSTER,)), Identities(frozenset((WORLD,)))
-    found = list(pieces)
-    for piece in [one for one in pieces if one.who.include == inside]:
+    found = [pathless(replace(piece, who=outside) if _beyond_the_cluster(piece.who) else piece) for piece in pieces]
+    for piece in [one for one in found if one.who.include == inside]:
         wanted = bare(replace(piece, who=outside))
         other = next((one for one in found if one.who == outside and bare(one) == wanted), None)
         if other is not None:
             found = [one for one in found if one is not piece and one is not other]
             found.append(replace(piece, who=Identities(None, piece.who.exclude), src=piece.src | other.src))
     return found
+
+
+def _beyond_the_cluster(who: Identities) -> bool:
+    return who.include is None and CLUSTER in who.exclude and WORLD not in who.exclude
 
 
 def meet(one: Iterable[Piece], other: Iterable[Piece]) -> list[Piece]:

@@ -227,13 +227,14 @@ def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
     own = {"endpointSelector": {"matchLabels": {"app": "api"}}, "ingress": [{"fromEndpoints": [{}]}]}
     policy = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "own", "namespace": "shop"}, "spec": own}
 
-    def said(*objects: Any, target: str = "istio") -> dict[str, tuple[str, list[str | None]]]:
-        result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), *objects]), source="cilium", target=target)
-        told = [item for item in result.findings if item.code in ("MP122", "MP184", "MP185")]
+    def said(*objects: Any, target: str = "istio", **options: Any) -> dict[str, tuple[str, list[str | None]]]:
+        result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), *objects]), source="cilium", target=target, **options)
+        told = [item for item in result.findings if item.code in ("MP122", "MP184", "MP185", "MP199")]
         return {item.code: (item.effect, [one.workload for one in item.affects]) for item in told}
 
     assert said(beside) == {"MP184": ("none", ["api"])}
-    assert said(beside, policy) == {"MP122": ("narrows", ["api"])}
+    assert said(beside, policy) == {"MP199": ("none", ["api"])}
+    assert said(beside, policy, keep_network_policy=False) == {"MP122": ("narrows", ["api"])}
     assert said(beside, target="linkerd") == {"MP184": ("none", ["api"]), "MP185": ("narrows", ["api"])}
     beside["spec"] = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}]}
     assert set(said(beside, target="linkerd")) == {"MP184"}

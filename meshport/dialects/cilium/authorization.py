@@ -12,11 +12,9 @@ from typing import Any
 
 from meshport.dialects import installation
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import network_policy_spec
+from meshport.dialects.cilium import of_kubernetes
 from meshport.dialects.cilium.allowing import lower
-from meshport.dialects.cilium.beside import selector_of
 from meshport.dialects.cilium.endpoints import Required, holding, requirements, subjects
-from meshport.dialects.cilium.kept import mesh_port
 from meshport.dialects.cilium.peers import Alternative, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
@@ -35,7 +33,7 @@ from meshport.ir.authorization import (
     Policy,
     Rule,
 )
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Src
 from meshport.ir.model import IR, Loss
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import in_range
@@ -73,55 +71,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     asking = sorted({f"{policy.kind} {policy.ref.value}" for policy in ir.policies if any(rule.http for rule in policy.rules)})
     if without is not None and asking:
         ir.losses.append(Loss("MP974", (without.value,), without.document, {"policies": ", ".join(asking)}))
-    closed: set[Ref] | None = None
-    for number, document in enumerate(bound.bundle.documents):
-        if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
-            if closed is None:
-                closing = [policy for policy in ir.policies if policy.action.value == "allow" and policy.closing]
-                closed = {one.ref for policy in closing for one in ir.world.selected(policy.subject.value)}
-            home = document.namespace or options.default_namespace
-            _kubernetes(number, document.value.get("spec") or {}, home, closed, options, ir)
-
-
-def _kubernetes(number: int, spec: Any, namespace: str, closed: set[Ref], options: Options, ir: IR) -> None:
-    """What becomes of a NetworkPolicy of Kubernetes, which stays: where policies of Cilium close the same pods, both added up, and the mesh says the latter alone."""
-    if (what := network_policy_spec.refused(spec)) is not None:
-        ir.losses.append(Loss("MP015", (), number, {"what": what}))
-        return
-    pods = ir.world.selected(PodSet(namespace, selector_of(spec.get("podSelector") or {})))
-    refs = {one.ref for one in pods if not one.host_network}
-    inward = "Ingress" in (spec.get("policyTypes") or ["Ingress"])
-    shared = refs & closed if inward else set()
-    ir.losses.append(_about("MP122" if shared else "MP184", number, shared or refs))
-    port = mesh_port(options)
-    if port is not None and refs and any(_shuts(spec.get(key) or (), port) for key in ("ingress", "egress")):
-        ir.losses.append(_about("MP185", number, refs, port=str(port)))
-
-
-def _shuts(entries: Iterable[dict[str, Any]], number: int) -> bool:
-    """Whether entries of a NetworkPolicy let pods through on TCP ports other than DNS's, and none of them on this one."""
-    anything: dict[str, Any] = {}
-    inside = [entry for entry in entries if any("ipBlock" not in peer for peer in entry.get("from") or entry.get("to") or (anything,))]
-    tcp = [[item for item in entry.get("ports") or (anything,) if (item.get("protocol") or "TCP") == "TCP"] for entry in inside]
-    return any(item.get("port") != 53 for ports in tcp for item in ports) and not any(
-        _carries(item, number) for ports in tcp for item in ports
-    )
-
-
-def _about(code: str, number: int, refs: set[Ref], **values: str) -> Loss:
-    return Loss(
-        code,
-        (),
-        number,
-        {"workloads": ", ".join(map(str, sorted(refs))) or "pods that the bundle does not show", **values},
-        tuple(sorted(refs)),
-    )
-
-
-def _carries(port: dict[str, Any], number: int) -> bool:
-    """Whether a port of a NetworkPolicy, a range or all of them hold another."""
-    value = port.get("port")
-    return value is None or (isinstance(value, int) and value <= number <= (port.get("endPort") or value))
+    of_kubernetes.lift(bound, peers, options, ir)
 
 
 def _since(release: str, bound: Bound) -> bool:

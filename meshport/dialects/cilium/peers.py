@@ -164,6 +164,12 @@ class Peers:
             but.append((Condition(IDENTITY, some, none),))
         return [*([(Condition(IDENTITY, tuple(facts)),)] if facts else []), *but]
 
+    def of_labels(self, selector: Selector, home: str | None) -> list[Alternative]:
+        """The alternatives whom a selector takes that no policy of Cilium wrote; [] for nobody."""
+        rest = self._rest(take_apart(selector), home)
+        some, none = rest if rest is not None else (self.of_selector(selector, home), [])
+        return [(Condition(IDENTITY, tuple(map(Fact, some)), tuple(map(Fact, none))),)] if some else []
+
     def _rest(self, chosen: Chosen, home: str | None) -> tuple[list[Identity], list[Identity]] | None:
         """The peers of a selector that takes all but some namespaces or accounts, and those that it does not take: pods that the bundle does not show are
         among them too. None for a selector that says otherwise whom it takes."""
@@ -212,7 +218,7 @@ class Peers:
         return [(Condition(IDENTITY, peers, (), nobody),)] if peers else []
 
     def _cidrs(self, rule: Cursor, home: str | None) -> list[Alternative]:
-        return self._addresses([(fact.map(lambda text: Network(normal_cidr(text)))) for fact in rule.strings("fromCIDR")])
+        return self.addresses([(fact.map(lambda text: Network(normal_cidr(text)))) for fact in rule.strings("fromCIDR")])
 
     def _cidr_sets(self, rule: Cursor, home: str | None) -> list[Alternative]:
         networks: list[Fact[Network]] = []
@@ -227,9 +233,9 @@ class Peers:
                 networks += [Fact(Network(normal_cidr(member)), place.src | src, group.feature) for member in members]
             else:
                 unknown.append(_unsayable("a CIDR group that the bundle does not hold", place))
-        return [*self._addresses(networks), *unknown]
+        return [*self.addresses(networks), *unknown]
 
-    def _addresses(self, networks: list[Fact[Network]]) -> list[Alternative]:
+    def addresses(self, networks: list[Fact[Network]]) -> list[Alternative]:
         """Addresses outside the cluster: a CIDR never takes a pod, whatever address it has, and a node only where the installation says so. Where no pod has
         one it takes all it says."""
         outside = [

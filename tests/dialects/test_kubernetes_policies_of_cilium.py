@@ -1,0 +1,125 @@
+"""NetworkPolicies of Kubernetes in a cluster of Cilium: their allows add to those of Cilium's own policies (pkg/k8s/network_policy.go, docs.cilium.io
+security/policy), so a mesh that says the one has to say the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+import meshport
+
+
+def workload(name: str, namespace: str = "shop") -> str:
+    return f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{serviceAccountName: {name}, containers: [{{name: a, image: "a:1", ports: [{{name: http, containerPort: 8080}}, {{name: admin, containerPort: 9090}}]}}]}}
+---
+"""
+
+
+def cilium(spec: str, name: str = "own") -> str:
+    return f"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n---\n"
+
+
+def kubernetes(spec: str) -> str:
+    return f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: more, namespace: shop}}\nspec: {spec}\n---\n"
+
+
+WORLD = (
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ops, labels: {team: a}}\n---\n"
+    + workload("api")
+    + workload("web")
+    + workload("cart")
+    + workload("probe", "ops")
+)
+OWN = cilium('{endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}]}')  # fmt: skip
+MORE = """{podSelector: {matchLabels: {app: api}}, ingress: [
+  {from: [{podSelector: {matchLabels: {app: cart}}}, {namespaceSelector: {matchLabels: {team: a}}}], ports: [{port: admin}]},
+  {from: [{ipBlock: {cidr: 203.0.113.0/24}}], ports: [{port: 8080}]}]}"""
+
+
+def converted(text: str, target: str = "istio", **options: Any) -> meshport.Result:
+    result = meshport.convert(meshport.load_text(WORLD + text), source="cilium", target=target, **options)
+    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+    return result
+
+
+def allows(result: meshport.Result, app: str = "api") -> list[dict[str, Any]]:
+    """The rules of the AuthorizationPolicies that select a workload."""
+    found = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    return [rule for item in found if item["spec"]["selector"]["matchLabels"] == {"app": app} for rule in item["spec"].get("rules", [])]
+
+
+def test_what_a_kubernetes_policy_lets_in_beside_policies_of_cilium_is_said_in_the_mesh() -> None:
+    result = converted(OWN + kubernetes(MORE))
+    said = yaml.safe_load("""
+- from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+  to: [{operation: {ports: ["8080"]}}]
+- from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}]
+  to: [{operation: {ports: ["9090"]}}]
+- from: [{source: {namespaces: [ops]}}]
+  to: [{operation: {ports: ["9090"]}}]
+- from: [{source: {ipBlocks: [203.0.113.0/24]}}]
+  to: [{operation: {ports: ["8080"]}}]
+""")
+    assert sorted(map(str, allows(result))) == sorted(map(str, said))
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    (told,) = [finding for finding in result.findings if finding.code == "MP199"]
+    assert (told.severity, told.effect) == ("info", "none")
+    assert "NetworkPolicy" not in {item.object["kind"] for item in result.manifests}  # it stays as it is
+
+
+def test_a_kubernetes_policy_alone_holds_beside_a_mesh_that_says_nothing() -> None:
+    assert not allows(converted(kubernetes(MORE)))
+
+
+def test_one_for_everybody_opens_in_the_mesh_what_the_network_closes_no_more() -> None:
+    """Without peers and ports an entry lets everything in: whatever Cilium's own policies list."""
+    result = converted(OWN + kubernetes("{podSelector: {}, ingress: [{}]}"))
+    assert {} in allows(result) or not allows(result)
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+
+
+def test_one_about_egress_or_udp_adds_nothing_to_what_comes_in() -> None:
+    egress = "{podSelector: {}, policyTypes: [Egress], egress: [{}]}"
+    udp = "{podSelector: {}, ingress: [{ports: [{port: 53, protocol: UDP}]}]}"
+    alone = allows(converted(OWN))
+    assert allows(converted(OWN + kubernetes(egress))) == alone
+    assert allows(converted(OWN + kubernetes(udp))) == alone
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_pods_that_a_kubernetes_policy_closes_keep_the_http_rules_of_one_that_closes_nothing(target: str) -> None:
+    """The kept CiliumNetworkPolicy lets callers in the mesh through without its HTTP rules, for their traffic is encrypted: so the mesh has to say them."""
+    own = cilium("""{endpointSelector: {matchLabels: {app: api}}, enableDefaultDeny: {ingress: false}, ingress: [
+      {fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET}]}}]}]}""")
+    result = converted(own + kubernetes("{podSelector: {}, ingress: []}"), target, target_version="1.27" if target == "istio" else "2.17")
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    if target == "istio":
+        (rule,) = allows(result)
+        assert rule["to"] == [{"operation": {"ports": ["8080"], "methods": ["GET"]}}]
+    else:
+        routes = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+        assert any(match.get("method") == "GET" for item in routes for rule in item["spec"]["rules"] for match in rule["matches"])
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_every_path_for_everybody_is_read_back_as_that(target: str) -> None:
+    own = '{endpointSelector: {matchLabels: {app: api}}, ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: "/.*", method: GET}]}}]}]}'
+    result = converted(cilium(own), target)
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_all_but_the_cluster_is_the_world(target: str) -> None:
+    own = """{endpointSelector: {matchLabels: {app: api}}, ingressDeny: [{fromEntities: [cluster]}],
+      ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: "/api"}]}}]}]}"""
+    converted(cilium(own), target)
