@@ -145,13 +145,15 @@ def of_ingress(before: Any, after: Any) -> set[tuple[str, str]]:
 def test_strict_closes_no_pods_that_serve_a_gateway() -> None:
     strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: mesh, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n---\n"
     made = convert(ISTIO + EDGE + gateway() + strict)
-    chosen = {
-        item.object["metadata"]["namespace"]: item.object["spec"]["endpointSelector"]
-        for item in made.manifests
-        if item.object["kind"] == "CiliumNetworkPolicy"
-    }
-    others = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["edge"]}]}  # pods beside the gateway, which nobody shows
-    assert chosen == {"shop": {}, "web": {}, "edge": others}
+    chosen: dict[str, list[Any]] = {}
+    for item in made.manifests:
+        if item.object["kind"] == "CiliumNetworkPolicy":
+            chosen.setdefault(item.object["metadata"]["namespace"], []).append(item.object["spec"]["endpointSelector"])
+    others = [  # pods beside the gateway's, which nobody shows
+        {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["edge"]}]},
+        {"matchLabels": {"app": "edge"}, "matchExpressions": [{"key": "istio", "operator": "NotIn", "values": ["public"]}]},
+    ]
+    assert chosen == {"shop": [{}], "web": [{}], "edge": others}
     assert "edge" in {
         item.object["metadata"]["namespace"]
         for item in convert(ISTIO + EDGE + strict).manifests

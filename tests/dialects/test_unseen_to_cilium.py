@@ -70,27 +70,52 @@ def test_who_may_call_which_ports_needs_no_pods_to_be_said_by_labels() -> None:
     assert own == ["translated"] * 6
 
 
+def ports(*numbers: str | tuple[int, int]) -> dict[str, Any]:
+    listed = [{"port": str(one[0]), "endPort": one[1]} if isinstance(one, tuple) else {"port": one} for one in numbers]
+    return {"toPorts": [{"ports": [{**one, "protocol": "TCP"} for one in listed]}]}
+
+
+OF_WEB = {"fromEndpoints": [account("eu", "web"), account("shop", "web")]}
+OF_ADMIN = {"fromEndpoints": [account("shop", "admin")]}
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "let_in", "said"),
     [
-        ADMITS
-        + DENIES.replace("{action", "{selector: {matchLabels: {app: ghost}}, action").replace(
-            "admin]}}]", "admin]}}], to: [{operation: {methods: [GET]}}]"
+        (
+            ADMITS
+            + DENIES.replace("{action", "{selector: {matchLabels: {app: ghost}}, action").replace(
+                "admin]}}]", "admin]}}], to: [{operation: {methods: [GET]}}]"
+            ),
+            [{**OF_WEB, **ports("8080", "9090")}],
+            "MP286",  # what is no GET of the admin
         ),
-        ADMITS.replace('"9090"]}}]}', '"9090"], methods: [GET]}}]}'),  # where the port speaks no HTTP it admits nobody
-        ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", "ipBlocks: [10.0.0.0/8]"),
-        ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", 'principals: ["*"]'),
-        ADMITS.replace('ports: ["8080", "9090"]', 'notPorts: ["8080"]'),
-        ADMITS.replace("from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]", 'to: [{operation: {ports: ["1"]}}]'),
+        (ADMITS.replace('"9090"]}}]}', '"9090"], methods: [GET]}}]}'), [OF_ADMIN], "MP286"),  # where the port speaks no HTTP it admits nobody
+        (
+            ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", "ipBlocks: [10.0.0.0/8]"),
+            [{**OF_WEB, **ports("8080", "9090")}, {"fromCIDRSet": [{"cidr": "10.0.0.0/8"}]}],
+            "MP286",  # pods with such addresses
+        ),
+        (
+            ADMITS.replace("principals: [cluster.local/ns/shop/sa/admin]", 'principals: ["*"]'),
+            [{**OF_WEB, **ports("8080", "9090")}, {"fromEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "shop"}}]}],
+            "MP281",
+        ),
+        (ADMITS.replace('ports: ["8080", "9090"]', 'notPorts: ["8080"]'), [OF_ADMIN, {**OF_WEB, **ports((1, 8079), (8081, 65535))}], ""),
+        (
+            ADMITS.replace("from: [{source: {principals: [cluster.local/ns/shop/sa/admin]}}]", 'to: [{operation: {ports: ["1"]}}]'),
+            [ports("1"), {**OF_WEB, **ports("8080", "9090")}],
+            "",
+        ),
     ],
-)
-def test_what_asks_for_more_than_labels_and_ports_is_left_out_for_pods_that_are_not_known(text: str) -> None:
+)  # fmt: skip
+def test_what_needs_no_more_than_callers_and_ports_is_written_for_pods_that_are_not_known(text: str, let_in: list[Any], said: str) -> None:
+    """And what does need more, of an HTTP request or of an address of a pod, is left out and said."""
     result = convert(WORLD + text, "istio", "cilium")
-    assert "MP286" in {item.code for item in result.findings}
+    assert {item.code for item in result.findings} & {"MP286", "MP281", "MP900", "MP901", "MP904"} == ({said} if said else set())
     written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
-    ghost = [spec for spec in written if spec["endpointSelector"] == {"matchLabels": {"app": "ghost"}}]
-    assert ghost
-    assert all(spec["ingress"] == [{}] for spec in ghost)
+    ghost = [spec["ingress"] for spec in written if spec["endpointSelector"] == {"matchLabels": {"app": "ghost"}}]
+    assert [rule for rules in ghost for rule in rules if rule] == let_in
 
 
 OF_GHOST = "{selector: {matchLabels: {app: ghost}}, action"
@@ -112,14 +137,21 @@ def test_a_deny_of_accounts_and_ports_needs_no_pods_either() -> None:
 
 
 @pytest.mark.parametrize("action", ["DENY", "CUSTOM, provider: {name: opa}"])
-def test_what_else_refuses_requests_to_pods_that_are_not_known_closes_them(action: str) -> None:
-    """Left out, it would open them to whom it refuses."""
+def test_what_else_refuses_requests_to_pods_that_are_not_known_closes_them_to_whom_it_names(action: str) -> None:
+    """Left out, it would open them to whom it refuses. All others keep what they had: it names nobody else."""
     reads = DENIES.replace("{action: DENY", OF_GHOST + f": {action}").replace(
         "admin]}}]}", "admin]}}], to: [{operation: {methods: [GET]}}]}"
     )
     result = convert(WORLD + reads, "istio", "cilium")
-    assert one(result, "CiliumNetworkPolicy")["spec"] == {"endpointSelector": {"matchLabels": {"app": "ghost"}}, "ingress": [{}]}
-    assert "MP286" in {item.code for item in result.findings}
+    spec = one(result, "CiliumNetworkPolicy")["spec"]
+    elsewhere = [{"key": "k8s:io.kubernetes.pod.namespace", "operator": "Exists"}, {"key": "k8s:io.kubernetes.pod.namespace", "operator": "NotIn", "values": ["shop"]}]  # fmt: skip
+    others = {"matchExpressions": [{"key": "k8s:io.cilium.k8s.policy.serviceaccount", "operator": "NotIn", "values": ["admin"]}], "matchLabels": {"k8s:io.kubernetes.pod.namespace": "shop"}}  # fmt: skip
+    assert spec["endpointSelector"] == {"matchLabels": {"app": "ghost"}}
+    assert spec["ingress"][:2] == [
+        {"fromEndpoints": [{"matchExpressions": elsewhere}, others], **ports("0")},
+        {"fromEntities": ["world", "host", "remote-node", "kube-apiserver", "ingress"], **ports("0")},
+    ]
+    assert {"MP286", "MP292"} & {item.code for item in result.findings} == {"MP286"}
     looser = meshport.convert(meshport.load_text(WORLD + reads), source="istio", target="cilium", on_loss="looser")
     assert "CiliumNetworkPolicy" not in {item.object["kind"] for item in looser.manifests}
     (finding,) = [item for item in looser.findings if item.code == "MP219"]
@@ -163,7 +195,12 @@ def test_strict_opens_no_pods_that_a_deny_closes() -> None:
         item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"
     }
     assert written["strict-mtls"]["endpointSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["ghost"]}]}
-    assert written["no-admin"] == {"endpointSelector": {"matchLabels": {"app": "ghost"}}, "ingress": [{}]}
+    assert written["no-admin"]["endpointSelector"] == {"matchLabels": {"app": "ghost"}}
+    peers = [
+        {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "ops"}},
+        account("shop", "default"),
+    ]  # whom the mesh knows, but for the admin
+    assert written["no-admin"]["ingress"][0] == {"fromEndpoints": peers, **ports("0")}
 
 
 def pod(name: str, labels: str = "", notes: str = "") -> str:

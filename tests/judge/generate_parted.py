@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from .vocabulary import MESHED, dice
-from .world import Obj, labels_match, meta, name_of, namespace_of, read_workload, spec_of
+from .world import Obj, labels_match, meta, name_of, namespace_of, read_workload, selects, spec_of
 
 CONTROLLERS = ("Deployment", "StatefulSet", "DaemonSet")
 _SELECTORS = ("selector", "podSelector", "endpointSelector")
@@ -46,10 +46,11 @@ def parted(bundle: list[Obj], seed: int, most: int = 9) -> tuple[list[Obj], list
 
 
 def _claims(controller: Obj, pod: Obj) -> bool:
-    """Whether a controller would count a pod as its own."""
+    """Whether a controller would count a pod as its own: by its selector, or, as for a Job, by all labels of its pods."""
     if controller["kind"] not in (*CONTROLLERS, "Job", "CronJob") or namespace_of(controller) != namespace_of(pod):
         return False
-    return labels_match(read_workload(controller).labels, labels_of(pod))
+    counted = spec_of(controller).get("selector")
+    return selects(counted, labels_of(pod)) if counted else labels_match(read_workload(controller).labels, labels_of(pod))
 
 
 def _candidates(namespace: str, bundle: list[Obj]) -> list[Labels]:

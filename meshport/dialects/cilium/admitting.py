@@ -66,12 +66,15 @@ def written(out: Output, namespace: str) -> list[Written]:
     for (_, kind, ref), obj in out.objects.items():
         spec = obj.value.get("spec") if kind == KIND and ref.namespace == namespace else None
         if isinstance(spec, dict):
-            chosen = spec.get("endpointSelector") or {}
-            expressions = [
-                Requirement(one["key"], one["operator"], tuple(one.get("values") or ())) for one in chosen.get("matchExpressions") or ()
-            ]
-            found.append(Written(Selector.of(chosen.get("matchLabels") or {}, expressions), spec))
+            found.append(Written(selector_of(spec), spec))
     return found
+
+
+def selector_of(spec: dict[str, Any]) -> Selector:
+    """The pods that a policy selects."""
+    chosen = spec.get("endpointSelector") or {}
+    expressions = [Requirement(one["key"], one["operator"], tuple(one.get("values") or ())) for one in chosen.get("matchExpressions") or ()]
+    return Selector.of(chosen.get("matchLabels") or {}, expressions)
 
 
 def same(out: Output, namespace: str, selector: Selector) -> Ref | None:
@@ -106,6 +109,12 @@ def beyond(policies: Iterable[Written], port: int, allowed: list[Atom]) -> bool:
     if not any(item.closes for item in listed):
         return not _covered(ANYBODY, allowed)
     return any(not _covered(atom, allowed) for item in listed for rule in item.spec.get("ingress", ()) for atom in _of_rule(rule, port))
+
+
+def short(policies: Iterable[Written], port: int, allowed: list[Atom]) -> bool:
+    """Whether policies that close a port let in less than is allowed."""
+    admitted = [atom for item in policies for rule in item.spec.get("ingress", ()) for atom in _of_rule(rule, port)]
+    return not all(_covered(atom, admitted) for atom in allowed)
 
 
 def of_entry(entry: Entry) -> Iterator[Atom]:

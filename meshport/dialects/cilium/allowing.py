@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects import beside_the_mesh, inbound_policy, other_domains, protocols, redundant
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import denying, plaintext, transport, unlike
+from meshport.dialects.cilium import denying, plaintext, taking_others, transport, unlike
 from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.drafts import Draft, rules_of, unranged
@@ -30,7 +30,7 @@ from meshport.effective.admitted import only_by_exemption
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import Policy, sole_grant
-from meshport.ir.base import NOWHERE, Fact, Ref, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 
 
@@ -70,6 +70,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
     beside_the_mesh.unknown_callers(ir, out, options, options.trust_domain, known.absent)
+    taking_others.tell(out, access)
     transport.account(out, access)
     _without_effect(out, access)
 
@@ -186,7 +187,7 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
             wanted += [*whole, *own, *(_without(access, strangers, draft.members) if not own else ())]
         else:
             wanted += [*own, *whole]
-    found = choose(draft.members, strangers, wanted)
+    found = choose(draft.members, strangers, [*_counted(access, draft.members), *wanted] if by_default else wanted)
     for unseen_there in (hidden, plain):  # a policy of their own, or none, takes the default's place, and here they would add up
         if not by_default or found is None:
             break
@@ -241,6 +242,15 @@ def _by_namespace(access: Access, draft: Draft) -> bool:
         return True
     first = draft.members[0]
     return first.admission.value != "all-unauthenticated" and first.admission_level != "workload"
+
+
+def _counted(access: Access, members: list[Effective]) -> list[tuple[Selector, Src]]:
+    """What the controllers count their pods by, where the pods say themselves what their default is: no label gives it to others."""
+    if any(item.admission_level != "workload" or item.allows or item.denies or item.customs for item in members):
+        return []
+    counted = [item.workload.claimed for item in members if item.workload.claimed is not None]
+    found = [one for one in counted if all(one.accepts(item.workload.labels) for item in members)]
+    return [(one, NOWHERE) for one in dict.fromkeys(found) if access.world.shows(PodSet(members[0].workload.ref.namespace, one))]
 
 
 def _refused_alike(members: list[Effective]) -> list[tuple[Selector, Src]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from meshport.dialects.base import Options
+from meshport.dialects.cilium import admitting
 from meshport.dialects.cilium.callers import Known, callers, endpoints
-from meshport.dialects.cilium.planning import closing, mentioned
+from meshport.dialects.cilium.planning import mentioned
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others
 from meshport.dialects.naming import claim
-from meshport.dialects.output import Output
+from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.identities import Identities
 from meshport.effective.networks import disjoint
@@ -27,6 +28,7 @@ from meshport.ir.model import IR
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE, Identity
 
+OPENING = {"fromEntities": ["all"]}
 Direct = tuple[dict[str, list[Any]], list[int] | None, Src]
 """Whom a rule denies, on which ports (None: all), and the leaves."""
 Directs = dict[int, dict[int, Direct]]
@@ -91,8 +93,8 @@ def lower(
             obj.set(("spec", "endpointSelector"), selector.manifest(), because)
             if in_range(options.target_version, "1.16", None):
                 obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
-            elif not any(closing(item).allows for item in members):
-                obj.set(("spec", "ingress"), [{"fromEntities": ["all"]}], because)
+            else:
+                _leave_open(out, obj, namespace, members, outside, because, names)
             if any(written[number][1] is None for number in written):
                 others.add(members, [])
             for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
@@ -100,6 +102,29 @@ def lower(
                 if ports is not None:
                     rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
                 obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+def _leave_open(
+    out: Output, obj: Obj, namespace: str, members: list[Effective], outside: list[Effective], because: Src, names: set[str]
+) -> None:
+    """Before 1.16 a deny closes what it selects: the members that no other policy closes are opened again, by the deny itself where it selects no others."""
+    closing = [
+        one
+        for one in admitting.written(out, namespace)
+        if one.closes and one.spec is not obj.value["spec"] and OPENING not in one.spec.get("ingress", ())
+    ]
+    closed = [item for item in members if any(one.selector.accepts(item.workload.labels) for one in closing)]
+    if not closed:
+        obj.set(("spec", "ingress"), [OPENING], because)
+        return
+    left = [item for item in members if all(item is not other for other in closed)]
+    found = choose(left, [*closed, *outside], []) if left else None
+    if found is None:
+        return
+    ref = Ref(namespace, claim(f"{obj.ref.name}-open", names))
+    more = out.object(CILIUM, KIND, ref, owner=obj.origins[0], group=obj.group, rank=41, because=because | found[1])
+    more.set(("spec", "endpointSelector"), found[0].manifest(), because | found[1])
+    more.set(("spec", "ingress"), [OPENING], because)
 
 
 def named_ports(policy: Policy) -> set[int]:

@@ -33,6 +33,17 @@ from meshport.mapping.table import in_range
 
 _NARROWER = {"MP201", "MP202", "MP203", "MP208", "MP211", "MP216", "MP278", "MP280", "MP283", "MP284", "MP393"}
 
+BARE = ("Pod", "Job", "CronJob")
+"""What does not find its pods by labels."""
+
+
+@dataclass(slots=True)
+class Fate:
+    """Policies by namespace and id: those of which pods of some kind got what they let in, and those of which some kind did not get all."""
+
+    written: set[tuple[str, int]] = field(default_factory=set)
+    short: set[tuple[str, int]] = field(default_factory=set)
+
 
 @dataclass(slots=True)
 class Said:
@@ -59,6 +70,7 @@ class Said:
 def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[str, set[str]], others: Others) -> None:
     """Policies for the kinds of pods of each namespace that would let in more than they do in the source."""
     told: list[tuple[str, Said, list[Selector]]] = []
+    fate = Fate()
     places = {
         *homes(ir, ""),
         *(item.subject.value.namespace for item in ir.policies),
@@ -68,7 +80,7 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
         written = admitting.written(base.out, namespace)
         shown = access.of_namespace(namespace)
         odd = [
-            _name(item.workload)
+            _name(item.workload, access)
             for item in shown
             if item.meshed is False
             or access.gateway(item.workload)
@@ -90,7 +102,7 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
         for taking, group in groups.items():
             labels = kinds.labels(group[0])
             there = [one for place in taking for one in by_selector.get(kinds.selectors[place], ())]
-            said = _said(_Pods(namespace, labels, known.get(taking, []), shown), access, base, denies, there)
+            said = _said(_Pods(namespace, labels, known.get(taking, []), shown), access, base, denies, there, fate)
             if said is not None and base.options.on_loss == "looser" and (said.lost or said.deny):
                 _left_open(base.out, namespace, said)
             elif said is not None:
@@ -101,6 +113,7 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
             selectors = kinds.select(said.kinds, [kind for kind in every if kind not in mine])
             _write(base, namespace, said, selectors, taken, others)
             told += [(namespace, said, selectors)] if said.lost else []
+    _settle(ir, base.out, fate)
     for namespace, said, selectors in told:
         _tell(base.out, access, namespace, said, selectors)
 
@@ -130,10 +143,12 @@ def _spoken(ir: IR, namespace: str) -> list[Selector]:
     return [subject.selector for subject in subjects if subject.namespace in ("", namespace) and not subject.selector.everything]
 
 
-def _name(workload: Workload) -> Selector:
-    """What tells pods of one application from others."""
-    names = {key: value for key, value in workload.own_labels.items() if key in NAMING}
-    return Selector.of(names or workload.own_labels)
+def _name(workload: Workload, access: Access) -> Selector:
+    """What tells pods of one application from others: its name where no pod has it that the bundle does not show, else what its controller counts them by."""
+    names = Selector.of({key: value for key, value in workload.own_labels.items() if key in NAMING})
+    if names.labels and (access.world.shows(PodSet(workload.ref.namespace, names)) or not (workload.claimed or workload.kind in BARE)):
+        return names
+    return workload.claimed or Selector.of(workload.own_labels)
 
 
 @dataclass(slots=True)
@@ -146,7 +161,7 @@ class _Pods:
     shown: list[Effective]
 
 
-def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: list[admitting.Written]) -> Said | None:
+def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: list[admitting.Written], fate: Fate) -> Said | None:
     """What has to be written for pods of a kind; None where the policies that select them let in no more than the source does."""
     told: Told = {}
     if pods.like:
@@ -164,7 +179,7 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
         }
         result = plan(replace(base, region=Region(pods.namespace, [item]), direct=direct, told=told, like=near))
         asking = any(rule.http or rule.needs_http for policy in (*item.denies, *item.customs) for rule in policy.rules)
-        narrower = not near and (asking or any(code in _NARROWER for code, *_ in told))  # what is left out for known pods is told of them
+        narrower = (asking and not near) or any(code in _NARROWER for code, *_ in told) or _unranged(base, result)
     same = pods.like or [item]
     unnamed = [
         policy
@@ -183,14 +198,56 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
     said.named = granting.src if granting is not None else sources(*(base.out.called(number, "name") for number in naming))
     for policy in unnamed:
         port = {"port": str(policy.port.value), "protocol": "TCP"} if policy.port is not None else {}
-        if not any(one.names(port) for one in there):
+        older, rivals = _rivals(policy, item, unnamed)
+        if any(one in unnamed for one in older):
+            continue  # what is denied on the port is denied there
+        if rivals or not any(one.names(port) for one in there):
             src = policy.ref.src | policy.subject.src | sources(policy.port)
             admitted = on_port(policy, base.options, base.known, base.way)
+            for one in older:  # which may have the port, and let in no others then
+                its = [_peers(rule) for rule, _ in on_port(one, base.options, base.known, base.way)]
+                admitted = [ruled for ruled in admitted if _peers(ruled[0]) in its]
             said.deny += [({**rule, "toPorts": [{"ports": [port]}]}, src | more) for rule, more in _all_but(admitted, base.known)]
             said.lost = said.lost or (not admitted and bool(policy.rules))
     if result is not None and result.closed:
         _beyond(said, base, result, there)
+    where = {(pods.namespace, id(policy)) for policy in policies}
+    if said.lost or said.deny:
+        fate.short |= where
+    elif said.allow:
+        fate.written |= where
     return said if said.allow is not None or said.deny else None
+
+
+def _rivals(policy: Policy, item: Effective, unnamed: list[Policy]) -> tuple[list[Policy], bool]:
+    """Of a Server by a name that no known pod gives a number to: the older ones for the same pods that have its port, if theirs is that; and whether there
+    are others at all. They are written for what they select, and add up, where of several Servers the oldest has the port."""
+    rank = _rank(policy)
+    others = [one for one in item.allows if one.port is not None and one is not policy]
+    others = [
+        one
+        for one in others
+        if one not in unnamed or (one.port is not None and policy.port is not None and one.port.value == policy.port.value)
+    ]
+    return [one for one in others if _rank(one) < rank], bool(others)
+
+
+def _rank(policy: Policy) -> tuple[str, Ref]:
+    return policy.created, policy.ref.value
+
+
+def _peers(rule: dict[str, Any]) -> dict[str, Any]:
+    """Whom a rule lets in."""
+    return {key: value for key, value in rule.items() if key.startswith("from")}
+
+
+def _unranged(base: Context, result: Plan) -> bool:
+    """Whether ports that nobody names are closed for want of ranges."""
+    entries = [entry for part in result.parts for entry in part.entries] if result.closed else []
+    every = {*result.ports, None}
+    return not in_range(base.options.target_version, "1.16", None) and any(
+        None in entry.ports and entry.ports != every for entry in entries
+    )
 
 
 def _default_name(item: Effective) -> str:
@@ -244,7 +301,8 @@ def _unmixed(item: Effective, out: Output) -> Effective:
 
 
 def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Written]) -> None:
-    """Take in what the policies that select pods of a kind let in beyond what may be let in: by a policy where there is none, else by denies."""
+    """Take in what the policies that select pods of a kind let in beyond what may be let in: by a policy where there is none, else by denies; and what they
+    let in short of it, for policies add up."""
     entries = [entry for part in result.parts for entry in part.entries]
     closing = [item for item in there if item.closes]
     points: list[Where] = [*sorted({*result.ports, *(port for item in there for port in item.single())}), None]
@@ -254,10 +312,11 @@ def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Writt
         for port in points
     }
     too_much = [port for port in points if admitting.beyond(there, fresh if port is None else port, allowed[port])]
-    if not too_much:
+    less = not too_much and any(admitting.short(closing, fresh if port is None else port, allowed[port]) for port in points)
+    if not too_much and not (less and closing):
         return
     said.because = said.because or sources(*(part.src for part in result.parts))
-    if not closing:
+    if not closing or less:
         draft = Draft("", "", [], result.parts, result.ports, result.strict)
         said.allow, said.parts = rules_of(base.options, draft, entries), result.parts
         return
@@ -291,11 +350,12 @@ def _write(base: Context, namespace: str, said: Said, selectors: list[Selector],
     out, ranged = base.out, in_range(base.options.target_version, "1.16", None)
     for selector in selectors:
         pods = of_pods(PodSet(namespace, selector))
-        beside = admitting.same(out, namespace, selector) if said.allow is None else None
+        beside = admitting.same(out, namespace, selector)
         ref = beside or Ref(namespace, claim(said.name, taken.setdefault(namespace, set())))
         named = said.named if beside is None else NOWHERE
         if said.allow is not None:
             write(out, ref, selector, NOWHERE, said.allow, said.because, [said.document], said.parts, whole=not said.allow, named_by=named)
+            others.unseen = [one for one in others.unseen if one != pods]
             if not any("UDP" in str(rule) for rule, _ in said.allow):
                 others.unseen.append(pods)
         obj = out.object(CILIUM, KIND, ref, owner=said.document, group=f"policy {ref.name}", rank=41, because=said.because | named)
@@ -315,6 +375,21 @@ def _write(base: Context, namespace: str, said: Said, selectors: list[Selector],
             tuple(said.meshed), "MP281", document=said.document, affects=tuple(of_pods(PodSet(namespace, selector)) for selector in selectors),
             feature="authorization.source.principals", namespaces=", ".join(said.meshed), listed={},
         )  # fmt: skip
+
+
+def _settle(ir: IR, out: Output, fate: Fate) -> None:
+    """Of policies that were said to be left out for pods that nobody shows: what is written of them after all, for those that are written whole."""
+    written = out.written()
+    for policy in ir.policies:
+        named = [one for one in out.findings if one.code == "MP286" and one.document == policy.document]
+        for finding in named:
+            homes = {place.namespace or policy.subject.value.namespace for place in finding.affects}
+            keys = {(home, id(policy)) for home in homes}
+            if not keys <= fate.written or keys & fate.short:
+                continue
+            finding.leaves = tuple(leaf for leaf in finding.leaves if leaf not in written)
+            if not finding.leaves or finding.disposition is None:
+                out.findings.remove(finding)
 
 
 def _tell(out: Output, access: Access, namespace: str, said: Said, selectors: list[Selector]) -> None:
