@@ -248,9 +248,12 @@ def _counted(access: Access, members: list[Effective]) -> list[tuple[Selector, S
     """What the controllers count their pods by, where the pods say themselves what their default is: no label gives it to others."""
     if any(item.admission_level != "workload" or item.allows or item.denies or item.customs for item in members):
         return []
+    home = members[0].workload.ref.namespace
+    if members[0].admission.value == access.namespace_admission(home).value:
+        return []  # and the namespace says the same to others
     counted = [item.workload.claimed for item in members if item.workload.claimed is not None]
     found = [one for one in counted if all(one.accepts(item.workload.labels) for item in members)]
-    return [(one, NOWHERE) for one in dict.fromkeys(found) if access.world.shows(PodSet(members[0].workload.ref.namespace, one))]
+    return [(one, NOWHERE) for one in dict.fromkeys(found) if access.world.shows(PodSet(home, one))]
 
 
 def _refused_alike(members: list[Effective]) -> list[tuple[Selector, Src]]:
