@@ -54,36 +54,43 @@ def _callers(policy: Policy, ir: IR, out: Output) -> None:
 def unknown_callers(
     ir: IR, out: Output, options: Options, trust_domain: str | None = None, left_out: Callable[[Ref], bool] = lambda _: False
 ) -> None:
-    """A finding for each policy that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are.
+    """A finding for each object that lets in accounts of which the input shows neither a workload nor the ServiceAccount: kept as they are.
 
     With a trust domain, accounts of others are passed over: they are left out, which is said elsewhere, as are those that `left_out` names. Whom an option
     names is known to whoever gave it."""
     domains = (None, trust_domain, "cluster.local")
     given = (options.gateway_identity or "", *options.allow_scrape_from)
     expected = {*gateway_accounts(ir, out.bundle), *(Ref(*name.partition("/")[::2]) for name in given)}
-    for policy in ir.policies if ir.world.workloads else ():
-        if policy.action.value != "allow":
+    found: dict[int, dict[Ref, Src]] = {}
+    facts = (
+        fact
+        for policy in (ir.policies if ir.world.workloads else ())
+        if policy.action.value == "allow"
+        for rule in policy.rules
+        for condition in rule.conditions
+        if condition.attribute == IDENTITY
+        for fact in condition.any_of or ()
+    )
+    for fact in facts:
+        account = _account(fact.value)
+        if trust_domain is not None and isinstance(fact.value, Identity) and fact.value.trust_domain not in domains:
             continue
-        found: dict[Ref, Src] = {}
-        for rule in policy.rules:
-            for condition in rule.conditions:
-                for fact in (condition.any_of or ()) if condition.attribute == IDENTITY else ():
-                    account = _account(fact.value)
-                    if trust_domain is not None and isinstance(fact.value, Identity) and fact.value.trust_domain not in domains:
-                        continue
-                    if (
-                        account is not None
-                        and not ir.world.runs(account)
-                        and account not in ir.world.accounts
-                        and account not in expected
-                        and not left_out(account)
-                    ):
-                        found[account] = found.get(account, NOWHERE) | fact.src
-        if found:
-            out.finding(
-                "MP189", *found.values(), document=policy.document, feature="authorization.source.principals",
-                policy=f"{policy.kind} {policy.ref.value}", accounts=", ".join(sorted(map(str, found))),
-            )  # fmt: skip
+        if (
+            account is not None
+            and fact.src
+            and not ir.world.runs(account)
+            and account not in ir.world.accounts
+            and account not in expected
+            and not left_out(account)
+        ):
+            said = found.setdefault(out.bundle.number(min(fact.src)), {})
+            said[account] = said.get(account, NOWHERE) | fact.src
+    for number, accounts in sorted(found.items()):
+        document = out.bundle.documents[number]
+        out.finding(
+            "MP189", *accounts.values(), document=number, feature="authorization.source.principals",
+            policy=f"{document.kind} {Ref(document.namespace or '', document.name)}", accounts=", ".join(sorted(map(str, accounts))),
+        )  # fmt: skip
 
 
 def _account(peer: object) -> Ref | None:

@@ -138,7 +138,7 @@ spec: {server: {name: users-api}, client: {meshTLS: {serviceAccounts: [{name: we
 def test_no_references_mean_everybody_and_a_missing_one_nobody() -> None:
     everybody = convert(world() + server() + grant(""))
     assert everybody.verification.verdict == "equivalent"
-    assert {"to": [{"operation": {"ports": ["8080"]}}]} in rules_of(everybody)
+    assert rules_of(everybody) == [{"to": [{"operation": {"ports": ["8080"]}}, {"operation": {"notPorts": ["8080"]}}]}]
     nobody = convert(world() + server() + grant("{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: gone}"))
     assert rules_of(nobody) == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
     refused = """
@@ -321,3 +321,30 @@ def test_probes_that_linkerd_opens_to_all_are_named() -> None:
     text = world().replace("image: users,", "image: users, readinessProbe: {httpGet: {path: /ready, port: api}},") + server() + grant(WEB)
     finding = next(finding for finding in convert(text).findings if finding.code == "MP229")
     assert (finding.severity, finding.effect) == ("info", "narrows")
+
+
+ROUTES = """
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: {name: NAME, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: users-api}], rules: [{matches: [MATCHES]}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: NAME, namespace: shop}
+spec: {targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: NAME}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: web}]}
+---
+"""
+
+
+def test_what_a_caller_may_send_is_one_rule() -> None:
+    read = ROUTES.replace("NAME", "read").replace(
+        "MATCHES", "{method: GET, path: {type: Exact, value: /a}}, {method: GET, path: {type: Exact, value: /b}}"
+    )
+    change = ROUTES.replace("NAME", "change").replace(
+        "MATCHES", "{method: PUT, path: {type: Exact, value: /c}}, {method: DELETE, path: {type: Exact, value: /c}}"
+    )
+    (rule, *_) = [each for each in rules_of(convert(world() + server() + read + change)) if "from" in each]
+    assert [len(source["source"]["principals"]) for source in rule["from"]] == [1]
+    said = [(sorted(entry["operation"]["methods"]), sorted(entry["operation"]["paths"])) for entry in rule["to"]]
+    assert sorted(said) == [(["DELETE", "PUT"], ["/c"]), (["GET"], ["/a", "/b"])]

@@ -11,9 +11,9 @@ from typing import Any
 from meshport.dialects import beside_the_mesh, inbound_policy
 from meshport.dialects.base import Options
 from meshport.dialects.istio import closing, defaults, direct, unseen
-from meshport.dialects.istio.drafts import Draft, Written, servers_of, telling
+from meshport.dialects.istio.drafts import Draft, Written, servers_of, telling, write_rules
 from meshport.dialects.istio.saying import say_source
-from meshport.dialects.istio.server_rules import affects_of, explains_of, merged, port_rules, wanted_name
+from meshport.dialects.istio.server_rules import affects_of, explains_of, port_rules, wanted_name
 from meshport.dialects.istio.strict import spoken_ports, write_transport
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
@@ -276,17 +276,7 @@ def _write(out: Output, draft: Draft, servers: dict[int, Policy]) -> None:
     if draft.selector.labels:
         obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src, because)
     obj.set(("spec", "action"), "ALLOW", because)
-    for position, rule in enumerate(merged(draft.rules)):
-        place = ("spec", "rules", position)
-        src = rule.src | because if not rule.src else rule.src
-        for entry, source in enumerate(rule.sources):
-            obj.set((*place, "from", entry, "source"), source, src)
-        if rule.operation:
-            obj.set((*place, "to", 0, "operation"), rule.operation, src)
-        if rule.when:
-            obj.set((*place, "when"), rule.when, src)
-        if not rule.sources and not rule.operation and not rule.when:
-            obj.set(place, {}, src)
+    write_rules(obj, draft.rules, because)
 
 
 def _outside(region: Region, out: Output) -> None:

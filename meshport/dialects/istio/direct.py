@@ -7,9 +7,8 @@ https://istio.io/latest/docs/reference/config/security/authorization-policy/
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from meshport.dialects.istio.drafts import Written
+from meshport.dialects.istio.drafts import Written, write_rules
 from meshport.dialects.istio.saying import Unsaid, operations, say_source
 from meshport.dialects.naming import name, unique
 from meshport.dialects.output import Output
@@ -56,25 +55,7 @@ def _write(policy: Policy, ref: Ref, access: Access, out: Output) -> None:
         obj.set(("spec", "selector", "matchLabels"), labels, policy.subject)
     obj.set(("spec", "action"), "ALLOW", because)
     obj.note(f"from {policy.kind} {policy.ref.value}")
-    written: list[Written] = []
-    for rule in policy.rules:
-        for item in _said(rule, policy, access, out):
-            known = next((one for one in written if _apart_from_ports(one) == _apart_from_ports(item)), None)
-            if known is None:
-                written.append(item)
-                continue
-            known.src = known.src | item.src
-            ports = {*known.operation.get("ports", ()), *item.operation.get("ports", ())}
-            if "ports" in known.operation and "ports" in item.operation:
-                known.operation = {**known.operation, "ports": sorted(ports, key=int)}
-            else:
-                known.operation = {key: value for key, value in known.operation.items() if key != "ports"}
-    for position, entry in enumerate(written):
-        entry.write(obj, position)
-
-
-def _apart_from_ports(entry: Written) -> tuple[Any, ...]:
-    return entry.sources, {key: value for key, value in entry.operation.items() if key != "ports"}, entry.when
+    write_rules(obj, [item for rule in policy.rules for item in _said(rule, policy, access, out)])
 
 
 def _named_ports(access: Access) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -10,7 +11,7 @@ from typing import Any
 from meshport.dialects.output import Obj
 from meshport.effective.access import Access, Effective, Region, resolve
 from meshport.ir.authorization import Policy
-from meshport.ir.base import PodSet, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Selector, Src
 
 MOST = 16
 """Combinations of labels that a selector by expressions is spelled out in."""
@@ -25,17 +26,77 @@ class Written:
     when: list[dict[str, Any]]
     src: Src
 
-    def write(self, obj: Obj, position: int) -> None:
-        """Set it as a rule of an AuthorizationPolicy; `{}` where it asks for nothing."""
+
+def write_rules(obj: Obj, written: Iterable[Written], because: Src = NOWHERE) -> None:
+    """Set them as the rules of an AuthorizationPolicy, as a person would write them: those that ask the same of the caller are one, with their operations, those
+    of the same operations are one with their callers, and what differs in one list is one with both lists. `because` is said of rules that no leaf says."""
+    for position, rule in enumerate(_of_same_operations(_of_same_callers(written))):
         place = ("spec", "rules", position)
-        for number, source in enumerate(self.sources):
-            obj.set((*place, "from", number, "source"), source, self.src)
-        if self.operation:
-            obj.set((*place, "to", 0, "operation"), self.operation, self.src)
-        if self.when:
-            obj.set((*place, "when"), self.when, self.src)
-        if not (self.sources or self.operation or self.when):
-            obj.set(place, {}, self.src)
+        for number, (source, src) in enumerate(rule.sources):
+            obj.set((*place, "from", number, "source"), source, src or because)
+        for number, (operation, src) in enumerate(rule.operations):
+            obj.set((*place, "to", number, "operation"), operation, src or because)
+        if rule.when:
+            obj.set((*place, "when"), rule.when, rule.src or because)
+        if not (rule.sources or rule.operations or rule.when):
+            obj.set(place, {}, rule.src or because)
+
+
+@dataclass(slots=True)
+class _Rule:
+    """A rule as it is written: each of its parts with the leaves that say it."""
+
+    sources: list[tuple[dict[str, Any], Src]]
+    operations: list[tuple[dict[str, Any], Src]]
+    when: list[dict[str, Any]]
+    src: Src
+
+
+def _of_same_callers(written: Iterable[Written]) -> Iterator[_Rule]:
+    """Rules by what they ask of the caller, in their order; one that asks nothing of the request is for itself, as it says all that the others do."""
+    found: dict[str, list[Written]] = {}
+    for rule in written:
+        found.setdefault(repr((rule.sources, rule.when, bool(rule.operation))), []).append(rule)
+    for rules in found.values():
+        src = frozenset[int]().union(*(rule.src for rule in rules))
+        operations = _in_few((rule.operation, rule.src) for rule in rules if rule.operation)
+        yield _Rule([(source, src) for source in rules[0].sources], operations, rules[0].when, src)
+
+
+def _of_same_operations(rules: Iterable[_Rule]) -> Iterator[_Rule]:
+    """Rules by what they ask of the request, in their order; one that asks nothing of the caller is for itself."""
+    found: dict[str, list[_Rule]] = {}
+    for rule in rules:
+        found.setdefault(repr(([operation for operation, _ in rule.operations], rule.when, bool(rule.sources))), []).append(rule)
+    for alike in found.values():
+        said = [frozenset[int]().union(*src) for src in zip(*([src for _, src in rule.operations] for rule in alike), strict=True)]
+        operations = [(operation, src) for (operation, _), src in zip(alike[0].operations, said, strict=True)]
+        src = frozenset[int]().union(*(rule.src for rule in alike))
+        yield _Rule(_in_few(source for rule in alike for source in rule.sources), operations, alike[0].when, src)
+
+
+def _in_few(parts: Iterable[tuple[dict[str, Any], Src]]) -> list[tuple[dict[str, Any], Src]]:
+    found: list[tuple[dict[str, Any], Src]] = []
+    for part, src in parts:
+        for number, (known, said) in enumerate(found):
+            if (both := _in_one(known, part)) is not None:
+                found[number] = both, said | src
+                break
+        else:
+            found.append((part, src))
+    return found
+
+
+def _in_one(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+    """The source or operation that takes what either of two does; None where that would be more than both. What a request must not be stays apart."""
+    apart = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+    if not apart:
+        return one
+    (key, *more) = apart
+    if more or key.startswith("not") or not one.get(key) or not other.get(key):
+        return None
+    texts = [*one[key], *(text for text in other[key] if text not in one[key])]
+    return {**one, key: sorted(texts, key=int) if key == "ports" else texts}
 
 
 @dataclass(slots=True)

@@ -111,18 +111,6 @@ def _fewer_hosts(piece: Piece, port: int | None) -> Piece | None:
         return None
 
 
-def merged(rules: list[Written]) -> list[Written]:
-    """Rules in a stable order, each once."""
-    out: list[Written] = []
-    for rule in rules:
-        known = next((item for item in out if (item.sources, item.operation, item.when) == (rule.sources, rule.operation, rule.when)), None)
-        if known is None:
-            out.append(rule)
-        else:
-            known.src = known.src | rule.src
-    return out
-
-
 def wanted_name(policies: Collection[Policy]) -> Fact[str]:
     """The one object that grants, else the first Server; "" where there is none."""
     granting = sole_grant(rule for policy in policies for rule in policy.rules)

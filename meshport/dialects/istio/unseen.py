@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from meshport.dialects.base import Options
-from meshport.dialects.istio.drafts import Draft, Written, servers_of, spelled
+from meshport.dialects.istio.drafts import Draft, Written, servers_of, spelled, write_rules
 from meshport.dialects.istio.saying import say_source
-from meshport.dialects.istio.server_rules import left_out, merged, say, wanted_name
+from meshport.dialects.istio.server_rules import left_out, say, wanted_name
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Region, admission_conditions
@@ -184,5 +184,4 @@ def _write(out: Output, draft: Draft, policies: list[Policy]) -> None:
     if draft.selector.labels:
         obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
     obj.set(("spec", "action"), "ALLOW", because)
-    for position, rule in enumerate(merged(draft.rules)):
-        rule.write(obj, position)
+    write_rules(obj, draft.rules)
