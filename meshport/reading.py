@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle
     from meshport.mapping.bound import Bound
 
-_SEVERITY = {"MP002": "info", "MP388": "warning", "MP978": "warning"}  # files beside manifests (values, kustomizations) are no mistake
+_SEVERITY = {
+    "MP002": "info",
+    "MP388": "warning",
+    "MP978": "warning",
+    "MP980": "warning",
+}  # files beside manifests (values, kustomizations) are no mistake
 
 
 def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:

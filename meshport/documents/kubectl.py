@@ -85,15 +85,27 @@ def takes_files(words: list[Word]) -> list[tuple[str, Word | None]]:
     return [(name, namespace) for name, namespace in _applies(words) if name not in ("-", "/dev/stdin")]
 
 
-def _applies(words: list[Word]) -> list[tuple[str, Word | None]]:
+def builds(words: list[Word]) -> list[str]:
+    """The folders that a command applies the kustomization of (`-k`)."""
+    given = options(words[1:], VALUED)[1] if _applying(words) else []
+    return [word.text for name, word in given if name in ("-k", "--kustomize")]
+
+
+def _applying(words: list[Word]) -> bool:
     if words[0].text.rpartition("/")[2] not in ("kubectl", "oc"):
-        return []
+        return False
     plain, given = options(words[1:], VALUED)
     dry = any(name == "--dry-run" and word.text != "none" for name, word in given)
-    if dry or not plain or plain[0].text not in ("apply", "create", "replace"):
+    return not dry and bool(plain) and plain[0].text in ("apply", "create", "replace")
+
+
+def _applies(words: list[Word]) -> list[tuple[str, Word | None]]:
+    if not _applying(words):
         return []
+    given = options(words[1:], VALUED)[1]
     namespace = next((word for name, word in given if name in ("-n", "--namespace")), None)
-    listed = [one for name, word in given if name in ("-f", "--filename") for one in word.text.split(",")]
+    files = [word.text for name, word in given if name in ("-f", "--filename")]
+    listed = [one for text in files for one in ([text] if text.startswith("<(") else text.split(","))]
     return [(one, namespace) for one in dict.fromkeys(listed)]
 
 

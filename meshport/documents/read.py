@@ -38,6 +38,7 @@ MAX_FILE = 256_000_000
 _UNTOLD = "a script gives kubectl what only the shell knows, and it was not read"
 _TELL = "write the value in, set it once at the top of the script (NAME=value), or give the manifests themselves"
 _CHANGES = "changes what a mesh reads, on the way to the cluster or there, and was not read"
+_UNSEEN = "what it gives to the cluster stands in no input, and was not read"
 _AS_IT_STANDS = "give the objects as they stand in the cluster (kubectl get ... -o yaml), or write the mark into the manifests"
 _SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
 _BARE_SEPARATOR = re.compile(r"\s*(?:#.*)?")
@@ -75,7 +76,8 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
                 reader.file_problem(name, f"the folder cannot be read: {error.strerror or error}", "check its permissions", None)
         else:
             todo.setdefault(os.path.realpath(given), (str(given), False))
-    handed = handed_over([name for name, _ in todo.values() if name.lower().endswith(SCRIPT)], [name for name, _ in todo.values()])
+    reader.inputs = [name for name, _ in todo.values()]
+    handed = handed_over([name for name in reader.inputs if name.lower().endswith(SCRIPT)], reader.inputs)
     values = {item.file for listed in handed.values() for item in listed if item.file is not None}
     done: set[str] = set()
     for name, inside in todo.values():
@@ -224,6 +226,7 @@ class _Reader:
         self.charts: dict[str, str] = {}  # of files that a script hands to an installer
         self.begun: dict[str, int] = {}  # documents of a script that were read before the files that it names
         self.written: Written | None = None
+        self.inputs: list[str] = []  # all files that are read
         self.namespace: tuple[str, int, int] | None = None  # that a command puts objects into which name none, with its place
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
@@ -297,6 +300,7 @@ class _Reader:
 
     def _script(self, text: str, file: str, sha: str | None) -> None:
         """What a shell script sets, and the manifests that it gives to kubectl; one that has neither is no input, and nothing is said of it."""
+        from meshport.documents.elsewhere import GIVE_IT, elsewhere
         from meshport.documents.scripts import applied, read_script, unread
 
         before, begun = len(self.documents), self.begun.get(file)
@@ -311,6 +315,8 @@ class _Reader:
 
         for word in unread(text):
             self.problems.append(Problem("MP978", f"`{word.text}` {_CHANGES}", _AS_IT_STANDS, file, None, *place(word.places[0])))
+        for one in elsewhere(text, self.inputs):
+            self.problems.append(Problem("MP980", f"`{one.command}`: {_UNSEEN}", GIVE_IT, file, None, *place(one.place)))
         for item in applied(text):
             if item.unknown:
                 self.file_problem(file, f"{_UNTOLD} ({item.unknown})", _TELL, *place(item.here.place), code="MP004")

@@ -31,11 +31,12 @@ _VALUES = ("-f", "--values")
 
 _INJECTING = (("linkerd", "inject"), ("istioctl", "kube-inject"))
 _PATCHING = ("-p", "--patch", "--patch-file", "--type", "--subresource")
-_OF_A_MESH = re.compile(
-    r"istio|linkerd|cilium|^(?:vs|dr|se|gw|gtw|pa|ra|sp|srv|saz|cnp|ccnp)(?:/|$)"
-    r"|^(?:virtualservice|destinationrule|serviceentr|sidecar|envoyfilter|peerauth|requestauth|authorizationpolic|serviceprofile|server|httproute|grpcroute|meshtls|networkauth|trafficsplit)",
-    re.IGNORECASE,
+_KINDS = (
+    r"(?:vs|dr|se|gw|gtw|pa|ra|ap|sp|srv|saz|cnp|ccnp)(?:/|$)|(?:virtualservice|destinationrule|serviceentr|sidecar|envoyfilter|peerauth|requestauth|"
+    r"authorizationpolic|serviceprofile|server|httproute|grpcroute|meshtls|networkauth|trafficsplit|telemetr|gateway|ciliumnetworkpolic|ciliumclusterwidenetworkpolic)"
 )
+_KIND_OF_A_MESH = re.compile(_KINDS, re.IGNORECASE)
+OF_A_MESH = re.compile(rf"istio|linkerd|cilium|^(?:{_KINDS})", re.IGNORECASE)
 """What a patch is of, or says, where it is of a mesh: its kinds as kubectl takes them, its keys and values."""
 _HELM_CHARTS = {
     "istiod": "istiod",
@@ -105,7 +106,7 @@ def read_script(
         starts.append(starts[-1] + len(row) + 1)
     documents: list[Document] = []
     for words in commands(text, PROGRAMS):
-        for found in _read(words):
+        for found in settings(words):
             if not found.tree or found.ahead is not ahead:
                 continue
             first = len(lines)
@@ -133,14 +134,14 @@ class Applied:
 def applied(text: str) -> Iterator[Applied]:
     """What `kubectl apply -f -` and its like take of a script's here-documents and of what it prints, and the files that it writes and then applies."""
     written: dict[str, Here] = {}
-    for found, heres in statements(text, PROGRAMS):
-        targets = [namespace for words in found for namespace in kubectl.takes_input(words)]
-        for here in heres:
+    for statement in statements(text, PROGRAMS):
+        targets = [namespace for words in statement.ours for namespace in kubectl.takes_input(words)]
+        for here in statement.given:
             if here.file:
                 written[here.file] = here
-            else:
+            if targets or not here.file:  # `tee` hands on what it writes
                 yield from (Applied(here, namespace) for namespace in targets)
-        for name, namespace in [taken for words in found for taken in kubectl.takes_files(words)]:
+        for name, namespace in [taken for words in statement.ours for taken in kubectl.takes_files(words)]:
             path = name.removeprefix("./")
             for file in [file for file in written if file == path or file.startswith(f"{path.rstrip('/')}/") or path in (".", "")]:
                 yield Applied(written.pop(file), namespace)
@@ -153,7 +154,9 @@ def unread(text: str) -> Iterator[Word]:
         program, verb = words[0].text.rpartition("/")[2], plain[0].text if plain else ""
         dry = any(name == "--dry-run" and word.text != "none" for name, word in given)
         patched = [*plain[1:2], *(word for name, word in given if name in ("-p", "--patch"))] if verb == "patch" and not dry else []
-        of_a_mesh = program in ("kubectl", "oc") and any(_OF_A_MESH.search(word.text) for word in patched)
+        deleted = [] if dry or verb != "delete" else [one for word in plain[1:2] for one in word.text.split(",")]
+        of_a_mesh = any(OF_A_MESH.search(word.text) for word in patched) or any(_KIND_OF_A_MESH.match(one) for one in deleted)
+        of_a_mesh = of_a_mesh and program in ("kubectl", "oc")
         if (program, verb) in _INJECTING or of_a_mesh:  # what options hold may be secret
             yield Word(" ".join(word.text for word in (words[0], *plain)), words[0].places[:1])
 
@@ -161,7 +164,7 @@ def unread(text: str) -> Iterator[Word]:
 def values_files(text: str) -> Iterator[tuple[str, str, int]]:
     """The files of values that the commands of a script name, in their order: the chart, the name as it stands there, its offset."""
     for words in commands(text, PROGRAMS):
-        for found in _read(words):
+        for found in settings(words):
             for word in found.files:
                 for name in word.text.split(","):
                     if name:
@@ -181,7 +184,8 @@ def _numbered(tree: Any, starts: list[int], lines: array[int], columns: array[in
     return {key: value for key, (value, _) in made.items()}, {key: shadow for key, (_, shadow) in made.items()}
 
 
-def _read(words: list[Word]) -> Iterator[Found]:
+def settings(words: list[Word]) -> Iterator[Found]:
+    """What a command sets, chart by chart or object by object."""
     program = words[0].text.rpartition("/")[2]
     rest = words[1:]
     if program == "helm":

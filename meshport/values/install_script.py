@@ -19,6 +19,7 @@ from meshport.values.problems import ValueProblem
 from meshport.values.variables import Variables
 
 _HERE = re.compile(r"(?<!<)<<(?!<)(-?)[ \t]*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
+_GOES_ON = re.compile(r"^(?![^\n]*<<)(?!.*(?:^|\s)#).*(?:\||&&)[ \t\r]*\Z", re.DOTALL)
 _COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
 _EXPANDED = re.compile(r"\\[$`\\\n]|\$\{[^}]*\}|\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)|`[^`]*`|\$[A-Za-z_][A-Za-z0-9_]*|\$[0-9@*#?$!-]")
 """What a shell replaces in a here-document whose word has no quotes (2.7.4)."""
@@ -56,7 +57,9 @@ _BEFORE = {
     "minikube",
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_PRINTED = re.compile(r"\$\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)|`([^`]*)`")
+_VALUE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"\n]*\"|'[^'\n]*'|\S*)")
+_NAMED_SO = re.compile(r"\$(?:([A-Z0-9_]+)|\{([A-Z0-9_]+)(?::?-[^}]*)?\})")
+_PRINTED = re.compile(r"[$<]\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)|`([^`]*)`")
 _INSTALLS = re.compile(r"(?<![A-Za-z0-9_.-])(helm|istioctl|linkerd|cilium)[ \t]+(install|upgrade|template)(?=[ \t])")
 _LOOPS = re.compile(r"(?:^|[\s;&|({])(?:for|select|while|until|done)(?=$|[\s;&|)<>])")
 _MOST_TURNS = 100  # of the loops around a command
@@ -90,18 +93,33 @@ class Here:
     printed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A line of a script: its commands that run one of the programs that were asked for, all of its commands, and what it gives them to read or writes to a file."""
+
+    ours: list[list[Word]]
+    line: list[list[Word]]
+    given: list[Here]
+
+
 def commands(text: str, programs: frozenset[str]) -> Iterator[list[Word]]:
     """The words of each command that runs one of `programs`, in the order of the script; what stands before the program's name (`sudo`, `then`,
     `NAME=value`) is left out."""
-    for found, _ in statements(text, programs):
-        yield from found
+    for statement in statements(text, programs):
+        yield from statement.ours
 
 
-def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[Word]], list[Here]]]:
-    """The same line by line, with what each line gives its commands to read; and the lines that write a here-document to a file."""
-    spoken = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(sorted(programs))})(?![A-Za-z0-9_])")
+def statements(text: str, programs: frozenset[str]) -> Iterator[Statement]:
+    """The same line by line, with what each line gives its commands to read; and the lines that write a here-document to a file. A line that ends with `|` or
+    `&&` goes on in the next."""
+    either = "|".join(sorted(programs))
+    spoken = re.compile(rf"(?<![A-Za-z0-9_])(?<![^:]-)(?:{either})(?![A-Za-z0-9_])")
     if spoken.search(text) is None:
         return
+    called = {found[1] for found in _VALUE.finditer(text) if spoken.search(found[2])}
+    spoken = re.compile(
+        rf"{spoken.pattern}|\$\{{?(?:{'|'.join(sorted(map(re.escape, {*called, *map(str.upper, programs)})))})(?![A-Za-z0-9_])"
+    )
     lines = text.split("\n")
     starts = [0]
     for line in lines:
@@ -113,8 +131,8 @@ def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[
         if _COMMENT.match(line):
             number = end
             continue
-        while end < len(lines) and _continues(line):
-            line, end = f"{line}\n{lines[end]}", end + 1
+        while end < len(lines) and (_continues(line) or _GOES_ON.search(line)):
+            line, end = f"{line}{chr(10) if _continues(line) else ' '}{lines[end]}", end + 1
         known.pass_by(line)
         if spoken.search(line) or _LOOPS.search(line) or _TO_A_SHELL.search(line) or (_PRINTS.search(line) and _open_quote(line)):
             found = _line(line, starts[number], known)
@@ -138,7 +156,7 @@ def statements(text: str, programs: frozenset[str]) -> Iterator[tuple[list[list[
             told = _here(here, lines[begin : end - 1], begin, starts[number], known)
             heres.append(replace(told, file=_expanded(into["name"], known)) if into is not None else told)
         if ours or into is not None:
-            yield ours, heres
+            yield Statement(ours, [words for words in found or () if words], heres)
         number = end
 
 
@@ -239,6 +257,10 @@ def _line(line: str, start: int, known: Variables) -> list[list[Word]] | None:
                 words = [one for word in pieces for one in _words(word, known)]
             while words and (words[0].text in _BEFORE or _VARIABLE.match(words[0].text)):
                 words.pop(0)
+            if (
+                words and words[0].computed and (named_so := _NAMED_SO.fullmatch(words[0].text)) is not None
+            ):  # `$KUBECTL`: which one, the shell knows
+                words[0] = Word((named_so[1] or named_so[2]).lower(), words[0].places)
             found.append(words)
             found.extend(_given_to_shell(words, known))
         while pieces and pieces[0][0][1] in ("do", "then", "else", "{"):
@@ -266,7 +288,10 @@ def _given_to_shell(words: list[Word], known: Variables) -> list[list[Word]]:
 
 
 def _run(words: list[Word]) -> list[Word]:
-    """The command that `xargs` runs, with what it is given as what only the shell knows."""
+    """The command that `xargs` or `find -exec` runs, with what it is given as what only the shell knows."""
+    if words and words[0].text == "find":
+        begins = next((at for at, word in enumerate(words) if word.text in ("-exec", "-execdir")), len(words) - 1)
+        return [replace(word, computed=True) if "{}" in word.text else word for word in words[begins + 1 :]] or words
     if not words or words[0].text != "xargs":
         return words
     sign, at = "{}", 1
