@@ -385,6 +385,6 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_NO_REQUESTS = ("MP261", "MP292")
-"""Findings of tokens that nobody checks, and of what is not TCP."""
+_NO_REQUESTS = ("MP143", "MP261", "MP292")
+"""Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

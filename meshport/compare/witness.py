@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_network
 from itertools import chain
 from typing import Any
@@ -12,7 +13,7 @@ from meshport.compare.request import Caller
 from meshport.effective.identities import CLUSTER, WORLD, Identities, example
 from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece
-from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled, Network
+from meshport.ir.authorization import ACCOUNT_LABEL, REMOTE_IP, Entity, Labelled, Network
 from meshport.ir.base import Ref
 from meshport.ir.world import Workload, World
 from meshport.values.identities import Identity, IdentityGlob
@@ -54,6 +55,8 @@ def requests(
     claims = _claims(piece, issuer)
     if claims:
         base["claims"] = claims
+    if http and (hop := _hop(piece)) is not None:
+        base["forwarded_for"] = [hop]
     addresses = list(_addresses(piece.where))
     inside = list(_addresses(piece.where.meet(Networks(tuple(map(Network, of_pods)))))) if of_pods and addresses != [None] else addresses
     count = 0
@@ -116,6 +119,20 @@ def _value(language: Language) -> str:
 
 def _literal(piece: Piece, attribute: str) -> str | None:
     return next((text for name, text, wanted in sorted(piece.literals) if name == attribute and wanted and "*" not in text), None)
+
+
+def _hop(piece: Piece) -> str | None:
+    """The address that a proxy in front has to name, where the set asks where a request came from before it; None where it does not, or none will do."""
+    asked = [(text, wanted) for name, text, wanted in piece.literals if name == REMOTE_IP]
+    if not asked:
+        return None
+    where = Networks()
+    with suppress(ValueError):  # a text that is no network takes no address
+        for text, wanted in asked:
+            listed = tuple(map(Network, text.split(" or ")))
+            where = where.meet(Networks(listed) if wanted else Networks(None, tuple(one.cidr for one in listed)))
+        return next((address or _OUTSIDE for address in _addresses(where)), None)
+    return None
 
 
 def _claims(piece: Piece, issuer: str) -> dict[str, Any]:
@@ -189,7 +206,7 @@ def _candidates(who: Identities, workload: Ref, world: World, trust_domain: str,
         if not _member(item, who):
             continue
         source = {"namespace": item.namespace, "service_account": item.service_account, "meshed": True, **_foreign(item, trust_domain)}
-        pods = named[home] if home is not None and by_label else []
+        pods = [pod for pod in named[home] if not pod.host_network] if home is not None and by_label else []
         for pod in pods:
             yield {**source, "workload": pod.ref.name, "labels": dict(pod.labels)}
         if not pods:
@@ -238,6 +255,8 @@ def _labelled(item: Labelled, who: Identities, world: World) -> Iterator[dict[st
     account = item.account
     for workload in world.workloads:
         seen = {**workload.labels, ACCOUNT_LABEL: workload.account.value}
+        if workload.host_network:
+            continue  # the network knows its node
         if _selects(item, workload, seen) and not any(_selects(peer, workload, seen) for peer in others):
             yield {
                 "namespace": workload.ref.namespace,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from .decision_helper import convert, namespace, network_policy, policy, said, service, thing, workload
@@ -60,3 +62,13 @@ def test_a_token_of_a_witness_is_one_that_is_checked_there(checked: bool) -> Non
     result = convert(WORLD + allow + tokens * checked, "istio", "linkerd")
     (finding,) = said(result, "MP201")
     assert finding.witness["claims"] == {"iss": "https://issuer.test" if checked else "x", "sub": "x", "group": "admin"}
+
+
+@pytest.mark.parametrize(
+    ("source", "inside"), [("remoteIpBlocks: [198.51.100.0/24]", "198.51.100.0/24"), ("notRemoteIpBlocks: [0.0.0.0/1]", "128.0.0.0/1")]
+)
+def test_a_witness_says_where_a_request_came_from_before_the_proxy_in_front(source: str, inside: str) -> None:
+    allow = policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}", "users")
+    (finding,) = said(convert(WORLD + allow, "istio", "linkerd"), "MP201")
+    (hop,) = finding.witness["forwarded_for"]
+    assert ip_address(hop) in ip_network(inside)

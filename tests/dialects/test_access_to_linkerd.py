@@ -376,6 +376,9 @@ def test_custom_refuses_what_it_covers() -> None:
     (lost,) = [finding for finding in result.findings if finding.code == "MP211"]
     assert (lost.severity, lost.effect) == ("error", "narrows")
     assert default_of(result, "Deployment", "users") == "deny"
+    assert ("users", None) in {
+        (place.workload, place.port) for place in lost.affects
+    }  # ports that nobody declares are refused with the others
 
 
 def test_an_identity_of_another_trust_domain_matches_nobody() -> None:

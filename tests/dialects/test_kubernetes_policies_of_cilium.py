@@ -123,3 +123,13 @@ def test_all_but_the_cluster_is_the_world(target: str) -> None:
     own = """{endpointSelector: {matchLabels: {app: api}}, ingressDeny: [{fromEntities: [cluster]}],
       ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: "/api"}]}}]}]}"""
     converted(cilium(own), target)
+
+
+def test_a_pod_of_the_host_network_is_no_caller_by_its_labels() -> None:
+    """The network sees its node: a request that shows what is lost comes from another pod."""
+    node = workload("batch").replace("{serviceAccountName: batch,", "{serviceAccountName: batch, hostNetwork: true,").replace("{app: batch}", "{app: lost}")  # fmt: skip
+    own = """{endpointSelector: {matchLabels: {app: api}}, ingress: [{fromEndpoints: [{matchLabels: {app: lost}}],
+      toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{path: "/u/[0-9]+"}]}}]}]}"""
+    result = converted(node + cilium(own), "linkerd", target_version="2.17")
+    (lost,) = [finding for finding in result.findings if finding.code == "MP197"]
+    assert lost.witness is not None and lost.witness["source"].get("workload") is None

@@ -377,6 +377,12 @@ def _ranged(rule: Rule) -> bool:
 def _explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) -> None:
     first = context.region.first
     holding = first.allows or (*first.denies, *first.customs)
+    for policy in first.customs:  # what is asked there is refused on ports that nobody declares too
+        if any(map(on_any_port, policy.rules)):
+            context.out.gather(
+                policy.document, "MP211", policy.sources, document=policy.document, disposition="dropped", affects=context.affects(None),
+                explains=context.explains(None, "allow", "deny", "default"), policy=str(policy.ref.value), listed={"port": ("any other",)},
+            )  # fmt: skip
     broad = [
         policy
         for policy in holding
