@@ -59,7 +59,11 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
             "value": loss.facts[0].value if loss.facts else "",
             **loss.values,
         }
-        if own and disposition != "invalid" and loss.code not in (_ACROSS | _PAST_WAYPOINTS if plane == "sidecar" else _ACROSS):
+        if (
+            own
+            and disposition != "invalid"
+            and loss.code not in (_ACROSS | _PAST_WAYPOINTS if plane == "sidecar" or have.evading else _ACROSS)
+        ):
             out.finding(loss.code, *loss.facts, document=loss.document, effect="none", affects=affects, **values)
             continue
         if loss.code in _TOGETHER:
@@ -126,7 +130,7 @@ def named(document: Document) -> str:
 
 
 _BECOMES: dict[str, str | None] = {
-    "MP111": "approximated", "MP170": "approximated", "MP171": None, "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
+    "MP111": "approximated", "MP145": "approximated", "MP146": "approximated", "MP170": "approximated", "MP171": None, "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
     "MP248": "invalid", "MP299": "approximated", "MP386": "approximated", "MP387": "invalid", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
@@ -141,7 +145,7 @@ _ACROSS = {"MP166", "MP167", "MP168", "MP299"}
 """Losses between the data planes of one mesh."""
 
 
-_PAST_WAYPOINTS = {"MP170", "MP171", "MP239", "MP244", "MP736"}
+_PAST_WAYPOINTS = {"MP145", "MP146", "MP170", "MP171", "MP239", "MP244", "MP736"}
 """Ways past a waypoint, or one that only the waypoint has not, which sidecars close."""
 
 

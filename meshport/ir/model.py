@@ -131,6 +131,9 @@ class IR:
     native_sidecars: list[NativeSidecar] = field(default_factory=list)
     settings: list[Setting] = field(default_factory=list)  # of the installation
     beside: list[IR] = field(default_factory=list)  # what stays in force next to it (kept network policy): a request has to pass all
+    evading: frozenset[Ref] = (
+        frozenset()
+    )  # workloads, and namespaces of such, that go past waypoints where others go through: access is what both ways give
     tunnelled: frozenset[Ref] = frozenset()  # workloads whose proxy takes encrypted connections whatever mode is said
     unproxied: frozenset[Ref] = frozenset()  # Services that clients in the mesh reach by proxies that read no HTTP
     retries_unasked: int | None = (

@@ -90,12 +90,17 @@ def test_a_waypoint_that_admits_more_than_the_pods_is_not_put_before_them() -> N
     assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
 
 
-def test_a_waypoint_whose_requests_the_pods_refuse_for_another_service_is_not_let_in_for_this_one() -> None:
+def test_beside_callers_that_went_past_a_waypoint_every_policy_is_asked_at_it() -> None:
+    """Whom the pods refused by Service shop/old, whose waypoint they did not know, they refuse by it on: what they admit is said there and for payment."""
     other = workload("payment").split("---")[0].replace("name: payment,", "name: old,") + "---"
     only = OF_WEB.replace("front/sa/web", "shop/sa/checkout")
-    out, _ = ambient(SHOP + WAYPOINT + other + policy("own", only, SELECTOR))
-    assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
-    assert rules(out, "own-only-by-waypoint")[0] == {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint-2"]}}]}
+    out, result = ambient(SHOP + WAYPOINT + other + policy("own", only, SELECTOR))
+    assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint"
+    assert {one["name"] for one in hung(out)["own"]["targetRefs"]} == {"old", "payment"} and "rules" not in hung(out)["own"]
+    by_waypoint, direct = rules(out, "own-only-by-waypoint")
+    assert by_waypoint == {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}
+    assert direct["to"] == [{"operation": {"notPorts": ["8080"]}}] and result.verification.verdict == "equivalent"
+    assert "MP170" in {finding.code for finding in result.findings}
 
 
 def test_a_policy_of_the_mesh_goes_on_admitting_at_pods_with_a_sidecar_whom_a_waypoint_of_others_sees() -> None:

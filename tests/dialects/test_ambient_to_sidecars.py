@@ -261,7 +261,10 @@ def test_ports_that_ztunnel_took_do_not_go_past_the_sidecar() -> None:
 def test_a_deny_that_refuses_the_waypoint_refuses_whoever_came_through_it() -> None:
     deny = policy("strangers", "{from: [{source: {notNamespaces: [ops]}}]}", SELECTOR, "DENY")
     out, result = sidecars(SHOP + policy("l7", CHARGE) + ONLY_BY_WAYPOINT + deny)
-    assert out["AuthorizationPolicy", "strangers"]["spec"]["rules"] == [{}]
+    assert out["AuthorizationPolicy", "strangers"]["spec"]["rules"] == [
+        {"from": [{"source": {"notNamespaces": ["ops"]}}]},
+        {"to": [{"operation": {"ports": ["8080"]}}]},  # on others the waypoint stands before nobody
+    ]
     assert "MP244" in codes(result)
 
 

@@ -49,20 +49,24 @@ from meshport.ir.world import Service, Workload
 from meshport.values.ports import is_number
 
 
-def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None) -> None:
-    """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own."""
-    entries = written(ir, out) if stood is None else of_input(ir, out, options, stood)
+def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, half: bool = False) -> None:
+    """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own; `half` where some of the callers went past
+    them, and the policies are those of pods, as for sidecars."""
+    entries = written(ir, out) if stood is None else of_input(ir, out, options, stood, whole=half)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     ports = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, ports, ir, out)]
     behind = services_behind(ir, options, entries, stood)
-    if stood is not None:
+    if stood is not None and not half:
         entries += of_ambient_pods(ir, out, options, stood, entries, behind)
-    gates = gateways(ir, out, options, behind, stood)
-    _idle(ir, out, options, gates)
+    gates = gateways(ir, out, options, behind, stood, half=half)
+    if not half:
+        _idle(ir, out, options, {ref.namespace for ref in gates})
     for entry in entries:
         entry.services = sorted(
-            {service.ref: service for workload in entry.members for service in _gated(ir, workload, behind, stood)}.values(),
+            {
+                service.ref: service for workload in entry.members for service in _gated(ir, workload, behind, None if half else stood)
+            }.values(),
             key=lambda item: item.ref,
         )
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
@@ -111,7 +115,7 @@ def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int]
     return False
 
 
-def _idle(ir: IR, out: Output, options: Options, gates: dict[str, str]) -> None:
+def _idle(ir: IR, out: Output, options: Options, gates: set[str]) -> None:
     """Policies with targetRefs that nothing enforced: a new waypoint would, so they have to go before it comes."""
     acting = {policy.document for policy in ir.policies}
     for loss in ir.losses:
@@ -155,6 +159,8 @@ class _Writer(Writing):
             self.say(entry, rest, f"{names_of(rest)} have no Service that a waypoint could stand before", outcome_of(entry))
         if entry.action in REFUSE:
             self._deny(entry, asks)
+            if asks:
+                self._deny_without_service(entry, rest)
             if not asks:
                 if entry.action == "DENY" and entry.rules:
                     entry.spec["rules"] = self._sparing(entry)
@@ -222,6 +228,7 @@ class _Writer(Writing):
             served = {
                 number
                 for service in self.ir.world.services_of(workload)
+                if service.ref in self.gates
                 for port in service.ports
                 if port.protocol == "TCP" and (number := self.ir.world.target_number(workload, port)) is not None
             }
@@ -294,6 +301,13 @@ class _Writer(Writing):
                 self.put(entry, naming.name(entry.ref.name, "other-ports"), denying, home, instead=False)
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
         self.finding("MP245", entry, loose, object=entry.named, workloads=names_of(loose))
+
+    def _deny_without_service(self, entry: Entry, members: list[Workload]) -> None:
+        """What ztunnel can hold of a deny, for pods beside others that have a waypoint."""
+        homes = {service.ref.namespace for service in entry.services}
+        for workload in (one for one in members if one.ref.namespace in homes and one.own_labels):
+            spec = {"selector": {"matchLabels": workload.own_labels}, "action": "DENY", "rules": [widened(rule) for rule in entry.rules]}
+            self.put(entry, naming.name(entry.ref.name, workload.ref.name), spec, workload.ref.namespace, instead=False)
 
     # -- objects
 
@@ -384,7 +398,7 @@ class _Writer(Writing):
     def _pods(self, entry: Entry, name: str, rules: list[dict[str, Any]]) -> None:
         """An allow of the pods that ztunnel holds, which begins with the waypoint of their namespace."""
         for home in sorted({service.ref.namespace for service in entry.services}):
-            waypoint = {"from": [{"source": {"principals": [self.principal(home)]}}]}
+            waypoint = {"from": [{"source": {"principals": self.principals(entry, home)}}]}
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
             because = [entry.src, *(entry.src_of(rule) for rule in rules)]
             if home not in {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}:
@@ -398,7 +412,7 @@ class _Writer(Writing):
 
     def _sparing(self, entry: Entry) -> list[dict[str, Any]]:
         """The rules of a deny for ztunnel, which do not refuse the waypoints before its pods: these refuse by the same rules themselves."""
-        gates = [self.principal(home) for home in sorted({service.ref.namespace for service in entry.services})]
+        gates = self.principals(entry)
         return [rule if inert(rule) else sparing(rule, gates) for rule in entry.rules]
 
     def _close(self, entry: Entry) -> None:

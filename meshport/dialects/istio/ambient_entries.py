@@ -65,14 +65,13 @@ def refused(entries: list[Entry]) -> set[int]:
 
 def written(ir: IR, out: Output) -> list[Entry]:
     found = []
-    for (group, kind, ref), obj in sorted(out.objects.items(), key=lambda item: item[0][2]):
-        if (group, kind) == ("security.istio.io", "AuthorizationPolicy"):
-            spec = obj.value.get("spec") or {}
-            found.append(Entry(ref, spec, sources(*obj.sources.values()), _members(ir, ref.namespace, spec), obj=obj))
-            found[-1].because = [
-                sources(*(src for path, src in obj.sources.items() if path[:3] == ("spec", "rules", number)))
-                for number in range(len(spec.get("rules") or ()))
-            ]
+    for obj in _policies(out):
+        spec = obj.value.get("spec") or {}
+        found.append(Entry(obj.ref, spec, sources(*obj.sources.values()), _members(ir, obj.ref.namespace, spec), obj=obj))
+        found[-1].because = [
+            sources(*(src for path, src in obj.sources.items() if path[:3] == ("spec", "rules", number)))
+            for number in range(len(spec.get("rules") or ()))
+        ]
     return found
 
 
@@ -101,11 +100,11 @@ def _readable(spec: Any) -> bool:
     return True
 
 
-def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[Entry]:
-    """The policies of pods that have a sidecar now; those of others are what they are."""
-    found = []
-    enforced = {policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"}
-    enforced -= {number for number in enforced if not _readable(out.bundle.documents[number].value.get("spec"))}
+def of_input(ir: IR, out: Output, options: Options, stood: Waypoints, *, whole: bool = False) -> list[Entry]:
+    """The policies of pods that have a sidecar now; those of others are what they are. `whole` for all pods, and what was written of policies for them."""
+    found = [_rewritten(ir, out, options, obj) for obj in _policies(out)] if whole else []
+    enforced = {policy.document for policy in ir.policies if policy.kind == "AuthorizationPolicy"} - {entry.document for entry in found}
+    enforced -= {number for number in enforced if not _readable(out.bundle.documents[number].value.get("spec")) or number in out.removed}
     for number in sorted(enforced):
         document = out.bundle.documents[number]
         spec = document.value.get("spec") or {}
@@ -113,7 +112,7 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[En
             home = document.namespace or options.default_namespace
             selected = _members(ir, "" if home == options.root_namespace else home, spec)
             gateways = [workload for workload in selected if is_gateway(workload)]
-            members = [workload for workload in selected if workload.ref not in stood.ambient and not is_gateway(workload)]
+            members = [workload for workload in selected if (whole or workload.ref not in stood.ambient) and not is_gateway(workload)]
             if selected and not members:
                 continue
             shadow = document.leaves.get("spec", {})
@@ -124,6 +123,28 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints) -> list[En
             if not spec.get("selector"):
                 found[-1].entrances = _entrances(out, "" if home == options.root_namespace else home)
     return sorted(found, key=lambda item: item.ref)
+
+
+def _policies(out: Output) -> list[Obj]:
+    """The AuthorizationPolicies that were written."""
+    return [
+        obj
+        for (group, kind, _), obj in sorted(out.objects.items(), key=lambda item: item[0][2])
+        if (group, kind) == ("security.istio.io", "AuthorizationPolicy")
+    ]
+
+
+def _rewritten(ir: IR, out: Output, options: Options, obj: Obj) -> Entry:
+    """A policy by selector that was written, or written anew, for pods that have ztunnel and others that get it."""
+    spec = obj.value.get("spec") or {}
+    home = obj.ref.namespace or options.default_namespace
+    reach = "" if home == options.root_namespace else home
+    selected = _members(ir, reach, spec)
+    entry = Entry(Ref(home, obj.ref.name), spec, sources(*obj.sources.values()), [one for one in selected if not is_gateway(one)], obj=obj)
+    entry.document = obj.changed
+    entry.gateways = [one for one in selected if is_gateway(one)]
+    entry.entrances = [] if spec.get("selector") else _entrances(out, reach)
+    return entry
 
 
 def of_ambient_pods(ir: IR, out: Output, options: Options, stood: Waypoints, entries: list[Entry], behind: dict[Ref, Src]) -> list[Entry]:
@@ -222,20 +243,27 @@ def _meshed(ir: IR, service: Service) -> bool:
     return home is None or home.meshed is None or home.meshed.value
 
 
-def gateways(ir: IR, out: Output, options: Options, behind: dict[Ref, Src], stood: Waypoints | None) -> dict[str, str]:
-    """The waypoint of each namespace that needs one, and the Services labelled with it; its name by namespace."""
-    names: dict[str, str] = {}
+def gateways(
+    ir: IR, out: Output, options: Options, behind: dict[Ref, Src], stood: Waypoints | None, *, half: bool = False
+) -> dict[Ref, Ref]:
+    """The waypoint of each Service that needs one: the one that it has, one of its namespace that more can go through, or a new one. With `half` any can."""
+    names = {ref: stood.behind[ref][0].ref for ref in behind if ref in stood.behind} if stood is not None else {}
     by_namespace: dict[str, list[Ref]] = {}
     for ref in sorted(behind):
-        by_namespace.setdefault(ref.namespace, []).append(ref)
+        if ref not in names:
+            by_namespace.setdefault(ref.namespace, []).append(ref)
     for namespace, services in by_namespace.items():
         there = [document.name for document in out.bundle.documents if document.namespace == namespace and is_waypoint(document.value)]
-        if stood is not None and any(ref not in stood.behind for ref in services):
-            there = [name for name in there if _joinable(ir, out, options, stood, stood.known.get(Ref(namespace, name)), services)]
+        if stood is not None:
+            known = {name: stood.known.get(Ref(namespace, name)) for name in there}
+            there = [
+                name
+                for name, gate in known.items()
+                if (gate is None or gate.of_services if half else _joinable(ir, out, options, stood, gate, services))
+            ]
         src = sources(*(behind[ref] for ref in services))
-        fresh = [ref for ref in services if stood is None or ref not in stood.behind]
         name = there[0] if there else _free(ir, out, namespace)
-        names[namespace] = name
+        names |= dict.fromkeys(services, Ref(namespace, name))
         if not there:
             obj = out.object("gateway.networking.k8s.io/v1", "Gateway", Ref(namespace, name), owner=None, rank=15, because=src)
             for ref in services:
@@ -244,20 +272,19 @@ def gateways(ir: IR, out: Output, options: Options, behind: dict[Ref, Src], stoo
             obj.set(("spec", "gatewayClassName"), CLASS, src)
             obj.set(("spec", "listeners"), [{"name": "mesh", "port": 15008, "protocol": "HBONE"}], src)
             obj.note("the proxy for what asks for HTTP: " + ", ".join(ref.name for ref in services))
-        for ref in fresh:
+        for ref in services:
             changed = out.change(ir.world.services[ref].document, group=f"service {ref.name}", rank=STAGE_SERVICES)
             changed.set(("metadata", "labels", USE), name, behind[ref])
-        if fresh:
-            out.finding(
-                "MP114", document=None, affects=tuple(Affected(ref.namespace, ref.name) for ref in fresh), feature="membership.waypoint",
-                services=", ".join(map(str, fresh)), waypoint=f"{namespace}/{name}",
-            )  # fmt: skip
+        out.finding(
+            "MP114", document=None, affects=tuple(Affected(ref.namespace, ref.name) for ref in services), feature="membership.waypoint",
+            services=", ".join(map(str, services)), waypoint=f"{namespace}/{name}",
+        )  # fmt: skip
     return names
 
 
 def _joinable(ir: IR, out: Output, options: Options, stood: Waypoints, gate: Waypoint | None, services: list[Ref]) -> bool:
     """Whether more Services can go through a waypoint that is there, and nobody gets more by it: not where policies hang on it for all that goes through it,
-    nor where pods behind them know it already, by name or as the caller of another Service, whom they may refuse."""
+    nor where pods behind them know it by name."""
     if gate is None or not gate.of_services:
         return gate is None
     for document in out.bundle.documents:
@@ -270,8 +297,6 @@ def _joinable(ir: IR, out: Output, options: Options, stood: Waypoints, gate: Way
     pods = [
         one for one in ir.world.workloads if one.ref in stood.ambient and any(known.ref in fresh for known in ir.world.services_of(one))
     ]
-    if any(other.ref == gate.ref for one in pods for _, other, _ in stood.of(one, ir.world)):
-        return False
     naming = [
         policy.subject.value
         for policy in ir.policies

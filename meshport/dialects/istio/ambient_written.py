@@ -27,13 +27,13 @@ SECURITY = "security.istio.io/v1"
 
 @dataclass(slots=True)
 class Writing:
-    """What is known where a policy is written: all of them (`entries`), the name of the waypoint of each namespace (`gates`), which workloads have an allow
+    """What is known where a policy is written: all of them (`entries`), the waypoint of each Service behind one (`gates`), which workloads have an allow
     (`closed`) or a deny that ztunnel cannot hold (`denied`), by identity, with their access, and the ports that any policy speaks of (`ports`)."""
 
     ir: IR
     out: Output
     options: Options
-    gates: dict[str, str]
+    gates: dict[Ref, Ref]
     closed: set[int]
     denied: set[int]
     ports: set[int]
@@ -91,8 +91,10 @@ class Writing:
             spec = {"targetRefs": [target], **whole}
             self.put(entry, naming.name(entry.ref.name, ref.name), copy.deepcopy(spec), ref.namespace, instead=False)
 
-    def principal(self, namespace: str) -> str:
-        return f"{self.options.trust_domain}/ns/{namespace}/sa/{self.gates[namespace]}"
+    def principals(self, entry: Entry, home: str | None = None) -> list[str]:
+        """The accounts of the waypoints before the pods of a policy, or before those of one namespace."""
+        gates = {self.gates[service.ref] for service in entry.services if home in (None, service.ref.namespace)}
+        return [f"{self.options.trust_domain}/ns/{gate.namespace}/sa/{gate.name}" for gate in sorted(gates)]
 
     def trust(self, spec: dict[str, Any]) -> None:
         """ztunnel knows no aliases: the trust domain of the cluster stands in every principal."""

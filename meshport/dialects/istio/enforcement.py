@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import past_waypoints
+from meshport.dialects.istio.callers import Callers, coming
+from meshport.dialects.istio.callers import of as callers_of
 from meshport.dialects.istio.waypoints import (
     Admitted,
     Waypoint,
     Waypoints,
     attached,
     in_ambient,
+    injecting,
     is_gateway,
     refusing,
     subject_of,
@@ -32,7 +35,7 @@ from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Condition, Poli
 from meshport.ir.base import Fact, PodSet, Ref, Requirement, Selector, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
-from meshport.values.identities import EVERYONE
+from meshport.values.identities import EVERYONE, Identity
 
 
 @dataclass(slots=True)
@@ -65,12 +68,9 @@ class Settled:
     guarded: bool = False  # the pods refuse whoever does not come through the waypoint
     refused: frozenset[int] = frozenset()  # container ports on which the pods refuse the waypoint too
     everywhere: bool = False  # the waypoint judges requests to the pods' addresses by it too
-    opened: Policy | None = None  # what ztunnel enforces, where that opens ways past a waypoint which `made` has not
-    shut: frozenset[int] = frozenset()  # the ports on which it has not
-    spared: tuple[Policy, ...] = ()  # policies of pods of its subject that stand behind no waypoint there
     left: tuple[Ref, ...] = ()  # workloads behind the Service that ztunnel leaves open although others are guarded
-    through: tuple[Policy, ...] = ()  # what comes in through waypoints by it, where it goes by selector
-    proxied: tuple[Policy, ...] = ()  # what proxies beside pods of its subject hold, where ztunnel at others holds something else
+    coming: list[tuple[Ref, Policy]] = field(default_factory=list)  # what the waypoint of a Service lets in that it admits, whoever it is
+    through: list[Policy] = field(default_factory=list)  # what comes in through waypoints by it, where it goes by selector
 
 
 @dataclass(slots=True)
@@ -80,6 +80,15 @@ class _Doors:
     closed: set[Ref] = field(default_factory=set)
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
     direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
+
+    def admits(self, workload: Ref, caller: Identity, port: int) -> bool:
+        """Whether the proxy before a workload takes whatever a caller sends to a port in its own name."""
+        return any(
+            all(item.attribute in (IDENTITY, PORT) for item in rule.conditions)
+            and all(_stands_for(item, caller) for item in rule.conditions if item.attribute == IDENTITY)
+            and all(takes(item, port) for item in rule.conditions if item.attribute == PORT)
+            for rule in self.direct.get(workload, ())
+        )
 
     def lets_in(self, workload: Ref, gate: Ref, port: int) -> bool:
         """Whether ztunnel before a workload takes a waypoint's requests on a port."""
@@ -101,23 +110,34 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
     plain = [item for item in read if item.targets is None]
     hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
-    doors = _Doors()
-    out = [_by_selector(item, found, ir, trust_domain, closed, doors) for item in plain]
+    doors, callers = _Doors(), callers_of(found, ir, trust_domain)
+    ir.evading = _evading(found, ir, callers)
+    out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
+    for entry in out:
+        entry.through += [_by_waypoint(policy, service, found, ir, callers, doors, entry.read) for service, policy in entry.coming]
     for item, (target, src) in hung:
         made = attached(found, ir, item.policy, target, src)
         if made is None:
             ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
             continue
-        out.append(_through(made, target, found, ir, doors, item))
+        out.append(_through(made, target, found, ir, callers, doors, item))
         if item.policy.action.value != "allow":
             _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
-    _close_addresses(out, closed, found, ir, doors)
-    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through, *entry.spared, *entry.proxied))
+    _close_addresses(out, closed, found, ir, callers, doors)
+    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through))
     return out
 
 
-def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir: IR, doors: _Doors) -> None:
-    """Take from the policies of ztunnel what they open at the pods' addresses alone."""
+def _evading(found: Waypoints, ir: IR, callers: Callers) -> frozenset[Ref]:
+    """The workloads that may have a proxy beside them, and the namespaces that give them one, where others go through waypoints."""
+    if not found.behind:
+        return frozenset()
+    pods = [one for one in ir.world.workloads if one.ref not in found.ambient and not is_gateway(one)]
+    return frozenset([*(Ref("", name) for name in callers.injecting), *(one.ref for one in pods if ir.world.meshed(one) is not False)])
+
+
+def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir: IR, callers: Callers, doors: _Doors) -> None:
+    """Take from the policies of pods what they open at the pods' addresses alone."""
     hung = [policy for entry in out if entry.service is not None for policy in entry.made if policy.action.value == "allow"]
 
     def ports(workload: Workload) -> past_waypoints.Ports:
@@ -129,11 +149,7 @@ def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir:
     for entry in out:
         if entry.service is not None or entry.read.policy.action.value != "allow":
             continue
-        policy = entry.made[0]
-        shut = past_waypoints.closed(policy, found, ir, ports, hung)
-        if shut is not None:
-            entry.opened, entry.shut, entry.spared = policy, frozenset(shut.ports), shut.spared
-            entry.made[:1] = shut.policies
+        entry.made = [made for policy in entry.made for made in past_waypoints.closed(policy, found, ir, callers, ports, hung) or [policy]]
 
 
 def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
@@ -157,93 +173,106 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
     return out
 
 
-def _by_selector(item: Read, found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref], doors: _Doors) -> Settled:
+def _by_selector(item: Read, found: Waypoints, ir: IR, callers: Callers, closed: set[Ref], doors: _Doors) -> Settled:
     """A policy with a selector, as its pods' proxies enforce it, and what it lets through waypoints."""
     policy = item.policy
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
-    behind = [one for one in with_sidecar if found.of(one, ir.world)] if policy.action.value == "allow" and not opens(policy) else []
-    for workload in behind:  # its sidecar sees the waypoint for the caller, as ztunnel does
-        _, _, admitted = without_waypoint(policy, [workload], found, ir, trust_domain, closed)
-        doors.closed.add(workload.ref)
-        doors.admitted.setdefault(workload.ref, []).extend(admitted)
-        doors.direct.setdefault(workload.ref, []).extend(policy.rules)
-    home = ir.world.namespaces.get(policy.subject.value.namespace)
-    if not with_ztunnel and not (not with_sidecar and home is not None and in_ambient(home)):
-        return Settled(item, [policy])
+    homes = [home for name, home in ir.world.namespaces.items() if policy.subject.value.namespace in ("", name)]
+    own = ir.world.namespaces.get(policy.subject.value.namespace)
     allows = policy.action.value == "allow"
+    out = Settled(item, [])
+    sidecars = _at(policy, with_sidecar, out, found, ir, callers, closed, doors)
+    if not with_ztunnel and not (not with_sidecar and own is not None and in_ambient(own)):
+        out.made = [sidecars]
+        return out
     if policy.action.value == "custom":
-        ir.losses.append(Loss("MP242", item.facts, policy.document, {"what": "asks an external authorizer"}))
-        return Settled(item, [policy])
-    enforced = at_ztunnel(policy, item.unseen)
-    if allows or not with_sidecar:
-        _say(item, enforced, ir)
-        if enforced.lost or enforced.otherwise:
-            policy = replace(policy, rules=enforced.rules)
-    if not allows:
-        policy, refused = refusing(policy, with_ztunnel, found, ir, trust_domain)
-        if refused:
+        places = tuple(one.ref for one in with_ztunnel) if with_sidecar else ()
+        ir.losses.append(
+            Loss("MP242", () if with_sidecar else item.facts, policy.document, {"what": "asks an external authorizer"}, places)
+        )
+        held = replace(policy, rules=()) if with_sidecar else policy
+    else:
+        enforced = at_ztunnel(policy, item.unseen)
+        if allows or not with_sidecar:
+            _say(item, enforced, ir)
+        held = replace(policy, rules=enforced.rules) if enforced.lost or enforced.otherwise else policy
+        held = _at(held, with_ztunnel, out, found, ir, callers, closed, doors)
+    if not with_sidecar and not any(map(injecting, homes)):
+        out.made = [held]
+        return out
+    out.made = _by_plane(item, held, sidecars, with_ztunnel, with_sidecar, ir)
+    return out
+
+
+def _at(
+    policy: Policy, members: list[Workload], out: Settled, found: Waypoints, ir: IR, callers: Callers, closed: set[Ref], doors: _Doors
+) -> Policy:
+    """A policy of the proxies before some pods, in the names of those who call: where a waypoint stands before the pods, it calls instead of them."""
+    if policy.action.value == "custom":
+        return policy
+    if policy.action.value != "allow":
+        made, beside, refused = refusing(policy, members, found, ir, callers.trust_domain)
+        out.through += beside
+        if beside:
             facts = tuple(fact for rule in refused for item in rule.conditions for fact in (*(item.any_of or ()), *item.none_of))
-            reason = "at the pods the caller is the waypoint, and it refuses that"
-            ir.losses.append(
-                Loss(
-                    "MP244",
-                    facts,
-                    policy.document,
-                    {
-                        "object": f"AuthorizationPolicy {policy.ref.value}",
-                        "reason": reason,
-                        "outcome": "nobody comes in through the waypoint, and it is read as refusing everybody",
-                    },
-                    tuple(workload.ref for workload in with_ztunnel),
-                )
-            )
-        unseen = past_waypoints.unseen_callers(policy, refused, with_ztunnel, found, ir)
+            said = {
+                "object": f"AuthorizationPolicy {policy.ref.value}",
+                "reason": "at the pods the caller is the waypoint, and it refuses that",
+                "outcome": "nobody comes in through the waypoint, and it is read as refusing everybody on the ports that the waypoint sends to",
+            }
+            places = tuple(sorted({one.subject.value for one in beside}, key=str))
+            shut = tuple(workload.ref for workload in members if workload.pods in places)
+            ir.losses.append(Loss("MP244", facts, policy.document, said, shut))
+        unseen = past_waypoints.unseen_callers(made, refused, members, found, ir, callers)
         if unseen:
             ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
-        if not with_sidecar or not (enforced.lost or enforced.otherwise):
-            return Settled(item, [policy])
-        held, _ = refusing(replace(item.policy, rules=enforced.rules), with_ztunnel, found, ir, trust_domain)
-        others, those = _by_plane(item.policy, held, with_ztunnel, with_sidecar, ir)
-        return Settled(item, those, proxied=others)
-    made, through, admitted = without_waypoint(policy, with_ztunnel, found, ir, trust_domain, closed)
-    for workload in with_ztunnel:
+        return made
+    made, through, admitted = without_waypoint(policy, members, found, ir, callers.trust_domain, closed)
+    out.coming += through
+    for workload in members:
         if not opens(policy):
             doors.closed.add(workload.ref)
         doors.admitted.setdefault(workload.ref, []).extend(admitted)
         doors.direct.setdefault(workload.ref, []).extend(made.rules)
     src = sources(*(one.src for one in admitted))
-    held = replace(made, action=made.action.also(src)) if src else made
-    return Settled(item, [held], through=tuple(through), proxied=_proxied(item.policy, held, with_ztunnel, with_sidecar, ir))
+    return replace(made, action=made.action.also(src)) if src else made
 
 
 def _by_plane(
-    policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR
-) -> tuple[tuple[Policy, ...], list[Policy]]:
-    """(a deny as proxies beside the pods read it, and as `held` by ztunnel), one for each namespace. Where a namespace has both, what ztunnel refuses is
-    refused beside the rest."""
-    subject, mixed = policy.subject.value, {one.ref.namespace for one in with_sidecar}
-    ambient = {one.ref.namespace for one in with_ztunnel} | {name for name, home in ir.world.namespaces.items() if in_ambient(home)}
-    apart = ambient - mixed if not subject.namespace else set()
-    pods = [PodSet(name, subject.selector) for name in sorted(apart)] + [one.pods for one in with_ztunnel if one.ref.namespace in mixed]
-    made = [replace(held, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods)] if held.rules else []
-    others = [PodSet(name, subject.selector) for name in sorted((ir.world.namespaces.keys() | mixed) - apart)] if apart else [subject]
-    return tuple(replace(policy, subject=policy.subject.holding(one)) for one in others), made
-
-
-def _proxied(policy: Policy, held: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR) -> tuple[Policy, ...]:
-    """An allow as proxies beside pods read it, where ztunnel at others of its pods has less of it, `held`. Allows add up, so that it is one of these pods
-    alone: by namespace where a namespace has nothing else, and not of pods that no label tells from those with ztunnel."""
-    if not with_sidecar or held.rules == policy.rules:
-        return ()
-    selector = policy.subject.value.selector
-    ambient = {one.ref.namespace for one in with_ztunnel} | {name for name, home in ir.world.namespaces.items() if in_ambient(home)}
-    homes = {one.ref.namespace for one in with_sidecar}
-    if not policy.subject.value.namespace:
-        homes |= {name for name, home in ir.world.namespaces.items() if home.meshed is None or home.meshed.value}
-    whole = homes - ambient
-    pods = [PodSet(name, selector) for name in sorted(whole)]
-    pods += [one for workload in with_sidecar if workload.ref.namespace in ambient and (one := _apart(workload, with_ztunnel)) is not None]
-    return tuple(replace(policy, subject=policy.subject.holding(one)) for one in dict.fromkeys(pods))
+    item: Read, held: Policy, sidecars: Policy, with_ztunnel: list[Workload], with_sidecar: list[Workload], ir: IR
+) -> list[Policy]:
+    """A policy that ztunnel enforces as `held` and proxies beside pods as `sidecars`: what both do is one of all its pods, the rest is one of the pods with such
+    a proxy. Those are told by their namespace where it has nothing else, and else one by one. Allows and denies add up, so that pods which no label tells from
+    those with the other proxy get no more of an allow, and all of a deny."""
+    subject, allows = item.policy.subject.value, item.policy.action.value == "allow"
+    both = [rule for rule in sidecars.rules if rule in held.rules]
+    action = sidecars.action.also(held.action)
+    out = [replace(sidecars, action=action, rules=tuple(both))] if allows or both else []
+    named = [home for name, home in ir.world.namespaces.items() if subject.namespace in ("", name)]
+    untold: list[Workload] = []
+    for policy, members, others, default in (
+        (sidecars, with_sidecar, with_ztunnel, lambda home: home.meshed is None or (home.meshed.value and not in_ambient(home))),
+        (held, with_ztunnel, with_sidecar, in_ambient),
+    ):
+        rules = tuple(rule for rule in policy.rules if rule not in both)
+        if not rules:
+            continue
+        elsewhere = {one.ref.namespace for one in others}
+        whole = {home.name for home in named if default(home)} | {one.ref.namespace for one in members}
+        pods = [PodSet(name, subject.selector) for name in sorted(whole - elsewhere)]
+        for workload in (one for one in members if one.ref.namespace in elsewhere):
+            told = _apart(workload, others) if allows else workload.pods
+            untold += [workload] if told is None else []
+            pods += [told] if told is not None else []
+        out += [replace(policy, subject=policy.subject.holding(one), rules=rules) for one in dict.fromkeys(pods)]
+    if untold:
+        said = {
+            "object": f"AuthorizationPolicy {item.policy.ref.value}",
+            "reason": "it holds for pods with a sidecar and for others with ztunnel, and no label tells them apart",
+            "outcome": "what only one of them takes is left out",
+        }
+        ir.losses.append(Loss("MP244", (), item.policy.document, said, tuple(one.ref for one in untold)))
+    return out
 
 
 def _say(item: Read, enforced: Enforced, ir: IR) -> None:
@@ -261,7 +290,7 @@ def _say(item: Read, enforced: Enforced, ir: IR) -> None:
         ir.losses.append(Loss("MP117", tuple(enforced.otherwise), policy.document, {"what": " and ".join(said)}))
 
 
-def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Doors, item: Read) -> Settled:
+def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Callers, doors: _Doors, item: Read) -> Settled:
     """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself."""
     service = ir.world.services[target]
     members = ir.world.selected(service.pods) if service.pods is not None else []
@@ -275,6 +304,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
     refused = frozenset(port for port in reached or (0,) if not all(doors.lets_in(workload.ref, gate, port) for workload in guarded))
     rules = tuple(_identified(rule, policy.subject.src) for rule in policy.rules)
+    rules = _by_waypoint(replace(policy, rules=rules), target, found, ir, callers, doors, item).rules
     if refused:
         ports = "all" if refused >= reached.keys() else "those to ports " + ", ".join(map(str, sorted(refused)))
         ir.losses.append(Loss("MP243", item.facts if ports == "all" else (), policy.document, {"service": str(target), "ports": ports}))
@@ -287,6 +317,31 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, doors: _Door
         open_rules, _ = _unguarded(item, policy, target, left, found, ir)
         made += [replace(policy, subject=policy.subject.holding(pods), rules=open_rules) for pods in dict.fromkeys(apart.values())]
     return Settled(item, made, target, True, refused, left=tuple(sorted(apart)))
+
+
+def _by_waypoint(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Callers, doors: _Doors, item: Read) -> Policy:
+    """What a waypoint lets through, for those who come through it; of those who do not it is said that the pods refuse them."""
+    service = ir.world.services[target]
+    reached = {number for known, _ in targets(service, ir.world).values() for number in known}
+    members = [one for one in ir.world.selected(policy.subject.value) if one.ref in doors.closed]
+
+    def admitted(caller: Identity) -> bool:
+        return bool(reached) and all(doors.admits(one.ref, caller, port) for one in members for port in reached)
+
+    heard = [coming(rule, callers, target, admitted) for rule in policy.rules]
+    named = [fact for one in heard for fact in one.named]
+    left = sources(*(rule.sources for one in heard for rule in one.rules))
+    for rule in (rule for rule, one in zip(policy.rules, heard, strict=True) if not one.rules):  # with all that it asks for
+        named += [fact for item in rule.conditions for fact in (*(item.any_of or ()), *item.none_of) if fact.src - left]
+    places = tuple(sorted(one.ref for one in members))
+    shared = sorted({account for one in heard for account in one.shared})
+    if any(one.past or (one.named and not one.shared) for one in heard):
+        ir.losses.append(Loss("MP145", tuple(named), item.policy.document, {"service": str(target)}, places))
+        named = []
+    if shared:
+        values = {"service": str(target), "accounts": ", ".join("/".join(account) for account in shared)}
+        ir.losses.append(Loss("MP146", tuple(named), item.policy.document, values, places))
+    return replace(policy, rules=tuple(rule for one in heard for rule in one.rules))
 
 
 def _unguarded(item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR) -> tuple[tuple[Rule, ...], bool]:
@@ -304,11 +359,11 @@ def _unguarded(item: Read, policy: Policy, target: Ref, members: list[Workload],
 
 def _apart(workload: Workload, guarded: list[Workload]) -> PodSet | None:
     """The pods of a workload without those of others that have all its labels and more; None for one of these, and where nothing tells them apart."""
-    labels = workload.labels
-    more = [one for one in guarded if one.ref.namespace == workload.ref.namespace and labels.items() <= one.labels.items()]
-    if any(one.labels == labels for one in more):
+    labels = workload.own_labels
+    more = [one for one in guarded if one.ref.namespace == workload.ref.namespace and labels.items() <= one.own_labels.items()]
+    if any(one.own_labels == labels for one in more):
         return None
-    without = {Requirement(min(one.labels.keys() - labels.keys()), "DoesNotExist") for one in more}
+    without = {Requirement(min(one.own_labels.keys() - labels.keys()), "DoesNotExist") for one in more}
     return PodSet(workload.ref.namespace, Selector.of(labels, without))
 
 
@@ -365,6 +420,20 @@ def _connections(rule: Rule) -> list[Piece]:
         return of_rule(Rule(conditions))
     except (Unsayable, ValueError):
         return [Piece()]
+
+
+def _stands_for(asked: Condition, caller: Identity) -> bool:
+    """Whether a demand on callers takes one of them for sure."""
+    inside = asked.any_of is None or any(isinstance(fact.value, Identity) and fact.value.covers(caller) for fact in asked.any_of)
+    return inside and all(isinstance(fact.value, Identity) and _parted(fact.value, caller) for fact in asked.none_of)
+
+
+def _parted(one: Identity, other: Identity) -> bool:
+    """Whether no caller is of both."""
+    return any(
+        None not in pair and pair[0] != pair[1]
+        for pair in ((one.namespace, other.namespace), (one.service_account, other.service_account), (one.trust_domain, other.trust_domain))
+    )
 
 
 def _identified(rule: Rule, src: Src) -> Rule:

@@ -37,7 +37,9 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
     if options.data_plane == "ambient":
         _enrol(bound, ir, out)
         _ports(ir, out)
-        ambient.lower(ir, out, options, stood)
+        if ir.evading:
+            sidecars.policies(bound, ir, out, options, stood)
+        ambient.lower(ir, out, options, stood, half=bool(ir.evading))
         unproxied.served(
             ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and unproxied.fronted(out, ir.world.services[ref].document)}
         )

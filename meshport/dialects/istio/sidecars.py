@@ -24,7 +24,7 @@ from meshport.effective import subjects
 from meshport.effective.access import Access, ports_of
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Condition, Rule
-from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Service
 from meshport.mapping.bound import Bound
@@ -45,11 +45,16 @@ def lower(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints)
     """Sidecars for ztunnel and the waypoints of a bundle."""
     _enrol(bound, ir, out)
     _modes(bound, ir, out)
-    writer = _Policies(bound, ir, out, options, stood)
-    writer.write()
+    _own_modes(ir, out)
+    policies(bound, ir, out, options, stood)
     _gates(bound, ir, out, options, stood)
     taking_effect.report(bound, ir, out, options, stood)
     unproxied.awake(ir, out)
+
+
+def policies(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
+    """Every AuthorizationPolicy as one of pods, in the names of those who call."""
+    _Policies(bound, ir, out, options, stood).write()
 
 
 # -- membership
@@ -146,6 +151,22 @@ def _modes(bound: Bound, ir: IR, out: Output) -> None:
             place = ("portLevelMtls", str(port), "mode")
             if spec.at(*place).value == "DISABLE":
                 out.change(rule.document, rank=39).set(("spec", *place), "UNSET", fact)
+
+
+def _own_modes(ir: IR, out: Output) -> None:
+    """PERMISSIVE for pods whose ztunnel took DISABLE for that, where the DISABLE is for pods with a sidecar too and stays one for these."""
+    told = Access(replace(ir, tunnelled=frozenset()), Fact("all-unauthenticated"))
+    access = Access(ir, Fact("all-unauthenticated"))
+    for workload in (one for one in ir.world.workloads if one.ref in ir.tunnelled):
+        modes, rules = access.of(workload).transport, told.ranked(workload.ref.namespace, workload.labels)
+        if told.of(workload).transport == modes or not workload.own_labels or any(rule.level == "workload" for rule in rules):
+            continue
+        src = sources(*modes.values(), *(rule.mode for rule in rules))
+        free = out.free(SECURITY, "PeerAuthentication", workload.ref.namespace, workload.ref.name)
+        made = out.object(SECURITY, "PeerAuthentication", Ref(workload.ref.namespace, free), owner=rules[-1].document, rank=39, because=src)
+        made.set(("spec", "selector", "matchLabels"), workload.own_labels, src)
+        made.set(("spec", "mtls", "mode"), modes[None].value.upper(), src)
+        made.note("ztunnel took encrypted connections and plaintext here, whatever DISABLE says")
 
 
 # -- policies
@@ -335,7 +356,7 @@ class _Policies:
         policy = item.read.policy
         number, own = policy.document, policy.subject.value
         by_pods: dict[PodSet, list[Rule]] = {}
-        for one in (*item.made, *item.through, *item.spared, *item.proxied):
+        for one in (*item.made, *item.through):
             held = by_pods.setdefault(one.subject.value, [])
             held += [rule for rule in one.rules if rule not in held]
         if by_pods == {own: list(policy.rules)}:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import auto_mtls
+from meshport.documents import Document
 from meshport.ir.authorization import (
     IDENTITY,
     PORT,
@@ -32,6 +33,7 @@ MODE = "istio.io/dataplane-mode"
 USE = "istio.io/use-waypoint"
 USE_NAMESPACE = "istio.io/use-waypoint-namespace"
 FOR = "istio.io/waypoint-for"
+ENTERING = "istio.io/ingress-use-waypoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +89,15 @@ class Waypoints:
     behind: dict[Ref, tuple[Waypoint, Src]] = field(default_factory=dict)
     ambient: set[Ref] = field(default_factory=set)  # the workloads, by name
     entered: bool = False  # whether the bundle has a gateway, which goes past waypoints
+    entrances: list[tuple[str, str]] = field(default_factory=list)  # the accounts of Gateways' pods, by namespace
+    entering: set[Ref] = field(default_factory=set)  # the Services whose waypoint gateways go through
     before: dict[Ref, Waypoint] = field(
         default_factory=dict
     )  # the waypoints that requests to the addresses of ambient workloads go through
 
     def of(self, workload: Workload, world: World) -> list[tuple[Service, Waypoint, Src]]:
         """The Services in front of a workload that requests reach through a waypoint."""
-        return [
-            (service, *self.behind[service.ref])
-            for service in world.services_of(workload)
-            if service.ref in self.behind and not service.headless
-        ]
+        return [(service, *self.behind[service.ref]) for service in world.services_of(workload) if service.ref in self.behind]
 
     def using(self, gateway: Ref) -> list[Ref]:
         """The Services behind one waypoint."""
@@ -127,7 +127,7 @@ def injected(world: World, workload: Workload) -> bool:
     asked = workload.labels.get("sidecar.istio.io/inject", workload.annotations.get("sidecar.istio.io/inject", "")).lower()
     if workload.host_network or asked == "false" or (home is not None and home.labels.get("istio-injection") == "disabled"):
         return False
-    return asked == "true" or (home is not None and _injecting(home))
+    return asked == "true" or (home is not None and injecting(home))
 
 
 def ambient(world: World, workload: Workload) -> bool:
@@ -141,10 +141,10 @@ def ambient(world: World, workload: Workload) -> bool:
 
 def in_ambient(namespace: Namespace) -> bool:
     """Whether a namespace enrols its pods without a sidecar."""
-    return namespace.labels.get(MODE) == "ambient" and not _injecting(namespace)
+    return namespace.labels.get(MODE) == "ambient" and not injecting(namespace)
 
 
-def _injecting(namespace: Namespace) -> bool:
+def injecting(namespace: Namespace) -> bool:
     """Whether pods of a namespace get a sidecar where they say nothing themselves."""
     return namespace.labels.get("istio-injection", "enabled" if "istio.io/rev" in namespace.labels else "") == "enabled"
 
@@ -176,7 +176,9 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
     found = Waypoints()
     for number, document in enumerate(bound.bundle.documents):
         if number in bound.broken or not is_waypoint(document.value):
-            found.entered = found.entered or (document.kind == "Gateway" and number not in bound.broken)
+            if document.kind == "Gateway" and number not in bound.broken:
+                found.entered = True
+                found.entrances += _account(document, default_namespace)
             continue
         root = Cursor.root(bound, number)
         serves = root.at("metadata", "labels").text(FOR)
@@ -189,8 +191,10 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
             continue
         ref, src = used
         waypoint = found.known.get(ref) or Waypoint(ref, "service", None)
-        if waypoint.of_services:
+        if waypoint.of_services and not service.headless and not service.external_name:  # only what is sent to its address passes one
             found.behind[service.ref] = (waypoint, src | waypoint.src)
+            if _entering(world, service, bound):
+                found.entering.add(service.ref)
     for workload in world.workloads if any(waypoint.of_workloads for waypoint in found.known.values()) else ():
         used = _used(
             bound, world, workload.ref.namespace, Cursor.root(bound, workload.document).at(*workload.template, "metadata", "labels")
@@ -199,6 +203,21 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
         if gate is not None and gate.of_workloads:
             found.before[workload.ref] = gate
     return found
+
+
+def _account(document: Document, default_namespace: str) -> list[tuple[str, str]]:
+    """The account that the pods of a Gateway run under where Istio makes them (istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api)."""
+    spec = document.value.get("spec")
+    made = isinstance(spec, dict) and document.group.endswith(".k8s.io") and spec.get("gatewayClassName") == "istio"
+    return [(document.namespace or default_namespace, f"{document.name}-istio")] if made else []
+
+
+def _entering(world: World, service: Service, bound: Bound) -> bool:
+    """Whether gateways go through the waypoint of a Service: its own label, else its namespace's (since 1.25)."""
+    home = world.namespaces.get(service.ref.namespace)
+    places = [service.document, *([home.document] if home is not None else [])]
+    said = [label.value for number in places if (label := Cursor.root(bound, number).at("metadata", "labels").text(ENTERING)) is not None]
+    return said[:1] == ["true"]
 
 
 def _used(bound: Bound, world: World, home_namespace: str, own: Cursor) -> tuple[Ref, Src] | None:
@@ -308,7 +327,7 @@ def takes(condition: Condition, number: int) -> bool:
 
 def without_waypoint(
     policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref]
-) -> tuple[Policy, list[Policy], list[Admitted]]:
+) -> tuple[Policy, list[tuple[Ref, Policy]], list[Admitted]]:
     """(the policy as one for callers, what comes in through waypoints, the rules that admit a waypoint).
 
     A rule that admits the waypoint stands for what the waypoint lets through: that is said by what hangs on the Services in `closed`, and it is every
@@ -318,7 +337,7 @@ def without_waypoint(
         return policy, [], []
     gates = [waypoint for _, waypoint in behind.values()]
     rules: list[Rule] = []
-    through: list[Policy] = []
+    through: list[tuple[Ref, Policy]] = []
     admitted: list[Admitted] = []
     for rule in policy.rules:
         asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
@@ -343,35 +362,30 @@ def without_waypoint(
             ports = _on_pods(Rule((), number=rule.number, src=rule.src), service, ir.world)
             if ports is not None:
                 everyone = Condition(IDENTITY, (Fact(EVERYONE, src),), asked.none_of)
-                subject = Fact(service.pods, policy.subject.src | service.src, policy.subject.feature)
                 made = replace(rule, conditions=(everyone, *others, *ports.conditions))
-                through.append(replace(policy, subject=subject, rules=(made,)))
+                behind_it = [one for one in members if any(item is service for item in ir.world.services_of(one))]
+                alike = len(behind_it) == len(ir.world.selected(service.pods))
+                for pods in [service.pods] if alike else dict.fromkeys(one.pods for one in behind_it):
+                    subject = Fact(pods, policy.subject.src | service.src, policy.subject.feature)
+                    through.append((ref, replace(policy, subject=subject, rules=(made,))))
     return replace(policy, rules=tuple(rules)), through, admitted
 
 
-def refusing(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str) -> tuple[Policy, list[Rule]]:
-    """(a deny of ztunnel in the callers' names, its rules that refuse a waypoint). Such a rule refuses all that come through the waypoint, whoever they
-    are, and is read as one for everybody; an exception for the waypoint is none for a caller."""
-    gates = {waypoint.ref: waypoint for workload in members for _, waypoint, _ in found.of(workload, ir.world)}.values()
+def refusing(
+    policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str
+) -> tuple[Policy, list[Policy], list[Rule]]:
+    """(a deny in the callers' names, what it refuses besides, its rules that refuse a waypoint). Such a rule refuses all that come through the waypoint, whoever
+    they are: it is one for everybody on the ports that the waypoint sends to. An exception for the waypoint is none for a caller."""
+    behind = [(workload, service, gate) for workload in members for service, gate, _ in found.of(workload, ir.world)]
+    gates = {gate.ref: gate for _, _, gate in behind}.values()
     rules: list[Rule] = []
     refused: list[Rule] = []
+    shut: dict[Ref, list[Rule]] = {}
     spared: Src = NOWHERE
     for rule in policy.rules:
         asked = [condition for condition in rule.conditions if condition.attribute == IDENTITY]
         if not asked or not gates:
             rules.append(rule)
-            continue
-        by_address = any(item.attribute == SOURCE_IP and item.any_of is not None for item in rule.conditions)
-        if not by_address and any(
-            all(
-                (condition.any_of is None or any(gate.may_be(fact.value, trust_domain) for fact in condition.any_of))
-                and not any(gate.covered_by(fact.value, trust_domain) for fact in condition.none_of)
-                for condition in asked
-            )
-            for gate in gates
-        ):
-            refused.append(rule)
-            rules.append(replace(rule, conditions=tuple(item for item in rule.conditions if item.attribute not in (IDENTITY, SOURCE_IP))))
             continue
         kept = [
             replace(
@@ -385,8 +399,39 @@ def refusing(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, 
             *(fact for item in asked for fact in item.none_of if any(gate.named_by(fact.value, trust_domain) for gate in gates))
         )
         rules.append(replace(rule, conditions=tuple(item for item in kept if item.any_of is not None or item.none_of)))
+        if any(item.attribute == SOURCE_IP and item.any_of is not None for item in rule.conditions):
+            continue
+        stopped = {gate.ref for gate in gates if _meets(asked, gate, trust_domain)}
+        others = tuple(item for item in rule.conditions if item.attribute not in (IDENTITY, SOURCE_IP))
+        for workload, service, gate in behind:
+            if gate.ref in stopped and (made := _reaching(replace(rule, conditions=others), service, ir.world)) is not None:
+                shut.setdefault(workload.ref, []).append(made)
+        refused += [rule] if stopped else []
     action = policy.action.also(spared) if spared else policy.action
-    return replace(policy, action=action, rules=tuple(rules)), refused
+    beside = [
+        replace(policy, subject=policy.subject.holding(workload.pods), rules=tuple(shut[workload.ref]))
+        for workload in members
+        if workload.ref in shut
+    ]
+    return replace(policy, action=action, rules=tuple(rules)), beside, refused
+
+
+def _meets(asked: list[Condition], gate: Waypoint, trust_domain: str) -> bool:
+    """Whether demands on callers take a waypoint."""
+    return all(
+        (condition.any_of is None or any(gate.may_be(fact.value, trust_domain) for fact in condition.any_of))
+        and not any(gate.covered_by(fact.value, trust_domain) for fact in condition.none_of)
+        for condition in asked
+    )
+
+
+def _reaching(rule: Rule, service: Service, world: World) -> Rule | None:
+    """A rule about ports of pods on those alone that a Service sends to; None where it takes none of them."""
+    asked = [item for item in rule.conditions if item.attribute == PORT]
+    reached = {number: src for known, src in targets(service, world).values() for number in known}
+    chosen = [number for number in sorted(reached) if all(takes(item, number) for item in asked)]
+    ports = Condition(PORT, tuple(Fact((number, number), reached[number] | service.src) for number in chosen))
+    return replace(rule, conditions=(*(item for item in rule.conditions if item.attribute != PORT), ports)) if chosen else None
 
 
 def subject_of(pods: PodSet, found: Waypoints, ir: IR) -> tuple[list[Workload], list[Workload]]:
