@@ -29,16 +29,21 @@ _NAMED = re.compile(r" ([a-z0-9-]+)/([a-z0-9.-]+)(?: port (\d+))?")
 
 
 def unexplained(
-    found: list[Change], findings: list[Finding], out: Output, made: Callable[[], list[Change]], alone: Callable[[], list[Change]]
+    found: list[Change],
+    findings: list[Finding],
+    out: Output,
+    made: Callable[[], list[Change]],
+    alone: Callable[[], list[Change]],
+    of_form: Callable[[str, str], bool],
 ) -> list[Finding]:
     """A difference that nothing answers for is a defect of meshport, and said as one; but where the input already is what the target reads
     there, it is the input's. What a source without access of its own leaves to the mesh beside it is no difference, and goes from `found`. `made` are the differences that the output makes to the input in the target's eyes, `alone` those that are left where
-    the output stands without what the input holds for the target."""
+    the output stands without what the input holds for the target, and `of_form` (subject, aspect) are those that no request tells."""
     answered = {pair for finding in findings for pair in finding.explains} | out.indifferent
     by_port = _by_port(answered)
     groups: dict[str, list[Change]] = {}
     for change in found:
-        if not _answers(answered, by_port, change):
+        if not _answers(answered, by_port, change) and not _formal(change, out, of_form):
             groups.setdefault(change.subject, []).append(change)
     row = out.table.codes()["MP900"]
     own, shared = _words_of_target(out) if groups else (False, False)
@@ -78,6 +83,14 @@ def unexplained(
         )
     found[:] = [change for change in found if id(change) not in there_already]
     return extra
+
+
+def _formal(change: Change, out: Output, of_form: Callable[[str, str], bool]) -> bool:
+    """Whether a difference is one of form, and so none."""
+    if not of_form(change.subject, change.aspect):
+        return False
+    out.indifferent.add((change.subject, change.aspect))
+    return True
 
 
 def _place_of(subject: str) -> tuple[Affected, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from meshport import answers, remains, unserved
+from meshport.compare import routed
 from meshport.compare.diff import Change, changes, sides
 from meshport.dialects import entrances, ingresses, mirrored, others_marks, pod_security, proxy_calls
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
@@ -198,15 +199,16 @@ def said(job: Conversion, found: list[Change], back: IR) -> list[Finding]:
 
     def untouched() -> list[Change]:
         """What would be different had nothing been written."""
-        return changes(*sides(job.read_as(job.target, job.whole, **{options.target: options.target_version}), back, options, options))
+        before = job.read_as(job.target, job.whole, **{options.target: options.target_version})
+        return routed.changed(before, back, *sides(before, back, options, options))
 
     def alone() -> list[Change]:
         """What would differ if the input held nothing of the target's own."""
         cluster = overlay(job.whole, out, options, own=False)
         there = job.read_as(job.target, cluster, **{options.target: options.target_version})
-        return changes(*sides(job.have, there, options, options))
+        return routed.changed(job.have, there, *sides(job.have, there, options, options))
 
-    findings += answers.unexplained(found, findings, out, untouched, alone)
+    findings += answers.unexplained(found, findings, out, untouched, alone, routed.Formal(job.have, back))
     return findings + job.chosen.left_out(out.in_order(), job.table)
 
 

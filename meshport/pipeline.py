@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshport import answers, conversion, crossings, remains
 from meshport.compare import alarms
-from meshport.compare.diff import Canonical, Change, changes, sides
+from meshport.compare.diff import Canonical, Change, sides
+from meshport.compare.routed import changed
 from meshport.dialects import entrances
 from meshport.dialects.base import BUILT_IN, Keeping, Options, dialect, governs
 from meshport.dialects.gateway_accounts import entries
@@ -127,7 +128,7 @@ def convert(
     whole, bound, have, out, chosen = job.whole, job.bound, job.have, job.out, job.chosen
     before, after = sides(have, back, options, options)
     leaving = conversion.leaving_with_it(bound)
-    found = [change for change in changes(before, after) if not leaving.intersection(change.subject.split())]
+    found = [change for change in changed(have, back, before, after) if not leaving.intersection(change.subject.split())]
     findings = conversion.said(job, found, back)
     proof = _verify(have, back, options, (before, after), (whole, cluster), leaving) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
@@ -306,7 +307,7 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
     from meshport.compare.verify import verify as compare
 
     both = _both(old, new, table, old_mesh, new_mesh, rest, {})
-    found = changes(*sides(both.before, both.after, both.one, both.other))
+    found = changed(both.before, both.after, *sides(both.before, both.after, both.one, both.other))
     alike = compare(both.before, both.after, both.one, new_options=both.other).alike if found else set()
     for change in found:
         change.kind = "form" if change.subject in alike else "behaviour"

@@ -1,7 +1,8 @@
 """Where requests to a Service go and what is done for them, compared: the rules of each side as disjoint sets of requests with what becomes of them, and a
 request for each pair of sets that meet and are treated differently. It is of no mesh.
 
-Where the rules read differently and no request tells them apart, the difference is one of form: nothing is reported.
+Where the rules read differently and no request tells them apart, the difference is one of form: nothing is reported. Where they read alike (`routing.canonical`,
+which knows no order) and stand in another order, requests of two of them may tell.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.compare import connections, ingress, listeners, routing
-from meshport.compare.diff import at_gateways, beside_access
+from meshport.compare.diff import Canonical, Change, at_gateways, beside_access, changes
 from meshport.compare.witness import ROOTED, http_members
+from meshport.documents import format_path
 from meshport.effective.pieces import Piece, Unsayable, language_of, union
 from meshport.effective.sets import Methods, Value, Values
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
-from meshport.ir.routing import Backend, RouteMatch, gather
+from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes, gather
 from meshport.ir.world import World
-from meshport.values.language import Language, LanguageTooLarge
+from meshport.values.language import TEXT, Language, LanguageTooLarge
 
-MOST_PAIRS = 4000
+MOST_PAIRS = 8000
 MOST_STEPS = 4000
 """Cuts of one set of requests by another that the rules of one port may take."""
 _SUBJECT = re.compile(
@@ -35,13 +37,14 @@ _HOST = re.compile(r"^(?P<what>[a-z ]+) of host (?P<host>[^ ]+)(?: for clients o
 
 @dataclass(slots=True)
 class Treated:
-    """A request that is treated differently; `before` and `after` say how, `sources` are the leaves that say so."""
+    """A request that is treated differently; `before` and `after` say how, in `aspects`; `sources` are the leaves that say so."""
 
     subject: str
     request: dict[str, Any]
     before: str
     after: str
     sources: tuple[Src, Src] = (NOWHERE, NOWHERE)
+    aspects: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,22 +105,82 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
         first, second = {**first, **outer[0]}, {**second, **outer[1]}
         if old.mesh == new.mesh:
             first, second = {**first, **listeners.canonical(old)}, {**second, **listeners.canonical(new)}
+    before, after = Rules.of(old), Rules.of(new)
     for subject in sorted({*first, *second}):
         one, other = (
             listeners.apart(subject, first, second) if subject.startswith(listeners.WHAT) else (first.get(subject), second.get(subject))
         )
-        if one == other:
+        if one == other and not (subject.startswith(ROUTES) and reordered(before, after, subject)):
             yield Compared(subject, classes=1)
-        elif subject.startswith(("routes of Service ", "routes of host ")):
-            yield of_routes(old, new, subject)
+        elif subject.startswith(ROUTES):
+            yield of_routes(before, after, subject)
         else:
             yield _settings(subject, one or {}, other or {}, old, new)
 
 
 # -- routes
 
+ROUTES = ("routes of Service ", "routes of host ")
 
-def of_routes(old: IR, new: IR, subject: str) -> Compared:
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one side says of each subject's requests."""
+
+    ir: IR
+    by_subject: Mapping[str, list[tuple[ServiceRoutes, int | None]]]
+
+    @staticmethod
+    def of(ir: IR) -> Rules:
+        return Rules(ir, routing.by_subject(ir))
+
+    def ways(self, subject: str) -> Iterator[tuple[RouteMatch, dict[str, Any], RouteRule, ServiceRoutes]]:
+        """What a rule takes, what becomes of it, the rule, and whose it is, in the order in which they are asked."""
+        for routes, port in self.by_subject.get(subject, ()):
+            for match, outcome, rule in routing.ways(self.ir.world, routes, port, routing.speaks(routes, self.ir)):
+                yield match, outcome, rule, routes
+
+
+class Formal:
+    """Which differences of rules between two sides are of form alone: no request tells them."""
+
+    def __init__(self, old: IR, new: IR) -> None:
+        self._sides = Rules.of(old), Rules.of(new)
+        self._known: dict[str, Compared] = {}
+
+    def __call__(self, subject: str, aspect: str) -> bool:
+        if not subject.startswith(ROUTES):
+            return False
+        if subject not in self._known:
+            self._known[subject] = of_routes(*self._sides, subject)
+        found = self._known[subject]
+        return found.alike or (aspect in _TREATED and not found.undecided and all(aspect not in item.aspects for item in found.differences))
+
+
+def changed(old: IR, new: IR, first: Canonical, second: Canonical) -> list[Change]:
+    """What differs between two sides, `first` and `second` as canonical data: in the order of the subjects."""
+    found = changes(first, second)
+    alike = [subject for subject in first if subject.startswith(ROUTES) and first[subject] == second.get(subject)]
+    if not alike:
+        return found
+    rules = Rules.of(old), Rules.of(new)
+    return sorted([*found, *(change for subject in alike for change in _by_order(*rules, subject))], key=lambda change: change.subject)
+
+
+def _by_order(old: Rules, new: Rules, subject: str) -> Iterator[Change]:
+    """Requests that tell rules apart which read the same on both sides and stand in another order."""
+    for item in of_routes(old, new, subject).differences if reordered(old, new, subject) else ():
+        shown = format_path((f"{item.request['method']} {item.request['path']}",))
+        yield from (Change("changed", subject, f"{aspect}{shown}", item.before, item.after, aspect) for aspect in item.aspects)
+
+
+def reordered(old: Rules, new: Rules, subject: str) -> bool:
+    """Whether the rules of one port stand in another order."""
+    one, other = ([routing.in_words(match) for match, *_ in side.ways(subject)] for side in (old, new))
+    return one != other and len(one) > 1 and len(other) > 1
+
+
+def of_routes(old: Rules, new: Rules, subject: str) -> Compared:
     """The rules for one port of a Service, compared."""
     found = Compared(subject)
     try:
@@ -127,12 +190,15 @@ def of_routes(old: IR, new: IR, subject: str) -> Compared:
             found.undecided.append(f"{subject}: {len(one)} rules against {len(other)} are more than are compared")
             return found
         steps = iter(range(MOST_STEPS))
+        mine_at, its_at = ({way.piece: place for place, way in reversed([*enumerate(side)])} for side in (one, other))
         for place, mine in enumerate(one):
             for position, its in enumerate(other):
+                if its_at.get(mine.piece, position) < position or mine_at.get(its.piece, place) < place:
+                    continue  # the same requests are another rule's there already
                 if not _same(mine.outcome, its.outcome):
                     left = _meeting(mine.piece, its.piece, [way.piece for way in (*one[:place], *other[:position])], steps)
                     if left is not None:
-                        found.differences.append(_treated(subject, left, mine, its, _world(old, new)))
+                        found.differences.append(_treated(subject, left, mine, its, _world(old.ir, new.ir)))
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         found.undecided.append(f"{subject}: {error}")
     return found
@@ -147,12 +213,17 @@ def _meeting(one: Piece, other: Piece, earlier: list[Piece], steps: Iterator[int
         both = replace(both, path=both.path & ROOTED)  # `*` of OPTIONS apart, every path has its slash
     if both.empty:
         return None
-    taken = [piece for piece in dict.fromkeys(earlier) if not piece.meet(both).empty]
+    taken: list[Piece] = []
+    for piece in dict.fromkeys(earlier):
+        if not piece.meet(both).empty:
+            if not both.minus(piece):
+                return None
+            taken.append(piece)
     stack = [(both, 0)]
     while stack:  # one request is enough: what is left of a part is followed to its end before the next part
         part, number = stack.pop()
         if number == len(taken):
-            if part.path is None or part.path.witness(ROOTED):
+            if _sendable(part):
                 return part
             continue
         if next(steps, None) is None:
@@ -161,21 +232,24 @@ def _meeting(one: Piece, other: Piece, earlier: list[Piece], steps: Iterator[int
     return None
 
 
+def _sendable(part: Piece) -> bool:
+    """Whether a client can send one of the requests: paths have their slash, and values no control characters."""
+    values = [value.of(value.inside, value.outside).inside for demands in (part.headers, part.query) for _, value in demands.by_name]
+    return (part.path is None or bool(part.path.witness(ROOTED))) and not any(one is not None and (one & TEXT).is_empty() for one in values)
+
+
 def _world(old: IR, new: IR) -> World:
     return old.world if old.world.services else new.world
 
 
-def ways(ir: IR, subject: str) -> list[Way]:
+def ways(side: Rules, subject: str) -> list[Way]:
     """The rules that a subject's requests meet, in the order in which they are asked; the last is what becomes of the rest."""
     out: list[Way] = []
-    unmatched: dict[str, Any] | None = None
-    for routes, port in routing.of_subject(ir, subject):
-        for match, outcome, rule in routing.ways(ir.world, routes, port, routing.speaks(routes, ir)):
-            out.append(Way(of_match(match), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
-            if out[-1].piece.any_request:
-                return out
-        unmatched = {"rules": "404"}
-    return [*out, Way(Piece(), unmatched or _untouched(ir, subject))]
+    for match, outcome, rule, routes in side.ways(subject):
+        out.append(Way(of_match(match), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
+        if out[-1].piece.any_request:
+            return out
+    return [*out, Way(Piece(), {"rules": "404"} if side.by_subject.get(subject) else _untouched(side.ir, subject))]
 
 
 def unasked(retry: Retry | None) -> bool:
@@ -267,7 +341,7 @@ def _treated(subject: str, piece: Piece, mine: Way, its: Way, world: World) -> T
     told = [aspect for aspect in _ORDER if one.get(aspect) != other.get(aspect)]
     request = {**_place(subject, world), **http_members(piece)}
     _from(request["source"], piece, world)
-    return Treated(subject, request, spoken(one, told), spoken(other, told), (mine.src, its.src))
+    return Treated(subject, request, spoken(one, told), spoken(other, told), (mine.src, its.src), tuple(told))
 
 
 def _from(source: dict[str, Any], piece: Piece, world: World) -> None:
@@ -280,7 +354,8 @@ def _from(source: dict[str, Any], piece: Piece, world: World) -> None:
         source["namespace"] = home
 
 
-_ORDER = ("rules", "backends", "filters", "timeout", "retries")
+_TREATED = ("backends", "filters", "timeout", "retries")
+_ORDER = ("rules", *_TREATED)
 
 
 def spoken(outcome: Mapping[str, Any], aspects: Iterable[str] | None = None) -> str:
@@ -333,9 +408,10 @@ def _reaching(subject: str, ir: IR) -> dict[str, Any] | None:
     asked = sorted(dict.fromkeys(name for name, _, _ in routing.places(ir)), key=lambda name: (f" {ref}" not in name, name))
     steps = iter(range(MOST_STEPS))
     try:
+        rules = Rules.of(ir)
         for name in asked:
             earlier: list[Piece] = []
-            for way in ways(ir, name):
+            for way in ways(rules, name):
                 sent = any(f"{to.partition(':')[0]},".startswith(f"{own},") for to in way.outcome.get("backends", ()))
                 left = _meeting(way.piece, Piece(), earlier, steps) if sent else None
                 if left is not None:

@@ -115,7 +115,15 @@ def speaks(routes: ServiceRoutes, ir: IR) -> str:
 
 def of_subject(ir: IR, subject: str) -> list[tuple[ServiceRoutes, int | None]]:
     """The rules of one subject."""
-    return [(routes, port) for name, routes, port in places(ir) if name == subject]
+    return by_subject(ir).get(subject, [])
+
+
+def by_subject(ir: IR) -> dict[str, list[tuple[ServiceRoutes, int | None]]]:
+    """The rules of every subject."""
+    found: dict[str, list[tuple[ServiceRoutes, int | None]]] = {}
+    for subject, routes, port in places(ir):
+        found.setdefault(subject, []).append((routes, port))
+    return found
 
 
 def _over_ports(world: World, out: dict[str, dict[str, Any]]) -> None:
@@ -203,7 +211,7 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str, *,
     ]
     out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
     for match, outcome in kept:
-        text = " and ".join(sorted(_match_parts(match))) or EVERYTHING
+        text = in_words(match)
         if text not in out["rules"]:
             for aspect, value in outcome.items():
                 if value:
@@ -274,6 +282,11 @@ def _by_method(match: RouteMatch) -> list[RouteMatch]:
     return [replace(match, method=Fact(Pattern("exact", method), match.method.src)) for method in listed]
 
 
+def in_words(match: RouteMatch) -> str:
+    """The requests of a match in words; equal for equal matches."""
+    return " and ".join(sorted(_match_parts(match))) or EVERYTHING
+
+
 def _match_parts(match: RouteMatch) -> list[str]:
     parts = []
     if match.path is not None and (key := path_key(match.path.value)):
@@ -292,11 +305,11 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     if not rule.answers:
         out["backends"] = shares(world, rule.backends or (Backend(routes.service, routes.host),), port, routes)
         out["retries"] = retries(rule.retry, mesh)
-    extras = dict(rule.extras)
+    extras = {name: fact for name, fact in rule.extras if not (rule.answers and name == "backendRequest")}
     if "attempts" in out.get("retries", ()) and "per try" not in out["retries"] and rule.retry is not None and "backendRequest" in extras:
         out["retries"] = {**out["retries"], "per try": one_unit(extras.pop("backendRequest").value)}  # what is sent to a backend is one try
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
-    shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value}
+    shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value and not rule.answers}
     shown.update(
         {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}
     )
@@ -311,7 +324,7 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
 
 def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for item in filters:
+    for item in (each.acting for each in filters):
         if item.kind == "mirror" and item.part("host") is not None:
             copies = out.setdefault("mirror", {})
             copies[_copied_to(item, world)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)

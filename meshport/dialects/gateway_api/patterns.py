@@ -52,7 +52,7 @@ def _key(pattern: Pattern | None, world: Language) -> str:
     try:
         if found is None:
             return f"regex {pattern.text}"
-        if world is BARE_PATHS and _ROOT.issubset(found):
+        if world is BARE_PATHS and every_path(pattern):
             return ""
         return found.key(world)
     except ValueProblem:
@@ -60,6 +60,16 @@ def _key(pattern: Pattern | None, world: Language) -> str:
 
 
 _ROOT = Language.prefix("/") & BARE_PATHS
+
+
+@lru_cache(maxsize=1024)
+def every_path(pattern: Pattern) -> bool:
+    """Whether a path that starts with a slash is in it, whichever it is: all paths but the `*` of OPTIONS, which routes cannot ask for."""
+    found = language(pattern)
+    try:
+        return found is not None and _ROOT.issubset(found)
+    except ValueProblem:
+        return False
 
 
 def disjoint(one: Pattern, other: Pattern) -> bool:
@@ -76,6 +86,8 @@ def disjoint(one: Pattern, other: Pattern) -> bool:
 
 def within(one: Pattern, other: Pattern, *, path: bool = True) -> bool:
     """Whether every text of `one` is one of `other`; False also where that cannot be told."""
+    if path and every_path(other):
+        return True
     quick = _quickly(one, other)
     if quick is not None:
         return quick == "inside"
