@@ -63,6 +63,24 @@ class Filter:
     def part(self, name: str) -> Fact[Any] | None:
         return next((fact for key, fact in self.parts if key == name), None)
 
+    @property
+    def idle(self) -> tuple[tuple[str, Fact[Any]], ...]:
+        """The parts of what happens to no request: a copy of 0 %, and a delay or a failure for 0 % or for no share
+        (networking/v1alpha3/virtual_service.proto in istio/api)."""
+        if self.kind == "mirror":
+            share = self.part("percent")
+            return self.parts if share is not None and share.value == 0 else ()
+        if self.kind != "fault":
+            return ()
+        shares = {path.partition(".")[0] for path, fact in self.parts if "percent" in path and fact.value != 0}
+        return tuple((path, fact) for path, fact in self.parts if path.partition(".")[0] not in shares)
+
+    @property
+    def acting(self) -> Filter:
+        """The filter without what is idle in it."""
+        idle = self.idle
+        return replace(self, parts=tuple(part for part in self.parts if part not in idle)) if idle else self
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:

@@ -96,13 +96,22 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             places: list[Fact[int] | None] = [*ports] or [None]
             ref = root.ref().holding(Ref(service.value.namespace, root.document.name))
             for port in places:
+                taken = any(_same_port(one, service.value, port) for one in ir.routes)
                 ir.routes.append(
                     ServiceRoutes(
                         ref, root.document.kind, service, service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"), port, rules,
-                        "first", "refuse", root.number, (root.number,), family="cilium", src=table.src | way | entry.src,
+                        "first", "refuse", root.number, (root.number,), family="cilium", problem="MP399" if taken else "",
+                        src=table.src | way | entry.src,
                     )
                 )  # fmt: skip
         ir.losses.extend(losses)
+
+
+def _same_port(routes: ServiceRoutes, service: Ref, port: Fact[int] | None) -> bool:
+    """Whether other rules for requests have the port of the Service already: Cilium gives it to one object (RegisterL7LBServiceRedirect of pkg/service/service.go in cilium/cilium)."""
+    if routes.problem or routes.service is None or routes.service.value != service or routes.protocol not in ("http", "grpc"):
+        return False
+    return port is None or routes.port is None or routes.port.value == port.value
 
 
 def _for_nobody(root: Cursor) -> bool:

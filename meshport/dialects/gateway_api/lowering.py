@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.forwarding import may_refer
-from meshport.dialects.gateway_api.ranking import MOST_ADDED
+from meshport.dialects.gateway_api.ranking import MOST_ADDED, form
 from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
 from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule
@@ -80,8 +80,26 @@ class RouteLowering(SayableRules):
         return f"service {self.service.ref.name}", 30
 
     def parted(self, entry: Entry) -> list[Entry]:
-        """One rule as those that are written for it."""
-        return [entry]
+        """One rule as those that are written for it: where it replaces a prefix, one for each match, as the API server wants it."""
+        rule, targets, matches = entry
+        swap = next((item for item in rule.filters if item.kind in ("rewrite", "redirect") and item.part("prefix") is not None), None)
+        if swap is None:
+            return [entry]
+        found: list[Entry] = []
+        for match in matches:
+            kind = form(match)[0]
+            if kind == "prefix":
+                found.append((rule, targets, [match]))
+            elif kind == "exact":  # all of the path is what was matched
+                found.append(
+                    (replace(rule, filters=tuple(_whole(item) if item is swap else item for item in rule.filters)), targets, [match])
+                )
+            elif any(form(other)[0] == "prefix" for other in matches):  # a second form of it, for those who put expressions first
+                shown = f"rule {rule.name}" if rule.name else "a rule without a name"
+                self.say("MP741", rule.src, aspects=ASPECTS, disposition=None, rule=shown, what=swap.kind)
+            else:
+                self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its {swap.kind}")
+        return found
 
     def _closing(self, rule: RouteRule) -> bool:
         """Whether a rule says of all that is left what becomes of it without the rule: it is answered 404."""
@@ -466,3 +484,8 @@ def _numbered(base: str, runs: int) -> list[str]:
 def _said(routes: ServiceRoutes, rule: RouteRule) -> bool:
     """Whether the source said something about the rule's retries."""
     return any(item.name == rule.name and item.src == rule.src and item.retry is not None for item in routes.rules)
+
+
+def _whole(item: Filter) -> Filter:
+    """A filter that replaces a prefix as one that replaces the whole path."""
+    return replace(item, parts=tuple(("path", fact) if name == "prefix" else (name, fact) for name, fact in item.parts))

@@ -278,7 +278,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
                     ),
                 ),
                 warnings=tuple(warnings) if reader not in told else (),
-                src=spec.src,
+                src=spec.src | (gather([fact for fact in annotations_of(root).values() if fact.feature]) if problem else NOWHERE),
             )
         )
         told.add(reader)

@@ -187,7 +187,11 @@ class SayableRules(ABC):
         if answer is not None:
             return self._refused(rule, tuple(matches), answer, shown)
         filters: list[Filter] = []
-        for item in rule.filters:
+        for given in rule.filters:
+            for path, fact in given.idle:
+                (self.out.decide if "percent" in path else self.out.ignore)("it is for 0 % of the requests", fact)
+            if not (item := given.acting).parts:
+                continue
             if found := self.blocking(item):
                 blocking += found
             elif item.kind in self.filters:
@@ -303,8 +307,9 @@ class SayableRules(ABC):
         """What of a filter has no form and keeps its rule from being written: with its old path a request goes astray, with its old host alone it arrives."""
         if item.kind != "rewrite" or all(name == "authority" for name, _ in item.parts):
             return []
-        search = item.part("uriRegexRewrite.match")  # without its replacement it is nothing
-        return [(item.kind, fact.also(search)) for name, fact in item.parts if name != "uriRegexRewrite.match"]
+        besides = ("authority", "uriRegexRewrite.match")  # what goes with a new path: the host, and the expression that it replaces
+        also = [fact for name, fact in item.parts if name in besides]
+        return [(item.kind, fact.also(*also)) for name, fact in item.parts if name not in besides]
 
     def unreachable(self, backend: Backend) -> tuple[str, Fact[Any]] | None:
         """What of a backend no reference can name, in words, with its fact; None where one can."""

@@ -82,30 +82,13 @@ class Lowering(RouteLowering):
         return [[] for _ in rules]
 
     def parted(self, entry: Entry) -> list[Entry]:
-        """The entry as one rule for each match where a prefix is replaced, and in parts where it has more matches than a release admits."""
-        rule, targets, matches = entry
-        rewrite = rule.filter("rewrite")
-        if rewrite is not None and rewrite.part("prefix") is not None:
-            found = []
-            for match in matches:
-                kind = form(match)[0]
-                if kind == "prefix":
-                    found.append((rule, targets, [match]))
-                elif kind == "exact" and match.path is not None:
-                    found.append((replace(rule, filters=tuple(_whole(item, match) for item in rule.filters)), targets, [match]))
-                elif any(form(other)[0] == "prefix" for other in matches):  # a second form of it, for those who put expressions first
-                    self.say(
-                        "MP741",
-                        rule.src,
-                        aspects=ASPECTS,
-                        disposition=None,
-                        rule=f"rule {rule.name}" if rule.name else "a rule without a name",
-                    )
-                else:
-                    self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its rewrite")
-            return found
+        """The rules of an entry, each in parts where it has more matches than a release admits."""
         most = 8 if self.release < (1, 2) else MAX_MATCHES
-        return [(rule, targets, matches[at : at + most]) for at in range(0, len(matches), most)] or [entry]
+        return [
+            (rule, targets, matches[at : at + most])
+            for rule, targets, matches in super().parted(entry)
+            for at in range(0, max(len(matches), 1), most)
+        ]
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         if match.path is not None:
@@ -118,7 +101,13 @@ class Lowering(RouteLowering):
         """A rewrite by regular expression has no form, and without it the backend gets paths that it does not know."""
         if item.kind != "rewrite":
             return []
-        return [("rewrite by regular expression", fact) for name, fact in item.parts if name not in ("uri", "authority")]
+        gone = [fact for name, fact in item.parts if name not in ("uri", "authority")]
+        new = item.part("uriRegexRewrite.rewrite")
+        return (
+            [("rewrite by regular expression", new.also(*gone))]
+            if new is not None
+            else [("rewrite by regular expression", one) for one in gone]
+        )
 
     def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         if item.kind == "rewrite":
@@ -396,11 +385,3 @@ def status_codes(condition: str) -> tuple[int, ...]:
         return _WORDS[condition]
     codes = _meant(condition)
     return tuple(code for code in codes if 400 <= code <= 599 and (len(codes) == 1 or code in _SERVER_ERRORS or code < 430))
-
-
-def _whole(item: Filter, match: RouteMatch) -> Filter:
-    """A replaced prefix for an exact path: the whole path."""
-    old, new = match.path, item.part("prefix")
-    if item.kind != "rewrite" or old is None or new is None:
-        return item
-    return Filter("rewrite", tuple(("path", fact) if name == "prefix" else (name, fact) for name, fact in item.parts))

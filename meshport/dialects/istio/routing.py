@@ -397,6 +397,8 @@ def _redirect(place: Cursor, silenced: list[tuple[str, Src]]) -> list[Filter]:
     for path, fact in redirect.leaves():
         if path == "derivePort" and fact.value == "FROM_REQUEST_PORT" and same:
             silenced.append(("a redirect to the same scheme without a port is to the port of the request", fact.src))
+        elif path == "derivePort" and fact.value == "FROM_PROTOCOL_DEFAULT":
+            silenced.append(("what a redirect without a port does anyway", fact.src))
         else:
             parts.append((names.get(path, path or "empty"), fact))
     if all(name != "code" for name, _ in parts):

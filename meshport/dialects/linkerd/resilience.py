@@ -46,7 +46,11 @@ def lift_services(bound: Bound, world: World, ir: IR, profiled: set[Ref]) -> Non
         service = world.services[ref]
         root = Cursor.root(bound, service.document)
         notes = annotations_of(root)
-        own = {key: fact for key, fact in notes.items() if key.startswith("balancer.")}
+        own = {
+            key: fact
+            for key, fact in notes.items()
+            if key.startswith(("balancer.linkerd.io/", "balancer.alpha.linkerd.io/")) and fact.feature
+        }
         if not own:
             continue
         known = root.ref().holding(ref)
