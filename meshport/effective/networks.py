@@ -157,7 +157,8 @@ class Networks:
             for one in self.include:
                 for two in (item for cidr in near.touching(one.cidr) for item in others[cidr]):
                     inner = two.cidr if covers(one.cidr, two.cidr) else one.cidr
-                    found.append(Network(inner, tuple(sorted({*one.excluded, *two.excluded}))))
+                    out = {*one.excluded, *two.excluded}
+                    found.append(Network(inner, tuple(sorted(cidr for cidr in out if not disjoint(cidr, inner)))))
             include = tuple(sorted(set(found), key=str))
         return Networks(include, exclude)
 

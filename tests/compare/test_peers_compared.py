@@ -6,6 +6,8 @@ import pytest
 
 import meshport
 from meshport.compare.request import sentence
+from meshport.effective.networks import Networks
+from meshport.ir.authorization import Network
 
 WORLD = """
 apiVersion: apps/v1
@@ -133,3 +135,11 @@ def test_networks_that_are_all_there_are_together_are_anywhere() -> None:
     result = meshport.convert(meshport.load_text(home + probed + rules), source="istio", target="linkerd")
     assert "203.0.113.0/24" in rules and "MP900" not in {finding.code for finding in result.findings}
     assert result.canonical[0]["access to shop/users port 8080"] == {"allow": {"anyone": {"any method": "any path"}}}
+
+
+def test_an_exception_that_lies_elsewhere_is_none() -> None:
+    """What two rules both take is said alike, whichever of them excepts addresses that the other has not at all."""
+    partner, world = Networks((Network("198.51.100.0/24"),)), Networks((Network("0.0.0.0/0", ("203.0.113.0/24",)),))
+    assert partner.meet(world) == world.meet(partner) == partner
+    near = Networks((Network("203.0.112.0/20"),))
+    assert near.meet(world) == Networks((Network("203.0.112.0/20", ("203.0.113.0/24",)),))
