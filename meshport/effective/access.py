@@ -367,6 +367,10 @@ class Access:
             ]
         return self._unselected
 
+    def reaching(self, namespace: str) -> list[Policy]:
+        """The policies that may select pods of a namespace: its own, and those for all."""
+        return _in(self._policies, namespace)
+
     def unshown(self, namespace: str) -> list[Policy]:
         """Policies of a namespace, or of all, that select by label and maybe pods that the bundle does not show, beside those that it does or alone."""
         return [policy for policy in _in(self._policies, namespace) if self._unshown(namespace, policy.subject.value)]

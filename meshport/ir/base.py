@@ -111,6 +111,14 @@ class Selector:
     def everything(self) -> bool:
         return not self.labels and not self.expressions
 
+    def meets(self, other: Selector) -> bool:
+        """Whether one pod may be taken by both."""
+        labels = {**dict(other.labels), **dict(self.labels)}
+        demands = (*self.expressions, *other.expressions)
+        return all(labels[key] == value for key, value in other.labels) and all(
+            item.key not in labels or item.accepts(labels) for item in demands
+        )
+
     def demands(self) -> list[Requirement]:
         """All that it asks for as requirements, a label as an In with one value."""
         return [*(Requirement(key, "In", (value,)) for key, value in self.labels), *self.expressions]
@@ -145,6 +153,10 @@ class PodSet:
 
     namespace: str
     selector: Selector = Selector()
+
+    def meets(self, other: PodSet) -> bool:
+        """Whether one pod may be of both."""
+        return (self.namespace == other.namespace or not (self.namespace and other.namespace)) and self.selector.meets(other.selector)
 
     def contains(self, namespace: str, labels: Mapping[str, str]) -> bool:
         return self.namespace in ("", namespace) and self.selector.accepts(labels)

@@ -429,6 +429,8 @@ def test_a_clusterwide_policy_closes_namespaces_of_which_no_pod_is_shown() -> No
         + "---\napiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: all}\nspec: {endpointSelector: {matchExpressions: [{key: app, operator: NotIn, values: [x]}]}, ingress: [{}]}\n"
     )
     result = meshport.convert(meshport.load_text(wide), source="cilium", target="istio", keep_network_policy=False)
-    (policy,) = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
-    assert (policy["metadata"]["namespace"], policy["spec"]) == ("ops", {})
+    made = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert {item["metadata"]["namespace"] for item in made} == {"ops"}
+    apart = {"selector": {"matchLabels": {"app": "x"}}, "rules": [{}]}  # which it does not select, and nothing else does
+    assert [item["spec"] for item in made] == [{}, apart]
     assert {"MP227", "MP286"} <= {item.code for item in result.findings}

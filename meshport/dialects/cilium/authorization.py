@@ -154,10 +154,13 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
                 rest = selector.src | place.at("ingress").src | (NOWHERE if found.pods else place.at("ingressDeny").src)
                 rest |= place.at("enableDefaultDeny", "ingress").src
             ir.losses.append(Loss(found.code, (Fact(str(place.selector("endpointSelector").value), rest or place.src),), number))
-        for subject in found.pods:
+        others = found.others if options.target != "cilium" and options.on_loss != "looser" else []
+        for subject in (*found.pods, *others):
             first = len(ir.policies)
             _rule_set(place, root, subject, home, peers, required, ir)
-            if found.code == "MP121":  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
+            if (
+                found.code == "MP121" or subject in others
+            ):  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
                 closed = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
                 ir.policies[first:] = [one for one in closed if one.rules or one.closing]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from meshport.dialects.cilium.peers import Peers, matches, take_apart
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
-from meshport.ir.base import Fact, PodSet, Selector
+from meshport.ir.base import Fact, PodSet, Requirement, Selector
 from meshport.ir.world import World
 from meshport.mapping.bound import Bound
 
@@ -21,10 +21,12 @@ WORDS = {"ingress": "fromRequires", "ingressDeny": "fromRequires", "egress": "to
 
 @dataclass(slots=True)
 class Selected:
-    """The pods that a rule selects, as sets by namespace and labels; and the loss where these are not just those (`MP121`: more of them)."""
+    """The pods that a rule selects, as sets by namespace and labels; and the loss where these are not just those (`MP121`: more of them). `others` are those
+    that the bundle does not show, of which an account says nothing that labels could: a set with a demand on it, which no known pod meets."""
 
     pods: list[Fact[PodSet]]
     code: str = ""
+    others: list[Fact[PodSet]] = field(default_factory=list)
 
 
 def subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> Selected:
@@ -49,7 +51,14 @@ def subjects(spec: Cursor, root: Cursor, home: str | None, peers: Peers) -> Sele
         more = more or any(not matches(chosen, other) for other in peers.world.selected(pods))
         if all(fact.value != pods for fact in found):
             found.append(Fact(pods, src | workload.labels_src(workload.own_labels) | workload.account.src, "authorization.subject"))
-    return Selected(found, "MP121" if more else "" if found else "MP297")
+    unknown = Selector(own.labels, tuple(sorted((*own.expressions, *map(_of_others, chosen.account)))))
+    others = [Fact(PodSet(space, unknown), src, "authorization.subject") for space in ([""] if spaces is None else spaces)]
+    return Selected(found, "MP121" if more else "" if found else "MP297", others)
+
+
+def _of_others(demand: Requirement) -> Requirement:
+    """A demand on an account as one that no label of a known pod meets."""
+    return demand if demand.operator == "In" else Requirement(demand.key, "Exists")
 
 
 @dataclass(slots=True)

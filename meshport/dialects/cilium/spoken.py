@@ -16,7 +16,7 @@ from meshport.effective.identities import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, SOURCE_IP, Condition, Entity, Labelled, Policy, Rule, is_http
-from meshport.ir.base import Fact, sources
+from meshport.ir.base import Fact, PodSet, Selector, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
@@ -160,10 +160,9 @@ def _without_identity(condition: Condition) -> Condition:
 
 def _ported(policy: Policy, ir: IR) -> bool:
     """Whether rules for the same pods are about different ports, which the network does not see where the proxies carry every port on one of their own."""
-    pods = {id(workload) for workload in ir.world.selected(policy.subject.value)}
     asked: set[frozenset[Any]] = set()
     for other in ir.policies:
-        if other is policy or not pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+        if other is policy or _together(policy, other, ir):
             if other.port is not None or other.action.value != "allow":
                 return True
             ports = [rule.condition(PORT) for rule in other.rules]
@@ -171,14 +170,25 @@ def _ported(policy: Policy, ir: IR) -> bool:
     return len(asked) > 1
 
 
+def _together(policy: Policy, other: Policy, ir: IR) -> bool:
+    """Whether some pods are under both: known ones, or others that have the labels for it."""
+    mine, its = policy.subject.value, other.subject.value
+    if not mine.meets(its):
+        return False
+    shown = {id(workload) for workload in ir.world.selected(mine)}
+    if not shown.isdisjoint(id(workload) for workload in ir.world.selected(its)):
+        return True
+    labels, demands = {**dict(mine.selector.labels), **dict(its.selector.labels)}, (*mine.selector.expressions, *its.selector.expressions)
+    return not ir.world.shows(PodSet(mine.namespace or its.namespace, Selector.of(labels, demands)))
+
+
 def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
     """Whether another rule for the same pods and ports asks for HTTP: then a peer let in here could send what that one refuses."""
     if rule.needs_http or any(not item.attribute.startswith((IDENTITY, "source.ip", PORT)) for item in rule.conditions):
         return True
     behind = ir.world.selected(policy.subject.value)
-    pods = set(map(id, behind))
     for other in ir.policies:
-        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+        if other.action.value != "allow" or not _together(policy, other, ir):
             continue
         if any(_asks(one) and _overlap(rule.condition(PORT), one.condition(PORT), behind) for one in other.rules):
             return True
@@ -195,9 +205,8 @@ def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condi
 
     With `beside`, rules that ask just this of their callers do not count, whoever these are."""
     behind = ir.world.selected(policy.subject.value)
-    pods = set(map(id, behind))
     for other in ir.policies:
-        if other.action.value != "allow" or pods.isdisjoint(id(workload) for workload in ir.world.selected(other.subject.value)):
+        if other.action.value != "allow" or not _together(policy, other, ir):
             continue
         for rule in other.rules:
             if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT), behind)):

@@ -169,7 +169,7 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
     where a deny may hold for the same pods."""
     denied = any(
         other.action.value != "allow"
-        and _meet(other.subject.value, policy.subject.value)
+        and other.subject.value.meets(policy.subject.value)
         and (ir.world.selected(other.subject.value) or not _said(other, denies))
         for other in ir.policies
     )
@@ -199,7 +199,7 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
 
 def _nameless(access: Access, pods: PodSet, namespace: str) -> bool:
     """Whether pods that the bundle does not show may take plaintext alone, where no caller has a name to be let in by."""
-    rules = [rule for rule in access.unseen(namespace) if _meet(rule.subject.value, pods)]
+    rules = [rule for rule in access.unseen(namespace) if rule.subject.value.meets(pods)]
     modes = [access.namespace_mode(namespace), *(mode for rule in rules for mode in (rule.mode, *rule.ports.values()) if mode is not None)]
     return any(mode.value == "disable" for mode in modes)
 
@@ -225,13 +225,6 @@ def _by_labels(who: Callers) -> bool:
     """Whether the callers are accounts and namespaces, as they were: with a proxy of the mesh, and no others by the same labels."""
     more = who.anyone or who.entities or who.networks or who.inexact
     return bool(who.endpoints) and not (more or who.meshed or who.on_host)
-
-
-def _meet(one: PodSet, other: PodSet) -> bool:
-    """Whether pods may be of both."""
-    mine = dict(one.selector.labels)
-    apart = any(mine.get(key, value) != value for key, value in other.selector.labels)
-    return not apart and (one.namespace == other.namespace or not one.namespace or not other.namespace)
 
 
 def _default_of(ir: IR, namespace: str) -> str:

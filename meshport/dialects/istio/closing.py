@@ -12,8 +12,10 @@ from typing import Any
 
 from meshport.dialects import other_protocols
 from meshport.dialects.base import Options
+from meshport.dialects.istio import others
 from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import spelled, telling
+from meshport.dialects.istio.others import unwritten
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
 from meshport.dialects.nameable import instead, joining, named, pods_of, weight, why
 from meshport.dialects.naming import claim
@@ -26,7 +28,7 @@ from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
-from meshport.ir.base import NOWHERE, Ref, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.world import World
 from meshport.values.identities import EVERYONE, Identity
@@ -68,6 +70,10 @@ class Work:
         ports = values.pop("touched", None) or self.touched(rule)
         refs = [item.workload.ref for item in self.members]
         places = [Affected(ref.namespace, ref.name, port) for ref in refs for port in ([None] if None in ports else ports)]
+        subject = self.policy.subject.value
+        if refs and not (subject.namespace and self.access.world.shows(subject)):  # others that the bundle does not show
+            pods = ANY_POD if subject.selector.everything else str(subject.selector)
+            places += [Affected(subject.namespace or None, pods, port) for port in ([None] if None in ports else ports)]
         answered = {*ports, *(self.elsewhere.difference(self.numbers) if None in ports else ())}
         self.out.gather(
             (self.policy.document, tuple(sorted((name, str(value)) for name, value in values.items()))),
@@ -76,7 +82,7 @@ class Work:
             listed={"port": [_spoken(rule)] if rule is not None else []},
             document=self.policy.document,
             disposition=disposition,
-            affects=tuple(places) or (unseen(self.policy.subject.value),),
+            affects=tuple(places) or (unseen(subject),),
             explains=frozenset((access_subject(ref, port), part) for ref in refs for port in answered for part in ("allow", "undecided")),
             feature=values.pop("feature", "authorization.rule"),
             policy=f"{self.policy.kind} {self.policy.ref.value}",
@@ -110,6 +116,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
         for selector, numbered, members in _parts(work):
             part = replace(work, policy=numbered, members=members)
             _write(part, selector, taken)
+    others.close(ir, out, access, taken)
     other_protocols.report(ir, out)
     for policy in ir.policies:  # the read-back proves it
         out.adds_nothing("what the other rules for these pods come to is the same without it", policy.sources)
@@ -132,7 +139,10 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     else:
         whole = True
     numbered = [access.numbered(policy, item.workload) for item in members]
-    if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1:
+    crossed = policy.action.value == "allow" and others.crossed(policy, work.ir)
+    if crossed and not members:
+        policy = replace(policy, rules=())
+    if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1 and not (crossed and members):
         yield selector, numbered[0] if numbered else policy, members
         return
     if not members:
@@ -167,24 +177,20 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
 
 
 def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
-    """What a policy is for pods that the bundle does not show: by the labels that it lists, or for all pods of a namespace of which it selects all known ones."""
+    """What a policy is for pods that the bundle does not show, by the labels that it lists."""
     home = policy.subject.value.namespace
     if home and work.access.world.shows(policy.subject.value):
         return
     found = [one.selector for one in spelled(policy.subject.value)]
-    if any(one.expressions for one in found):
-        known = [item for item in (work.access.of_namespace(home) if home else work.access.workloads) if item.meshed is not False]
+    if unwritten(policy):
         if not work.members:
             work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
-        if len(known) > len(work.members):
-            return  # others of its namespaces are known, and would be closed as well
-        found, policy = [Selector()], policy if policy.action.value == "deny" else replace(policy, rules=())
+        return  # their namespace is closed for them
     for selector in found:
         yield selector, policy, [item for item in work.members if selector.accepts(item.workload.labels)]
-    if work.members or any(one.everything for one in found):
-        pods = Affected(home or None, ANY_POD) if any(one.everything for one in found) else unseen(policy.subject.value)
+    if work.members:
         work.out.finding(
-            "MP286", document=policy.document, severity="warning", affects=(pods,), feature="authorization.subject",
+            "MP286", document=policy.document, severity="warning", affects=(unseen(policy.subject.value),), feature="authorization.subject",
             policy=f"{policy.kind} {policy.ref.value}", namespace=home or "NAMESPACE", selector=f"others with {policy.subject.value.selector}",
         )  # fmt: skip
 
@@ -228,7 +234,7 @@ def _write(work: Work, selector: Selector, taken: dict[str, set[str]]) -> None:
 
 def _homes(work: Work, selector: Selector) -> list[str]:
     """The namespaces of the pods, where a policy for every namespace takes only some of the bundle's (the cluster's own are not in the mesh); with those in the
-    mesh of which it shows no pod, where the selector is the policy's own and not a workload's."""
+    mesh that may have such pods which it does not show, where the selector is the policy's own and not a workload's."""
     if work.policy.subject.value.namespace:
         return []
     found = {item.workload.ref.namespace for item in work.members}
@@ -236,7 +242,7 @@ def _homes(work: Work, selector: Selector) -> list[str]:
     if own and selector.labels and not found:
         return []  # one for the whole mesh
     for home in work.ir.world.namespaces.values() if own else ():
-        if home.meshed is not None and home.meshed.value and not work.access.of_namespace(home.name):
+        if home.meshed is not None and home.meshed.value and not work.access.world.shows(PodSet(home.name, selector)):
             found.add(home.name)
     return sorted(found)
 

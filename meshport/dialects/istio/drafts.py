@@ -10,7 +10,7 @@ from typing import Any
 
 from meshport.dialects.output import Obj
 from meshport.effective.access import Access, Effective, Region, resolve
-from meshport.ir.authorization import Policy
+from meshport.ir.authorization import ACCOUNT_LABEL, Policy
 from meshport.ir.base import NOWHERE, PodSet, Selector, Src
 
 MOST = 16
@@ -152,7 +152,10 @@ def telling(member: Effective, access: Access, mine: set[int] | None = None) -> 
 def spelled(pods: PodSet) -> list[PodSet]:
     """Sets of pods that together are these, by labels alone where the values that they may have are listed; the set itself where that is no way to say it."""
     selector = pods.selector
-    if any(item.operator != "In" for item in selector.expressions) or prod(len(item.values) for item in selector.expressions) > MOST:
+    if (
+        any(item.operator != "In" or item.key == ACCOUNT_LABEL for item in selector.expressions)
+        or prod(len(item.values) for item in selector.expressions) > MOST
+    ):
         return [pods]
     pairs = [[(item.key, value) for value in item.values] for item in selector.expressions]
     chosen = [Selector.of({**dict(selector.labels), **dict(one)}) for one in product(*pairs)]

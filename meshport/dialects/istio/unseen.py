@@ -36,7 +36,7 @@ def alike(selector: Selector, region: Region, access: Access) -> bool:
         all(access.number(policy) is not None for policy in own)
         and all(_always(selector, policy.subject.value.selector) for policy in own)
         and all(
-            _always(selector, other) or not _maybe(selector, other)
+            _always(selector, other) or not selector.meets(other)
             for other, _ in access.subjects(region.namespace).beside(dict(selector.labels))
         )
         and region.first.admission.value == access.namespace_admission(region.namespace).value
@@ -48,15 +48,6 @@ def _always(selector: Selector, other: Selector) -> bool:
     labels = dict(selector.labels)
     return all(labels.get(key) == value for key, value in other.labels) and all(
         item.key in labels and item.accepts(labels) for item in other.expressions
-    )
-
-
-def _maybe(selector: Selector, other: Selector) -> bool:
-    """Whether a pod may be taken by both."""
-    labels = {**dict(other.labels), **dict(selector.labels)}
-    demands = (*selector.expressions, *other.expressions)
-    return all(labels[key] == value for key, value in other.labels) and all(
-        item.key not in labels or item.accepts(labels) for item in demands
     )
 
 
@@ -73,9 +64,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, taken: dict[str
             if pods in beside or (all(item.meshed is False for item in known) and not (known and access.world.shows(pods))):
                 groups.setdefault((pods.namespace, pods.selector), []).append(policy)
     for (namespace, selector), policies in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-        rivals = [
-            one for one in others[namespace] if one.subject.value.selector != selector and _maybe(selector, one.subject.value.selector)
-        ]
+        rivals = [one for one in others[namespace] if one.subject.value.selector != selector and selector.meets(one.subject.value.selector)]
         group = _Group(PodSet(namespace, selector), sorted(policies, key=lambda item: item.ref.value), rivals, access)
         draft = Draft(Region(namespace), selector, policies[0].subject.src)
         for policy in group.policies:

@@ -1,0 +1,124 @@
+"""Pods that policies of Cilium select by what Istio has no selector for, and that the bundle does not show: an account, a label that is not there or has another
+value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template: {metadata: {labels: {app: cart}}, spec: {serviceAccountName: cart, containers: [{name: app, ports: [{name: http, containerPort: 8080}]}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pay, namespace: shop}
+spec:
+  selector: {matchLabels: {app: pay}}
+  template: {metadata: {labels: {app: pay}}, spec: {serviceAccountName: pay, containers: [{name: app, ports: [{name: http, containerPort: 8080}]}]}}
+"""
+
+
+def policy(selector: str, rules: str, name: str = "some") -> str:
+    return f"""---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{name: {name}, namespace: shop}}
+spec: {{endpointSelector: {{{selector}}}, {rules}}}
+"""
+
+
+FROM_CART = "ingress: [{fromEndpoints: [{matchLabels: {app: cart}}]}]"
+NO_CART = "ingressDeny: [{fromEndpoints: [{matchLabels: {app: cart}}]}], enableDefaultDeny: {ingress: false}"
+ACCOUNT = "matchLabels: {k8s:io.cilium.k8s.policy.serviceaccount: ghost}"
+NOT_PAY = "matchExpressions: [{key: app, operator: NotIn, values: [pay, api]}]"
+TIERED = "matchExpressions: [{key: tier, operator: Exists}]"
+OPEN = [{}]
+
+
+def converted(text: str, target: str = "istio", **options: Any) -> tuple[dict[str, Any], list[meshport.Finding]]:
+    """Who is let in, by the labels of the pods ("" for all of the namespace), and the findings."""
+    result = meshport.convert(meshport.load_text(WORLD + text), source="cilium", target=target, **{"keep_network_policy": False, **options})
+    assert not {"MP900", "MP901", "MP904"} & {item.code for item in result.findings}
+    found: dict[str, Any] = {}
+    for item in result.manifests:
+        spec = item.object.get("spec", {})
+        if item.object["kind"] == "AuthorizationPolicy" and spec.get("action", "ALLOW") == "ALLOW":
+            labels = (spec.get("selector") or {}).get("matchLabels", {})
+            found.setdefault(",".join(f"{key}={value}" for key, value in labels.items()), []).append(spec.get("rules", []))
+    return found, result.findings
+
+
+@pytest.mark.parametrize("rules", [FROM_CART, NO_CART])
+@pytest.mark.parametrize("selector", [ACCOUNT, TIERED])
+def test_the_namespace_is_closed_for_them_and_known_pods_stay_open(selector: str, rules: str) -> None:
+    """Pods under that account, or with that label, would be open to everybody: nothing selects them by their labels."""
+    made, findings = converted(policy(selector, rules))
+    assert made == {"": [[]], "app=cart": [OPEN], "app=pay": [OPEN]}
+    (said,) = [item for item in findings if item.code == "MP286"]
+    assert (said.severity, said.effect, [(place.namespace, place.workload) for place in said.affects]) == (
+        "warning",
+        "narrows",
+        [("shop", "any pod")],
+    )
+
+
+def test_pods_with_a_value_that_the_policy_leaves_out_stay_open() -> None:
+    """One of these is known, and one is not."""
+    made, _ = converted(policy(NOT_PAY, FROM_CART))
+    assert made.keys() == {"", "app=cart", "app=pay", "app=api"}
+    assert made[""] == [[]] and made["app=pay"] == made["app=api"] == [OPEN] and made["app=cart"] != [OPEN]
+
+
+def test_what_another_policy_closes_is_opened_to_nobody() -> None:
+    made, _ = converted(policy(NOT_PAY, FROM_CART) + policy("matchLabels: {tier: back}", FROM_CART, "back"))
+    assert made.keys() == {"", "app=cart", "app=pay", "tier=back"}  # pods of app=api may have the tier as well
+
+
+def test_pods_that_a_deny_may_be_for_are_let_in_to_by_nobody_beside_the_known_ones() -> None:
+    """A deny of accounts, or of tiers, has no selector: what another policy lets in to such pods is written for the known ones alone."""
+    made, _ = converted(policy(TIERED, NO_CART) + policy("matchLabels: {app: pay}", FROM_CART, "pay"))
+    assert [rules for rules in made["app=pay"] if rules] != []  # the controller's own, which have no tier
+    made, _ = converted(policy(TIERED, NO_CART) + policy("matchLabels: {app: ghost}", FROM_CART, "ghost"))
+    assert made["app=ghost"] == [[]]
+
+
+def test_looser_leaves_them_open() -> None:
+    made, _ = converted(policy(ACCOUNT, FROM_CART), on_loss="looser")
+    assert made == {}
+
+
+def test_linkerd_closes_the_namespace_of_an_account_that_nobody_shows() -> None:
+    result = meshport.convert(
+        meshport.load_text(WORLD + policy(ACCOUNT, FROM_CART)), source="cilium", target="linkerd", keep_network_policy=False
+    )
+    defaults = {
+        item.object["metadata"]["name"]: (
+            item.object["metadata"] if item.object["kind"] == "Namespace" else item.object["spec"]["template"]["metadata"]
+        )["annotations"].get("config.linkerd.io/default-inbound-policy")
+        for item in result.manifests
+        if item.object["kind"] in ("Namespace", "Deployment")
+    }
+    assert defaults == {"shop": "deny", "cart": "all-unauthenticated", "pay": "all-unauthenticated"}
+
+
+REQUESTS = 'ingress: [{fromEndpoints: [{matchLabels: {app: cart}}], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET}]}}]}]'
+ANYBODY = "ingress: [{fromEndpoints: [{matchLabels: {role: x}}]}]"
+
+
+def test_beside_kept_network_policy_the_mesh_lets_not_everybody_in_to_pods_whose_requests_it_is_to_judge() -> None:
+    """Both policies may be for a pod that is not shown: what the network has of one does not open, in the mesh, what it has no more of the other."""
+    text = policy("matchLabels: {app: ghost}", REQUESTS, "reads") + policy("matchLabels: {tier: back}", ANYBODY, "back")
+    made, _ = converted(text, keep_network_policy=True)
+    assert OPEN not in made.get("tier=back", [])
