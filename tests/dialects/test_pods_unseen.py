@@ -293,3 +293,15 @@ def test_a_server_whose_known_pods_are_outside_the_mesh_holds_for_others() -> No
     )
     made, _ = of_linkerd("all-unauthenticated", server("ghost", "{matchLabels: {tier: ghost}}"), outside)
     assert made["ghost"]["rules"] == [{"to": [{"operation": {"notPorts": ["8080"]}}]}]
+
+
+def test_what_asks_of_http_stands_in_rules_of_its_own() -> None:
+    """On ports that are TCP Istio drops a whole ALLOW rule that asks of HTTP anywhere, and with it what it says of the other ports."""
+    grant = "\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: get, namespace: shop}\nspec: {targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: get}, requiredAuthenticationRefs: []}\n"
+    route = "\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: get, namespace: shop}\nspec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: cart}], rules: [{matches: [{method: GET}]}]}\n"
+    made, _ = of_linkerd("all-unauthenticated", server("cart", "{matchLabels: {app: cart}}"), route, grant)
+    (spec,) = made.values()
+    assert [rule["to"] for rule in spec["rules"]] == [
+        [{"operation": {"methods": ["GET"], "ports": ["8080"]}}],
+        [{"operation": {"notPorts": ["8080"]}}],
+    ]

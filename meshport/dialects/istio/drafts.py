@@ -56,7 +56,7 @@ def _of_same_callers(written: Iterable[Written]) -> Iterator[_Rule]:
     """Rules by what they ask of the caller, in their order; one that asks nothing of the request is for itself, as it says all that the others do."""
     found: dict[str, list[Written]] = {}
     for rule in written:
-        found.setdefault(repr((rule.sources, rule.when, bool(rule.operation))), []).append(rule)
+        found.setdefault(repr((rule.sources, rule.when, bool(rule.operation), _of_http(rule.operation))), []).append(rule)
     for rules in found.values():
         src = frozenset[int]().union(*(rule.src for rule in rules))
         operations = _in_few((rule.operation, rule.src) for rule in rules if rule.operation)
@@ -67,12 +67,21 @@ def _of_same_operations(rules: Iterable[_Rule]) -> Iterator[_Rule]:
     """Rules by what they ask of the request, in their order; one that asks nothing of the caller is for itself."""
     found: dict[str, list[_Rule]] = {}
     for rule in rules:
-        found.setdefault(repr(([operation for operation, _ in rule.operations], rule.when, bool(rule.sources))), []).append(rule)
+        callers = bool(rule.sources), any(_of_http(source) for source, _ in rule.sources)
+        found.setdefault(repr(([operation for operation, _ in rule.operations], rule.when, callers)), []).append(rule)
     for alike in found.values():
         said = [frozenset[int]().union(*src) for src in zip(*([src for _, src in rule.operations] for rule in alike), strict=True)]
         operations = [(operation, src) for (operation, _), src in zip(alike[0].operations, said, strict=True)]
         src = frozenset[int]().union(*(rule.src for rule in alike))
         yield _Rule(_in_few(source for rule in alike for source in rule.sources), operations, alike[0].when, src)
+
+
+HTTP = {"hosts", "methods", "paths", "requestPrincipals"}
+
+
+def _of_http(part: dict[str, Any]) -> bool:
+    """Whether a source or an operation asks of HTTP: on ports that are TCP such a rule is dropped whole, with what it says of others (Istio reference 2.3)."""
+    return any(key in HTTP or (key.startswith("not") and key[3:4].lower() + key[4:] in HTTP) for key in part)
 
 
 def _in_few(parts: Iterable[tuple[dict[str, Any], Src]]) -> list[tuple[dict[str, Any], Src]]:
