@@ -80,6 +80,7 @@ class _Doors:
     closed: set[Ref] = field(default_factory=set)
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
     direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
+    judging: set[Ref] = field(default_factory=set)  # the Services on which an ALLOW hangs
 
     def admits(self, workload: Ref, caller: Identity, port: int) -> bool:
         """Whether the proxy before a workload takes whatever a caller sends to a port in its own name."""
@@ -110,7 +111,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
     plain = [item for item in read if item.targets is None]
     hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
-    doors, callers = _Doors(), callers_of(found, ir, trust_domain)
+    doors, callers = _Doors(judging=closed), callers_of(found, ir, trust_domain)
     ir.evading = _evading(found, ir, callers)
     out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
     for entry in out:
@@ -298,7 +299,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
         return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
     if not guarded:
-        rules, everywhere = _unguarded(item, policy, target, members, found, ir)
+        rules, everywhere = _unguarded(item, policy, target, members, found, ir, doors)
         return Settled(item, [replace(policy, rules=rules)], target, everywhere=everywhere)
     gate = found.behind[target][0].ref
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
@@ -314,7 +315,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
     apart = {workload.ref: pods for workload in members if (pods := _apart(workload, guarded)) is not None}
     left = [workload for workload in members if workload.ref in apart]
     if left:  # allows add up, so that these have both
-        open_rules, _ = _unguarded(item, policy, target, left, found, ir)
+        open_rules, _ = _unguarded(item, policy, target, left, found, ir, doors)
         made += [replace(policy, subject=policy.subject.holding(pods), rules=open_rules) for pods in dict.fromkeys(apart.values())]
     return Settled(item, made, target, True, refused, left=tuple(sorted(apart)))
 
@@ -344,11 +345,17 @@ def _by_waypoint(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers:
     return replace(policy, rules=tuple(rule for one in heard for rule in one.rules))
 
 
-def _unguarded(item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR) -> tuple[tuple[Rule, ...], bool]:
+def _unguarded(
+    item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR, doors: _Doors
+) -> tuple[tuple[Rule, ...], bool]:
     """(what an allow of a waypoint comes to for pods that no policy of ztunnel closes, whether it holds at their addresses too). Where it does not, nothing
     keeps anybody from them: that is said, and the ports beside the Service stay as open as they were."""
     service = ir.world.services[target]
-    beside = tuple(Fact((number, number), src) for known, src in targets(service, ir.world).values() for number in sorted(known))
+    before = {other.ref: other for one in members for other, _, _ in found.of(one, ir.world) if other.ref in doors.judging} | {
+        target: service
+    }
+    asked = {number: src for other in before.values() for known, src in targets(other, ir.world).values() for number in known}
+    beside = tuple(Fact((number, number), src) for number, src in sorted(asked.items()))
     others = Condition(PORT, None, beside)
     if _at_addresses_too(item, members, found.behind[target][0], found, ir):
         rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
