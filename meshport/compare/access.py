@@ -161,7 +161,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     table: dict[str, Row] = {}
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
-    pieces = _from_anywhere([one for piece in pieces for one in _by_value(pathless(piece))])
+    pieces = _but_for_all(_from_anywhere([one for piece in pieces for one in _by_value(pathless(piece))]))
     named = [piece for piece in pieces if piece.who.include is not None]
     for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
         networks = piece.where.networks()
@@ -208,6 +208,25 @@ def _from_anywhere(pieces: list[Piece]) -> list[Piece]:
         known = tuple(network for piece in alike for network in piece.where.networks() or ())
         whole_of_it = 1 < len(known) <= MOST_NETWORKS and not Networks().minus(Networks(known))
         found += [replace(alike[0], where=Networks())] if whole_of_it else alike
+    return found
+
+
+def _but_for_all(pieces: list[Piece]) -> list[Piece]:
+    """Pieces that differ in their exceptions alone as one that has for exceptions what all of them have: so that "all but a" beside "all but b" is all."""
+    groups: dict[Any, list[Piece]] = {}
+    for piece in pieces:
+        out = piece.who.exclude
+        key = (piece.who.include, piece.where, piece.methods, piece.path, piece.host, piece.headers, piece.query, piece.literals)
+        groups.setdefault(key if out and all(isinstance(one, Identity) for one in out) else (), []).append(piece)
+    found = groups.pop((), [])
+    for alike in groups.values():
+        common = Identities(alike[0].who.exclude)
+        for piece in alike[1:]:
+            common = common.meet(Identities(piece.who.exclude))
+        if len(alike) == 1 or common.exclude:
+            found += alike
+        else:
+            found.append(replace(alike[0], who=Identities(alike[0].who.include, common.include or frozenset())))
     return found
 
 

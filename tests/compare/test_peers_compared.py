@@ -143,3 +143,17 @@ def test_an_exception_that_lies_elsewhere_is_none() -> None:
     assert partner.meet(world) == world.meet(partner) == partner
     near = Networks((Network("203.0.112.0/20"),))
     assert near.meet(world) == Networks((Network("203.0.112.0/20", ("203.0.113.0/24",)),))
+
+
+def test_all_but_some_beside_all_but_others_is_all() -> None:
+    """Linkerd gets a policy for everybody, which reads back as what the two rules of Istio come to together."""
+    rules = "{from: [{source: {notNamespaces: [ops]}}]}, {from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/users]}}]}"
+    text = f"""{WORLD}
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: users, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: users}}}}, rules: [{rules}]}}
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
+    assert not [finding.message for finding in result.findings if finding.code == "MP900"]
+    assert result.verification is not None and result.verification.verdict == "equivalent"

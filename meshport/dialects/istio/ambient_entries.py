@@ -112,7 +112,8 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints, *, whole: 
             home = document.namespace or options.default_namespace
             selected = _members(ir, "" if home == options.root_namespace else home, spec)
             gateways = [workload for workload in selected if is_gateway(workload)]
-            members = [workload for workload in selected if (whole or workload.ref not in stood.ambient) and not is_gateway(workload)]
+            every = whole and spec.get("action") != "CUSTOM"  # which ztunnel does not hold
+            members = [workload for workload in selected if (every or workload.ref not in stood.ambient) and not is_gateway(workload)]
             if selected and not members:
                 continue
             shadow = document.leaves.get("spec", {})
