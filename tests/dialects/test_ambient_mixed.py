@@ -141,3 +141,15 @@ def test_ports_that_go_past_a_proxy_which_pods_do_not_have_are_nothing_to_linker
     )
     assert "annotations" in text
     convert(text, "linkerd")
+
+
+@pytest.mark.parametrize("by_pod", [False, True])
+def test_a_mark_against_sidecars_in_ambient_stays_and_installs_nothing(by_pod: bool) -> None:
+    mode = f", {AMBIENT}" if by_pod else ""
+    text = namespace("shop", "a: b" if by_pod else AMBIENT) + workload("shop", "web", f", sidecar.istio.io/inject: 'false'{mode}")
+    result = convert(text, data_plane="ambient")
+    assert result.install["helm_values"]["istiod"] == {"profile": "ambient"} and not result.manifests
+    (line,) = [line for line in result.ledger if "inject" in line.path]
+    assert line.disposition == ("installed" if by_pod else "translated")  # both labels together take the pod in
+    if not by_pod:
+        assert line.reason == "the pod stays without a sidecar, and ztunnel before it" and not line.outputs

@@ -96,7 +96,11 @@ def install(ir: IR, out: Output) -> None:
     """What ambient needs of the installation: its profile in istiod and the CNI plugin, and ztunnel on every node
     (istio.io/latest/docs/ambient/install/helm)."""
     because = [namespace.meshed for namespace in ir.world.namespaces.values() if namespace.meshed is not None]
-    because += [workload.meshed for workload in ir.world.workloads if workload.meshed is not None]
+    for workload in ir.world.workloads:
+        if workload.meshed is not None and waypoints.MODE not in workload.labels and waypoints.ambient(ir.world, workload):
+            out.imply("the pod stays without a sidecar, and ztunnel before it", workload.meshed)
+        elif workload.meshed is not None:
+            because.append(workload.meshed)
     if because:
         for chart in ("istiod", "istio-cni"):
             out.install(chart, "profile", "ambient", *because)
