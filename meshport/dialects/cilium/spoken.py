@@ -5,6 +5,7 @@ A mesh knows its callers by identity, and whoever has no proxy shows none: nodes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +17,11 @@ from meshport.effective.identities import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, SOURCE_IP, Condition, Entity, Labelled, Policy, Rule, is_http
-from meshport.ir.base import Fact, PodSet, Selector, sources
+from meshport.ir.base import Fact, PodSet, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
+from meshport.values.ports import merge_ports, other_ports
 
 SHAKEN = ("l4.authentication",)
 """Features of a demand for an identity that Cilium makes by itself, beside the traffic."""
@@ -57,12 +59,12 @@ class Said:
             return ()
         if self.policy.action.value != "allow" or condition is None or not condition.any_of:
             return (rule,)
-        if any(fact.feature in SHAKEN for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()):
-            return (rule,)  # the kept half has the handshake no more
+        if _shaken(rule):
+            return (rule,)
         peers = [fact.value for fact in condition.any_of]
         rest = tuple(item for item in rule.conditions if item is not condition)
         if all(isinstance(peer, Entity) and peer.name not in IN_MESH for peer in peers):
-            return (self._of_nobody(rule, condition, rest),)
+            return self._of_nobody(rule, condition, rest)
         strange = [fact for fact in condition.any_of if self._may_lack_a_proxy(fact.value)]
         # where proxies carry every port on one of their own, the network sees which pods call, and no more for which port
         seen = mesh_port(self.options) is None or not _ported(self.policy, self.ir)
@@ -71,7 +73,7 @@ class Said:
             every = Condition(PORT, (Fact((1, 65535), sources(*condition.any_of)),))
             return (replace(rule, conditions=rest or (every,), src=rule.sources),)
         if not any(_may_have_a_proxy(peer) for peer in peers):
-            return (self._of_nobody(rule, condition, rest),)
+            return self._of_nobody(rule, condition, rest)
         pods = [fact for fact in strange if not isinstance(fact.value, Entity) and not self._account_missing(fact.value)]
         if not pods:
             return (rule,)
@@ -94,13 +96,41 @@ class Said:
             return False
         return all(item.attribute in (IDENTITY, SOURCE_IP, PORT) for item in rule.conditions)
 
-    def _of_nobody(self, rule: Rule, condition: Condition, rest: tuple[Condition, ...]) -> Rule:
-        """A rule for peers that never have a proxy: the network lets in nobody else on this port, and such a peer shows the mesh no identity."""
-        if _meshed_peers(self.policy, self.ir, rule if mesh_port(self.options) is None else None):
-            return rule  # peers in the cluster come to the same ports with less asked of them by the network, so that the mesh has to tell them apart
+    def _of_nobody(self, rule: Rule, condition: Condition, rest: tuple[Condition, ...]) -> tuple[Rule, ...]:
+        """A rule for peers that never have a proxy: the network lets in nobody else on this port, and such a peer shows the mesh no identity.
+
+        Where peers in the cluster come to the same ports with less asked of them by the network, the mesh has to tell them apart, and the rule stays as it is."""
+        if not _meshed_peers(self.policy, self.ir, rule if mesh_port(self.options) is None else None):
+            return (self._unnamed(rule, condition, rest),)
+        apart = self._apart(rule)
+        if apart is None:
+            return (rule,)
+        there, elsewhere = apart
+        others = tuple(item for item in rest if item.attribute != PORT)
+        return (
+            replace(rule, conditions=(condition, there, *others)),
+            self._unnamed(replace(rule, conditions=(condition, elsewhere, *others)), condition, (elsewhere, *others)),
+        )
+
+    def _unnamed(self, rule: Rule, condition: Condition, rest: tuple[Condition, ...]) -> Rule:
         if self.options.target == "linkerd":
             return replace(rule, conditions=tuple(item for item in rest if item.attribute != HEADER + ":path"), src=rule.sources)
         return replace(rule, conditions=(_without_identity(condition), *rest))
+
+    def _apart(self, rule: Rule) -> tuple[Condition, Condition] | None:
+        """The ports of a rule on which others ask for HTTP, and its other ones; None where there is none of either, or where they are not known by number."""
+        behind = self.ir.world.selected(self.policy.subject.value)
+        asked = _asked_ports(self.policy, self.ir)
+        port = rule.condition(PORT)
+        mine = [(1, 65535)] if port is None else [one for fact in port.any_of or () for one in _ranges(fact.value, behind) or [(0, 0)]]
+        if mesh_port(self.options) is not None or asked is None or (0, 0) in mine:
+            return None
+        theirs = merge_ports(asked)
+        there, elsewhere = _common(mine, theirs), _common(mine, other_ports(theirs))
+        if not there or not elsewhere:
+            return None
+        src = sources(*(port.any_of or ())) if port is not None else rule.src
+        return _ports(there, src), _ports(elsewhere, src)
 
     def _may_lack_a_proxy(self, peer: Any) -> bool:
         """Whether some of these peers may be in no mesh: what has no service account, and pods of namespaces that do not join as far as the input shows."""
@@ -197,7 +227,12 @@ def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
 
 def _asks(rule: Rule) -> bool:
     """Whether a rule asks for more than the network sees of a peer in the mesh."""
-    return rule.http or any(is_http(item.attribute) or item.attribute.startswith(OTHER) for item in rule.conditions)
+    return rule.http or _shaken(rule) or any(is_http(item.attribute) or item.attribute.startswith(OTHER) for item in rule.conditions)
+
+
+def _shaken(rule: Rule) -> bool:
+    """Whether a rule asks its peers to prove who they are, which the kept half does no more."""
+    return any(fact.feature in SHAKEN for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ())
 
 
 def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condition, ...] | None = None) -> bool:
@@ -212,7 +247,7 @@ def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condi
             if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT), behind)):
                 continue
             named = rule.condition(IDENTITY)
-            if rule.conditions == (named,):
+            if rule.conditions == (named,) and not _shaken(rule):
                 continue  # they may have everything
             if beside is not None and tuple(item for item in rule.conditions if item is not named) == beside:
                 continue
@@ -221,6 +256,38 @@ def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condi
             if any(_may_have_a_proxy(fact.value) for fact in named.any_of):
                 return True
     return False
+
+
+def _ports(ranges: list[tuple[int, int]], src: Src) -> Condition:
+    return Condition(PORT, tuple(Fact(one, src) for one in ranges))
+
+
+def _common(one: Iterable[tuple[int, int]], other: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The ports that are in ranges of either."""
+    others = list(other)
+    found = [(max(low, start), min(high, end)) for low, high in merge_ports(one) for start, end in others]
+    return [(low, high) for low, high in found if low <= high]
+
+
+def _asked_ports(policy: Policy, ir: IR) -> list[tuple[int, int]] | None:
+    """The ports on which rules for the same pods ask peers that may be in the mesh for HTTP; None where one does on ports that are not known by number."""
+    behind = ir.world.selected(policy.subject.value)
+    pods = set(map(id, behind))
+    found: list[tuple[int, int]] = []
+    for other in ir.policies:
+        members = ir.world.selected(other.subject.value)
+        if other.action.value != "allow" or pods.isdisjoint(map(id, members)):
+            continue
+        for rule in other.rules:
+            if not _asks(rule):
+                continue
+            if (port := rule.condition(PORT)) is None or port.any_of is None:
+                return None
+            for fact in port.any_of:
+                if (ranges := _ranges(fact.value, members)) is None:
+                    return None
+                found += ranges
+    return found
 
 
 def _overlap(one: Condition | None, other: Condition | None, pods: list[Workload]) -> bool:

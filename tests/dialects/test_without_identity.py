@@ -1,0 +1,95 @@
+"""Peers of Cilium that never have a proxy (nodes, the world, its own ingress), where the network policy is kept beside Istio: on ports on which nobody else is asked
+for more than the network sees, they stay let in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshport import convert, load_text
+
+POD = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME, namespace: shop}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec: {serviceAccountName: NAME, containers: [{name: main, image: "main:1", ports: [{name: http, containerPort: 8080}, {name: admin, containerPort: 9000}]}]}
+---
+"""
+HOME = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+"""
+POLICY = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: NAME, namespace: shop}
+spec:
+  endpointSelector: {SELECTED}
+  ingress: [RULES]
+---
+"""
+NODES = "{fromEntities: [host, remote-node]}"
+REQUESTS = '{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET, path: "/a"}]}}]}'
+PROOF = (
+    '{fromEndpoints: [{matchLabels: {app: web}}], authentication: {mode: required}, toPorts: [{ports: [{port: "9000", protocol: TCP}]}]}'
+)
+BYTES = '{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: "9000", protocol: TCP}]}]}'
+NOBODY = [{"source": {"notPrincipals": ["*"]}}]
+
+
+def bundle(*rules: str) -> str:
+    policies = [
+        POLICY.replace("NAME", f"p{number}").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", rule)
+        for number, rule in enumerate(rules)
+    ]
+    return HOME + "".join(POD.replace("NAME", name) for name in ("web", "api")) + "".join(policies)
+
+
+def unnamed(*rules: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rules for callers without an identity, and what is said of those that have none."""
+    result = convert(load_text(bundle(*rules)), source="cilium", target="istio")
+    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+    written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    found = [rule for spec in written for rule in spec.get("rules", ()) if rule.get("from") == NOBODY]
+    return found, [finding.message for finding in result.findings if finding.code == "MP268"]
+
+
+def test_on_ports_of_others_requests_they_are_left_out_and_elsewhere_let_in() -> None:
+    rules, said = unnamed(NODES, REQUESTS)
+    assert rules == [{"from": NOBODY, "to": [{"operation": {"notPorts": ["8080"]}}]}]
+    (message,) = said
+    assert "on port 8080 " in message
+
+
+def test_where_a_peer_has_to_prove_who_it_is_nobody_comes_in_without() -> None:
+    rules, said = unnamed(NODES, PROOF)
+    assert rules == [{"from": NOBODY, "to": [{"operation": {"notPorts": ["9000"]}}]}]
+    assert "on port 9000 " in said[0]
+    rules, _ = unnamed('{fromEntities: [world], toPorts: [{ports: [{port: "9000", protocol: TCP}]}]}', PROOF)
+    assert rules == []
+
+
+@pytest.mark.parametrize("other", ["", BYTES])
+def test_where_nobody_is_asked_for_more_the_network_tells_them_apart(other: str) -> None:
+    _, said = unnamed(NODES, *([other] if other else []))
+    assert said == []
+
+
+def test_ports_that_are_known_by_a_name_of_nobody_split_nothing() -> None:
+    rules, said = unnamed(NODES, REQUESTS.replace('"8080"', "missing"))
+    assert rules == []
+    assert said
+
+
+def test_a_rule_for_some_ports_is_split_too() -> None:
+    nodes = '{fromEntities: [host], toPorts: [{ports: [{port: "8080", protocol: TCP}, {port: "9000", protocol: TCP}]}]}'
+    rules, said = unnamed(nodes, REQUESTS)
+    assert rules == [{"from": NOBODY, "to": [{"operation": {"ports": ["9000"]}}]}]
+    assert "on port 8080 " in said[0]
