@@ -348,3 +348,14 @@ def test_what_a_caller_may_send_is_one_rule() -> None:
     assert [len(source["source"]["principals"]) for source in rule["from"]] == [1]
     said = [(sorted(entry["operation"]["methods"]), sorted(entry["operation"]["paths"])) for entry in rule["to"]]
     assert sorted(said) == [(["DELETE", "PUT"], ["/c"]), (["GET"], ["/a", "/b"])]
+
+
+def test_what_asks_for_http_stands_apart_from_what_does_not() -> None:
+    """Where a port speaks no HTTP, Istio leaves the whole rule of an ALLOW out for one operation that asks for it."""
+    route = ROUTES.replace("NAME", "read").replace("MATCHES", "{method: GET}")
+    rules = rules_of(
+        convert(world("config.linkerd.io/default-inbound-policy: all-unauthenticated") + server(access="all-unauthenticated") + route)
+    )
+    for rule in rules:
+        assert len({"methods" in entry["operation"] or "paths" in entry["operation"] for entry in rule.get("to", ())}) < 2
+    assert {"to": [{"operation": {"notPorts": ["8080"]}}]} in rules
