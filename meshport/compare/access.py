@@ -14,6 +14,7 @@ from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.accounts import wider
 from meshport.effective.admitted import allowed
 from meshport.effective.identities import Identities, label
 from meshport.effective.networks import MOST_NETWORKS, Cidrs, Networks
@@ -309,15 +310,15 @@ def _broader(table: dict[str, Row]) -> Callable[[Row], list[str]]:
     order = {name: number for number, name in enumerate(table)}
     index: dict[Identity | None, dict[str | None, list[str]]] = {}
     for name, row in table.items():
-        index.setdefault(_only(row.who), {}).setdefault(_address(row.where), []).append(name)
+        index.setdefault(_single_name(row.who), {}).setdefault(_address(row.where), []).append(name)
     near = {who: Cidrs(address for address in places if address is not None) for who, places in index.items()}
     left = MOST_COMPARED
 
     def perhaps(row: Row) -> list[str]:
         nonlocal left
-        who, address = _only(row.who), _address(row.where)
+        who, address = _single_name(row.who), _address(row.where)
         found: list[str] = []
-        for other in [who, None] if who is not None else list(index):
+        for other in [*wider(who), None] if who is not None else list(index):
             for place in (None, *(near[other].holding(address) if address is not None and other in near else ())):
                 found += index.get(other, {}).get(place, ())
         left -= len(found) // 100 + sum(map(row.asks_much, map(table.__getitem__, found)))
@@ -330,10 +331,16 @@ def _broader(table: dict[str, Row]) -> Callable[[Row], list[str]]:
 
 def _only(who: Identities) -> Identity | None:
     """The one service account that is meant."""
+    only = _single_name(who)
+    return only if only is not None and only.exact else None
+
+
+def _single_name(who: Identities) -> Identity | None:
+    """The one account, namespace or trust domain that is meant."""
     if who.include is None or len(who.include) != 1:
         return None
     (only,) = who.include
-    return only if isinstance(only, Identity) and only.exact else None
+    return only if isinstance(only, Identity) else None
 
 
 def _address(where: Networks) -> str | None:

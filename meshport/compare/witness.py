@@ -10,7 +10,7 @@ from typing import Any
 
 from meshport.compare.matching import named
 from meshport.compare.request import Caller
-from meshport.effective.identities import CLUSTER, WORLD, Identities, example
+from meshport.effective.identities import CLUSTER, WORLD, Identities, by_name, example
 from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import ACCOUNT_LABEL, REMOTE_IP, Entity, Labelled, Network
@@ -239,10 +239,16 @@ def _member(item: Identity, who: Identities) -> bool:
     text = item.istio()
     caller = Caller(item.namespace, item.service_account, {}, None, text, None, True)
 
-    def takes(peer: Any) -> bool:
-        return named(peer, caller) if isinstance(peer, Identity | IdentityGlob) else False
+    def among(peers: frozenset[Any]) -> bool:
+        accounts, others = by_name(peers)
+        account = caller.identity
+        if account is None:
+            return any(named(peer, caller) for peer in peers if isinstance(peer, Identity | IdentityGlob))
+        return text is not None and (
+            accounts.hold(account) or any(named(peer, caller) for peer in others if isinstance(peer, IdentityGlob))
+        )
 
-    return (who.include is None or any(takes(peer) for peer in who.include)) and not any(takes(peer) for peer in who.exclude)
+    return (who.include is None or among(who.include)) and not among(who.exclude)
 
 
 def _foreign(item: Identity, trust_domain: str) -> dict[str, Any]:

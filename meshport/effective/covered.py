@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 from meshport.effective.felt import less
-from meshport.effective.identities import Identities
+from meshport.effective.identities import fits
 from meshport.effective.networks import Networks
 from meshport.effective.pieces import Piece, of_rule
 from meshport.effective.remainder import bare
@@ -170,19 +170,18 @@ def rule_covers(one: Rule, other: Rule) -> bool:
     known = {item.attribute: item for item in other.conditions}
     if len(known) < len(other.conditions):
         return False
-    for item in one.conditions:
-        its = known.get(item.attribute)
-        if its is None or not _condition_covers(item, its):
-            return False
-    return True
+    pairs = [(item, its) for item in one.conditions if (its := known.get(item.attribute)) is not None]
+    short = sorted(pairs, key=lambda pair: len(pair[0].any_of or ()))  # the quick ones first
+    return len(pairs) == len(one.conditions) and all(_condition_covers(item, its) for item, its in short)
 
 
 def _condition_covers(one: Condition, other: Condition) -> bool:
-    def held(fact: Fact[Any], by: Iterable[Fact[Any]]) -> bool:
-        return any(_covers(one.attribute, known.value, fact.value) for known in by)
+    def held(facts: Iterable[Fact[Any]], by: Sequence[Fact[Any]]) -> bool:
+        values = {known.value for known in by}
+        return all(fact.value in values or any(_covers(one.attribute, value, fact.value) for value in values) for fact in facts)
 
-    inside = one.any_of is None or (other.any_of is not None and all(held(fact, one.any_of) for fact in other.any_of))
-    return inside and all(held(fact, other.none_of) for fact in one.none_of)
+    inside = one.any_of is None or (other.any_of is not None and held(other.any_of, one.any_of))
+    return inside and held(one.none_of, other.none_of)
 
 
 def _covers(attribute: str, one: Any, other: Any) -> bool:
@@ -192,7 +191,7 @@ def _covers(attribute: str, one: Any, other: Any) -> bool:
     if attribute == PORT:
         return isinstance(one, tuple) and isinstance(other, tuple) and bool(one[0] <= other[0] and other[1] <= one[1])
     if attribute == IDENTITY:
-        return Identities(frozenset((one,))).covers(Identities(frozenset((other,))))
+        return fits(one, other)
     if attribute == SOURCE_IP:
         simple = isinstance(one, Network) and isinstance(other, Network) and not one.excluded
         return simple and Networks((one,)).covers(Networks((other,)))

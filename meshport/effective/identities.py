@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from meshport.effective.accounts import Accounts
 from meshport.ir.authorization import ACCOUNT_LABEL, Entity, Labelled
 from meshport.ir.base import Selector
 from meshport.values.identities import EVERYONE, Identity, IdentityGlob, parse_principal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from meshport.values.language import Language
 
 
+FEW = 4
+"""Patterns up to which each is asked, instead of looking one up."""
 CLUSTER, WORLD, INGRESS = Entity("cluster"), Entity("world"), Entity("ingress")
 
 
@@ -38,8 +40,10 @@ def _overlap(one: Identity | IdentityGlob, other: Identity | IdentityGlob) -> Ov
     return Overlap(f"({' and '.join(sorted(map(label, parts)))})", parts)
 
 
-def _fits(pattern: Any, identity: Any) -> bool:
+def fits(pattern: Any, identity: Any) -> bool:
     """Whether every identity of the second pattern is one of the first."""
+    if isinstance(pattern, Identity) and isinstance(identity, Identity):
+        return pattern.covers(identity)
     if isinstance(pattern, Entity):
         return pattern == identity or (pattern == CLUSTER and identity != WORLD)
     if isinstance(identity, Entity):
@@ -55,8 +59,6 @@ def _fits(pattern: Any, identity: Any) -> bool:
             and isinstance(identity, Identity)
             and pattern.namespace in ("", identity.namespace)
         )
-    if isinstance(pattern, Identity) and isinstance(identity, Identity):
-        return pattern.covers(identity)
     if isinstance(pattern, IdentityGlob) and isinstance(identity, Identity) and identity.exact:
         return glob_accepts(pattern, identity)
     if pattern == identity:
@@ -137,9 +139,9 @@ def of_gateways(identities: Iterable[Any]) -> str:
 
 def _meet(one: Any, other: Any) -> Any | None:
     """The pattern of the identities that both take; None where there is none. Raises ValueError where it cannot be told."""
-    if _fits(one, other):
+    if fits(one, other):
         return other
-    if _fits(other, one):
+    if fits(other, one):
         return one
     if isinstance(one, Entity) or isinstance(other, Entity):
         return None
@@ -252,9 +254,8 @@ class Identities:
             return self
         if self.include is None:
             return Identities(None, _widest(self.exclude))
-        kept = frozenset(item for item in self.include if not any(_fits(out, item) for out in self.exclude))
-        kept = _widest(kept)
-        out = frozenset(item for item in self.exclude if any(_touch(item, member) for member in kept))
+        kept = _widest(frozenset(item for item in self.include if not _held(item, self.exclude)))
+        out = frozenset(item for item in self.exclude if _touches(item, kept))
         return Identities(kept, _widest(out))
 
     def meet(self, other: Identities) -> Identities:
@@ -263,7 +264,7 @@ class Identities:
         if self.include is None or other.include is None:
             include = self.include if other.include is None else other.include
         else:
-            include = frozenset(found for one in self.include for two in other.include if (found := _meet(one, two)) is not None)
+            include = _in_both(self.include, other.include)
         return Identities(include, self.exclude | other.exclude).tidy()
 
     def minus(self, other: Identities) -> list[Identities]:
@@ -279,15 +280,12 @@ class Identities:
         """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
         if self == other:
             return True
-        if not all(any(_fits(known, item) for known in other.exclude) for item in self.exclude - other.exclude):
-            touched = other.include is None or any(_touch(item, member) for item in self.exclude for member in other.include)
-            if touched:
+        if not all(_held(item, other.exclude) for item in self.exclude - other.exclude):
+            its = other.include
+            if its is None or any(_touches(item, its) for item in self.exclude):
                 return False
-        if self.include is None:
-            return True
-        return other.include is not None and all(
-            any(_fits(pattern, item) for pattern in self.include) for item in other.include - self.include
-        )
+        mine = self.include
+        return mine is None or (other.include is not None and all(_held(item, mine) for item in other.include - mine))
 
     def overlaps(self, other: Identities) -> bool:
         try:
@@ -298,7 +296,7 @@ class Identities:
 
 def _gone(item: Any, exclude: frozenset[Any]) -> bool:
     """Whether nobody of a pattern is left once others are taken out, one by one or together."""
-    if any(_fits(out, item) for out in exclude):
+    if _held(item, exclude):
         return True
     if (
         len(exclude) < 2
@@ -336,23 +334,48 @@ def _touch(one: Any, other: Any) -> bool:
 
 
 def _widest(patterns: frozenset[Any]) -> frozenset[Any]:
-    """Those of the patterns that no other one holds. Of accounts and namespaces the ones that hold one are few, and are looked up."""
+    """Those of the patterns that no other one holds."""
     if len(patterns) < 2:
         return patterns
-    others = [item for item in patterns if not isinstance(item, Identity)]
+    accounts, others = by_name(patterns)
 
     def held(item: Any) -> bool:
-        if isinstance(item, Identity) and any(wider in patterns for wider in _wider(item)):
-            return True
-        return any(
-            item != other and _fits(other, item) and not _fits(item, other)
-            for other in (others if isinstance(item, Identity) else patterns)
-        )
+        if isinstance(item, Identity):
+            return accounts.hold_more(item) or any(fits(other, item) and not fits(item, other) for other in others)
+        return any(item != other and fits(other, item) and not fits(item, other) for other in patterns)
 
     return frozenset(item for item in patterns if not held(item))
 
 
-def _wider(item: Identity) -> Iterator[Identity]:
-    """The identities that hold all of these and more: with some of what is given left open."""
-    given = [[part, None] if part is not None else [None] for part in (item.trust_domain, item.namespace, item.service_account)]
-    return (wider for parts in product(*given) if (wider := Identity(*parts)) != item)
+@lru_cache(maxsize=1024)
+def by_name(patterns: frozenset[Any]) -> tuple[Accounts, tuple[Any, ...]]:
+    """The accounts and namespaces among patterns, to be looked up, and the other patterns."""
+    return Accounts(item for item in patterns if isinstance(item, Identity)), tuple(
+        item for item in patterns if not isinstance(item, Identity)
+    )
+
+
+def _held(item: Any, by: frozenset[Any]) -> bool:
+    """Whether every identity of a pattern is one of one of these."""
+    if len(by) <= FEW or not isinstance(item, Identity):
+        return any(fits(pattern, item) for pattern in by)
+    accounts, others = by_name(by)
+    return accounts.hold(item) or any(fits(pattern, item) for pattern in others)
+
+
+def _touches(item: Any, patterns: frozenset[Any]) -> bool:
+    """Whether a pattern shares an identity with one of these, or may."""
+    if len(patterns) <= FEW or not isinstance(item, Identity):
+        return any(_touch(item, pattern) for pattern in patterns)
+    accounts, others = by_name(patterns)
+    return any(True for _ in accounts.touching(item)) or any(_touch(item, pattern) for pattern in others)
+
+
+def _in_both(mine: frozenset[Any], its: frozenset[Any]) -> frozenset[Any]:
+    """What two sets of patterns share, pair by pair. Raises ValueError where it cannot be told."""
+    found: set[Any] = set()
+    accounts, others = by_name(its) if len(its) > FEW else (None, its)
+    for one in mine:
+        near = its if accounts is None or not isinstance(one, Identity) else (*accounts.touching(one), *others)
+        found.update(both for other in near if (both := _meet(one, other)) is not None)
+    return frozenset(found)

@@ -28,9 +28,11 @@ class Identity:
 
     def covers(self, other: Identity) -> bool:
         """Whether every caller that the other names is one of these."""
-        mine = (self.trust_domain, self.namespace, self.service_account)
-        theirs = (other.trust_domain, other.namespace, other.service_account)
-        return all(own is None or own == their for own, their in zip(mine, theirs, strict=True))
+        return (
+            self.service_account in (None, other.service_account)
+            and self.namespace in (None, other.namespace)
+            and self.trust_domain in (None, other.trust_domain)
+        )
 
     def istio(self) -> str | None:
         """The principal, None where no pattern says it (a namespace of any trust domain is Istio's `namespaces`, not a principal)."""

@@ -174,8 +174,18 @@ class Language:
         mine, its = self._one_end(), other._one_end()
         if within is None and mine is not None and its is not None and "suffix" in (mine[0], its[0]):
             return mine[0] == its[0] and mine[1].endswith(its[1])
+        sample = self._sample(within)
+        if sample is not None and not other.accepts(sample):
+            return False
         left = self - other
         return (left if within is None else left & within).is_empty()
+
+    def _sample(self, within: Language | None) -> str | None:
+        """A text of the language (inside `within`), looked for once; None where there is none, or that is too large a question."""
+        try:
+            return self._once(("sample", within), lambda: self.witness(within))
+        except LanguageTooLarge:
+            return None
 
     def _one_end(self) -> Form | None:
         """The text that the language's texts begin or end with, where that is all."""

@@ -206,3 +206,49 @@ def test_rules_that_overlap_cost_no_more_than_their_pairs(action: str, rule: Rul
     _calls(policies(2), "istio", target)
     few, many = (_calls(policies(count), "istio", target) for count in (7, 21))
     assert many < few * 9 * MOST
+
+
+def _callers_by_operations(count: int) -> list[Doc]:
+    callers = [{"source": {"principals": [f"cluster.local/ns/shop/sa/c{number}"]}} for number in range(count)]
+    operations = [{"operation": {"paths": [f"/p{number}/*"], "methods": ["GET"]}} for number in range(count)]
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "rules": [{"from": callers, "to": operations}]}
+    accounts = [doc for number in range(count) for doc in _app(f"c{number}")]
+    return [*_namespace("istio"), *_app("web"), *accounts, _object("security.istio.io/v1", "AuthorizationPolicy", "web", spec)]
+
+
+def _strict_namespaces(count: int) -> list[Doc]:
+    docs: list[Doc] = []
+    for number in range(count):
+        home = {"namespace": f"shop{number}"}
+        docs.append(_object("v1", "Namespace", f"shop{number}", labels={"istio-injection": "enabled"}))
+        docs += [{**doc, "metadata": {**doc["metadata"], **home}} for doc in _app("web")]
+        docs.append(_object("security.istio.io/v1", "PeerAuthentication", "default", {"mtls": {"mode": "STRICT"}}, **home))
+    return docs
+
+
+def _expressions(count: int) -> list[Doc]:
+    routes = [
+        {"match": [{"uri": {"regex": f"/(a|b)/.*/x{number}"}}], "route": [{"destination": {"host": "web"}}], "timeout": "3s"}
+        for number in range(count)
+    ]
+    return [
+        *_namespace("istio"),
+        *_app("web"),
+        _object("networking.istio.io/v1", "VirtualService", "web", {"hosts": ["web"], "http": routes}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "target"),
+    [
+        (_callers_by_operations, "linkerd"),
+        (_callers_by_operations, "cilium"),
+        (_strict_namespaces, "cilium"),
+        (_expressions, "linkerd"),
+        (_expressions, "cilium"),
+    ],
+)
+def test_lists_that_are_held_against_each_other_cost_no_more_than_their_pairs(bundle: Callable[[int], list[Doc]], target: str) -> None:
+    _calls(bundle(2), "istio", target)
+    few, many = (_calls(bundle(count), "istio", target) for count in (12, 36))
+    assert many < few * 9 * MOST
