@@ -425,11 +425,12 @@ def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> No
     """
     if options.source == options.target or not governs(target):
         return
+    names = [(document.group, document.kind, Ref(document.namespace or "", document.name)) for document in bound.bundle.documents]
+    stays = {names[number] for number in out.staying}  # an object that stands there twice is one object
     for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or number in out.staying or document.kind in _OF_THE_NETWORK:
+        if not bound.mesh[number] or document.kind in _OF_THE_NETWORK:
             continue
-        ref = Ref(document.namespace or "", document.name)
-        if (document.group, document.kind, ref) in out.objects:
+        if names[number] in out.objects or names[number] in stays:
             continue
         if dialect_of_group(document.group) != "gateway-api":
             out.remove(number, f"{options.target} does not read it; delete it once the namespace is signed off")

@@ -46,7 +46,8 @@ class Callers:
         self._count = 0
         for number, one in enumerate(callers):
             self._homes.setdefault(one.namespace, []).append(number)
-            self._accounts.setdefault((one.namespace, one.labels[ACCOUNT_LABEL]), []).append(number)
+            if ACCOUNT_LABEL in one.labels:  # a pod of the host network has the node's name and no account's
+                self._accounts.setdefault((one.namespace, one.labels[ACCOUNT_LABEL]), []).append(number)
             self._count += 1
 
     def named(self, peers: Iterable[Any]) -> set[int]:

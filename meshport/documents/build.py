@@ -21,7 +21,7 @@ MAX_SCALAR = 4_000_000
 MAX_MEMO = 50_000
 
 VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?:\}|[:=\-+?/#%,^][^}]{0,200}\})")
-_TEMPLATE = re.compile(r"\{%|\{\{(?![^}]{0,200}\$(?:labels|values?|externalLabels|externalURL)\b)")
+TEMPLATE = re.compile(r"\{%|\{\{(?![^}]{0,200}\$(?:labels|values?|externalLabels|externalURL)\b)")
 _MERGE_TAG = TAG_PREFIX + "merge"
 
 
@@ -53,6 +53,7 @@ class Tree:
     duplicates: list[Duplicate] = field(default_factory=list)
     templates: list[int] = field(default_factory=list)
     variables: list[int] = field(default_factory=list)
+    quoted: list[int] = field(default_factory=list)  # {{ }} in quotes, which other kinds than a mesh's have readers for
 
 
 class _Frame:
@@ -195,8 +196,10 @@ class Builder:
                     anchors[event.anchor] = (value, shadow, 1, 0)
                 if tree is None:
                     return Tree(value, shadow, mark.line + base)
-                if watch_templates and event.implicit[0] and _TEMPLATE.search(text):
+                if watch_templates and event.implicit[0] and TEMPLATE.search(text):
                     tree.templates.append(shadow)
+                elif watch_templates and event.style not in ("|", ">") and "{{" in text and TEMPLATE.search(text):
+                    tree.quoted.append(shadow)
                 if watch_variables and event.style not in ("|", ">") and VARIABLE.search(text):
                     tree.variables.append(shadow)
             elif kind is mapping_start or kind is sequence_start:
@@ -382,4 +385,4 @@ def looks_templated(text: str) -> bool:
     """True if a line that is no comment holds what looks like a template's braces."""
     if "{{" not in text and "{%" not in text:
         return False
-    return any(_TEMPLATE.search(line) for line in text.split("\n") if not line.lstrip().startswith("#"))
+    return any(TEMPLATE.search(line) for line in text.split("\n") if not line.lstrip().startswith("#"))

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from typing import Any
 
-from meshport.documents.build import MAX_DEPTH, MAX_SCALAR, VARIABLE, Duplicate, Tree, UnreadableError
+from meshport.documents.build import MAX_DEPTH, MAX_SCALAR, TEMPLATE, VARIABLE, Duplicate, Tree, UnreadableError
 from meshport.documents.model import Part
 from meshport.documents.scalars import integer, shorten
 
@@ -35,7 +35,7 @@ class Text:
     def __init__(self, text: str, base: int) -> None:
         self.text = text
         self.base = base
-        self.watch = "${" in text
+        self.watch = "${" in text or "{{" in text
         self._breaks = [found.end() for found in re.finditer("\n", text)]
 
     def place(self, offset: int) -> tuple[int, int]:
@@ -109,6 +109,8 @@ def _build(source: Text, start: int, lines: array[int], columns: array[int]) -> 
             value = token
             if watch and VARIABLE.search(token):
                 tree.variables.append(len(lines))
+            if watch and "{{" in token and TEMPLATE.search(token):
+                tree.quoted.append(len(lines))
         elif kind == "mark":
             if token == ":" and state == "colon":
                 state = "value"

@@ -49,6 +49,9 @@ _TEMPLATED = frozenset({
     "PrometheusServiceLevel",
 })  # fmt: skip
 """Kinds whose own templates are filled in by those who read them."""
+_TEMPLATE, _RENDER = "looks like an unrendered template", "run `helm template` first and give its output"
+_MESHES = ("istio.io", "linkerd.io", "cilium.io", "smi-spec.io", "gateway.networking.k8s.io")
+"""Groups in whose objects nobody fills in a template."""
 _NOT_MANIFEST_TEXT = frozenset({"command", "args", "data", "stringData", "binaryData", "script"})
 
 
@@ -425,7 +428,7 @@ class _Reader:
             if wrong:
                 continue
             taken.append((item if listed else None, begins, value, shadow))
-        watched = tree.templates + tree.variables
+        watched = tree.templates + tree.quoted + tree.variables
         moved = {leaf: [leaf] for leaf in watched}
         if not taken:
             del self.lines[first:], self.columns[first:]
@@ -506,16 +509,19 @@ class _Reader:
 
     def _watched(self, tree: Tree, moved: dict[int, list[int]], made: list[Document], file: str | None, index: int) -> None:
         for leaves, message, remedy in (
-            (tree.templates, "looks like an unrendered template", "run `helm template` first and give its output"),
+            (tree.templates, _TEMPLATE, _RENDER),
+            (tree.quoted, _TEMPLATE, _RENDER),
             (tree.variables, "holds a variable that was not replaced", "render it first (`envsubst`, `flux build kustomization`)"),
         ):
             found = sorted(each for leaf in leaves for each in moved[leaf])
             for document in made:
                 if document.form or document.kind in _TEMPLATED:
                     continue  # templates and variables are what these hold
+                if leaves is tree.quoted and not document.group.endswith(_MESHES):
+                    continue
                 here = set(found[bisect_left(found, document.first) : bisect_left(found, document.first + document.count)])
                 paths = [each for each in leaf_paths(document.leaves) if each[0] in here] if here else []
-                own = [each for each in paths if leaves is tree.templates or _NOT_MANIFEST_TEXT.isdisjoint(each[1])]
+                own = [each for each in paths if leaves is not tree.variables or _NOT_MANIFEST_TEXT.isdisjoint(each[1])]
                 if own:
                     leaf, parts = own[0]
                     several = f" (and {len(own) - 1} more)" if len(own) > 1 else ""

@@ -149,3 +149,16 @@ def test_a_deny_of_pods_without_a_label_holds_for_accounts_that_the_bundle_does_
     linkerd = converted(spec, "CiliumNetworkPolicy", target="linkerd", keep_network_policy=False)
     ((reference,),) = [one["requiredAuthenticationRefs"] for one in written(linkerd, "AuthorizationPolicy").values()]
     assert reference == {"kind": "ServiceAccount", "name": "web", "namespace": "shop"}
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_an_action_on_a_header_that_goes_out_is_lost_where_the_kept_policy_loses_its_http(target: str) -> None:
+    """It was a defect (MP901)."""
+    rules = "{http: [{method: GET, headerMatches: [{name: x-team, value: a, mismatch: REPLACE}]}]}"
+    ports = f"toPorts: [{{ports: [{{port: '8080', protocol: TCP}}], rules: {rules}}}]"
+    result = converted(
+        f"{{endpointSelector: {{matchLabels: {{app: web}}}}, egress: [{{toEndpoints: [{{matchLabels: {{app: unknown}}}}], {ports}}}]}}",
+        "CiliumNetworkPolicy",
+        target=target,
+    )
+    assert "MP127" in {finding.code for finding in result.findings} and result.ledger.counts["unaccounted"] == 0

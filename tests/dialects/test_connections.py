@@ -224,3 +224,11 @@ def test_a_port_without_a_listener_and_bytes_before_ciliums_release_for_them_are
     early = convert(WORLD + ENTRANCES % "TLS", "cilium", target_version="1.19")
     assert one(early, "TLSRoute") and "MP306" in codes(early)
     assert all(item.object["kind"] != "TCPRoute" for item in early.manifests)
+
+
+@pytest.mark.parametrize(("names", "api"), [('"*"', "v1alpha2"), ("a.test", "v1")])
+def test_a_tlsroute_for_every_name_is_of_the_version_that_wants_none(names: str, api: str) -> None:
+    """`hostnames` is required since v1alpha3."""
+    text = BY_NAME.replace('hosts: [db, a.test, "*.b.test"]', f"hosts: [{names}]").replace('[a.test, "*.b.test"]', f"[{names}]")
+    route = one(convert(WORLD + text % "gateways: [istio-system/edge]", "cilium", target_version="1.20"), "TLSRoute")
+    assert route["apiVersion"] == f"gateway.networking.k8s.io/{api}"

@@ -103,3 +103,13 @@ def test_the_kinds_of_a_listener_are_of_the_gateway_apis_group_where_none_is_sai
     """A listener that lists HTTPRoute without a group admitted no route at all."""
     text = (GATEWAY % ("istio", "")).replace("protocol: HTTP}", f"protocol: HTTP, allowedRoutes: {{kinds: {kinds}}}}}")
     assert "MP348" not in codes(converted(text + ROUTE % ("v1", "HTTPRoute", "", ""), "istio"))
+
+
+def test_a_gateway_each_of_whose_listeners_asks_for_a_certificate_is_not_carried_over() -> None:
+    """It was written without listeners, which no cluster takes."""
+    text = (GATEWAY % ("istio", FRONTEND % "")).replace("  - {name: http, port: 80, protocol: HTTP}\n", "")
+    result = converted(text, "cilium")
+    assert not [item for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert codes(result) == ["MP709", "MP709"] and "not carried over" in result.findings[0].message
+    assert ("Gateway", "edge") in {(item["kind"], item["name"]) for item in result.removals}
+    assert result.ledger.counts["unaccounted"] == 0

@@ -149,6 +149,15 @@ def test_templates_and_variables() -> None:
     assert bundle.documents[0].value["host"] == "${HOST}.x"
 
 
+@pytest.mark.parametrize("text", ['spec: {host: "{{ .Values.host }}"}', '{"spec": {"host": "{{ .Values.host }}"}}'])
+def test_a_template_in_quotes_is_named_in_what_a_mesh_reads(text: str) -> None:
+    """Others fill in templates by themselves: workflows, dashboards, policies of admission."""
+    for api, said in (("networking.istio.io/v1", 1), ("cilium.io/v2", 1), ("kyverno.io/v1", 0)):
+        head = f"apiVersion: {api}\nkind: A\n" if text[0] == "s" else f'{{"apiVersion": "{api}", "kind": "A", '
+        found = problems(head + text.removeprefix("{"))
+        assert [code for code, _ in found] == ["MP004"] * said
+
+
 def test_many_findings_take_linear_time() -> None:
     bundle = load_stream(HEAD + "".join(f"a{number}: b{{{{ x }}}}\n" for number in range(20_000)) + "b: c" + "${A:" * 50_000 + "x")
     assert [(each.code, len(each.leaves)) for each in bundle.problems] == [("MP004", 20_000)]

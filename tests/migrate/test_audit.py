@@ -229,6 +229,27 @@ spec:
     assert not [edge for edge in found.access.edges if edge.source == "shop/agent" and edge.destination == "shop/users"]
 
 
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_pod_on_the_hosts_network_has_no_labels_from_cilium(target: str) -> None:
+    """The audit and the plan ended with an exception."""
+    text = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: shop}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template: {metadata: {labels: {app: agent}}, spec: {hostNetwork: true, containers: [{name: main, ports: [{containerPort: 9100}]}]}}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: users, namespace: shop}
+spec: {endpointSelector: {matchLabels: {app: users}}, ingress: [{fromEntities: [host]}]}
+---
+"""
+    found = audit(text + WORLD.replace("labels: {istio-injection: enabled}", "labels: {team: a}"), source="cilium", target=target)
+    assert {edge.after for edge in found.access.edges if edge.source == "shop/agent" and edge.destination == "shop/users"} <= {"all"}
+
+
 @pytest.mark.parametrize("on_loss", ["stricter", "looser"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(

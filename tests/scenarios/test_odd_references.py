@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 from meshport.pipeline import Result
 
@@ -148,3 +150,22 @@ def test_how_a_service_is_shared_is_nothing_where_it_is_not_shared() -> None:
         assert "MP902" not in {item.code for item in result.findings}
         (line,) = [line for line in result.ledger if "service.cilium.io" in line.path]
         assert (line.disposition, line.reason) == ("irrelevant", "the Service is not global, and its clusters do not share it")
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_policy_that_stays_is_not_deleted_because_it_stands_there_twice(target: str) -> None:
+    """The copy that does not count was listed for deletion, by the name of the one that stays: without that, anybody comes in."""
+    first = CIDRS.split("---")[1].replace("8080", "9090")
+    result = meshport.convert(meshport.load_text(WORLD + "---" + first + "---" + CIDRS), source="cilium", target=target)
+    assert {"MP019"} == {item.code for item in result.findings if item.severity == "error"}
+    assert result.removals == [] and result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_group_of_cidrs_that_a_refused_policy_alone_names_decides_nothing(target: str) -> None:
+    """Its addresses were a defect (MP901)."""
+    refused = CIDRS.replace("{cidrGroupRef: office}", "{cidrGroupRef: office, except: [192.0.2.1/32]}")
+    result = meshport.convert(meshport.load_text(WORLD + "---" + refused), source="cilium", target=target)
+    assert "MP015" in {item.code for item in result.findings} and result.ledger.counts["unaccounted"] == 0
+    (line,) = [one for one in result.ledger if one.path == "spec.externalCIDRs[0]"]
+    assert line.disposition == "irrelevant"

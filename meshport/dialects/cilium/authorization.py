@@ -15,6 +15,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import of_kubernetes
 from meshport.dialects.cilium.allowing import lower
 from meshport.dialects.cilium.endpoints import Required, holding, requirements, subjects
+from meshport.dialects.cilium.headers import changing
 from meshport.dialects.cilium.peers import Alternative, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.requests import of_ports, of_rules
@@ -98,18 +99,20 @@ def _nodes_by_network(bound: Bound, ir: IR) -> Fact[Any] | None:
 
 
 def _groups(bound: Bound, by_kind: dict[tuple[str, str], list[int]], ir: IR) -> dict[str, tuple[tuple[str, ...], Src]]:
-    """The CiliumCIDRGroups of the bundle: addresses by name. One that no policy speaks of decides nothing."""
+    """The CiliumCIDRGroups of the bundle: addresses by name. One that no policy in force speaks of decides nothing."""
     found = {}
     spoken = set[str]()
     for kind in KINDS:
         for number in by_kind.get((GROUP, kind), ()):
-            spoken.update(_spoken_of(bound.bundle.documents[number].value))
+            places = [place.value for _, place in specs(Cursor.root(bound, number)) if place]
+            if not any(refused(place, clusterwide=kind == KINDS[1]) for place in places):
+                spoken.update(_spoken_of(places))
     for number in by_kind.get((GROUP, "CiliumCIDRGroup"), ()):
         root = Cursor.root(bound, number)
         members = root.at("spec").strings("externalCIDRs")
         found[root.document.name] = (tuple(fact.value for fact in members), root.at("spec").src)
         if not spoken & {root.document.name, ""}:
-            ir.idle.append(Fact("no policy of the input speaks of it", root.at("spec").src))
+            ir.idle.append(Fact("no policy in force speaks of it", root.at("spec").src))
     return found
 
 
@@ -144,7 +147,7 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
             ir.losses.append(Loss("MP120", (Fact(None, place.src, "l4.nodes"),), number))
             continue
         found = subjects(place, root, home, peers)
-        for match in _changing(place):
+        for match in changing(place, "ingress"):
             ir.losses.append(Loss("MP127", (Fact(match.at("mismatch").value, match.src, "authorization.operation.headers"),), number))
         if found.code == "MP121" and options.on_loss == "looser":
             found.pods = []
@@ -163,13 +166,6 @@ def _object(bound: Bound, number: int, clusterwide: bool, peers: Peers, required
             ):  # the set holds other pods too: what closes and refuses may hold for them, and nothing be granted
                 closed = [replace(one, rules=()) if one.action.value == "allow" else one for one in ir.policies[first:]]
                 ir.policies[first:] = [one for one in closed if one.rules or one.closing]
-
-
-def _changing(spec: Cursor) -> list[Cursor]:
-    """The entries of `headerMatches` that let every request through, and log or change the header of those that do not match."""
-    entries = [entry for rule in spec.each("ingress") for entry in rule.each("toPorts")]
-    rules = [item for entry in entries for item in entry.at("rules").each("http")]
-    return [match for item in rules for match in item.each("headerMatches") if match.at("mismatch") and match.at("mismatch").value]
 
 
 def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | None, peers: Peers, required: list[Required], ir: IR) -> None:

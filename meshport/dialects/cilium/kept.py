@@ -14,6 +14,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.apart import Sides, parted, sides
+from meshport.dialects.cilium.headers import changing
 from meshport.dialects.cilium.outward import Outward, alone, labelled
 from meshport.dialects.cilium.peers import NAMESPACE, may_join
 from meshport.dialects.cilium.specs import specs
@@ -204,6 +205,11 @@ class Kept:
         else:
             self.out.staying.add(self.number)
         self.out.imply(STAYS, whole - gone - stripped)
+        for match in (each for _, spec in self._specs(root) for each in changing(spec, "egress") if each.src & stripped):
+            self.out.finding(
+                "MP127", match.src, document=self.number, disposition="dropped", feature="authorization.operation.headers", value=match.at("mismatch").value,
+                object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
+            )  # fmt: skip
         self._tell("MP175", self.cut_off)
         self._tell("MP176", self.let_in)
 

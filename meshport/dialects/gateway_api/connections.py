@@ -235,6 +235,8 @@ def _object(
         return place in low.out.objects or low.out.bundle_object(*place) is not None
 
     name = naming.unique(routes.ref.value.name, taken)
+    if kind == "TLSRoute" and not any(name == NAMES and fact.value != ["*"] for name, fact in match.others):
+        api = f"{GROUP}/v1alpha2"  # later versions want a name
     obj = low.out.object(
         api,
         kind,

@@ -67,9 +67,7 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
             out.imply("stays as it is", _spec(out, gateway.document) - gateway.implementation.src)
             found[ref] = Entry(ref)
             if options.gateway_class and gateway.implementation.value != options.gateway_class:
-                obj = out.change(gateway.document, group=f"gateway {ref.name}", rank=60)
-                obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
-                _unchecked(obj, gateway, out, options)
+                found[ref] = Entry(ref, written=_handed_over(gateway, out, options))
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
@@ -77,36 +75,61 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
     return found
 
 
-def _unchecked(obj: Obj, gateway: Gateway, out: Output, options: Options) -> None:
-    """Leave out the listeners that ask clients for a certificate, where the implementation that takes the Gateway over asks for none."""
-    if options.on_loss == "looser" or out.table.support(CHECK, out.target, out.target_version).support != "none" or out.target != "cilium":
-        return
+def _handed_over(gateway: Gateway, out: Output, options: Options) -> bool:
+    """Name the class that takes a Gateway over. It leaves where each of its listeners asks clients for a certificate and the class asks for none."""
     document = out.bundle.documents[gateway.document]
-    spec = document.value["spec"]
+    asking, frontend = _asking(document.value["spec"], out, options)
+    listeners = document.value["spec"].get("listeners") or ()
+    left = [item for number, item in enumerate(listeners) if number not in asking]
+    _say_closed(gateway, asking, out, whole=bool(asking) and not left)
+    if asking and not left:
+        out.remove(
+            gateway.document,
+            "Istio goes, and the class that takes over checks no client certificates; delete it once clients use another entrance",
+        )
+        return False
+    obj = out.change(gateway.document, group=f"gateway {gateway.ref.value.name}", rank=60)
+    obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+    if asking:
+        leaves = document.leaves["spec"]
+        obj.set(("spec", "listeners"), left, frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"], ())))
+        if frontend:
+            place = ("spec", "tls") if set(document.value["spec"]["tls"]) == {"frontend"} else ("spec", "tls", "frontend")
+            obj.drop(place, _checks(leaves))
+    return True
+
+
+def _asking(spec: dict[str, Any], out: Output, options: Options) -> tuple[list[int], Any]:
+    """The listeners that ask clients for a certificate where the implementation that takes the Gateway over asks for none, and what says it for all."""
     frontend = (spec.get("tls") or {}).get("frontend") or {}
+    if options.on_loss == "looser" or out.table.support(CHECK, out.target, out.target_version).support != "none" or out.target != "cilium":
+        return [], frontend
     default = (frontend.get("default") or {}).get("validation")
     ports = {item.get("port"): (item.get("tls") or {}).get("validation") for item in frontend.get("perPort") or ()}
-    asking = []
+    found = []
     for number, item in enumerate(spec.get("listeners") or ()):
         check = (item.get("tls") or {}).get("frontendValidation") or ports.get(item.get("port"), default)
         if item.get("protocol") == "HTTPS" and check and check.get("mode") != "AllowInsecureFallback":
-            asking.append(number)
+            found.append(number)
+    return found, frontend
+
+
+def _checks(leaves: Any) -> frozenset[int]:
+    return frozenset(leaf for leaf, _ in leaves_below((leaves.get("tls") or {}).get("frontend") or {}, ()))
+
+
+def _say_closed(gateway: Gateway, asking: list[int], out: Output, *, whole: bool) -> None:
+    document, ref = out.bundle.documents[gateway.document], gateway.ref.value
     leaves = document.leaves["spec"]
+    rest = "; no other is left, and the Gateway is not carried over" if whole else ""
     for number in asking:
-        src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ())) | frozenset(
-            leaf for leaf, _ in leaves_below((leaves.get("tls") or {}).get("frontend") or {}, ())
-        )
-        ref = gateway.ref.value
+        src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ())) | _checks(leaves)
         out.finding(
-            "MP709", src, document=gateway.document, disposition="dropped", affects=(Affected(ref.namespace, ref.name),), gateway=str(ref),
-            explains=frozenset({(ingress_subject(ref), "*")}), port=spec["listeners"][number].get("port"),
-            reason="the check of client certificates, which Cilium's Gateways do not do",
+            "MP709", src | (_spec(out, gateway.document) if whole else NOWHERE), document=gateway.document, disposition="dropped",
+            affects=(Affected(ref.namespace, ref.name),), gateway=str(ref), explains=frozenset({(ingress_subject(ref), "*")}),
+            port=document.value["spec"]["listeners"][number].get("port"),
+            reason=f"the check of client certificates, which Cilium's Gateways do not do{rest}",
         )  # fmt: skip
-    if asking:
-        kept = [item for number, item in enumerate(spec["listeners"]) if number not in asking]
-        obj.set(("spec", "listeners"), kept, frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"], ())))
-        if frontend:
-            obj.drop(("spec", "tls") if set(spec["tls"]) == {"frontend"} else ("spec", "tls", "frontend"), src)
 
 
 def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
