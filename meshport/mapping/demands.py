@@ -236,6 +236,11 @@ def _unread(parse: Callable[[str], Any], text: str) -> str | None:
     return None
 
 
+_DESTINATIONS = (
+    *((kind, "[]", "route", "[]", "destination") for kind in ("http", "tls", "tcp")), ("http", "[]", "mirror"), ("http", "[]", "mirrors", "[]", "destination"),
+)  # fmt: skip
+
+
 def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
     from meshport.values.retry import parse_istio
 
@@ -265,6 +270,9 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
                 part = rule.get(name)
                 if isinstance(part, dict) and not any(part.get(member) is not None for member in members):
                     yield (*path, *place, name), f"{name} has none of {' and '.join(filter(None, (', '.join(members[:-1]), members[-1])))}"
+        for place, text in (found for steps in _DESTINATIONS for found in _texts(spec, *steps, "host")):
+            if (why := _host(text)) is not None:
+                yield (*path, *place), why
         for place, listed in (found for kind in ("http", "tls", "tcp") for found in at(spec, kind, "[]", "route")):
             if isinstance(listed, list) and len(listed) > 1 and not any(isinstance(one, dict) and one.get("weight") for one in listed):
                 said = next((index for index, one in enumerate(listed) if isinstance(one, dict) and "weight" in one), None)

@@ -232,3 +232,30 @@ def test_a_tlsroute_for_every_name_is_of_the_version_that_wants_none(names: str,
     text = BY_NAME.replace('hosts: [db, a.test, "*.b.test"]', f"hosts: [{names}]").replace('[a.test, "*.b.test"]', f"[{names}]")
     route = one(convert(WORLD + text % "gateways: [istio-system/edge]", "cilium", target_version="1.20"), "TLSRoute")
     assert route["apiVersion"] == f"gateway.networking.k8s.io/{api}"
+
+
+@pytest.mark.parametrize(("target", "options"), [("cilium", {}), ("gateway-api", {}), ("linkerd", {"gateway_class": "nginx"})])
+def test_rules_for_a_gateway_of_the_namespace_that_they_are_exported_to_lose_nothing(target: str, options: dict[str, str]) -> None:
+    """`exportTo` was said to be lost (MP356), and onto Linkerd a defect (MP901)."""
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {exportTo: [%s], hosts: [web.example.com], gateways: [edge], http: [{route: [{destination: {host: db, port: {number: 443}}}]}]}
+"""
+    result = convert(WORLD + text % "'.'", target, **options)
+    assert not {"MP356", "MP901"} & set(codes(result)) and result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("host", ["DB_SERVICE.DB_NAMESPACE.svc.cluster.local", "$(db).shop.svc.cluster.local"])
+def test_a_destination_that_is_no_host_name_is_not_written(host: str) -> None:
+    """istiod refuses the object; the route named a namespace that no cluster can have (MP900)."""
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [web.example.com], gateways: [edge], http: [{route: [{destination: {host: %s}}]}]}
+"""
+    result = convert(WORLD + text % host, "cilium")
+    assert "MP072" in codes(result) and "MP900" not in codes(result)
+    assert all(item.object["kind"] != "HTTPRoute" for item in result.manifests)

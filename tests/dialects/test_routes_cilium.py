@@ -301,3 +301,19 @@ def test_a_breaker_goes_before_the_default_retries_of_its_service() -> None:
     result = meshport.convert(meshport.load_text(WORLD + rule), source="istio", target="cilium", preserve_default_retries=True)
     assert {item.object["kind"] for item in result.manifests} & {"HTTPRoute", "CiliumEnvoyConfig"} == {"CiliumEnvoyConfig"}
     assert {"MP450", "MP520"} <= {finding.code for finding in result.findings}
+
+
+def test_parents_that_differ_by_their_port_alone_become_one() -> None:
+    """Cilium reads no port of a parent, and the API server takes no parent twice."""
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: two, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}, {group: "", kind: Service, name: web, port: 8080}, {group: "", kind: Service, name: other}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="gateway-api", target="cilium")
+    (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert [parent["name"] for parent in route["spec"]["parentRefs"]] == ["web", "other"]
+    assert "MP374" in {finding.code for finding in result.findings}

@@ -20,6 +20,7 @@ from meshport.ir.model import IR, Gateway
 from meshport.ir.routing import ServiceRoutes, gather, routes_subject
 from meshport.ir.world import World
 from meshport.mapping.bound import Bound
+from meshport.mapping.paths import leaves_below
 from meshport.mapping.table import in_range
 
 GROUP = "gateway.networking.k8s.io"
@@ -76,6 +77,7 @@ def _of_the_mesh(gateway: Gateway) -> bool:
 
 def _without_ports(ir: IR, out: Output) -> None:
     """Routes on Services that stay lose the port of their parent, which Cilium does not read; one Service port is what it is for anyway."""
+    changed: set[int] = set()
     for item in ir.routes:
         if item.kind not in ("HTTPRoute", "GRPCRoute") or item.gateways or item.problem or item.service is None or item.family == "linkerd":
             continue
@@ -87,6 +89,7 @@ def _without_ports(ir: IR, out: Output) -> None:
         for number, position, parent in parents:
             if parent.get("kind") == "Service" and parent.get("port") is not None:
                 obj = out.change(number, group=f"service {item.service.value.name}", rank=30)
+                changed.add(number)
                 if "port" in obj.value["spec"]["parentRefs"][position]:
                     obj.drop(("spec", "parentRefs", position, "port"), item.port or item.service)
                 service = ir.world.services.get(item.service.value)
@@ -105,6 +108,18 @@ def _without_ports(ir: IR, out: Output) -> None:
                         object=f"{item.kind} {item.ref.value}", subject=item.subject_name,
                         ports=", ".join(str(port) for port in others),
                     )  # fmt: skip
+    for number in changed:
+        _once(out, number)
+
+
+def _once(out: Output, number: int) -> None:
+    """Parents that differed by their port alone are one: the API server takes none twice."""
+    obj = out.change(number)
+    parents = obj.value["spec"]["parentRefs"]
+    kept = [parent for place, parent in enumerate(parents) if parent not in parents[:place]]
+    if kept != parents:
+        src = frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves["spec"]["parentRefs"], ()))
+        obj.set(("spec", "parentRefs"), kept, src)
 
 
 def installed(ir: IR, out: Output, written: bool, stay: list[ServiceRoutes]) -> None:

@@ -80,6 +80,9 @@ class IngressLowering(Lowering):
         for ref, fact in self.gateways:
             if ref not in self.entries:
                 self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
+        told = {self.routes.ref.value.namespace if fact.value == "." else fact.value for fact in self.routes.exports}
+        if "*" in told or all(ref.namespace in told for ref, _ in self.gateways):
+            self.out.decide("the Gateways that the route names read it", *self.routes.exports)
         rules = self.rules()
         if rules and self.api is not None:
             self._by_listener(self.api, rules)
