@@ -175,7 +175,10 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
     if written.unfitted is not None:
         answer(written.fitted, changes(*sides(written.unfitted, back, options, options)))
     stays = not governs(job.target) or (job.keeper is not None and out.kept)
-    beside = job.read_as(job.source, cluster, **{options.source: options.source_version}) if stays else None
+    known = cluster if job.keeper is None else cluster.holding(cluster.documents[: len(cluster.documents) - len(out.assumed)])
+    beside = (
+        job.read_as(job.source, known, **{options.source: options.source_version}) if stays else None
+    )  # which namespaces there are is as it was
     if beside is not None and job.keeper is not None:
         back.beside.append(job.keeper.in_force(beside, options))
     elif beside is not None:
@@ -200,12 +203,14 @@ def said(job: Conversion, found: list[Change], back: IR) -> list[Finding]:
     def untouched() -> list[Change]:
         """What would be different had nothing been written."""
         before = job.read_as(job.target, job.whole, **{options.target: options.target_version})
+        before.beside = back.beside
         return routed.changed(before, back, *sides(before, back, options, options))
 
     def alone() -> list[Change]:
         """What would differ if the input held nothing of the target's own."""
         cluster = overlay(job.whole, out, options, own=False)
         there = job.read_as(job.target, cluster, **{options.target: options.target_version})
+        there.beside = back.beside
         return routed.changed(job.have, there, *sides(job.have, there, options, options))
 
     findings += answers.unexplained(found, findings, out, untouched, alone, routed.Formal(job.have, back))

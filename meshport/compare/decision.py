@@ -59,6 +59,12 @@ class Decision:
     steps: list[Step] = field(default_factory=list)
     plaintext: bool = True  # whether the port takes callers without a certificate, as far as transport goes
     identity: bool = False  # whether the caller shows one
+    admitting: Src = NOWHERE  # the leaves by which each of several halves lets the request through
+
+    @property
+    def src(self) -> Src:
+        """The leaves that decide: where several halves let a request through, those of each."""
+        return self.admitting if self.verdict == ALLOW else self.rule.src if self.rule is not None else NOWHERE
 
     @property
     def rule(self) -> Step | None:
@@ -95,11 +101,13 @@ def _decide(item: Effective, port: int | None, request: Request, ir: IR, options
         beside = tuple(speaking(other, protocol) for other in beside)
         item = speaking(item, protocol)
     found.verdict = _judge(item, port, seen, found.steps)
+    found.admitting = found.steps[-1].src
     for number, other in enumerate(beside):
         if found.verdict == DENY:
             break
         verdict = _judge(other, port, Seen(request, port, ir.beside[number], options), found.steps)
         found.verdict = verdict if verdict != ALLOW else found.verdict
+        found.admitting |= found.steps[-1].src
     return found
 
 

@@ -62,13 +62,12 @@ def replayed(
                 request["destination"].pop("port", None)  # requests of one piece share their destination
         first, second = _decided(request, item, port, sides.old, sides.one), _decided(request, other, port, sides.new, sides.other)
         if _agrees(first, second, wanted, bool(piece.literals)):
-            one, two = first.rule, second.rule
             return Difference(
                 change,
                 request,
                 *said,
-                sources=(one.src if one is not None else NOWHERE, two.src if two is not None else NOWHERE),
-                rules=(_words(one), _words(two)),
+                sources=(first.src, second.src),
+                rules=(_words(first.rule), _words(second.rule)),
                 subject=subjects.access(item.workload.ref, port),
             )
     return False if nobody else None

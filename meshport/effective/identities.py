@@ -280,10 +280,10 @@ class Identities:
         """Whether every peer of the other is one of these, as far as can be told (False where it cannot)."""
         if self == other:
             return True
-        if not all(_held(item, other.exclude) for item in self.exclude - other.exclude):
-            its = other.include
-            if its is None or any(_touches(item, its) for item in self.exclude):
-                return False
+        apart = [item for item in self.exclude - other.exclude if not _held(item, other.exclude)]
+        its = other.include
+        if apart and (its is None or any(_touches(item, its) for item in apart)):
+            return False
         mine = self.include
         return mine is None or (other.include is not None and all(_held(item, mine) for item in other.include - mine))
 

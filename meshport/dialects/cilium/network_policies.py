@@ -55,7 +55,7 @@ def _direction(ir: IR, out: Output, options: Options, found: list[Beside], direc
     written = [
         obj for obj in (out.in_order() if found else ()) if obj.kind == KIND and obj.changed is None and obj.value["spec"].get(direction)
     ]
-    ports = frozenset(port for obj in written for port in _written(obj, direction)) | _asked(found)
+    ports = frozenset(port for obj in written for port in _written(obj, direction)) | _asked(found) | _sent_to(ir, found)
     silent = {
         place
         for place, item in enumerate(found)
@@ -266,6 +266,14 @@ def _asked(found: Iterable[Beside]) -> frozenset[int]:
     """The ports that the network policies name by number, or by a name of a pod's."""
     known = (numbers(port, [one]) for item in found for port in item.ports for one in item.pods)
     return frozenset(end for item in known if item is not None for end in item[:2])
+
+
+def _sent_to(ir: IR, found: Iterable[Beside]) -> frozenset[int]:
+    """The ports of their pods that Services send to, or the kubelet and Prometheus ask, declared or not."""
+    pods = {id(one): one for item in found for one in item.pods}.values()
+    sent = {ir.world.target_number(one, port) for one in pods for service in ir.world.services_of(one) for port in service.ports}
+    asked = {probe.port for one in pods for probe in one.probes} | {scrape.port for one in pods for scrape in one.scrapes}
+    return frozenset(port for port in sent | asked if port)
 
 
 def _tell(out: Output, item: Beside, met: Met, ports: Iterable[int]) -> None:

@@ -16,7 +16,7 @@ from meshport.dialects import naming
 from meshport.dialects.gateway_api.forwarding import may_refer
 from meshport.dialects.gateway_api.ranking import MOST_ADDED, form
 from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
-from meshport.dialects.gateway_api.service_ports import as_written, speaks_http
+from meshport.dialects.gateway_api.service_ports import as_written, sends_alike, speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.model import ABSENT
@@ -147,7 +147,7 @@ class RouteLowering(SayableRules):
             return None
         if not backend.labels.labels:
             return ref
-        return self._subset_service(known, backend)
+        return self._subset_service(known, backend, port)
 
     def _is_service(self, ref: Ref) -> bool:
         """Whether a name is that of a Service: requests sent there would not fail."""
@@ -169,16 +169,18 @@ class RouteLowering(SayableRules):
     def absent(self, match: RouteMatch) -> bool:
         return match.port is not None and bool(self.service.ports) and self.service.port(match.port.value) is None
 
-    def _subset_service(self, known: Service, backend: Backend) -> Ref:
+    def _subset_service(self, known: Service, backend: Backend, requested: int) -> Ref:
+        """The Service of a subset: one that has its pods and sends what comes for the backend to the same port of them, or else one made for it."""
         assert backend.labels is not None and backend.subset is not None
         selector = {**(known.selector or {}), **dict(backend.labels.labels)}
         first = naming.name(known.ref.name, backend.subset.value)
         ref = Ref(known.ref.namespace, first)
+        asked = backend.port.value if backend.port is not None else self.port_at(known.ref, requested)
         for candidate in (first, naming.name(first, "subset"), naming.name(first, "subset", "of", known.ref.name)):
             ref = Ref(known.ref.namespace, candidate)
             there = self.ir.world.services.get(ref)
             made = self.out.objects.get(("", "Service", ref))
-            if there is not None and there.selector == selector and there.given == known.given:
+            if there is not None and there.selector == selector and there.given == known.given and sends_alike(there, known, asked):
                 return ref
             if there is None and (made is None or made.value.get("spec", {}).get("selector") == selector):
                 break

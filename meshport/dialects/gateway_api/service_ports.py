@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from meshport.ir.world import ServicePort
+    from meshport.ir.world import Service, ServicePort
 
 _APP_PROTOCOLS = {"http": "http", "http2": "kubernetes.io/h2c", "grpc": "kubernetes.io/h2c", "kubernetes.io/h2c": "kubernetes.io/h2c"}
 _NOT_HTTP = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
@@ -33,3 +33,13 @@ def as_written(port: ServicePort, *, known_words: bool = False) -> dict[str, Any
     elif word and not known_words:
         found["appProtocol"] = port.app_protocol
     return found
+
+
+def sends_alike(one: Service, other: Service, number: int | None) -> bool:
+    """Whether two Services send a port (None: any of the second's) to the same port of the pods; of a port that the second has not, there is nothing to keep."""
+
+    def alike(port: ServicePort) -> bool:
+        there = one.port(port.number)
+        return there is not None and (there.target, there.protocol) == (port.target, port.protocol)
+
+    return all(alike(port) for port in other.ports if number in (None, port.number))
