@@ -212,3 +212,14 @@ def test_a_deny_by_method_holds_for_a_pod_that_no_waypoint_can_stand_before() ->
     assert made(result)["pay", "no-reads-job"]["spec"] == {
         "selector": {"matchLabels": {"app": "job"}}, "action": "DENY", "rules": [{"from": [{"source": {"principals": [WEB]}}]}],
     }  # fmt: skip
+
+
+def test_a_waypoint_for_addresses_too_is_not_said_to_enforce_nothing() -> None:
+    """Without a Service nothing but requests to the pods' addresses passes it, and its policies hold there."""
+    pods = workload("pay", "pay").split("---", 1)[1]
+    gate = GATE.replace("namespace: pay}", "namespace: pay, labels: {istio.io/waypoint-for: all}}")
+    hung = policy("l7", "pay", source(RUNNER), "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gate}], ")
+    result = convert(WORLD + namespace("pay", BEHIND) + pods + gate + hung + ONLY_BY_GATE, "linkerd")
+    assert "MP743" in codes(result) and "MP240" not in codes(result)
+    lost = [place for finding in result.findings if finding.code == "MP244" for place in finding.affects]
+    assert ("pay", "pay") in {(place.namespace, place.workload) for place in lost}

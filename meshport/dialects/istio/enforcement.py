@@ -170,7 +170,10 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
             ir.losses.append(Loss("MP743" if gate is not None else "MP217", item.facts, item.policy.document, known))
             return []
     if not out:
-        ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": "any Service"}))
+        named = {Ref(namespace, target.name) for target in item.targets or () if target.kind == "Gateway"}
+        gate = next((one for one in found.before.values() if one.ref in named), None)  # it takes requests to addresses as well
+        said = {"service": "any Service"} if gate is None else {"waypoint": str(gate.ref)}
+        ir.losses.append(Loss("MP240" if gate is None else "MP743", item.facts, item.policy.document, said))
     return out
 
 
@@ -230,6 +233,7 @@ def _at(
         return made
     made, through, admitted = without_waypoint(policy, members, found, ir, callers.trust_domain, closed)
     out.coming += through
+    _at_addresses(policy, members, found, ir, callers)
     for workload in members:
         if not opens(policy):
             doors.closed.add(workload.ref)
@@ -237,6 +241,23 @@ def _at(
         doors.direct.setdefault(workload.ref, []).extend(made.rules)
     src = sources(*(one.src for one in admitted))
     return replace(made, action=made.action.also(src)) if src else made
+
+
+def _at_addresses(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, callers: Callers) -> None:
+    """Say which pods let in a waypoint that requests to their addresses go through: what comes that way is not converted."""
+    let_in = [
+        one.ref
+        for one in members
+        for fact in (fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ())
+        if one.ref in found.before and found.before[one.ref].covered_by(fact.value, callers.trust_domain)
+    ]
+    if let_in:
+        said = {
+            "object": f"AuthorizationPolicy {policy.ref.value}",
+            "reason": "it lets a waypoint in that requests to the addresses of its pods go through",
+            "outcome": "what comes by an address and by no Service is refused",
+        }
+        ir.losses.append(Loss("MP244", (), policy.document, said, tuple(dict.fromkeys(let_in))))
 
 
 def _by_plane(
