@@ -259,3 +259,10 @@ spec: {hosts: [web.example.com], gateways: [edge], http: [{route: [{destination:
     result = convert(WORLD + text % host, "cilium")
     assert "MP072" in codes(result) and "MP900" not in codes(result)
     assert all(item.object["kind"] != "HTTPRoute" for item in result.manifests)
+
+
+def test_connections_at_a_gateway_that_is_not_in_the_input_are_said_to_be_lost_for_that() -> None:
+    """It was said that no listener takes them."""
+    text = (SPLIT % "").replace("hosts: [db]", "hosts: [db]\n  gateways: [edge]")
+    (finding,) = [item for item in convert(WORLD + text, "cilium", target_version="1.20").findings if item.code == "MP306"]
+    assert "Gateway shop/edge is not in the input" in finding.message

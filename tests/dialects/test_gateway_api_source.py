@@ -302,3 +302,10 @@ def test_http_on_a_port_that_linkerd_takes_for_bytes_is_said_to_be_http(source: 
         assert said["Service"] == without
     if source == "istio":  # the pods of which it is known that they are in the mesh
         assert said["Deployment"] == without
+
+
+def test_a_version_that_the_release_serves_no_more_is_written_anew() -> None:
+    """It stayed `v1alpha2`, which no cluster takes."""
+    route = http_route("\n  - backendRefs: [{name: app, port: 80}]\n").replace("kind: HTTPRoute", "kind: GRPCRoute")
+    result = convert(WORLD + route.replace("networking.k8s.io/v1\n", "networking.k8s.io/v1alpha2\n"), "gateway-api", "gateway-api")
+    assert [item.object["apiVersion"] for item in result.manifests] == ["gateway.networking.k8s.io/v1"]

@@ -98,18 +98,24 @@ def _without_ports(ir: IR, out: Output) -> None:
                     out.finding(
                         "MP374", document=number, explains=frozenset((subject, "*") for subject in subjects),
                         affects=(Affected(item.service.value.namespace, item.service.value.name, None),), port=parent["port"],
-                        object=f"{item.kind} {item.ref.value}", subject=item.subject_name, name=item.service.value.name,
+                        object=_named(out, number, item), subject=item.subject_name, name=item.service.value.name,
                         namespace=item.service.value.namespace,
                     )  # fmt: skip
                 elif len([port for port in service.ports if port.protocol == "TCP"]) > 1:
                     others = [port.number for port in service.ports if port.protocol == "TCP" and port.number != parent["port"]]
                     out.finding(
                         "MP373", document=number, explains=frozenset((routes_subject(item.subject_name, port), "*") for port in others), affects=(Affected(service.ref.namespace, service.ref.name, None),),
-                        object=f"{item.kind} {item.ref.value}", subject=item.subject_name,
+                        object=_named(out, number, item), subject=item.subject_name,
                         ports=", ".join(str(port) for port in others),
                     )  # fmt: skip
     for number in changed:
         _once(out, number)
+
+
+def _named(out: Output, number: int, item: ServiceRoutes) -> str:
+    """One of the objects that the rules for a Service come from."""
+    document = out.bundle.documents[number]
+    return f"{document.kind} {Ref(document.namespace or item.ref.value.namespace, document.name)}"
 
 
 def _once(out: Output, number: int) -> None:

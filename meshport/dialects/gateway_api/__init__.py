@@ -32,10 +32,12 @@ class GatewayAPI:
 
     def lower(self, ir: IR, out: Output, options: Options) -> None:
         """Routes and Gateways; what else the source says is accounted for and stays."""
-        from meshport.dialects.gateway_api import resilience, routing
+        from meshport.dialects.gateway_api import modern, resilience, routing
 
         routing.lower(ir, out, options)
         resilience.lower(ir, out, options)
+        if options.source == options.target:
+            modern.lower(out, options)
 
 
 DIALECT = GatewayAPI()

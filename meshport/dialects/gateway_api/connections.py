@@ -108,7 +108,7 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
         or any(backend.service is None for rule in rules for backend in rule.backends)
     ):
         heard = all(ports for _, _, ports in entries)
-        outcome = DIRECT if gateways is None else _AT_GATEWAY if heard else "no listener takes them"
+        outcome = DIRECT if gateways is None else _AT_GATEWAY if heard else _unheard(low, gateways)
         low.say("MP306", routes.src, gather(rules), aspects=("rules", "backends"), protocol=routes.protocol.upper(), outcome=outcome)
         return
     closed: set[int] = set()
@@ -123,6 +123,17 @@ def write(low: RouteLowering, apis: Mapping[str, str], gateways: list[tuple[Ref,
             _object(low, api, kind, (rule, match, port), targets, gateways)
         if not any(name == NAMES for name, _ in match.others):
             closed.update(live)
+
+
+def _unheard(low: RouteLowering, gateways: list[tuple[Ref, Fact[str]]]) -> str:
+    """Why no listener is known to take connections on the port that a rule asks for."""
+    assert isinstance(low, IngressLowering)
+    unknown = ", ".join(str(ref) for ref, _ in gateways if ref not in low.entries)
+    return (
+        f"Gateway {unknown} is not in the input, so that which of its listeners has the port is not known"
+        if unknown
+        else "no listener takes them"
+    )
 
 
 def _nowhere(low: RouteLowering) -> None:
