@@ -44,7 +44,8 @@ def sharing(service: Ref) -> str:
 def _default(item: Leaving) -> str:
     general = item.general
     if general is not None and general.refuses.value:
-        return "refused"
+        withheld = frozenset.intersection(*(rule.withheld for rule in item.rules if rule.refuses.value))
+        return f"refused, with {', '.join(sorted(withheld))}" if withheld else "refused"
     networks = normalise(parse_network(cidr.value) for rule in item.rules if rule.refuses.value for cidr, _ in rule.networks)
     return f"refused in {', '.join(sorted(map(str, networks)))}"
 

@@ -71,6 +71,10 @@ class Outside:
         return self.seen_by is None or namespace in self.seen_by
 
 
+LEFT_ALONE = frozenset({"the cluster", "names", "UDP", "SCTP", "ICMPv4", "ICMPv6"})
+"""What passes where a mesh refuses what leaves: connections within the cluster, the names that are looked up there, echo requests, and protocols beside TCP."""
+
+
 @dataclass(frozen=True, slots=True)
 class EgressDefault:
     """What becomes of connections that leave the mesh for a destination which nothing names.
@@ -91,6 +95,7 @@ class EgressDefault:
     src: Src = NOWHERE
     place: Src = NOWHERE  # the leaves that say which namespace it is for
     spares: frozenset[Ref] = frozenset()  # the workloads, and the namespaces (without a name), whose proxies do not read it
+    withheld: frozenset[str] = frozenset()  # what it refuses besides, which no mesh holds back: see `LEFT_ALONE`
 
     @property
     def said(self) -> bool:

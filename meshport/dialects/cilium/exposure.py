@@ -39,7 +39,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
 from meshport.findings import Affected, Finding
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
-from meshport.ir.exposure import EgressDefault, Outside, OutsidePort, SharedService
+from meshport.ir.exposure import LEFT_ALONE, EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
 from meshport.ir.routing import explains, gather
 from meshport.mapping.bound import Bound
@@ -114,8 +114,11 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
     namespace = ref.value.namespace or options.default_namespace
     subject = spec.selector("endpointSelector")
     ir.egress_defaults.append(
-        EgressDefault(ref, KIND, root.number, namespace, subject, Fact(True, spec.at("egress").src, "egress.mode"), src=spec.src)
-    )
+        EgressDefault(
+            ref, KIND, root.number, namespace, subject, Fact(True, spec.at("egress").src, "egress.mode"), src=spec.src,
+            withheld=LEFT_ALONE.difference(*map(_passing, rules)),
+        )
+    )  # fmt: skip
     for rule in rules:
         hosts = tuple(
             fact.map(lambda text: plain_name(text).replace("**.", "*.", 1))
@@ -128,11 +131,27 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
             OutsidePort(number.map(int), Fact("tcp", number.src, "egress.port"), None, number.src)
             for group in rule.each("toPorts")
             for item in group.each("ports")
-            if (number := item.text("port")) is not None and is_number(number.value)
+            if (number := item.text("port")) is not None and is_number(number.value) and item.at("protocol").value in (None, "TCP", "ANY")
         )
         if ports and (hosts or addresses or world):
             resolution = Fact("DNS", NOWHERE, "egress.resolution") if hosts else None
             ir.outside.append(Outside(ref, KIND, root.number, hosts, addresses, ports, resolution=resolution, seen_by=(namespace,)))
+
+
+def _passing(rule: Cursor) -> set[str]:
+    """Which of what a mesh leaves alone an egress rule lets through: for every peer, or names for the cluster's DNS."""
+    ports = [(entry, item) for entry in rule.each("toPorts") for item in entry.each("ports")]
+    towards = [key for key in (rule.value if isinstance(rule.value, dict) else ()) if key not in ("toPorts", "icmps")]
+    if towards == ["toEntities"] and not ports and not rule.each("icmps"):
+        return {"the cluster"} if {"cluster", "all"}.intersection(fact.value for fact in rule.strings("toEntities")) else set()
+    if towards == ["toEndpoints"] and rule.at("toEndpoints").value == DNS["toEndpoints"]:
+        asked = [entry.at("rules", "dns").value for entry, item in ports if str(item.at("port").value) == "53"]
+        return {"names"} if DNS["toPorts"][0]["rules"]["dns"] in asked else set()
+    if towards:
+        return set()
+    whole = {item.at("protocol").value for entry, item in ports if str(item.at("port").value) == "0" and not entry.at("rules")}
+    pings = {str(field.at("family").value) for each in rule.each("icmps") for field in each.each("fields") if field.value in ECHO}
+    return {name for name in ("UDP", "SCTP") if whole & {name, "ANY"}} | {f"ICMP{family.removeprefix('IP')}" for family in pings}
 
 
 # -- lower
