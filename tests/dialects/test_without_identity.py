@@ -93,3 +93,42 @@ def test_a_rule_for_some_ports_is_split_too() -> None:
     rules, said = unnamed(nodes, REQUESTS)
     assert rules == [{"from": NOBODY, "to": [{"operation": {"ports": ["9000"]}}]}]
     assert "on port 8080 " in said[0]
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ('{fromEntities: [world, cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}',),
+        (
+            '{fromEntities: [cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}',
+            '{fromCIDR: [0.0.0.0/0], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}',
+        ),
+    ],
+)
+def test_the_world_and_the_cluster_are_everybody(target: str, rules: tuple[str, ...]) -> None:
+    text = (
+        HOME
+        + POD.replace("NAME", "api")
+        + POLICY.replace("NAME", "open").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", ", ".join(rules))
+    )
+    result = convert(load_text(text), source="cilium", target=target)
+    assert not [finding for finding in result.findings if finding.severity != "info"]
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    assert result.ledger.counts["dropped"] == result.ledger.counts["approximated"] == 0
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_the_cluster_on_one_port_and_the_world_on_another_are_not(target: str) -> None:
+    rules = (
+        '{fromEntities: [cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}, '
+        '{fromEntities: [world], toPorts: [{ports: [{port: "9000", protocol: TCP}]}]}'
+    )
+    text = (
+        HOME
+        + POD.replace("NAME", "api")
+        + POLICY.replace("NAME", "open").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", rules)
+    )
+    result = convert(load_text(text), source="cilium", target=target)
+    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+    assert result.verification is not None and not [item for item in result.verification.differences if item.change == "allowed"]

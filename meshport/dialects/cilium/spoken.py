@@ -5,24 +5,25 @@ A mesh knows its callers by identity, and whoever has no proxy shows none: nodes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.kept import IN_MESH, mesh_port
-from meshport.dialects.nameable import pods_of
+from meshport.dialects.nameable import WORLD, pods_of
 from meshport.dialects.output import Output
 from meshport.effective.identities import label
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, SOURCE_IP, Condition, Entity, Labelled, Policy, Rule, is_http
+from meshport.ir.authorization import HEADER, IDENTITY, OTHER, PORT, SOURCE_IP, Condition, Entity, Labelled, Network, Policy, Rule, is_http
 from meshport.ir.base import Fact, PodSet, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
 from meshport.values.ports import merge_ports, other_ports
 
+_CLUSTER = Entity("cluster")
 SHAKEN = ("l4.authentication",)
 """Features of a demand for an identity that Cilium makes by itself, beside the traffic."""
 
@@ -35,11 +36,56 @@ def left(ir: IR, out: Output, options: Options) -> IR:
     for policy in ir.policies:
         if policy.document in out.kept:
             said = Said(policy, ir, out, options, homes)
-            policy = replace(policy, rules=tuple(part for rule in policy.rules for part in said.parts(rule)), beyond=())
+            policy = replace(policy, rules=tuple(part for rule in _of_everybody(policy) for part in said.parts(rule)), beyond=())
             if not policy.rules and policy.action.value == "deny":
                 continue
         policies.append(policy)
     return replace(ir, policies=policies)
+
+
+def _of_everybody(policy: Policy) -> Iterator[Rule]:
+    """The rules of an allow; those for the world and for the cluster are one for everybody, as no other than the network tells the pods of linked clusters from
+    these."""
+    cluster: dict[Hashable, Rule] = {}
+    world: dict[Hashable, Rule] = {}
+    for rule in policy.rules if policy.action.value == "allow" else ():
+        peers, rest = _entities(rule), (rule.http, _beside_peers(rule))
+        if _CLUSTER in peers and rule.condition(SOURCE_IP) is None:
+            cluster.setdefault(rest, rule)
+        if WORLD in peers and _everywhere(rule.condition(SOURCE_IP)):
+            world.setdefault(rest, rule)
+    merged = {id(rule) for rest in cluster.keys() & world.keys() for rule in (cluster[rest], world[rest])}
+    for rule in policy.rules:
+        rest = rule.http, _beside_peers(rule)
+        if id(rule) not in merged:
+            yield rule
+        elif cluster.get(rest) is rule:
+            both = rule.sources | world[rest].sources
+            said = frozenset(
+                leaf
+                for one in (rule, world[rest])
+                for item in one.conditions
+                if item.attribute in (IDENTITY, SOURCE_IP)
+                for leaf in item.sources
+            )
+            yield replace(rule, conditions=(Condition(IDENTITY, None, (), said), *rest[1]), src=both)
+
+
+def _beside_peers(rule: Rule) -> tuple[Condition, ...]:
+    return tuple(item for item in rule.conditions if item.attribute not in (IDENTITY, SOURCE_IP))
+
+
+def _entities(rule: Rule) -> frozenset[Entity]:
+    named = rule.condition(IDENTITY)
+    facts = named.any_of or () if named is not None and not named.none_of else ()
+    return frozenset(fact.value for fact in facts if isinstance(fact.value, Entity) and fact.feature not in SHAKEN)
+
+
+def _everywhere(addresses: Condition | None) -> bool:
+    """Whether a rule asks for no address, or for any."""
+    return addresses is None or any(
+        isinstance(fact.value, Network) and fact.value.cidr == "0.0.0.0/0" and not fact.value.excluded for fact in addresses.any_of or ()
+    )
 
 
 @dataclass(slots=True)

@@ -464,9 +464,11 @@ def _without_account(context: Context, grant: Grant, port: int, piece: Piece, pe
     """Why a peer that no service account of its own stands for is left out."""
     who, feature = str(peer), "authorization.source.labels"
     if isinstance(peer, Entity) or peer.plain:
-        _left_out(
-            context, "MP268", grant, port, piece.src, who, feature="l4.entities", peers=named(peer, piece), instead=joining((peer,)),
-            severity=weight((peer,)),
+        besides, severity = joining((peer,)), weight((peer,))
+        context.out.gather(
+            (grant.document, _label(grant), besides, severity), "MP268", piece.src, document=grant.document, disposition="dropped",
+            affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant),
+            listed={"port": (port,), "peers": (named(peer, piece),)}, instead=besides, severity=severity,
         )  # fmt: skip
     elif pods := pods_of(context.world, peer):
         _left_out(context, "MP267", grant, port, piece.src, who, feature=feature, peers=who, why=why(context.world, pods))
