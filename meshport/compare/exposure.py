@@ -17,7 +17,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     for item in egress.leaving(ir):
         if item.refuses:
             opened, spoken = _open(ir, item)
-            found[item.subject] = {"default": _default(item), "open": opened, **({"spoken": spoken} if spoken else {})}
+            found[item.subject] = {"default": _default(ir, item), "open": opened, **({"spoken": spoken} if spoken else {})}
     for machine in ir.machines:
         if machine.address is not None:
             found[machine.subject] = {
@@ -41,13 +41,20 @@ def sharing(service: Ref) -> str:
     return f"sharing of Service {service}"
 
 
-def _default(item: Leaving) -> str:
+def _default(ir: IR, item: Leaving) -> str:
     general = item.general
     if general is not None and general.refuses.value:
-        withheld = frozenset.intersection(*(rule.withheld for rule in item.rules if rule.refuses.value))
+        withheld = _withheld(ir, item)
         return f"refused, with {', '.join(sorted(withheld))}" if withheld else "refused"
     networks = normalise(parse_network(cidr.value) for rule in item.rules if rule.refuses.value for cidr, _ in rule.networks)
     return f"refused in {', '.join(sorted(map(str, networks)))}"
+
+
+def _withheld(ir: IR, item: Leaving) -> frozenset[str]:
+    """What is refused that a mesh leaves alone: by every policy for the pods, for what several let through adds up."""
+    pods = item.workload.labels if item.workload is not None else None
+    acting = [rule for rule in ir.egress_defaults if rule.refuses.value and not rule.silenced and rule.namespace in ("", item.namespace)]
+    return frozenset.intersection(*(rule.withheld for rule in acting if pods is None or rule.selector.value.accepts(pods)))
 
 
 def _open(ir: IR, item: Leaving) -> tuple[dict[str, str], dict[str, str]]:

@@ -214,3 +214,31 @@ def test_rules_that_send_elsewhere_stay_apart() -> None:
     other = ROUTED.replace("RULES", ", ".join((PREFIX.replace("TO", "old"), REST.replace("TO", "web"))))
     found = meshport.diff(meshport.load_text(one), meshport.load_text(other), old_mesh="istio", new_mesh="istio")
     assert {change.aspect for change in found} >= {"backends"}
+
+
+PROFILE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}, {name: tcp-data, port: 7000}]}
+---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: web.shop.svc.cluster.local, namespace: shop}
+spec: {routes: [{name: all, condition: {method: GET}, timeout: 5s}]}
+"""
+
+
+def test_a_port_that_linkerd_reads_as_http_is_one_whatever_it_is_called() -> None:
+    """Cilium has one set of routes for all ports of a Service: of two, requests for 80 went to 7000. Without HTTP on the other port there is one."""
+    result = converted(PROFILE, "linkerd", "cilium")
+    assert defects(result) == []
+    assert "MP372" in codes(result)
+    assert [item.object["kind"] for item in result.manifests if item.object["kind"] == "HTTPRoute"] == []
+    opaque = PROFILE.replace(
+        "name: web, namespace: shop}", 'name: web, namespace: shop, annotations: {config.linkerd.io/opaque-ports: "7000"}}', 1
+    )
+    result = converted(opaque, "linkerd", "cilium")
+    assert defects(result) == []
+    (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert {backend["port"] for rule in route["spec"]["rules"] for backend in rule["backendRefs"]} == {80}

@@ -15,7 +15,6 @@ from meshport.dialects.gateway_api.lowering import GATEWAY, RouteLowering
 from meshport.dialects.gateway_api.patterns import full_regex
 from meshport.dialects.gateway_api.ranking import form, ranked_by_specificity
 from meshport.dialects.gateway_api.sayable import ASPECTS
-from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowering
 from meshport.ir.authorization import Pattern
 from meshport.ir.routing import RouteMatch, RouteRule, gather, routes_subject
@@ -101,7 +100,7 @@ class Lowering(ServiceLowering):
             self.say("MP371", src, gather(self.routes.exports), aspects=ASPECTS, namespace=self.followers, why=why)
             return
         tcp = [port for port in self.service.ports if port.protocol == "TCP"]
-        http = [port for port in tcp if speaks_http(port)]
+        http = [port for port in tcp if self.carries(port) and not self.service.is_opaque(port.number)]  # as the source has it
         asked = self.routes.port
         if len(http) > 1 or (asked is not None and len(tcp) > 1):
             self.say("MP372", src, aspects=ASPECTS, ports=", ".join(str(port.number) for port in tcp))
