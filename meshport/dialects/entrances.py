@@ -12,6 +12,7 @@ from meshport.dialects.gateway_accounts import USUAL
 from meshport.ir.authorization import IDENTITY, Policy
 from meshport.ir.base import Ref
 from meshport.ir.model import IR, Gateway
+from meshport.ir.world import Workload
 from meshport.values.identities import Identity
 
 _PREFIX = "istio-"
@@ -23,42 +24,39 @@ def take_out(ir: IR, own: Container[int]) -> None:
     gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
     if not gateways:
         return
-    apart = [policy for policy in ir.policies if _for_gateways_alone(policy, gateways, ir, own)]
+    unseen = [labels for gateway in gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
+    apart = [policy for policy in ir.policies if _for_gateways_alone(policy, gateways, unseen, ir, own)]
     ir.entrance += apart
     gone = set(map(id, apart))
     ir.policies = [policy for policy in ir.policies if id(policy) not in gone]
 
 
-def _for_gateways_alone(policy: Policy, gateways: list[Gateway], ir: IR, own: Container[int]) -> bool:
+def _for_gateways_alone(policy: Policy, gateways: list[Gateway], unseen: list[dict[str, str]], ir: IR, own: Container[int]) -> bool:
     subject = policy.subject.value
     if subject.selector.everything:
         return False
     shown = ir.world.selected(subject)
     if shown:
         return all(pod.document in own and any(gateway.selects(pod.labels) for gateway in gateways) for pod in shown)
-    return any(_not_shown(gateway, ir) and at_unseen_pods(policy, gateway, ir) for gateway in gateways)
+    return any(map(subject.selector.accepts, unseen))
 
 
 def judging(gateway: Gateway, ir: IR) -> list[Policy]:
-    """The policies that judge requests at the pods of a Gateway in a mesh's own words: of those that the bundle shows, or of any with its labels."""
-    pods = [(pod.ref.namespace, pod.labels) for pod in ir.world.workloads if gateway.selects(pod.labels)]
-    return [
-        policy
-        for policy in (*ir.policies, *ir.entrance)
-        if any(policy.subject.value.contains(*pod) for pod in pods) or (not pods and at_unseen_pods(policy, gateway, ir))
-    ]
+    """The policies that judge requests at the pods of a Gateway in a mesh's own words: of those that the bundle shows; else of any that have its labels, or the
+    others that the charts put on such pods, or run in the namespaces where these are."""
+    pods = _pods(gateway, ir)
+    labels, homes = ([], set()) if pods else (list(_labels(gateway)), {"", *_homes(gateway, ir)})
+    found = []
+    for policy in (*ir.policies, *ir.entrance):
+        subject = policy.subject.value
+        unseen = subject.namespace in homes if subject.selector.everything else any(map(subject.selector.accepts, labels))
+        if unseen or any(subject.contains(pod.ref.namespace, pod.labels) for pod in pods):
+            found.append(policy)
+    return found
 
 
-def at_unseen_pods(policy: Policy, gateway: Gateway, ir: IR) -> bool:
-    """Whether a policy judges requests at the pods of a Gateway that the bundle does not show: by labels that they have, or by the namespace that they run in."""
-    subject = policy.subject.value
-    if subject.selector.everything:
-        return not subject.namespace or subject.namespace in _homes(gateway, ir)
-    return any(subject.selector.accepts(labels) for labels in _labels(gateway))
-
-
-def _not_shown(gateway: Gateway, ir: IR) -> bool:
-    return not any(gateway.selects(pod.labels) for pod in ir.world.workloads)
+def _pods(gateway: Gateway, ir: IR) -> list[Workload]:
+    return [pod for pod in ir.world.workloads if gateway.selects(pod.labels)]
 
 
 def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
