@@ -18,6 +18,7 @@ from meshport.compare.port import Compared, Sides, compare, others
 from meshport.compare.replay import Difference, asked_of, replayed
 from meshport.compare.unread import Entry, Key, differences
 from meshport.dialects.base import Options
+from meshport.dialects.entrances import for_gateways_alone
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece
@@ -201,12 +202,22 @@ def equal_by_data(old: IR, new: IR, canon: tuple[Canonical, Canonical]) -> set[s
 def _open(before: Access, after: Access, doubtful: list[Workload]) -> Iterator[Policy]:
     """The policies of a conversion that select no pod of the bundle and of whose pods it is open what becomes."""
     looked_at = _unseen(before, after)
+    same = before.ir.mesh == after.ir.mesh
+    stay = set(map(_said_of, for_gateways_alone(after.ir))) if same else set()  # by pods that keep their proxies
     for policy in before.unselected():
+        if _said_of(policy) in stay:
+            continue
         pods = policy.subject.value
         if pods.namespace not in looked_at or any(
             pod.ref.namespace == pods.namespace and pods.selector.accepts(pod.labels) for pod in doubtful
         ):
             yield policy
+
+
+def _said_of(policy: Policy) -> tuple[Any, ...]:
+    """A policy without the places that say it."""
+    rules = tuple((tuple((item.attribute, item.any_of, item.none_of) for item in rule.conditions), rule.unless) for rule in policy.rules)
+    return policy.ref.value, policy.action.value, policy.subject.value, rules
 
 
 def _elsewhere(difference: Difference, workload: Ref, subject: str) -> Difference:

@@ -21,14 +21,17 @@ _PREFIX = "istio-"
 def take_out(ir: IR, own: Container[int]) -> None:
     """Move the policies that are for pods of gateways alone from `ir.policies` to `ir.entrance`: to nobody else they make a difference. `own` are the documents
     of the mesh's own parts, which leave with it."""
-    gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
-    if not gateways:
-        return
-    unseen = [labels for gateway in gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
-    apart = [policy for policy in ir.policies if _for_gateways_alone(policy, gateways, unseen, ir, own)]
+    apart = for_gateways_alone(ir, own)
     ir.entrance += apart
     gone = set(map(id, apart))
     ir.policies = [policy for policy in ir.policies if id(policy) not in gone]
+
+
+def for_gateways_alone(ir: IR, own: Container[int] = ()) -> list[Policy]:
+    """The policies that are for pods of Istio's own gateways and for no others, as far as labels tell."""
+    gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
+    unseen = [labels for gateway in gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
+    return [policy for policy in ir.policies if gateways and _for_gateways_alone(policy, gateways, unseen, ir, own)]
 
 
 def _for_gateways_alone(policy: Policy, gateways: list[Gateway], unseen: list[dict[str, str]], ir: IR, own: Container[int]) -> bool:
