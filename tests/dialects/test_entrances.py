@@ -137,3 +137,12 @@ def test_a_policy_of_the_whole_mesh_without_rules_spreads_no_ports() -> None:
     result = convert(load_text(text), source="istio", target="cilium")
     policy = next(item.object for item in result.manifests if item.object["metadata"]["name"] == "entrance")
     assert [port["port"] for port in policy["spec"]["ingress"][0]["toPorts"][0]["ports"]] == ["8080"]
+
+
+@pytest.mark.parametrize("selector", ["istio: ingressgateway", "app: istio-ingressgateway"])
+def test_in_ambient_gateways_keep_their_proxies_and_their_policies(selector: str) -> None:
+    policy = POLICY.replace("HOME", "istio-system").replace("SELECTOR", f"selector: {{matchLabels: {{{selector}}}}},").replace("RULE", OFFICE)
+    result = convert(load_text(WORLD + policy), source="istio", target="istio", data_plane="ambient")
+    assert not [item for item in (*result.manifests, *result.removals) if "entrance" in str(item)]
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    assert {line.disposition for line in result.ledger if line.document == 5 and line.path.startswith("spec")} == {"translated"}

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
+from meshport.dialects.entrances import for_gateways_alone
 from meshport.dialects.istio import at_services, nameless
 from meshport.dialects.istio.ambient_entries import (
     REFUSE,
@@ -53,6 +54,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
     """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own; `half` where some of the callers went past
     them, and the policies are those of pods, as for sidecars."""
     entries = written(ir, out) if stood is None else of_input(ir, out, options, stood, whole=half)
+    entries = _in_ambient(entries, ir, out)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     ports = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, ports, ir, out)]
@@ -81,6 +83,15 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
             trim(out, entry.document, entry.src, options.trust_domain)
     if stood is None:
         spare(ir, out)
+
+
+def _in_ambient(entries: list[Entry], ir: IR, out: Output) -> list[Entry]:
+    """The entries but for those of gateways that the bundle does not show, by their labels: gateways keep their proxies, and these their policies."""
+    apart = {policy.document for policy in for_gateways_alone(ir) if not ir.world.selected(policy.subject.value)}
+    for entry in entries:
+        if entry.document in apart:
+            out.imply("stays as it is: its pods are gateways, which keep their proxies", entry.src)
+    return [entry for entry in entries if entry.document not in apart]
 
 
 def _gated(ir: IR, workload: Workload, behind: Iterable[Ref], stood: Waypoints | None) -> list[Service]:
