@@ -11,6 +11,7 @@ from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Ref, Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
+_AUTHENTICATIONS = ("MeshTLSAuthentication", "NetworkAuthentication")
 _SAME = "what the other objects for these pods come to is the same without it"
 
 
@@ -18,6 +19,7 @@ def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[
     """Parts that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
     hung_on = {Ref(item.namespace or "", name) for item in out.bundle.documents for name in _servers_of(item.value)}
     routed, beaten = _protocols(access, hung_on)
+    asked: Src = frozenset().union(*(policy.sources for policy in access.ir.policies))
     for document in out.bundle.documents:
         route = document.kind in ("HTTPRoute", "GRPCRoute")
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
@@ -26,7 +28,8 @@ def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[
             out.decide("what the port is said to speak decides which routes hang on it", rest & routed)
             spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
             out.ignore(_SAME, spoken - routed - beaten)  # of a hint nobody has to know that it adds nothing
-            out.adds_nothing(_SAME, rest - routed)
+            idle = document.kind in _AUTHENTICATIONS and asked.isdisjoint(out.bundle.leaves_of(document))
+            out.adds_nothing("no policy that is in force refers to it" if idle else _SAME, rest - routed)
 
 
 def audited(out: Output, access: Access) -> None:

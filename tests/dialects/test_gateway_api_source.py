@@ -309,3 +309,30 @@ def test_a_version_that_the_release_serves_no_more_is_written_anew() -> None:
     route = http_route("\n  - backendRefs: [{name: app, port: 80}]\n").replace("kind: HTTPRoute", "kind: GRPCRoute")
     result = convert(WORLD + route.replace("networking.k8s.io/v1\n", "networking.k8s.io/v1alpha2\n"), "gateway-api", "gateway-api")
     assert [item.object["apiVersion"] for item in result.manifests] == ["gateway.networking.k8s.io/v1"]
+
+
+UNKNOWN = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: %s, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: unknown%s}], rules: [{%sbackendRefs: [{name: %s, port: 80}]}]}
+---
+"""
+EXACT = "matches: [{path: {type: Exact, value: /v1}}], "
+
+
+@pytest.mark.parametrize(
+    ("parts", "listed"),
+    [
+        ([("a", "", EXACT, "v1"), ("b", ", port: 80", "", "v2")], ["v1", "v2"]),  # on another port, what is not /v1 is 404
+        ([("a", ", port: 80", EXACT, "v1"), ("b", "", "", "v2")], ["v1", "v2"]),  # what is for all ports takes the rest of port 80, too
+    ],
+)
+def test_routes_for_a_port_and_for_all_ports_of_a_service_that_the_input_does_not_have(
+    parts: list[tuple[str, ...]], listed: list[str]
+) -> None:
+    """A last rule let through what no route takes, and one for all ports stood before one for a single port (MP900)."""
+    result = convert("".join(UNKNOWN % part for part in parts), "gateway-api", "istio")
+    (routes,) = [item.object["spec"]["http"] for item in result.manifests if item.object["kind"] == "VirtualService"]
+    assert [rule["route"][0]["destination"]["host"].split(".")[0] for rule in routes] == listed
+    assert "MP900" not in codes(result)

@@ -169,3 +169,24 @@ def test_a_group_of_cidrs_that_a_refused_policy_alone_names_decides_nothing(targ
     assert "MP015" in {item.code for item in result.findings} and result.ledger.counts["unaccounted"] == 0
     (line,) = [one for one in result.ledger if one.path == "spec.externalCIDRs[0]"]
     assert line.disposition == "irrelevant"
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_an_authentication_that_a_refused_policy_alone_refers_to_is_said_to_be_in_no_force(target: str) -> None:
+    """It was said that what the other objects come to is the same without it."""
+    text = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: MeshTLSAuthentication
+metadata: {name: all, namespace: shop}
+spec: {identities: ["*"]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: all, namespace: shop}
+spec:
+  targetRef: {group: policy.linkerd.io, kind: Server, name: nope}
+  requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: all}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
+    (message,) = [item.message for item in result.findings if item.code == "MP200"]
+    assert message.endswith("no policy that is in force refers to it; nothing is written for it")

@@ -182,7 +182,15 @@ class _VirtualService:
         index = 0
         by_port = self._needs_ports()
         forwards = False
-        for routes in self.found:
+        last = (
+            [routes for routes in self.found if routes.port is None and any(rule.everything for rule in in_order(routes))]
+            if by_port
+            else []
+        )
+        for routes in (
+            *(one for one in self.found if one not in last),
+            *last,
+        ):  # rules for every port that take all of it, after those for one
             if not by_port:
                 self.out.imply("the Service has no other port", routes.port)
             for document in routes.documents or (routes.document,):
@@ -201,13 +209,14 @@ class _VirtualService:
             if not closed and routes.unmatched == "forward" and not by_port:
                 index += self._rule(obj, index, RouteRule("other", (), (), src=src), routes, by_port)
                 forwards = True
-            elif not closed and by_port and routes.port is not None and routes.unmatched == "refuse":
+            elif not closed and by_port and routes.port is not None and routes.unmatched == "refuse" and not last:
                 place: Path = ("spec", "http", index)
                 obj.set((*place, "name"), self._unique(f"none-{routes.port.value}"), routes.port)
                 obj.set((*place, "match"), [{"port": routes.port.value}], routes.port)
                 obj.set((*place, "directResponse", "status"), 404, routes.port)
                 index += 1
-        if by_port and not forwards:
+        refused = any(routes.port is None and routes.unmatched == "refuse" for routes in self.found)  # on every port, what no rule takes
+        if by_port and not forwards and not refused:
             self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
         self._of_bytes()
 
