@@ -24,6 +24,7 @@ def run(
     target_version: opt.ToVersion = None,
     group_by: opt.GroupBy = "service",
     latency: opt.Latency = "keep-unit",
+    mappings: opt.Mappings = None,
     form: opt.PlainFormat = "text",
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -32,6 +33,7 @@ def run(
     """Translate one PromQL expression, or say why it cannot be asked of the other mesh."""
     from meshport.cli import common
 
+    common.table(mappings)  # as every command takes it; rows are about configuration, and say nothing of queries
     common.choice("--format", form, ("text", "json"))
     if source is None or target is None:
         raise UsageError("name both meshes: --from istio --to linkerd")

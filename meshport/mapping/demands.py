@@ -270,6 +270,7 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
                 part = rule.get(name)
                 if isinstance(part, dict) and not any(part.get(member) is not None for member in members):
                     yield (*path, *place, name), f"{name} has none of {' and '.join(filter(None, (', '.join(members[:-1]), members[-1])))}"
+            yield from _redirect((*path, *place, "redirect"), rule.get("redirect"))
         for place, text in (found for steps in _DESTINATIONS for found in _texts(spec, *steps, "host")):
             if (why := _host(text)) is not None:
                 yield (*path, *place), why
@@ -289,6 +290,19 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
             beside = [name for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities") if retries.get(name)]
             if beside and not retries.get("attempts"):
                 yield (*path, *place, beside[0]), f"{beside[0]} stands beside attempts: 0, which turns retries off"
+
+
+def _redirect(path: Place, redirect: Any) -> Iterator[Refusal]:
+    """What istiod refuses of a redirect (validateHTTPRedirect of pkg/config/validation in istio/istio)."""
+    if not isinstance(redirect, dict):
+        return
+    if not any(redirect.get(name) for name in ("uri", "prefixRewrite", "authority", "scheme", "port", "derivePort")):
+        yield path, "a redirect has none of uri, authority, scheme, port and derivePort"
+    code, scheme = redirect.get("redirectCode"), redirect.get("scheme")
+    if isinstance(code, int) and code and not 300 <= code <= 399:
+        yield (*path, "redirectCode"), f"{code} is no code of a redirect"
+    if isinstance(scheme, str) and scheme not in ("", "http", "https"):
+        yield (*path, "scheme"), f"{scheme!r} is no scheme of a redirect: it is http or https"
 
 
 def _covers(host: str, name: str) -> bool:

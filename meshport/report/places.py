@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def location(finding: Finding, bundle: Bundle) -> model.Location | None:
-    """Where a finding points to: the place or the leaf it names, else its smallest leaf, else its document."""
+    """Where a finding points to: the place or the leaf it names, else the first leaf of its document that says more than whose it is, else its document."""
     if finding.line is not None or (finding.file is not None and finding.document is None and not finding.leaves):
         return {
             "file": finding.file,
@@ -25,7 +25,7 @@ def location(finding: Finding, bundle: Bundle) -> model.Location | None:
         }
     found: model.Location
     if finding.leaves:
-        leaf = min(finding.leaves) if finding.at is None else finding.at
+        leaf = _telling(finding, bundle) if finding.at is None else finding.at
         owner = bundle.owner(leaf)
         found = {
             "file": owner.file,
@@ -43,6 +43,15 @@ def location(finding: Finding, bundle: Bundle) -> model.Location | None:
     if owner.item is not None:
         found["item"] = owner.item
     return found
+
+
+_NAMES = ("apiVersion", "kind", "metadata.name", "metadata.namespace")
+
+
+def _telling(finding: Finding, bundle: Bundle) -> int:
+    """The first leaf of the document that a finding is about, those that only name the object left aside where there are others; else its first leaf at all."""
+    own = [leaf for leaf in sorted(finding.leaves) if bundle.number(leaf) == finding.document]
+    return next((leaf for leaf in own if bundle.path(leaf) not in _NAMES), own[0] if own else min(finding.leaves))
 
 
 def place(leaf: int, bundle: Bundle) -> model.Place:

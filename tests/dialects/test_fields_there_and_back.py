@@ -151,3 +151,14 @@ def test_a_port_of_a_service_is_one_objects_in_cilium() -> None:
     for target in ("istio", "linkerd"):
         (finding,) = said(convert(text + taken, "cilium", target), "MP399")
         assert (finding.severity, finding.disposition) == ("error", "invalid")
+
+
+@pytest.mark.parametrize(("release", "more"), [("1.30", ""), ("1.30", "hostname: b.example, "), ("1.31", "")])
+def test_a_redirect_that_istio_would_refuse_is_not_written(release: str, more: str) -> None:
+    """Before 1.31 a VirtualService replaces no prefix; a redirect that is about nothing else has nowhere to lead to."""
+    redirect = f"{{{more}path: {{type: ReplacePrefixMatch, replacePrefixMatch: /z}}}}"
+    rules = f"[{{matches: [{{path: {{type: PathPrefix, value: /a}}}}], filters: [{{type: RequestRedirect, requestRedirect: {redirect}}}]}}, {{backendRefs: [{{name: users, port: 80}}]}}]"
+    result = convert(shop("linkerd") + route(rules), "linkerd", "istio", target_version=release)
+    redirects = [rule["redirect"] for rule in spec(result, "VirtualService", "users")["http"] if "redirect" in rule]
+    assert all({"uri", "prefixRewrite", "authority"} & set(redirect) for redirect in redirects)
+    assert [item.severity for item in said(result, "MP325")] == ([] if release == "1.31" else ["warning"] if more else ["error"])

@@ -125,3 +125,25 @@ def test_values_of_secrets_reach_nothing() -> None:
     result = meshport.convert(meshport.load_objects([secret, gateway]), target="linkerd")
     assert "hunter2" not in json.dumps(result.report().model_dump(mode="json"))
     assert all(line.value != "hunter2hunter2" for line in result.ledger)
+
+
+def test_a_finding_points_into_the_object_that_it_is_about() -> None:
+    """Others that it rests on, the ports of the Service here, and the object's own name tell less than what it speaks of."""
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [web.shop, web], http: [{route: [{destination: {host: web}}]}]}
+"""
+    (found,) = [
+        item
+        for item in meshport.convert(meshport.load_text(text), source="istio", target="linkerd").report().findings
+        if item.code == "MP310"
+    ]
+    assert found.location is not None
+    assert (found.location["document"], found.location["path"], found.location["line"]) == (1, "spec.hosts[0]", 10)

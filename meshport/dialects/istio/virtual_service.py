@@ -332,6 +332,12 @@ class _VirtualService:
             self.out.ignore("its requests are refused", gather(rule) - gather(tuple(matches)))
             refusal = Filter("direct-response", (("status", Fact(403)),))
             rule = RouteRule(rule.name, rule.matches, (), (refusal,), src=rule.src)
+        redirect = rule.filter("redirect")
+        if redirect is not None and {what for what, _ in redirect.parts} <= {"prefix", "code"} and (lost := self._unsaid_prefix(redirect)):
+            # without a new path Istio refuses the redirect, which would lead to itself
+            left = "the rule is left out, and its requests go where later rules send them"
+            self.say("MP325", lost, rule.src, gather(rule), aspects=ASPECTS, rule=shown, value=lost.value, outcome=left, severity="error")
+            return 0
         label = next((fact for name, fact in rule.extras if name == "name"), None)
         whole = [match for match in matches if match.everything]
         obj.set(
@@ -346,7 +352,6 @@ class _VirtualService:
         if matches or port is not None:
             for number, match in enumerate(matches or [RouteMatch()]):
                 self._match(obj, (*place, "match", number), match, port)
-        redirect = rule.filter("redirect")
         self._headers(obj, (*place, "headers"), rule.filters)
         if redirect is not None:
             self._redirect(obj, (*place, "redirect"), redirect, rule, shown)
@@ -431,14 +436,19 @@ class _VirtualService:
                 else:
                     obj.set((*place, side, action, name), str(fact.value).replace("%", "%%"), fact)
 
+    def _unsaid_prefix(self, redirect: Filter) -> Fact[Any] | None:
+        """The new prefix of a redirect, where the release has no form for it."""
+        known = self.out.knows("networking.istio.io", "VirtualService", "spec.http[].redirect.prefixRewrite")
+        return None if known else redirect.part("prefix")
+
     def _redirect(self, obj: Obj, place: Path, item: Filter, rule: RouteRule, shown: str) -> None:
         names = {"path": "uri", "hostname": "authority", "scheme": "scheme", "port": "port", "code": "redirectCode"}
         for what, fact in item.parts:
             if what == "prefix":
-                if self.out.knows("networking.istio.io", "VirtualService", "spec.http[].redirect.prefixRewrite"):
+                if self._unsaid_prefix(item) is None:
                     obj.set((*place, "prefixRewrite"), fact.value, fact)
                 else:
-                    self.say("MP325", fact, aspects=("filters",), rule=shown, value=fact.value)
+                    self.say("MP325", fact, aspects=("filters",), rule=shown, value=fact.value, outcome="the path stays as it was")
             elif what in names:
                 obj.set((*place, names[what]), fact.value, fact, rule.src if not fact.src else None)
 
