@@ -106,7 +106,10 @@ def _read_file(reader: _Reader, name: str, inside: bool) -> None:
     try:
         data = Path(name).read_bytes()
     except FileNotFoundError:
-        raise InputError("no such file or folder; check the path, or give `-` to read standard input", file=name) from None
+        if not inside:
+            raise InputError("no such file or folder; check the path, or give `-` to read standard input", file=name) from None
+        reader.file_problem(name, "cannot be read: the link leads nowhere", "mend the link, or remove it", None)
+        return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         if not inside:

@@ -292,7 +292,7 @@ def _virtual_service(value: dict[str, Any]) -> Iterator[Refusal]:
                 yield (*path, *place, beside[0]), f"{beside[0]} stands beside attempts: 0, which turns retries off"
 
 
-def _redirect(path: Place, redirect: Any) -> Iterator[Refusal]:
+def _redirect(path: Path, redirect: Any) -> Iterator[Refusal]:
     """What istiod refuses of a redirect (validateHTTPRedirect of pkg/config/validation in istio/istio)."""
     if not isinstance(redirect, dict):
         return

@@ -324,3 +324,13 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pyte
     assert [document.name for document in bundle.documents] == ["a"]
     (problem,) = bundle.problems
     assert (problem.code, problem.file) == ("MP001", str(tmp_path / "closed"))
+
+
+def test_a_link_that_leads_nowhere_is_one_bad_file_among_others(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(HEAD)
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    bundle = load(tmp_path)
+    assert [(problem.code, Path(problem.file or "").name) for problem in bundle.problems] == [("MP001", "gone.yaml")]
+    assert len(bundle.documents) == 1
+    with pytest.raises(InputError):
+        load(tmp_path / "gone.yaml")
