@@ -6,11 +6,11 @@ A Gateway names its pods by labels, and so do policies, often by another one of 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from meshport.dialects.gateway_accounts import USUAL
 from meshport.ir.authorization import IDENTITY, Policy
-from meshport.ir.base import Ref
+from meshport.ir.base import PodSet, Ref
 from meshport.ir.model import IR, Gateway
 from meshport.ir.world import Workload
 from meshport.values.identities import Identity
@@ -21,27 +21,34 @@ _PREFIX = "istio-"
 def take_out(ir: IR, own: Container[int]) -> None:
     """Move the policies that are for pods of gateways alone from `ir.policies` to `ir.entrance`: to nobody else they make a difference. `own` are the documents
     of the mesh's own parts, which leave with it."""
-    apart = for_gateways_alone(ir, own)
+    apart = for_gateways_alone(ir, lambda pod: pod.document in own)
     ir.entrance += apart
     gone = set(map(id, apart))
     ir.policies = [policy for policy in ir.policies if id(policy) not in gone]
 
 
-def for_gateways_alone(ir: IR, own: Container[int] = ()) -> list[Policy]:
-    """The policies that are for pods of Istio's own gateways and for no others, as far as labels tell."""
-    gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
-    unseen = [labels for gateway in gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
-    return [policy for policy in ir.policies if gateways and _for_gateways_alone(policy, gateways, unseen, ir, own)]
+def for_gateways_alone(ir: IR, proxies: Callable[[Workload], bool] = lambda pod: pod.alone) -> list[Policy]:
+    """The policies that are for pods of Istio's own gateways and for no others, as far as labels tell. `proxies` says of pods whether they are nothing else."""
+    named = Pods(ir, proxies)
+    return [policy for policy in ir.policies if named.are(policy.subject.value)]
 
 
-def _for_gateways_alone(policy: Policy, gateways: list[Gateway], unseen: list[dict[str, str]], ir: IR, own: Container[int]) -> bool:
-    subject = policy.subject.value
-    if subject.selector.everything:
-        return False
-    shown = ir.world.selected(subject)
-    if shown:
-        return all(pod.document in own and any(gateway.selects(pod.labels) for gateway in gateways) for pod in shown)
-    return any(map(subject.selector.accepts, unseen))
+class Pods:
+    """The pods of Istio's own gateways: those that the bundle shows, and by their labels those that it does not."""
+
+    def __init__(self, ir: IR, proxies: Callable[[Workload], bool] = lambda pod: pod.alone) -> None:
+        self._ir, self._proxies = ir, proxies
+        self._gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
+        self._unseen = [labels for gateway in self._gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
+
+    def are(self, pods: PodSet) -> bool:
+        """Whether a set of pods, by labels, is of these alone."""
+        if pods.selector.everything or not self._gateways:
+            return False
+        shown = self._ir.world.selected(pods)
+        if shown:
+            return all(self._proxies(pod) and any(gateway.selects(pod.labels) for gateway in self._gateways) for pod in shown)
+        return any(map(pods.selector.accepts, self._unseen))
 
 
 def judging(gateway: Gateway, ir: IR) -> list[Policy]:

@@ -162,6 +162,7 @@ def _workload(root: Cursor, template: tuple[str, ...], default_namespace: str, w
         _marks(root, _mapping(pod, "metadata", "labels")),
         src,
         proxy=proxy,
+        alone=bool(proxies) and len(proxies) == len(containers),
         claimed=_claimed(root),
     )
     world.read |= src | account.src | spec.at("hostNetwork").src

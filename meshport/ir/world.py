@@ -75,6 +75,7 @@ class Workload:
     src: Src = NOWHERE
     scrapes: list[Scrape] = field(default_factory=list)
     proxy: Fact[str] | None = None  # the container of a mesh's proxy that stands in the object itself, by its name
+    alone: bool = False  # whether a mesh's proxy is all that there is in its pods: a gateway
     claimed: Selector | None = None  # the pods that its controller counts as its own; None where it does not find them by labels
     meshed: Fact[bool] | None = None  # the pod template's own word; None: the namespace decides
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges

@@ -141,8 +141,39 @@ def test_a_policy_of_the_whole_mesh_without_rules_spreads_no_ports() -> None:
 
 @pytest.mark.parametrize("selector", ["istio: ingressgateway", "app: istio-ingressgateway"])
 def test_in_ambient_gateways_keep_their_proxies_and_their_policies(selector: str) -> None:
-    policy = POLICY.replace("HOME", "istio-system").replace("SELECTOR", f"selector: {{matchLabels: {{{selector}}}}},").replace("RULE", OFFICE)
+    policy = (
+        POLICY.replace("HOME", "istio-system").replace("SELECTOR", f"selector: {{matchLabels: {{{selector}}}}},").replace("RULE", OFFICE)
+    )
     result = convert(load_text(WORLD + policy), source="istio", target="istio", data_plane="ambient")
     assert not [item for item in (*result.manifests, *result.removals) if "entrance" in str(item)]
     assert result.verification is not None and result.verification.verdict == "equivalent"
     assert {line.disposition for line in result.ledger if line.document == 5 and line.path.startswith("spec")} == {"translated"}
+
+
+AT_GATEWAYS = """
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: istio-system}
+spec: {selector: {matchLabels: {istio: ingressgateway}}, jwtRules: [{issuer: "https://idp.example.com", jwksUri: "https://idp.example.com/jwks"}]}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: gzip, namespace: istio-system}
+spec: {configPatches: [{applyTo: HTTP_FILTER, match: {context: GATEWAY}, patch: {operation: INSERT_BEFORE, value: {name: envoy.filters.http.compressor}}}]}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: waf, namespace: istio-system}
+spec: {selector: {matchLabels: {istio: ingressgateway}}, url: "oci://example.com/waf:1"}
+"""
+
+
+@pytest.mark.parametrize("more", ["", GATEWAY_PODS])
+def test_in_ambient_gateways_go_on_with_tokens_filters_and_plugins(more: str) -> None:
+    text = WORLD + AT_GATEWAYS + more
+    result = convert(load_text(text), source="istio", target="istio", data_plane="ambient")
+    assert {finding.code for finding in result.findings} <= {"MP101", "MP102"}
+    assert not result.removals
+    elsewhere = convert(load_text(text.replace("istio: ingressgateway}", "app: web}")), source="istio", target="istio", data_plane="ambient")
+    assert len([finding for finding in elsewhere.findings if finding.code == "MP112"]) == 2  # at pods, ztunnel reads neither

@@ -39,7 +39,7 @@ from meshport.dialects.istio.rules import (
     trusting,
     widened,
 )
-from meshport.dialects.istio.waypoints import Waypoints, targets
+from meshport.dialects.istio.waypoints import Waypoints, is_gateway, targets
 from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
@@ -86,8 +86,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
 
 
 def _in_ambient(entries: list[Entry], ir: IR, out: Output) -> list[Entry]:
-    """The entries but for those of gateways that the bundle does not show, by their labels: gateways keep their proxies, and these their policies."""
-    apart = {policy.document for policy in for_gateways_alone(ir) if not ir.world.selected(policy.subject.value)}
+    """The entries but for those of gateways alone: gateways keep their proxies, and these their policies."""
+    apart = {policy.document for policy in for_gateways_alone(ir, is_gateway)}
     for entry in entries:
         if entry.document in apart:
             out.imply("stays as it is: its pods are gateways, which keep their proxies", entry.src)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshport.dialects import enrolment, installation
+from meshport.dialects import enrolment, entrances, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
 from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, tokens, unproxied, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.base import Fact, PodSet, Ref, Src, sources
+from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
 from meshport.ir.resilience import explains_breaker, explains_policy
@@ -201,6 +201,7 @@ def _heard(rule: TransportRule, out: Output) -> None:
 
 def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints) -> None:
     """What does nothing once the sidecars are gone, and routes that waypoints read but upstream advises against."""
+    gates = entrances.Pods(ir, waypoints.is_gateway)
     for number, document in enumerate(out.bundle.documents):
         if not bound.mesh[number] or number in bound.broken or dialect_of_group(document.group) != "istio":
             continue
@@ -220,6 +221,9 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: 
                 "Leave workloadSelector out if every client may have the rule.",
             )
         else:
+            continue
+        if _of_gateways(spec, document.namespace or options.default_namespace, gates, options):
+            out.imply("stays as it is: its pods are gateways, which keep their proxies", _spec(bound, number))
             continue
         if document.kind == "RequestAuthentication" and _at_waypoints(bound, ir, out, options, number, named):
             continue
@@ -248,6 +252,19 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: 
             object=f"VirtualService {routes[1]}",
             feature="routing.host",
         )
+
+
+def _of_gateways(spec: dict[str, Any], home: str, gates: entrances.Pods, options: Options) -> bool:
+    """Whether an object is for pods of gateways alone, by labels, or as each of its patches says (EnvoyFilter)."""
+    selector = spec.get("selector") if isinstance(spec.get("selector"), dict) else spec.get("workloadSelector")
+    labels = (selector.get("matchLabels") or selector.get("labels")) if isinstance(selector, dict) else None
+    if isinstance(labels, dict) and labels:
+        return gates.are(
+            PodSet("" if home == options.root_namespace else home, Selector.of({str(key): str(value) for key, value in labels.items()}))
+        )
+    patches = spec.get("configPatches")
+    places = [patch.get("match") if isinstance(patch, dict) else None for patch in patches] if isinstance(patches, list) else []
+    return bool(places) and all(isinstance(place, dict) and place.get("context") == "GATEWAY" for place in places)
 
 
 def _at_waypoints(bound: Bound, ir: IR, out: Output, options: Options, number: int, named: str) -> bool:

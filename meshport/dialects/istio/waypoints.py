@@ -111,9 +111,9 @@ def is_waypoint(value: object) -> bool:
 
 
 def is_gateway(workload: Workload) -> bool:
-    """Whether injection makes the pods a gateway: they have a proxy and nothing else, and ztunnel does not take its place
+    """Whether the pods are a gateway, by themselves or by injection: they have a proxy and nothing else, and ztunnel does not take its place
     (istio.io/latest/docs/setup/additional-setup/gateway)."""
-    return "gateway" in [word.strip() for word in workload.annotations.get("inject.istio.io/templates", "").split(",")]
+    return workload.alone or "gateway" in [word.strip() for word in workload.annotations.get("inject.istio.io/templates", "").split(",")]
 
 
 def unread(rules: Ref, service: Fact[Ref] | None, *more: str) -> bool:
