@@ -288,10 +288,18 @@ def pathless(piece: Piece) -> Piece:
 
 def completed(piece: Piece, others: Iterable[Piece]) -> Piece:
     """A piece with the callers whom it excepts and other pieces admit with the same requests: together both are without the exception."""
+    first, admits = piece, dict[int, bool]()  # what is asked of others beside the caller is the same for each of them
+
+    def admitted(other: Piece) -> bool:
+        if id(other) not in admits:
+            admits[id(other)] = other.where.covers(first.where) and other.covers_request(first)
+        return admits[id(other)]
+
+    others = list(others)
     for caller in sorted(piece.who.exclude, key=str):
         who = Identities(frozenset((caller,)))
         for other in others:
-            if other.who.covers(who) and other.where.covers(piece.where) and other.covers_request(piece):
+            if caller not in other.who.exclude and other.who.covers(who) and admitted(other):
                 piece = replace(piece, who=Identities(piece.who.include, piece.who.exclude - {caller}), src=piece.src | other.src)
                 break
     return piece

@@ -238,17 +238,34 @@ def _expressions(count: int) -> list[Doc]:
     ]
 
 
+def _denied_callers(count: int) -> list[Doc]:
+    allowed = [
+        {
+            "fromEndpoints": [{}],
+            "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}], "rules": {"http": [{"path": f"/p{number}/.*"}]}}],
+        }
+        for number in range(count)
+    ]
+    denied = [{"fromEndpoints": [{"matchLabels": {"app": f"c{number}"}}]} for number in range(count)]
+    spec = {"endpointSelector": {"matchLabels": {"app": "web"}}, "ingress": allowed, "ingressDeny": denied}
+    accounts = [doc for number in range(count) for doc in _app(f"c{number}")]
+    return [*_namespace("cilium"), *_app("web"), *accounts, _object("cilium.io/v2", "CiliumNetworkPolicy", "web", spec)]
+
+
 @pytest.mark.parametrize(
-    ("bundle", "target"),
+    ("bundle", "source", "target"),
     [
-        (_callers_by_operations, "linkerd"),
-        (_callers_by_operations, "cilium"),
-        (_strict_namespaces, "cilium"),
-        (_expressions, "linkerd"),
-        (_expressions, "cilium"),
+        (_callers_by_operations, "istio", "linkerd"),
+        (_callers_by_operations, "istio", "cilium"),
+        (_strict_namespaces, "istio", "cilium"),
+        (_expressions, "istio", "linkerd"),
+        (_expressions, "istio", "cilium"),
+        (_denied_callers, "cilium", "linkerd"),
     ],
 )
-def test_lists_that_are_held_against_each_other_cost_no_more_than_their_pairs(bundle: Callable[[int], list[Doc]], target: str) -> None:
-    _calls(bundle(2), "istio", target)
-    few, many = (_calls(bundle(count), "istio", target) for count in (12, 36))
+def test_lists_that_are_held_against_each_other_cost_no_more_than_their_pairs(
+    bundle: Callable[[int], list[Doc]], source: str, target: str
+) -> None:
+    _calls(bundle(2), source, target)
+    few, many = (_calls(bundle(count), source, target) for count in (12, 36))
     assert many < few * 9 * MOST

@@ -204,12 +204,18 @@ def in_order(routes: ServiceRoutes) -> list[RouteRule]:
             entries.append((_grpc_key(match, place) if by_method else _key(match, family, place), number, match))
             place += 1
     if family == "linkerd" and not by_method:
+        expressions: list[tuple[RouteMatch, int]] = []
+        exacts: dict[int, list[tuple[RouteMatch, int]]] = {}
+        for (*_, at), _, match in entries:
+            kind, length = form(match)
+            if kind != "prefix":
+                (exacts.setdefault(length, []) if kind == "exact" else expressions).append((match, at))
         for (*_, at), number, match in list(entries):
             kind, length = form(match)
             if kind != "prefix":
                 continue
             text = (match.path.value.text.rstrip("/") if match.path is not None else "") or "/"
-            if any(_beaten(match, at, text, length, other, other_at) for (*_, other_at), _, other in entries):
+            if any(_beaten(match, at, text, *rival) for rival in (*exacts.get(length, ()), *expressions)):
                 src, feature = (match.path.src, match.path.feature) if match.path is not None else (match.src, "routing.match.path")
                 exact = replace(match, path=Fact(Pattern("exact", text), src, feature))
                 entries.append((_key(exact, family, at), number, exact))
@@ -225,10 +231,9 @@ def in_order(routes: ServiceRoutes) -> list[RouteRule]:
     return [replace(rule, matches=() if rule.matches == (RouteMatch(),) else rule.matches) for rule in out]
 
 
-def _beaten(match: RouteMatch, at: int, text: str, length: int, other: RouteMatch, other_at: int) -> bool:
-    """Whether Linkerd prefers this prefix over an exact path or a regular expression, where the request's path is the prefix itself."""
-    kind, other_length = form(other)
-    if kind == "prefix" or (counts(match), -at) <= (counts(other), -other_at) or (kind == "exact" and other_length != length):
+def _beaten(match: RouteMatch, at: int, text: str, other: RouteMatch, other_at: int) -> bool:
+    """Whether Linkerd prefers this prefix over an exact path of its length or a regular expression, where the request's path is the prefix itself."""
+    if (counts(match), -at) <= (counts(other), -other_at):
         return False
     found = language(other.path.value) if other.path else None
     return (found is None or found.accepts(text)) and overlap(match, other)
