@@ -26,6 +26,8 @@ DECIDING = ("authorization.action", "authorization.deny", "authorization.audit",
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
 SHOWN = 16
 """Of a longer name, what stands in one that was made shorter for the output."""
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+"""What may be a name in a longer text, as in the host of a Service."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")
 
 
@@ -175,7 +177,8 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
     for document in bound.bundle.documents if names else ():
         for leaf, path, value in bound.bundle.walk(document):
             if path != ("metadata", "name") and names and isinstance(value, str) and bound.bundle.owner(leaf).kind != "Secret":
-                for named in [one for one, name in names.items() if name in value]:
+                words = set(_WORD.findall(value))
+                for named in [one for one, name in names.items() if name in words]:
                     del names[named]
     return set(names)
 
@@ -338,7 +341,7 @@ def _judge(
         return "translated", out.implied[leaf]
     binding = bound.bindings[leaf]
     if binding is not None and (reason := binding.reason_for(bound.bundle.value(leaf))):
-        decides = bound.feature(leaf).startswith("transport.")  # the level above decides for this value, and for no other
+        decides = not out.lacks(bound.feature(leaf))  # this value is what holds anyway, and another one could be written
         return "translated" if decides and not binding.irrelevant else "irrelevant", reason
     if (value := bound.bundle.value(leaf)) is None or value in ([], {}):
         return "irrelevant", f"{'null' if value is None else 'empty'} is as if the key were not there"

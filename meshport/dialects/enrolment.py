@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.dialects.output import Obj, Output
+from meshport.dialects.output import Gathered, Obj, Output
+from meshport.documents import Document
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
@@ -226,11 +227,30 @@ def strip(
             binding = mark(out, what, key)
             if binding is not None and binding.feature.startswith(features):
                 leaf = leaf_at(out, number, (*holder, what, key))
+                value = marks[key]
                 obj.drop((*holder, what, key), because)
+                if binding.feature == "membership.revision" and leaf & sources(because):
+                    _revision(out, number, Fact(str(value), leaf, binding.feature))
                 if binding.feature in ENROLS:
                     out.ignore(ANOTHER, leaf - sources(because))
                 else:
                     out.ignore("it speaks to the source mesh's proxies, and is taken off with them", leaf)
+
+
+def _revision(out: Output, number: int, revision: Fact[str]) -> None:
+    """Say, once of each revision of the control plane, that the target does not choose one: what the label says is that its object is in the mesh."""
+    document = out.bundle.documents[number]
+    known = out.gathered.get(("MP955", revision.value))
+    if known is not None:
+        known.finding.leaves = tuple(sorted({*known.finding.leaves, *revision.src}))
+        known.finding.affects = tuple(dict.fromkeys((*known.finding.affects, _home(document))))
+    elif (found := out.lost(revision, document=number, affects=(_home(document),))) is not None:
+        out.gathered["MP955", revision.value] = Gathered(found, {}, {})
+
+
+def _home(document: Document) -> Affected:
+    """The namespace that a document is, or stands in."""
+    return Affected(document.name if document.kind == "Namespace" else document.namespace or "")
 
 
 ANOTHER = "another mark says whether the mesh takes it, and this one is taken off with that"

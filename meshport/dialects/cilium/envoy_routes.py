@@ -88,7 +88,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 continue
             listed = entry.at("ports").src
             ir.idle.append(
-                Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src - listed, "extension.cilium-envoy-config")
+                Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src - listed - way, "extension.cilium-envoy-config")
             )
             ir.deciding.append(Fact("requests to another port would go this way", listed))
             service = service.also(way)  # what leads requests to the routes
@@ -170,7 +170,7 @@ def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor] | None:
     name = manager.text("rds", "route_config_name")
     way = (
         place.at("@type").src
-        | (place.at("name").src if wanted is not None else NOWHERE)
+        | (wanted.src | place.at("name").src if wanted is not None else NOWHERE)
         | filters[0].at("name").src
         | manager.at("@type").src
         | manager.at("rds").src

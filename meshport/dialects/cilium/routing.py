@@ -96,7 +96,7 @@ def _without_ports(ir: IR, out: Output) -> None:
                 if service is None:
                     subjects = (routes_subject(item.subject_name, parent["port"]), routes_subject(item.subject_name))
                     out.finding(
-                        "MP374", document=number, explains=frozenset((subject, "*") for subject in subjects),
+                        "MP374", item.port, document=number, disposition="dropped", explains=frozenset((subject, "*") for subject in subjects),
                         affects=(Affected(item.service.value.namespace, item.service.value.name, None),), port=parent["port"],
                         object=_named(out, number, item), subject=item.subject_name, name=item.service.value.name,
                         namespace=item.service.value.namespace,
@@ -104,7 +104,7 @@ def _without_ports(ir: IR, out: Output) -> None:
                 elif len([port for port in service.ports if port.protocol == "TCP"]) > 1:
                     others = [port.number for port in service.ports if port.protocol == "TCP" and port.number != parent["port"]]
                     out.finding(
-                        "MP373", document=number, explains=frozenset((routes_subject(item.subject_name, port), "*") for port in others), affects=(Affected(service.ref.namespace, service.ref.name, None),),
+                        "MP373", item.port, document=number, disposition="dropped", explains=frozenset((routes_subject(item.subject_name, port), "*") for port in others), affects=(Affected(service.ref.namespace, service.ref.name, None),),
                         object=_named(out, number, item), subject=item.subject_name,
                         ports=", ".join(str(port) for port in others),
                     )  # fmt: skip

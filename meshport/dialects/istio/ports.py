@@ -101,6 +101,9 @@ def _whole(place: Cursor, workload: Workload, ir: IR) -> None:
         ir.idle.append(bypass.holding("ztunnel does not stand before these pods"))
     said = bypass if captured else included
     if said is None or (said.value != "true" if captured else said.value.strip() == "*"):
+        if said is not None and not captured:
+            reason = "takes what comes in on every port, as without it; a list would leave ports out"
+            ir.deciding.append(Fact(reason, said.src, "ports.skip-inbound"))
         return
     rest = Fact(other_ports(() if captured else parse_ports(said.value, lenient=True)), said.src, "ports.skip-inbound")
     for beaten in [one for one in ir.ports if (one.kind, one.on, one.document) == ("skip-inbound", "workload", workload.document)]:

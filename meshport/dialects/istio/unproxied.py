@@ -41,6 +41,8 @@ def settle(ir: IR, stood: Waypoints) -> None:
             continue
         if ref in bare or (ref in stood.behind and unread(routes.ref.value, routes.service, stood.behind[ref][0].ref.namespace)):
             ir.routes[number] = _outside(routes)
+        elif ref in stood.behind and routes.service is not None:  # without the waypoint nobody would follow them
+            ir.routes[number] = replace(routes, service=routes.service.also(stood.behind[ref][1]))
     if (
         any(gateway.selects(pod.labels) for gateway in ir.gateways for pod in ir.world.workloads)
         or ir.gateways
@@ -52,6 +54,8 @@ def settle(ir: IR, stood: Waypoints) -> None:
         if ref in bare and (policy.breaker is not None or policy.extras):
             reason = (_NO_SETTINGS, gather(policy.breaker, policy.extras))
             ir.service_policies[number] = replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, reason))
+        elif ref in stood.behind and policy.service is not None and policy.breaker is not None:
+            ir.service_policies[number] = replace(policy, service=policy.service.also(stood.behind[ref][1]))
 
 
 def _outside(routes: ServiceRoutes) -> ServiceRoutes:

@@ -17,6 +17,7 @@ from meshport.dialects.linkerd.installed import SKIPPED_BY_DEFAULT
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, admission_conditions, opens, ports_of
 from meshport.effective.admitted import ruled
+from meshport.effective.felt import MANY
 from meshport.effective.modes import Place, admits, deciding
 from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule, port_fits
 from meshport.effective.subjects import access as access_subject
@@ -116,8 +117,8 @@ def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] |
     """The same where several rules have to be taken together, or denies hold on such ports: the default whose callers get through whatever they send, be it HTTP or not."""
     strict = item.mode(None).value == "strict"
 
-    def found(denies: tuple[Policy, ...]) -> tuple[str, bool] | None:
-        sides = [ruled(replace(item, denies=denies), None, http, networks) for http in (True, False)]
+    def found(allows: tuple[Policy, ...], denies: tuple[Policy, ...]) -> tuple[str, bool] | None:
+        sides = [ruled(replace(item, allows=allows, denies=denies), None, http, networks) for http in (True, False)]
         for value in (STRICT, "cluster-authenticated") if strict else (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
             told = _told(value, networks, strict)
             if all(covered(told, side) for side in sides):
@@ -125,15 +126,22 @@ def _left(item: Effective, networks: tuple[str, ...]) -> tuple[str, Src, bool] |
         return None
 
     try:
-        whole = found(item.denies)
+        allows, denies = item.allows, item.denies
+        whole = found(allows, denies)
         if whole is None:
             return None
-        needed = item.denies
         for policy in item.denies:  # what the default does not fail without is no reason for it
-            fewer = tuple(other for other in needed if other is not policy)
-            if found(fewer) == whole:
-                needed = fewer
-        return whole[0], sources(item.mode(None), *(policy.sources for policy in (*item.allows, *needed))), whole[1]
+            fewer = tuple(other for other in denies if other is not policy)
+            if found(allows, fewer) == whole:
+                denies = fewer
+        rules = [(place, rule) for place, policy in enumerate(allows) for rule in policy.rules]
+        for place, rule in rules if len(rules) <= MANY else ():
+            left = replace(allows[place], rules=tuple(other for other in allows[place].rules if other is not rule))
+            less = (*allows[:place], left, *allows[place + 1 :])
+            if found(less, denies) == whole:
+                allows = less
+        asked = [policy for policy in allows if policy.rules] or allows
+        return whole[0], sources(item.mode(None), *(policy.sources for policy in (*asked, *denies))), whole[1]
     except (Unsayable, LanguageTooLarge, ValueError):
         return None
 
@@ -146,8 +154,8 @@ def _told(value: str, networks: tuple[str, ...], strict: bool) -> tuple[Piece, .
 
 def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple[str, Src, bool] | None:
     try:
-        pieces = [
-            piece
+        granted = [
+            (policy, piece)
             for policy in item.allows
             if policy.port is None
             for rule in policy.rules
@@ -157,18 +165,14 @@ def _admitted(item: Effective, networks: tuple[str, ...], strict: bool) -> tuple
     except (Unsayable, ValueError):
         return None
     if item.mode(None).value == "disable":
-        pieces = nameless(pieces)
+        granted = [(policy, left) for policy, piece in granted for left in nameless([piece])]
     whole = any(rule.http for policy in item.allows for rule in policy.rules)
     for value in (OPEN, STRICT, "cluster-unauthenticated", "cluster-authenticated"):
         told = _told(value, networks, strict)
-        found = [piece for piece in pieces if told and piece.any_request and piece.covers(told[0])]
-        if found:
+        found = next(((policy, piece) for policy, piece in granted if told and piece.any_request and piece.covers(told[0])), None)
+        if found is not None:  # which closes the rest by being there, so that the others are no reason for it
             name = value.replace("-unauthenticated", "-authenticated") if strict else value
-            return (
-                name,
-                sources(*(piece.src for piece in found), *(_posture(policy) for policy in item.allows)),
-                not whole and all(told[0].covers(piece) for piece in pieces),
-            )
+            return name, found[1].src | _posture(found[0]), not whole and all(told[0].covers(piece) for _, piece in granted)
     return None
 
 
