@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from meshport import answers, remains, unserved
 from meshport.compare import routed
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import entrances, ingresses, mirrored, others_marks, pod_security, proxy_calls
+from meshport.dialects import entrances, ingresses, mirrored, others_marks, pod_security, proxy_calls, redundant
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import clear, for_target_alone, unmarked
@@ -118,6 +118,7 @@ def write(job: Conversion) -> Written:
     fitted = fit(out, options, places)
     if job.keeper is None and job.source is not job.target:
         remains.unmatched(have, out)
+    redundant.framing(have, out)
     remains.rest(job.bound, out, options)
     remains.tokens(have, out, options)
     remains.removals(job.bound, out, options, job.target)

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.output import SERVER_WRITTEN
+from meshport.dialects.redundant import SHOWN
 from meshport.documents import format_path
 from meshport.findings import Finding
 from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
 """Features whose value decides by itself: with another one the same object would come to something, also where as it stands it comes to nothing."""
-SHOWN = 16
-"""Of a longer name, what stands in one that was made shorter for the output."""
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 """What may be a name in a longer text, as in the host of a Service."""
 _LOSSES = ("invalid", "dropped", "manual", "approximated", "installed")

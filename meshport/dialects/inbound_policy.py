@@ -15,8 +15,8 @@ _AUTHENTICATIONS = ("MeshTLSAuthentication", "NetworkAuthentication")
 _SAME = "what the other objects for these pods come to is the same without it"
 
 
-def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[str, ...] = KINDS) -> None:
-    """Parts that reached nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
+def without_effect(out: Output, access: Access, kinds: tuple[str, ...] = KINDS) -> None:
+    """Parts that may reach nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
     hung_on = {Ref(item.namespace or "", name) for item in out.bundle.documents for name in _servers_of(item.value)}
     routed, beaten = _protocols(access, hung_on)
     asked: Src = frozenset().union(*(policy.sources for policy in access.ir.policies))
@@ -24,7 +24,7 @@ def without_effect(out: Output, access: Access, reached: Set[int], kinds: tuple[
         route = document.kind in ("HTTPRoute", "GRPCRoute")
         inbound = document.group == "policy.linkerd.io" and document.kind in kinds and not route
         if inbound or (route and _on_server(document.value)):
-            rest = frozenset(out.bundle.leaves_of(document)) - reached - out.implied.keys()
+            rest = frozenset(out.bundle.leaves_of(document)) - out.implied.keys()
             out.decide("what the port is said to speak decides which routes hang on it", rest & routed)
             spoken = frozenset(leaf for leaf in rest if out.bundle.parts(leaf) == ("spec", "proxyProtocol"))
             out.ignore(_SAME, spoken - routed - beaten)  # of a hint nobody has to know that it adds nothing

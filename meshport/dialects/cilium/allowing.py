@@ -317,7 +317,7 @@ def _without_effect(out: Output, access: Access) -> None:
         out.ignore("no policy here closes the port that passes by the source's proxy", sources(item.workload.bypassed) - reached)
     if out.source == "linkerd":
         inbound_policy.audited(out, access)
-        inbound_policy.without_effect(out, access, reached)
+        inbound_policy.without_effect(out, access)
 
 
 _OPEN = ("all-unauthenticated", "audit")

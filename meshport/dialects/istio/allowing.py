@@ -72,7 +72,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         beside_the_mesh.unknown_callers(ir, out, options)
     _probes(out, options, access)
     inbound_policy.audited(out, access)
-    inbound_policy.without_effect(out, access, out.reached(), (*inbound_policy.KINDS, "HTTPRoute"))
+    inbound_policy.without_effect(out, access, (*inbound_policy.KINDS, "HTTPRoute"))
 
 
 def _probes(out: Output, options: Options, access: Access) -> None:
