@@ -74,9 +74,20 @@ def _bare(rule: Rule, deny: bool) -> Rule:
         values = (*(old.any_of or ()), *old.none_of)
         for fact in values if taken is not None and len(values) <= MOST else ():
             fewer = less(rule, place=place, fact=fact)
-            if fewer != rule and _pieces(fewer, deny) == taken:
+            if fewer != rule and _alike(_pieces(fewer, deny), taken):
                 rule = fewer
     return rule
+
+
+def _alike(found: list[list[Piece]] | None, wanted: list[list[Piece]] | None) -> bool:
+    """Whether a rule takes the same requests as another one, piece by piece, however these are written."""
+    if found is None or wanted is None or list(map(len, found)) != list(map(len, wanted)):
+        return False
+    pairs = [pair for one, other in zip(found, wanted, strict=True) for pair in zip(one, other, strict=True)]
+    try:
+        return all(one == other or (one.covers(other) and other.covers(one)) for one, other in pairs)
+    except ValueError:
+        return False
 
 
 def _narrowed(rule: Rule) -> list[int]:
@@ -140,7 +151,15 @@ def _tidied(condition: Condition) -> Condition:
         return _covers(condition.attribute, one.value, other.value)
 
     any_of = None if condition.any_of is None else tuple(_widest(condition.any_of, covers))
-    return replace(condition, any_of=any_of, none_of=tuple(_widest(condition.none_of, covers)))
+    none_of = tuple(_widest(condition.none_of, covers))
+    if condition.attribute == PORT and any_of is not None:
+        none_of = tuple(fact for fact in none_of if any(_meets(fact.value, other.value) for other in any_of))
+    return replace(condition, any_of=any_of, none_of=none_of)
+
+
+def _meets(one: Any, other: Any) -> bool:
+    """Whether ports may be among others; those by name are whatever a workload makes of them."""
+    return isinstance(one, str) or isinstance(other, str) or bool(one[0] <= other[1] and other[0] <= one[1])
 
 
 def _widest(items: Sequence[T], covers: Callable[[T, T], bool]) -> Iterable[T]:

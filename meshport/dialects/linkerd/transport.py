@@ -253,7 +253,7 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
         return "deny", sources(*(_posture(policy) for policy in denies))
     unknown = [] if opened else [policy for policy in access.unshown(name) if closes_unshown(policy, name, access, out)]
     if unknown:
-        return "deny", sources(*(_posture(policy) for policy in unknown))
+        return "deny", frozenset.intersection(*(_posture(policy) for policy in unknown))  # of several, each closes it without the others
     mode = access.namespace_mode(name)
     if mode.value == "strict":
         return STRICT, mode.src
