@@ -12,12 +12,20 @@ from meshport.ir.base import NOWHERE, Ref, Src
 
 KINDS = ("Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication")
 _AUTHENTICATIONS = ("MeshTLSAuthentication", "NetworkAuthentication")
+_UNREAD = ("MP222", "MP223")
+"""Losses of routes that hang on a Server and that Linkerd does not follow, whatever the port speaks."""
 _SAME = "what the other objects for these pods come to is the same without it"
 
 
 def without_effect(out: Output, access: Access, kinds: tuple[str, ...] = KINDS) -> None:
     """Parts that may reach nothing: unreferenced authentications, grants that others hold already. (The read-back proves it.)"""
-    hung_on = {Ref(item.namespace or "", name) for item in out.bundle.documents for name in _servers_of(item.value)}
+    lost = out.void | {loss.document for loss in access.ir.losses if loss.code in _UNREAD}
+    hung_on = {
+        Ref(item.namespace or "", name)
+        for number, item in enumerate(out.bundle.documents)
+        if number not in lost
+        for name in _servers_of(item.value)
+    }
     routed, beaten = _protocols(access, hung_on)
     asked: Src = frozenset().union(*(policy.sources for policy in access.ir.policies))
     for document in out.bundle.documents:

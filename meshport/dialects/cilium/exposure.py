@@ -38,7 +38,7 @@ from meshport.dialects.exposure import (
 from meshport.dialects.output import Obj, Output
 from meshport.effective import egress
 from meshport.findings import Affected, Finding
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import LEFT_ALONE, EgressDefault, Outside, OutsidePort, SharedService
 from meshport.ir.model import IR
 from meshport.ir.routing import explains, gather
@@ -231,7 +231,9 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
         _opening(obj, namespace, rule, outside, ir, out, options)
     listed = {outside.document for outside in ir.outside} & set(obj.origins)
     if len(listed) > 1:
-        out.decide("what may leave is listed in the order of the names", *(out.called(number, "name") for number in listed))
+        out.decide("what may leave is listed in the order of the names", *(out.called(number) for number in listed))
+    elif not any(outside.exports for outside in outsides(ir)) and not any(other.visible for other in ir.egress_defaults):
+        out.ignore(ANYWHERE, *(out.called(number, "namespace") for number in listed))
     for entry in OTHER_PROTOCOLS:
         _add(obj, entry, because)
     obj.note(
