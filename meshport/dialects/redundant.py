@@ -52,7 +52,9 @@ _FRAME = (("metadata", "name"), ("metadata", "namespace"), ("spec", "action"), (
 def framing(ir: IR, out: Output) -> None:
     """Take leaves that may add nothing out of the reasons for what policies are called and whom they are for, where that is all they reach and it does
     not show them, with all others of a document of which nothing else is left: the policy would be written without them, and they are said to add nothing."""
-    posture = sources(*(fact for policy in ir.policies for fact in (policy.action, policy.subject)))  # closes the pods, whatever else it says
+    posture = sources(
+        *(fact for policy in ir.policies for fact in (policy.action, policy.subject))
+    )  # closes the pods, whatever else it says
     inside: set[int] = set()
     places: dict[int, list[tuple[Obj, Path]]] = {}
     for obj in out.objects.values() if out.redundant else ():

@@ -62,10 +62,9 @@ def closed(
     kept = {id(fact) for rule in rules for item in rule.conditions for fact in item.any_of or ()}
     asked = [fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
     named = tuple(fact for fact in asked if id(fact) not in kept)
-    ir.losses.append(Loss("MP170", named, policy.document, {}, tuple(lost)))
     gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
-    if gone:
-        ir.idle.append(Fact("what it says of callers who pass the waypoint is said there", gone, "authorization.rule"))
+    with_them = (Fact(None, gone, "authorization.rule"),) if gone else ()
+    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, tuple(lost)))
     shut = replace(policy, rules=tuple(rules))
     if policy.subject.value.namespace:
         return [shut, *beside]

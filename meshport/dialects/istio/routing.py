@@ -69,7 +69,7 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceR
         placed = (
             bool(gather(elsewhere) & home or routes.exports)
             or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
-            or any("/" not in gateway.value for gateway in routes.gateways if gateway.value != "mesh")
+            or any(gateway.value != "mesh" for gateway in routes.gateways)  # whose routes stand in the namespace of their object
             or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
             or any(rule.filter("mirror") is not None or delegates.delegate_of(rule) is not None for rule in routes.rules)
         )
