@@ -148,8 +148,8 @@ def _absent(bound: Bound, out: Output, leaves: set[int]) -> set[int]:
     absent = set()
     for leaf, texts in shown.items():
         value = bound.bundle.value(leaf)
-        words = [word for word in re.split(r"[^A-Za-z0-9_-]+", str(value)) if word] or [str(value)]
-        if not any(all(word in text for word in words) for text in texts):
+        words = [word for word in re.split(r"[^A-Za-z0-9_-]+", str(value)) if word]
+        if not any(all(word in text for word in words) if words else text.startswith(f"{value} ") for text in texts):
             absent.add(leaf)
     return absent
 

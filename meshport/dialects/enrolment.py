@@ -185,7 +185,7 @@ def unseen(ir: IR, out: Output) -> dict[str, Src]:
 
 def _placed(routes: ServiceRoutes, out: Output) -> Src:
     """The leaves that say in which namespace the Service of routes is: that of their own object, or what names another."""
-    if routes.service is None or out.bundle.documents[routes.document].namespace != routes.service.value.namespace:
+    if routes.service is None or not routes.service.src & out.called(routes.document, "namespace"):
         return sources(routes.service)
     return routes.ref.src - out.called(routes.document, "name")
 
@@ -223,7 +223,9 @@ def strip(
         return
     for what in ("labels", "annotations"):
         marks = found.get(what)
-        for key in list(marks) if isinstance(marks, dict) else ():
+        if not isinstance(marks, dict):
+            continue
+        for key in list(marks):
             binding = mark(out, what, key)
             if binding is not None and binding.feature.startswith(features):
                 leaf = leaf_at(out, number, (*holder, what, key))

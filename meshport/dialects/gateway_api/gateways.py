@@ -80,7 +80,7 @@ def _handed_over(gateway: Gateway, out: Output, options: Options) -> bool:
     document = out.bundle.documents[gateway.document]
     asking, frontend = _asking(document.value["spec"], out, options)
     listeners = document.value["spec"].get("listeners") or ()
-    left = [item for number, item in enumerate(listeners) if number not in asking]
+    left = [number for number in range(len(listeners)) if number not in asking]
     _say_closed(gateway, asking, out, whole=bool(asking) and not left)
     if asking and not left:
         out.remove(
@@ -92,7 +92,11 @@ def _handed_over(gateway: Gateway, out: Output, options: Options) -> bool:
     obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
     if asking:
         leaves = document.leaves["spec"]
-        obj.set(("spec", "listeners"), left, frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"], ())))
+        obj.drop(("spec", "listeners"), NOWHERE)
+        obj.set(("spec", "listeners"), [], NOWHERE)
+        for position, number in enumerate(left):
+            own = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ()))
+            obj.set(("spec", "listeners", position), listeners[number], own)
         if frontend:
             place = ("spec", "tls") if set(document.value["spec"]["tls"]) == {"frontend"} else ("spec", "tls", "frontend")
             obj.drop(place, _checks(leaves))

@@ -259,7 +259,8 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
         return STRICT, mode.src
     unseen = [rule for rule in access.unshown_modes(name) if rule.refuses]
     if unseen:
-        return STRICT, sources(*(rule.subject for rule in unseen), *(fact for rule in unseen for fact in rule.modes))
+        asking = [fact for rule in unseen for fact in rule.modes if fact.value == "strict"]
+        return STRICT, sources(*asking) if len(asking) == 1 else NOWHERE  # of several each asks for it without the others
     admission = next((item.value for item in ir.admissions if item.level == "namespace" and item.subject.namespace == name), None)
     if admission is not None:
         return admission.value, admission.src
