@@ -107,7 +107,8 @@ def write(job: Conversion) -> Written:
     remains.left_alone(job.bound, out)
     others_marks.carry(job.bound, out)
     for fact in have.deciding:
-        says = out.ignore if fact.feature and out.lacks(fact.feature) else out.decide
+        past_ztunnel = fact.feature.startswith("ports.") and options.data_plane == "ambient"  # which lets no port past
+        says = out.ignore if fact.feature and (past_ztunnel or out.lacks(fact.feature)) else out.decide
         says(fact.value, fact)
     for fact in have.idle:
         out.ignore(fact.value, fact)
