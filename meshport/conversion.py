@@ -136,7 +136,7 @@ def _lower(job: Conversion) -> None:
     if keeper is not None:
         meant = keeper.keep(job.bound, have, out, options)
     elif job.moves and isinstance(job.source, Keeping):
-        meant = job.source.apart(job.bound, have, out)
+        meant = job.source.apart(job.bound, have, out, options)
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
     if any(document.kind.endswith("NetworkPolicy") for document in job.whole.documents):
         _beside(job)

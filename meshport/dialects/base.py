@@ -94,7 +94,7 @@ class Keeping(Protocol):
     def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Keep them in `out`; what the other mesh still has to say."""
 
-    def apart(self, bound: Bound, ir: IR, out: Output) -> IR:
+    def apart(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Where they are replaced, let those stay in force that are for pods outside the other mesh alone; what that mesh still has to say."""
 
     def in_force(self, ir: IR, options: Options) -> IR:

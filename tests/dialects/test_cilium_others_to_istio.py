@@ -122,3 +122,14 @@ def test_beside_kept_network_policy_the_mesh_lets_not_everybody_in_to_pods_whose
     text = policy("matchLabels: {app: ghost}", REQUESTS, "reads") + policy("matchLabels: {tier: back}", ANYBODY, "back")
     made, _ = converted(text, keep_network_policy=True)
     assert OPEN not in made.get("tier=back", [])
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize(("home", "said"), [("ingress-nginx", True), ("shop", False)])
+def test_without_network_policy_callers_that_may_have_no_proxy_are_named(home: str, said: bool, target: str) -> None:
+    """Once the network policy is deleted the mesh alone lets them in, by an identity that they may not show."""
+    peers = f"ingress: [{{fromEndpoints: [{{matchLabels: {{k8s:io.kubernetes.pod.namespace: {home}}}}}]}}]"
+    _, findings = converted(policy("matchLabels: {app: pay}", peers), target)
+    assert [(place.namespace, place.workload) for item in findings if item.code == "MP179" for place in item.affects] == (
+        [("shop", "pay")] if said else []
+    )

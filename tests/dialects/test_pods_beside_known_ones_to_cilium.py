@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import meshport
+from meshport.dialects.cilium.kinds import Kinds
+from meshport.ir.base import Selector
 
 NAMESPACE = """
 apiVersion: v1
@@ -135,3 +137,33 @@ def test_findings_about_known_pods_name_the_others_that_their_policy_selects() -
     _, result = converted(deployment("cart") + STRICT, "istio")
     (said,) = [finding for finding in result.findings if finding.code == "MP281"]
     assert {place.workload for place in said.affects} == {"cart", "any pod"}
+
+
+def policies_of(number: int) -> str:
+    """Policies by a label of its own each, all of which a pod may have."""
+    return "".join(
+        f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p{one}, namespace: shop}}
+spec: {{selector: {{matchLabels: {{role{one}: x}}}}, rules: [{{from: [{{source: {{principals: [cluster.local/ns/shop/sa/s{one}]}}}}]}}]}}
+---
+"""
+        for one in range(number)
+    )
+
+
+def test_where_more_sets_of_labels_are_told_apart_than_are_looked_at_that_is_said() -> None:
+    _, few = converted(policies_of(4), "istio")
+    assert "MP147" not in {finding.code for finding in few.findings}
+    _, many = converted(policies_of(14), "istio")
+    assert [(finding.effect, finding.affects[0].workload) for finding in many.findings if finding.code == "MP147"] == [
+        ("changes", "any pod")
+    ]
+
+
+def test_where_not_all_sets_of_labels_are_looked_at_those_of_three_selectors_are() -> None:
+    kinds = Kinds([Selector.of({f"role{one}": "x"}) for one in range(14)], [])
+    groups = kinds.groups()
+    assert {(), (0,), (12, 13), (0, 1, 2), (11, 12, 13)} <= groups.keys()
+    assert not kinds.whole

@@ -54,9 +54,11 @@ class Cilium:
         """Keep the network policies beside another mesh; what that mesh still has to say."""
         return spoken.left(kept.keep(bound, ir, out, options), out, options)
 
-    def apart(self, bound: Bound, ir: IR, out: Output) -> IR:
+    def apart(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Let those stay that are for pods outside the mesh alone; what another mesh still has to say."""
-        return apart.apart(bound, ir, out)
+        left = apart.apart(bound, ir, out)
+        spoken.asked(left, out, options)
+        return left
 
     def in_force(self, ir: IR, options: Options) -> IR:
         """What is kept, as a request in the other mesh meets it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, product
@@ -12,6 +13,7 @@ from meshport.ir.selecting import Agreeing, Selecting
 
 OTHER = "~"  # the value of a label that nothing names
 MOST = 8192  # kinds of pods that are looked at
+DEEPER = 1024  # of sets of labels that more than two selectors ask for together, where there are more kinds
 Labels = Mapping[str, str]
 Kind = tuple[str | None, ...]  # the value of each key that selectors speak of; None: without that label
 
@@ -24,6 +26,7 @@ class Kinds:
     known: list[dict[str, str]]  # the labels of known pods
     keys: list[str] = field(init=False)
     values: list[list[str | None]] = field(init=False)
+    whole: bool = True
     _index: Selecting[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +54,8 @@ class Kinds:
         return {key: value for key, value in zip(self.keys, kind, strict=True) if value is not None}
 
     def groups(self) -> dict[tuple[int, ...], list[Kind]]:
-        """The kinds by the selectors that take them. Where there are too many, those that single selectors and pairs of them ask for."""
+        """The kinds by the selectors that take them. Where there are too many, those of known pods and those that single selectors, pairs of them and as many
+        larger sets ask for as are looked at: `whole` says whether that is all."""
         found: dict[tuple[int, ...], list[Kind]] = {}
         kinds: Iterable[Kind] = (
             product(*self.values) if prod(map(len, self.values)) <= MOST else dict.fromkeys(islice(self._asked(), 8 * MOST))
@@ -61,14 +65,22 @@ class Kinds:
         return found
 
     def _asked(self) -> Iterator[Kind]:
-        agreeing = Agreeing(self.selectors, lambda selector: selector)
-        yield from map(self.kind, ({}, *self.known))
-        for selector in self.selectors:
-            one = _least(selector.demands())
-            yield self.kind(one)
-            for other in map(_least, (item.demands() for item in agreeing.with_labels(one))):
-                if all(one.get(key, value) == value for key, value in other.items()):
-                    yield self.kind({**one, **other})
+        yield from map(self.kind, self.known)
+        agreeing = Agreeing(list(enumerate(self.selectors)), lambda item: item[1])
+        left: deque[tuple[dict[str, str], int, int]] = deque([({}, -1, 0)])  # labels that selectors ask for, the last of these, how many
+        seen = 0
+        while left:
+            labels, last, many = left.popleft()
+            seen += 1
+            yield self.kind(labels)
+            for number, selector in agreeing.with_labels(labels):
+                more = {**_least(selector.demands()), **labels}
+                if number <= last or more == labels:
+                    continue
+                if many >= 2 and len(left) + seen >= DEEPER:
+                    self.whole = False
+                    break
+                left.append((more, number, many + 1))
 
     def select(self, wanted: list[Kind], others: list[Kind]) -> list[Selector]:
         """Selectors that together take the kinds that are wanted, and none of the others."""

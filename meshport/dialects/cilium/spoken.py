@@ -31,8 +31,7 @@ SHAKEN = ("l4.authentication",)
 def left(ir: IR, out: Output, options: Options) -> IR:
     """The policies as the mesh has to say them beside the kept half; denies that the network goes on holding are left to it."""
     policies = []
-    # those that the input shows workloads of join the mesh, and those that its policies are for
-    homes = {*ir.world.homes(), *(policy.subject.value.namespace for policy in ir.policies)} - ir.world.apart
+    homes = _joining(ir)
     for policy in ir.policies:
         if policy.document in out.kept:
             said = Said(policy, ir, out, options, homes)
@@ -86,6 +85,18 @@ def _everywhere(addresses: Condition | None) -> bool:
     return addresses is None or any(
         isinstance(fact.value, Network) and fact.value.cidr == "0.0.0.0/0" and not fact.value.excluded for fact in addresses.any_of or ()
     )
+def _joining(ir: IR) -> set[str]:
+    """The namespaces that join the mesh: those that the input shows workloads of, and those that its policies are for."""
+    return {*ir.world.homes(), *(policy.subject.value.namespace for policy in ir.policies)} - ir.world.apart
+
+
+def asked(ir: IR, out: Output, options: Options) -> None:
+    """Say which callers are asked for an identity, where the mesh takes the place of network policy and nobody knows whether they have a proxy."""
+    homes = _joining(ir)
+    for policy in ir.policies:
+        said = Said(policy, ir, out, options, homes)
+        for rule in policy.rules if policy.action.value == "allow" else ():
+            said.asks(rule)
 
 
 @dataclass(slots=True)
@@ -134,6 +145,14 @@ class Said:
             self._tell("MP174", [fact for fact in pods if fact not in known], rule)
         named = (replace(rule, conditions=(replace(condition, any_of=known), *rest)),) if known else ()
         return (*named, replace(rule, conditions=(outside, *rest), src=rule.sources))
+
+    def asks(self, rule: Rule) -> None:
+        """Say which accounts and namespaces of a rule may be in no mesh."""
+        condition = rule.condition(IDENTITY)
+        peers = [fact for fact in (condition.any_of if condition is not None else None) or () if isinstance(fact.value, Identity)]
+        strange = [fact for fact in peers if self._may_lack_a_proxy(fact.value)]
+        if strange:
+            self._tell("MP179", strange, rule)
 
     def _denied(self, rule: Rule) -> bool:
         """Whether the network refuses all that a deny is about, before a proxy sees it. A waypoint comes between, and shows the network itself as the caller;

@@ -25,6 +25,7 @@ from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of, resolve
 from meshport.effective.subjects import ANY_POD
 from meshport.effective.subjects import unseen as of_pods
+from meshport.findings import Affected
 from meshport.ir.authorization import Policy, sole_grant
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
@@ -99,6 +100,8 @@ def lower(ir: IR, access: Access, base: Context, denies: Directs, taken: dict[st
             known.setdefault(kinds.taking(item.workload.labels), []).append(item)
         found: dict[str, Said] = {}
         groups = kinds.groups()
+        if not kinds.whole:
+            base.out.finding("MP147", document=None, affects=(Affected(namespace, ANY_POD),), feature="authorization.subject", namespace=namespace, selectors=len(kinds.selectors))  # fmt: skip
         for taking, group in groups.items():
             labels = kinds.labels(group[0])
             there = [one for place in taking for one in by_selector.get(kinds.selectors[place], ())]

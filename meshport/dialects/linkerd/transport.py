@@ -230,6 +230,7 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
             "MP103",
             src,
             document=everywhere[0].document,
+            affects=(Affected(None),),
             feature="transport.mode",
             policies=", ".join(str(item.ref.value) for item in everywhere),
         )
