@@ -381,13 +381,18 @@ def nameless(pieces: Iterable[Piece]) -> list[Piece]:
 def port_fits(condition: Condition, port: int | None, *, deny: bool = False) -> bool:
     """Whether a port condition takes this port; a port of unknown number fits where none is demanded, or nearly every one is taken.
 
-    For a deny it is enough that many are: what may be denied is not let through."""
+    For a deny it is enough that many are: what may be denied is not let through. A name that no known pod gives a number to may be of any port."""
     if port is None:
         count = sum(fact.value[1] - fact.value[0] + 1 for fact in condition.any_of or () if isinstance(fact.value, tuple))
         return condition.any_of is None or count > (NEARLY if deny else 65535 - NEARLY)
-    if any(low <= port <= high for low, high in (fact.value for fact in condition.none_of)):
+    if any(_of_port(fact.value, port, not deny) for fact in condition.none_of):
         return False
-    return condition.any_of is None or any(low <= port <= high for low, high in (fact.value for fact in condition.any_of))
+    return condition.any_of is None or any(_of_port(fact.value, port, deny) for fact in condition.any_of)
+
+
+def _of_port(value: Any, port: int, named: bool) -> bool:
+    """Whether a range of ports holds one; of a name it is not known, and `named` is the answer."""
+    return value[0] <= port <= value[1] if isinstance(value, tuple) else named
 
 
 def _of_condition(condition: Condition, *, deny: bool = False) -> Piece:

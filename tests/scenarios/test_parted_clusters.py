@@ -113,3 +113,9 @@ def _selects(text: str, labels: dict[str, str]) -> bool:
         if not met:
             return False
     return True
+
+
+def test_a_deny_of_a_port_by_its_name_for_pods_that_are_not_shown_is_converted_beside_kept_network_policy() -> None:
+    """The name has no number, where Servers of known pods refuse ports by theirs."""
+    shown, _ = parted(wide_cilium_bundle(176), 176)
+    assert accounted(converted(shown, "cilium", "linkerd", verify=False, target_version="2.20", keep_network_policy=True)) == []

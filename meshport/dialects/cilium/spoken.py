@@ -85,6 +85,8 @@ def _everywhere(addresses: Condition | None) -> bool:
     return addresses is None or any(
         isinstance(fact.value, Network) and fact.value.cidr == "0.0.0.0/0" and not fact.value.excluded for fact in addresses.any_of or ()
     )
+
+
 def _joining(ir: IR) -> set[str]:
     """The namespaces that join the mesh: those that the input shows workloads of, and those that its policies are for."""
     return {*ir.world.homes(), *(policy.subject.value.namespace for policy in ir.policies)} - ir.world.apart
