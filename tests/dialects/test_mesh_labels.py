@@ -77,7 +77,7 @@ def test_what_an_annotation_says_is_said_of_the_pods_by_their_own_labels() -> No
 
 def test_the_pods_of_a_gateway_have_no_labels_but_those_of_its_controller() -> None:
     text = pods("door", ', istio.io/dataplane-mode: none, sidecar.istio.io/inject: "false"').replace(
-        "{tier: door,", "{gateway.networking.k8s.io/gateway-name: door,"
+        "tier: door", "gateway.networking.k8s.io/gateway-name: door"
     )
     result = converted(
         text + ADMITS.replace("{rules", "{selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: door}}, rules"),
