@@ -88,7 +88,9 @@ def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None)
     have = source.lift(bound, options)
     if source is not target and governs(target):
         entrances.take_out(have, bound.own)
+    kept = list(entrances.staying(have)) if source is target else []
     out = Output(whole, table, options.target, options.target_version, options.source, chosen.outside, frozenset(bound.broken))
+    out.imply("stays as it is: it hangs on a gateway, which keeps its proxy", *kept)
     return Conversion(options, table, source, target, whole, chosen, bound, have, out)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, standing, taken
 from meshport.dialects.cilium.both import PODS, numbers, spoken
+from meshport.dialects.entrances import GATEWAY_NAME
 from meshport.dialects.istio.waypoints import FOR, USE, USE_NAMESPACE
 from meshport.dialects.output import Output
 from meshport.findings import Affected
@@ -17,7 +18,6 @@ from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
 from meshport.ir.world import Workload, World
 
-GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 TUNNEL = 15008
 INGRESS = "ingress"  # what Cilium calls its own entry, which has no labels of a pod
 Hops = tuple[tuple[Workload, Workload], ...]

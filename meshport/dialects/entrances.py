@@ -7,14 +7,16 @@ A Gateway names its pods by labels, and so do policies, often by another one of 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
+from dataclasses import replace
 
 from meshport.dialects.gateway_accounts import USUAL
 from meshport.ir.authorization import IDENTITY, Policy
-from meshport.ir.base import PodSet, Ref
+from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Gateway
 from meshport.ir.world import Workload
 from meshport.values.identities import Identity
 
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _PREFIX = "istio-"
 
 
@@ -22,9 +24,33 @@ def take_out(ir: IR, own: Container[int]) -> None:
     """Move the policies that are for pods of gateways alone from `ir.policies` to `ir.entrance`: to nobody else they make a difference. `own` are the documents
     of the mesh's own parts, which leave with it."""
     apart = for_gateways_alone(ir, lambda pod: pod.document in own)
-    ir.entrance += apart
     gone = set(map(id, apart))
     ir.policies = [policy for policy in ir.policies if id(policy) not in gone]
+    ir.entrance += apart
+    for refs, policy, src in _attached(ir):
+        for ref in sorted(refs):
+            pods = PodSet(ref.namespace, Selector.of({GATEWAY_NAME: ref.name}))
+            ir.entrance.append(replace(policy, subject=Fact(pods, src, policy.subject.feature)))
+
+
+def staying(ir: IR) -> Iterator[Src]:
+    """What policies say that hang on gateways, in the mesh that goes on serving these."""
+    return (src for _, _, src in _attached(ir))
+
+
+def _attached(ir: IR) -> list[tuple[frozenset[Ref], Policy, Src]]:
+    """The policies that hang on Gateways of the input for which Istio makes the pods, with what they say; they are no losses."""
+    gateways = {gateway.ref.value for gateway in ir.gateways if _by_class(gateway)}
+    found = [(refs, policy) for refs, policy in ir.attached if refs <= gateways]
+    documents = {policy.document for _, policy in found}
+    said = {loss.document: sources(*loss.facts) for loss in ir.losses if loss.code == "MP217" and loss.document in documents}
+    ir.losses = [loss for loss in ir.losses if loss.code != "MP217" or loss.document not in documents]
+    return [(refs, policy, said.get(policy.document, policy.sources)) for refs, policy in found]
+
+
+def _by_class(gateway: Gateway) -> bool:
+    """Whether Istio makes the pods of a Gateway of the Gateway API."""
+    return gateway.kind.startswith("gateway.networking") and (gateway.implementation.value or "istio").startswith("istio")
 
 
 def for_gateways_alone(ir: IR, proxies: Callable[[Workload], bool] = lambda pod: pod.alone) -> list[Policy]:
@@ -70,7 +96,12 @@ def _pods(gateway: Gateway, ir: IR) -> list[Workload]:
 
 
 def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
-    """The labels that the pods may have: those that the Gateway names, with the rest of what the charts put on such pods."""
+    """The labels that the pods may have: those that the Gateway names, with the rest of what the charts, or the controller for its class, put on such pods."""
+    if _by_class(gateway):
+        name = gateway.ref.value.name
+        class_ = gateway.implementation.value or "istio"
+        yield {GATEWAY_NAME: name, "istio.io/gateway-name": name, "service.istio.io/canonical-name": f"{name}-{class_}"}
+        return
     said = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
     if "app" in said:
         names = [said["app"]]
@@ -91,6 +122,8 @@ def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
 
 def _homes(gateway: Gateway, ir: IR) -> set[str]:
     """The namespaces that the pods run in: where a Service selects them, and where rules name an account that gateways usually run under; else the usual ones."""
+    if _by_class(gateway):
+        return {gateway.ref.value.namespace}
     labels = list(_labels(gateway))
     found = {
         service.ref.namespace

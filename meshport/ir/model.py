@@ -101,6 +101,9 @@ class IR:
     open_probes: bool = False  # whether declared HTTP probes pass every policy until a route hangs on the port
     transport: list[TransportRule] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
+    attached: list[tuple[frozenset[Ref], Policy]] = field(
+        default_factory=list
+    )  # policies with the gateways of the Gateway API that they hang on
     entrance: list[Policy] = field(default_factory=list)  # at the pods of gateways alone, which go with the mesh that is left
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)

@@ -175,5 +175,65 @@ def test_in_ambient_gateways_go_on_with_tokens_filters_and_plugins(more: str) ->
     result = convert(load_text(text), source="istio", target="istio", data_plane="ambient")
     assert {finding.code for finding in result.findings} <= {"MP101", "MP102"}
     assert not result.removals
-    elsewhere = convert(load_text(text.replace("istio: ingressgateway}", "app: web}")), source="istio", target="istio", data_plane="ambient")
+    elsewhere = convert(
+        load_text(text.replace("istio: ingressgateway}", "app: web}")), source="istio", target="istio", data_plane="ambient"
+    )
     assert len([finding for finding in elsewhere.findings if finding.code == "MP112"]) == 2  # at pods, ztunnel reads neither
+
+
+BY_CLASS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Same}}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec: {parentRefs: [{name: door}], rules: [{backendRefs: [{name: web, port: 80}]}]}
+"""
+AT_DOOR = {
+    "attached": "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: door}],",
+    "by the controller's label": "selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: door}},",
+    "of its namespace": "",
+}
+
+
+def at_door(place: str, rule: str, target: str, **options: str) -> Result:
+    policy = POLICY.replace("HOME", "shop").replace("SELECTOR", AT_DOOR[place]).replace("RULE", rule)
+    text = "---".join(WORLD.split("---")[:3]) + "---" + BY_CLASS + policy
+    return convert(load_text(text), source="istio", target=target, gateway_class="nginx" if target == "linkerd" else None, **options)
+
+
+def door(result: Result) -> dict[str, object] | None:
+    return next((item.object for item in result.manifests if item.object["kind"] == "Gateway"), None)
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize("place", AT_DOOR)
+def test_a_gateway_that_policies_guard_is_not_handed_over(target: str, place: str) -> None:
+    result = at_door(place, OFFICE, target)
+    assert door(result) is None
+    assert ("Gateway", "door") in {(item["kind"], item["name"]) for item in result.removals}
+    assert [finding.severity for finding in result.findings if finding.code == "MP345"] == ["error"]
+    assert not [finding for finding in result.findings if finding.code.startswith(("MP90", "MP217"))]
+    wide = at_door(place, OFFICE, target, on_loss="looser")
+    assert door(wide) is not None
+    assert [finding.effect for finding in wide.findings if finding.code == "MP345"] == ["widens"]
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize("place", ["attached", "by the controller's label"])
+def test_a_gateway_that_lets_everybody_in_is(target: str, place: str) -> None:
+    result = at_door(place, "{}", target)
+    found = door(result)
+    assert found is not None and found["spec"]["gatewayClassName"] == {"cilium": "cilium", "linkerd": "nginx"}[target]
+    assert not [finding for finding in result.findings if finding.code in ("MP345", "MP217")]
+
+
+def test_what_hangs_on_a_gateway_hangs_on_it_in_ambient() -> None:
+    result = at_door("attached", OFFICE, "istio", data_plane="ambient")
+    assert {finding.code for finding in result.findings} <= {"MP101"}
+    assert not result.removals
+    lines = [line for line in result.ledger if line.document == 5 and line.path.startswith("spec")]
+    assert lines and {line.disposition for line in lines} == {"translated"}

@@ -67,7 +67,7 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
             out.imply("stays as it is", _spec(out, gateway.document) - gateway.implementation.src)
             found[ref] = Entry(ref)
             if options.gateway_class and gateway.implementation.value != options.gateway_class:
-                found[ref] = Entry(ref, written=_handed_over(gateway, out, options))
+                found[ref] = Entry(ref, written=handed_over(gateway, ir, out, options))
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
@@ -75,8 +75,15 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
     return found
 
 
-def _handed_over(gateway: Gateway, out: Output, options: Options) -> bool:
-    """Name the class that takes a Gateway over. It leaves where each of its listeners asks clients for a certificate and the class asks for none."""
+def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
+    """Name the class that takes a Gateway over. It leaves where policies of the mesh refuse requests at its pods, and where each of its listeners asks clients for
+    a certificate and the class asks for none."""
+    if guarded(gateway, ir, out, options):
+        out.remove(
+            gateway.document,
+            "Istio goes, and the class that takes over knows none of the policies at its pods; delete it once clients use another entrance",
+        )
+        return False
     document = out.bundle.documents[gateway.document]
     asking, frontend = _asking(document.value["spec"], out, options)
     listeners = document.value["spec"].get("listeners") or ()
@@ -180,6 +187,7 @@ def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: st
     out.finding(
         "MP345", whole, *(policy.sources for policy in alone), document=gateway.document, disposition="manual" if outcome else "dropped",
         affects=(Affected(ref.namespace, ref.name),), effect="widens" if kept else "narrows", feature="gateway.selector", gateway=str(ref),
+        explains=frozenset({(ingress_subject(ref), "*")}) if gateway.kind.startswith("gateway.networking") else frozenset(),
         outcome=outcome or ("its entrance is open to everybody" if kept else "it is left out"),
         policies=", ".join(sorted({f"{policy.kind} {policy.ref.value}" for policy in found})),
     )  # fmt: skip

@@ -168,6 +168,8 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
             gate = found.known.get(Ref(namespace, target.name)) if target.kind == "Gateway" else None
             known = {"waypoint": str(gate.ref)} if gate is not None else {}
             ir.losses.append(Loss("MP743" if gate is not None else "MP217", item.facts, item.policy.document, known))
+            if gate is None and all(one.kind == "Gateway" for one in item.targets or ()):
+                ir.attached.append((frozenset(Ref(namespace, one.name) for one in item.targets or ()), item.policy))
             return []
     if not out:
         named = {Ref(namespace, target.name) for target in item.targets or () if target.kind == "Gateway"}

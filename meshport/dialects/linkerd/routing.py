@@ -135,14 +135,14 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
         if not mesh_class:
             out.imply("stays as it is: served by an implementation that is no part of the source mesh", gateway.implementation)
         elif options.gateway_class:
-            obj = out.change(gateway.document, group=f"gateway {gateway.ref.value.name}", rank=60)
-            obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+            gateways.handed_over(gateway, ir, out, options)
         else:
             out.finding(
                 "MP704", gateway.implementation, document=gateway.document, disposition="manual", gateway=name,
                 value=gateway.implementation.value,
                 affects=(Affected(gateway.ref.value.namespace, None, None),),
             )  # fmt: skip
+            gateways.guarded(gateway, ir, out, options, "the ingress that takes over has to judge them")
 
 
 def _spec(out: Output, number: int) -> frozenset[int]:
