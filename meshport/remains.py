@@ -44,6 +44,8 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
         if beside and loss.code == "MP705":
             out.imply("stays with the source mesh, whose policies hang on it", *loss.facts)
             continue
+        if loss.code in _AT_WAYPOINTS and (beside or (own and plane != "sidecar")):
+            continue  # the waypoint goes on enforcing it
         affects = tuple(Affected(ref.namespace, ref.name) for ref in loss.workloads)
         affects = affects or ((Affected(document.namespace),) if document.namespace else ())
         if loss.code in _STAYING and loss.document not in read:
@@ -145,7 +147,11 @@ _ACROSS = {"MP166", "MP167", "MP168", "MP299"}
 """Losses between the data planes of one mesh."""
 
 
-_PAST_WAYPOINTS = {"MP145", "MP146", "MP170", "MP171", "MP239", "MP244", "MP736"}
+_AT_WAYPOINTS = {"MP148"}
+"""What is lost with the waypoints alone."""
+
+
+_PAST_WAYPOINTS = {"MP145", "MP146", "MP148", "MP170", "MP171", "MP239", "MP244", "MP736"}
 """Ways past a waypoint, or one that only the waypoint has not, which sidecars close."""
 
 

@@ -104,6 +104,9 @@ class IR:
     attached: list[tuple[frozenset[Ref], Policy]] = field(
         default_factory=list
     )  # policies with the gateways of the Gateway API that they hang on
+    at_waypoints: dict[int, frozenset[Ref]] = field(
+        default_factory=dict
+    )  # the Services whose waypoint alone enforces a policy, by its document
     entrance: list[Policy] = field(default_factory=list)  # at the pods of gateways alone, which go with the mesh that is left
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)

@@ -127,11 +127,11 @@ def of_input(ir: IR, out: Output, options: Options, stood: Waypoints, *, whole: 
 
 
 def _policies(out: Output) -> list[Obj]:
-    """The AuthorizationPolicies that were written."""
+    """The AuthorizationPolicies that were written for pods."""
     return [
         obj
         for (group, kind, _), obj in sorted(out.objects.items(), key=lambda item: item[0][2])
-        if (group, kind) == ("security.istio.io", "AuthorizationPolicy")
+        if (group, kind) == ("security.istio.io", "AuthorizationPolicy") and not (obj.value.get("spec") or {}).get("targetRefs")
     ]
 
 

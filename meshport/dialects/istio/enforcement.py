@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import past_waypoints
+from meshport.dialects.istio import past_waypoints, waypoints_alone
 from meshport.dialects.istio.callers import Callers, coming
 from meshport.dialects.istio.callers import of as callers_of
 from meshport.dialects.istio.waypoints import (
@@ -109,14 +109,18 @@ def targets_of(spec: Cursor) -> list[Target] | None:
 def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> list[Settled]:
     """All policies into the IR; what became of each."""
     plain = [item for item in read if item.targets is None]
-    hung = [(item, made) for item in read if item.targets is not None for made in _services(item, found, ir, root_namespace)]
+    attaching = [(item, _services(item, found, ir, root_namespace)) for item in read if item.targets is not None]
+    hung = [(item, made) for item, services in attaching for made in services]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
     doors, callers = _Doors(judging=closed), callers_of(found, ir, trust_domain)
     ir.evading = _evading(found, ir, callers)
     out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
     for entry in out:
         entry.through += [_by_waypoint(policy, service, found, ir, callers, doors, entry.read) for service, policy in entry.coming]
+    waypoints_alone.report(((item.policy, item.facts, named) for item, named in attaching), found, ir)
     for item, (target, src) in hung:
+        if target in ir.at_waypoints.get(item.policy.document, ()):
+            continue
         made = attached(found, ir, item.policy, target, src)
         if made is None:
             ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
@@ -316,8 +320,8 @@ def _say(item: Read, enforced: Enforced, ir: IR) -> None:
 
 def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Callers, doors: _Doors, item: Read) -> Settled:
     """A policy of a waypoint with what the pods' ztunnel makes of the waypoint itself."""
+    members = _proxied(target, ir)
     service = ir.world.services[target]
-    members = ir.world.selected(service.pods) if service.pods is not None else []
     if policy.action.value != "allow":
         return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
@@ -341,6 +345,12 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
         open_rules, _ = _unguarded(item, policy, target, left, found, ir, doors)
         made += [replace(policy, subject=policy.subject.holding(pods), rules=open_rules) for pods in dict.fromkeys(apart.values())]
     return Settled(item, made, target, True, refused, left=tuple(sorted(apart)))
+
+
+def _proxied(target: Ref, ir: IR) -> list[Workload]:
+    """The workloads behind a Service that may have a proxy of their own."""
+    pods = ir.world.services[target].pods
+    return [one for one in ir.world.selected(pods) if ir.world.meshed(one) is not False] if pods is not None else []
 
 
 def _by_waypoint(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Callers, doors: _Doors, item: Read) -> Policy:
@@ -414,8 +424,7 @@ def _at_addresses_too(item: Read, members: list[Workload], gate: Waypoint, found
 
 def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, doors: _Doors) -> None:
     """Say how callers come past a deny that hangs on a Service: by the pods' addresses, or by another Service before the same ports."""
-    service = ir.world.services[target]
-    members = ir.world.selected(service.pods) if service.pods is not None else []
+    service, members = ir.world.services[target], _proxied(target, ir)
     document = item.policy.document
     open_ones = tuple(
         sorted(workload.ref for workload in members if workload.ref not in doors.closed or _met(item.policy, doors.direct[workload.ref]))

@@ -14,7 +14,7 @@ from typing import Any
 from meshport.dialects import enrolment, naming
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import authorization, ports, reworded, taking_effect, unproxied, waypoints
+from meshport.dialects.istio import authorization, ports, reworded, taking_effect, unproxied, waypoints, waypoints_alone
 from meshport.dialects.istio.ambient_written import SECURITY
 from meshport.dialects.istio.enforcement import Settled
 from meshport.dialects.istio.rules import qualified
@@ -185,6 +185,7 @@ class _Policies:
         ]
         self.settled = authorization.lift(bound, numbers, options, scratch, stood)
         self.unenforced = {loss.document for loss in scratch.losses if loss.code == "MP240"}
+        self.alone = scratch.at_waypoints
         self.hung: dict[int, list[Settled]] = {}
         for item in self.settled:
             if item.service is not None:
@@ -201,7 +202,12 @@ class _Policies:
         }
         for number, items in sorted(self.hung.items()):
             self._place(number, [self._on_pods(item) for item in items])
-        for number in sorted(self.unenforced - self.hung.keys()):
+        for number, services in sorted(self.alone.items()):
+            if self.options.data_plane == "ambient":
+                self._stays(number, services)
+            elif number not in self.hung:
+                self.out.remove(number, "its waypoint alone enforced it, and the pods have no proxy")
+        for number in sorted(self.unenforced - self.hung.keys() - self.alone.keys()):
             self.out.remove(number, "no waypoint enforces it, and no sidecar will")
             self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
         for item in self.settled:
@@ -348,6 +354,30 @@ class _Policies:
             made.note(f"what {document.kind} {Ref(home, document.name)} says, for the pods of Service {one.service}")
         if instead is None and distinct:
             self.out.remove(number, "the pods behind its waypoint have policies of their own now")
+
+    def _stays(self, number: int, services: frozenset[Ref]) -> None:
+        """A policy for Services whose waypoint alone enforces it, where that remains: as it is, or apart from what it is for other Services."""
+        document, src = self.bound.bundle.documents[number], self._src(number)
+        if number not in self.hung:
+            self.out.imply("stays as it is: the waypoint goes on enforcing it", src)
+            return
+        home = document.namespace or self.options.default_namespace
+        own = sorted(ref.name for ref in services if ref.namespace == home)
+        if len(own) < len(services):
+            self.out.finding(
+                waypoints_alone.CODE, document=number, disposition=None, feature="authorization.target",
+                object=f"AuthorizationPolicy {Ref(home, document.name)}", pods="what they send to has",
+                services=", ".join(map(str, sorted(ref for ref in services if ref.namespace != home))),
+            )  # fmt: skip
+        if not own:
+            return
+        name = self.out.free(SECURITY, document.kind, home, naming.name(document.name, own[0]))
+        made = self.out.object(SECURITY, document.kind, Ref(home, name), owner=number, rank=41, because=src)
+        made.set(("spec", "targetRefs"), [{"group": "", "kind": "Service", "name": one} for one in own], src)
+        for key in ("action", "provider", "rules"):
+            if key in self._spec(number):
+                made.set(("spec", key), copy.deepcopy(self._spec(number)[key]), src)
+        made.note(f"what {document.kind} {Ref(home, document.name)} says, where the waypoint alone enforces it")
 
     # -- what goes by selector
 
