@@ -17,13 +17,15 @@ from meshport.ir.world import Workload
 from meshport.values.identities import Identity
 
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+_EGRESS = {"istio=egressgateway", "app=istio-egressgateway"}
 _PREFIX = "istio-"
 
 
 def take_out(ir: IR, own: Container[int]) -> None:
-    """Move the policies that are for pods of gateways alone from `ir.policies` to `ir.entrance`: to nobody else they make a difference. `own` are the documents
-    of the mesh's own parts, which leave with it."""
+    """Move the policies that are for pods of gateways alone from `ir.policies` to `ir.entrance`, for to nobody else they make a difference, and note the gateways
+    that are no entrances. `own` are the documents of the mesh's own parts, which leave with it."""
     apart = for_gateways_alone(ir, lambda pod: pod.document in own)
+    ir.ways_out = {gateway.ref.value for gateway in ir.gateways if _leads_out(gateway, ir)}
     gone = set(map(id, apart))
     ir.policies = [policy for policy in ir.policies if id(policy) not in gone]
     ir.entrance += apart
@@ -31,6 +33,14 @@ def take_out(ir: IR, own: Container[int]) -> None:
         for ref in sorted(refs):
             pods = PodSet(ref.namespace, Selector.of({GATEWAY_NAME: ref.name}))
             ir.entrance.append(replace(policy, subject=Fact(pods, src, policy.subject.feature)))
+
+
+def _leads_out(gateway: Gateway, ir: IR) -> bool:
+    """Whether the hosts of a Gateway in Istio's words are names outside, or its pods those of the egress gateway that Istio's installation makes."""
+    outside = {fact.value for item in ir.outside if not item.services for fact in item.hosts}
+    hosts = {fact.value.rpartition("/")[2] for item in gateway.listeners for fact in item.hosts}
+    labels = set(gateway.implementation.value.split(","))
+    return gateway.kind == "networking.istio.io" and bool(labels & _EGRESS or (hosts and hosts <= outside))
 
 
 def staying(ir: IR) -> Iterator[Src]:

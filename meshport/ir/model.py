@@ -107,6 +107,7 @@ class IR:
     at_waypoints: dict[int, frozenset[Ref]] = field(
         default_factory=dict
     )  # the Services whose waypoint alone enforces a policy, by its document
+    ways_out: set[Ref] = field(default_factory=set)  # gateways of a mesh that is left which stand where traffic leaves
     entrance: list[Policy] = field(default_factory=list)  # at the pods of gateways alone, which go with the mesh that is left
     admissions: list[Admission] = field(default_factory=list)
     egress: list[Egress] = field(default_factory=list)

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from meshport.ir.model import IR
 
 SCHEMA = "meshport/ir/v1"
-_HIDDEN = {"src", "label_src", "annotation_src", "losses", "feature", "by_label", "attached", "emptied", "entrance", "retries_unasked"}
+_HIDDEN = {
+    "src",
+    "label_src",
+    "annotation_src",
+    "losses",
+    "feature",
+    "by_label",
+    "attached",
+    "emptied",
+    "entrance",
+    "ways_out",
+    "retries_unasked",
+}
 
 
 def dump_ir(ir: IR, bundle: Bundle, options: Options) -> dict[str, Any]:

@@ -237,3 +237,43 @@ def test_what_hangs_on_a_gateway_hangs_on_it_in_ambient() -> None:
     assert not result.removals
     lines = [line for line in result.ledger if line.document == 5 and line.path.startswith("spec")]
     assert lines and {line.disposition for line in lines} == {"translated"}
+
+
+WAY_OUT = """
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: cnn, namespace: shop}
+spec: {hosts: [edition.cnn.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DNS}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: egress, namespace: shop}
+spec:
+  selector: {LABEL}
+  servers: [{port: {number: 443, name: tls, protocol: TLS}, hosts: [HOST], tls: {mode: PASSTHROUGH}}]
+"""
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+@pytest.mark.parametrize(
+    ("label", "host"), [("istio: egressgateway", "edition.cnn.com"), ("istio: egressgateway", '"*"'), ("app: way-out", "edition.cnn.com")]
+)
+def test_a_gateway_where_traffic_leaves_becomes_no_entrance(target: str, label: str, host: str) -> None:
+    text = WORLD + WAY_OUT.replace("LABEL", label).replace("HOST", host)
+    for gateway_class in (None, "nginx"):
+        result = convert(load_text(text), source="istio", target=target, gateway_class=gateway_class)
+        assert "egress" not in {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Gateway"}
+        (found,) = [finding for finding in result.findings if finding.code == "MP369"]
+        assert "shop/egress" in found.message
+        assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+        assert not [
+            finding for finding in result.findings if finding.code in ("MP346", "MP703", "MP759") and "shop/egress" in finding.message
+        ]
+
+
+def test_a_gateway_for_a_host_of_the_cluster_is_an_entrance_whatever_else_leaves() -> None:
+    result = convert(
+        load_text(WORLD + WAY_OUT.replace("LABEL", "app: way-out").replace("HOST", "edition.cnn.com")), source="istio", target="cilium"
+    )
+    assert "public" in {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Gateway"}

@@ -198,9 +198,26 @@ def _spec(out: Output, number: int) -> frozenset[int]:
     return frozenset(leaf for leaf, _ in leaves_below(out.bundle.documents[number].leaves.get("spec", {}), ()))
 
 
+def way_out(gateway: Gateway, ir: IR, out: Output) -> bool:
+    """Whether a Gateway stands where traffic leaves the mesh, which goes: as a Gateway of the Gateway API it would be an entrance. That is said."""
+    ref = gateway.ref.value
+    if ref not in ir.ways_out:
+        return False
+    hosts = sorted({fact.value.rpartition("/")[2] for item in gateway.listeners for fact in item.hosts})
+    out.finding(
+        "MP369", gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document), document=gateway.document, disposition="dropped",
+        affects=(Affected(ref.namespace, ref.name),), explains=frozenset({(ingress_subject(ref), "*")}), feature="gateway.selector", gateway=str(ref),
+        hosts=", ".join(hosts) or "every host",
+    )  # fmt: skip
+    return True
+
+
 def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry:
     ref, because = gateway.ref.value, gather(gateway.ref)
     entry = Entry(ref, written=False)
+    if way_out(gateway, ir, out):
+        out.remove(gateway.document, "the mesh's egress gateway goes with it")
+        return entry
     affects = (Affected(ref.namespace, ref.name),)
     if guarded(gateway, ir, out, options):
         return entry

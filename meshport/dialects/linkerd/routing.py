@@ -114,6 +114,8 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
     """Gateways stay; Linkerd brings no implementation for them, so the class that Istio served has to become another."""
     for gateway in sorted(ir.gateways, key=lambda item: (item.kind, item.ref.value)):
         name = str(gateway.ref.value)
+        if gateway.ref.value in ir.ways_out and (options.gateway_class or gateways.way_out(gateway, ir, out)):
+            continue  # with a class it is said where the others are handed over
         if gateway.kind == "networking.istio.io" and options.gateway_class:
             out.finding(
                 "MP346", document=gateway.document, affects=(Affected(gateway.ref.value.namespace, gateway.ref.value.name),), gateway=name,
