@@ -95,10 +95,28 @@ def judging(gateway: Gateway, ir: IR) -> list[Policy]:
     found = []
     for policy in (*ir.policies, *ir.entrance):
         subject = policy.subject.value
-        unseen = subject.namespace in homes if subject.selector.everything else any(map(subject.selector.accepts, labels))
+        if subject.selector.everything:
+            unseen = subject.namespace in homes and not (_by_class(gateway) and _holds_behind(gateway, subject.namespace, ir))
+        else:
+            unseen = any(map(subject.selector.accepts, labels))
         if unseen or any(subject.contains(pod.ref.namespace, pod.labels) for pod in pods):
             found.append(policy)
     return found
+
+
+def _holds_behind(gateway: Gateway, namespace: str, ir: IR) -> bool:
+    """Whether a policy of a whole namespace, or with "" of the mesh, holds for everything that a Gateway of the Gateway API sends to: whom it refuses at the gateway
+    it goes on refusing there (mapping decisions 11, default-deny and gateways)."""
+    names = {str(gateway.ref.value), gateway.ref.value.name}
+    backends = (
+        backend.service.value.namespace
+        for routes in ir.routes
+        if any(fact.value in names for fact in routes.gateways)
+        for rule in routes.rules
+        for backend in rule.backends
+        if backend.service is not None
+    )
+    return not namespace or all(one == namespace for one in backends)
 
 
 def _pods(gateway: Gateway, ir: IR) -> list[Workload]:

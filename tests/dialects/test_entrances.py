@@ -199,9 +199,14 @@ AT_DOOR = {
 }
 
 
+ELSEWHERE = "name: web, namespace: billing, port: 80"
+
+
 def at_door(place: str, rule: str, target: str, **options: str) -> Result:
+    """What a whole namespace is told, its pods are told as well: at the gateway it tells of those of another namespace."""
     policy = POLICY.replace("HOME", "shop").replace("SELECTOR", AT_DOOR[place]).replace("RULE", rule)
-    text = "---".join(WORLD.split("---")[:3]) + "---" + BY_CLASS + policy
+    door_ = BY_CLASS if place != "of its namespace" else BY_CLASS.replace("name: web, port: 80", ELSEWHERE)
+    text = "---".join(WORLD.split("---")[:3]) + "---" + door_ + policy
     return convert(load_text(text), source="istio", target=target, gateway_class="nginx" if target == "linkerd" else None, **options)
 
 
@@ -220,6 +225,16 @@ def test_a_gateway_that_policies_guard_is_not_handed_over(target: str, place: st
     wide = at_door(place, OFFICE, target, on_loss="looser")
     assert door(wide) is not None
     assert [finding.effect for finding in wide.findings if finding.code == "MP345"] == ["widens"]
+
+
+@pytest.mark.parametrize("target", ["cilium", "linkerd"])
+def test_a_policy_of_the_namespace_that_all_backends_are_in_goes_on_refusing_there(target: str) -> None:
+    policy = POLICY.replace("HOME", "shop").replace("SELECTOR", "").replace("RULE", OFFICE)
+    text = "---".join(WORLD.split("---")[:3]) + "---" + BY_CLASS + policy
+    result = convert(load_text(text), source="istio", target=target, gateway_class="nginx" if target == "linkerd" else None)
+    assert door(result) is not None
+    assert "MP345" not in {finding.code for finding in result.findings}
+    assert result.verification is not None and not [item for item in result.verification.differences if item.change == "allowed"]
 
 
 @pytest.mark.parametrize("target", ["cilium", "linkerd"])

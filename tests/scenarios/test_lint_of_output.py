@@ -52,9 +52,8 @@ def new_mistakes(bundle: list[dict[str, Any]], source: str, target: str, **optio
     before.update(code for code, _ in mistakes(stays, target))
     said = {item.code for item in result.findings}
     allowed = set(before) | said | {code for code, others in SAME.items() if others & (set(before) | said)}
-    spread = {
-        f"={value})" for value in _listed(bundle)
-    }  # Istio says each value of a list by a policy of its own, also one that no known pod has
+    # Istio says each value of a list by a policy of its own, also one that no known pod has, and a clusterwide policy in each namespace, for pods to come
+    spread = {f"={value})" for value in _listed(bundle)} | {f"/{name}: " for name in _clusterwide(bundle)}
     return [
         item
         for item in mistakes([*stays, *made], target)
@@ -72,6 +71,10 @@ def _listed(place: Any) -> set[str]:
         return set()
     own = place.get("values") if place.get("operator") == "In" else None
     return set(own if isinstance(own, list) and len(own) > 1 else ()).union(*map(_listed, place.values()))
+
+
+def _clusterwide(bundle: list[dict[str, Any]]) -> set[str]:
+    return {item["metadata"]["name"] for item in bundle if item["kind"] == "CiliumClusterwideNetworkPolicy"}
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str, str, str]:
