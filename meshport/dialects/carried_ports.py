@@ -130,6 +130,12 @@ class Standing:
         return any(other.closing for other in self.network.beside[self.item.direction, id(one)])
 
     @property
+    def _said(self) -> bool:
+        """Whether the mesh says whom it lets in to which ports, and closes the pods."""
+        said = [policy.closing for policy in self.ir.policies if policy.document == self.item.number]
+        return self.item.direction == "ingress" and self.item.kind not in KINDS and bool(said) and all(said)
+
+    @property
     def _document(self) -> Any:
         return self.out.bundle.documents[self.item.number].value
 
@@ -252,10 +258,11 @@ class Standing:
             return self._stricter("refused", where, ports, rest)
         if self.before is None:
             servers = self._servers(peer, where)
-            if servers and all(self.network.stated.within(one, ports) for one in servers):
+            if self._said or (servers and all(self.network.stated.within(one, ports) for one in servers)):
                 return ports if carrying else self._added(where, ports)
             if not carrying:
-                self.told.setdefault("shut", set()).add(where)
+                if not self._elsewhere(peer):
+                    self.told.setdefault("shut", set()).add(where)
                 return ports
             return self._stricter("taken", where, ports, [*_without(hidden, self.after), *rest])
         if self.after is None:
@@ -273,6 +280,19 @@ class Standing:
         if self.item.direction == "ingress":
             return self.members
         return self.network.taken(peer[1]) if where == INSIDE else []
+
+    def _elsewhere(self, peer: Peer) -> bool:
+        """Whether another entry lets the port of the target's proxies through for all of these peers."""
+        pods = {id(one) for one in self.network.taken(peer[1])} if peer[0] == "Endpoints" else set()
+        for rule in self.item.rules:
+            ports = [port for entry in rule.get("toPorts") or () for port in entry.get("ports") or [{"port": "0"}]]
+            if "icmps" in rule or (ports and not any(holds(port, self.after or 0) for port in ports)):
+                continue
+            for kind, item in self.meeting.peers(rule):
+                within = pods and kind == "Endpoints" and pods <= {id(one) for one in self.network.taken(item)}
+                if within or (kind, item) in (peer, ("Entities", "all")):
+                    return True
+        return False
 
     def _added(self, where: str, ports: list[Rule]) -> list[Rule]:
         self.told.setdefault("added", set()).add(where)
@@ -393,7 +413,7 @@ class Standing:
             say("MP186" if exact else "MP187", CLOSED, "warning", "none" if exact else "narrows")
         if "added" in told:
             say("MP188", "", "info", "none")
-        if "shut" in told and "taken" not in told and self.options.source != "cilium":  # whose lift says so
+        if "shut" in told and "taken" not in told:
             said_together(self.out, "MP185", item, self.members, ports, port=str(self.after))
 
 

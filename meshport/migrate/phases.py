@@ -109,7 +109,7 @@ def channel(objects: Mapping[Key, Obj]) -> str:
 
 
 def _policies(draft: Draft, setting: Setting) -> list[Check]:
-    """Network policies that may shut the port that the mesh's own traffic arrives at."""
+    """Network policies that may shut the port that the mesh's own traffic arrives at. Those that a later step lets it through are not asked for it yet."""
     options = draft.result.options
     port = None if setting.calm else words.port(options.target, options.target_version, ambient=setting.ambient)
     if port is None:
@@ -120,7 +120,7 @@ def _policies(draft: Draft, setting: Setting) -> list[Check]:
             f"its ingress admits TCP {port} from pods of the mesh, if it restricts ingress at all: traffic between meshed pods arrives there",
         )
         for mark in sorted(draft.cluster.objects)
-        if mark[:2] == ("networking.k8s.io", "NetworkPolicy") and mark[2] in setting.namespaces
+        if mark[:2] == ("networking.k8s.io", "NetworkPolicy") and mark[2] in setting.namespaces and mark not in draft.pool
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from meshport.effective.access import Access
+from meshport.migrate import words
 from meshport.migrate.drafting import Draft
 from meshport.migrate.interim import DEFAULT_POLICY, OPEN_DEFAULT, role, serves
 from meshport.migrate.setting import Setting
@@ -199,11 +200,12 @@ def _waiting(draft: Draft, setting: Setting, step: Step, rows: Sequence[AccessRo
             doors += [(name, port) for port in sorted(ports)] or [(name, None)]
     if not doors:
         return
-    kept = (
-        " The network policies that stay in force go on refusing what they refused."
-        if result.options.source == "cilium" and result.options.keep_network_policy is not False
-        else ""
-    )
+    kept = ""
+    if result.options.source == "cilium" and result.options.keep_network_policy is not False:
+        port = words.port(result.options.target, result.options.target_version, ambient=setting.ambient)
+        kept = " The network policies that stay in force go on refusing what they refused."
+        if port is not None:
+            kept = f" The network policies that stay in force go on refusing whom they refused; of callers in the mesh they see port {port} alone, whichever is meant."
     audit = bool(audited)
     if early:
         how = "Rules by label and port hold; those about requests come when the last sidecar is gone. Whoever those let in may send any request."

@@ -235,7 +235,8 @@ def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
     assert said(beside) == {"MP184": ("none", ["api"])}
     assert said(beside, policy) == {"MP199": ("none", ["api"])}
     assert said(beside, policy, keep_network_policy=False) == {"MP122": ("narrows", ["api"])}
-    assert said(beside, target="linkerd") == {"MP184": ("none", ["api"]), "MP185": ("narrows", ["api"])}
+    assert said(beside, target="linkerd") == {"MP184": ("none", ["api"])}  # which lets the port of the proxies through
+    assert said(beside, target="linkerd", keep_network_policy=False) == {"MP184": ("none", ["api"]), "MP185": ("narrows", ["api"])}
     beside["spec"] = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}]}]}
     assert set(said(beside, target="linkerd")) == {"MP184"}
 

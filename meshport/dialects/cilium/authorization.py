@@ -72,7 +72,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     asking = sorted({f"{policy.kind} {policy.ref.value}" for policy in ir.policies if any(rule.http for rule in policy.rules)})
     if without is not None and asking:
         ir.losses.append(Loss("MP974", (without.value,), without.document, {"policies": ", ".join(asking)}))
-    of_kubernetes.lift(bound, peers, options, ir)
+    of_kubernetes.lift(bound, peers, options, ir, enforced=enforcement is None or enforcement.value.value != "never")
 
 
 def _since(release: str, bound: Bound) -> bool:

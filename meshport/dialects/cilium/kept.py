@@ -137,14 +137,18 @@ def in_force(ir: IR, options: Options) -> IR:
 def _denying(rule: Rule, number: int) -> tuple[Rule, ...]:
     """A deny of ports does not see what the mesh's port carries: it holds for callers without a proxy."""
     ports = rule.condition(PORT)
-    if ports is None or any(isinstance(fact.value, tuple) and fact.value[0] <= number <= fact.value[1] for fact in ports.any_of or ()):
+    if ports is None or any(_holds(fact.value, number) for fact in ports.any_of or ()):
         return (rule,)
     return (replace(rule, conditions=(*rule.conditions, Condition(IDENTITY, None, (Fact(EVERYONE, ports.sources),)))),)
 
 
+def _holds(port: Any, number: int) -> bool:
+    return isinstance(port, tuple) and port[0] <= number <= port[1]
+
+
 def _carrying(rule: Rule, number: int) -> tuple[Rule, ...]:
     condition = rule.condition(PORT)
-    if condition is None or not any(fact.value == (number, number) for fact in condition.any_of or ()):
+    if condition is None or not any(_holds(fact.value, number) for fact in condition.any_of or ()):
         return (rule,)
     rest, who = tuple(item for item in rule.conditions if item is not condition), rule.condition(IDENTITY)
     if who is None:  # whoever has no proxy comes to the ports themselves

@@ -1,20 +1,20 @@
 """NetworkPolicies of Kubernetes in a cluster of Cilium (pkg/k8s/network_policy.go): Cilium enforces them beside its own policies, and the allows of both add up.
 
-They are of no mesh and stay as they are. Where only they select pods the mesh says nothing, and they hold beside it as before. Where policies of Cilium let
+They are of no mesh and stay in force. Where only they select pods the mesh says nothing, and they hold beside it as before. Where policies of Cilium let
 something in to the same pods, the mesh is told what they let in as well: else it would refuse what they alone let in, and what stays of Cilium's policies, whose
-HTTP rules the mesh takes over, would let in more.
+HTTP rules the mesh takes over, would let in more. So it is told where its proxies take every connection on one port: the network lets that one through beside
+those that they name (`carried_ports.py`), and sees no more which one is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import network_policy_spec
-from meshport.dialects.cilium.beside import numbered, peer_of, selector_of
-from meshport.dialects.cilium.kept import mesh_port
+from meshport.dialects.cilium.beside import numbered, peer_of, selector_of, taken
+from meshport.dialects.cilium.kept import BEYOND, UNSEEN, mesh_port
 from meshport.dialects.cilium.peers import Alternative, Peers
 from meshport.effective.networks import normal_cidr
 from meshport.ir.authorization import PORT, Condition, Network, Policy, Rule
@@ -26,13 +26,33 @@ from meshport.values.ports import is_number
 _EVERY_PORT = (0, 65535)
 
 
-def lift(bound: Bound, peers: Peers, options: Options, ir: IR) -> None:
-    """What NetworkPolicies add to the policies of Cilium that were lifted before, and a finding about each of them."""
-    found = [
-        number
-        for number, document in enumerate(bound.bundle.documents)
-        if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy")
-    ]
+@dataclass(slots=True)
+class _Standing:
+    """A NetworkPolicy, and the pods that it selects and closes."""
+
+    number: int
+    ref: Ref
+    spec: dict[str, Any]
+    subject: PodSet
+    pods: set[Ref]
+
+    @property
+    def inward(self) -> bool:
+        return "Ingress" in (self.spec.get("policyTypes") or ["Ingress"])
+
+
+def lift(bound: Bound, peers: Peers, options: Options, ir: IR, *, enforced: bool = True) -> None:
+    """What NetworkPolicies add to the policies of Cilium that were lifted before, and a finding about each of them. `enforced`: whether Cilium holds any policy."""
+    found = []
+    for number, document in enumerate(bound.bundle.documents):
+        if (document.group, document.kind) == ("networking.k8s.io", "NetworkPolicy"):
+            ref, spec = Ref(document.namespace or options.default_namespace, document.name), document.value.get("spec") or {}
+            if (what := network_policy_spec.refused(spec)) is not None:
+                ir.losses.append(Loss("MP015", (), number, {"what": what}))
+                continue
+            subject = PodSet(ref.namespace, selector_of(spec.get("podSelector") or {}))
+            pods = {one.ref for one in ir.world.selected(subject) if not one.host_network}
+            found.append(_Standing(number, ref, spec, subject, pods))
     if not found:
         return
     own: dict[Ref, list[Policy]] = {}  # the allows of Cilium by the workloads that they select
@@ -40,32 +60,68 @@ def lift(bound: Bound, peers: Peers, options: Options, ir: IR) -> None:
         if policy.action.value == "allow":
             for one in ir.world.selected(policy.subject.value):
                 own.setdefault(one.ref, []).append(policy)
-    for number in found:
-        document = bound.bundle.documents[number]
-        home = document.namespace or options.default_namespace
-        _object(number, Ref(home, document.name), document.value.get("spec") or {}, own, peers, options, ir)
+    carried = _carried(found, own, options, ir) if enforced else set()
+    for item in found:
+        _policy(item, carried, own, peers, options, ir)
 
 
-def _object(number: int, ref: Ref, spec: Any, own: dict[Ref, list[Policy]], peers: Peers, options: Options, ir: IR) -> None:
-    if (what := network_policy_spec.refused(spec)) is not None:
-        ir.losses.append(Loss("MP015", (), number, {"what": what}))
-        return
-    subject = PodSet(ref.namespace, selector_of(spec.get("podSelector") or {}))
-    refs = {one.ref for one in ir.world.selected(subject) if not one.host_network}
-    inward = "Ingress" in (spec.get("policyTypes") or ["Ingress"])
-    shared = {one for one in refs if one in own} if inward else set()
+def _carried(found: list[_Standing], own: dict[Ref, list[Policy]], options: Options, ir: IR) -> set[int]:
+    """The NetworkPolicies that the mesh says whole, closing their pods itself, for the port of its proxies hides from the network which port is meant: those
+    that name ports for peers that may be in the mesh, and all others for the same pods. None of them where Cilium has policies for these that the mesh is
+    not told."""
+    if mesh_port(options) is None or options.keep_network_policy is False:
+        return set()
+    untold = {loss.document for loss in ir.losses if loss.code in (*UNSEEN, *BEYOND)}
+    hidden = {ref for ref, policies in own.items() if any(policy.document in untold for policy in policies)}
+    hidden |= {one.ref for one in ir.world.workloads if ir.world.meshed(one) is False}
+    left = {item.number: item for item in found if item.inward and item.pods}
+    selecting: dict[Ref, list[_Standing]] = {}
+    for item in left.values():
+        for ref in item.pods:
+            selecting.setdefault(ref, []).append(item)
+    carried: set[int] = set()
+    while left:  # one set of policies after the other whose pods overlap
+        together, pods = [left.pop(next(iter(left)))], set[Ref]()
+        for item in together:
+            fresh = item.pods - pods
+            pods |= fresh
+            together += [left.pop(other.number) for ref in sorted(fresh) for other in selecting[ref] if other.number in left]
+        if pods.isdisjoint(hidden) and any(_names_ports(item, ir) for item in together):
+            carried |= {item.number for item in together}
+    return carried
+
+
+def _names_ports(item: _Standing, ir: IR) -> bool:
+    """Whether a NetworkPolicy lets peers that join the mesh in to TCP ports that it names. Of pods that the bundle does not show nobody knows whether they have
+    a proxy, and without one they come in as before while the mesh says nothing."""
+    return any(
+        _ports(entry) and any(_joins(peer, item.ref.namespace, ir) for peer in entry.get("from") or (None,))
+        for entry in item.spec.get("ingress") or ()
+    )
+
+
+def _joins(peer: dict[str, Any] | None, home: str, ir: IR) -> bool:
+    if peer is None:
+        return True
+    kind, selector = peer_of(peer, home)
+    return kind == "Endpoints" and any(ir.world.meshed(one) is not False and not one.host_network for one in taken(selector, ir.world))
+
+
+def _policy(item: _Standing, carried: set[int], own: dict[Ref, list[Policy]], peers: Peers, options: Options, ir: IR) -> None:
+    """What a NetworkPolicy lets in, where the mesh says it, and a finding about it."""
+    shared = {one for one in item.pods if one in own} if item.inward else set()
     told = bool(shared) and options.keep_network_policy is not False
-    if told:
-        rules = tuple(rule for place, entry in enumerate(spec.get("ingress") or ()) for rule in _rules(place, entry, ref.namespace, peers))
-        made = Policy(Fact(ref), Fact("allow"), Fact(subject), rules, number, "NetworkPolicy", closing=False)
+    if told or item.number in carried:
+        home = item.ref.namespace
+        rules = tuple(rule for place, entry in enumerate(item.spec.get("ingress") or ()) for rule in _rules(place, entry, home, peers))
+        closing = item.number in carried
+        made = Policy(Fact(item.ref), Fact("allow"), Fact(item.subject), rules, item.number, "NetworkPolicy", closing=closing)
         ir.policies.append(made)
-        left_open = [own[one] for one in sorted(shared) if not any(policy.closing for policy in own[one])]
-        subjects = dict.fromkeys(policy.subject.value for policies in left_open for policy in policies)
-        ir.policies += [replace(made, subject=Fact(_both(subject, pods)), closing=True) for pods in subjects]  # which this one closes
-    ir.losses.append(_about("MP199" if told else "MP122" if shared else "MP184", number, shared or refs))
-    port = mesh_port(options)
-    if port is not None and refs and any(_shuts(spec.get(key) or (), port) for key in ("ingress", "egress")):
-        ir.losses.append(_about("MP185", number, refs, port=str(port)))
+        if not closing:
+            left_open = [own[one] for one in sorted(shared) if not any(policy.closing for policy in own[one])]
+            subjects = dict.fromkeys(policy.subject.value for policies in left_open for policy in policies)
+            ir.policies += [replace(made, subject=Fact(_both(item.subject, pods)), closing=True) for pods in subjects]  # which it closes
+    ir.losses.append(_about("MP199" if told else "MP122" if shared else "MP184", item.number, shared or item.pods))
 
 
 def _both(one: PodSet, other: PodSet) -> PodSet:
@@ -108,16 +164,6 @@ def _peer(peer: dict[str, Any], home: str, peers: Peers) -> list[Alternative]:
     return peers.addresses([Fact(Network(normal_cidr(item["cidr"]), excluded))])
 
 
-def _shuts(entries: Iterable[dict[str, Any]], number: int) -> bool:
-    """Whether entries of a NetworkPolicy let pods through on TCP ports other than DNS's, and none of them on this one."""
-    anything: dict[str, Any] = {}
-    inside = [entry for entry in entries if any("ipBlock" not in peer for peer in entry.get("from") or entry.get("to") or (anything,))]
-    tcp = [[item for item in entry.get("ports") or (anything,) if (item.get("protocol") or "TCP") == "TCP"] for entry in inside]
-    return any(item.get("port") != 53 for ports in tcp for item in ports) and not any(
-        _carries(item, number) for ports in tcp for item in ports
-    )
-
-
 def _about(code: str, number: int, refs: set[Ref], **values: str) -> Loss:
     return Loss(
         code,
@@ -126,9 +172,3 @@ def _about(code: str, number: int, refs: set[Ref], **values: str) -> Loss:
         {"workloads": ", ".join(map(str, sorted(refs))) or "pods that the bundle does not show", **values},
         tuple(sorted(refs)),
     )
-
-
-def _carries(port: dict[str, Any], number: int) -> bool:
-    """Whether a port of a NetworkPolicy, a range or all of them hold another."""
-    value = port.get("port")
-    return value is None or (isinstance(value, int) and value <= number <= (port.get("endPort") or value))

@@ -32,8 +32,9 @@ def left(ir: IR, out: Output, options: Options) -> IR:
     """The policies as the mesh has to say them beside the kept half; denies that the network goes on holding are left to it."""
     policies = []
     homes = _joining(ir)
+    carried = mesh_port(options) is not None
     for policy in ir.policies:
-        if policy.document in out.kept:
+        if policy.document in out.kept or (carried and policy.kind == "NetworkPolicy"):
             said = Said(policy, ir, out, options, homes)
             policy = replace(policy, rules=tuple(part for rule in _of_everybody(policy) for part in said.parts(rule)), beyond=())
             if not policy.rules and policy.action.value == "deny":
