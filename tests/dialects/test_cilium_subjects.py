@@ -160,5 +160,6 @@ def test_an_action_on_a_header_that_goes_out_is_lost_where_the_kept_policy_loses
         f"{{endpointSelector: {{matchLabels: {{app: web}}}}, egress: [{{toEndpoints: [{{matchLabels: {{app: unknown}}}}], {ports}}}]}}",
         "CiliumNetworkPolicy",
         target=target,
+        on_loss="looser",
     )
     assert "MP127" in {finding.code for finding in result.findings} and result.ledger.counts["unaccounted"] == 0

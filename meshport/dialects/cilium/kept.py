@@ -176,6 +176,9 @@ class Kept:
     )  # rules (ids of their values) that stay as they are although their peers may be in the mesh
     cut_off: dict[Ref, None] = field(default_factory=dict)  # whom meshed clients do not reach any more
     let_in: dict[Ref, None] = field(default_factory=dict)  # or reach for more than before
+    unasked: set[int] = field(default_factory=set)  # what egress rules asked of requests to the one of them, that nothing asks any more
+    elsewhere: set[int] = field(default_factory=set)  # and what goes without saying
+    hidden: dict[str, None] = field(default_factory=dict)  # and those of either that the bundle does not show, in words
 
     def write(self) -> None:
         root = Cursor.root(self.bound, self.number)
@@ -214,15 +217,20 @@ class Kept:
                 "MP127", match.src, document=self.number, disposition="dropped", feature="authorization.operation.headers", value=match.at("mismatch").value,
                 object=f"{document.kind} {Ref(document.namespace or '', document.name)}",
             )  # fmt: skip
+        self.out.decide(
+            "is asked for at the servers, whose own rules let in no more, or let out by another rule", stripped & self.elsewhere
+        )
         self._tell("MP175", self.cut_off)
         self._tell("MP176", self.let_in)
 
     def _tell(self, code: str, servers: dict[Ref, None]) -> None:
         document = self.bound.bundle.documents[self.number]
-        if servers:
+        hidden = self.hidden if (code == "MP176") == (self.options.on_loss == "looser") else {}
+        if servers or hidden:
+            lost = frozenset(self.unasked) if code == "MP176" else NOWHERE
             self.out.finding(
-                code, document=self.number, feature="l4.egress", policy=f"{document.kind} {Ref(document.namespace or '', document.name)}",
-                workloads=", ".join(map(str, servers)), affects=tuple(Affected(ref.namespace, ref.name) for ref in servers),
+                code, lost, document=self.number, disposition="dropped" if lost else None, feature="l4.egress", policy=f"{document.kind} {Ref(document.namespace or '', document.name)}",
+                workloads=", ".join([*map(str, servers), *hidden]), affects=tuple(Affected(ref.namespace, ref.name) for ref in servers),
             )  # fmt: skip
 
     def _specs(self, root: Cursor) -> list[tuple[Path, Cursor]]:
@@ -296,10 +304,11 @@ class Kept:
         if not entries or (number is None and not any(entry.at("rules").each("http") for entry in entries)):
             return None
         wide, narrow = self.outward.refused(self.number, base, place, ports=number is not None)
-        if self.options.on_loss == "looser":
+        unshown = self.outward.beyond(self.number, base, place, ports=number is not None)
+        self.hidden |= {one.words: None for one in unshown}
+        if self.options.on_loss == "looser" or not (wide or unshown):
             self.let_in |= {one.ref: None for one in wide}
-            return None
-        if not wide:
+            (self.unasked if wide or unshown else self.elsewhere).update(_requests(place))
             return None
         told = {id(one): alone(one, self.ir.world.workloads) for one in narrow}
         lost = (*wide, *(one for one in narrow if told[id(one)] is None))
@@ -318,14 +327,16 @@ class Kept:
         number = mesh_port(self.options)
         if number is None or not place.each("toPorts"):
             return []
-        found = self.outward.denied(self.number, base, place)
-        if not found:
+        found, unshown = self.outward.denied(self.number, base, place), self.outward.unshown(self.number, base, place)
+        self.hidden |= {one.words: None for one in unshown}
+        if not found and not unshown:
             return []
         if self.options.on_loss == "looser":
             self.let_in |= {one.ref: None for one in found}
             return []
         self.cut_off |= {one.ref: None for one in found}
-        return [{"toEndpoints": [labelled(one) for one in found], "toPorts": [{"ports": [{"port": str(number), "protocol": "TCP"}]}]}]
+        peers = [*([{"toEndpoints": [labelled(one) for one in found]}] if found else []), *(one.peers for one in unshown)]
+        return [{**copy.deepcopy(one), "toPorts": [{"ports": [{"port": str(number), "protocol": "TCP"}]}]} for one in peers]
 
     def _parted(self, place: Cursor, value: dict[str, Any], direction: str, entries: list[Cursor]) -> list[Any]:
         """The rule for peers in the cluster, and once more, with its HTTP rules, for those outside: the network goes on seeing those."""

@@ -2,7 +2,7 @@
 
 The network holds egress rules at the client. Between pods of the mesh it sees the mesh's own port where there is one, and no HTTP; the mesh decides at
 the server, which knows nothing of the client's egress. So the mesh's port is let through, and an HTTP rule left out, only towards pods whose own rules
-let the client in for nothing that its egress rules refuse.
+let the client in for nothing that its egress rules refuse. What the pods let in that the bundle does not show, nobody knows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.cilium.membership import SYSTEM
-from meshport.dialects.cilium.peers import NAMESPACE, Chosen, Peers, matches, selected, take_apart
+from meshport.dialects.cilium.peers import NAMESPACE, Chosen, Peers, matches, may_join, selected, take_apart
 from meshport.dialects.cilium.specs import specs
 from meshport.dialects.cursor import Cursor
 from meshport.ir.base import Ref
@@ -45,6 +45,16 @@ class Standing:
 
     place: Cursor
     home: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """Peers of an egress rule that the bundle shows no pod of: as a rule names them, and in words."""
+
+    peers: dict[str, Any]
+    words: str
+    chosen: Chosen | None = None  # what is asked of them, in these namespaces (None: in any), where labels tell them
+    spaces: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +115,74 @@ class Outward:
             for client in self._subjects.get((number, str(base)), [])
             for there in self._inward(client, server)
         )
+
+    def beyond(self, number: int, base: object, rule: Cursor, *, ports: bool) -> list[Unshown]:
+        """The unshown peers of an egress rule that a client reaches, by all its egress rules, on some ports or for some requests only: with `ports` every port
+        counts, else only those for which this rule reads HTTP."""
+        wanted = [Grant(EVERY)] if ports else [Grant(one.ports) for one in _grants(rule, None, sure=False) if one.http]
+        clients = self._subjects.get((number, str(base)), [])
+        return [
+            one
+            for one in self.unshown(number, base, rule)
+            if not all(_covered(grant, self._out_to(client, one)) for client in clients for grant in wanted)
+        ]
+
+    def unshown(self, number: int, base: object, rule: Cursor) -> list[Unshown]:
+        """The peers of an egress rule on TCP ports that may be in the mesh, and of whose pods the bundle shows none."""
+        clients, home = self._subjects.get((number, str(base)), []), self._home[number]
+        if not clients or not isinstance(rule.value, dict) or not any(map(_by_tcp, rule.each("toPorts"))):
+            return []
+        found = [one for place in rule.each("toEndpoints") if (one := self._hidden(place, home)) is not None]
+        for place in rule.each("toServices"):
+            if not any(self._serves(place, home, one, sure=False) for one in self.world.workloads):
+                named = place.at("k8sService", "serviceName").value
+                found.append(Unshown({"toServices": [place.value]}, f"pods of Service {named}, which the input does not show"))
+        entities = rule.at("toEntities").value
+        among = [item for item in entities if item in _PODS] if isinstance(entities, list) else []
+        if (among or not _named(rule)) and all(one in clients for one in self.world.workloads):
+            found.append(Unshown({"toEntities": among} if among else {}, "pods of the cluster that the input does not show"))
+        return found
+
+    def _hidden(self, place: Cursor, home: str | None) -> Unshown | None:
+        """The pods of a selector, where the bundle shows none that it takes and they may be in the mesh."""
+        chosen = _chosen(place)
+        if chosen is None or self._all(place, home):
+            return None
+        spaces = self.peers.namespaces(chosen, home)
+        if spaces is not None and not any(may_join(self.world, space) and space not in SYSTEM for space in spaces):
+            return None
+        words = f"pods that the input does not show (toEndpoints {json.dumps(place.value, sort_keys=True)})"
+        return Unshown({"toEndpoints": [place.value]}, words, chosen, None if spaces is None else frozenset(spaces))
+
+    def _out_to(self, client: Workload, peers: Unshown) -> list[Grant]:
+        """What the egress rules of a client let out to every pod of such peers."""
+        held = self._held.get((id(client), "egress"), Held())
+        if not held.closed:
+            return [Grant(EVERY)]
+        return [grant for rule in held.allows if self._takes_all(rule, peers) for grant in _grants(rule.place, None, sure=True)]
+
+    def _takes_all(self, rule: Standing, peers: Unshown) -> bool:
+        """Whether a rule's peers hold all of those, whatever pods they are."""
+        place = rule.place
+        if place.each("toRequires"):
+            return False
+        if not _named(place):
+            return bool(place.each("toPorts"))
+        entities = place.at("toEntities").value
+        if isinstance(entities, list) and any(item in ("all", "cluster") for item in entities):
+            return True
+        if peers.chosen is None:
+            return any(listed and place.at(kind).value == listed for kind, listed in peers.peers.items())
+        return any(self._asks_less(other, rule.home, peers.chosen, peers.spaces) for other in place.each("toEndpoints"))
+
+    def _asks_less(self, place: Cursor, home: str | None, chosen: Chosen, spaces: frozenset[str] | None) -> bool:
+        """Whether a selector asks for nothing that pods of another do not have."""
+        other = _chosen(place)
+        if other is None:
+            return False
+        its = self.peers.namespaces(other, home)
+        asked = {*chosen.pod, *chosen.account, *chosen.cluster}
+        return (its is None or (spaces is not None and spaces <= {*its})) and {*other.pod, *other.account, *other.cluster} <= asked
 
     def denied(self, number: int, base: object, rule: Cursor) -> list[Workload]:
         """The destinations in the mesh which let some client in on a TCP port that an egress deny refuses it."""
@@ -169,8 +247,7 @@ class Outward:
         place = rule.place
         if sure and place.each(way + "Requires"):
             return False
-        said = [word for word in _PEERS if isinstance(place.value, dict) and way + word in place.value]
-        if not said:  # every peer, but for a rule of nothing
+        if not _named(place, way):  # every peer, but for a rule of nothing
             return bool(place.each("toPorts") or place.each("icmps"))
         entities = place.at(way + "Entities").value
         if isinstance(entities, list) and any(item in _PODS for item in entities):
@@ -203,14 +280,25 @@ class Outward:
         return any(service.ref == wanted for service in self.world.services_of(workload))
 
 
+def _named(rule: Cursor, way: str = "to") -> bool:
+    """Whether a rule says who its peers are."""
+    return isinstance(rule.value, dict) and any(way + word in rule.value for word in _PEERS)
+
+
+def _by_tcp(entry: Cursor) -> bool:
+    """Whether ports of TCP are among those of an entry."""
+    listed = entry.each("ports")
+    return not listed or any(str(port.at("protocol").value or "ANY").upper() in ("TCP", "ANY") for port in listed)
+
+
 def _chosen(place: Cursor) -> Chosen | None:
     """What a selector asks of pods; None where pods have no such labels."""
     chosen = take_apart(place.selector().value)
     return None if chosen.reserved or chosen.foreign else chosen
 
 
-def _grants(rule: Cursor, server: Workload, *, sure: bool) -> Iterator[Grant]:
-    """The TCP ports of a rule on a server."""
+def _grants(rule: Cursor, server: Workload | None, *, sure: bool) -> Iterator[Grant]:
+    """The TCP ports of a rule on a server; on one that the bundle does not show (None), a port of a name may be any, and is surely none."""
     entries = rule.each("toPorts")
     if not entries and not rule.each("icmps"):
         yield Grant(EVERY)
@@ -222,11 +310,11 @@ def _grants(rule: Cursor, server: Workload, *, sure: bool) -> Iterator[Grant]:
         if odd and sure:
             continue
         asked = None if odd else frozenset(json.dumps(item.value, sort_keys=True) for item in rules.each("http")) or None
-        for ports in _tcp(entry, server):
+        for ports in _tcp(entry, server, sure=sure):
             yield Grant(ports, asked, odd)
 
 
-def _tcp(entry: Cursor, server: Workload) -> Iterator[Ports]:
+def _tcp(entry: Cursor, server: Workload | None, *, sure: bool) -> Iterator[Ports]:
     listed = entry.each("ports")
     if not listed:
         yield EVERY
@@ -236,8 +324,10 @@ def _tcp(entry: Cursor, server: Workload) -> Iterator[Ports]:
             continue
         text = port.value if port is not None else "0"
         if not is_number(text):
-            known = server.port_named(text.lower())
-            if known is not None:
+            known = server.port_named(text.lower()) if server is not None else None
+            if server is None and not sure:
+                yield EVERY
+            elif known is not None:
                 yield known.number, known.number
         elif int(text) == 0:
             yield EVERY
