@@ -133,3 +133,44 @@ def test_without_network_policy_callers_that_may_have_no_proxy_are_named(home: s
     assert [(place.namespace, place.workload) for item in findings if item.code == "MP179" for place in item.affects] == (
         [("shop", "pay")] if said else []
     )
+
+
+def test_a_deny_of_a_port_by_its_name_refuses_every_port_of_pods_that_nobody_shows() -> None:
+    """Which of their ports has the name is not known, and a deny is never left out; beside known pods it has the number that these give it."""
+    named = "ingress: [{}], ingressDeny: [{fromEndpoints: [{matchLabels: {app: cart}}], toPorts: [{ports: [{port: http, protocol: TCP}]}]}]"
+
+    def denied(selector: str) -> tuple[Any, list[tuple[str | None, int | None]]]:
+        text = WORLD + policy(selector, named)
+        result = meshport.convert(meshport.load_text(text), source="cilium", target="istio", keep_network_policy=False)
+        (spec,) = (item.object["spec"] for item in result.manifests if item.object.get("spec", {}).get("action") == "DENY")
+        said = [(place.workload, place.port) for item in result.findings if item.code == "MP273" for place in item.affects]
+        return spec["rules"][0].get("to"), said
+
+    assert denied("matchLabels: {app: ghost}") == (None, [("app=ghost", None)])
+    assert denied("matchLabels: {app: pay}") == ([{"operation": {"ports": ["8080"]}}], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector", "rules", "default"),
+    [
+        ("CiliumClusterwideNetworkPolicy", "matchLabels: {app: ghost}", ", rules: {http: [{method: GET}]}", "deny"),
+        ("CiliumNetworkPolicy", TIERED, ", rules: {http: [{method: GET}]}", "deny"),
+        ("CiliumNetworkPolicy", "matchLabels: {app: ghost}", ", rules: {http: [{method: GET}]}", None),  # a Server says it
+        ("CiliumClusterwideNetworkPolicy", "matchLabels: {app: ghost}", "", None),  # the network goes on saying all of it
+    ],
+)
+def test_requests_that_kept_network_policy_sees_no_more_are_not_open_to_linkerds_callers(
+    kind: str, selector: str, rules: str, default: str | None
+) -> None:
+    """Before 2.18 no port of the proxies is let through, and the kept policy closes the others: its peers may ask for anything on its port. Servers hold them to it, or the default of the namespace refuses them."""
+    rule = f'{{fromEndpoints: [{{matchLabels: {{app: cart}}}}], toPorts: [{{ports: [{{port: "8080", protocol: TCP}}]{rules}}}]}}'
+    text = policy(selector, f"ingress: [{rule}]").replace("kind: CiliumNetworkPolicy", f"kind: {kind}")
+    if kind != "CiliumNetworkPolicy":
+        text = text.replace(", namespace: shop}", "}")
+    result = meshport.convert(meshport.load_text(WORLD + text), source="cilium", target="linkerd", target_version="2.16")
+    (home,) = (item.object["metadata"] for item in result.manifests if item.object["kind"] == "Namespace")
+    assert home["annotations"].get("config.linkerd.io/default-inbound-policy") == default
+    servers = [item.object for item in result.manifests if item.object["kind"] == "Server"]
+    assert bool(servers) == (default is None and bool(rules))
+    refused = {place.namespace for item in result.findings if item.code in ("MP207", "MP198") for place in item.affects}
+    assert bool(refused) == (default is not None)

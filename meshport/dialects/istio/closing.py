@@ -178,8 +178,8 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
 
 def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     """What a policy is for pods that the bundle does not show, by the labels that it lists."""
-    home = policy.subject.value.namespace
-    if home and work.access.world.shows(policy.subject.value):
+    home, access = policy.subject.value.namespace, work.access
+    if home and access.world.shows(policy.subject.value):
         return
     found = [one.selector for one in spelled(policy.subject.value)]
     if unwritten(policy):
@@ -187,7 +187,9 @@ def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, l
             work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
         return  # their namespace is closed for them
     for selector in found:
-        yield selector, policy, [item for item in work.members if selector.accepts(item.workload.labels)]
+        known = [item for item in work.members if selector.accepts(item.workload.labels)]
+        numbered = {id(one): one for one in (access.numbered(policy, item.workload) for item in known)}
+        yield selector, next(iter(numbered.values())) if len(numbered) == 1 else policy, known
     if work.members:
         work.out.finding(
             "MP286", document=policy.document, severity="warning", affects=(unseen(policy.subject.value),), feature="authorization.subject",
@@ -507,11 +509,16 @@ def _count(ranges: list[Range]) -> int:
 
 
 def _ports(work: Work, rule: Rule, *, deny: bool) -> dict[str, list[str]] | None:
-    """`ports` or `notPorts` of a rule, {} for every port, None where it has none. Istio has no ranges: a long one is the ports that are known in it."""
+    """`ports` or `notPorts` of a rule, {} for every port, None where it has none. Istio has no ranges: a long one is the ports that are known in it. It has no
+    names either: which port of pods that nobody shows has the name is not known, and a deny of it takes all of them."""
     ranges = _ranges(rule)
     if ranges is None:
         return {}
     ranges = [(low, high) for low, high in ranges if high > 0]
+    src = frozenset(leaf for item in rule.conditions if item.attribute == PORT for leaf in item.sources)
+    if deny and not work.members and _names(rule):
+        work.say("MP273", src, "approximated", rule, ports="every port", feature="l4.port-range", touched=[None])
+        return {}
     if not ranges:
         return None
     if _count(ranges) <= MOST:
@@ -523,7 +530,6 @@ def _ports(work: Work, rule: Rule, *, deny: bool) -> dict[str, list[str]] | None
     known = [port for port in work.numbers if any(low <= port <= high for low, high in ranges)]
     if not deny and not work.members:
         return None
-    src = frozenset(leaf for item in rule.conditions if item.attribute == PORT for leaf in item.sources)
     outside = [port for port in work.numbers if port not in known]
     written = ", ".join(map(str, outside if deny else known))
     words = (

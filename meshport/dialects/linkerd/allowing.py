@@ -27,7 +27,7 @@ from meshport.dialects.linkerd.serverroutes import (
     write_refusal,
     write_routes,
 )
-from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, closed_beside, named_ports
+from meshport.dialects.linkerd.transport import OPEN, STRICT, admitted_anywhere, any_port, by_servers_alone, closed_beside, named_ports
 from meshport.dialects.linkerd.transport import wanted as wanted_default
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
@@ -429,7 +429,7 @@ def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: fr
     """Servers for pods that the bundle does not show, where kept network policy closes the ports that its rules do not name; the policies so written."""
     groups: dict[PodSet, list[Policy]] = {}
     for policy in access.unselected():
-        if policy.action.value == "allow" and closed_beside(policy, out) and policy.subject.value.selector.labels:
+        if policy.action.value == "allow" and closed_beside(policy, out) and by_servers_alone(policy.subject.value):
             groups.setdefault(policy.subject.value, []).append(policy)
     written: list[Policy] = []
     for subject, policies in sorted(groups.items()):

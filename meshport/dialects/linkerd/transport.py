@@ -22,9 +22,10 @@ from meshport.effective.modes import Place, admits, deciding
 from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule, port_fits
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Policy, Rule
+from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
 from meshport.ir.base import NOWHERE, PodSet, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.values.identities import EVERYONE
 from meshport.values.language import LanguageTooLarge
 
 OPEN = "all-unauthenticated"
@@ -313,7 +314,26 @@ def named_ports(policy: Policy) -> list[int]:
 
 def closes_unshown(policy: Policy, namespace: str, access: Access, out: Output) -> bool:
     """Whether pods that a policy selects and the bundle does not show have to be closed by the default of their namespace."""
-    return _closes(policy) and not closed_beside(policy, out) and not _by_servers(policy, namespace, access)
+    return _closes(policy) and not left_to_network(policy, access, out) and not _by_servers(policy, namespace, access)
+
+
+def left_to_network(policy: Policy, access: Access, out: Output) -> bool:
+    """Whether kept network policy closes all that a policy closes for pods that the bundle does not show: what it asks of requests and of identities, which the
+    network sees no more, is said by Servers, or it asks for none."""
+    if not closed_beside(policy, out):
+        return False
+    asking = any(rule.needs_http or any(map(_of_identity, rule.conditions)) for rule in policy.rules)
+    return not asking or (by_servers_alone(policy.subject.value) and any(policy is one for one in access.unselected()))
+
+
+def _of_identity(condition: Condition) -> bool:
+    return condition.attribute == IDENTITY and any(fact.value == EVERYONE for fact in condition.any_of or ())
+
+
+def by_servers_alone(pods: PodSet) -> bool:
+    """Whether pods that no workload of the bundle shows can be stood in for by one with the labels that their selector asks for."""
+    labels = dict(pods.selector.labels)
+    return bool(pods.namespace and labels) and pods.selector.accepts(labels)
 
 
 def _by_servers(policy: Policy, namespace: str, access: Access) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshport.dialects.linkerd.transport import OPEN, STRICT, any_port, closed_beside, open_beside
+from meshport.dialects.linkerd.transport import OPEN, STRICT, any_port, left_to_network, open_beside
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import port_fits
@@ -27,14 +27,13 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults:
         if opens(policy) and (defaults.get(subject.namespace, OPEN) == OPEN or subject.selector.everything):
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
             continue
-        if open_beside(policy, out) or any(policy is one for one in written):
+        if open_beside(policy, out) or left_to_network(policy, access, out) or any(policy is one for one in written):
             continue
         # the default of a namespace is all that closes such pods, and it is for those as well that no policy selects
         alone = (
             subject.namespace
             and not subject.selector.everything
             and not opens(policy)
-            and not closed_beside(policy, out)
             and not access.namespace_allows(subject.namespace)
         )
         others = (Affected(subject.namespace, ANY_POD),) if alone else ()
