@@ -305,3 +305,104 @@ def test_what_asks_of_http_stands_in_rules_of_its_own() -> None:
         [{"operation": {"methods": ["GET"], "ports": ["8080"]}}],
         [{"operation": {"notPorts": ["8080"]}}],
     ]
+
+
+HOME_AND_CART = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/proxy-require-identity-inbound-ports: "9090"}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {serviceAccountName: cart, containers: [{name: app, image: x, ports: [{containerPort: 8080}, {containerPort: 9090}]}]}
+"""
+OPEN_TO_ALL = """---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: metrics, namespace: shop}
+spec: {podSelector: {matchLabels: {app: cart}}, port: 9090, accessPolicy: all-unauthenticated}
+"""
+
+
+def test_ports_that_a_linkerd_namespace_closes_to_plaintext_are_closed_in_istio_for_pods_beside_the_known_ones() -> None:
+    """A DENY for the namespace adds nothing where the known pods refuse plaintext there by themselves; these have it from their PeerAuthentication too."""
+    result = convert(HOME_AND_CART, "linkerd", "istio")
+    assert one(result, "AuthorizationPolicy")["spec"] == {
+        "action": "DENY",
+        "rules": [{"from": [{"source": {"notPrincipals": ["*"]}}], "to": [{"operation": {"ports": ["9090"]}}]}],
+    }
+    assert one(result, "PeerAuthentication")["spec"]["portLevelMtls"] == {"9090": {"mode": "STRICT"}}
+    assert not {finding.code for finding in result.findings} & {"MP294", "MP900", "MP901", "MP902"}
+
+
+def test_known_pods_that_take_plaintext_on_such_a_port_go_on_taking_it() -> None:
+    """No DENY can leave them out: the namespace is strict for the others, which a finding says, and the known pods are not by their own labels."""
+    result = convert(HOME_AND_CART + OPEN_TO_ALL, "linkerd", "istio")
+    modes = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "PeerAuthentication"
+    }
+    assert modes.pop("default") == {"mtls": {"mode": "STRICT"}}
+    (own,) = modes.values()
+    assert (own["selector"], own["mtls"]) == ({"matchLabels": {"app": "cart"}}, {"mode": "PERMISSIVE"})
+    assert not any(item.object.get("spec", {}).get("action") == "DENY" for item in result.manifests)
+    (said,) = [finding for finding in result.findings if finding.code == "MP294"]
+    assert [(place.namespace, place.workload) for place in said.affects] == [("shop", "any pod")]
+    assert not {finding.code for finding in result.findings} & {"MP900", "MP901", "MP902"}
+
+
+STRICT_HOME = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: all-authenticated}}
+"""
+
+
+def test_plaintext_that_a_server_admits_reaches_pods_that_are_not_shown() -> None:
+    """The namespace is strict for its default, and the pods of the Server are not on its port."""
+    result = convert(STRICT_HOME + OPEN_TO_ALL, "linkerd", "istio")
+    modes = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "PeerAuthentication"
+    }
+    assert modes.pop("default") == {"mtls": {"mode": "STRICT"}}
+    (own,) = modes.values()
+    assert own["selector"] == {"matchLabels": {"app": "cart"}} and own["portLevelMtls"] == {"9090": {"mode": "PERMISSIVE"}}
+    other = OPEN_TO_ALL.replace("metrics", "other").replace("app: cart", "tier: back").replace("9090", "7000")
+    both = convert(
+        STRICT_HOME + OPEN_TO_ALL + other, "linkerd", "istio"
+    )  # pods of both would have two modes, of which Istio takes the older
+    assert one(both, "PeerAuthentication")["metadata"]["name"] == "default"
+    said = [place.workload for finding in both.findings if finding.code == "MP294" for place in finding.affects]
+    assert sorted(map(str, said)) == ["app=cart", "tier=back"]
+
+
+def test_what_a_server_loses_is_said_of_the_pods_that_it_takes_beside_the_known_ones() -> None:
+    """The known pods have a label more than the Server asks for, and the policy that is written is for all that it takes."""
+    asked = """---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: api, namespace: shop}
+spec: {podSelector: {matchLabels: {app: cart}}, port: 8080}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: {name: found, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: Server, name: api}]
+  rules: [{matches: [{path: {type: RegularExpression, value: "/a[0-9]+b"}}]}]
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: found, namespace: shop}
+spec:
+  targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: found}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: cart}]
+"""
+    own = HOME_AND_CART.replace("app: cart}}", "app: cart, tier: back}}").replace("proxy-require-identity-inbound-ports", "none")
+    result = convert(own + asked, "linkerd", "istio")
+    (said,) = [finding for finding in result.findings if finding.code == "MP201"]
+    assert [(place.workload, place.port) for place in said.affects] == [("cart", 8080), ("app=cart", 8080)]

@@ -167,6 +167,7 @@ def _region(
     for selector, src in _selectors(region, access, servers):
         members = [member for member in region.members if selector.accepts(member.workload.labels)]
         draft = Draft(Region(region.namespace, members), selector, src)
+        draft.others = bool(selector.labels) and not access.world.shows(PodSet(region.namespace, selector))
         own = servers_of(members[0])
         strangers = [
             item for item in _strangers(selector, region, access) if id(item.workload) not in reached or not _stays_open(item, closed)

@@ -119,6 +119,7 @@ class Draft:
     origins: list[int] = field(default_factory=list)
     label: str = ""
     plaintext: set[int] = field(default_factory=set)  # ports whose rules admit peers without identity
+    others: bool = False  # whether its selector may take pods that the bundle does not show
 
 
 def servers_of(item: Effective) -> dict[int, Policy]:

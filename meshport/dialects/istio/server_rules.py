@@ -31,7 +31,7 @@ def port_rules(ir: IR, out: Output, options: Options, draft: Draft, port: int, p
     ]
     if pathed and ir.raw_paths:
         out.gather(
-            policy.document, "MP231", document=policy.document, affects=affects_of(draft.region, port), explains=explains_of(draft.region, port),
+            policy.document, "MP231", document=policy.document, affects=affected(draft, port), explains=explains_of(draft.region, port),
             feature="authorization.operation.paths", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
         )  # fmt: skip
     spoken = policy.protocol.value if policy.protocol is not None else ""
@@ -56,7 +56,7 @@ def port_rules(ir: IR, out: Output, options: Options, draft: Draft, port: int, p
                 pieces = [*plain]
                 out.gather(
                     (document, str(policy.ref.value)), "MP173", dotted, document=document, disposition="approximated",
-                    affects=affects_of(draft.region, port), explains=explains_of(draft.region, port), feature="authorization.operation.paths",
+                    affects=affected(draft, port), explains=explains_of(draft.region, port), feature="authorization.operation.paths",
                     policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
                 )  # fmt: skip
         for piece in pieces:
@@ -84,7 +84,7 @@ def say(
             asked = rule.condition(HOST)
             out.gather(
                 (document, str(policy.ref.value)), "MP172", asked.sources if asked is not None else NOWHERE, document=document,
-                disposition="approximated", affects=affects_of(draft.region, port), explains=explains_of(draft.region, port),
+                disposition="approximated", affects=affected(draft, port), explains=explains_of(draft.region, port),
                 feature="authorization.operation.hosts", policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
             )  # fmt: skip
             say(out, options, draft, port, policy, rule, document, fewer, base)
@@ -124,14 +124,19 @@ def left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: 
 def said(
     out: Output, code: str, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, disposition: str, **more: str
 ) -> None:  # fmt: skip
-    affects = affects_of(draft.region, port) or (
-        Affected(draft.region.namespace, str(draft.selector) if draft.selector.labels else None, port),
-    )
     out.gather(
-        (document, str(policy.ref.value), reason), code, rule.sources, document=document, disposition=disposition, affects=affects,
+        (document, str(policy.ref.value), reason), code, rule.sources, document=document, disposition=disposition, affects=affected(draft, port),
         explains=explains_of(draft.region, port), feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}",
         listed={"port": (port if port is not None else "any",)}, reason=reason, **more,
     )  # fmt: skip
+
+
+def affected(draft: Draft, port: int | None) -> tuple[Affected, ...]:
+    """The pods that a draft is for: those that the bundle shows, and others that its selector may take."""
+    known = affects_of(draft.region, port)
+    if known and not draft.others:
+        return known
+    return (*known, Affected(draft.region.namespace, str(draft.selector) if draft.selector.labels else None, port))
 
 
 def affects_of(region: Region, port: int | None) -> tuple[Affected, ...]:

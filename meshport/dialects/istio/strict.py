@@ -6,8 +6,10 @@ from meshport.dialects.istio.drafts import Draft, servers_of, telling
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
 from meshport.effective.access import Access, Effective
+from meshport.effective.subjects import ANY_POD
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
+from meshport.ir.authorization import IDENTITY, Policy
 from meshport.ir.base import Fact, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 
@@ -17,6 +19,7 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
     demanding = {"all-authenticated"}
     strict = _by_namespace(ir, out, demanding)
     by_draft = {id(member.workload): draft for draft in drafts for member in draft.region.members}
+    _unseen(ir, out, access, strict, by_draft)
     done: set[int] = set()
     for item in access.workloads:
         if item.meshed is False:
@@ -66,7 +69,6 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
             obj.set(("spec", "portLevelMtls", str(port), "mode"), "STRICT", item.workload.demanding)
         for port in opened:
             obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)
-    _unseen(ir, out, strict)
     for admission in ir.admissions:
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
     raised = sources(*(item.workload.demanding for item in access.workloads if _raising(item)))
@@ -106,21 +108,44 @@ def _looser(item: Effective, mode: str, demanded: list[int], demanding: set[str]
     return mode == "strict" or any(port not in _demanded(item) for port in demanded)
 
 
-def _unseen(ir: IR, out: Output, strict: dict[str, Fact[str]]) -> None:
-    """Pods of a namespace that the bundle does not show refuse plaintext on the ports of its annotation by a DENY, which needs no labels."""
+def _unseen(ir: IR, out: Output, access: Access, strict: dict[str, Fact[str]], by_draft: dict[int, Draft]) -> None:
+    """Pods of a namespace that the bundle does not show refuse plaintext on the ports of its annotation by a DENY, which needs no labels. Where it would hold for
+    known pods that take plaintext there, the namespace is strict instead, and these say by their own labels that they are not."""
     for home in ir.world.namespaces.values():
         outside = home.meshed is not None and not home.meshed.value
-        if home.demanding is None or outside or ir.world.of_namespace(home.name):
+        if home.demanding is None or outside:
             continue
         if home.name in strict:
             out.imply("the default policy of the namespace asks for an identity on every port", home.demanding)
             continue
+        known = [item for item in access.of_namespace(home.name) if item.meshed is not False]
+        raised = access.namespace_admission(home.name).value
+        if not home.demanding.value or (known and not raised.endswith("-unauthenticated")):
+            continue
+        ports = [port for low, high in home.demanding.value for port in range(low, min(high, low + 1000) + 1)]
+        open_to = [item for item in known if any(_takes_plaintext(item, port, by_draft) for port in ports)]
         servers = [policy for policy in ir.policies if policy.subject.value.namespace == home.name]
-        if servers:
+        servers = [policy for policy in access.unshown(home.name) if _nameless(policy, ports, access)] if known else servers
+        if servers or open_to:
+            others = ", ".join(sorted(f"{policy.kind} {policy.ref.value}" for policy in servers))
             out.finding(
-                "MP294", home.demanding, document=home.document, disposition=None, feature="transport.mode", affects=(Affected(home.name),),
-                workload=", ".join(sorted(f"{policy.kind} {policy.ref.value}" for policy in servers)), others="the namespace's other pods",
+                "MP294", home.demanding, document=home.document, disposition=None, feature="transport.mode",
+                affects=(Affected(home.name, ANY_POD) if known else Affected(home.name),),
+                workload=others if others and not open_to else f"every pod of {home.name} that the bundle does not show",
+                others=", ".join(str(item.workload.ref) for item in open_to) or "the namespace's other pods",
             )  # fmt: skip
+        if open_to:
+            strict[home.name] = home.demanding.holding("strict")
+            obj = out.object(
+                "security.istio.io/v1",
+                "PeerAuthentication",
+                Ref(home.name, "default"),
+                owner=home.document,
+                rank=38,
+                because=home.demanding,
+            )
+            obj.set(("spec", "mtls", "mode"), "STRICT", home.demanding)
+            continue
         obj = out.object(
             "security.istio.io/v1",
             "AuthorizationPolicy",
@@ -130,9 +155,22 @@ def _unseen(ir: IR, out: Output, strict: dict[str, Fact[str]]) -> None:
             because=home.demanding,
         )
         obj.note("the ports whose default policy asks for an identity")
-        _denied(
-            obj, home.demanding.src, "ports", [port for low, high in home.demanding.value for port in range(low, min(high, low + 1000) + 1)]
-        )
+        _denied(obj, home.demanding.src, "ports", ports)
+
+
+def _takes_plaintext(item: Effective, port: int, by_draft: dict[int, Draft]) -> bool:
+    """Whether a workload lets callers without an identity in on a port."""
+    if item.workload.bypasses(port):
+        return False  # what goes past the proxy is refused by none of its policies
+    if port in servers_of(item):
+        return port in _open(item, by_draft)
+    return (item.admission.value == "audit" or _raising(item)) and port not in _demanded(item)
+
+
+def _nameless(policy: Policy, ports: list[int], access: Access) -> bool:
+    """Whether a Server of one of these ports lets in callers without an identity."""
+    number = access.number(policy)
+    return (number is None or number in ports) and any(rule.condition(IDENTITY) is None for rule in policy.rules)
 
 
 def _denied(obj: Obj, src: Src, key: str, ports: list[int]) -> None:

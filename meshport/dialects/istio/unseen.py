@@ -13,7 +13,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.istio.drafts import Draft, Written, servers_of, spelled, write_rules
 from meshport.dialects.istio.saying import say_source
 from meshport.dialects.istio.server_rules import left_out, say, wanted_name
-from meshport.dialects.naming import claim
+from meshport.dialects.naming import claim, name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Region, admission_conditions
 from meshport.effective.pieces import Unsayable, of_rule
@@ -78,6 +78,8 @@ def lower(ir: IR, out: Output, options: Options, access: Access, taken: dict[str
                 _residual(out, options, draft, group)
             draft.label = claim(wanted_name(policies).value or namespace, taken.setdefault(namespace, set()))
             _write(out, draft, policies)
+            if draft.plaintext and group.default.value == "all-authenticated":
+                _plaintext(out, draft, group)
 
 
 class _Group:
@@ -174,3 +176,21 @@ def _write(out: Output, draft: Draft, policies: list[Policy]) -> None:
         obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
     obj.set(("spec", "action"), "ALLOW", because)
     write_rules(obj, draft.rules)
+
+
+def _plaintext(out: Output, draft: Draft, group: _Group) -> None:
+    """Let plaintext through on the ports of Servers that admit it, where the namespace is strict; where other modes may be for such pods, say that it is refused."""
+    policies = [policy for policy in group.policies if group.number(policy) in draft.plaintext]
+    src = sources(*(fact for policy in policies for fact in (policy.ref, policy.action, policy.port)))
+    if not group.exact or group.known:
+        out.finding(
+            "MP294", src, document=policies[0].document, disposition=None, feature="transport.mode", affects=(unseen(group.pods),),
+            workload=", ".join(f"{policy.kind} {policy.ref.value}" for policy in policies), others="the namespace's other pods",
+        )  # fmt: skip
+        return
+    ref = Ref(draft.region.namespace, name(draft.label, "mtls"))
+    obj = out.object(SECURITY, "PeerAuthentication", ref, owner=min(draft.origins), rank=39, because=src)
+    obj.set(("spec", "selector", "matchLabels"), dict(draft.selector.labels), draft.selector_src)
+    obj.set(("spec", "mtls", "mode"), "STRICT", group.default)
+    for port in sorted(draft.plaintext):
+        obj.set(("spec", "portLevelMtls", str(port), "mode"), "PERMISSIVE", src)

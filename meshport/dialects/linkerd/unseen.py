@@ -31,10 +31,7 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults:
             continue
         # the default of a namespace is all that closes such pods, and it is for those as well that no policy selects
         alone = (
-            subject.namespace
-            and not subject.selector.everything
-            and not opens(policy)
-            and not access.namespace_allows(subject.namespace)
+            subject.namespace and not subject.selector.everything and not opens(policy) and not access.namespace_allows(subject.namespace)
         )
         others = (Affected(subject.namespace, ANY_POD),) if alone else ()
         named |= {subject.namespace} if alone else set()
