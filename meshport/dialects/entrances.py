@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 
-from meshport.dialects.gateway_accounts import USUAL
+from meshport.dialects.gateway_accounts import PREFIX, USUAL, releases
 from meshport.ir.authorization import IDENTITY, Policy
 from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, Gateway
@@ -18,7 +18,6 @@ from meshport.values.identities import Identity
 
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _EGRESS = {"istio=egressgateway", "app=istio-egressgateway"}
-_PREFIX = "istio-"
 
 
 def take_out(ir: IR, own: Container[int]) -> None:
@@ -131,16 +130,10 @@ def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
         yield {GATEWAY_NAME: name, "istio.io/gateway-name": name, "service.istio.io/canonical-name": f"{name}-{class_}"}
         return
     said = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
-    if "app" in said:
-        names = [said["app"]]
-    elif "istio" in said:
-        names = [_PREFIX + said["istio"], said["istio"]]
-    else:
-        names = []
     yield said
-    for name in names:
+    for name in releases(gateway):
         yield {
-            "istio": name.removeprefix(_PREFIX),
+            "istio": name.removeprefix(PREFIX),
             "app": name,
             "app.kubernetes.io/name": name,
             "service.istio.io/canonical-name": name,

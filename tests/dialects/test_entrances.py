@@ -292,3 +292,65 @@ def test_a_gateway_for_a_host_of_the_cluster_is_an_entrance_whatever_else_leaves
         load_text(WORLD + WAY_OUT.replace("LABEL", "app: way-out").replace("HOST", "edition.cnn.com")), source="istio", target="cilium"
     )
     assert "public" in {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Gateway"}
+
+
+LETS_IN = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: SOURCE}]}]}
+"""
+GATEWAY_WITH_ACCOUNT = GATEWAY_PODS.replace("spec: {containers", "spec: {serviceAccountName: door, containers")
+
+
+def let_in(source: str, target: str, more: str = "", selector: str = "istio: ingressgateway", **options: str) -> Result:
+    text = WORLD.replace("istio: ingressgateway", selector) + LETS_IN.replace("SOURCE", source) + more
+    return convert(load_text(text), source="istio", target=target, gateway_class="nginx" if target == "linkerd" else None, **options)
+
+
+def peers(result: Result) -> str:
+    kinds_ = ("CiliumNetworkPolicy", "AuthorizationPolicy", "MeshTLSAuthentication")
+    return str([item.object for item in result.manifests if item.object["kind"] in kinds_])
+
+
+@pytest.mark.parametrize(
+    ("selector", "account"),
+    [
+        ("istio: ingressgateway", "istio-system/sa/istio-ingressgateway-service-account"),  # istioctl install
+        ("istio: ingressgateway", "istio-system/sa/istio-ingressgateway"),  # helm install istio-ingressgateway istio/gateway
+        ("istio: ingress", "istio-ingress/sa/istio-ingress"),  # helm install istio-ingress istio/gateway
+        ("app: edge-gw", "edge/sa/edge-gw"),
+    ],
+)
+def test_the_account_of_a_gateway_that_is_not_shown_is_known_by_its_release(selector: str, account: str) -> None:
+    rule = f"{{principals: [cluster.local/ns/{account}]}}"
+    assert "'fromEntities': ['ingress']" in peers(let_in(rule, "cilium", selector=selector))
+    assert "'name': 'nginx', 'namespace': 'ing'" in peers(let_in(rule, "linkerd", selector=selector, gateway_identity="ing/nginx"))
+    (found,) = [item for item in let_in(rule, "linkerd", selector=selector).findings if item.code == "MP216"]
+    assert account.partition("/")[0] in found.message
+
+
+def test_another_account_is_no_gateway() -> None:
+    assert "fromEntities" not in peers(let_in("{principals: [cluster.local/ns/ops/sa/runner]}", "cilium"))
+    assert "nginx" not in peers(let_in("{principals: [cluster.local/ns/ops/sa/runner]}", "linkerd", gateway_identity="ing/nginx"))
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "options", "admitted"),
+    [
+        ("cilium", GATEWAY_WITH_ACCOUNT, {}, True),
+        ("linkerd", GATEWAY_WITH_ACCOUNT, {"gateway_identity": "ing/nginx"}, True),
+        ("linkerd", GATEWAY_WITH_ACCOUNT, {}, False),
+        ("linkerd", "", {"gateway_identity": "ing/nginx"}, False),
+        ("cilium", "", {}, False),
+    ],
+)
+def test_a_namespace_lets_in_what_takes_over_from_its_gateway_or_says_that_it_does_not(
+    target: str, more: str, options: dict[str, str], admitted: bool
+) -> None:
+    result = let_in(f"{{namespaces: [{'edge' if more else 'istio-system'}]}}", target, more, **options)
+    assert ({"cilium": "'fromEntities': ['ingress']", "linkerd": "'name': 'nginx'"}[target] in peers(result)) is admitted
+    found = [finding for finding in result.findings if finding.code == "MP149"]
+    assert bool(found) is not admitted
+    assert all({(place.namespace, place.workload) for place in finding.affects} == {("shop", "web")} for finding in found)

@@ -22,7 +22,7 @@ from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import shut, unseen
 from meshport.dialects.cilium.writing import Others, write
 from meshport.dialects.enrolment import unshown
-from meshport.dialects.gateway_accounts import entries, gateway_accounts, succeed
+from meshport.dialects.gateway_accounts import by_namespace, entries, gateway_accounts, succeed
 from meshport.dialects.naming import claim, name
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of
@@ -70,6 +70,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     others.tell(out, ir.world, options.namespaces)
     _probes(out, options, access)
     beside_the_mesh.unknown_callers(ir, out, options, options.trust_domain, known.absent)
+    if ir.mesh == "istio":
+        by_namespace(ir, out, without=False)
     taking_others.tell(out, access)
     transport.account(out, access)
     _without_effect(out, access)

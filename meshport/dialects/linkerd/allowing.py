@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from meshport.dialects import beside_the_mesh, other_domains, other_protocols, protocols, redundant
 from meshport.dialects.base import Options
-from meshport.dialects.gateway_accounts import gateway_accounts
+from meshport.dialects.gateway_accounts import by_namespace, gateway_accounts
 from meshport.dialects.linkerd import unseen
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed, plan
@@ -63,6 +63,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access, defaults: Mappi
         other_domains.tell(ir, out, options)
         beside_the_mesh.report(ir, out)
         beside_the_mesh.unknown_callers(ir, out, options, options.trust_domain)
+        by_namespace(ir, out, without=not options.gateway_identity)
         _tcp_probes(out, access)
     redundant.beside_the_mesh(out, access)
     redundant.without_effect(out, access)
