@@ -17,6 +17,7 @@ from meshport.values.hosts import narrower
 
 _TO_HTTPS = (RouteRule("", (), (), (Filter("redirect", (("scheme", Fact("https")), ("code", Fact(301)))),)),)
 """What Istio does with each request to a server that sends on to https."""
+ON_PORT = " on port "
 SERVING = ("istio", "cilium", "gateway-api")
 """The dialects whose Gateways the mesh itself serves; Linkerd has no ingress."""
 
@@ -31,18 +32,24 @@ def canonical(ir: IR, apart: frozenset[Ref] = frozenset()) -> dict[str, dict[str
     """The rules at each Gateway; at those of `apart` for each port by itself. Elsewhere those that only answer with the same address under https are a setting
     of a listener, and not compared here."""
     out: dict[str, dict[str, Any]] = {}
+    for subject, place, routes in places(ir, apart):
+        _put(out, subject, place, routing.of_rules(ir.world, routes, ir.mesh))
+    return out
+
+
+def places(ir: IR, apart: frozenset[Ref] = frozenset()) -> Iterator[tuple[str, str, ServiceRoutes]]:
+    """(subject, place, rules): a place is a host at a Gateway, at those of `apart` on one port; no request that comes to one comes to another."""
     split = {ingress_subject(item.ref.value): item for item in ir.gateways if item.ref.value in apart and item.listeners}
     for subject, host, routes in at_gateways(ir):
         if subject not in split:
-            _put(out, subject, host, routing.of_rules(ir.world, routes, ir.mesh))
+            yield subject, host, routes
     for subject, gateway in split.items():
         for listener in gateway.listeners:
             redirected = listener.redirect is not None and listener.redirect.value
             for name, host, routes in at_gateways(ir, listener, whole=True):
                 if name == subject:
                     rules, named = (replace(routes, rules=_TO_HTTPS), "*") if redirected else (routes, host)
-                    _put(out, subject, f"{named} on port {listener.port.value}", routing.of_rules(ir.world, rules, ir.mesh))
-    return out
+                    yield subject, f"{named}{ON_PORT}{listener.port.value}", rules
 
 
 def by_port(ir: IR) -> frozenset[Ref]:

@@ -105,13 +105,15 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
         first, second = {**first, **outer[0]}, {**second, **outer[1]}
         if old.mesh == new.mesh:
             first, second = {**first, **listeners.canonical(old)}, {**second, **listeners.canonical(new)}
-    before, after = Rules.of(old), Rules.of(new)
+    before, after = Rules.both(old, new)
     for subject in sorted({*first, *second}):
         one, other = (
             listeners.apart(subject, first, second) if subject.startswith(listeners.WHAT) else (first.get(subject), second.get(subject))
         )
-        if one == other and not (subject.startswith(ROUTES) and reordered(before, after, subject)):
+        if one == other and not (subject.startswith(ORDERED) and reordered(before, after, subject)):
             yield Compared(subject, classes=1)
+        elif subject.startswith(listeners.INGRESS) and before.at(subject).keys() == after.at(subject).keys():
+            yield at_gateway(before, after, subject)
         elif subject.startswith(ROUTES):
             yield of_routes(before, after, subject)
         else:
@@ -121,6 +123,8 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
 # -- routes
 
 ROUTES = ("routes of Service ", "routes of host ")
+ORDERED = (*ROUTES, listeners.INGRESS)
+_Listed = list[tuple[ServiceRoutes, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +132,35 @@ class Rules:
     """What one side says of each subject's requests."""
 
     ir: IR
-    by_subject: Mapping[str, list[tuple[ServiceRoutes, int | None]]]
+    by_subject: Mapping[str, _Listed]
+    outside: Mapping[str, Mapping[str, _Listed]] = field(default_factory=dict)  # those at Gateways, by subject and place
 
     @staticmethod
     def of(ir: IR) -> Rules:
         return Rules(ir, routing.by_subject(ir))
 
-    def ways(self, subject: str) -> Iterator[tuple[RouteMatch, dict[str, Any], RouteRule, ServiceRoutes]]:
+    @staticmethod
+    def both(old: IR, new: IR) -> tuple[Rules, Rules]:
+        """Both sides, with what comes in through Gateways."""
+        apart = ingress.by_port(old) | ingress.by_port(new)
+        return Rules._at_gateways(old, apart), Rules._at_gateways(new, apart)
+
+    @staticmethod
+    def _at_gateways(ir: IR, apart: frozenset[Ref]) -> Rules:
+        outside: dict[str, dict[str, _Listed]] = {}
+        for subject, place, routes in ingress.places(ir, apart):
+            outside.setdefault(subject, {}).setdefault(place, []).append((routes, None))
+        return Rules(ir, routing.by_subject(ir), outside)
+
+    def at(self, subject: str) -> Mapping[str, _Listed]:
+        """The rules of a subject by places that share no request: of a Gateway these are its hosts, else there is one."""
+        if subject.startswith(listeners.INGRESS):
+            return self.outside.get(subject, {})
+        return {"": self.by_subject.get(subject, [])}
+
+    def ways(self, subject: str, place: str = "") -> Iterator[tuple[RouteMatch, dict[str, Any], RouteRule, ServiceRoutes]]:
         """What a rule takes, what becomes of it, the rule, and whose it is, in the order in which they are asked."""
-        for routes, port in self.by_subject.get(subject, ()):
+        for routes, port in self.at(subject).get(place, ()):
             for match, outcome, rule in routing.ways(self.ir.world, routes, port, routing.speaks(routes, self.ir)):
                 yield match, outcome, rule, routes
 
@@ -145,14 +169,17 @@ class Formal:
     """Which differences of rules between two sides are of form alone: no request tells them."""
 
     def __init__(self, old: IR, new: IR) -> None:
-        self._sides = Rules.of(old), Rules.of(new)
+        self._sides = Rules.both(old, new)
         self._known: dict[str, Compared] = {}
 
     def __call__(self, subject: str, aspect: str) -> bool:
-        if not subject.startswith(ROUTES):
+        if not subject.startswith(ORDERED):
+            return False
+        one, other = self._sides
+        if subject.startswith(listeners.INGRESS) and one.at(subject).keys() != other.at(subject).keys():
             return False
         if subject not in self._known:
-            self._known[subject] = of_routes(*self._sides, subject)
+            self._known[subject] = _compared(one, other, subject)
         found = self._known[subject]
         return found.alike or (aspect in _TREATED and not found.undecided and all(aspect not in item.aspects for item in found.differences))
 
@@ -160,31 +187,49 @@ class Formal:
 def changed(old: IR, new: IR, first: Canonical, second: Canonical) -> list[Change]:
     """What differs between two sides, `first` and `second` as canonical data: in the order of the subjects."""
     found = changes(first, second)
-    alike = [subject for subject in first if subject.startswith(ROUTES) and first[subject] == second.get(subject)]
+    alike = [subject for subject in first if subject.startswith(ORDERED) and first[subject] == second.get(subject)]
     if not alike:
         return found
-    rules = Rules.of(old), Rules.of(new)
+    rules = Rules.both(old, new)
     return sorted([*found, *(change for subject in alike for change in _by_order(*rules, subject))], key=lambda change: change.subject)
 
 
 def _by_order(old: Rules, new: Rules, subject: str) -> Iterator[Change]:
     """Requests that tell rules apart which read the same on both sides and stand in another order."""
-    for item in of_routes(old, new, subject).differences if reordered(old, new, subject) else ():
+    for item in _compared(old, new, subject).differences if reordered(old, new, subject) else ():
         shown = format_path((f"{item.request['method']} {item.request['path']}",))
         yield from (Change("changed", subject, f"{aspect}{shown}", item.before, item.after, aspect) for aspect in item.aspects)
 
 
 def reordered(old: Rules, new: Rules, subject: str) -> bool:
-    """Whether the rules of one port stand in another order."""
-    one, other = ([routing.in_words(match) for match, *_ in side.ways(subject)] for side in (old, new))
-    return one != other and len(one) > 1 and len(other) > 1
+    """Whether rules for the same port, or of the same host at a Gateway, stand in another order."""
+    for place in old.at(subject).keys() & new.at(subject).keys():
+        one, other = ([routing.in_words(match) for match, *_ in side.ways(subject, place)] for side in (old, new))
+        if one != other and len(one) > 1 and len(other) > 1:
+            return True
+    return False
 
 
-def of_routes(old: Rules, new: Rules, subject: str) -> Compared:
-    """The rules for one port of a Service, compared."""
+def _compared(old: Rules, new: Rules, subject: str) -> Compared:
+    return at_gateway(old, new, subject) if subject.startswith(listeners.INGRESS) else of_routes(old, new, subject)
+
+
+def at_gateway(old: Rules, new: Rules, subject: str) -> Compared:
+    """The rules at a Gateway of which both sides have the same hosts, compared host by host."""
+    found = Compared(subject)
+    for place in old.at(subject):
+        one = of_routes(old, new, subject, place)
+        found.classes += one.classes
+        found.differences += one.differences
+        found.undecided += one.undecided
+    return found
+
+
+def of_routes(old: Rules, new: Rules, subject: str, at: str = "") -> Compared:
+    """The rules for one port of a Service, or for one host at a Gateway (`at`), compared."""
     found = Compared(subject)
     try:
-        one, other = ways(old, subject), ways(new, subject)
+        one, other = ways(old, subject, at), ways(new, subject, at)
         found.classes = len(one) + len(other)
         if len(one) * len(other) > MOST_PAIRS:
             found.undecided.append(f"{subject}: {len(one)} rules against {len(other)} are more than are compared")
@@ -198,7 +243,7 @@ def of_routes(old: Rules, new: Rules, subject: str) -> Compared:
                 if not _same(mine.outcome, its.outcome):
                     left = _meeting(mine.piece, its.piece, [way.piece for way in (*one[:place], *other[:position])], steps)
                     if left is not None:
-                        found.differences.append(_treated(subject, left, mine, its, _world(old.ir, new.ir)))
+                        found.differences.append(_treated(subject, left, mine, its, _world(old.ir, new.ir), at))
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         found.undecided.append(f"{subject}: {error}")
     return found
@@ -242,14 +287,16 @@ def _world(old: IR, new: IR) -> World:
     return old.world if old.world.services else new.world
 
 
-def ways(side: Rules, subject: str) -> list[Way]:
+def ways(side: Rules, subject: str, at: str = "") -> list[Way]:
     """The rules that a subject's requests meet, in the order in which they are asked; the last is what becomes of the rest."""
     out: list[Way] = []
-    for match, outcome, rule, routes in side.ways(subject):
-        out.append(Way(of_match(match), _plain(outcome, unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
+    for match, outcome, rule, routes in side.ways(subject, at):
+        if at:  # what is retried at an edge unasked is nobody's rule
+            outcome = {aspect: value for aspect, value in outcome.items() if aspect != "retries"}
+        out.append(Way(of_match(match), _plain(outcome, not at and unasked(rule.retry)), rule.src | gather(rule, match) or routes.src))
         if out[-1].piece.any_request:
             return out
-    return [*out, Way(Piece(), {"rules": "404"} if side.by_subject.get(subject) else _untouched(side.ir, subject))]
+    return [*out, Way(Piece(), {"rules": "404"} if side.at(subject).get(at) else _untouched(side.ir, subject))]
 
 
 def unasked(retry: Retry | None) -> bool:
@@ -336,11 +383,13 @@ def _values(pairs: Any) -> Values:
     return found
 
 
-def _treated(subject: str, piece: Piece, mine: Way, its: Way, world: World) -> Treated:
+def _treated(subject: str, piece: Piece, mine: Way, its: Way, world: World, at: str = "") -> Treated:
     one, other = _shown(mine.outcome), _shown(its.outcome)
     told = [aspect for aspect in _ORDER if one.get(aspect) != other.get(aspect)]
-    request = {**_place(subject, world), **http_members(piece)}
-    _from(request["source"], piece, world)
+    place = listeners.request(subject, {"rules": ({f"{at}: ": ""}, None)}) if at else _place(subject, world)
+    request = {**place, **http_members(piece)}
+    if not at:
+        _from(request["source"], piece, world)
     return Treated(subject, request, spoken(one, told), spoken(other, told), (mine.src, its.src), tuple(told))
 
 
