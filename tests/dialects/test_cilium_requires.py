@@ -65,3 +65,66 @@ def test_a_clusterwide_requirement_keeps_pods_of_unknown_namespaces_out() -> Non
     assert [finding.code for finding in result.findings if finding.code in ("MP900", "MP904")] == []
     assert result.verification is not None
     assert result.verification.verdict == "equivalent"
+
+
+BROAD = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: all, namespace: shop}
+spec:
+  endpointSelector: {}
+  %s:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: cart}}
+  %s:
+  - fromRequires: [{matchExpressions: [{key: team, operator: In, values: [nobody]}]}]
+"""
+PODS = WORLD.partition("---\napiVersion: cilium.io")[0] + "---"
+
+
+def said(result: meshport.Result, action: str) -> dict[str, list[object]]:
+    """By workload, the rules of the AuthorizationPolicies that are for it alone."""
+    found = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    return {
+        item["selector"]["matchLabels"]["app"]: item.get("rules", [])
+        for item in found
+        if "selector" in item and item.get("action", "ALLOW") == action
+    }
+
+
+OF_WEB = [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/web"]}}]}]
+
+
+def converted(section: str) -> meshport.Result:
+    text = PODS + BROAD % (section, section)
+    return meshport.convert(meshport.load_text(text), source="cilium", source_version="1.17", target="istio", keep_network_policy=False)
+
+
+def test_a_requirement_of_some_pods_asks_nothing_of_the_peers_of_others() -> None:
+    result = converted("ingress")
+    assert said(result, "ALLOW") == {"cart": [], "web": OF_WEB}
+    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+
+
+def test_nor_does_one_of_a_deny_let_their_peers_in() -> None:
+    """Who is denied is narrowed for the pods of the requirement alone."""
+    assert said(converted("ingressDeny"), "DENY") == {"web": OF_WEB}
+
+
+def test_where_it_is_folded_the_rules_stay_for_pods_that_it_does_not_concern() -> None:
+    text = PODS + BROAD % ("ingress", "ingress")
+    result = meshport.convert(meshport.load_text(text), source="cilium", source_version="1.17", target="cilium", target_version="1.20")
+    written = {item.object["metadata"]["name"]: item.object for item in result.manifests}
+    assert written["all"]["spec"]["ingress"][0]["fromEndpoints"][0]["matchExpressions"] == [
+        {"key": "team", "operator": "In", "values": ["nobody"]}
+    ]
+    assert written["all-rest"]["specs"] == [
+        {"endpointSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"fromEndpoints": [{"matchLabels": {"app": "web"}}]}]}
+    ]
+    assert result.verification is not None
+    assert result.verification.verdict == "equivalent"

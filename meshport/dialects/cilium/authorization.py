@@ -14,7 +14,7 @@ from meshport.dialects import installation
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import of_kubernetes
 from meshport.dialects.cilium.allowing import lower
-from meshport.dialects.cilium.endpoints import Required, holding, requirements, subjects
+from meshport.dialects.cilium.endpoints import Required, free, holding, requirements, subjects
 from meshport.dialects.cilium.headers import changing
 from meshport.dialects.cilium.peers import Alternative, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
@@ -186,6 +186,13 @@ def _rule_set(spec: Cursor, root: Cursor, subject: Fact[PodSet], home: str | Non
         if refusing or besides:
             action = Fact("deny", spec.at("ingressDeny").src if not refusing else NOWHERE, "l4.deny")
             ir.policies.append(Policy(ref, action, subject, tuple(refusing), number, kind, closed_by=said, beyond=besides))
+        for section, places in (("ingress", allows), ("ingressDeny", denies)):
+            rest = free(required, section, subject.value, peers.world) if places else []
+            whole, besides = _rules(places, home, peers, [], deny=section != "ingress") if rest else ([], ())
+            action = Fact("allow", NOWHERE, "l4.ingress-default-deny") if section == "ingress" else Fact("deny", NOWHERE, "l4.deny")
+            for pods in rest if whole or besides else ():
+                more = Policy(ref, action, subject.holding(pods), tuple(whole), number, kind, closing=closing, beyond=besides)
+                ir.policies.append(more)
         told = {leaf for item in ir.policies if item.document == number for leaf in item.sources}
         idle = (
             frozenset(

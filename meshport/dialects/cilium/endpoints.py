@@ -95,3 +95,10 @@ def holding(known: Iterable[Required], section: str, pods: Iterable[PodSet], wor
         if item.section == section
         and any(one in wanted or not chosen.isdisjoint(workload.ref for workload in world.selected(one)) for one in item.pods)
     ]
+
+
+def free(known: Iterable[Required], section: str, pods: PodSet, world: World) -> list[PodSet]:
+    """Of pods some of which are under requirements, those that are under none, as far as the bundle shows them and their labels tell them apart."""
+    asked = {workload.ref for item in holding(known, section, (pods,), world) for one in item.pods for workload in world.selected(one)}
+    rest = (workload.pods for workload in world.selected(pods) if asked and workload.ref not in asked)
+    return [one for one in dict.fromkeys(rest) if asked.isdisjoint(workload.ref for workload in world.selected(one))]

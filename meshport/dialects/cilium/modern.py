@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.endpoints import WORDS, Required, holding, requirements, subjects
+from meshport.dialects.cilium.endpoints import WORDS, Required, free, holding, requirements, subjects
 from meshport.dialects.cilium.peers import NAMESPACE, Demand, Peers
 from meshport.dialects.cilium.refusals import refused
 from meshport.dialects.cilium.specs import specs
@@ -20,7 +20,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output, Path
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Ref, Requirement, Selector, Src
+from meshport.ir.base import NOWHERE, PodSet, Ref, Requirement, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.bound import Bound
 from meshport.mapping.paths import leaves_below
@@ -90,6 +90,9 @@ class Policy:
         home = None if root.document.kind == POLICIES[1] else root.document.namespace or self.options.default_namespace
         for base, place in specs(root):
             pods = [fact.value for fact in subjects(place, root, home, Peers(self.ir.world)).pods] if self.required_of else []
+            apart: dict[
+                str, tuple[list[PodSet], list[Any]]
+            ] = {}  # by direction, whom no requirement concerns, and the rules as they are for these
             for direction in DIRECTIONS:
                 rules = place.each(direction)
                 if not rules:
@@ -103,12 +106,20 @@ class Policy:
                         continue
                     if source < (1, 16) <= release:
                         self._empty_peers(value)
-                    if release >= (1, 19):
+                    if release >= (1, 20) and not self._without_protocols(rule, value):
+                        continue
+                    left.append(value)
+                if release >= (1, 19):
+                    plain, left = left, copy.deepcopy(left)
+                    for value in left:
                         self._folded(value, direction, required)
-                    if release < (1, 20) or self._without_protocols(rule, value):
-                        left.append(value)
+                    if required and (others := [one for subject in pods for one in free(required, direction, subject, self.ir.world)]):
+                        for value in plain:
+                            self._folded(value, direction, [])
+                        apart[direction] = list(dict.fromkeys(others)), plain
                 if left != [rule.value for rule in rules]:
                     self._replace((*base, direction), left or [{}], place.at(direction).src)
+            self._apart(root, place, apart)
             closing = place.at("enableDefaultDeny")
             if closing and (known := self._known(closing)) != closing.value:
                 obj = self.out.change(self.number, group=self.bound.bundle.documents[self.number].name, rank=50)
@@ -121,6 +132,33 @@ class Policy:
                 self._opened()
         self._said()
         self._authentication()
+
+    def _apart(self, root: Cursor, place: Cursor, apart: dict[str, tuple[list[PodSet], list[Any]]]) -> None:
+        """Write rules once more as they are, for the pods that no requirement concerns: what is folded into the peers holds for all that the object selects."""
+        document = root.document
+        sets: dict[PodSet, dict[str, Any]] = {}
+        for direction, (pods, rules) in apart.items():
+            for one in pods:
+                sets.setdefault(one, {})[direction] = copy.deepcopy(rules)
+        if not sets:
+            return
+        clusterwide = document.kind == POLICIES[1]
+        space = "" if clusterwide else document.namespace or self.options.default_namespace
+        name = self.out.free(document.api_version, document.kind, space, f"{document.name}-rest")
+        src = place.src | root.at("metadata", "name").src
+        made = self.out.object(document.api_version, document.kind, Ref(space, name), owner=self.number, group=document.name, because=src)
+        made.note("for the pods that no fromRequires or toRequires concerns")
+        default = place.at("enableDefaultDeny")
+        closing = {"enableDefaultDeny": known} if default and (known := self._known(default)) else {}
+        specs_of = [
+            {
+                "endpointSelector": _selecting(one, clusterwide=clusterwide),
+                **closing,
+                **rules,
+            }
+            for one, rules in sets.items()
+        ]
+        made.set(("specs",), specs_of, src)
 
     def _opened(self) -> None:
         """HTTP rules of pods that no policy closes: they refused the rest of their port until 1.17 (cilium/cilium#38676), and refuse nothing since.
@@ -250,6 +288,12 @@ class Policy:
                 "MP142", frozenset(src), document=self.number, affects=affects, feature="l4.authentication", policy=self.name,
                 version=self.options.target_version,
             )  # fmt: skip
+
+
+def _selecting(pods: PodSet, *, clusterwide: bool) -> dict[str, Any]:
+    """Pods of one namespace, which an object of that namespace means anyway."""
+    home = [Requirement(f"k8s:{NAMESPACE}", "In", (pods.namespace,))] if clusterwide else []
+    return Selector.of(dict(pods.selector.labels), [*pods.selector.expressions, *home]).manifest()
 
 
 def _both(selector: Any, required: list[Required], home: str | None) -> dict[str, Any]:
