@@ -28,6 +28,9 @@ _KINDS = {
     "HTTP": ("HTTPRoute", "GRPCRoute"), "HTTPS": ("HTTPRoute", "GRPCRoute"), "TLS": ("TLSRoute", "TCPRoute"), "TCP": ("TCPRoute",), "UDP": ("UDPRoute",),
 }  # fmt: skip
 
+UNATTACHED = "MP348"
+"""What is said of routes that none of their Gateways takes up."""
+
 
 def admits(listener: Cursor) -> Admits:
     """What `allowedRoutes` of a listener says; where it says nothing, routes of the Gateway's own namespace of every kind that the protocol has."""
@@ -70,7 +73,8 @@ def _settled(routes: ServiceRoutes, known: dict[Ref, Gateway], world: World) -> 
         if gateway is None or not gateway.listeners:
             kept.append(fact)
             continue
-        admitting = [item for item in gateway.listeners if _takes(item, gateway, routes, world)]
+        shown = _shown(routes, gateway, world)
+        admitting = [item for item in gateway.listeners if shown and _takes(item, gateway, routes, world)]
         if not admitting:
             gone.append(fact)
             continue
@@ -78,12 +82,27 @@ def _settled(routes: ServiceRoutes, known: dict[Ref, Gateway], world: World) -> 
         if gateway.kind == GROUP and not sections and len(admitting) < len(gateway.listeners):
             sections = tuple(item.name.value for item in admitting if item.name is not None)
     if gone and not kept:
-        return replace(routes, problem="MP348")
+        return replace(routes, problem=UNATTACHED)
     refused: Src = frozenset(leaf for fact in gone for leaf in fact.src)
     reason = "no listener of the Gateway admits the route, which takes no request there"
     return replace(
         routes, gateways=tuple(kept), sections=sections, silenced=(*routes.silenced, (reason, refused)) if gone else routes.silenced
     )
+
+
+def served_in(gateway: Gateway, world: World) -> frozenset[str]:
+    """The namespaces of the pods that serve a Gateway in a mesh's own words: which rules they act on goes by these, and not by the Gateway's own
+    (pilot/pkg/model/push_context.go in istio/istio, VirtualServicesForGateway). Empty where the bundle shows no such pod."""
+    return frozenset(workload.ref.namespace for workload in world.workloads if gateway.selects(workload.labels))
+
+
+def _shown(routes: ServiceRoutes, gateway: Gateway, world: World) -> bool:
+    """Whether pods that serve the Gateway get to see the rules (`exportTo`); True also where the bundle shows none of them."""
+    told = {routes.ref.value.namespace if fact.value == "." else fact.value for fact in routes.exports}
+    if not told or "*" in told:
+        return True
+    homes = served_in(gateway, world)
+    return not homes or bool(homes & told)
 
 
 def _takes(listener: Listener, gateway: Gateway, routes: ServiceRoutes, world: World) -> bool:

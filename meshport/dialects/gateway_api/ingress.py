@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+from meshport.dialects.gateway_api.attachment import served_in
 from meshport.dialects.gateway_api.gateways import Entry, Section
 from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.service_routes import Lowering
@@ -81,7 +82,8 @@ class IngressLowering(Lowering):
             if ref not in self.entries:
                 self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
         told = {self.routes.ref.value.namespace if fact.value == "." else fact.value for fact in self.routes.exports}
-        if "*" in told or all(ref.namespace in told for ref, _ in self.gateways):
+        pods = {one.ref.value: served_in(one, self.ir.world) for one in self.ir.gateways}
+        if "*" in told or all((pods.get(ref) or {ref.namespace}) <= told for ref, _ in self.gateways):
             self.out.decide("the Gateways that the route names read it", *self.routes.exports)
         rules = self.rules()
         if rules and self.api is not None:

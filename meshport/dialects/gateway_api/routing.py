@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshport.dialects import naming
-from meshport.dialects.gateway_api import connections, gateways, routes
+from meshport.dialects.gateway_api import attachment, connections, gateways, routes
 from meshport.dialects.gateway_api.attachable import attachable, dormant, no_service, of_the_mesh, second, speaker
 from meshport.dialects.gateway_api.ingress import Entries, IngressLowering
 from meshport.dialects.gateway_api.ranking import left_open
@@ -70,7 +70,11 @@ def at_gateways(ir: IR, out: Output, options: Options, entries: Entries, ingress
     passing: dict[tuple[int, str, frozenset[str]], list[ServiceRoutes]] = {}
     written: set[int] = set()
     for item in sorted(ir.routes, key=lambda one: (one.host.value, one.protocol, one.ref.value, one.port.value if one.port else 0)):
-        if item.kind != "VirtualService" or all(gateway.value == "mesh" for gateway in item.gateways):
+        if (
+            item.kind != "VirtualService"
+            or item.problem == attachment.UNATTACHED
+            or all(gateway.value == "mesh" for gateway in item.gateways)
+        ):
             continue
         admitting = frozenset(gateway.value for gateway in item.gateways if gateway.value != "mesh")
         if item.protocol in ("tls", "tcp"):
