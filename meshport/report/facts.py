@@ -22,6 +22,7 @@ _HIDDEN = {
     "losses",
     "feature",
     "by_label",
+    "at_waypoints",
     "attached",
     "emptied",
     "entrance",
