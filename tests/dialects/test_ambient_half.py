@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from test_ambient_read import CHARGE, NAMESPACE, ONLY_BY_WAYPOINT, SELECTOR, WAYPOINT, policy, workload
+from test_ambient_read import CHARGE, NAMESPACE, ONLY_BY_WAYPOINT, SELECTOR, WAYPOINT, converted, policy, workload
 from test_ambient_written import ambient
 
 import meshport
@@ -140,3 +140,13 @@ spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
     found = [one.object["spec"] for one in result.manifests if one.object["metadata"].get("namespace") == "front"]
     assert found and all(spec["ingress"] == [{}] for spec in found if spec.get("endpointSelector") is not None)
     assert "MP243" in {finding.code for finding in result.findings}
+
+
+def test_a_deny_that_nothing_enforces_is_told_where_the_namespace_injects_sidecars_into_other_pods() -> None:
+    """ztunnel cannot see the method: all of the policy is named, for no pod with a sidecar has it either."""
+    both = NAMESPACE.replace("ambient}", "ambient, istio-injection: enabled}")
+    deny = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", SELECTOR, "DENY")
+    text = both + workload("payment", "a: b", pod=', sidecar.istio.io/inject: "false"') + deny
+    for target in ("linkerd", "cilium"):
+        _, result = converted(text, target=target)
+        assert "MP242" in {finding.code for finding in result.findings}

@@ -300,7 +300,7 @@ def _by_plane(
             "outcome": "what only one of them takes is left out",
         }
         ir.losses.append(Loss("MP244", (), item.policy.document, said, tuple(one.ref for one in untold)))
-    return out
+    return out or [replace(held, action=action, rules=())]  # a deny of which nothing holds
 
 
 def _say(item: Read, enforced: Enforced, ir: IR) -> None:
