@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from . import ambient, istio
-from .world import Obj, Request, Undecided, Workload, World, meta
+from .world import Obj, Request, Service, Undecided, Workload, World, meta
 
 Plane = Literal["ztunnel", "sidecar", "none"]
 _MODE, _INJECT = "istio.io/dataplane-mode", "sidecar.istio.io/inject"
@@ -36,23 +36,43 @@ def ways(
     world = World(manifests)
     pod, port = world.destination(request), int(request["destination"]["port"])
     identity = istio._identity(request["source"], trust_domain) if caller != "none" else None
-    found = {"pod": _at_pod(world, pod, request, port, identity, trust_domain, root_namespace)}
+    gate = ambient._named(world, pod.namespace, pod.labels, ("workload", "all")) if caller == plane(world, pod) == "ztunnel" else None
+    at_pod = _at_pod(world, pod, request, port, identity, trust_domain, root_namespace)
+    found = {
+        "pod": at_pod if gate is None else _through(world, pod, None, gate, request, port, port, identity, trust_domain, root_namespace)
+    }
     for service in world.services:
         gate = ambient._waypoint(world, service) if caller == "ztunnel" and service.routable else None
         for entry in service.ports if service.selects(pod) else ():
             if entry.get("protocol", "TCP") != "TCP" or port not in pod.numbers(entry.get("targetPort", entry["port"])):
                 continue
-            let_in = found["pod"]
+            asked = int(entry["port"])
+            let_in = at_pod if service.routable else found["pod"]
             if gate is not None:
-                tcp = istio.is_tcp(world, pod, port, request)
-                seen = ambient._peer(request, int(entry["port"]), identity, str(request.get("path", "")), trust_domain, tcp=tcp)
-                own = f"{trust_domain}/ns/{gate[0]}/sa/{gate[1]}"
-                let_in = ambient._allows(ambient._hung(world, service, gate, root_namespace), seen) and _at_pod(
-                    world, pod, request, port, own, trust_domain, root_namespace
-                )
+                let_in = _through(world, pod, service, gate, request, asked, port, identity, trust_domain, root_namespace)
             name = f"{service.namespace}/{service.name}"
             found[name] = found.get(name, True) and let_in
     return found
+
+
+def _through(
+    world: World,
+    pod: Workload,
+    service: Service | None,
+    gate: tuple[str, str],
+    request: Request,
+    asked: int,
+    port: int,
+    identity: str | None,
+    trust_domain: str,
+    root_namespace: str,
+) -> bool:
+    """What a waypoint says of a request for a port of a Service, or of the pod's own address, and then the proxy before the pod."""
+    tcp = istio.is_tcp(world, pod, port, request)
+    seen = ambient._peer(request, asked, identity, str(request.get("path", "")), trust_domain, tcp=tcp)
+    own = f"{trust_domain}/ns/{gate[0]}/sa/{gate[1]}"
+    held = ambient._allows(ambient._hung(world, service, gate, root_namespace), seen)
+    return held and _at_pod(world, pod, request, port, own, trust_domain, root_namespace)
 
 
 def by_services(found: dict[str, bool]) -> bool:

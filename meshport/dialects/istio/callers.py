@@ -52,7 +52,7 @@ class Callers:
 def of(found: Waypoints, ir: IR, trust_domain: str) -> Callers:
     """The callers of a bundle."""
     out = Callers(trust_domain, entering=found.entering)
-    if not found.behind:
+    if not found.behind and not found.before:
         return out
     for workload in ir.world.workloads:
         account = (workload.ref.namespace, workload.account.value)

@@ -81,6 +81,7 @@ class _Doors:
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
     direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
     judging: set[Ref] = field(default_factory=set)  # the Services on which an ALLOW hangs
+    addressed: set[Ref] = field(default_factory=set)  # who lets in the waypoint that requests to its own address come from, on every port
 
     def admits(self, workload: Ref, caller: Identity, port: int) -> bool:
         """Whether the proxy before a workload takes whatever a caller sends to a port in its own name."""
@@ -128,7 +129,10 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
         out.append(_through(made, target, found, ir, callers, doors, item))
         if item.policy.action.value != "allow":
             _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
-    _close_addresses(out, closed, found, ir, callers, doors)
+    hung_on = {Ref(item.policy.ref.value.namespace, one.name) for item in read for one in item.targets or () if one.kind == "Gateway"}
+    classes = any(one.kind == "GatewayClass" for item in read for one in item.targets or ())
+    idle = {ref for ref in doors.addressed if not classes and found.before[ref].ref not in hung_on}  # open to whoever comes from there
+    _close_addresses(out, closed, found, ir, callers, doors, found.before.keys() - idle)
     ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through))
     return out
 
@@ -141,8 +145,10 @@ def _evading(found: Waypoints, ir: IR, callers: Callers) -> frozenset[Ref]:
     return frozenset([*(Ref("", name) for name in callers.injecting), *(one.ref for one in pods if ir.world.meshed(one) is not False)])
 
 
-def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir: IR, callers: Callers, doors: _Doors) -> None:
-    """Take from the policies of pods what they open at the pods' addresses alone."""
+def _close_addresses(
+    out: list[Settled], closed: set[Ref], found: Waypoints, ir: IR, callers: Callers, doors: _Doors, judged: set[Ref]
+) -> None:
+    """Take from the policies of pods what they open at the pods' addresses alone; `judged` are the pods whose addresses a waypoint stands before."""
     hung = [policy for entry in out if entry.service is not None for policy in entry.made if policy.action.value == "allow"]
 
     def ports(workload: Workload) -> past_waypoints.Ports:
@@ -154,7 +160,8 @@ def _close_addresses(out: list[Settled], closed: set[Ref], found: Waypoints, ir:
     for entry in out:
         if entry.service is not None or entry.read.policy.action.value != "allow":
             continue
-        entry.made = [made for policy in entry.made for made in past_waypoints.closed(policy, found, ir, callers, ports, hung) or [policy]]
+        apart = [made for policy in entry.made for made in past_waypoints.at_addresses(policy, judged, found, ir, callers)]
+        entry.made = [made for policy in apart for made in past_waypoints.closed(policy, found, ir, callers, ports, hung) or [policy]]
 
 
 def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
@@ -239,7 +246,7 @@ def _at(
         return made
     made, through, admitted = without_waypoint(policy, members, found, ir, callers.trust_domain, closed)
     out.coming += through
-    _at_addresses(policy, members, found, ir, callers)
+    _at_addresses(policy, members, found, ir, callers, doors)
     for workload in members:
         if not opens(policy):
             doors.closed.add(workload.ref)
@@ -249,8 +256,11 @@ def _at(
     return replace(made, action=made.action.also(src)) if src else made
 
 
-def _at_addresses(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, callers: Callers) -> None:
+def _at_addresses(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, callers: Callers, doors: _Doors) -> None:
     """Say which pods let in a waypoint that requests to their addresses go through: what comes that way is not converted."""
+    plain = [rule.conditions[0] for rule in policy.rules if len(rule.conditions) == 1 and rule.conditions[0].attribute == IDENTITY]
+    gated = [(one.ref, found.before[one.ref].identity(callers.trust_domain)) for one in members if one.ref in found.before]
+    doors.addressed.update(ref for ref, gate in gated if any(_stands_for(item, gate) for item in plain))
     let_in = [
         one.ref
         for one in members

@@ -59,12 +59,7 @@ def closed(
     lost = [one.ref for one, its in held if _less(policy, rules, hung, one, its, ir)]
     if not lost:  # the waypoint admits as much: nothing is open at the addresses alone
         return None
-    kept = {id(fact) for rule in rules for item in rule.conditions for fact in item.any_of or ()}
-    asked = [fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
-    named = tuple(fact for fact in asked if id(fact) not in kept)
-    gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
-    with_them = (Fact(None, gone, "authorization.rule"),) if gone else ()
-    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, tuple(lost)))
+    _say(policy, rules, beside, lost, ir)
     shut = replace(policy, rules=tuple(rules))
     if policy.subject.value.namespace:
         return [shut, *beside]
@@ -72,6 +67,73 @@ def closed(
     made = [(shut, name) for name in sorted(behind)] + [(policy, name) for name in sorted(known - behind)]
     pods = policy.subject.value.selector
     return [*(replace(one, subject=one.subject.holding(PodSet(name, pods))) for one, name in made), *beside]
+
+
+def at_addresses(policy: Policy, judged: set[Ref], found: Waypoints, ir: IR, callers: Callers) -> list[Policy]:
+    """An ALLOW of pods without what it opens to callers whose requests come from a waypoint for the pods' own addresses, as those of `judged` do: on ports that no Service with an
+    address sends to there is no other way. With policies beside it for pods that no such waypoint stands before, or that more of the ports have a Service at."""
+    with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
+    members = [one for one in (*with_ztunnel, *with_sidecar) if not is_gateway(one)]
+    ways = {one.ref: _by_service(one, ir) for one in members if one.ref in judged}
+    if not ways:
+        return [policy]
+    common = {port: src for port, src in next(iter(ways.values())).items() if all(port in known for known in ways.values())}
+    src = frozenset[int]().union(*(found.before[ref].src for ref in ways))
+    rules = [made for rule in policy.rules for made in _past(rule, common, callers, src)]
+    if rules == list(policy.rules):
+        return [policy]
+    beside: dict[PodSet, Policy] = {}
+    lost: list[Ref] = []
+    for one in members:
+        alike = [ways[other.ref] for other in members if other.ref in ways and _among(other, one)]
+        spared = ways.get(one.ref, {}).keys() - common.keys()
+        if not alike:
+            beside[one.pods] = replace(policy, subject=policy.subject.holding(one.pods))
+        elif spared and all(spared <= known.keys() for known in alike):
+            own = tuple(made for rule in policy.rules if (made := _on(rule, spared)) is not None)
+            beside[one.pods] = replace(policy, subject=policy.subject.holding(one.pods), rules=own)
+        lost += [one.ref] if alike else []
+    shut = replace(policy, rules=tuple(rules))
+    whole = [shut]
+    if not policy.subject.value.namespace:  # one of the whole mesh: as it is where no such waypoint is
+        behind, pods = {ref.namespace for ref in ways}, policy.subject.value.selector
+        known = sorted(ir.world.namespaces.keys() | {one.ref.namespace for one in members})
+        whole = [replace(shut if name in behind else policy, subject=policy.subject.holding(PodSet(name, pods))) for name in known]
+    _say(policy, rules, [*(one for one in whole if one.rules is policy.rules), *beside.values()], lost, ir)
+    return [*whole, *beside.values()]
+
+
+def _among(one: Workload, other: Workload) -> bool:
+    """Whether the labels of a workload select another's pods as well."""
+    return one.ref.namespace == other.ref.namespace and other.labels.items() <= one.labels.items()
+
+
+def _by_service(workload: Workload, ir: IR) -> Ports:
+    """The ports of a workload that a Service with an address sends to."""
+    services = [service for service in ir.world.services_of(workload) if not service.headless and not service.external_name]
+    return {number: src | service.src for service in services for known, src in targets(service, ir.world).values() for number in known}
+
+
+def _past(rule: Rule, spared: Ports, callers: Callers, src: Src) -> list[Rule]:
+    """A rule as one of some ports, and as one of the others for callers who pass no waypoint."""
+    asked = next((item for item in rule.conditions if item.attribute == IDENTITY and item.any_of is not None), None)
+    beside = evading(asked, callers, src)
+    if beside == [asked] or (spared and _without(rule, spared) is None):
+        return [rule]
+    others = tuple(item for item in rule.conditions if item is not asked)
+    past = [replace(rule, conditions=(one, *others)) for one in beside]
+    made = [_on(rule, spared), *((_without(one, spared) for one in past) if spared else past)]
+    return [one for one in made if one is not None]
+
+
+def _say(policy: Policy, rules: list[Rule], beside: list[Policy], lost: list[Ref], ir: IR) -> None:
+    """That callers whom the pods name are admitted past their waypoint alone."""
+    kept = {id(fact) for rule in rules for item in rule.conditions for fact in item.any_of or ()}
+    asked = [fact for rule in policy.rules for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or ()]
+    named = tuple(fact for fact in asked if id(fact) not in kept)
+    gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
+    with_them = (Fact(None, gone, "authorization.rule"),) if gone else ()
+    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, tuple(lost)))
 
 
 def _sources(items: Iterable[Rule | Fact[Any]]) -> Src:

@@ -1,0 +1,52 @@
+"""Waypoints for workloads: at the pods' own addresses the caller is the waypoint's account as well, whoever the pods name."""
+
+from __future__ import annotations
+
+import pytest
+from test_ambient_half import CALLERS, OF_WEB
+from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, codes, converted, policy, workload
+
+OF_CHECKOUT = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
+OF_THE_GATE = "{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}"
+
+
+def mesh(serves: str, rules: str, pod: str = ", istio.io/use-waypoint: waypoint", label: str = "a: b") -> str:
+    """Pods behind such a waypoint, whose Service is behind none and sends to port 8080 alone; callers in ambient, and one with a sidecar."""
+    gate = WAYPOINT.replace("waypoint-for: service", f"waypoint-for: {serves}")
+    return (
+        NAMESPACE + gate + CALLERS + workload("payment", label, pod=pod) + workload("checkout", "a: b") + policy("direct", rules, SELECTOR)
+    )
+
+
+@pytest.mark.parametrize("serves", ["workload", "all"])
+def test_who_is_named_at_the_pods_is_refused_where_only_their_addresses_lead(serves: str) -> None:
+    out, result = converted(mesh(serves, OF_CHECKOUT))
+    assert ("Server", "payment-8080") in out and ("Server", "payment-9090") not in out
+    [said] = [finding for finding in result.findings if finding.code == "MP170"]
+    assert (said.effect, [place.workload for place in said.affects]) == ("narrows", ["payment"])
+
+
+def test_callers_with_a_sidecar_go_past_the_waypoint() -> None:
+    out, result = converted(mesh("workload", OF_WEB))
+    assert ("Server", "payment-9090") in out and "MP170" not in codes(result)
+
+
+def test_pods_behind_no_such_waypoint_admit_whom_they_name() -> None:
+    for text in (mesh("service", OF_CHECKOUT), mesh("workload", OF_CHECKOUT, pod="")):
+        out, result = converted(text)
+        assert ("Server", "payment-9090") in out and "MP170" not in codes(result)
+
+
+def test_pods_that_let_the_waypoint_in_are_open_to_whoever_comes_from_there() -> None:
+    out, result = converted(mesh("workload", f"{OF_THE_GATE}, {OF_CHECKOUT}"))
+    assert ("Server", "payment-9090") in out and "MP170" not in codes(result)
+
+
+def test_other_pods_of_the_same_policy_keep_it() -> None:
+    text = (
+        mesh("workload", OF_CHECKOUT)
+        + workload("orders", "a: b")
+        + policy("whole", OF_CHECKOUT, "action: ALLOW").replace(", action: ALLOW,", ",", 1)
+    )
+    out, _ = converted(text)
+    assert ("Server", "orders-9090") in out and ("Server", "payment-9090") not in out
