@@ -310,3 +310,30 @@ spec: {selector: {matchLabels: {app: ghost}}, action: DENY, rules: [{to: [{opera
 """
     result = convert(ambient + deny, "istio", "cilium")
     assert "MP242" in {finding.code for finding in result.findings} and "MP901" not in {finding.code for finding in result.findings}
+
+
+def test_the_other_ports_of_pods_stay_closed_where_the_one_of_a_server_is_known_by_its_name_alone() -> None:
+    """Any port that is let in whole might be the one that the name stands for: policies add up, and the Server's callers would be everybody."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: cluster-unauthenticated}}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: ghost, namespace: shop}
+spec: {podSelector: {matchLabels: {app: ghost}}, port: http}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: ghost, namespace: shop}
+spec:
+  targetRef: {group: policy.linkerd.io, kind: Server, name: ghost}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: web}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium", target_version="1.15")
+    policies = [item.object for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    chosen = [item["spec"] for item in policies if item["spec"]["endpointSelector"] == {"matchLabels": {"app": "ghost"}}]
+    opened = {port["port"] for spec in chosen for rule in spec["ingress"] for entry in rule.get("toPorts", ()) for port in entry["ports"]}
+    assert opened == {"http"}
+    assert [place.workload for item in result.findings if item.code == "MP291" for place in item.affects] == ["app=ghost"]

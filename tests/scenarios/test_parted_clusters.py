@@ -26,7 +26,7 @@ MAKE: dict[str, Any] = {
 }
 WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("linkerd", "ambient"), ("cilium", "linkerd"), ("cilium", "istio")]
 RELEASES = {"linkerd": ("2.12", "2.16", "2.20"), "istio": ("1.24", "1.31"), "ambient": ("1.31",), "cilium": ("1.15", "1.18")}
-TO_CILIUM = {"istio": (1, 5, 16, 25, 29, 44, 46, 48), "linkerd": (5, 27, 36, 45, 50, 52, 62, 99, 126)}
+TO_CILIUM = {"istio": (1, 5, 16, 25, 29, 44, 46, 48), "linkerd": (5, 27, 36, 45, 50, 52, 62, 99, 126, 172)}
 
 
 def moved(source: str, target: str, bundle: list[Obj], seed: int) -> Result:
@@ -38,6 +38,7 @@ def moved(source: str, target: str, bundle: list[Obj], seed: int) -> Result:
 
 
 SEEDS = [(*way, seed) for way in WAYS for seed in range(16)]
+SEEDS += [("linkerd", "istio", seed) for seed in (23, 35, 38, 144, 148, 156, 170)] + [("cilium", "istio", 143)]
 SEEDS += [(source, "cilium", seed) for source, seeds in TO_CILIUM.items() for seed in seeds]
 
 

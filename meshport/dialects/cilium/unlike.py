@@ -199,10 +199,12 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
     said = Said(None, [], name or _default_name(item), [], policies, document, because, meshed, narrower, any(one.closes for one in there))
     naming = (policy.document for policy in policies if policy.ref.value.name == name)
     said.named = granting.src if granting is not None else sources(*(base.out.called(number, "name") for number in naming))
+    held = []  # those of which a deny says what their port lets in, whatever else is let in
     for policy in unnamed:
         port = {"port": str(policy.port.value), "protocol": "TCP"} if policy.port is not None else {}
         older, rivals = _rivals(policy, item, unnamed)
         if any(one in unnamed for one in older):
+            held.append(policy)
             continue  # what is denied on the port is denied there
         if rivals or not any(one.names(port) for one in there):
             src = policy.ref.src | policy.subject.src | sources(policy.port)
@@ -211,9 +213,10 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
                 its = [_peers(rule) for rule, _ in on_port(one, base.options, base.known, base.way)]
                 admitted = [ruled for ruled in admitted if _peers(ruled[0]) in its]
             said.deny += [({**rule, "toPorts": [{"ports": [port]}]}, src | more) for rule, more in _all_but(admitted, base.known)]
+            held.append(policy)
             said.lost = said.lost or (not admitted and bool(policy.rules))
     if result is not None and result.closed:
-        _beyond(said, base, result, there)
+        _beyond(said, base, result, there, whole=len(held) == len(unnamed))
     where = {(pods.namespace, id(policy)) for policy in policies}
     if said.lost or said.deny:
         fate.short |= where
@@ -303,9 +306,9 @@ def _unmixed(item: Effective, out: Output) -> Effective:
     return replace(item, allows=own) if own else item
 
 
-def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Written]) -> None:
+def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Written], *, whole: bool) -> None:
     """Take in what the policies that select pods of a kind let in beyond what may be let in: by a policy where there is none, else by denies; and what they
-    let in short of it, for policies add up."""
+    let in short of it, for policies add up. Not so where a port is known by its name alone: any that is let in whole might be that one (MP291)."""
     entries = [entry for part in result.parts for entry in part.entries]
     closing = [item for item in there if item.closes]
     points: list[Where] = [*sorted({*result.ports, *(port for item in there for port in item.single())}), None]
@@ -315,7 +318,7 @@ def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Writt
         for port in points
     }
     too_much = [port for port in points if admitting.beyond(there, fresh if port is None else port, allowed[port])]
-    less = not too_much and any(admitting.short(closing, fresh if port is None else port, allowed[port]) for port in points)
+    less = (whole or not closing) and not too_much and any(admitting.short(closing, fresh if port is None else port, allowed[port]) for port in points)
     if not too_much and not (less and closing):
         return
     said.because = said.because or sources(*(part.src for part in result.parts))
