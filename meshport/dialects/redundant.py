@@ -79,4 +79,4 @@ def _word(out: Output, leaf: int) -> str:
     return str(out.bundle.value(leaf))[:SHOWN]
 
 
-__all__ = ["beside_the_mesh", "framing", "without_effect"]
+__all__ = ["GRANTED", "beside_the_mesh", "framing", "without_effect"]

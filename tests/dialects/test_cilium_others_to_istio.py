@@ -174,3 +174,21 @@ def test_requests_that_kept_network_policy_sees_no_more_are_not_open_to_linkerds
     assert bool(servers) == (default is None and bool(rules))
     refused = {place.namespace for item in result.findings if item.code in ("MP207", "MP198") for place in item.affects}
     assert bool(refused) == (default is not None)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        'ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}, READS]',
+        'ingress: [{toPorts: [{ports: [{port: "0", protocol: TCP}]}]}, READS]',
+    ],
+)
+def test_a_rule_on_requests_beside_one_that_lets_everybody_in_is_said_to_add_nothing(rules: str) -> None:
+    """The kept copy has no more of it, and no Server needs it: the port is open."""
+    asked = r"rules: {http: [{path: '/users(\?.*)?'}]}"
+    reads = f'{{fromEndpoints: [{{matchLabels: {{app: cart}}}}], toPorts: [{{ports: [{{port: "8080", protocol: TCP}}], {asked}}}]}}'
+    text = policy("matchLabels: {app: ghost}", rules.replace("READS", reads))
+    result = meshport.convert(meshport.load_text(WORLD + text), source="cilium", target="linkerd", target_version="2.16")
+    (line,) = [one for one in result.ledger if one.path.endswith("http[0].path")]
+    assert line.disposition != "unaccounted" and "MP200" in {item.code for item in result.findings}
+    assert not {item.code for item in result.findings} & {"MP900", "MP901", "MP207"}

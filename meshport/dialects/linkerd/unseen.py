@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from meshport.dialects import redundant
 from meshport.dialects.linkerd.transport import OPEN, STRICT, any_port, left_to_network, open_beside
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
@@ -27,7 +28,13 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults:
         if opens(policy) and (defaults.get(subject.namespace, OPEN) == OPEN or subject.selector.everything):
             out.adds_nothing("pods that the bundle does not show are as open as they were", policy.sources)
             continue
-        if open_beside(policy, out) or left_to_network(policy, access, out) or any(policy is one for one in written):
+        if open_beside(policy, out):
+            out.adds_nothing("a rule of it lets everybody in on every port", policy.sources)
+            continue
+        if any(policy is one for one in written):
+            out.adds_nothing(redundant.GRANTED, policy.sources)
+            continue
+        if left_to_network(policy, access, out):
             continue
         # the default of a namespace is all that closes such pods, and it is for those as well that no policy selects
         alone = (
