@@ -192,3 +192,26 @@ def test_a_rule_on_requests_beside_one_that_lets_everybody_in_is_said_to_add_not
     (line,) = [one for one in result.ledger if one.path.endswith("http[0].path")]
     assert line.disposition != "unaccounted" and "MP200" in {item.code for item in result.findings}
     assert not {item.code for item in result.findings} & {"MP900", "MP901", "MP207"}
+
+
+FROM_PAY = "ingress: [{fromEndpoints: [{matchLabels: {app: pay}}]}]"
+PAY = [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/pay"]}}]}]
+
+
+@pytest.mark.parametrize(("closing", "written"), [("", [PAY]), ("matchLabels: {app: ghost}", [PAY]), ("matchLabels: {app: api}", [])])
+def test_what_closes_nothing_is_let_in_where_another_policy_closes_the_pods_that_nobody_shows(closing: str, written: list[Any]) -> None:
+    """For pods that nothing else closes an ALLOW would do so."""
+    text = policy("matchLabels: {app: ghost}", f"{FROM_PAY}, enableDefaultDeny: {{ingress: false}}", "adds")
+    made, _ = converted(text + policy(closing, FROM_CART, "closes"))
+    assert [rules for rules in made.get("app=ghost", []) if rules == PAY] == written
+
+
+def test_what_closes_nothing_closes_no_pods_beside_the_known_ones_that_others_close() -> None:
+    """Pods of the tier that nobody shows stay as open as they were: the grant is written for the known pods, which a policy closes."""
+    world = WORLD.replace("app: cart}}, spec", "app: cart, tier: back}}, spec")
+    text = policy("matchLabels: {tier: back}", f"{FROM_PAY}, enableDefaultDeny: {{ingress: false}}", "adds")
+    text += policy("matchLabels: {app: cart}", FROM_CART, "closes")
+    result = meshport.convert(meshport.load_text(world + text), source="cilium", target="istio", keep_network_policy=False)
+    chosen = [item.object["spec"]["selector"]["matchLabels"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert chosen and all(labels == {"app": "cart"} for labels in chosen)
+    assert "tier=back" in {place.workload for item in result.findings if item.code == "MP286" for place in item.affects}

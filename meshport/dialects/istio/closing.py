@@ -130,12 +130,20 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     if policy.action.value == "allow" and not policy.closing:
         # opened again, maybe by this one
         closed = [item for item in members if item.allows or any(other.closing for other in item.opened)]
-        if not closed:
+        if not closed and not (policy.rules and not members and others.closed_too(policy, work.ir)):
             work.out.decide("says that the rules close nothing, where others would", policy.action)
             work.out.adds_nothing("nothing else closes these pods, so that they admit everything already", policy.sources)
             return
         whole = len(closed) == len(members)
         members = closed
+        if (
+            closed and selector.labels and not others.covered(policy, work.ir)
+        ):  # an ALLOW by its labels would close pods that nothing closes
+            whole = False
+            work.out.finding(
+                "MP286", document=policy.document, severity="warning", affects=(unseen(policy.subject.value),), feature="authorization.subject",
+                policy=f"{policy.kind} {policy.ref.value}", namespace=policy.subject.value.namespace or "NAMESPACE", selector=f"others with {selector}",
+            )  # fmt: skip
     else:
         whole = True
     numbered = [access.numbered(policy, item.workload) for item in members]

@@ -80,6 +80,21 @@ def crossed(policy: Policy, ir: IR) -> bool:
     )
 
 
+def closed_too(policy: Policy, ir: IR) -> bool:
+    """Whether other policies close all pods of a policy that the bundle does not show: what it lets in can be said for them, and closes nobody by it."""
+    pods = policy.subject.value
+    if not pods.selector.labels or pods.selector.expressions:
+        return False
+    closing = [one.subject.value for one in ir.policies if one is not policy and one.action.value == "allow" and one.closing]
+    return any(not one.selector.expressions and one.contains(pods.namespace, dict(pods.selector.labels)) for one in closing)
+
+
+def covered(policy: Policy, ir: IR) -> bool:
+    """Whether the pods of a policy are all shown, or closed by other policies where they are not."""
+    pods = policy.subject.value
+    return (bool(pods.namespace) and ir.world.shows(pods)) or closed_too(policy, ir)
+
+
 def unwritten(policy: Policy) -> bool:
     """Whether the labels of a policy's pods are no list of values, so that Istio cannot select them."""
     return any(one.selector.expressions for one in spelled(policy.subject.value))
