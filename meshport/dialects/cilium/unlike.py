@@ -318,7 +318,11 @@ def _beyond(said: Said, base: Context, result: Plan, there: list[admitting.Writt
         for port in points
     }
     too_much = [port for port in points if admitting.beyond(there, fresh if port is None else port, allowed[port])]
-    less = (whole or not closing) and not too_much and any(admitting.short(closing, fresh if port is None else port, allowed[port]) for port in points)
+    less = (
+        (whole or not closing)
+        and not too_much
+        and any(admitting.short(closing, fresh if port is None else port, allowed[port]) for port in points)
+    )
     if not too_much and not (less and closing):
         return
     said.because = said.because or sources(*(part.src for part in result.parts))
