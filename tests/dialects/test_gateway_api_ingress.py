@@ -150,6 +150,13 @@ def test_a_gateway_that_is_not_in_the_input_is_named_all_the_same() -> None:
     assert "MP707" in codes(result)
 
 
+def test_nothing_names_it_where_no_route_is_written() -> None:
+    rule = "[{match: [{sourceLabels: {app: x}}], route: [{destination: {host: b0}}]}]"
+    result = convert(WORLD + virtual_service(rule, "  gateways: [infra/public]\n", "[shop.example.com]", "shop"), "istio", "gateway-api")
+    assert not [item for item in result.manifests if item.object["kind"] == "HTTPRoute"]
+    assert "MP707" not in codes(result)
+
+
 def test_the_subset_of_a_service_that_is_not_in_the_input_is_named_with_it() -> None:
     subsets = """---
 apiVersion: networking.istio.io/v1

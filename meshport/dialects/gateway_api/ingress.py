@@ -78,16 +78,16 @@ class IngressLowering(Lowering):
             if matches or not rule.matches:
                 kept.append(replace(rule, matches=matches))
         self.routes = replace(self.routes, rules=tuple(self._by_port(kept)))
-        for ref, fact in self.gateways:
-            if ref not in self.entries:
-                self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
         told = {self.routes.ref.value.namespace if fact.value == "." else fact.value for fact in self.routes.exports}
         pods = {one.ref.value: served_in(one, self.ir.world) for one in self.ir.gateways}
         if "*" in told or all((pods.get(ref) or {ref.namespace}) <= told for ref, _ in self.gateways):
             self.out.decide("the Gateways that the route names read it", *self.routes.exports)
-        rules = self.rules()
+        rules, before = self.rules(), len(self.out.objects)
         if rules and self.api is not None:
             self._by_listener(self.api, rules)
+        for ref, fact in self.gateways if len(self.out.objects) > before else ():
+            if ref not in self.entries:
+                self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
         if any(rule.retry is None and not rule.answers for rule in rules):
             self.silent()
 
