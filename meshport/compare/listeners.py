@@ -60,7 +60,7 @@ def _said(listener: Listener) -> str:
 
 
 def _hung(ir: IR, gateway: Gateway, listener: Listener) -> dict[str, str]:
-    """What hangs on a listener, in words: rules by host, and connections."""
+    """What hangs on a listener, in words: rules by host, whatever their order, which is compared where they are, and connections."""
     subject = ingress_subject(gateway.ref.value)
     found = {
         f"requests for {host}": _words(routing.of_rules(ir.world, routes, ir.mesh))
@@ -73,7 +73,7 @@ def _hung(ir: IR, gateway: Gateway, listener: Listener) -> dict[str, str]:
 
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items() if key != "retries")
+        return ", ".join(f"{key} {_words(inner)}" for key, inner in sorted(value.items()) if key != "retries")
     return str(value)
 
 

@@ -40,6 +40,7 @@ def test_what_another_order_sends_elsewhere_is_told(
 
 def test_another_order_of_rules_that_share_nothing_is_none() -> None:
     assert told(rules(PLACE, BELOW, REST), rules(BELOW, PLACE, REST)) == ([], "equivalent", [])
+    assert told(rules(PLACE, BELOW), rules(BELOW, PLACE)) == ([], "equivalent", [])
 
 
 def test_what_reads_otherwise_and_takes_the_same_is_of_form() -> None:
