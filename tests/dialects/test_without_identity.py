@@ -132,3 +132,17 @@ def test_the_cluster_on_one_port_and_the_world_on_another_are_not(target: str) -
     result = convert(load_text(text), source="cilium", target=target)
     assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
     assert result.verification is not None and not [item for item in result.verification.differences if item.change == "allowed"]
+
+
+def test_requests_to_pods_that_are_not_shown_count_as_well() -> None:
+    """The nodes come to every pod of the namespace, and other peers with requests to 8080 of known pods and to 9000 of others."""
+    known = POLICY.replace("NAME", "known").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", REQUESTS)
+    ghost = (
+        POLICY.replace("NAME", "ghost").replace("SELECTED", "matchLabels: {app: ghost}").replace("RULES", REQUESTS.replace("8080", "9000"))
+    )
+    nodes = POLICY.replace("NAME", "nodes").replace("SELECTED", "").replace("RULES", NODES)
+    text = HOME + POD.replace("NAME", "web") + POD.replace("NAME", "api") + known + ghost + nodes
+    result = convert(load_text(text), source="cilium", target="istio")
+    written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    open_ = [entry["operation"] for spec in written for rule in spec.get("rules", ()) if rule.get("from") == NOBODY for entry in rule["to"]]
+    assert open_ and all({"8080", "9000"} <= set(entry.get("notPorts", ())) for entry in open_)

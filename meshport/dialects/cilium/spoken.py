@@ -280,14 +280,17 @@ def _together(policy: Policy, other: Policy, ir: IR) -> bool:
     return not ir.world.shows(PodSet(mine.namespace or its.namespace, Selector.of(labels, demands)))
 
 
+def _allowing(policy: Policy, ir: IR) -> Iterator[Policy]:
+    """The policies that let somebody in at some of the same pods, this one among them."""
+    return (other for other in ir.policies if other.action.value == "allow" and _together(policy, other, ir))
+
+
 def _http_there(rule: Rule, policy: Policy, ir: IR) -> bool:
     """Whether another rule for the same pods and ports asks for HTTP: then a peer let in here could send what that one refuses."""
     if rule.needs_http or any(not item.attribute.startswith((IDENTITY, "source.ip", PORT)) for item in rule.conditions):
         return True
     behind = ir.world.selected(policy.subject.value)
-    for other in ir.policies:
-        if other.action.value != "allow" or not _together(policy, other, ir):
-            continue
+    for other in _allowing(policy, ir):
         if any(_asks(one) and _overlap(rule.condition(PORT), one.condition(PORT), behind) for one in other.rules):
             return True
     return False
@@ -308,9 +311,7 @@ def _meshed_peers(policy: Policy, ir: IR, mine: Rule | None, beside: tuple[Condi
 
     With `beside`, rules that ask just this of their callers do not count, whoever these are."""
     behind = ir.world.selected(policy.subject.value)
-    for other in ir.policies:
-        if other.action.value != "allow" or not _together(policy, other, ir):
-            continue
+    for other in _allowing(policy, ir):
         for rule in other.rules:
             if mine is not None and not (_asks(rule) and _overlap(mine.condition(PORT), rule.condition(PORT), behind)):
                 continue
@@ -339,13 +340,9 @@ def _common(one: Iterable[tuple[int, int]], other: Iterable[tuple[int, int]]) ->
 
 def _asked_ports(policy: Policy, ir: IR) -> list[tuple[int, int]] | None:
     """The ports on which rules for the same pods ask peers that may be in the mesh for HTTP; None where one does on ports that are not known by number."""
-    behind = ir.world.selected(policy.subject.value)
-    pods = set(map(id, behind))
     found: list[tuple[int, int]] = []
-    for other in ir.policies:
+    for other in _allowing(policy, ir):
         members = ir.world.selected(other.subject.value)
-        if other.action.value != "allow" or pods.isdisjoint(map(id, members)):
-            continue
         for rule in other.rules:
             if not _asks(rule):
                 continue
