@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshport.compare.shares import Caller, Callers, Shares
+from meshport.compare.shares import Caller, Callers, Shares, stranger_with_identity
 from meshport.dialects.base import Options, governs
 from meshport.dialects.output import fill
 from meshport.effective.access import Access, ports_of
@@ -44,7 +44,7 @@ def report(job: Conversion, back: IR) -> list[Finding]:
     """A finding for the calls that are let in before and after, and refused while one end alone has moved. `back` is the output as it was read back."""
     if job.source is job.target or not (governs(job.source) and governs(job.target)):
         return []
-    moving = {name for name in (*job.have.world.namespaces, *_homes(back)) if job.chosen.moves(name)}
+    moving = {name for name in (*job.have.world.namespaces, *back.world.homes()) if job.chosen.moves(name)}
 
     def moves(workload: Workload) -> bool:
         return workload.ref.namespace in moving
@@ -63,21 +63,13 @@ def report(job: Conversion, back: IR) -> list[Finding]:
         "count": len(calls),
         "source": job.options.source,
         "target": job.options.target,
-        "calls": _listed([str(call) for call in calls], "; "),
+        "calls": "; ".join(map(str, calls[:_MOST])) + (f"; and {len(calls) - _MOST} more" if len(calls) > _MOST else ""),
         "others": " ".join(f"--namespace {name}" for name in sorted(ends)[:_MOST]) + (" ..." if len(ends) > _MOST else ""),
     }
     places = dict.fromkeys(Affected(call.destination.namespace, call.destination.name, call.port) for call in calls)
     return [
         Finding("MP144", row.severity, fill(row.message, values), fill(row.remedy, values), row.effect, affects=tuple(places), pattern="migration", feature="enrolment")
     ]  # fmt: skip
-
-
-def _homes(ir: IR) -> set[str]:
-    return {workload.ref.namespace for workload in ir.world.workloads}
-
-
-def _listed(words: list[str], between: str) -> str:
-    return between.join(words[:_MOST]) + (f"; and {len(words) - _MOST} more" if len(words) > _MOST else "")
 
 
 def _refused(
@@ -91,7 +83,7 @@ def _refused(
     if not callers:
         return
     index, shares = Callers(callers), Shares(ir, options)
-    stranger = Caller(ANY, "\0", {ACCOUNT_LABEL: "\0"}, Identity(options.trust_domain, "\0", "\0"), True)
+    stranger = stranger_with_identity(ANY, options.trust_domain)
     for item in Access(ir, Fact("all-unauthenticated")).workloads:
         if not called(item.workload) or item.meshed is False:
             continue

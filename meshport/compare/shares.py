@@ -37,6 +37,11 @@ class Caller:
         object.__setattr__(self, "key", (self.namespace, tuple(sorted(self.labels.items())), self.identity, self.entities))
 
 
+def stranger_with_identity(name: str, trust_domain: str) -> Caller:
+    """A pod with a certificate, of a namespace that nobody speaks of."""
+    return Caller(name, "\0", {ACCOUNT_LABEL: "\0"}, Identity(trust_domain, "\0", "\0"), True)
+
+
 class Callers:
     """Callers, found by what rules may name of them."""
 

@@ -67,7 +67,7 @@ def succeeded(ir: IR, out: Output, options: Options) -> None:
     for gateway in ir.gateways if behind else ():
         ref = gateway.ref.value
         if gateway.kind == "networking.istio.io":
-            gates += [one for one in ir.world.workloads if gateway.selects(one.labels)]
+            gates += gateway.pods(ir.world)
         elif gateway.implementation.value == "istio":
             gates.append(Workload(ref, "Pod", {GATEWAY_NAME: ref.name}, {}, Fact(ref.name), [], [], gateway.document, ()))
     if not gates:

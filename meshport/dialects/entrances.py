@@ -74,7 +74,7 @@ class Pods:
     def __init__(self, ir: IR, proxies: Callable[[Workload], bool] = lambda pod: pod.alone) -> None:
         self._ir, self._proxies = ir, proxies
         self._gateways = [gateway for gateway in ir.gateways if gateway.kind == "networking.istio.io"]
-        self._unseen = [labels for gateway in self._gateways if not _pods(gateway, ir) for labels in _labels(gateway)]
+        self._unseen = [labels for gateway in self._gateways if not gateway.pods(ir.world) for labels in _labels(gateway)]
 
     def are(self, pods: PodSet) -> bool:
         """Whether a set of pods, by labels, is of these alone."""
@@ -89,7 +89,7 @@ class Pods:
 def judging(gateway: Gateway, ir: IR) -> list[Policy]:
     """The policies that judge requests at the pods of a Gateway in a mesh's own words: of those that the bundle shows; else of any that have its labels, or the
     others that the charts put on such pods, or run in the namespaces where these are."""
-    pods = _pods(gateway, ir)
+    pods = gateway.pods(ir.world)
     labels, homes = ([], set()) if pods else (list(_labels(gateway)), {"", *_homes(gateway, ir)})
     found = []
     for policy in (*ir.policies, *ir.entrance):
@@ -118,10 +118,6 @@ def _holds_behind(gateway: Gateway, namespace: str, ir: IR) -> bool:
     return not namespace or all(one == namespace for one in backends)
 
 
-def _pods(gateway: Gateway, ir: IR) -> list[Workload]:
-    return [pod for pod in ir.world.workloads if gateway.selects(pod.labels)]
-
-
 def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
     """The labels that the pods may have: those that the Gateway names, with the rest of what the charts, or the controller for its class, put on such pods."""
     if _by_class(gateway):
@@ -129,7 +125,7 @@ def _labels(gateway: Gateway) -> Iterator[dict[str, str]]:
         class_ = gateway.implementation.value or "istio"
         yield {GATEWAY_NAME: name, "istio.io/gateway-name": name, "service.istio.io/canonical-name": f"{name}-{class_}"}
         return
-    said = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
+    said = gateway.labels
     yield said
     for name in releases(gateway):
         yield {

@@ -36,7 +36,7 @@ def gateway_accounts(ir: IR, bundle: Bundle) -> list[Ref]:
 def releases(gateway: Gateway) -> list[str]:
     """What a release of Istio's chart `gateway` would be called whose pods a Gateway names: `app` is the release, and so is its account; `istio` the same without
     its prefix (manifests/charts/gateway/templates/_helpers.tpl)."""
-    said = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
+    said = gateway.labels
     if "app" in said:
         return [said["app"]]
     return [PREFIX + said["istio"], said["istio"]] if "istio" in said else []
@@ -44,9 +44,7 @@ def releases(gateway: Gateway) -> list[str]:
 
 def _of_charts(ir: IR) -> list[Ref]:
     """The accounts that rules name, and nobody in the bundle runs under, called as the releases of gateways are whose pods it does not show."""
-    unseen = [
-        one for one in ir.gateways if one.kind == "networking.istio.io" and not any(one.selects(pod.labels) for pod in ir.world.workloads)
-    ]
+    unseen = [one for one in ir.gateways if one.kind == "networking.istio.io" and not one.pods(ir.world)]
     names = {name for gateway in unseen for name in releases(gateway)}
     named = _named(ir) if names else ()
     found = {Ref(one.namespace, one.service_account) for one in named if one.namespace and one.service_account in names}
@@ -125,7 +123,7 @@ def accounts_of(gateway: Gateway, world: World, bundle: Bundle) -> list[Ref]:
     """The accounts of the pods that serve one Gateway, as far as the bundle shows them."""
     ref, value = gateway.ref.value, bundle.documents[gateway.document].value
     if gateway.kind == "networking.istio.io":
-        return sorted({Ref(pod.ref.namespace, pod.account.value) for pod in world.workloads if gateway.selects(pod.labels)})
+        return sorted({Ref(pod.ref.namespace, pod.account.value) for pod in gateway.pods(world)})
     if not gateway.kind.startswith("gateway.networking") or not (gateway.implementation.value or "istio").startswith("istio"):
         return []
     notes = (value.get("metadata") or {}).get("annotations") or {}

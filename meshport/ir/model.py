@@ -16,7 +16,7 @@ from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.telemetry import AccessLog
 from meshport.ir.transport import PortSetting, TransportRule, Uncaptured
-from meshport.ir.world import World
+from meshport.ir.world import Workload, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,19 @@ class Gateway:
     implementation: Fact[str]
     listeners: tuple[Listener, ...] = ()  # of a Gateway in a mesh's own words; one of the Gateway API stays as it is
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the pods that serve it, where it names them by labels."""
+        return dict(pair.split("=", 1) for pair in self.implementation.value.split(",") if "=" in pair)
+
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Whether pods with these labels serve it, of whatever namespace: those that a Gateway in a mesh's own words names by labels."""
-        wanted = [pair.split("=", 1) for pair in self.implementation.value.split(",") if "=" in pair]
-        return bool(wanted) and not self.kind.startswith("gateway.networking") and all(labels.get(key) == value for key, value in wanted)
+        wanted = self.labels
+        return bool(wanted) and not self.kind.startswith("gateway.networking") and wanted.items() <= labels.items()
+
+    def pods(self, world: World) -> list[Workload]:
+        """The workloads of the bundle that serve it."""
+        return [pod for pod in world.workloads if self.selects(pod.labels)]
 
 
 ABSENT = "the bundle does not have"

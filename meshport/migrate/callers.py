@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from meshport.compare.shares import Caller, Callers, Share, Shares
+from meshport.compare.shares import Caller, Callers, Share, Shares, stranger_with_identity
 from meshport.effective.access import Effective
 from meshport.ir.authorization import ACCOUNT_LABEL
 from meshport.ir.base import Ref
@@ -27,8 +27,7 @@ def _caller(workload: Workload, side: Side) -> Caller:
 
 def _strangers(side: Side) -> tuple[Caller, Caller]:
     """A pod without a certificate and one with a certificate, of a namespace that nobody speaks of."""
-    identity = Identity(side.options.trust_domain, "\0", "\0")
-    return Caller(OUTSIDE, "\0", {}, None, False, ("world",)), Caller(ANY_IDENTITY, "\0", {ACCOUNT_LABEL: "\0"}, identity, True)
+    return Caller(OUTSIDE, "\0", {}, None, False, ("world",)), stranger_with_identity(ANY_IDENTITY, side.options.trust_domain)
 
 
 def edges(

@@ -98,8 +98,8 @@ def accepting_plaintext(access: Access, namespace: str) -> list[tuple[Selector, 
         if rule.mode is not None and all(fact.value != "strict" for fact in modes):
             found.append((rule.subject.value.selector, rule.subject.src | sources(*modes)))
     for gateway in ir.gateways:
-        pairs = dict(pair.split("=", 1) for pair in gateway.implementation.value.split(",") if "=" in pair)
-        if pairs and gateway.selects(pairs) and not any(gateway.selects(item.labels) for item in ir.world.workloads):
+        pairs = gateway.labels
+        if pairs and gateway.selects(pairs) and not gateway.pods(ir.world):
             found.append((Selector.of(pairs), gateway.implementation.src))
     return found
 

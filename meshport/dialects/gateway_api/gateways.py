@@ -348,7 +348,7 @@ def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[st
 
 def _home_of_certificates(gateway: Gateway, ir: IR) -> str:
     """The namespace of the pods that serve an Istio Gateway, where it is another: `credentialName` is a Secret beside them; "" where it is the same or unknown."""
-    homes = {pod.ref.namespace for pod in ir.world.workloads if gateway.selects(pod.labels)}
+    homes = {pod.ref.namespace for pod in gateway.pods(ir.world)}
     return homes.pop() if len(homes) == 1 and homes != {gateway.ref.value.namespace} else ""
 
 
