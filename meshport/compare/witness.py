@@ -56,7 +56,7 @@ def requests(
     if claims:
         base["claims"] = claims
     if http and (hop := _hop(piece)) is not None:
-        base["forwarded_for"] = [hop]
+        base["forwarded_for"] = hop
     addresses = list(_addresses(piece.where))
     inside = list(_addresses(piece.where.meet(Networks(tuple(map(Network, of_pods)))))) if of_pods and addresses != [None] else addresses
     count = 0

@@ -69,6 +69,8 @@ def test_a_token_of_a_witness_is_one_that_is_checked_there(checked: bool) -> Non
 )
 def test_a_witness_says_where_a_request_came_from_before_the_proxy_in_front(source: str, inside: str) -> None:
     allow = policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: [{{from: [{{source: {{{source}}}}}]}}]}}", "users")
-    (finding,) = said(convert(WORLD + allow, "istio", "linkerd"), "MP201")
-    (hop,) = finding.witness["forwarded_for"]
+    result = convert(WORLD + allow, "istio", "linkerd")
+    (finding,) = said(result, "MP201")
+    hop = finding.witness["forwarded_for"]
     assert ip_address(hop) in ip_network(inside)
+    assert [item.witness["forwarded_for"] for item in result.report().findings if item.code == "MP201" and item.witness] == [hop]
