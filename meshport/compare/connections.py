@@ -11,7 +11,7 @@ from typing import Any
 from meshport.compare import routing
 from meshport.dialects.gateway_api.connections import acting
 from meshport.ir.base import NOWHERE, Src
-from meshport.ir.model import IR
+from meshport.ir.model import IR, Listener
 from meshport.ir.routing import (
     NAMES,
     Backend,
@@ -45,8 +45,8 @@ def canonical(ir: IR) -> Data:
 def at_gateways(ir: IR) -> Data:
     """The same for connections that come in through Gateways; ports of the destination are those that the rules name."""
     out: Data = {}
-    for subject, rule, match in _outside(ir):
-        _put(out, subject, match, routing.shares(ir.world, rule.backends, None))
+    for subject, port, rule, match in _outside(ir):
+        _put(out, subject, match, routing.shares(ir.world, rule.backends, None), f" on port {port}" if port is not None else "")
     return out
 
 
@@ -55,7 +55,7 @@ def leaves(ir: IR, subject: str) -> Src:
     found = NOWHERE
     for name, _, routes, rule, match in inside(ir):
         found |= (gather(rule, match) or routes.src) if name == subject else NOWHERE
-    for name, rule, match in _outside(ir):
+    for name, _, rule, match in _outside(ir):
         found |= gather(rule, match) if name == subject else NOWHERE
     return found
 
@@ -82,7 +82,9 @@ def inside(ir: IR) -> Iterator[tuple[str, int | None, ServiceRoutes, RouteRule, 
                     yield connections_subject(routes.subject_name, port), port, routes, rule, match
 
 
-def _outside(ir: IR) -> Iterator[tuple[str, RouteRule, RouteMatch]]:
+def _outside(ir: IR) -> Iterator[tuple[str, int | None, RouteRule, RouteMatch]]:
+    """(subject, port of the Gateway, rule, match); the port is None where the bundle does not say what the Gateway listens for."""
+    known = {gateway.ref.value: gateway.listeners for gateway in ir.gateways}
     told: set[tuple[int, str]] = set()
     for routes in _sorted(ir):
         if (routes.document, routes.protocol) in told:
@@ -92,7 +94,27 @@ def _outside(ir: IR) -> Iterator[tuple[str, RouteRule, RouteMatch]]:
             for rule in routes.rules:
                 for match in rule.matches or (RouteMatch(),):
                     if rule.backends and comes_by(match, (str(gateway),), routes.ref.value.namespace):
-                        yield gateway_connections(gateway), rule, match
+                        for port in _listening(routes, match, known.get(gateway, ())):
+                            yield gateway_connections(gateway), port, rule, match
+
+
+def _listening(routes: ServiceRoutes, match: RouteMatch, listeners: tuple[Listener, ...]) -> list[int | None]:
+    """The ports on which the connections of a match come in: those that it names, else all that listen for such."""
+    named = match.port.value if match.port is not None else routes.listener_port
+    found = {
+        listener.port.value
+        for listener in listeners
+        if named in (None, listener.port.value)
+        and (not routes.sections or (listener.name is not None and listener.name.value in routes.sections))
+        and _hears(listener, routes.protocol)
+    }
+    return [*sorted(found)] or [None]
+
+
+def _hears(listener: Listener, protocol: str) -> bool:
+    """Whether a listener hands on such connections: TLS as it comes (`tls`), or bytes (`tcp`), and no requests."""
+    whole = listener.tls is not None and listener.tls.value.upper().endswith("PASSTHROUGH")
+    return whole if protocol == "tls" else not whole and not listener.protocol.value.upper().startswith(("HTTP", "GRPC"))
 
 
 def _sorted(ir: IR) -> list[ServiceRoutes]:
@@ -100,12 +122,12 @@ def _sorted(ir: IR) -> list[ServiceRoutes]:
     return sorted(found, key=lambda item: (item.host.value, item.protocol != "tls", item.ref.value))
 
 
-def _put(out: Data, subject: str, match: RouteMatch, shares: dict[str, str]) -> None:
+def _put(out: Data, subject: str, match: RouteMatch, shares: dict[str, str], where: str = "") -> None:
     rules = out.setdefault(subject, {"rules": {}})["rules"]
-    if EVERY in rules:
+    if EVERY + where in rules:
         return
     more = [f"{name} {fact.value}" for name, fact in match.others if name not in (NAMES, "gateways")]
     names = next((fact.value for name, fact in match.others if name == NAMES), ["*"])
     for name in names:
         words = [*([] if name == "*" else [f"name {name}"]), *more]
-        rules.setdefault(" and ".join(words) or EVERY, shares)
+        rules.setdefault((" and ".join(words) or EVERY) + where, shares)

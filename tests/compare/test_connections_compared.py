@@ -86,3 +86,51 @@ def test_a_route_that_is_written_wrong_is_said_as_a_defect(monkeypatch: pytest.M
 def test_rules_for_one_name_hide_later_ones_for_it() -> None:
     more = "  - match: [{sniHosts: [b.test]}]\n    route: [{destination: {host: db, port: {number: 443}}}]\n"
     assert not [item for item in meshport.diff(load(OLD), load(OLD + more), old_mesh="istio", new_mesh="istio") if item.subject == BY_NAME]
+
+
+GATEWAY = """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: tls, protocol: TLS}, hosts: [a.test], tls: {mode: PASSTHROUGH}}
+  - {port: {number: 5000, name: tcp, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 5001, name: tcp-2, protocol: TCP}, hosts: ["*"]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: named, namespace: shop}
+spec:
+  hosts: [a.test]
+  gateways: [edge]
+  tls: [{match: [{sniHosts: [a.test]}], route: [{destination: {host: db2, port: {number: 443}}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: bytes, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+  tcp:
+  - {match: [{port: 5000}], route: [{destination: {host: db, port: {number: 5000}}}]}
+  - {match: [{port: 5001}], route: [{destination: {host: db2, port: {number: 5000}}}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["cilium", "gateway-api"])
+def test_rules_for_bytes_on_one_port_of_a_gateway_hide_none_for_names_on_another(target: str) -> None:
+    result = meshport.convert(load(WORLD + GATEWAY), source="istio", target=target)
+    assert {item.object["kind"] for item in result.manifests} >= {"TLSRoute", "TCPRoute"}
+    assert not [finding.message for finding in result.findings if finding.code == "MP900"]
+
+
+def test_rules_for_bytes_are_compared_on_each_port_of_a_gateway() -> None:
+    new = GATEWAY.replace("{host: db2, port: {number: 5000}}", "{host: db, port: {number: 443}}")
+    assert new != GATEWAY
+    found = meshport.diff(load(WORLD + GATEWAY), load(WORLD + new), old_mesh="istio", new_mesh="istio")
+    assert ("connections of Gateway shop/edge", 'rules["every connection on port 5001"]["shop/app=db:443"]') in {
+        (item.subject, item.path) for item in found
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_routing_helper import Made, convert, plain, service
 
+import meshport
 from meshport.dialects.linkerd.profiles import profile_pattern
 
 PROFILE = """---
@@ -26,6 +27,11 @@ apiVersion: split.smi-spec.io/v1alpha1
 kind: TrafficSplit
 metadata: {name: users-canary, namespace: shop}
 spec: {service: users, backends: [{service: users-stable, weight: 900}, {service: users-canary, weight: 100}]}
+"""
+NAMESPACE = """---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
 """
 USERS = (
     service("users")
@@ -279,3 +285,14 @@ spec:
     assert (first["match"], first["redirect"]) == ([{"uri": {"exact": "/old"}}], {"uri": "/new", "redirectCode": 301})
     assert (second["match"], second["redirect"]) == ([{"uri": {"prefix": "/old/"}}], {"prefixRewrite": "/new/", "redirectCode": 301})
     assert result.unexplained == []
+
+
+def test_retries_of_a_route_that_only_redirects_are_none() -> None:
+    """No endpoint answers, so that nothing is tried again: Istio loses nothing, and nothing is named."""
+    moved = route(
+        "[{filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example, statusCode: 302}}]}]",
+        notes="retry.linkerd.io/http: 5xx",
+    )
+    result = meshport.convert(meshport.load_text(NAMESPACE + USERS + moved), source="linkerd", target="istio")
+    assert [finding.code for finding in result.findings if finding.severity != "info"] == []
+    assert {line.disposition for line in result.ledger if "retry.linkerd.io" in line.path} == {"irrelevant"}

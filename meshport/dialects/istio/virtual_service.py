@@ -372,6 +372,8 @@ class _VirtualService:
         if redirect is None:
             self._retries(obj, (*place, "retries"), rule, routes, shown)
             self._route(obj, (*place, "route"), rule, routes)
+        else:
+            self.out.ignore("the redirect is the answer, and nothing is tried again", gather(rule.retry))
         self._settings(rule, shown)
         shadows = 0
         for item in rule.filters:
