@@ -6,7 +6,7 @@ from typing import Any
 
 import meshport
 from meshport.dialects.cilium.kinds import Kinds
-from meshport.ir.base import Selector
+from meshport.ir.base import Requirement, Selector
 
 NAMESPACE = """
 apiVersion: v1
@@ -167,3 +167,59 @@ def test_where_not_all_sets_of_labels_are_looked_at_those_of_three_selectors_are
     groups = kinds.groups()
     assert {(), (0,), (12, 13), (0, 1, 2), (11, 12, 13)} <= groups.keys()
     assert not kinds.whole
+
+
+def _taking(made: dict[str, dict[str, Any]], labels: dict[str, str], section: str = "ingress") -> list[str]:
+    """The policies whose selectors take a pod, of those that have the section."""
+    found = []
+    for name, spec in made.items():
+        chosen = spec["endpointSelector"]
+        listed = [Requirement(one["key"], one["operator"], tuple(one.get("values", ()))) for one in chosen.get("matchExpressions", ())]
+        if section in spec and Selector.of(chosen.get("matchLabels", {}), listed).accepts(labels):
+            found.append(name)
+    return found
+
+
+VERSIONS = deployment("cart", ", version: v1") + deployment("cart", ", version: v2").replace("name: cart, names", "name: cart-v2, names")
+
+
+def test_pods_that_differ_from_one_with_a_policy_of_its_own_by_either_of_two_labels_get_a_policy_for_each() -> None:
+    """No single selector takes what is not `app: cart, version: v2`; two do. All of the namespace were closed (MP282)."""
+    only = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart, version: v2}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]
+---
+"""
+    made, result = converted(VERSIONS + deployment("web", ", version: v2") + STRICT + only, "istio")
+    assert "MP282" not in {finding.code for finding in result.findings}
+    assert _taking(made, {"app": "cart", "version": "v2"}) == ["only"]
+    for labels in ({"app": "cart", "version": "v1"}, {"app": "web", "version": "v2"}, {"app": "new"}):
+        taking = _taking(made, labels)
+        assert taking
+        assert all(made[name]["ingress"][0]["toPorts"] == [{"ports": [{"port": "0", "protocol": "TCP"}]}] for name in taking)
+
+
+def test_pods_out_of_the_mesh_that_two_labels_alone_tell_apart_stay_open() -> None:
+    """They were closed with the others (MP285), by what lets in and by what denies."""
+    text = (
+        VERSIONS.replace("version: v2}, ann", 'version: v2, sidecar.istio.io/inject: "false"}, ann')
+        + deployment("web", ", version: v2")
+        + deployment("batch")
+    )
+    ports = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ports, namespace: shop}
+spec: {rules: [{to: [{operation: {ports: ["8080"]}}]}]}
+---
+"""
+    made, result = converted(text + ports + NO_BATCH.replace("SELECTOR, ", ""), "istio")
+    assert "MP285" not in {finding.code for finding in result.findings}
+    for section in ("ingress", "ingressDeny"):
+        assert _taking(made, {"app": "cart", "version": "v2"}, section) == []
+        for labels in ({"app": "cart", "version": "v1"}, {"app": "web", "version": "v2"}, {"app": "batch"}):
+            assert _taking(made, labels, section)

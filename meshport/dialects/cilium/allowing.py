@@ -17,7 +17,7 @@ from meshport.dialects.cilium.callers import Known
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.drafts import Draft, rules_of, unranged
 from meshport.dialects.cilium.planning import BYPASS, DEFAULT, SCRAPE, Context, Part, Plan, closing, mentioned, plan
-from meshport.dialects.cilium.subjects import accepting_plaintext, beside, choose, named
+from meshport.dialects.cilium.subjects import accepting_plaintext, apart, beside, choose, divided, named
 from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import shut, unseen
 from meshport.dialects.cilium.writing import Others, write
@@ -168,7 +168,7 @@ def _selecting(item: Effective) -> Sequence[Policy]:
 
 
 def _write(out: Output, options: Options, access: Access, draft: Draft, taken: set[str], others: Others, denies: Directs) -> None:
-    mine = {id(item.workload) for item in draft.members}
+    mine = {id(item.workload) for item in (*draft.members, *draft.alike)}
     home = [item for item in access.of_namespace(draft.namespace) if not item.workload.host_network]
     strangers = [item for item in home if id(item.workload) not in mine]
     wanted = list(dict.fromkeys(draft.selectors))
@@ -193,12 +193,17 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
     for unseen_there in (hidden, plain):  # a policy of their own, or none, takes the default's place, and here they would add up
         if not by_default or found is None:
             break
-        apart = beside(found[0], [selector for selector, _ in unseen_there], draft.members)
-        found = (apart, found[1].union(*(src for _, src in unseen_there))) if apart != found[0] else found
+        rest = beside(found[0], [selector for selector, _ in unseen_there], draft.members)
+        found = (rest, found[1].union(*(src for _, src in unseen_there))) if rest != found[0] else found
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
+    if found is None and len(groups := divided(draft.members, strangers)) > 1:
+        for group in groups:
+            _write(out, options, access, replace(draft, members=group, alike=[*draft.members, *draft.alike]), taken, others, denies)
+        return
     if found is None:
-        found = next(
+        telling = [item for item in strangers if apart(draft.members, [item]) is not None]
+        found = choose(draft.members, telling, wanted) or next(
             ((selector, src) for selector, src in wanted if all(selector.accepts(item.workload.labels) for item in draft.members)),
             (Selector(), NOWHERE),
         )

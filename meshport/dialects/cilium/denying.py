@@ -12,7 +12,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import admitting
 from meshport.dialects.cilium.callers import Known, callers, endpoints
 from meshport.dialects.cilium.planning import mentioned
-from meshport.dialects.cilium.subjects import choose, homes
+from meshport.dialects.cilium.subjects import choose, divided, homes
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Obj, Output
@@ -23,7 +23,7 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy
-from meshport.ir.base import Ref, Src
+from meshport.ir.base import Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE, Identity
@@ -77,31 +77,41 @@ def lower(
             if not members and any(policy.subject.value.contains(namespace, item.workload.labels) for item in outside):
                 out.adds_nothing("selects only pods outside the mesh, where no proxy reads it", policy.sources)
                 continue
-            found = (
-                choose(members, outside, [(policy.subject.value.selector, policy.subject.src)])
-                if members
-                else (policy.subject.value.selector, policy.subject.src)
-            )
-            selector, src = found if found is not None else (policy.subject.value.selector, policy.subject.src)
-            if found is None:
-                _beyond(out, policy, members, [item for item in outside if selector.accepts(item.workload.labels)], access)
-            names = taken.setdefault(namespace, set())
-            label = claim(policy.ref.value.name, names)
-            because = policy.ref.src | policy.action.src | policy.subject.src | src
-            obj = out.object(CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because)
-            obj.note(f"from {policy.kind} {policy.ref.value}")
-            obj.set(("spec", "endpointSelector"), selector.manifest(), because)
-            if in_range(options.target_version, "1.16", None):
-                obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
-            else:
-                _leave_open(out, obj, namespace, members, outside, because, names)
-            if any(written[number][1] is None for number in written):
-                others.add(members, [])
-            for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
-                rule: dict[str, Any] = dict(peers)
-                if ports is not None:
-                    rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
-                obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+            wanted = policy.subject.value.selector, policy.subject.src
+            for group, found in _told_apart(members, outside, wanted) if members else [(members, wanted)]:
+                if found is None:
+                    _beyond(out, policy, group, [item for item in outside if wanted[0].accepts(item.workload.labels)], access)
+                names = taken.setdefault(namespace, set())
+                label = claim(policy.ref.value.name, names)
+                selector, src = found or wanted
+                because = policy.ref.src | policy.action.src | policy.subject.src | src
+                obj = out.object(
+                    CILIUM, KIND, Ref(namespace, label), owner=policy.document, group=f"policy {label}", rank=41, because=because
+                )
+                obj.note(f"from {policy.kind} {policy.ref.value}")
+                obj.set(("spec", "endpointSelector"), selector.manifest(), because)
+                if in_range(options.target_version, "1.16", None):
+                    obj.set(("spec", "enableDefaultDeny"), {"ingress": False}, because)
+                else:
+                    _leave_open(out, obj, namespace, group, outside, because, names)
+                if any(written[number][1] is None for number in written):
+                    others.add(group, [])
+                for position, (peers, ports, rule_src) in enumerate(written[number] for number in sorted(written)):
+                    rule: dict[str, Any] = dict(peers)
+                    if ports is not None:
+                        rule["toPorts"] = [{"ports": [{"port": str(port), "protocol": "TCP"} for port in ports]}]
+                    obj.set(("spec", "ingressDeny", position), rule, rule_src | because)
+
+
+def _told_apart(
+    members: list[Effective], others: list[Effective], wanted: tuple[Selector, Src]
+) -> list[tuple[list[Effective], tuple[Selector, Src] | None]]:
+    """The members with a selector that takes them and none of the others: in groups where no single one does, None where none does at all."""
+    found = choose(members, others, [wanted])
+    groups = [members] if found is not None else divided(members, others)
+    if len(groups) == 1:
+        return [(members, found)]
+    return [one for group in groups for one in _told_apart(group, others, wanted)]
 
 
 def _leave_open(

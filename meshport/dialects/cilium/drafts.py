@@ -29,6 +29,7 @@ class Draft:
     strict: bool
     selectors: list[tuple[Selector, Src]] = field(default_factory=list)
     named_by: Src = NOWHERE  # what the name is taken from
+    alike: list[Effective] = field(default_factory=list)  # pods that the parts hold for too, and another draft is written for
 
 
 def rules_of(options: Options, draft: Draft, entries: list[Entry]) -> list[Ruled]:

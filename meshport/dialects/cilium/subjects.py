@@ -34,6 +34,19 @@ def choose(members: list[Effective], others: list[Effective], wanted: Iterable[t
     return None
 
 
+def divided(members: list[Effective], others: list[Effective]) -> list[list[Effective]]:
+    """The members in two, where no single selector takes them and none of the others: those that differ from all others by one label, and the rest. All in
+    one where no label tells any of them."""
+    keys = sorted({key for item in others for key in item.workload.own_labels}, key=lambda key: (key not in NAMING, key))
+    found: list[Effective] = []
+    for key in keys:
+        values = {item.workload.labels.get(key) for item in others}
+        differing = [item for item in members if item.workload.labels.get(key) not in values]
+        found = max(found, differing, key=len)
+    rest = [item for item in members if not any(item is one for one in found)]
+    return [found, rest] if found and rest else [members]
+
+
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
     """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks; None where no labels tell."""
     had = {key for item in group for key in item.workload.own_labels}
