@@ -110,6 +110,7 @@ def _service(root: Cursor, default_namespace: str, world: World) -> Service:
         root.number,
         src,
         endpoints=endpoints,
+        pods_src=src - root.at("metadata", "name").src,
     )
 
 

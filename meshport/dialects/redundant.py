@@ -12,6 +12,7 @@ GRANTED = "what the other rules for these pods come to is the same without it"
 REFUSED = "nothing that the policies allow is refused by it"
 
 
+UNREAD = "its pods are outside the mesh, where no proxy reads it"
 OUTSIDE = "selects only pods outside the mesh, where no proxy reads it"
 
 
@@ -79,4 +80,4 @@ def _word(out: Output, leaf: int) -> str:
     return str(out.bundle.value(leaf))[:SHOWN]
 
 
-__all__ = ["GRANTED", "beside_the_mesh", "framing", "without_effect"]
+__all__ = ["GRANTED", "UNREAD", "beside_the_mesh", "framing", "without_effect"]

@@ -142,6 +142,7 @@ class Service:
     ] = ()  # members of the spec that say which endpoints clients are given, where it is not all that are ready
 
     mirror: Fact[str] | None = None  # what says that a controller makes it of a Service of another cluster
+    pods_src: Src = NOWHERE  # of `src`, the leaves that say which pods stand behind it, whatever it is called
 
     @property
     def given(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ SCHEMA = "meshport/ir/v1"
 _HIDDEN = {
     "src",
     "label_src",
+    "pods_src",
     "annotation_src",
     "losses",
     "feature",

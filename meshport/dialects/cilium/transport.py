@@ -9,6 +9,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium.plaintext import apart
 from meshport.dialects.enrolment import STAGE_NAMESPACES
 from meshport.dialects.output import Output
+from meshport.dialects.redundant import UNREAD
 from meshport.effective.access import Access
 from meshport.effective.modes import deciding
 from meshport.ir.authorization import Policy
@@ -67,6 +68,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             demanded.append(admission.value)
         out.imply("what the port admits is in the policies for these pods, or open as without any", admission.value)
     for workload in ir.world.workloads:
+        if ir.world.meshed(workload) is False:
+            out.ignore(UNREAD, workload.demanding)
         out.imply("what the port asks for is in the policies for these pods", workload.demanding)
     because: list[Fact[Any]] = enrolled or demanded
     if not because:

@@ -80,7 +80,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
     touched = {obj.changed for obj in out.objects.values()} | {*out.removed}
     for entry in entries:
         if entry.document is not None and entry.document in touched:
-            trim(out, entry.document, entry.src, options.trust_domain)
+            reached = {number for service in entry.services for numbers, _ in targets(service, ir.world).values() for number in numbers}
+            trim(out, entry.document, entry.src, options.trust_domain, reached)
     if stood is None:
         spare(ir, out)
 

@@ -37,7 +37,7 @@ def apply(bound: Bound, ir: IR, options: Options) -> None:
     ir.transport = [_plain(rule, said) for rule in ir.transport]
     if not any(rule.level == "mesh" and rule.mode is not None for rule in ir.transport):
         ref = Fact(Ref(options.root_namespace, "meshConfig"), said.src, "transport.mode")
-        ir.transport.append(TransportRule(ref, "mesh", Fact(PodSet("")), said.holding("disable"), {}, document))
+        ir.transport.append(TransportRule(ref, "mesh", Fact(PodSet("")), said.holding("disable"), {}, document, created=""))
 
 
 def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
@@ -55,6 +55,7 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     clients = {item.workload.ref: told.clients(item.workload) if told.named else nobody for item in items}
     if told.named:
         spoken = [clients[item.workload.ref].asked for item in items if _judged(item)]
+        spoken += [told.hosts] if spoken else []  # of another host it would be otherwise
         ir.deciding.append(Fact("DestinationRules tell clients what they send", sources(said, *spoken), FEATURE))
         for item in items:
             if not _without(ir, item, items, clients, ambient, said, document):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
+from meshport.dialects.istio.rules import speaks_of
 from meshport.dialects.istio.waypoints import USE
 from meshport.dialects.output import Obj, Output, Path
 from meshport.ir.base import Src, sources
 from meshport.ir.model import IR
 
 _PORTS = ("ports", "notPorts")  # a Service's stand for the pods', so that the numbers may be others
+Value = tuple[str, str]
+"""A member of a rule, and one of its values."""
 _ALIAS = "cluster.local/"
 ONLY_BY = "-only-by-waypoint"
 LEFT_OUT = "stands in a rule, or in a part of one, that no pod or Service here needs"
@@ -21,29 +24,68 @@ def of_the_domain(text: str, trust_domain: str) -> str:
     return f"{trust_domain}/{text[len(_ALIAS) :]}" if text.startswith(_ALIAS) else text
 
 
-def trim(out: Output, document: int, src: Src, trust_domain: str) -> None:
-    """Take the leaves of a document, `src`, that no object carries out of the reasons that objects were written for."""
-    written: set[tuple[str, str]] = set()
+def trim(out: Output, document: int, src: Src, trust_domain: str, served: Container[int] = ()) -> None:
+    """Take the leaves of a document, `src`, that no object carries out of the reasons that objects were written for. `served` are the ports of the policy's
+    pods that the Services at whose waypoints it hangs send to."""
     holders = [obj for obj in out.objects.values() if any(leaves & src for leaves in obj.sources.values())]
-    for obj in holders:
-        written |= {(_key(path), str(value)) for path, value in _leaves(obj.value.get("spec") or {}, ())}
     places = {leaf: (path, value) for leaf, path, value in out.bundle.walk(out.bundle.documents[document]) if leaf in src}
+    written = {(_key(path), str(value)) for obj in holders for path, value in _leaves(obj.value.get("spec") or {}, ())}
+    carried = _carried([(path, _said(path, value, trust_domain)) for path, value in places.values()], holders)
     kept = {
         leaf
         for leaf, (path, value) in places.items()
-        if _key(path) not in _PORTS
-        and (len(path) < 2 or {(_key(path), str(value)), (_key(path), of_the_domain(str(value), trust_domain))} & written)
+        if _key(path) not in _PORTS and (len(path) < 2 or _said(path, value, trust_domain) & carried.get(_rule(path), written))
     }
-    whole = {places[leaf][0][:3] for leaf in kept}  # rules of which something is written
-    parts = {path[:3] for path, _ in places.values() if _key(path) not in _PORTS}
+    whole = {_rule(places[leaf][0]) for leaf in kept}  # rules of which something is written
+    parts = {_rule(path) for path, _ in places.values() if _key(path) not in _PORTS}
     shown = any(key in _PORTS for key, _ in written)
-    kept |= {leaf for leaf, (path, _) in places.items() if _key(path) in _PORTS and shown and (path[:3] in whole or path[:3] not in parts)}
+    rules = out.bundle.documents[document].value["spec"].get("rules") or []
+    kept |= {
+        leaf
+        for leaf, (path, value) in places.items()
+        if _key(path) in _PORTS
+        and shown
+        and (_rule(path) in whole or _rule(path) not in parts)
+        and ((_key(path), str(value)) in written or _decides(rules, path, str(value), served))
+    }
     gone = src - kept
     for obj in holders if gone else ():
         for path, leaves in obj.sources.items():
             obj.sources[path] = leaves - gone
     said = {leaf for finding in out.findings if finding.disposition is not None for leaf in finding.leaves}
     out.adds_nothing(LEFT_OUT, gone - said - out.implied.keys())
+
+
+def _rule(path: Path) -> Path:
+    """Where the rule of a policy stands that a leaf is of."""
+    return path[:3]
+
+
+def _said(path: Path, value: Any, trust_domain: str) -> set[Value]:
+    """A value as it stands, and as ztunnel reads it."""
+    return {(_key(path), str(value)), (_key(path), of_the_domain(str(value), trust_domain))}
+
+
+def _carried(said: list[tuple[Path, set[Value]]], holders: Iterable[Obj]) -> dict[Path, set[Value]]:
+    """What is written of each rule, without its ports: of the rule, or rules, that it says the most of; what holds more than any rule says, of all of them."""
+    own: dict[Path, set[Value]] = {}
+    for path, values in said:
+        if path[:2] == ("spec", "rules") and len(path) > 3 and _key(path) not in _PORTS:
+            own.setdefault(_rule(path), set()).update(values)
+    found: dict[Path, set[Value]] = {rule: set() for rule in own}
+    for rule in (one for obj in holders for one in (obj.value.get("spec") or {}).get("rules") or () if one):
+        held = {(_key(path), str(value)) for path, value in _leaves(rule, ()) if _key(path) not in _PORTS}
+        among = {place: len(values) for place, values in own.items() if held <= values}
+        for place in found if not among else (one for one, size in among.items() if size == min(among.values())):
+            found[place] |= held
+    return found
+
+
+def _decides(rules: list[Any], path: Path, port: str, served: Container[int]) -> bool:
+    """Whether a Service sends to a port that a rule names, if the rule speaks of it, so that it decides which ports of the Service are written."""
+    if not port.isdigit() or len(path) < 3 or int(port) not in served:
+        return not port.isdigit()
+    return _key(path) != "ports" or speaks_of(rules[int(path[2])], int(port))
 
 
 def spare(ir: IR, out: Output) -> None:

@@ -170,7 +170,8 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
     out: list[tuple[Ref, Src]] = []
     for target in item.targets or ():
         if (target.group, target.kind) in (("", "Service"), ("core", "Service")):
-            out.append((Ref(namespace, target.name), target.src))
+            ref = Ref(namespace, target.name)
+            out.append((ref, sources(target.src, ir.world.services[ref].src if ref in ir.world.services else None)))
         elif target.kind == "Gateway" and (waypoint := found.known.get(Ref(namespace, target.name))) is not None and waypoint.of_services:
             out += [(ref, target.src) for ref in found.using(waypoint.ref)]
         elif target.kind == "GatewayClass" and target.name == "istio-waypoint" and namespace == root_namespace:

@@ -111,7 +111,9 @@ def _among(one: Workload, other: Workload) -> bool:
 def _by_service(workload: Workload, ir: IR) -> Ports:
     """The ports of a workload that a Service with an address sends to."""
     services = [service for service in ir.world.services_of(workload) if not service.headless and not service.external_name]
-    return {number: src | service.src for service in services for known, src in targets(service, ir.world).values() for number in known}
+    return {
+        number: src | service.pods_src for service in services for known, src in targets(service, ir.world).values() for number in known
+    }
 
 
 def _past(rule: Rule, spared: Ports, callers: Callers, src: Src) -> list[Rule]:

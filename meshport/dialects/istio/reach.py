@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshport.dialects.istio import resilience
-from meshport.ir.base import Fact, Ref
+from meshport.ir.base import LAST, NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.resilience import ServicePolicy
 from meshport.ir.routing import gather, ports_of
 
@@ -54,15 +54,34 @@ def _merged(policies: list[ServicePolicy]) -> list[ServicePolicy]:
     """The policies, without what an older rule of the same namespace has said for the same host already."""
     oldest: dict[tuple[str, str, str], ServicePolicy] = {}
     for policy in policies:
-        key = (policy.ref.value.namespace, policy.host.value, policy.subset)
+        key = _key(policy)
         if (policy.subset or _speaks(policy)) and (key not in oldest or _age(policy) < _age(oldest[key])):
             oldest[key] = policy
+    named: dict[tuple[str, str, str], Src] = {}
+    for key, first in oldest.items():
+        rivals = [policy for policy in policies if _speaks(policy) and policy.document != first.document and _key(policy) == key]
+        named[key] = sources(first.ref, *(policy.ref for policy in rivals)) if rivals else NOWHERE
     found = []
     for policy in policies:
-        first = oldest.get((policy.ref.value.namespace, policy.host.value, policy.subset), policy)
+        first = oldest.get(_key(policy), policy)
         reason = f"DestinationRule {first.ref.value} is for the same host, and of two traffic policies Istio takes the older one"
-        found.append(_silent(policy, reason) if first.document != policy.document and _speaks(policy) else policy)
+        if first.document != policy.document and _speaks(policy):
+            found.append(_silent(policy, reason))
+        else:
+            found.append(_chosen_by(policy, named.get(_key(policy), NOWHERE)))
     return found
+
+
+def _key(policy: ServicePolicy) -> tuple[str, str, str]:
+    return policy.ref.value.namespace, policy.host.value, policy.subset
+
+
+def _chosen_by(policy: ServicePolicy, names: Src) -> ServicePolicy:
+    """The policy, whose settings hold because of what several for one host are called, too."""
+    if not names or policy.created != LAST:
+        return policy
+    breaker = replace(policy.breaker, consecutive=policy.breaker.consecutive.also(names)) if policy.breaker is not None else None
+    return replace(policy, breaker=breaker, extras=tuple((path, fact.also(names)) for path, fact in policy.extras))
 
 
 def _age(policy: ServicePolicy) -> tuple[str, str]:

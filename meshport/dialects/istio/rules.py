@@ -51,7 +51,10 @@ def ports_of_rule(rule: dict[str, Any]) -> list[str]:
 
 def speaks_of(rule: dict[str, Any], port: int | None) -> bool:
     """Whether a rule may match on a port; None is any that nothing names."""
-    entries = [item.get("operation") or {} for item in rule.get("to") or ()]
+    said = by_operation(rule) if any(item.get("key") == "destination.port" for item in rule.get("when") or ()) else rule
+    if said is None:
+        return False
+    entries = [item.get("operation") or {} for item in said.get("to") or ()]
     return not entries or any(takes(entry.get("ports"), entry.get("notPorts"), port) for entry in entries)
 
 

@@ -259,7 +259,7 @@ class _Policies:
             reason=f"Service {service.ref} reaches port {ports} at {', '.join(str(workload.ref) for workload in concerned)} alone of its pods",
             outcome="what it admits there is left out",
         )  # fmt: skip
-        left = Condition(PORT, None, tuple(Fact((port, port), service.src) for port in sorted(uneven)))
+        left = Condition(PORT, None, tuple(Fact((port, port), service.pods_src) for port in sorted(uneven)))
         return [replace(rule, conditions=(*rule.conditions, left)) for rule in rules]
 
     def _left_open(self, item: Settled, service: Service) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshport.dialects.istio.drafts import Draft, servers_of, telling
 from meshport.dialects.naming import name
 from meshport.dialects.output import Obj, Output
+from meshport.dialects.redundant import UNREAD
 from meshport.effective.access import Access, Effective
 from meshport.effective.subjects import ANY_POD
 from meshport.effective.subjects import access as access_subject
@@ -73,6 +74,8 @@ def write_transport(ir: IR, out: Output, access: Access, drafts: list[Draft]) ->
         out.imply("ports without a policy are open to everyone in Istio as well", admission.value)
     raised = sources(*(item.workload.demanding for item in access.workloads if _raising(item)))
     for workload in ir.world.workloads:
+        if ir.world.meshed(workload) is False:
+            out.ignore(UNREAD, workload.demanding)
         out.ignore("the default policy of these pods is none to which it adds", sources(workload.demanding) - raised)
         out.imply("a port that a policy holds asks for what the policy says", workload.demanding)
 

@@ -32,6 +32,7 @@ class _Rule:
     chosen: bool  # whether it is for clients of some labels
     spec: Cursor
     src: Src
+    naming: Src  # the leaf of the host
 
     def seen_by(self, namespace: str) -> bool:
         return "*" in self.exports or namespace in self.exports or (namespace == self.home and "." in self.exports)
@@ -85,6 +86,11 @@ class Told:
         """The rules that tell somebody, for messages; where there are none, nobody is told."""
         return sorted({f"DestinationRule {Ref(rule.home, rule.spec.document.name)}" for rule in self.rules if _tells(rule.spec)})
 
+    @property
+    def hosts(self) -> Src:
+        """The leaves that say whose clients the rules speak to."""
+        return sources(*(rule.naming for rule in self.rules))
+
     def _rules(self) -> Iterator[_Rule]:
         for number, document in enumerate(self.bound.bundle.documents):
             if document.kind != "DestinationRule" or not self.bound.mesh[number] or number in self.bound.broken:
@@ -96,7 +102,9 @@ class Told:
                 exports = tuple(fact.value for fact in spec.strings("exportTo")) or ("*",)
                 modes = (fact for path, fact in spec.leaves() if path.endswith(("tls.mode", "port.number")))
                 src = sources(host, spec.at("exportTo").src, Cursor.root(self.bound, number).at("metadata", "namespace").src, *modes)
-                yield _Rule(home, full_host(host.value, home, self.options), exports, bool(spec.at("workloadSelector")), spec, src)
+                yield _Rule(
+                    home, full_host(host.value, home, self.options), exports, bool(spec.at("workloadSelector")), spec, src, host.src
+                )
 
     def clients(self, workload: Workload) -> Clients:
         """Which of the clients of a workload are told, by whatever host they reach it. An address is called in plaintext, so that it is none of them

@@ -282,7 +282,7 @@ def attached(found: Waypoints, ir: IR, policy: Policy, target: Ref, named: Src) 
         for rule, made in placed
         if made is None
     ]
-    subject = Fact(service.pods, named | src | service.src, "authorization.subject")
+    subject = Fact(service.pods, named | src | service.pods_src, "authorization.subject")
     return replace(policy, subject=subject, rules=rules)
 
 
@@ -366,7 +366,7 @@ def without_waypoint(
                 behind_it = [one for one in members if any(item is service for item in ir.world.services_of(one))]
                 alike = len(behind_it) == len(ir.world.selected(service.pods))
                 for pods in [service.pods] if alike else dict.fromkeys(one.pods for one in behind_it):
-                    subject = Fact(pods, policy.subject.src | service.src, policy.subject.feature)
+                    subject = Fact(pods, policy.subject.src | service.pods_src, policy.subject.feature)
                     through.append((ref, replace(policy, subject=subject, rules=(made,))))
     return replace(policy, rules=tuple(rules)), through, admitted
 
@@ -430,7 +430,7 @@ def _reaching(rule: Rule, service: Service, world: World) -> Rule | None:
     asked = [item for item in rule.conditions if item.attribute == PORT]
     reached = {number: src for known, src in targets(service, world).values() for number in known}
     chosen = [number for number in sorted(reached) if all(takes(item, number) for item in asked)]
-    ports = Condition(PORT, tuple(Fact((number, number), reached[number] | service.src) for number in chosen))
+    ports = Condition(PORT, tuple(Fact((number, number), reached[number] | service.pods_src) for number in chosen))
     return replace(rule, conditions=(*(item for item in rule.conditions if item.attribute != PORT), ports)) if chosen else None
 
 

@@ -1,0 +1,98 @@
+"""Lines of the ledger about what is read through waypoints, written for ambient, told to clients, or outside of the mesh, each held against another value."""
+
+from __future__ import annotations
+
+import pytest
+
+from .test_ledger_lines import MESHED, NO_AUTO_MTLS, converted, istio, line, output, pods, service
+
+AMBIENT = (
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: gate}}\n"
+)
+GATE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gate, namespace: shop, labels: {istio.io/waypoint-for: service}}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_policy_at_a_waypoint_is_for_the_pods_of_its_services_whatever_these_are_called(target: str) -> None:
+    hung = "{{targetRefs: [{{group: '{group}', kind: {kind}, name: {name}}}], rules: [{{to: [{{operation: {{methods: [GET]}}}}]}}]}}"
+    at_gate = istio("AuthorizationPolicy", "reads", hung.format(group="gateway.networking.k8s.io", kind="Gateway", name="gate"))
+    text = AMBIENT + GATE + pods() + service("front").replace("app: front", "app: web")
+    before = converted(text + at_gate, target)
+    assert line(before, 3, "metadata.name").disposition == "passed_through"
+    assert output(converted(text.replace("name: front", "name: other") + at_gate, target)) == output(before)
+    by_name = istio("AuthorizationPolicy", "reads", hung.format(group="", kind="Service", name="front"))
+    assert line(converted(text + by_name, target), 3, "metadata.name").disposition == "translated"
+    assert output(converted(text.replace("name: front", "name: other") + by_name, target)) != output(before)
+
+
+def test_each_rule_for_ambient_is_held_against_what_is_written_of_that_rule() -> None:
+    """The second rule is for a port that no Service sends to, and its value stands in the first as well."""
+    rule = "{{from: [{{source: {{namespaces: [pay]}}}}], to: [{{operation: {{methods: [{method}], ports: ['{port}']}}}}]}}"
+    rules = f"{rule.format(method='GET', port=8080)}, {rule.format(method='POST', port=9999)}"
+    allow = istio("AuthorizationPolicy", "web", f"{{selector: {{matchLabels: {{app: web}}}}, rules: [{rules}]}}")
+    text = MESHED + pods() + service() + allow
+    before = converted(text, "istio", data_plane="ambient")
+    for place in ("from[0].source.namespaces[0]", "to[0].operation.methods[0]"):
+        assert line(before, 3, f"spec.rules[1].{place}").disposition == "dropped", place
+    assert line(before, 3, "spec.rules[0].from[0].source.namespaces[0]").disposition == "translated"
+
+
+@pytest.mark.parametrize("other", ["9091", "8080"])
+def test_a_port_that_the_rest_of_its_rule_leaves_out_decides_nothing_in_ambient(other: str) -> None:
+    said = "{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}], to: [{operation: {methods: [GET], ports: ['8080', '9090']}}], when: [{key: destination.port, values: ['8080']}]}"
+    allow = istio("AuthorizationPolicy", "web", f"{{selector: {{matchLabels: {{app: web}}}}, rules: [{said}]}}")
+    ports = "{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 9090}"
+    text = MESHED + pods(ports="{containerPort: 8080}, {containerPort: 9090}") + service(ports=ports) + allow
+    before = converted(text, "istio", data_plane="ambient")
+    assert line(before, 3, "spec.rules[0].to[0].operation.ports[0]").disposition == "translated"
+    found = line(before, 3, "spec.rules[0].to[0].operation.ports[1]")
+    assert (found.disposition, found.codes) == ("dropped", ["MP200"])
+    after = converted(text.replace("'8080', '9090'", f"'8080', '{other}'"), "istio", data_plane="ambient")
+    assert output(after) == output(before)
+    assert not [item for item in after.findings if item.code == "MP116" and "9091" in str(item.affects)]
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+@pytest.mark.parametrize("name", ["default", "zone"])
+def test_a_mode_of_the_mesh_that_says_nothing_leaves_clients_without_mutual_tls(target: str, name: str) -> None:
+    """Nobody shows a name then, whatever the object is called."""
+    plain = istio("PeerAuthentication", name, "{}", "istio-system")
+    by_name = "{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/cart]}}]}]}"
+    text = MESHED + pods() + service() + NO_AUTO_MTLS + istio("AuthorizationPolicy", "web", by_name)
+    assert output(converted(text + plain, target)) == output(converted(text, target))
+
+
+def test_the_host_of_a_rule_decides_whose_clients_it_tells_to_use_mutual_tls() -> None:
+    told = istio("DestinationRule", "told", "{host: '*.shop.svc.cluster.local', trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")
+    empty = istio("DestinationRule", "empty", "{host: other.shop.svc.cluster.local}")
+    strict = istio("PeerAuthentication", "default", "{mtls: {mode: STRICT}}")
+    text = MESHED + pods() + service() + NO_AUTO_MTLS + told + empty + strict
+    before = converted(text, "linkerd")
+    assert line(before, 5, "spec.host").disposition == "translated"
+    assert output(converted(text.replace("host: other", "host: web"), "linkerd")) != output(before)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_of_two_rules_for_one_host_the_first_by_name_limits_its_clients(target: str) -> None:
+    rule = "{{host: web, trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: {number}}}}}}}"
+    one, two = (istio("DestinationRule", name, rule.format(number=number)) for name, number in (("one", 3), ("two", 7)))
+    text = MESHED + pods() + service()
+    before = converted(text + one + two, target)
+    assert line(before, 3, "metadata.name").disposition in ("translated", "approximated")
+    assert output(converted(text + one.replace("name: one", "name: zzz") + two, target)) != output(before)
+    assert line(converted(text + one, target), 3, "metadata.name").disposition == "irrelevant"
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+def test_ports_that_ask_for_an_identity_decide_nothing_outside_the_mesh(target: str) -> None:
+    notes = "{config.linkerd.io/proxy-require-identity-inbound-ports: '9090'}"
+    plain = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+    before = converted(plain + pods(notes=notes) + service(), target, "linkerd")
+    place = 'spec.template.metadata.annotations["config.linkerd.io/proxy-require-identity-inbound-ports"]'
+    assert line(before, 1, place).disposition == "irrelevant"
+    assert output(converted(plain + pods(notes=notes.replace("9090", "8080")) + service(), target, "linkerd")) == output(before)
