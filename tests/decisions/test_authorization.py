@@ -56,9 +56,19 @@ def test_a_deny_of_callers_without_identity_is_strict_in_other_words(target: str
             item["spec"] for item in written(strict, "CiliumNetworkPolicy").values()
         ]
     else:
-        assert spec(deny, "MeshTLSAuthentication", "any-mesh-identity") == {"identities": ["*"]}
-        assert spec(deny, "AuthorizationPolicy", "users-8080-default")["targetRef"]["kind"] == "Server"
-        assert inbound_default(strict, "Deployment", "users") == "all-authenticated"
+        assert [item.object for item in deny.manifests] == [item.object for item in strict.manifests]
+        assert inbound_default(deny, "Deployment", "users") == "all-authenticated"
+
+
+@pytest.mark.parametrize("namespace", ["shop", "istio-system"])
+def test_a_deny_of_callers_without_identity_for_all_pods_is_a_default_for_linkerd(namespace: str) -> None:
+    """Nobody else of the namespace is refused for it, and ports need no Servers."""
+    spec = "{action: DENY, rules: [{from: [{source: {notPrincipals: ['*']}}]}]}"
+    deny = convert(ISTIO + policy(spec, "need").replace("namespace: shop", f"namespace: {namespace}"), "istio", "linkerd")
+    strict = convert(ISTIO + mtls("{mtls: {mode: STRICT}}").replace("namespace: shop", f"namespace: {namespace}"), "istio", "linkerd")
+    assert deny.install == strict.install
+    assert [item.object for item in deny.manifests] == [item.object for item in strict.manifests]
+    assert [finding.code for finding in deny.findings if finding.effect in ("narrows", "widens")] == []
 
 
 @pytest.mark.parametrize(

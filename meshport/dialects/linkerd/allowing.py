@@ -252,7 +252,11 @@ def _needs_server(item: PortPlan, region: Region, default: str) -> bool:
             return False
         return bool(item.grants) or default != "deny" or (bool(region.first.at(item.port)) and grpc_probe(region, item.port) is not None)
     if item.cut and not _whole(item):
-        return True
+        return (
+            default not in (OPEN, STRICT)
+            or not _is_default(item, default)
+            or (default == STRICT and grpc_probe(region, item.port) is not None)
+        )
     return default != (STRICT if item.strict else OPEN) or (item.strict and grpc_probe(region, item.port) is not None)
 
 

@@ -20,11 +20,13 @@ from meshport.effective.admitted import ruled
 from meshport.effective.felt import MANY
 from meshport.effective.modes import Place, admits, deciding
 from meshport.effective.pieces import Piece, Unsayable, covered, nameless, of_rule, port_fits
+from meshport.effective.subjects import ANY_POD
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
-from meshport.ir.base import NOWHERE, PodSet, Selector, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE
 from meshport.values.language import LanguageTooLarge
 
@@ -38,14 +40,14 @@ _KEPT = "plaintext is refused where this holds: what is admitted there has an id
 
 def lower(ir: IR, out: Output, options: Options, access: Access) -> dict[str, str]:
     """Default policies of the mesh, of namespaces, and of pods that differ from theirs; those of the namespaces in the mesh, by name."""
-    mesh, mesh_src = _mesh(ir, out, access)
+    mesh, mesh_src = _mesh(ir, out, access, options.cluster_networks)
     chosen: dict[str, tuple[str, Src]] = {}
     closing = mesh_src
     for name in sorted({*ir.world.namespaces, *(item.workload.ref.namespace for item in access.workloads), *_named(ir)}):
         home = ir.world.namespaces.get(name)
         if home is not None and (home.meshed is None or not home.meshed.value) and not _meshed_pods(access, name):
             continue
-        value, src = _namespace(name, access, ir, out)
+        value, src = _namespace(name, access, ir, out, options.cluster_networks)
         chosen[name] = (value, src)
         if value == OPEN and mesh == OPEN:
             continue
@@ -215,7 +217,7 @@ def any_port(policy: Policy) -> bool:
     )
 
 
-def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
+def _mesh(ir: IR, out: Output, access: Access, networks: tuple[str, ...]) -> tuple[str, Src]:
     everywhere = sorted(
         (
             policy
@@ -241,19 +243,25 @@ def _mesh(ir: IR, out: Output, access: Access) -> tuple[str, Src]:
         src = sources(rules[0].mode, rules[0].subject)
         out.install(CHART, "proxy.defaultInboundPolicy", STRICT, src)
         return STRICT, src
+    denies = [policy for policy in access.namespace_denies("") if any_port(policy)]
+    left = _left_to_any("", access, denies[0].document, networks) if denies else None
+    if left is not None and left[0] == STRICT:
+        out.install(CHART, "proxy.defaultInboundPolicy", *left)
+        return left
     return OPEN, frozenset()
 
 
-def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src]:
+def _namespace(name: str, access: Access, ir: IR, out: Output, networks: tuple[str, ...]) -> tuple[str, Src]:
     broad = [policy for policy in access.namespace_allows(name) if policy.subject.value.namespace]
     shared = [policy for policy in access.namespace_allows(name) if not policy.subject.value.namespace]
     opened = any(open_beside(policy, out) for policy in (*broad, *shared))
     if (broad or shared) and not opened:
         return "deny", sources(*(_posture(policy) for policy in (*broad, *shared)))
+    unknown = [] if opened else [policy for policy in access.unshown(name) if closes_unshown(policy, name, access, out)]
     denies = [policy for policy in access.namespace_denies(name) if any_port(policy)]
     if denies:
-        return "deny", sources(*(_posture(policy) for policy in denies))
-    unknown = [] if opened else [policy for policy in access.unshown(name) if closes_unshown(policy, name, access, out)]
+        left = _left_to_any(name, access, denies[0].document, networks) if not unknown and not opened else None
+        return left or ("deny", sources(*(_posture(policy) for policy in denies)))
     if unknown:
         return "deny", frozenset.intersection(*(_posture(policy) for policy in unknown))  # of several, each closes it without the others
     mode = access.namespace_mode(name)
@@ -267,6 +275,12 @@ def _namespace(name: str, access: Access, ir: IR, out: Output) -> tuple[str, Src
     if admission is not None:
         return admission.value, admission.src
     return OPEN, mode.src
+
+
+def _left_to_any(name: str, access: Access, document: int, networks: tuple[str, ...]) -> tuple[str, Src] | None:
+    """The default that denies for all pods of a namespace come to where no other policy holds: those of callers without an identity say what STRICT says."""
+    left = admitted_anywhere(access.of(Workload(Ref(name, ANY_POD), "Pod", {}, {}, Fact("default"), [], [], document, ())), networks)
+    return left[:2] if left is not None and left[2] else None
 
 
 def _unseen(name: str, value: str, access: Access, out: Output) -> None:

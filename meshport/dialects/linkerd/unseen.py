@@ -64,7 +64,10 @@ def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bo
         return
     closing = access.namespace_allows(namespace)
     admitting = [policy for policy in closing if policy.rules]
-    anybody = not closing or bool(admitting) if value == "deny" else access.namespace_mode(namespace).value != "strict"
+    if value == "deny":
+        anybody = not closing or bool(admitting)
+    else:  # denies that come to the default refuse such pods' plaintext themselves
+        anybody = access.namespace_mode(namespace).value != "strict" and not any(map(any_port, access.namespace_denies(namespace)))
     others = [
         policy
         for policy in access.unshown(namespace)
