@@ -163,3 +163,16 @@ def test_an_action_on_a_header_that_goes_out_is_lost_where_the_kept_policy_loses
         on_loss="looser",
     )
     assert "MP127" in {finding.code for finding in result.findings} and result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("mode", ["required", "disabled", "test-always-fail"])
+@pytest.mark.parametrize(
+    "what", ['toPorts: [{ports: [{port: "53", protocol: UDP}]}]', "icmps: [{fields: [{type: 8}]}]"], ids=["udp", "icmp"]
+)
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_handshake_for_what_no_mesh_governs_is_lost_with_it(target: str, what: str, mode: str) -> None:
+    """Where the mesh takes the policy's place; it was a defect (MP901)."""
+    spec = f"{{endpointSelector: {{matchLabels: {{app: pay}}}}, ingress: [{{fromEndpoints: [{{matchLabels: {{app: web}}}}], {what}, authentication: {{mode: {mode}}}}}]}}"
+    result = converted(spec, "CiliumNetworkPolicy", target=target, keep_network_policy=False)
+    (line,) = [one for one in result.ledger if one.path.endswith("authentication.mode")]
+    assert (line.disposition, list(line.codes)) == ("dropped", ["MP274"])

@@ -222,31 +222,41 @@ def _rules(
     found: list[Rule] = []
     beyond: list[Beyond] = []
     for position, place in enumerate(places):
-        who = peers.of_rule(place, home, demands, deny=deny)
-        entries, echoes = place.each("toPorts"), place.each("icmps")
-        if who is None and (not (entries or echoes) or place.each("fromRequires")):
-            continue  # a rule of nothing grants nothing, nor one that only requires
-        who = _authenticated(place, [()] if who is None else who)
-        if echoes:
-            words = Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp")
-            kinds = [_echo(item) for echo in echoes for item in echo.each("fields")]
-            beyond.append(Beyond(words, ("ICMP",), tuple(_rule((*one, kind), position, NOWHERE) for one in who for kind in kinds)))
-            continue
-        if not entries:
-            words = Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol")
-            found += [_rule(conditions, position, NOWHERE) for conditions in who]
-            beyond.append(Beyond(words, OTHER_PROTOCOLS, tuple(found[len(found) - len(who) :])))
-        for entry in entries:
-            ports, others = of_ports(entry)
-            beyond += [
-                Beyond(item.words, item.protocols, tuple(_rule((*one, *item.on), position, NOWHERE) for one in who)) for item in others
-            ]
-            if ports is None:
-                continue
-            on, src = ports
-            for asked, more, http in of_rules(entry):
-                found += [_rule((*conditions, *on, *asked), position, src | more, http) for conditions in who]
+        rules, others = _of_place(place, position, home, peers, demands, deny=deny)
+        found += rules
+        shaken = place.at("authentication", "mode").src if not rules else NOWHERE  # a handshake for no connection that a mesh sees
+        beyond += [replace(item, words=replace(item.words, src=item.words.src | shaken)) for item in others]
     return found, tuple(beyond)
+
+
+def _of_place(
+    place: Cursor, position: int, home: str | None, peers: Peers, demands: tuple[Demand, ...], *, deny: bool
+) -> tuple[list[Rule], list[Beyond]]:
+    """The same of one rule."""
+    who = peers.of_rule(place, home, demands, deny=deny)
+    entries, echoes = place.each("toPorts"), place.each("icmps")
+    if who is None and (not (entries or echoes) or place.each("fromRequires")):
+        return [], []  # a rule of nothing grants nothing, nor one that only requires
+    who = _authenticated(place, [()] if who is None else who)
+    if echoes:
+        words = Fact(f"ICMP: {place.at('icmps').value}", place.at("icmps").src, "l4.icmp")
+        kinds = [_echo(item) for echo in echoes for item in echo.each("fields")]
+        return [], [Beyond(words, ("ICMP",), tuple(_rule((*one, kind), position, NOWHERE) for one in who for kind in kinds))]
+    found: list[Rule] = []
+    beyond: list[Beyond] = []
+    if not entries:
+        words = Fact("every protocol, from whom the rule names", NOWHERE, "l4.protocol")
+        found += [_rule(conditions, position, NOWHERE) for conditions in who]
+        beyond.append(Beyond(words, OTHER_PROTOCOLS, tuple(found[len(found) - len(who) :])))
+    for entry in entries:
+        ports, others = of_ports(entry)
+        beyond += [Beyond(item.words, item.protocols, tuple(_rule((*one, *item.on), position, NOWHERE) for one in who)) for item in others]
+        if ports is None:
+            continue
+        on, src = ports
+        for asked, more, http in of_rules(entry):
+            found += [_rule((*conditions, *on, *asked), position, src | more, http) for conditions in who]
+    return found, beyond
 
 
 def _echo(field: Cursor) -> Condition:
