@@ -27,7 +27,7 @@ def together(pieces: list[Piece]) -> list[Piece]:
     """The pieces, with what both the cluster, but for some of it, and the world may send as what anybody may but those, and with who is not in the cluster as
     the world."""
     inside, outside = frozenset((CLUSTER,)), Identities(frozenset((WORLD,)))
-    found = [pathless(replace(piece, who=outside) if _beyond_the_cluster(piece.who) else piece) for piece in pieces]
+    found = [pathless(replace(piece, who=_named_plainly(piece.who))) for piece in pieces]
     for piece in [one for one in found if one.who.include == inside]:
         wanted = bare(replace(piece, who=outside))
         other = next((one for one in found if one.who == outside and bare(one) == wanted), None)
@@ -37,8 +37,11 @@ def together(pieces: list[Piece]) -> list[Piece]:
     return found
 
 
-def _beyond_the_cluster(who: Identities) -> bool:
-    return who.include is None and CLUSTER in who.exclude and WORLD not in who.exclude
+def _named_plainly(who: Identities) -> Identities:
+    """Callers that come to everybody but some, or to the world, as that."""
+    if who.include is None:
+        return Identities(frozenset((WORLD,))) if CLUSTER in who.exclude and WORLD not in who.exclude else who
+    return Identities(None, who.exclude) if who.include >= {CLUSTER, WORLD} else who
 
 
 def meet(one: Iterable[Piece], other: Iterable[Piece]) -> list[Piece]:

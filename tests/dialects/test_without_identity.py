@@ -95,10 +95,12 @@ def test_a_rule_for_some_ports_is_split_too() -> None:
     assert "on port 8080 " in said[0]
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("target", ["istio", "linkerd"])
 @pytest.mark.parametrize(
     "rules",
     [
+        ('{fromEntities: [cluster, world], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET}]}}]}',),
         ('{fromEntities: [world, cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}',),
         (
             '{fromEntities: [cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}',
@@ -106,16 +108,33 @@ def test_a_rule_for_some_ports_is_split_too() -> None:
         ),
     ],
 )
-def test_the_world_and_the_cluster_are_everybody(target: str, rules: tuple[str, ...]) -> None:
+def test_the_world_and_the_cluster_are_everybody(target: str, rules: tuple[str, ...], keep: bool) -> None:
+    """With requests in the rule that read back as a defect (MP900), and without kept network policy the world was left out (MP268)."""
     text = (
         HOME
         + POD.replace("NAME", "api")
         + POLICY.replace("NAME", "open").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", ", ".join(rules))
     )
-    result = convert(load_text(text), source="cilium", target=target)
-    assert not [finding for finding in result.findings if finding.severity != "info"]
+    result = convert(load_text(text), source="cilium", target=target, keep_network_policy=keep)
+    if not keep and "fromCIDR" in rules[-1]:  # which is no address of IPv6, and nothing else refuses these then
+        assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+        return
+    assert not [finding for finding in result.findings if finding.severity != "info" and finding.code != "MP276"]
     assert result.verification is not None and result.verification.verdict == "equivalent"
     assert result.ledger.counts["dropped"] == result.ledger.counts["approximated"] == 0
+
+
+def test_the_world_and_the_cluster_are_not_everybody_where_clusters_are_linked() -> None:
+    """The pods of another cluster are in neither, and only network policy keeps them out."""
+    rules = '{fromEntities: [world, cluster], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}'
+    text = (
+        HOME
+        + POD.replace("NAME", "api")
+        + POLICY.replace("NAME", "open").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", rules)
+    )
+    values = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\ndata: {cluster-id: "2"}\n---\n'
+    result = convert(load_text(values + text), source="cilium", target="istio", keep_network_policy=False)
+    assert "MP268" in {finding.code for finding in result.findings}
 
 
 @pytest.mark.parametrize("target", ["istio", "linkerd"])

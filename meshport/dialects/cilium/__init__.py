@@ -56,9 +56,7 @@ class Cilium:
 
     def apart(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Let those stay that are for pods outside the mesh alone; what another mesh still has to say."""
-        left = apart.apart(bound, ir, out)
-        spoken.asked(left, out, options)
-        return left
+        return spoken.replaced(apart.apart(bound, ir, out), out, options)
 
     def in_force(self, ir: IR, options: Options) -> IR:
         """What is kept, as a request in the other mesh meets it."""

@@ -36,23 +36,25 @@ def left(ir: IR, out: Output, options: Options) -> IR:
     for policy in ir.policies:
         if policy.document in out.kept or (carried and policy.kind == "NetworkPolicy"):
             said = Said(policy, ir, out, options, homes)
-            policy = replace(policy, rules=tuple(part for rule in _of_everybody(policy) for part in said.parts(rule)), beyond=())
+            policy = replace(
+                policy, rules=tuple(part for rule in _of_everybody(policy, beside=True) for part in said.parts(rule)), beyond=()
+            )
             if not policy.rules and policy.action.value == "deny":
                 continue
         policies.append(policy)
     return replace(ir, policies=policies)
 
 
-def _of_everybody(policy: Policy) -> Iterator[Rule]:
+def _of_everybody(policy: Policy, *, beside: bool) -> Iterator[Rule]:
     """The rules of an allow; those for the world and for the cluster are one for everybody, as no other than the network tells the pods of linked clusters from
-    these."""
+    these. Where it goes on holding `beside` the mesh, every IPv4 address is the world."""
     cluster: dict[Hashable, Rule] = {}
     world: dict[Hashable, Rule] = {}
     for rule in policy.rules if policy.action.value == "allow" else ():
         peers, rest = _entities(rule), (rule.http, _beside_peers(rule))
         if _CLUSTER in peers and rule.condition(SOURCE_IP) is None:
             cluster.setdefault(rest, rule)
-        if WORLD in peers and _everywhere(rule.condition(SOURCE_IP)):
+        if WORLD in peers and (_everywhere(rule.condition(SOURCE_IP)) if beside else rule.condition(SOURCE_IP) is None):
             world.setdefault(rest, rule)
     merged = {id(rule) for rest in cluster.keys() & world.keys() for rule in (cluster[rest], world[rest])}
     for rule in policy.rules:
@@ -91,6 +93,20 @@ def _everywhere(addresses: Condition | None) -> bool:
 def _joining(ir: IR) -> set[str]:
     """The namespaces that join the mesh: those that the input shows workloads of, and those that its policies are for."""
     return {*ir.world.homes(), *(policy.subject.value.namespace for policy in ir.policies)} - ir.world.apart
+
+
+def replaced(ir: IR, out: Output, options: Options) -> IR:
+    """The policies as a mesh says them that takes the place of network policy."""
+    asked(ir, out, options)
+    if _linked(ir):
+        return ir
+    return replace(ir, policies=[replace(policy, rules=tuple(_of_everybody(policy, beside=False))) for policy in ir.policies])
+
+
+def _linked(ir: IR) -> bool:
+    """Whether other clusters are linked to this one, whose pods are neither in the cluster nor of the world."""
+    settings = {item.path: item.value.value for item in ir.settings if item.chart == "cilium"}
+    return bool(ir.shared or settings.get("clustermesh.useAPIServer") or str(settings.get("cluster.id") or 0) != "0")
 
 
 def asked(ir: IR, out: Output, options: Options) -> None:
