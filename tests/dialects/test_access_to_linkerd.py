@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from judge import linkerd as judge
 from judge.world import selects
 
@@ -490,3 +491,27 @@ def test_a_hundred_rules_of_a_port_are_written_whether_or_not_they_share_a_path(
             "protocol": "http", "method": "GET", "path": path,
         }  # fmt: skip
         assert judge.decide(after, request) == expected, (caller, path)
+
+
+@pytest.mark.parametrize("odd", ["/users/{id}", "/api/[0-9]+", "/a|b", "/straße"])
+def test_a_path_that_the_gateway_api_admits_as_no_exact_one_is_an_expression(odd: str) -> None:
+    """One such path makes the cluster refuse the whole route: all that a DENY refused was open, and nothing that an ALLOW admits got through."""
+    for action in ("ALLOW", "DENY"):
+        result = convert(WORLD + STRICT + policy(f"{{action: {action}, rules: [{{to: [{{operation: {{paths: ['{odd}', /keys]}}}}]}}]}}"))
+        written = [
+            match["path"] for route in objects(result, "HTTPRoute").values() for rule in route["spec"]["rules"] for match in rule["matches"]
+        ]
+        assert [path["value"] for path in written if path["type"] == "Exact"] == ["/keys"]
+        assert not {"MP900", "MP904"} & set(codes(result))
+        again = meshport.lint(meshport.load_objects([item.object for item in result.manifests]))
+        assert "MP013" not in [finding.code for finding in again]
+
+
+def test_a_probe_path_that_is_no_exact_one_is_an_expression() -> None:
+    world = WORLD.replace(
+        "image: users, ports: [{containerPort: 8080}]",
+        "image: users, ports: [{containerPort: 8080}], livenessProbe: {httpGet: {path: //live, port: 8080}}",
+    )
+    result = convert(world + STRICT + policy("{selector: {matchLabels: {app: users}}, rules: [{to: [{operation: {paths: [/keys]}}]}]}"))
+    (rule,) = objects(result, "HTTPRoute")["users-8080-probes"]["spec"]["rules"]
+    assert rule["matches"][0]["path"] == {"type": "RegularExpression", "value": "^(?://live)$"}

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshport.dialects.gateway_api.writing import plain_path
 from meshport.effective.pieces import Piece, widest
 from meshport.effective.remainder import bare
 from meshport.effective.sets import METHODS, Value, Values
@@ -341,12 +342,16 @@ def _of_pattern(fact: Fact[Pattern]) -> dict[str, str] | None:
 
 def _exact(path: str) -> dict[str, str] | None:
     """An exact path; None where no normalised request path is that."""
-    if normalise_istio(path) != path:
-        return None
-    if "//" in path or "#" in path or "%2F" in path or "%2f" in path:
-        escaped = Language.exact(path).to_regex(LONGEST_REGEX)
-        return {"type": "RegularExpression", "value": anchored(escaped)} if escaped else None
-    return {"type": "Exact", "value": path}
+    return exactly(path) if normalise_istio(path) == path else None
+
+
+def exactly(path: str) -> dict[str, str] | None:
+    """A path as it is sent: as an expression where the Gateway API admits it as no exact one (`//`, `/users/{id}`), for one such path makes the cluster
+    refuse the whole route. None where that would be too long."""
+    if plain_path(path):
+        return {"type": "Exact", "value": path}
+    regex = Language.exact(path).to_regex(LONGEST_REGEX)
+    return {"type": "RegularExpression", "value": anchored(regex)} if regex else None
 
 
 def anchored(regex: str) -> str:

@@ -266,12 +266,11 @@ def write_probes(
     src = because | frozenset(leaf for leaves in probes.values() for leaf in leaves)
     ref = _free(out, options, Ref(server.namespace, name(server.name, "probes")))
     matches = [
-        routesets.Match({"method": method, "path": {"type": "Exact", "value": path}}, leaves | because)
-        for (method, path), leaves in probes.items()
+        routesets.Match({"method": method, "path": routesets.exactly(path)}, leaves | because) for (method, path), leaves in probes.items()
     ]
     for (method, path), leaves in probes.items():
         if _contested(item, written, method, path):
-            value = {"method": method, "path": {"type": "Exact", "value": path}, "headers": [KUBELET]}
+            value = {"method": method, "path": routesets.exactly(path), "headers": [KUBELET]}
             matches.append(routesets.Match(value, leaves | because))
     _write_route(out, options, ref, server, matches, owner, group, src, rank=46)
     networks = _probe_networks(options)
