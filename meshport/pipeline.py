@@ -307,7 +307,8 @@ def diff(old: Bundle, new: Bundle, table: Table, old_mesh: str = "auto", new_mes
     from meshport.compare.verify import verify as compare
 
     both = _both(old, new, table, old_mesh, new_mesh, rest, {})
-    found = changed(both.before, both.after, *sides(both.before, both.after, both.one, both.other))
+    beside = bool(both.before.beside or both.after.beside)  # holds for pods outside the mesh too
+    found = changed(both.before, both.after, *sides(both.before, both.after, both.one, both.other, outside=beside))
     alike = compare(both.before, both.after, both.one, new_options=both.other).alike if found else set()
     for change in found:
         change.kind = "form" if change.subject in alike else "behaviour"
@@ -401,6 +402,9 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)
     after, second = lift(over, table, other, unknowns=unknowns, after=one.source if moves else "")
     after.beside += also_in_force(over, table, other)
+    if before.mesh == after.mesh and not before.enrols:
+        before.world.govern_all()
+        after.world.govern_all()
     if not (before.enrols and after.enrols):
         after.by_label = ByLabel(one.trust_domain, frozenset((None, "cluster.local", one.trust_domain, other.trust_domain)))
         before.by_label = replace(after.by_label, gateways=entries(before, old, one.trust_domain)) if before.enrols else after.by_label

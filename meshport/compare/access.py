@@ -39,8 +39,10 @@ MOST_TOGETHER = 64
 """Rows of one peer, each under demands of its own, that are put together."""
 
 
-def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()) -> Canonical:
-    """The access of every workload that a mesh governs: this one, or, for those of `governed`, the other side's.
+def canonical(
+    ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset(), *, outside: bool = False
+) -> Canonical:
+    """The access of every workload that a mesh governs: this one, or, for those of `governed`, the other side's; and where `outside` that of all others too.
 
     `ports` adds ports by workload that the other side speaks of.
     """
@@ -48,13 +50,13 @@ def canonical(ir: IR, options: Options, ports: dict[str, set[int]] | None = None
     found: Canonical = {}
     memo: dict[Any, dict[str, Any]] = {}
     for item in access.workloads:
-        if item.meshed is False:
+        if item.meshed is False and not outside:
             if item.workload.ref in governed:
                 numbers = set(ports_of([item], ir.world)) | (ports or {}).get(str(item.workload.ref), set())
                 for port in [*sorted(numbers), None]:
                     found[subjects.access(item.workload.ref, port)] = {"allow": _rows([Piece()], options.trust_domain)}
             continue
-        own = set(ports_of([item], ir.world)) | mentioned(item)
+        own = set(ports_of([item], ir.world)) | mentioned(item, beside=outside)
         own |= (ports or {}).get(str(item.workload.ref), set())
         for port in [*sorted(own), None]:
             http = speaks_http(item, port, ir)
@@ -83,13 +85,14 @@ def governed(ir: IR) -> frozenset[Ref]:
     return frozenset(workload.ref for workload in ir.world.workloads if ir.world.meshed(workload) is not False)
 
 
-def known_ports(ir: IR) -> dict[str, set[int]]:
-    """The ports that the policies of each workload name."""
+def known_ports(ir: IR, *, beside: bool = False) -> dict[str, set[int]]:
+    """The ports that the policies of each workload name, with `beside` those that hold next to the mesh too."""
     access = Access(ir, Fact("all-unauthenticated"))
-    return {str(item.workload.ref): mentioned(item) for item in access.workloads}
+    return {str(item.workload.ref): mentioned(item, beside=beside) for item in access.workloads}
 
 
-def mentioned(item: Effective) -> set[int]:
+def mentioned(item: Effective, *, beside: bool = False) -> set[int]:
+    """The ports that policies of the mesh name, and with `beside` those that hold next to it."""
     from meshport.effective.access import resolve
 
     found: set[int] = {port for port in item.transport if port is not None}
@@ -105,7 +108,7 @@ def mentioned(item: Effective) -> set[int]:
                     found |= {
                         low for low, high in (fact.value for fact in (*(condition.any_of or ()), *condition.none_of)) if 0 < low == high
                     }
-    return found
+    return found.union(*map(mentioned, item.beside)) if beside else found
 
 
 def _port(item: Effective, port: int | None, http: bool, options: Options) -> dict[str, Any]:

@@ -33,10 +33,10 @@ class Change:
 
 
 def canonical(
-    ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset()
+    ir: IR, options: Options, ports: dict[str, set[int]] | None = None, governed: frozenset[Ref] = frozenset(), *, outside: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Everything that the IR says, as plain data by subject."""
-    return {**access.canonical(ir, options, ports, governed), **beside_access(ir), **_proxies(ir), **_logs(ir)}
+    return {**access.canonical(ir, options, ports, governed, outside=outside), **beside_access(ir), **_proxies(ir), **_logs(ir)}
 
 
 def beside_access(ir: IR) -> Canonical:
@@ -75,14 +75,17 @@ PROXY = "proxy of"
 Canonical = dict[str, dict[str, Any]]
 
 
-def sides(old: IR, new: IR, old_options: Options, new_options: Options) -> tuple[Canonical, Canonical]:
-    """Both IRs as canonical data, over the ports that either speaks of."""
+def sides(old: IR, new: IR, old_options: Options, new_options: Options, *, outside: bool = False) -> tuple[Canonical, Canonical]:
+    """Both IRs as canonical data, over the ports that either speaks of; where `outside` with what holds for pods that are not in the mesh."""
     ports: dict[str, set[int]] = {}
     for side in (old, new):
-        for workload, numbers in access.known_ports(side).items():
+        for workload, numbers in access.known_ports(side, beside=outside).items():
             ports.setdefault(workload, set()).update(numbers)
     before, after = access.governed(old), access.governed(new)
-    sided = canonical(old, old_options, ports, after - before), canonical(new, new_options, ports, before - after)
+    sided = (
+        canonical(old, old_options, ports, after - before, outside=outside),
+        canonical(new, new_options, ports, before - after, outside=outside),
+    )
     if old.mesh == new.mesh:  # of others it is said object by object
         sided = {**sided[0], **_tokens(old)}, {**sided[1], **_tokens(new)}
     if ingress.served(old) and ingress.served(new):

@@ -11,7 +11,7 @@ from meshport.compare.presence import real
 from meshport.compare.request import UNNAMED
 from meshport.dialects.base import Options
 from meshport.effective.access import Effective
-from meshport.effective.admitted import allowed, probes, ruled
+from meshport.effective.admitted import allowed, meant, meet, probes
 from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece, Unsayable, methods_of, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
@@ -52,13 +52,13 @@ class Compared:
 
 def _rules(item: Effective, port: int, http: bool) -> tuple[Any, ...]:
     """What decides on a port, without names and order: equal for rules that say the same in the same words, however they are spread over policies."""
+    beside = tuple(_rules(one, port, http) for one in item.beside)
     if item.meshed is False or item.workload.bypasses(port):
-        return ("open",)
+        return "open", beside
     own = item.at(port)
     default = item.default(port) if not own else ""
     fallbacks = frozenset(policy.fallback.value for policy in own if policy.fallback is not None)
     sides = [frozenset(_rule(rule) for policy in policies for rule in policy.rules) for policies in (own, item.denies, item.customs)]
-    beside = tuple(_rules(one, port, http) for one in item.beside)
     return (item.mode(port).value, default, fallbacks, *sides, bool(own), http, tuple(item.probe_paths(port)), beside)
 
 
@@ -85,20 +85,29 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         if sides.customs and not _asked_alike(item, other, port, https):
             asking = (*item.customs, *other.customs)[0]
             asked = (f"{asking.kind} {asking.ref.value} asks an external authorizer, which has the last word",)
-        rules = _plain(sides.domestic(ruled(item, port, https[0], sides.one.cluster_networks)))
-        one = [*rules, *probes(item.probe_paths(port))]
+        networks = sides.one.cluster_networks
+        rules = _plain(sides.domestic(meant(item, port, https[0], networks)))
+        exempt = probes(item.probe_paths(port))
+        for known in item.beside:
+            exempt = meet(exempt, allowed(known, port, https[0], networks))
+        one = [*rules, *exempt]
         two = _plain(sides.domestic(allowed(other, port, https[1], sides.other.cluster_networks)))
         count = len(one) + len(two)
-        if item.meshed is False:  # nothing governed it, so that nothing can be newly allowed
+        if (
+            item.meshed is False and not item.beside and other.meshed is not False
+        ):  # nothing governed it, so that nothing can be newly allowed
             return Compared(count=count)
         way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
         spared = _probes(item, port)
-        widened = [piece for piece in remainder(two, [*one, *spared], MOST_PAIRS) if real(piece, sides.old.world, way)]
+        shown = not (
+            sides.customs and sides.old.mesh == sides.new.mesh
+        )  # of two bundles of one mesh nothing is supposed of who is not there
+        widened = [piece for piece in remainder(two, [*one, *spared], MOST_PAIRS) if real(piece, sides.old.world, way, shown=shown)]
         asked_for = [made for probe in spared for piece in two if not (made := probe.meet(piece)).empty]
         opened = [piece for piece in remainder(asked_for, one, MOST_PAIRS) if real(piece, sides.old.world, way, shown=False)]
         # what a mesh itself keeps open for the kubelet is no rule of anybody's; the other has its own way (MP229)
         refused = remainder(rules, two, MOST_PAIRS)
-        narrowed = [piece for piece in refused if real(piece, sides.old.world, way)]
+        narrowed = [piece for piece in refused if real(piece, sides.old.world, way, shown=shown)]
         unshown = not narrowed and any(real(piece, sides.old.world, way, shown=False) for piece in refused)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Compared(count=1, undecided=(str(error),))

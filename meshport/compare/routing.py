@@ -401,7 +401,8 @@ def _pods(world: World, backend: Backend, port: int | None) -> str:
     """The pods that a backend reaches; the Service's name where it is not known."""
     suffix = f":{backend.port.value}" if backend.port is not None and port is not None and backend.port.value != port else ""
     if backend.service is None:
-        return f"host {backend.host.value}{suffix}"
+        chosen = f" {Selector.of(dict(backend.labels.labels))}" if backend.labels else f" {backend.subset.value}" if backend.subset else ""
+        return f"host {backend.host.value}{chosen}{suffix}"
     ref: Ref = backend.service.value
     known = world.services.get(ref)
     if port is None and backend.port is not None and (known is None or [one.number for one in known.ports] != [backend.port.value]):

@@ -110,12 +110,14 @@ def _access(
     # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
     supposed = canon is not None or (sides.old.mesh != sides.new.mesh and bool(sides.old.world.workloads))
     for item, other in _pairs(sides, before, after, canon, undecided):
-        if (item.meshed is False and other.meshed is False) or (only is not None and str(item.workload.ref) not in only):
+        governed = item.meshed is not False or other.meshed is not False or (canon is None and (item.beside or other.beside))
+        if not governed or (only is not None and str(item.workload.ref) not in only):
             continue
         if sides.old.enrols and sides.new.enrols and bool(item.meshed) != bool(other.meshed) and None not in (item.meshed, other.meshed):
             differences.append(_membership(item, other))
         first = len(differences)
-        ports = {*ports_of([item], sides.old.world), *ports_of([other], sides.new.world), *mentioned(item), *mentioned(other)}
+        ports = {*ports_of([item], sides.old.world), *ports_of([other], sides.new.world)}
+        ports |= mentioned(item, beside=canon is None) | mentioned(other, beside=canon is None)
         unnamed = others(ports, item, other)
         for port in [*sorted(ports), *unnamed]:
             named = port if port in ports else None
@@ -269,7 +271,7 @@ def _classes(before: Access, after: Access) -> dict[str, set[tuple[tuple[str, st
     world = before.world
     known = {*world.namespaces, *after.world.namespaces, *(item.ref.namespace for item in world.workloads)}
     spoken: list[tuple[PodSet, bool]] = []
-    for access in (before, after):
+    for access in (*before.in_force(), *after.in_force()):
         ir = access.ir
         subjects_of = [*(policy.subject.value for policy in ir.policies), *(rule.subject.value for rule in ir.transport)]
         spoken += [(pods, False) for pods in (*subjects_of, *(admission.subject for admission in ir.admissions))]

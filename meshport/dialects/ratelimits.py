@@ -64,26 +64,37 @@ def affected(limit: RateLimit, ir: IR) -> tuple[Affected, ...]:
 
 def explained(limit: RateLimit, ir: IR, *aspects: str) -> frozenset[tuple[str, str]]:
     """The differences that a finding about a limit answers for."""
-    return frozenset((subject(item, port), aspect) for item, port, _, found in limits(ir) if found is limit for aspect in aspects)
+    return frozenset((place, aspect) for place, found in _places(ir) if found is limit for aspect in aspects)
+
+
+def _places(ir: IR) -> Iterator[tuple[str, RateLimit]]:
+    """What each limit is about: the ports of workloads, or of pods that the bundle does not show; the first limit by the object's name holds."""
+    for workload, port, _, limit in limits(ir):
+        yield subject(workload, port), limit
+    seen: set[str] = set()
+    for limit in sorted(ir.rate_limits, key=lambda item: (item.ref.value, item.document)):
+        place = f"{SUBJECT} pods {limit.subject.value} {'any port' if limit.port is None else f'port {limit.port.value}'}"
+        if not ir.world.selected(limit.subject.value) and place not in seen:
+            seen.add(place)
+            yield place, limit
 
 
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     """The limits as plain data, by workload and port."""
-    found: dict[str, dict[str, Any]] = {}
-    for workload, port, _, limit in limits(ir):
-        data: dict[str, Any] = {"counted": limit.counted}
-        if limit.total is not None:
-            data["rate"], data["burst"] = str(limit.total.rate.value), limit.total.burst.value
-        if limit.each is not None:
-            data["each client"] = limit.each.rate.value
-        if limit.overrides:
-            data["single clients"] = sorted(
-                [item.rate.value, sorted(str(client.value) for client in item.clients)] for item in limit.overrides
-            )
-        if extras := sorted({fact.feature for fact in limit.extras}):
-            data["beside"] = extras
-        found[subject(workload, port)] = data
-    return found
+    return {place: _data(limit) for place, limit in _places(ir)}
+
+
+def _data(limit: RateLimit) -> dict[str, Any]:
+    data: dict[str, Any] = {"counted": limit.counted}
+    if limit.total is not None:
+        data["rate"], data["burst"] = str(limit.total.rate.value), limit.total.burst.value
+    if limit.each is not None:
+        data["each client"] = limit.each.rate.value
+    if limit.overrides:
+        data["single clients"] = sorted([item.rate.value, sorted(str(client.value) for client in item.clients)] for item in limit.overrides)
+    if extras := sorted({fact.feature for fact in limit.extras}):
+        data["beside"] = extras
+    return data
 
 
 def beside_total(limit: RateLimit, ir: IR, out: Output) -> None:

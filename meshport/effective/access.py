@@ -357,6 +357,10 @@ class Access:
             if rule.level == "workload" and rule.subject.value.namespace == namespace and not self.world.selected(rule.subject.value)
         ]
 
+    def in_force(self) -> list[Access]:
+        """The policies of the mesh, and those that hold beside it."""
+        return [self, *self._beside]
+
     def unselected(self) -> list[Policy]:
         """Policies that select no workload of the bundle, although they name some."""
         if self._unselected is None:

@@ -17,7 +17,18 @@ from meshport.values.language import Language, LanguageTooLarge
 
 def allowed(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
     """Everything that a port admits, as pieces; what stays in force beside the mesh has to admit it as well."""
-    found = together([*ruled(item, port, http, networks), *(probes(item.probe_paths(port)) if http else ())])
+    found = [*ruled(item, port, http, networks), *(probes(item.probe_paths(port)) if http else ())]
+    return _admitted_beside(found, item, port, http, networks)
+
+
+def meant(item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
+    """The same without what a mesh keeps open for the kubelet by itself."""
+    found = ruled(item, port, http, networks)
+    return _admitted_beside(found, item, port, http, networks) if item.beside else found
+
+
+def _admitted_beside(pieces: list[Piece], item: Effective, port: int | None, http: bool, networks: tuple[str, ...]) -> list[Piece]:
+    found = together(pieces)
     for other in item.beside:
         found = together(meet(found, allowed(other, port, http, networks)))
     return found

@@ -262,6 +262,13 @@ class World:
             return said.value
         return None if workload.ref.namespace not in self.namespaces and workload.ref.namespace not in self.apart else False
 
+    def govern_all(self) -> None:
+        """Count the pods of the cluster's own components among those that are governed: of a mesh that is the cluster's network they are."""
+        self.apart = frozenset()
+        for name, namespace in self.namespaces.items():
+            if namespace.meshed is None and name in self.homes():
+                namespace.meshed = Fact(True, namespace.src, "membership.inject")
+
     def said_of(self, workload: Workload) -> Fact[bool] | None:
         """What the labels and annotations of the pods, or else of their namespace, say of being in the mesh."""
         namespace = self.namespaces.get(workload.ref.namespace)
