@@ -6,6 +6,8 @@ import pytest
 from test_ambient_half import CALLERS, OF_WEB
 from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, codes, converted, policy, workload
 
+import meshport
+
 OF_CHECKOUT = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
 OF_THE_GATE = "{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}"
 
@@ -50,3 +52,30 @@ def test_other_pods_of_the_same_policy_keep_it() -> None:
     )
     out, _ = converted(text)
     assert ("Server", "orders-9090") in out and ("Server", "payment-9090") not in out
+
+
+def test_who_lets_everybody_in_lets_the_waypoint_in() -> None:
+    out, result = converted(mesh("all", "{}"))
+    assert not {"MP170", "MP244"} & set(codes(result))
+    assert [name for kind, name in out if kind == "Server"] == []
+
+
+ROOT = "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n---\n"
+GETS = "{to: [{operation: {methods: [GET]}}]}"
+
+
+@pytest.mark.parametrize("rules", ["{}", OF_CHECKOUT])
+def test_a_policy_of_the_whole_mesh_opens_no_pods_whose_waypoint_judges(rules: str) -> None:
+    """Its part for the namespace that it stands in would be one of the whole mesh again."""
+    text = (
+        mesh("all", OF_CHECKOUT)
+        + ROOT
+        + policy("judged", GETS, "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]")
+    )
+    everywhere = policy("everywhere", rules, "action: ALLOW").replace(", action: ALLOW,", ",", 1)
+    text += everywhere.replace("namespace: shop", "namespace: istio-system")
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="sidecar")
+    assert result.verification is not None and result.verification.verdict == "equivalent"
+    assert not {"MP900", "MP904"} & set(codes(result))
+    made = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert not any(one["spec"].get("rules") for one in made if one["metadata"]["namespace"] == "istio-system")

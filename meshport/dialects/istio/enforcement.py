@@ -259,9 +259,9 @@ def _at(
 
 def _at_addresses(policy: Policy, members: list[Workload], found: Waypoints, ir: IR, callers: Callers, doors: _Doors) -> None:
     """Say which pods let in a waypoint that requests to their addresses go through: what comes that way is not converted."""
-    plain = [rule.conditions[0] for rule in policy.rules if len(rule.conditions) == 1 and rule.conditions[0].attribute == IDENTITY]
+    plain = [rule.conditions for rule in policy.rules if all(item.attribute == IDENTITY for item in rule.conditions)]
     gated = [(one.ref, found.before[one.ref].identity(callers.trust_domain)) for one in members if one.ref in found.before]
-    doors.addressed.update(ref for ref, gate in gated if any(_stands_for(item, gate) for item in plain))
+    doors.addressed.update(ref for ref, gate in gated if any(all(_stands_for(item, gate) for item in asked) for asked in plain))
     let_in = [
         one.ref
         for one in members

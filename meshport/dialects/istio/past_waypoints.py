@@ -63,8 +63,7 @@ def closed(
     shut = replace(policy, rules=tuple(rules))
     if policy.subject.value.namespace:
         return [shut, *beside]
-    known = ir.world.namespaces.keys() | {one.ref.namespace for one in members}
-    made = [(shut, name) for name in sorted(behind)] + [(policy, name) for name in sorted(known - behind)]
+    made = [(shut, name) for name in sorted(behind)] + [(policy, name) for name in _each(policy, members, ir) if name not in behind]
     pods = policy.subject.value.selector
     return [*(replace(one, subject=one.subject.holding(PodSet(name, pods))) for one, name in made), *beside]
 
@@ -97,10 +96,17 @@ def at_addresses(policy: Policy, judged: set[Ref], found: Waypoints, ir: IR, cal
     whole = [shut]
     if not policy.subject.value.namespace:  # one of the whole mesh: as it is where no such waypoint is
         behind, pods = {ref.namespace for ref in ways}, policy.subject.value.selector
-        known = sorted(ir.world.namespaces.keys() | {one.ref.namespace for one in members})
+        known = _each(policy, members, ir)
         whole = [replace(shut if name in behind else policy, subject=policy.subject.holding(PodSet(name, pods))) for name in known]
     _say(policy, rules, [*(one for one in whole if one.rules is policy.rules), *beside.values()], lost, ir)
     return [*whole, *beside.values()]
+
+
+def _each(policy: Policy, members: list[Workload], ir: IR) -> list[str]:
+    """The namespaces that a policy of the whole mesh is one of each for. Not the one that it stands in, unless pods of that are shown: there it would be one
+    of the whole mesh again, and open what is closed elsewhere."""
+    homes = {one.ref.namespace for one in members}
+    return sorted((ir.world.namespaces.keys() - {policy.ref.value.namespace}) | homes)
 
 
 def _among(one: Workload, other: Workload) -> bool:
