@@ -165,3 +165,17 @@ def test_requests_to_pods_that_are_not_shown_count_as_well() -> None:
     written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     open_ = [entry["operation"] for spec in written for rule in spec.get("rules", ()) if rule.get("from") == NOBODY for entry in rule["to"]]
     assert open_ and all({"8080", "9000"} <= set(entry.get("notPorts", ())) for entry in open_)
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_whoever_is_denied_to_the_cluster_is_denied_to_its_nodes_whatever_their_address(target: str) -> None:
+    """They were told from the world by private addresses, which nodes need not have (MP904)."""
+    rules = "{fromEntities: [all]}]\n  ingressDeny: [{fromEntities: [cluster]}"
+    text = (
+        HOME
+        + POD.replace("NAME", "api")
+        + POLICY.replace("NAME", "open").replace("SELECTED", "matchLabels: {app: api}").replace("RULES", rules)
+    )
+    result = convert(load_text(text), source="cilium", target=target, keep_network_policy=False)
+    assert result.verification is not None and result.verification.verdict == "narrowed"
+    assert "MP904" not in {finding.code for finding in result.findings}

@@ -450,8 +450,8 @@ def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], 
         others = [item.workload for item in work.access.workloads if id(item.workload) not in meant]
         rest = {(pod.ref.namespace, pod.account.value) for pod in others if peer.namespace in ("", pod.ref.namespace)} - accounts
         return [_everyone(peer, _accounts(work, rest))], False
-    if peer == CLUSTER:
-        return [{"principals": ["*"]}, {"ipBlocks": list(work.options.cluster_networks)}], False
+    if peer == CLUSTER:  # its nodes have no identity, and any address
+        return [{}], False
     if isinstance(peer, Entity):
         return _networks(piece, {"notPrincipals": ["*"]}), False
     try:
