@@ -169,6 +169,7 @@ class Output:
     removals: list[Removal] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)  # the documents of the removals
     kept: set[int] = field(default_factory=set)  # documents that stay in force beside the target, as they are or changed
+    asked_of_kept: set[int] = field(default_factory=set)  # ports that are named by what these alone go on saying
     carrying: set[int] = field(default_factory=set)  # those of them that let the proxies' own port through, which carries every other port
     staying: set[int] = field(default_factory=set)  # documents that the target reads as they are
     findings: list[Finding] = field(default_factory=list)

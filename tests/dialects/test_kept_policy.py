@@ -307,3 +307,14 @@ spec:
     written = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert [item["selector"] for item in written] == [{"matchLabels": {"app": "pay"}}] * 2
     assert result.verification.verdict != "widened" and sound(result)
+
+
+def test_a_port_that_a_deny_alone_names_is_one_of_those_that_a_long_range_loses() -> None:
+    """The deny stays with the network, and that Istio has no ranges is said of its port too; it was a defect (MP900)."""
+    result = convert(
+        '  ingress: [{fromEntities: [all], toPorts: [{ports: [{port: "1024", endPort: 65535, protocol: TCP}], rules: {http: [{method: GET}]}}]}]\n'
+        '  ingressDeny: [{fromEndpoints: [{matchLabels: {app: batch}}], toPorts: [{ports: [{port: "3000", protocol: TCP}]}]}]\n'
+    )
+    assert "MP900" not in {finding.code for finding in result.findings}
+    (finding,) = [finding for finding in result.findings if finding.code == "MP273"]
+    assert [(place.workload, place.port) for place in finding.affects] == [("pay", None)]

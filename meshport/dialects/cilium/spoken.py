@@ -40,6 +40,7 @@ def left(ir: IR, out: Output, options: Options) -> IR:
                 policy, rules=tuple(part for rule in _of_everybody(policy, beside=True) for part in said.parts(rule)), beyond=()
             )
             if not policy.rules and policy.action.value == "deny":
+                out.asked_of_kept |= said.ports()
                 continue
         policies.append(policy)
     return replace(ir, policies=policies)
@@ -164,6 +165,14 @@ class Said:
             self._tell("MP174", [fact for fact in pods if fact not in known], rule)
         named = (replace(rule, conditions=(replace(condition, any_of=known), *rest)),) if known else ()
         return (*named, replace(rule, conditions=(outside, *rest), src=rule.sources))
+
+    def ports(self) -> set[int]:
+        """The ends of the ranges of ports that the policy names."""
+        behind = self.ir.world.selected(self.policy.subject.value)
+        named = [
+            fact.value for rule in self.policy.rules for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()
+        ]
+        return {port for value in named for ends in _ranges(value, behind) or () for port in (*ends, ends[1] + 1) if 0 < port < 65536}
 
     def asks(self, rule: Rule) -> None:
         """Say which accounts and namespaces of a rule may be in no mesh."""

@@ -104,7 +104,7 @@ def _known(members: list[Effective], world: World) -> list[int]:
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
     taken: dict[str, set[str]] = {}
-    elsewhere = frozenset(_known(access.workloads, ir.world) if ir.policies else ())
+    elsewhere = frozenset((*_known(access.workloads, ir.world), *out.asked_of_kept) if ir.policies else ())
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
         work = Work(ir, out, options, access, policy, elsewhere=elsewhere)
         home = policy.subject.value.namespace
