@@ -107,6 +107,8 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     )
     shown -= unshown
     installed -= unshown
+    passing = _one_of_several(bound, out, shown)
+    installed -= passing
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
@@ -114,6 +116,8 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue
             disposition, reason = _judge(bound, out, leaf, mesh, shown, installed, standing, kept, said.get(leaf, set()))
+            if leaf in passing and disposition in ("translated", "unaccounted"):
+                disposition, reason = "passed_through", ""
             if leaf in unshown and disposition == "unaccounted":
                 disposition, reason = "irrelevant", "what is written is the same under any name"
             result.dispositions[leaf] = disposition
@@ -122,6 +126,18 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     _places(bound, result, findings, reached | installed)
     _names(bound, result, findings, out.naming | unshown)
     return result
+
+
+def _one_of_several(bound: Bound, out: Output, shown: set[int]) -> set[int]:
+    """Marks of a mesh that is converted onto itself, in objects that stay as they are, because of which only such values are installed as others ask for too."""
+    found: set[int] = set()
+    alone: set[int] = set()
+    for item in out.installs.values() if out.source == out.target else ():
+        asking = {bound.bundle.number(leaf) for leaf in item.src}
+        (found if len(asking) > 1 else alone).update(item.src)
+    numbers = {leaf: bound.bundle.number(leaf) for leaf in found & bound.meta_leaves - alone - shown}
+    staying = {number for number in set(numbers.values()) if not bound.mesh[number] and stands(number, bound, out)}
+    return {leaf for leaf, number in numbers.items() if number in staying}
 
 
 def _standing(bound: Bound, out: Output) -> Iterator[int]:
@@ -425,5 +441,7 @@ class Ledger:
             for install in self._out.installs.values():
                 entry = {"file": f"install/{install.chart}.yaml", "path": install.path}
                 for leaf in install.src:
+                    if self._account.dispositions.get(leaf) == "passed_through":
+                        continue  # others ask for it as well
                     self._outputs.setdefault(leaf, []).append(entry)
         return self._outputs

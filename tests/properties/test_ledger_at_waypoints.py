@@ -96,3 +96,14 @@ def test_ports_that_ask_for_an_identity_decide_nothing_outside_the_mesh(target: 
     place = 'spec.template.metadata.annotations["config.linkerd.io/proxy-require-identity-inbound-ports"]'
     assert line(before, 1, place).disposition == "irrelevant"
     assert output(converted(plain + pods(notes=notes.replace("9090", "8080")) + service(), target, "linkerd")) == output(before)
+
+
+def test_a_mark_of_ambient_among_several_that_stay_passes_through() -> None:
+    """What ambient needs is installed for the others as well; for one alone it is installed because of that."""
+    alone = converted(AMBIENT + pods(), "istio", data_plane="ambient")
+    assert line(alone, 0, 'metadata.labels["istio.io/dataplane-mode"]').disposition == "installed"
+    other = AMBIENT.replace("name: shop", "name: pay")
+    before = converted(AMBIENT + pods() + "---\n" + other, "istio", data_plane="ambient")
+    found = line(before, 0, 'metadata.labels["istio.io/dataplane-mode"]')
+    assert (found.disposition, found.outputs) == ("passed_through", [])
+    assert output(converted(AMBIENT.replace("mode: ambient", "mode: none") + pods() + "---\n" + other, "istio", data_plane="ambient")) == output(before)

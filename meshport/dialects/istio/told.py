@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.resilience import covers, fqdn, full_host
-from meshport.ir.base import Ref, Src, sources
+from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import Workload, World
 from meshport.mapping.bound import Bound
 
@@ -31,34 +31,42 @@ class _Rule:
     exports: tuple[str, ...]
     chosen: bool  # whether it is for clients of some labels
     spec: Cursor
-    src: Src
-    naming: Src  # the leaf of the host
+    src: Src  # of the host, the namespace and the ports
+    exporting: Src = NOWHERE
+    instead: tuple[Src, str] | None = None  # a mode that another one is asked about, and that one
+
+    @property
+    def modes(self) -> list[Src]:
+        """The leaves of its modes."""
+        return [fact.src for path, fact in self.spec.leaves() if path.endswith("tls.mode")]
 
     def seen_by(self, namespace: str) -> bool:
         return "*" in self.exports or namespace in self.exports or (namespace == self.home and "." in self.exports)
 
     def says(self, port: int) -> set[str]:
         """What it tells the clients of a Service port, of the whole Service and of each subset."""
-        whole = _mode(self.spec.at("trafficPolicy"), port, NONE)
-        return {whole, *(_mode(item.at("trafficPolicy"), port, whole) for item in self.spec.each("subsets"))}
+        whole = self._mode(self.spec.at("trafficPolicy"), port, NONE)
+        return {whole, *(self._mode(item.at("trafficPolicy"), port, whole) for item in self.spec.each("subsets"))}
 
+    def _mode(self, policy: Cursor, port: int, otherwise: str) -> str:
+        for item in policy.each("portLevelSettings"):
+            number = item.number_at("port", "number")
+            if number is not None and number.value == port:  # what it leaves out is the default again
+                return self._of(item) if item.at("tls") else NONE
+        return self._of(policy) if policy.at("tls") else otherwise
 
-def _mode(policy: Cursor, port: int, otherwise: str) -> str:
-    for item in policy.each("portLevelSettings"):
-        number = item.number_at("port", "number")
-        if number is not None and number.value == port:  # what it leaves out is the default again
-            return _of(item) if item.at("tls") else NONE
-    return _of(policy) if policy.at("tls") else otherwise
-
-
-def _of(policy: Cursor) -> str:
-    return _MODES.get(str(policy.at("tls", "mode").value), NONE)
+    def _of(self, policy: Cursor) -> str:
+        mode = policy.at("tls", "mode")
+        if self.instead is not None and self.instead[0] == mode.src:
+            return self.instead[1]
+        return _MODES.get(str(mode.value), NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
     """Which of the clients of each container port are told, of all other ports, and the leaves that say so: of the rules without which it would be
-    otherwise (`src`), and of all that speak of it (`asked`)."""
+    otherwise (`src`), and of all that speak of it (`asked`); of these rules the modes, and to whom they are exported, where others would tell somebody
+    something else."""
 
     ports: dict[int, str]
     rest: str
@@ -89,7 +97,7 @@ class Told:
     @property
     def hosts(self) -> Src:
         """The leaves that say whose clients the rules speak to."""
-        return sources(*(rule.naming for rule in self.rules))
+        return sources(*(rule.spec.at("host").src for rule in self.rules))
 
     def _rules(self) -> Iterator[_Rule]:
         for number, document in enumerate(self.bound.bundle.documents):
@@ -100,11 +108,10 @@ class Told:
             if host is not None:
                 home = document.namespace or self.options.default_namespace
                 exports = tuple(fact.value for fact in spec.strings("exportTo")) or ("*",)
-                modes = (fact for path, fact in spec.leaves() if path.endswith(("tls.mode", "port.number")))
-                src = sources(host, spec.at("exportTo").src, Cursor.root(self.bound, number).at("metadata", "namespace").src, *modes)
-                yield _Rule(
-                    home, full_host(host.value, home, self.options), exports, bool(spec.at("workloadSelector")), spec, src, host.src
-                )
+                ports = (fact for path, fact in spec.leaves() if path.endswith("port.number"))
+                src = sources(host, Cursor.root(self.bound, number).at("metadata", "namespace").src, *ports)
+                named, chosen = full_host(host.value, home, self.options), bool(spec.at("workloadSelector"))
+                yield _Rule(home, named, exports, chosen, spec, src, spec.at("exportTo").src)
 
     def clients(self, workload: Workload) -> Clients:
         """Which of the clients of a workload are told, by whatever host they reach it. An address is called in plaintext, so that it is none of them
@@ -113,8 +120,20 @@ class Told:
         near = list({id(rule): rule for host, _, _ in hosts for rule in self.rules if covers(rule.host, host)}.values())
         told = self._told(hosts, near)
         needed = [rule for rule in near if self._told(hosts, [other for other in near if other is not rule]) != told]
-        src, asked = (sources(*(rule.src for rule in some)) for some in (needed, near))
+        deciding = {id(rule): sources(rule.src, *self._deciding(rule, hosts, near, told)) for rule in near}
+        src, asked = (sources(*(deciding[id(rule)] for rule in some)) for some in (needed, near))
         return Clients(told, NONE if hosts else SOME, src, asked)  # a Service that the bundle does not have may stand before it
+
+    def _deciding(self, rule: _Rule, hosts: list[Host], near: list[_Rule], told: dict[int, str]) -> Iterator[Src]:
+        """The leaves of a rule of which another value would tell some client something else."""
+
+        def otherwise(*others: _Rule) -> bool:
+            return any(self._told(hosts, [other if one is rule else one for one in near]) != told for other in others)
+
+        yield from (mode for mode in rule.modes if otherwise(*(replace(rule, instead=(mode, said)) for said in (EVERY, NONE, SOME))))
+        elsewhere = {_ANY, rule.home, *(home for _, home, _ in hosts), *(one.home for one in near)}
+        if rule.exporting and otherwise(*(replace(rule, exports=(name,)) for name in ("*", ".", *sorted(elsewhere)))):
+            yield rule.exporting
 
     def _told(self, hosts: list[Host], rules: list[_Rule]) -> dict[int, str]:
         """Which of the clients of each container port are told by some rules."""
