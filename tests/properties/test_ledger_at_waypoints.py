@@ -106,4 +106,27 @@ def test_a_mark_of_ambient_among_several_that_stay_passes_through() -> None:
     before = converted(AMBIENT + pods() + "---\n" + other, "istio", data_plane="ambient")
     found = line(before, 0, 'metadata.labels["istio.io/dataplane-mode"]')
     assert (found.disposition, found.outputs) == ("passed_through", [])
-    assert output(converted(AMBIENT.replace("mode: ambient", "mode: none") + pods() + "---\n" + other, "istio", data_plane="ambient")) == output(before)
+    assert output(
+        converted(AMBIENT.replace("mode: ambient", "mode: none") + pods() + "---\n" + other, "istio", data_plane="ambient")
+    ) == output(before)
+
+
+MODE = 'spec.template.metadata.labels["istio.io/dataplane-mode"]'
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_mark_of_ambient_decides_nothing_for_pods_that_have_a_sidecar(target: str) -> None:
+    text = MESHED + pods(labels=", istio.io/dataplane-mode: none")
+    before = converted(text, target)
+    assert line(before, 1, MODE).disposition == "irrelevant"
+    assert output(converted(text.replace("mode: none", "mode: ambient"), target)) == output(before)
+    alone = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n" + pods(labels=", istio.io/dataplane-mode: ambient")
+    assert line(converted(alone, target), 1, MODE).disposition == "translated"
+
+
+def test_a_mark_of_ambient_beside_one_for_sidecars_decides_for_pods_without_one() -> None:
+    both = MESHED.replace("istio-injection: enabled", "istio-injection: enabled, istio.io/dataplane-mode: ambient")
+    text = both + pods(labels=", sidecar.istio.io/inject: 'false'")
+    before = converted(text, "cilium")
+    assert line(before, 0, 'metadata.labels["istio.io/dataplane-mode"]').disposition == "translated"
+    assert output(converted(text.replace("mode: ambient", "mode: none"), "cilium")) != output(before)

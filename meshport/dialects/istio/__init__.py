@@ -43,7 +43,7 @@ class Istio:
     def lift(self, bound: Bound, options: Options) -> IR:
         """What the bundle's Istio configuration does."""
         ir = IR("istio", kubernetes.lift(bound, options.default_namespace))
-        membership.lift(bound, ir)
+        membership.lift(bound, ir, options)
         mesh_config.membership(bound, ir)
         unread = scope.unread(bound, ir) if options.source == self.name else set()
         by_kind: dict[tuple[str, str], list[int]] = {}

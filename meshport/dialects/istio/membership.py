@@ -22,8 +22,9 @@ NAMESPACE_LABELS = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode"
 POD_KEYS = ("sidecar.istio.io/inject", "istio.io/rev", "istio.io/dataplane-mode")
 
 
-def lift(bound: Bound, ir: IR) -> None:
+def lift(bound: Bound, ir: IR, options: Options) -> None:
     """Set `meshed` of namespaces and workloads from their labels and annotations. Parts of the mesh itself move nowhere."""
+    leaving = options.target == "istio" and options.data_plane == "ambient"
     for namespace in ir.world.namespaces.values():
         if namespace.document in bound.own:
             continue
@@ -46,10 +47,18 @@ def lift(bound: Bound, ir: IR) -> None:
         if said.fact(_switch) is not None:
             src = said.src if with_sidecar else said.src | mode.src  # without a sidecar it depends on ztunnel
             workload.meshed = Fact(with_sidecar or captured, src, "membership.inject")
-        elif mode:  # a sidecar comes before ztunnel, whatever the label says
-            workload.meshed = Fact(with_sidecar or captured, mode.src, "membership.ambient")
+        elif (
+            mode
+        ):  # a sidecar comes before ztunnel, whatever the label says, so that the label decides where there are no more sidecars alone
+            enrolled = namespace_of.meshed if namespace_of is not None and with_sidecar and not leaving else None
+            workload.meshed = Fact(with_sidecar or captured, enrolled.src if enrolled is not None else mode.src, "membership.ambient")
         elif (revision := metadata.at("labels", "istio.io/rev")) and (namespace_of is None or _says_nothing(namespace_of)):
             workload.meshed = Fact(True, revision.src, "membership.revision")
+        if captured and namespace_of is not None and waypoints.injecting(namespace_of):
+            home = Cursor.root(bound, namespace_of.document).at("metadata", "labels", waypoints.MODE)
+            ir.deciding.append(
+                Fact("says which of its pods ztunnel serves, where they have no sidecar", home.src - mode.src, "membership.ambient")
+            )
         if workload.meshed is None and workload.proxy is not None and workload.proxy.value == SIDECARS["istio"]:  # istioctl kube-inject
             workload.meshed = Fact(True, workload.proxy.src, "membership.inject")
 
