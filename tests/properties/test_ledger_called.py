@@ -327,3 +327,17 @@ def test_what_envoy_is_told_as_every_mesh_does_it_decides_where_another_value_co
         assert changed != config
         after = converted(f"{PLAIN}{pods()}{service()}---\n{changed}", target, "cilium")
         assert (output(after) != output(before)) is (said == "translated")
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_the_port_of_a_rule_that_is_lost_is_lost_with_it(target: str) -> None:
+    lost = (
+        "{match: [{uri: {prefix: /x}, port: 80}], rewrite: {uriRegexRewrite: {match: a, rewrite: b}}, route: [{destination: {host: web}}]}"
+    )
+    rules = f"[{lost}, {{match: [{{uri: {{prefix: /y}}, port: 80}}], timeout: 3s, route: [{{destination: {{host: web}}}}]}}]"
+    text = MESHED + pods() + service() + istio("VirtualService", "web", f"{{hosts: [web], http: {rules}}}")
+    before = converted(text, target)
+    found, uri = (line(before, 3, f"spec.http[0].match[0].{key}") for key in ("port", "uri.prefix"))
+    assert (found.disposition, found.codes) == ("dropped", uri.codes)
+    assert line(before, 3, "spec.http[1].match[0].port").disposition == "translated"
+    assert output(converted(text.replace("/x}, port: 80", "/x}, port: 99"), target)) == output(before)

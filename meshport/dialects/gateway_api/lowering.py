@@ -449,7 +449,11 @@ class RouteLowering(SayableRules):
         if self._namespace() != self.service.ref.namespace:
             obj.set((*parent, "namespace"), self.service.ref.namespace, *because)
         known = self.service.port(port)
-        asked = [match.port for rule in routes.rules for match in rule.matches if match.port is not None]
+        asked = [fact for rule in routes.rules for match in rule.matches if (fact := match.port) is not None]
+        if asked:  # a rule that is lost as a whole asks for nothing any more
+            said = (item for item in self.out.findings if item.disposition == "dropped" and item.document in routes.documents)
+            lost = {leaf for item in said for leaf in item.leaves}
+            asked = [fact for fact in asked if not fact.src <= lost]
         if self.names_port(port):
             obj.set((*parent, "port"), port, *because, routes.port, known.number_src if known else None, *asked)
         else:
