@@ -3,7 +3,7 @@
 
 A limit is written where every release at hand has it, and as loose as the loosest of them has it, so that no object is
 called refused that some release takes. Rules that CRDs state as expressions and that are no more than a limit (a port, a duration,
-no wildcard) become limits too; the others are code, in ``meshport/mapping/demands.py``.
+no wildcard) become limits too; the others are code, in ``meshport/mapping/demands.py`` and ``demands_istio.py``.
 
     scripts/limits_skeleton.py --crds ../shared/crds            # writes the tables
     scripts/limits_skeleton.py --crds ../shared/crds --check    # only says whether they are up to date

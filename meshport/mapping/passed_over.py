@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshport.mapping.demands import Path, at
+from meshport.mapping.shapes import Path, at
 
 
 @dataclass(frozen=True, slots=True)
