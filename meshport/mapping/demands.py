@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from meshport.mapping import demands_istio
+from meshport.mapping import demands_istio, demands_istio_traffic
 from meshport.mapping.shapes import Demand, Path, Refusal, at, maps, texts, unread
 
 
@@ -219,6 +219,7 @@ def _network(text: Any) -> IPv4Network | IPv6Network | None:
 _ROUTE = (_filters, _rules)
 _RULES: dict[tuple[str, str], tuple[Demand, ...]] = {
     **demands_istio.RULES,
+    **demands_istio_traffic.RULES,
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
     ("linkerd.io", "ServiceProfile"): (_profile,),

@@ -334,7 +334,7 @@ def test_a_mirror_and_a_setting_that_are_empty_are_none() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "version"),
-    [("Telemetry", "telemetry.istio.io/v1"), ("EnvoyFilter", "networking.istio.io/v1alpha3"), ("Sidecar", "networking.istio.io/v1")],
+    [("Telemetry", "telemetry.istio.io/v1"), ("EnvoyFilter", "networking.istio.io/v1alpha3")],
 )
 def test_an_object_that_says_nothing_loses_nothing(kind: str, version: str) -> None:
     result = converted(f"{{apiVersion: {version}, kind: {kind}, metadata: {{name: x, namespace: shop}}, spec: {{}}}}", "linkerd")
