@@ -121,6 +121,41 @@ def test_routes_that_cilium_would_not_follow_as_meant_are_left_out(text: str, op
     assert "MP900" not in codes(result)
 
 
+def test_routes_that_send_to_one_port_whatever_port_was_asked_for_are_written_once() -> None:
+    two = SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: http-admin, port: 81}")
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: users, namespace: shop}
+spec:
+  parentRefs: [{group: core, kind: Service, name: users}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: old.test}}]
+  - backendRefs: [{name: users, port: 80}]
+"""
+    rules = (
+        "[{match: [{uri: {prefix: /old}}], redirect: {authority: old.test}}, {route: [{destination: {host: users, port: {number: 80}}}]}]"
+    )
+    service = f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: users, namespace: shop}}
+spec: {{hosts: [users], http: {rules}}}
+"""
+    for source, text in (("linkerd", route), ("istio", service)):
+        result = meshport.convert(meshport.load_text(two + text), source=source, target="cilium")
+        (written,) = routes(result)
+        assert written["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "users"}]
+        assert [rule.get("backendRefs") for rule in written["spec"]["rules"]] == [None, [{"name": "users", "port": 80}]]
+        assert not {"MP372", "MP900"} & codes(result)
+    for source, text in (
+        ("linkerd", route.replace("name: users}]", "name: users, port: 80}]")),
+        ("istio", service.replace(", port: {number: 80}", "")),
+    ):
+        assert "MP372" in codes(meshport.convert(meshport.load_text(two + text), source=source, target="cilium"))
+
+
 def test_other_ports_of_the_service_reach_the_proxy_too() -> None:
     result = convert(SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-metrics, port: 9090}") + CANARY)
     assert len(routes(result)) == 1
