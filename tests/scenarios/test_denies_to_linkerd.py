@@ -112,6 +112,12 @@ def odd(path: str) -> bool:
         ),
         policy("no-admin", "DENY", ADMIN) + policy("paths", "ALLOW", "{to: [{operation: {paths: ['/admin/*', /users]}}]}", GOLD),
         policy("others", "DENY", "{from: [{source: {notPrincipals: ['*/sa/web']}}], to: [{operation: {paths: ['/admin*', '*keys']}}]}"),
+        policy(
+            "but-put",
+            "DENY",
+            "{to: [{operation: {methods: [PATCH]}}]}",
+            "{to: [{operation: {paths: ['/admin*'], notMethods: [PUT, HEAD]}}]}",
+        ),
     ],
 )
 def test_a_denied_request_stays_denied_and_others_get_through_but_for_odd_paths(text: str) -> None:

@@ -122,7 +122,8 @@ def _holes(piece: Piece, deny: Piece) -> tuple[list[Piece], list[Piece]]:
         else:
             rest.append(replace(piece, path=~deny.path if piece.path is None else piece.path - deny.path, patterns=None))
     if not deny.methods.every:
-        if piece.methods.every or (hole.path is None and choices == [Values()]):
+        unnamed = piece.methods.unnamed and deny.methods.unnamed  # no route refuses by name what HTTPRoute has no name for
+        if piece.methods.every or unnamed or (hole.path is None and choices == [Values()]):
             rest.append(replace(piece, methods=piece.methods.meet(deny.methods.complement())))
         else:  # where any method is meant, a pattern may have taken some that HTTPRoute does not know
             hole = replace(hole, methods=deny.methods)
