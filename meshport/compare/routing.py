@@ -23,6 +23,7 @@ from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.exposure import LOCALITY, inert
 from meshport.ir.model import IR
 from meshport.ir.resilience import (
+    CONSISTENT_HASH,
     ISTIO_CONDITIONS,
     ISTIO_RETRIES,
     LEAST_REQUEST,
@@ -494,10 +495,24 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue  # what Istio and Envoy do where nothing is said
         if path == "loadBalancer.simple" and fact.value in LEAST_REQUEST:
             continue  # likewise
+        path = _SAME_HASH.get((path, str(fact.value)), _SAME_HASH.get((path, ""), path))
+        if not path:
+            continue
         own = f"://{policy.ref.value.namespace}/"  # a reference that names its own namespace is the same without
         value = fact.value.replace(own, "://") if path == "tls.credentialName" and isinstance(fact.value, str) else fact.value
-        out[path] = _spelled(value, unit=1000 if path in _WHOLE_SECONDS else 1)
+        out[path] = "{}" if path == _MAGLEV else _spelled(value, unit=1000 if path in _WHOLE_SECONDS else 1)
     return out
+
+
+_RING, _MAGLEV = CONSISTENT_HASH + "ringHash", CONSISTENT_HASH + "maglev"
+_SAME_HASH = {
+    (_RING, "{}"): "",
+    (f"{_RING}.minimumRingSize", "1024"): "",
+    (f"{CONSISTENT_HASH}minimumRingSize", "1024"): "",
+    (f"{CONSISTENT_HASH}minimumRingSize", ""): f"{_RING}.minimumRingSize",
+    (f"{_MAGLEV}.tableSize", "65537"): _MAGLEV,
+}
+"""Settings of a hash, with a value or with any (""), by another one that says the same; "" is what is done where nothing is said."""
 
 
 def _spelled(value: Any, unit: int = 1) -> str:

@@ -16,6 +16,9 @@ ISTIO_CONDITIONS = ("connect-failure", "refused-stream", "unavailable", "cancell
 CONNECTION_ERRORS = ("connect-failure", "refused-stream")
 """What a route of the Gateway API is retried on that names no status code, in Istio's words."""
 
+CONSISTENT_HASH = "loadBalancer.consistentHash."
+"""The beginning of the settings by which requests that belong together reach one endpoint."""
+
 LEAST_REQUEST = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN")
 """The names under which Istio is asked for the choice of an endpoint that it makes where nobody says anything."""
 
@@ -145,6 +148,7 @@ def joined(policies: Sequence[ServicePolicy]) -> ServicePolicy:
     return replace(
         first,
         port=None,
+        service=first.service and first.service.also(*(one.service for one in policies)),
         host=host,
         breaker=breaker,
         extras=_each(*(one.extras for one in policies)),

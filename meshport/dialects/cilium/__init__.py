@@ -10,6 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cilium import (
     apart,
     authorization,
+    clusters,
     default_retries,
     envoy_routes,
     exposure,
@@ -45,7 +46,7 @@ class Cilium:
         routed = [numbers for (group, _), numbers in by_kind.items() if group == "gateway.networking.k8s.io"]
         routing.lift(bound, sorted(number for numbers in routed for number in numbers), ir.world, options, ir)
         envoy_routes.lift(bound, by_kind, options, ir)
-        resilience.lift(bound, by_kind, options, ir)
+        clusters.lift(bound, by_kind, options, ir)
         ratelimits.lift(bound, by_kind, options, ir)
         exposure.lift(bound, by_kind, options, ir)
         return ir

@@ -15,10 +15,13 @@ from meshport.dialects.gateway_api.durations import milliseconds
 TYPE = "type.googleapis.com/envoy."
 UNLIMITED = 4294967295
 CONNECT_TIMEOUT = 10_000
-HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_OPTIONS = ("typed_extension_protocol_options", HTTP_OPTIONS)
-_COMMON = (*_OPTIONS, "common_http_protocol_options")
-_HTTP2 = (*_OPTIONS, "use_downstream_protocol_config", "http2_protocol_options")
+HTTPOPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+OPTIONS = ("typed_extension_protocol_options", HTTPOPTIONS)
+_COMMON = (*OPTIONS, "common_http_protocol_options")
+_HTTP2 = (*OPTIONS, "use_downstream_protocol_config", "http2_protocol_options")
+ROUTE = ("virtual_hosts", 0, "routes", 0, "route")
+PROXY = ("filter_chains", 0, "filters", 0, "typed_config")
+"""Where the one route of a route configuration, and the one filter of a listener, are configured."""
 THRESHOLD = ("circuit_breakers", "thresholds", 0)
 Path = tuple[str | int, ...]
 
@@ -110,11 +113,9 @@ def _listener(name: str, filter_name: str, config: dict[str, Any]) -> dict[str, 
     return {"@type": TYPE + "config.listener.v3.Listener", "name": name, "filter_chains": [chain]}
 
 
-def routes(name: str, cluster: str, hash_policy: list[dict[str, Any]]) -> dict[str, Any]:
+def routes(name: str, cluster: str) -> dict[str, Any]:
     """Every request to one cluster, without Envoy's own timeout of fifteen seconds."""
-    action: dict[str, Any] = {"cluster": cluster, "timeout": "0s"}
-    if hash_policy:
-        action["hash_policy"] = hash_policy
+    action = {"cluster": cluster, "timeout": "0s"}
     host = {"name": name, "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
     return {"@type": TYPE + "config.route.v3.RouteConfiguration", "name": name, "virtual_hosts": [host]}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import envoy
+from meshport.dialects.cilium import envoy, hashing
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.ir.authorization import Pattern
@@ -28,7 +28,7 @@ PLAIN_TIMEOUT = 15_000
 BACKOFF_SPAN = 10
 """How many times its first pause Envoy waits at most between two tries, where a policy does not say; Istio leaves it at that."""
 PLAIN = "a name, or what every mesh does by itself"
-_MANAGER = "envoy.filters.network.http_connection_manager"
+_MANAGER = envoy.TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _PATHS = {"prefix": "prefix", "path": "exact", "path_separated_prefix": "segments"}
 _STRINGS = {"exact": "exact", "prefix": "prefix"}
 _RETRY_KEYS = {"retry_on", "num_retries", "per_try_timeout", "retry_back_off", "retriable_status_codes"}
@@ -78,6 +78,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         losses: list[Loss] = []
         for entry in root.each("spec", "services"):
             service = service_of(root, entry, options)
+            if service is not None:
+                _bytes(root, entry, service.value, clusters, ir)
             found = _table(root, entry) if service is not None else None
             if service is None or found is None:
                 continue
@@ -157,24 +159,12 @@ class _Clusters:
 def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor] | None:
     """What leads to the route configuration that requests to a Service are matched in, what does not matter on the way, and it itself; None where that is
     not one plain listener."""
-    listeners = [place for place in root.each("spec", "resources") if place.at("@type").value == envoy.TYPE + "config.listener.v3.Listener"]
-    wanted = entry.text("listener")
-    place = next((one for one in listeners if wanted is None or one.at("name").value == wanted.value), None)
-    chains = place.each("filter_chains") if place is not None else []
-    filters = chains[0].each("filters") if len(chains) == 1 else []
-    if place is None or len(filters) != 1 or filters[0].at("name").value != _MANAGER:
+    found = _filter(root, entry, _MANAGER)
+    if found is None:
         return None
-    manager = filters[0].at("typed_config")
-    if manager.at("@type").value != envoy.TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
-        return None
+    way, names, manager = found
     name = manager.text("rds", "route_config_name")
-    way = (
-        place.at("@type").src
-        | (wanted.src | place.at("name").src if wanted is not None else NOWHERE)
-        | filters[0].at("name").src
-        | manager.at("@type").src
-        | manager.at("rds").src
-    )
+    way |= manager.at("rds").src
     for item in root.each("spec", "resources"):
         if (
             item.at("@type").value == envoy.TYPE + "config.route.v3.RouteConfiguration"
@@ -183,9 +173,46 @@ def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor] | None:
         ):
             hosts = item.each("virtual_hosts")
             way = way.union(item.at("@type").src, item.at("name").src, *(host.at("domains").src for host in hosts))
-            plain = (_plain(manager) | place.at("name").src).union(*(host.at("name").src for host in hosts))
+            plain = (_plain(manager) | names).union(*(host.at("name").src for host in hosts))
             return way, plain, item
     return None
+
+
+def _bytes(root: Cursor, entry: Cursor, service: Ref, clusters: dict[str, Cursor], ir: IR) -> None:
+    """A listener that hands the bytes for a Service on to the endpoints of that Service does what every mesh does by itself."""
+    found = _filter(root, entry, hashing.BYTES)
+    if found is None:
+        return
+    way, names, proxy = found
+    name = proxy.text("cluster")
+    said = endpoints(clusters[name.value]) if name is not None and name.value in clusters else None
+    if (
+        said is None
+        or not set(proxy.keys()) <= {"@type", "stat_prefix", "cluster", "hash_policy"}
+        or (proxy.at("hash_policy") and hashing.read(proxy) is None)
+    ):
+        return
+    home, _, port = said.value.partition(":")
+    listed = [item.value for item in entry.each("ports")]
+    if home != str(service) or (port and listed != [int(port)] if is_number(port) else port):
+        return
+    ir.deciding.append(Fact("bytes for the Service would go elsewhere", way | proxy.at("cluster").src | entry.at("ports").src))
+    plain = proxy.at("stat_prefix").src | names | entry.src - way - entry.at("ports").src
+    ir.idle.append(Fact(PLAIN, plain | root.at("spec", "backendServices").src, "extension.cilium-envoy-config"))
+
+
+def _filter(root: Cursor, entry: Cursor, kind: str) -> tuple[Src, Src, Cursor] | None:
+    """What leads to the one filter of the listener that a Service's traffic goes to, mere names on the way, and its configuration; None where it is another."""
+    listeners = [place for place in root.each("spec", "resources") if place.at("@type").value == envoy.TYPE + "config.listener.v3.Listener"]
+    wanted = entry.text("listener")
+    place = next((one for one in listeners if wanted is None or one.at("name").value == wanted.value), None)
+    chains = place.each("filter_chains") if place is not None else []
+    filters = chains[0].each("filters") if len(chains) == 1 else []
+    if place is None or len(filters) != 1 or filters[0].at("typed_config", "@type").value != kind:
+        return None
+    config = filters[0].at("typed_config")
+    way = place.at("@type").src | (wanted.src | place.at("name").src if wanted is not None else NOWHERE)
+    return way | config.at("@type").src, place.at("name").src | filters[0].at("name").src, config
 
 
 def _plain(manager: Cursor) -> Src:
@@ -218,7 +245,9 @@ def _rules(table: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) 
 def _rule(place: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> RouteRule:
     _only(place, "name", "match", "route")
     action = place.at("route")
-    _only(action, "cluster", "weighted_clusters", "timeout", "retry_policy")
+    _only(action, "cluster", "weighted_clusters", "timeout", "retry_policy", "hash_policy")
+    if action.at("hash_policy") and hashing.read(action) is None:
+        raise _Other
     name = place.text("name")
     said = action.get("timeout", milliseconds)
     if action.at("timeout") and said is None:

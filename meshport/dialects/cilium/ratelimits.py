@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import local_ratelimit, ratelimits
 from meshport.dialects.cilium import envoy, envoy_routes
-from meshport.dialects.cilium.resilience import API, KIND, routed_services
+from meshport.dialects.cilium.clusters import KIND
+from meshport.dialects.cilium.resilience import API, routed_services
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.local_ratelimit import FILTER, MANAGER
 from meshport.findings import Affected
@@ -193,7 +194,7 @@ def _made(limit: RateLimit, service: Service, port: ServicePort, because: Src, o
     entry: dict[str, Any] = {"name": service.ref.name, "namespace": service.ref.namespace, "ports": [port.number]}
     obj.set(("spec", "services", 0), entry, because)
     name = f"{service.ref.namespace}/{service.ref.name}"
-    parts = (envoy.listener(service.ref.name, "http"), envoy.routes(service.ref.name, name, []), envoy.cluster(name))
+    parts = (envoy.listener(service.ref.name, "http"), envoy.routes(service.ref.name, name), envoy.cluster(name))
     for position, part in enumerate(parts):
         obj.set(("spec", "resources", position), part, because)
     out.install("cilium", "envoyConfig.enabled", True, because)

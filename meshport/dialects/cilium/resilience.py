@@ -1,4 +1,4 @@
-"""Circuit breaking and connection limits, as the Envoy clusters of a CiliumEnvoyConfig; both directions.
+"""Circuit breaking and connection limits, as the Envoy clusters of a CiliumEnvoyConfig.
 
 One CiliumEnvoyConfig a Service, never of the Service's own name (GAMMA generates that one) and never beside a route on the same Service: only one may own
 a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-management/
@@ -6,239 +6,35 @@ a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import envoy, envoy_routes
-from meshport.dialects.cursor import Cursor
+from meshport.dialects.cilium import envoy, hashing
+from meshport.dialects.cilium.clusters import KIND, ORIGINAL
 from meshport.dialects.gateway_api import backends
-from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.losses import clients_alone, in_force, names_nothing, report
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.exposure import LOCALITY
-from meshport.ir.model import IR, Loss
-from meshport.ir.resilience import Breaker, ServicePolicy, breaker_subjects, explains_policy, joined, policy_subjects, single_ports
-from meshport.ir.routing import gather, ports_of
+from meshport.ir.model import IR
+from meshport.ir.resilience import (
+    CONSISTENT_HASH,
+    Breaker,
+    ServicePolicy,
+    breaker_subjects,
+    explains_policy,
+    policy_subjects,
+    single_ports,
+)
+from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
-from meshport.mapping.bound import Bound
 from meshport.mapping.table import version_key
-from meshport.values.ports import is_number
 
 API = "cilium.io/v2"
-KIND = "CiliumEnvoyConfig"
-ORIGINAL = "cec.cilium.io/use-original-source-address"
-BALANCED, ALGORITHM = "service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm"
-_BY_SERVICE = {"round_robin": "ROUND_ROBIN", "random": "RANDOM"}  # by requests in flight is what a mesh does that is told nothing
 LONGEST_EJECTION = 300_000
-_FEATURES = {
-    "interval": "breaker.interval",
-    "maxEjectionPercent": "breaker.max-ejection-percent",
-    "minHealthPercent": "breaker.min-health-percent",
-    "consecutiveGatewayErrors": "breaker.gateway-errors",
-    "consecutiveLocalOriginFailures": "breaker.local-origin",
-    "splitExternalLocalOriginErrors": "breaker.local-origin",
-    "connectionPool.tcp.maxConnections": "pool.tcp.max-connections",
-    "connectionPool.tcp.connectTimeout": "pool.tcp.connect-timeout",
-    "connectionPool.tcp.maxConnectionDuration": "pool.tcp.max-duration",
-    "connectionPool.http.http1MaxPendingRequests": "pool.http.max-pending",
-    "connectionPool.http.http2MaxRequests": "pool.http.max-requests",
-    "connectionPool.http.maxRetries": "pool.http.max-retries",
-    "connectionPool.http.idleTimeout": "pool.http.idle-timeout",
-    "connectionPool.http.maxRequestsPerConnection": "pool.http.max-requests-per-connection",
-    "connectionPool.http.maxConcurrentStreams": "pool.http.max-streams",
-}
-
-
-# -- lift
-
-
-def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
-    """What the clusters of hand-written CiliumEnvoyConfigs do for the Services whose endpoints they are given."""
-    for root in envoy_routes.configs(bound, by_kind):
-        number = root.number
-        found: dict[Ref, list[ServicePolicy]] = {}
-        owned = {
-            fact.value for place in root.each("spec", "services") if (fact := envoy_routes.service_of(root, place, options)) is not None
-        }
-        sent = set(envoy.sent(root.at("spec", "resources").value))
-        reached = _reached(ir, number)
-        for place in root.each("spec", "resources"):
-            called = place.text("name")
-            if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or called is None or called.value not in sent:
-                continue
-            policy = _policy(root, place, number, ir.deciding)
-            served = policy.service if policy is not None else None
-            if policy is None or served is None:
-                continue
-            ref = served.value
-            if ref in owned or ref in reached:
-                thresholds = place.each("circuit_breakers", "thresholds")
-                plain = place.at("type").src if place.at("type").value == "EDS" else NOWHERE
-                plain |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
-                ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
-                what = place.at("@type").src
-                policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
-                found.setdefault(ref, []).append(policy)
-            if ref not in owned and ref in reached and (policy.breaker is not None or policy.extras):
-                facts = (served.also(Fact("", gather(policy.breaker, policy.extras))),)
-                ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
-        for policies in found.values():
-            first = policies[0]
-            ports = ports_of(ir.world, first.service.value) if first.service is not None else ()
-            spoken = {one.port.value for one in policies if one.port is not None}
-            alike = (
-                len(policies) > 1
-                and spoken >= set(ports)
-                and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
-            )
-            ir.service_policies.extend([joined(policies)] if alike else policies)
-    _balanced(bound, ir)
-
-
-def _balanced(bound: Bound, ir: IR) -> None:
-    """The algorithm of Services that the agent's proxy balances by itself, where no CiliumEnvoyConfig does
-    (docs.cilium.io, "Layer 7 Load Balancing and URL re-writing", service.cilium.io/lb-l7)."""
-    owned = {policy.service.value for policy in ir.service_policies if policy.service is not None}
-    for ref, service in sorted(ir.world.services.items()):
-        root = Cursor.root(bound, service.document)
-        notes = root.at("metadata", "annotations")
-        algorithm = notes.text(ALGORITHM)
-        if algorithm is None:
-            continue
-        if notes.at(BALANCED).value != "enabled" or ref in owned or algorithm.value not in _BY_SERVICE:
-            ir.idle.append(algorithm.holding("the agent's proxy does not balance the Service by it"))
-            continue
-        named, on = root.ref().holding(ref), notes.at(BALANCED).src
-        simple = Fact(_BY_SERVICE[algorithm.value], algorithm.src | on, "load-balancing.algorithm")
-        host = named.holding(f"{ref.name}.{ref.namespace}")
-        ir.service_policies.append(
-            ServicePolicy(
-                root.ref(), "Service", named, host, None, (("loadBalancer.simple", simple),), service.document, src=algorithm.src | on
-            )
-        )
-
-
-def _reached(ir: IR, number: int) -> set[Ref]:
-    """The Services that the routes of a CiliumEnvoyConfig send to, as far as they were read."""
-    rules = [rule for routes in ir.routes if routes.document == number for rule in routes.rules]
-    return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
-
-
-def _policy(root: Cursor, place: Cursor, number: int, deciding: list[Fact[str]]) -> ServicePolicy | None:
-    """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `deciding`."""
-    name = envoy_routes.endpoints(place)
-    if name is None or "/" not in name.value:
-        return None
-    namespace, _, rest = name.value.partition("/")
-    service, _, port = rest.partition(":")
-    if port and not is_number(port):
-        return None
-    ref = name.holding(Ref(namespace, service))
-    extras: list[tuple[str, Fact[Any]]] = []
-    for path, setting in envoy.POOL.items():
-        fact = _read(place, setting, _FEATURES.get(path, "pool.tcp.keepalive" if "Keepalive" in path else "pool.http.keepalive"))
-        default = (
-            envoy.UNLIMITED
-            if setting.path[:3] == envoy.THRESHOLD
-            else one_unit(envoy.CONNECT_TIMEOUT)
-            if "connectTimeout" in path
-            else None
-        )
-        if fact is not None and fact.value != default:
-            extras.append((path, fact))
-        elif fact is not None:
-            deciding.append(Fact("what every mesh does by itself: no limit, and ten seconds to connect", fact.src, fact.feature))
-    deciding.extend(_as_meshes_do(root, place))
-    algorithm = place.text("lb_policy")
-    if algorithm is not None and algorithm.value in ("ROUND_ROBIN", "RANDOM"):
-        extras.append(("loadBalancer.simple", Fact(algorithm.value, algorithm.src, "load-balancing.algorithm")))
-    return ServicePolicy(
-        root.ref(),
-        KIND,
-        ref,
-        ref.holding(f"{service}.{namespace}"),
-        _breaker(place),
-        tuple(extras),
-        number,
-        port=name.holding(int(port)) if is_number(port) else None,
-        src=place.src,
-    )
-
-
-def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
-    """What a cluster says that every mesh does by itself, and that another value would change: the endpoint with the fewest requests, failures in a row alone,
-    no traffic to ejected endpoints where many are, and peers that keep their identity."""
-    detection = place.at("outlier_detection")
-    panic = place.at("common_lb_config", "healthy_panic_threshold", "value")
-    other = "extension.cilium-envoy-config"
-    said: tuple[tuple[Cursor, tuple[Any, ...], str], ...] = (
-        (place.at("lb_policy"), ("LEAST_REQUEST",), "load-balancing.algorithm"),
-        (detection.at("enforcing_success_rate"), (0,), other),
-        (detection.at("enforcing_failure_percentage"), (0,), other),
-        (panic, (0,), _FEATURES["minHealthPercent"] if detection else other),
-        (root.at("metadata", "annotations").at(ORIGINAL), ("true",), other),
-    )
-    for here, values, feature in said:
-        if here and here.value in values:
-            yield Fact("what every mesh does by itself", here.src, feature)
-
-
-def _breaker(place: Cursor) -> Breaker | None:
-    block = place.at("outlier_detection")
-    if not block:
-        return None
-    consecutive = block.number_at("consecutive_5xx") or Fact(5, block.src)
-    penalty = _time(block, "base_ejection_time") or Fact(30_000, block.src)
-    longest = _time(block, "max_ejection_time")
-    extras = []
-    for name, setting in envoy.DETECTION.items():
-        fact = _read(place, setting, _FEATURES[name])
-        if fact is not None and not (name == "minHealthPercent" and fact.value == 0):
-            extras.append((name, fact))
-    return Breaker(
-        Fact(consecutive.value, consecutive.src, "breaker.consecutive-errors"),
-        Fact(penalty.value, penalty.src, "breaker.base-ejection"),
-        Fact(longest.value, longest.src, "breaker.max-ejection") if longest is not None else None,
-        tuple(extras),
-        block.src,
-    )
-
-
-def _time(place: Cursor, key: str) -> Fact[int] | None:
-    return place.get(key, milliseconds)
-
-
-def _read(place: Cursor, setting: envoy.Setting, feature: str) -> Fact[Any] | None:
-    """A field of a cluster, in the IR's form: durations with one unit."""
-    here = place
-    for step in setting.path[:-1]:
-        if isinstance(step, int):
-            items = here.each()
-            if len(items) <= step:
-                return None
-            here = items[step]
-        else:
-            here = here.at(step)
-    last = here.at(str(setting.path[-1]))
-    if not last or isinstance(last.value, dict | list):
-        return None
-    try:
-        value = last.value
-        if setting.kind == "duration":
-            value = one_unit(milliseconds(value))
-        elif setting.kind == "seconds":
-            value = one_unit(int(value) * 1000)
-    except (ValueError, TypeError):
-        return None
-    return Fact(value, last.src, feature)
-
-
-# -- lower
 
 
 @dataclass(slots=True)
@@ -281,12 +77,13 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             out.adds_nothing("no route sends to this subset", policy.src - gather(policy.host, policy.breaker, policy.extras))
         if clients_alone(policy, _affects(policy), out):
             continue
-        _rest(policy, out, shared)
-        if not _weighty(policy):
+        weighty = _weighty(policy, ir)
+        _rest(policy, out, shared, weighty=weighty, hashed=_hashed(policy, ir))
+        if not weighty:
             if out.bundle.documents[policy.document].kind == "Service":
                 out.imply("the Service stays", policy.host, policy.port)
             else:
-                names_nothing(policy, ir, out, _weighty)
+                names_nothing(policy, ir, out, lambda one: _weighty(one, ir))
             continue
         for ref in policy.covers if policy.service is None else (policy.service.value,):
             service = _able(policy, ref, ir, out, routed)
@@ -322,10 +119,17 @@ def routed_services(ir: IR, out: Output) -> set[Ref]:
     return found
 
 
-def _weighty(policy: ServicePolicy) -> bool:
+def _weighty(policy: ServicePolicy, ir: IR) -> bool:
     """Whether the policy says something that a CiliumEnvoyConfig is worth writing for."""
     breaking = policy.breaker is not None and policy.breaker.consecutive.value != 0
-    return breaking or any(path in envoy.POOL for path, _ in policy.extras)
+    return breaking or any(path in envoy.POOL for path, _ in policy.extras) or _hashed(policy, ir)
+
+
+def _hashed(policy: ServicePolicy, ir: IR) -> bool:
+    """Whether requests to a Service of the policy are told apart by a hash."""
+    targets = policy.covers if policy.service is None else (policy.service.value,)
+    services = [ir.world.services.get(ref) for ref in targets]
+    return any(hashing.asked(policy) if service is None else hashing.acts(policy, service) for service in services)
 
 
 def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]) -> Service | None:
@@ -346,7 +150,8 @@ def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]
 
 def _say(policy: ServicePolicy, out: Output, code: str, ref: Ref | None = None, **values: Any) -> None:
     """What is left out: the breaker and the limits of a policy, for all its Services or for one."""
-    limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL or path == "loadBalancer.simple")
+    hashes = [fact for name, fact in hashing.of(policy).items() if hashing.asked(policy) and hashing.sayable(name, fact)]
+    limits = (*(fact for path, fact in policy.extras if path in envoy.POOL or path == "loadBalancer.simple"), *hashes)
     out.finding(
         code, gather(policy.breaker, limits, policy.port, policy.host), document=policy.document, disposition="dropped", affects=_affects(policy),
         explains=_explained(policy), feature="breaker.consecutive-errors", **{"subject": policy.subject_name if ref is None or policy.service is not None else f"Service {ref}", **values},
@@ -362,12 +167,13 @@ def _affects(policy: ServicePolicy) -> tuple[Affected, ...]:
     return tuple(Affected(ref.namespace, ref.name, policy.port.value if policy.port else None) for ref in targets)
 
 
-def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref]) -> None:
+def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref], *, weighty: bool, hashed: bool) -> None:
     """Settings that no Envoy cluster of ours holds."""
-    weighty = _weighty(policy)
     exposure.locality(policy, _affects(policy), out, shared)
     for path, fact in policy.extras:
         if path in envoy.POOL or path.startswith(LOCALITY):
+            continue
+        if hashed and path.startswith(CONSISTENT_HASH) and hashing.sayable(path.removeprefix(CONSISTENT_HASH), fact):
             continue
         if path == "tls.mode" and fact.value == "ISTIO_MUTUAL":
             out.ignore("what every mesh does by itself between two of its workloads", fact)
@@ -462,17 +268,26 @@ def _write(wanted: Wanted, out: Output) -> None:
     for label, policy, port in resources:
         name = f"{service.ref.namespace}/{service.ref.name}" + ("" if single else f":{port.number}")
         http = protocols.of_service_port(port) in ("http", "http2", "grpc")
-        parts = [envoy.listener(label, "http"), envoy.routes(label, name, [])] if http else [envoy.tcp_listener(label, name)]
+        parts = [envoy.listener(label, "http"), envoy.routes(label, name)] if http else [envoy.tcp_listener(label, name)]
         for part in parts:
             obj.set(("spec", "resources", position), part, policy.host, port.spoken_src)
             position += 1
-        _cluster(obj, ("spec", "resources", position), name, policy)
+        path = ("spec", "resources", position)
+        _cluster(obj, path, name, policy)
+        if hashing.acts(policy, service):
+            hashing.write(obj, ("spec", "resources", position - 1, *(envoy.ROUTE if http else envoy.PROXY)), path, policy, http=http)
         position += 1
         if not http:
             _only_connections(policy, port, out)
     _installed(out, because)
     for policy in policies:
         _approximated(policy, out)
+        for name, fact in hashing.of(policy).items() if policy.service is None and not hashing.acts(policy, service) else ():
+            explained = frozenset(((f"policy of Service {service.ref}", CONSISTENT_HASH + name),))
+            out.finding(
+                "MP540", fact, document=policy.document, disposition="dropped", affects=(Affected(service.ref.namespace, service.ref.name),),
+                explains=explained, value=fact.value, setting=CONSISTENT_HASH + name, subject=f"Service {service.ref}",
+            )  # fmt: skip
 
 
 def _cluster(obj: Obj, path: envoy.Path, name: str, policy: ServicePolicy) -> None:
@@ -541,9 +356,11 @@ def _only_connections(policy: ServicePolicy, port: ServicePort, out: Output) -> 
 
 
 def _approximated(policy: ServicePolicy, out: Output) -> None:
-    """The limits hold for each node's Envoy: said once a policy, with all its leaves."""
+    """The limits hold for each node's Envoy: said once a policy, with all its leaves. A hash is the same on each node."""
     limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL)
     detection = gather(policy.breaker) if policy.breaker is not None and policy.breaker.consecutive.value else NOWHERE
+    if not limits and not detection:
+        return
     out.finding(
         "MP520", gather(limits), detection, document=policy.document, disposition="approximated", affects=_affects(policy),
         feature="breaker.consecutive-errors" if policy.breaker is not None else "pool.tcp.max-connections", subject=policy.subject_name,
