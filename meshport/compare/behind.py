@@ -6,23 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from meshport.ir.base import Src
+from meshport.ir.base import NOWHERE, Src
 from meshport.ir.model import IR
 from meshport.ir.world import Service, ServicePort, World
 
 
 def differences(old: IR, new: IR) -> Iterator[tuple[str, dict[str, Any], str, str, tuple[Src, Src]]]:
-    """(subject, request, before, after, leaves of both sides) for each port of a Service that both sides have and that leads elsewhere."""
+    """(subject, request, before, after, leaves of both sides) for each port of a Service that leads elsewhere, or nowhere; a port that is new leads nobody astray.
+    A Service without a selector leads where its endpoints say, which the bundle need not show."""
     for ref, mine in sorted(old.world.services.items()):
         its = new.world.services.get(ref)
-        if its is None or mine.selector is None or its.selector is None:
+        if its is None or (mine.selector is None and its.selector is None):
             continue
         for one in mine.ports:
             other = its.port(one.number)
-            if other is None or other.protocol != one.protocol or one.protocol != "TCP":
+            if one.protocol != "TCP" or (other is not None and other.protocol != "TCP"):
                 continue
-            before, after = _reached(old.world, mine, one), _reached(new.world, its, other)
-            if before[0] == after[0] and _alike(before[1], after[1]):
+            before = _reached(old.world, mine, one)
+            after = _reached(new.world, its, other) if other is not None else None
+            if after is not None and before[0] == after[0] and _alike(before[1], after[1]):
                 continue
             request = {
                 "source": {"namespace": ref.namespace, "meshed": True},
@@ -33,8 +35,8 @@ def differences(old: IR, new: IR) -> Iterator[tuple[str, dict[str, Any], str, st
                 f"pods of Service {ref} port {one.number}",
                 request,
                 _words(before),
-                _words(after),
-                (mine.src | one.src, its.src | other.src),
+                _words(after) if after is not None else f"the Service has no port {one.number}",
+                (mine.src | one.src, its.src | (other.src if other is not None else NOWHERE)),
             )
 
 
@@ -45,7 +47,7 @@ def _reached(world: World, service: Service, port: ServicePort) -> Reached:
     """The pods by their labels, and the port at each workload of theirs that the bundle shows; as it is written where it shows none."""
     pods = service.pods
     known = world.selected(pods) if pods is not None else []
-    return str(pods or "nobody"), {str(pod.ref): world.target_number(pod, port) for pod in known} or {"": port.target}
+    return str(pods or "what its endpoints say"), {str(pod.ref): world.target_number(pod, port) for pod in known} or {"": port.target}
 
 
 def _alike(one: dict[str, int | str | None], other: dict[str, int | str | None]) -> bool:

@@ -319,17 +319,18 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
         filters.pop("request-headers", None)
     for backend in rule.backends:
         if backend.filters:
-            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world)
+            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world, rewrites=True)
     return {**out, "timeout": shown, "filters": filters}
 
 
-def _filters(filters: tuple[Filter, ...], world: World) -> dict[str, Any]:
+def _filters(filters: tuple[Filter, ...], world: World, *, rewrites: bool = False) -> dict[str, Any]:
+    """What filters do, with `rewrites` in their own words; those of a rule are described by the requests that it takes."""
     out: dict[str, Any] = {}
     for item in (each.acting for each in filters):
         if item.kind == "mirror" and item.part("host") is not None:
             copies = out.setdefault("mirror", {})
             copies[_copied_to(item, world)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
-        elif item.parts and item.kind != "rewrite":
+        elif item.parts and (rewrites or item.kind != "rewrite"):
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = _parts(item)
     return out

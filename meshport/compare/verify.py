@@ -341,9 +341,9 @@ def verdict_of(differences: list[Difference], undecided: bool) -> str:
 
 
 def grouped(differences: Iterable[Difference]) -> list[tuple[Difference, int]]:
-    """The differences with one entry for all that have the same causes, and how many more there are of each."""
+    """The differences with one entry for all that have the same causes for the same reason, and how many more there are of each."""
     groups: dict[tuple[Any, ...], list[Difference]] = {}
     for item in differences:
         causes = tuple(sorted((cause["side"], str(cause["file"]), cause["line"] or 0) for cause in item.causes))
-        groups.setdefault((item.change, item.before, item.after, causes or item.rules), []).append(item)
+        groups.setdefault((item.change, item.before, item.after, causes, item.rules), []).append(item)
     return [(found[0], len(found) - 1) for found in groups.values()]

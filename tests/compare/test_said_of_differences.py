@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import meshport
+from meshport.compare.verify import grouped
 
 WORLD = """
 apiVersion: v1
@@ -77,3 +78,38 @@ spec:
     (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
     assert [rule["backendRefs"][0]["name"] for rule in route["spec"]["rules"]] == ["web", "web-refused"]
     assert [change for change in result.diff if not change.findings] == []
+
+
+MISTYPED = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress: [{fromEndpoints: [{}], toPorts: [{ports: [{port: '80', protocol: TCP}, {port: '8080', protocol: TCP}]}]}]
+"""
+
+
+def test_what_is_refused_for_another_reason_is_shown_apart() -> None:
+    """Both are refused by one policy: on one port for the path, on the other because the policy no more names it."""
+    new = MISTYPED.replace(
+        "{port: '80', protocol: TCP}, {port: '8080', protocol: TCP}]", "{port: '80', protocol: TCP}], rules: {http: [{path: /x}]}"
+    )
+    found = meshport.verify(meshport.load_text(MISTYPED), meshport.load_text(new))
+    shown = {item.request["destination"]["port"]: item.rules[1] for item, _ in grouped(found.differences) if item.change == "denied"}
+    assert shown.keys() == {80, 8080}
+    assert "asks for a path in /x" in shown[80]
+    assert "asks for a port in 80" in shown[8080]
