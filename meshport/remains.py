@@ -132,7 +132,7 @@ def named(document: Document) -> str:
 
 
 _BECOMES: dict[str, str | None] = {
-    "MP111": "approximated", "MP145": "approximated", "MP146": "approximated", "MP170": "approximated", "MP171": None, "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
+    "MP111": "approximated", "MP145": "approximated", "MP146": "approximated", "MP159": None, "MP170": "approximated", "MP171": None, "MP212": "dropped", "MP014": "invalid", "MP015": "invalid", "MP225": "approximated", "MP239": None, "MP733": None, "MP336": None,
     "MP337": None, "MP736": None, "MP974": "approximated", "MP654": "invalid", "MP655": "invalid", "MP656": "invalid", "MP666": "invalid",
     "MP248": "invalid", "MP299": "approximated", "MP386": "approximated", "MP387": "invalid", "MP167": None, "MP168": "approximated",
 }  # fmt: skip
@@ -151,7 +151,7 @@ _AT_WAYPOINTS = {"MP148"}
 """What is lost with the waypoints alone."""
 
 
-_PAST_WAYPOINTS = {"MP145", "MP146", "MP148", "MP170", "MP171", "MP239", "MP244", "MP736"}
+_PAST_WAYPOINTS = {"MP145", "MP146", "MP148", "MP159", "MP170", "MP171", "MP239", "MP244", "MP736"}
 """Ways past a waypoint, or one that only the waypoint has not, which sidecars close."""
 
 

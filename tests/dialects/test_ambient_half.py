@@ -150,3 +150,15 @@ def test_a_deny_that_nothing_enforces_is_told_where_the_namespace_injects_sideca
     for target in ("linkerd", "cilium"):
         _, result = converted(text, target=target)
         assert "MP242" in {finding.code for finding in result.findings}
+
+
+def test_pods_in_ambient_beside_those_of_a_deny_by_method_stay_open() -> None:
+    """The way past the new waypoint is closed for the others alone: these have none, and ztunnel takes nothing of the rule."""
+    sidecar = ', sidecar.istio.io/inject: "true"'
+    deny = policy("no-trace", "{to: [{operation: {methods: [TRACE]}}]}", "selector: {}", "DENY")
+    out, result = ambient(NAMESPACE + CALLERS + workload("payment", "a: b", pod=sidecar) + workload("orders", "a: b") + deny)
+    assert rules(out, "no-trace-orders") == [{}]
+    assert not {"MP900", "MP904"} & {finding.code for finding in result.findings}
+    assert not [
+        place for finding in result.findings for place in finding.affects if place.workload == "orders" and finding.effect != "none"
+    ]

@@ -12,6 +12,7 @@ from .world import Obj, World, labels_match, meta, spec_of
 _HOMES = ("a", "b", "c")
 _GATEWAY = "gateway.networking.k8s.io"
 _SECURITY = "security.istio.io/v1"
+_FOR, _USE = "istio.io/waypoint-for", "istio.io/use-waypoint"
 _AMBIENT, _SIDECAR = {"istio.io/dataplane-mode": "ambient"}, {"istio-injection": "enabled"}
 _KINDS: tuple[dict[str, str], ...] = (_AMBIENT, _AMBIENT, _SIDECAR, {"istio.io/rev": "stable"}, {**_AMBIENT, **_SIDECAR}, {})
 _SHAPES: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -126,8 +127,41 @@ class _Maker:
             self.add(_SECURITY, "PeerAuthentication", rng.choice(["a", "b", "istio-system"]), "mode", {"mtls": {"mode": mode}})
 
 
-def half_bundle(seed: int) -> list[Obj]:
-    """A bundle. No waypoint stands before pods outside the mesh."""
+class _Gates:
+    """Waypoints of every kind, for pods too, and those of another namespace."""
+
+    def __init__(self, seed: int, maker: _Maker) -> None:
+        self.rng, self.maker = Random(f"gates {seed}"), maker
+
+    def vary(self) -> None:
+        rng, maker = self.rng, self.maker
+        gates = [meta(one)["namespace"] for one in maker.out if one["kind"] == "Gateway"]
+        for one in (one for one in maker.out if one["kind"] == "Gateway"):
+            if serves := rng.choice(["", "service", "all", "all", "all", "workload", "workload", "none"]):
+                meta(one)["labels"] = {_FOR: serves}
+        for home in _HOMES if gates else ():
+            gate = rng.choice(gates)
+            if gate == home or not dice(rng, 0.3):
+                continue
+            services = [one for one in maker.out if one["kind"] == "Service" and meta(one)["namespace"] == home]
+            named = [one for one in maker.out if one["kind"] == "Namespace" and meta(one)["name"] == home]
+            for one in named if dice(rng, 0.5) or not services else rng.sample(services, 1):
+                meta(one).setdefault("labels", {}).update({_USE: "gate", f"{_USE}-namespace": gate})
+            if dice(rng, 0.6):
+                maker.policy(home, {"rules": [{"from": [{"source": {"principals": [f"cluster.local/ns/{gate}/sa/gate"]}}]}]})
+        for one in (one for one in maker.out if one["kind"] == "Deployment" and gates):
+            if dice(rng, 0.15):
+                home, gate = meta(one)["namespace"], rng.choice(gates)
+                said = {_USE: "gate"} if gate == home else {_USE: "gate", f"{_USE}-namespace": gate}
+                one["spec"]["template"]["metadata"]["labels"].update(rng.choice([said, said, {_USE: "none"}]))
+        if gates and dice(rng, 0.12):
+            target = {"group": _GATEWAY, "kind": "GatewayClass", "name": "istio-waypoint"}
+            action = rng.choice(["ALLOW", "DENY"])
+            maker.policy("istio-system", {"targetRefs": [target], "action": action, "rules": [maker.rule(("80", "9090", "7000"))]})
+
+
+def half_bundle(seed: int, *, gates: bool = False) -> list[Obj]:
+    """A bundle. No waypoint stands before pods outside the mesh; with `gates` they are of every kind, and for other namespaces too."""
     maker = _Maker(seed)
     maker.namespaces()
     maker.workloads()
@@ -136,6 +170,8 @@ def half_bundle(seed: int) -> list[Obj]:
         if "istio.io/dataplane-mode" in labels and dice(maker.rng, 0.75):
             maker.waypoint(home)
     maker.policies()
+    if gates:
+        _Gates(seed, maker).vary()
     world = World(maker.out)
     for one in maker.out:
         selector = spec_of(one).get("selector") if one["kind"] == "Service" else None
@@ -144,6 +180,10 @@ def half_bundle(seed: int) -> list[Obj]:
         ]
         if any(plane(world, pod) == "none" for pod in pods):
             meta(one).setdefault("labels", {})["istio.io/use-waypoint"] = "none"
+        if one["kind"] == "Deployment" and gates:
+            pod = next(pod for pod in world.workloads if (pod.namespace, pod.name) == (meta(one)["namespace"], meta(one)["name"]))
+            if plane(world, pod) == "none":
+                one["spec"]["template"]["metadata"]["labels"][_USE] = "none"
     return maker.out
 
 

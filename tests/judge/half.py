@@ -1,6 +1,7 @@
 """Istio's verdict where some pods have ztunnel, some a sidecar and some nothing: by each way that a request may come, as its caller's proxy sends it.
 
-Sidecars never traverse a waypoint (https://github.com/istio/istio `pilot/pkg/xds/endpoints/endpoint_builder.go`); ztunnel sends what is for a Service there.
+Sidecars never traverse a waypoint (https://github.com/istio/istio `pilot/pkg/xds/endpoints/endpoint_builder.go`); ztunnel sends what is for a Service there, and
+what is for the address of a pod that names one for workloads, whatever stands before that pod (https://github.com/istio/ztunnel `src/proxy/outbound.rs`).
 A waypoint calls the pods under its own account, whatever proxy stands before them.
 """
 
@@ -36,7 +37,7 @@ def ways(
     world = World(manifests)
     pod, port = world.destination(request), int(request["destination"]["port"])
     identity = istio._identity(request["source"], trust_domain) if caller != "none" else None
-    gate = ambient._named(world, pod.namespace, pod.labels, ("workload", "all")) if caller == plane(world, pod) == "ztunnel" else None
+    gate = ambient._named(world, pod.namespace, pod.labels, ("workload", "all")) if caller == "ztunnel" else None
     at_pod = _at_pod(world, pod, request, port, identity, trust_domain, root_namespace)
     found = {
         "pod": at_pod if gate is None else _through(world, pod, None, gate, request, port, port, identity, trust_domain, root_namespace)

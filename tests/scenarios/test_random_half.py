@@ -17,12 +17,23 @@ TARGETS: dict[str, dict[str, Any]] = {
     "linkerd": {"target": "linkerd"}, "cilium": {"target": "cilium"},
 }  # fmt: skip
 SEEDS = (1, 2, 5, 12, 15, 16, 21, 24, 27, 36, 41, 44, 49, 98, 134, 144)
+GATES = (7000, 7002, 7019, 7017, 7020, 7028, 7038, 7044, 7065, 7110, 7114, 7135)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_half_of_the_mesh_in_ambient(target: str, seed: int) -> None:
-    bundle = half_bundle(seed)
+    _judge(target, half_bundle(seed))
+
+
+@pytest.mark.parametrize("seed", GATES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_waypoints_of_every_kind_in_a_mesh_half_in_ambient(target: str, seed: int) -> None:
+    """For Services, for addresses, for both and for nothing; some of another namespace."""
+    _judge(target, half_bundle(seed, gates=True))
+
+
+def _judge(target: str, bundle: list[Obj]) -> None:
     result = converted(bundle, "istio", **TARGETS[target])
     after, wrong = afterwards(bundle, result), []
     seen: Counter[tuple[bool, bool]] = Counter()

@@ -24,6 +24,7 @@ from meshport.dialects.istio.ambient_entries import (
     of_ambient_pods,
     of_input,
     refused,
+    selected,
     services_behind,
     written,
 )
@@ -312,7 +313,21 @@ class _Writer(Writing):
                 denying = {**selector, "action": entry.action, "rules": copy.deepcopy(held)}
                 self.put(entry, naming.name(entry.ref.name, "other-ports"), denying, home, instead=False)
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
+        self._reopen(entry, homes)
         self.finding("MP245", entry, loose, object=entry.named, workloads=names_of(loose))
+
+    def _reopen(self, entry: Entry, homes: set[str]) -> None:
+        """Open the pods with ztunnel that a deny selects as well, and that the way past the waypoint of others would be closed for: they have no allow."""
+        others = [one for one in selected(self.ir, self.options, entry) if one not in entry.members and not is_gateway(one)]
+        allows = [policy.subject.value for policy in self.ir.policies if policy.action.value == "allow"]
+        for workload in others if not entry.gateways and not entry.entrances else ():
+            if workload.ref.namespace not in homes or any(pods.contains(workload.ref.namespace, workload.labels) for pods in allows):
+                continue
+            if workload.own_labels and not any(workload.pods.contains(one.ref.namespace, one.labels) for one in entry.members):
+                spec = {"selector": {"matchLabels": workload.own_labels}, "action": "ALLOW", "rules": [{}]}
+                self.put(entry, naming.name(entry.ref.name, workload.ref.name), spec, workload.ref.namespace, instead=False)
+            else:
+                self.say(entry, [workload], "no label tells it from pods that admit only the waypoint", "it admits only the waypoint too")
 
     def _deny_without_service(self, entry: Entry, members: list[Workload]) -> None:
         """What ztunnel can hold of a deny, for pods beside others that have a waypoint."""

@@ -195,6 +195,11 @@ def _entrances(out: Output, namespace: str) -> list[Ref]:
     )
 
 
+def selected(ir: IR, options: Options, entry: Entry) -> list[Workload]:
+    """The workloads in the mesh that the selector of a policy takes, whether or not it is theirs here."""
+    return _members(ir, "" if entry.ref.namespace == options.root_namespace else entry.ref.namespace, entry.spec)
+
+
 def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
     selector = spec.get("selector")
     labels = selector.get("matchLabels") if isinstance(selector, dict) else None

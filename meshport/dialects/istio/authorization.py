@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio.allowing import lower
-from meshport.dialects.istio.enforcement import Read, Settled, settle, targets_of
+from meshport.dialects.istio.enforcement import settle
 from meshport.dialects.istio.refused import refused
+from meshport.dialects.istio.settled import Read, Settled, targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.istio.ztunnel import negative, unseen
 from meshport.effective.networks import normal_cidr

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from meshport.dialects.istio.waypoints import Waypoints, in_ambient, injected, injecting, is_gateway
+from meshport.effective.access import Access
 from meshport.ir.authorization import IDENTITY, Condition, Rule
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
@@ -33,6 +34,7 @@ class Callers:
     injecting: dict[str, Src] = field(default_factory=dict)
     ambient: set[str] = field(default_factory=set)
     entering: set[Ref] = field(default_factory=set)  # the Services whose waypoint gateways go through
+    unnamed: frozenset[Ref] = frozenset()  # the workloads at which nobody has a name, for mTLS is disabled
 
     def passes(self, account: Account) -> bool:
         """Whether requests of an account to a Service may go through its waypoint."""
@@ -69,6 +71,8 @@ def of(found: Waypoints, ir: IR, trust_domain: str) -> Callers:
             out.ambient.add(name)
         elif injecting(home):
             out.injecting[name] = sources(home.meshed)
+    access = Access(ir, Fact("all-unauthenticated")).workloads
+    out.unnamed = frozenset(one.workload.ref for one in access if any(mode.value == "disable" for mode in one.transport.values()))
     return out
 
 
@@ -149,12 +153,13 @@ def _asking(rule: Rule, asked: Condition, others: Iterable[Condition]) -> Rule:
     return replace(rule, conditions=(asked, *others))
 
 
-def evading(asked: Condition | None, callers: Callers, src: Src) -> list[Condition]:
-    """Of a demand on callers at the pods, None for none, the alternatives that hold for those who go past the waypoint; `src` is what says that there is one."""
+def evading(asked: Condition | None, callers: Callers, src: Src, pods: Iterable[Ref]) -> list[Condition]:
+    """Of a demand on callers at pods, None for none, the alternatives that hold for those who go past the waypoint; `src` is what says that there is one. Where
+    nobody has a name those who have none are not told from the others."""
     if asked is None:
-        nameless = Condition(IDENTITY, None, (Fact(EVERYONE, src),))
+        nameless = [] if callers.unnamed.intersection(pods) else [Condition(IDENTITY, None, (Fact(EVERYONE, src),))]
         named = _evading(Fact(EVERYONE, src), callers)
-        return [nameless, *([Condition(IDENTITY, tuple(named), _inside(named, callers))] if named else [])]
+        return [*nameless, *([Condition(IDENTITY, tuple(named), _inside(named, callers))] if named else [])]
     stay: list[Fact[object]] = []
     for fact in asked.any_of or ():
         account = account_of(fact.value)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio import past_waypoints, waypoints_alone
+from meshport.dialects.istio import addresses, past_waypoints, waypoints_alone
 from meshport.dialects.istio.callers import Callers, coming
 from meshport.dialects.istio.callers import of as callers_of
+from meshport.dialects.istio.settled import Read, Settled
 from meshport.dialects.istio.waypoints import (
     Admitted,
     Waypoint,
@@ -28,7 +28,7 @@ from meshport.dialects.istio.waypoints import (
     without_sidecars,
     without_waypoint,
 )
-from meshport.dialects.istio.ztunnel import Enforced, Unseen, at_ztunnel
+from meshport.dialects.istio.ztunnel import Enforced, at_ztunnel
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Condition, Policy, Rule
@@ -36,41 +36,6 @@ from meshport.ir.base import Fact, PodSet, Ref, Requirement, Selector, Src, sour
 from meshport.ir.model import IR, Loss
 from meshport.ir.world import Workload
 from meshport.values.identities import EVERYONE, Identity
-
-
-@dataclass(slots=True)
-class Target:
-    """One entry of targetRefs."""
-
-    group: str
-    kind: str
-    name: str
-    src: Src
-
-
-@dataclass(slots=True)
-class Read:
-    """A policy as its document says it; `targets` None where it goes by selector."""
-
-    policy: Policy
-    facts: tuple[Fact[object], ...]
-    targets: list[Target] | None = None
-    unseen: Unseen = field(default_factory=Unseen)
-
-
-@dataclass(slots=True)
-class Settled:
-    """What became of a policy in the IR. `service` is the one that it hangs on, None for a policy that goes by selector."""
-
-    read: Read
-    made: list[Policy]
-    service: Ref | None = None
-    guarded: bool = False  # the pods refuse whoever does not come through the waypoint
-    refused: frozenset[int] = frozenset()  # container ports on which the pods refuse the waypoint too
-    everywhere: bool = False  # the waypoint judges requests to the pods' addresses by it too
-    left: tuple[Ref, ...] = ()  # workloads behind the Service that ztunnel leaves open although others are guarded
-    coming: list[tuple[Ref, Policy]] = field(default_factory=list)  # what the waypoint of a Service lets in that it admits, whoever it is
-    through: list[Policy] = field(default_factory=list)  # what comes in through waypoints by it, where it goes by selector
 
 
 @dataclass(slots=True)
@@ -82,6 +47,9 @@ class _Doors:
     direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
     judging: set[Ref] = field(default_factory=set)  # the Services on which an ALLOW hangs
     addressed: set[Ref] = field(default_factory=set)  # who lets in the waypoint that requests to its own address come from, on every port
+    gates: dict[Ref, list[tuple[Read, Src]]] = field(
+        default_factory=dict
+    )  # what hangs on the waypoint that requests to a workload's address come from
 
     def admits(self, workload: Ref, caller: Identity, port: int) -> bool:
         """Whether the proxy before a workload takes whatever a caller sends to a port in its own name."""
@@ -97,23 +65,14 @@ class _Doors:
         return any(gate in one.gates and all(takes(condition, port) for condition in one.ports) for one in self.admitted.get(workload, ()))
 
 
-def targets_of(spec: Cursor) -> list[Target] | None:
-    """The entries of targetRefs, or of the older targetRef; None where there are none."""
-    places = spec.each("targetRefs") or ([spec.at("targetRef")] if spec.at("targetRef") else [])
-    found = []
-    for place in places:
-        group, kind, name = (place.text(key) for key in ("group", "kind", "name"))
-        found.append(Target(group.value if group else "", kind.value if kind else "", name.value if name else "", place.src))
-    return found or None
-
-
 def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> list[Settled]:
     """All policies into the IR; what became of each."""
     plain = [item for item in read if item.targets is None]
-    attaching = [(item, _services(item, found, ir, root_namespace)) for item in read if item.targets is not None]
+    unplaced: list[tuple[Read, Waypoint]] = []
+    attaching = [(item, _services(item, found, ir, root_namespace, unplaced)) for item in read if item.targets is not None]
     hung = [(item, made) for item, services in attaching for made in services]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
-    doors, callers = _Doors(judging=closed), callers_of(found, ir, trust_domain)
+    doors, callers = _Doors(judging=closed, gates=addresses.hung(read, found, root_namespace)), callers_of(found, ir, trust_domain)
     ir.evading = _evading(found, ir, callers)
     out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
     for entry in out:
@@ -129,9 +88,8 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
         out.append(_through(made, target, found, ir, callers, doors, item))
         if item.policy.action.value != "allow":
             _evaded(item, target, {other for one, (other, _) in hung if one is item}, found, ir, doors)
-    hung_on = {Ref(item.policy.ref.value.namespace, one.name) for item in read for one in item.targets or () if one.kind == "Gateway"}
-    classes = any(one.kind == "GatewayClass" for item in read for one in item.targets or ())
-    idle = {ref for ref in doors.addressed if not classes and found.before[ref].ref not in hung_on}  # open to whoever comes from there
+    out += addresses.placed(out, unplaced, addresses.Beyond(ir, found, callers), doors.gates, doors.closed)
+    idle = {ref for ref in doors.addressed if ref not in doors.gates}  # open to whoever comes from there
     _close_addresses(out, closed, found, ir, callers, doors, found.before.keys() - idle)
     ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through))
     return out
@@ -139,7 +97,7 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
 
 def _evading(found: Waypoints, ir: IR, callers: Callers) -> frozenset[Ref]:
     """The workloads that may have a proxy beside them, and the namespaces that give them one, where others go through waypoints."""
-    if not found.behind:
+    if not found.behind and not found.before:
         return frozenset()
     pods = [one for one in ir.world.workloads if one.ref not in found.ambient and not is_gateway(one)]
     return frozenset([*(Ref("", name) for name in callers.injecting), *(one.ref for one in pods if ir.world.meshed(one) is not False)])
@@ -158,14 +116,15 @@ def _close_addresses(
         return past_waypoints.judged(workload, found, ir, decided)
 
     for entry in out:
-        if entry.service is not None or entry.read.policy.action.value != "allow":
+        if entry.service is not None or entry.addressed is not None or entry.read.policy.action.value != "allow":
             continue
         apart = [made for policy in entry.made for made in past_waypoints.at_addresses(policy, judged, found, ir, callers)]
         entry.made = [made for policy in apart for made in past_waypoints.closed(policy, found, ir, callers, ports, hung) or [policy]]
 
 
-def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list[tuple[Ref, Src]]:
-    """The Services that a policy with targetRefs is enforced for; of other targets it is said that they are not converted."""
+def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str, unplaced: list[tuple[Read, Waypoint]]) -> list[tuple[Ref, Src]]:
+    """The Services that a policy with targetRefs is enforced for; of other targets it is said that they are not converted, but for waypoints of no Service
+    (`unplaced`)."""
     namespace = item.policy.ref.value.namespace
     out: list[tuple[Ref, Src]] = []
     for target in item.targets or ():
@@ -178,16 +137,20 @@ def _services(item: Read, found: Waypoints, ir: IR, root_namespace: str) -> list
             out += [(ref, target.src) for ref in sorted(found.behind)]
         else:
             gate = found.known.get(Ref(namespace, target.name)) if target.kind == "Gateway" else None
-            known = {"waypoint": str(gate.ref)} if gate is not None else {}
-            ir.losses.append(Loss("MP743" if gate is not None else "MP217", item.facts, item.policy.document, known))
-            if gate is None and all(one.kind == "Gateway" for one in item.targets or ()):
+            if gate is not None:
+                unplaced.append((item, gate))
+                return []
+            ir.losses.append(Loss("MP217", item.facts, item.policy.document))
+            if all(one.kind == "Gateway" for one in item.targets or ()):
                 ir.attached.append((frozenset(Ref(namespace, one.name) for one in item.targets or ()), item.policy))
             return []
     if not out:
         named = {Ref(namespace, target.name) for target in item.targets or () if target.kind == "Gateway"}
         gate = next((one for one in found.before.values() if one.ref in named), None)  # it takes requests to addresses as well
-        said = {"service": "any Service"} if gate is None else {"waypoint": str(gate.ref)}
-        ir.losses.append(Loss("MP240" if gate is None else "MP743", item.facts, item.policy.document, said))
+        if gate is not None:
+            unplaced.append((item, gate))
+        else:
+            ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": "any Service"}))
     return out
 
 
@@ -337,7 +300,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
         return Settled(item, [policy], target)
     guarded = [workload for workload in members if workload.ref in doors.closed]
     if not guarded:
-        rules, everywhere = _unguarded(item, policy, target, members, found, ir, doors)
+        rules, everywhere = _unguarded(item, policy, target, members, found, ir, doors, callers)
         return Settled(item, [replace(policy, rules=rules)], target, everywhere=everywhere)
     gate = found.behind[target][0].ref
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
@@ -353,7 +316,7 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
     apart = {workload.ref: pods for workload in members if (pods := _apart(workload, guarded)) is not None}
     left = [workload for workload in members if workload.ref in apart]
     if left:  # allows add up, so that these have both
-        open_rules, _ = _unguarded(item, policy, target, left, found, ir, doors)
+        open_rules, _ = _unguarded(item, policy, target, left, found, ir, doors, callers)
         made += [replace(policy, subject=policy.subject.holding(pods), rules=open_rules) for pods in dict.fromkeys(apart.values())]
     return Settled(item, made, target, True, refused, left=tuple(sorted(apart)))
 
@@ -390,10 +353,10 @@ def _by_waypoint(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers:
 
 
 def _unguarded(
-    item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR, doors: _Doors
+    item: Read, policy: Policy, target: Ref, members: list[Workload], found: Waypoints, ir: IR, doors: _Doors, callers: Callers
 ) -> tuple[tuple[Rule, ...], bool]:
     """(what an allow of a waypoint comes to for pods that no policy of ztunnel closes, whether it holds at their addresses too). Where it does not, nothing
-    keeps anybody from them: that is said, and the ports beside the Service stay as open as they were."""
+    keeps anybody from them: that is said, and the ports beside the Service stay as open as they were: not to those who come to them through a waypoint that refuses."""
     service = ir.world.services[target]
     before = {other.ref: other for one in members for other, _, _ in found.of(one, ir.world) if other.ref in doors.judging} | {
         target: service
@@ -405,7 +368,12 @@ def _unguarded(
         rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
         return (*policy.rules, *rules), True
     ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, tuple(sorted(workload.ref for workload in members))))
-    return (*policy.rules, Rule((others,), src=policy.subject.src)) if beside else policy.rules, False
+    if not beside:
+        return policy.rules, False
+    gated = [one for one in members if any(read.policy.action.value == "allow" for read, _ in doors.gates.get(one.ref, ()))]
+    if gated:
+        return (*policy.rules, *addresses.Beyond(ir, found, callers).left_open(gated, asked)), False
+    return (*policy.rules, Rule((others,), src=policy.subject.src)), False
 
 
 def _apart(workload: Workload, guarded: list[Workload]) -> PodSet | None:

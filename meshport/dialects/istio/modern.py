@@ -12,7 +12,7 @@ from meshport.dialects import enrolment, entrances, installation
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.exposure import affected, explains_leaving
-from meshport.dialects.istio import ambient, auto_mtls, membership, older, ports, sidecars, tokens, unproxied, waypoints
+from meshport.dialects.istio import addresses, ambient, auto_mtls, membership, older, ports, sidecars, tokens, unproxied, waypoints
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
@@ -39,6 +39,7 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         _ports(ir, out)
         if ir.evading:
             sidecars.policies(bound, ir, out, options, stood)
+            addresses.leave(bound, out, stood)
         ambient.lower(ir, out, options, stood, half=bool(ir.evading))
         unproxied.served(
             ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and unproxied.fronted(out, ir.world.services[ref].document)}

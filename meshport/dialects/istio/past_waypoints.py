@@ -37,7 +37,8 @@ def closed(
     members = [one for one in (*with_ztunnel, *with_sidecar) if not is_gateway(one)]
     ports = {one.ref: judged(one) for one in members}
     every: Ports = {number: src for known in ports.values() for number, src in known.items()}
-    rules = [made for rule in policy.rules for made in _rule(rule, every, callers)] if every else list(policy.rules)
+    pods = [ref for ref, known in ports.items() if known]
+    rules = [made for rule in policy.rules for made in _rule(rule, every, callers, pods)] if every else list(policy.rules)
     if rules == list(policy.rules):
         return None
     beside: list[Policy] = []
@@ -64,8 +65,8 @@ def closed(
     if policy.subject.value.namespace:
         return [shut, *beside]
     made = [(shut, name) for name in sorted(behind)] + [(policy, name) for name in _each(policy, members, ir) if name not in behind]
-    pods = policy.subject.value.selector
-    return [*(replace(one, subject=one.subject.holding(PodSet(name, pods))) for one, name in made), *beside]
+    selector = policy.subject.value.selector
+    return [*(replace(one, subject=one.subject.holding(PodSet(name, selector))) for one, name in made), *beside]
 
 
 def at_addresses(policy: Policy, judged: set[Ref], found: Waypoints, ir: IR, callers: Callers) -> list[Policy]:
@@ -73,12 +74,12 @@ def at_addresses(policy: Policy, judged: set[Ref], found: Waypoints, ir: IR, cal
     address sends to there is no other way. With policies beside it for pods that no such waypoint stands before, or that more of the ports have a Service at."""
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
     members = [one for one in (*with_ztunnel, *with_sidecar) if not is_gateway(one)]
-    ways = {one.ref: _by_service(one, ir) for one in members if one.ref in judged}
+    ways = {one.ref: by_service(one, ir) for one in members if one.ref in judged}
     if not ways:
         return [policy]
     common = {port: src for port, src in next(iter(ways.values())).items() if all(port in known for known in ways.values())}
     src = frozenset[int]().union(*(found.before[ref].src for ref in ways))
-    rules = [made for rule in policy.rules for made in _past(rule, common, callers, src)]
+    rules = [made for rule in policy.rules for made in _past(rule, common, callers, src, ways)]
     if rules == list(policy.rules):
         return [policy]
     beside: dict[PodSet, Policy] = {}
@@ -114,7 +115,7 @@ def _among(one: Workload, other: Workload) -> bool:
     return one.ref.namespace == other.ref.namespace and other.labels.items() <= one.labels.items()
 
 
-def _by_service(workload: Workload, ir: IR) -> Ports:
+def by_service(workload: Workload, ir: IR) -> Ports:
     """The ports of a workload that a Service with an address sends to."""
     services = [service for service in ir.world.services_of(workload) if not service.headless and not service.external_name]
     return {
@@ -122,10 +123,10 @@ def _by_service(workload: Workload, ir: IR) -> Ports:
     }
 
 
-def _past(rule: Rule, spared: Ports, callers: Callers, src: Src) -> list[Rule]:
+def _past(rule: Rule, spared: Ports, callers: Callers, src: Src, pods: Iterable[Ref]) -> list[Rule]:
     """A rule as one of some ports, and as one of the others for callers who pass no waypoint."""
     asked = next((item for item in rule.conditions if item.attribute == IDENTITY and item.any_of is not None), None)
-    beside = evading(asked, callers, src)
+    beside = evading(asked, callers, src, pods)
     if beside == [asked] or (spared and _without(rule, spared) is None):
         return [rule]
     others = tuple(item for item in rule.conditions if item is not asked)
@@ -176,13 +177,13 @@ def _elsewhere(value: object, callers: Callers) -> bool:
     return account is not None and not callers.passes(account)
 
 
-def _rule(rule: Rule, ports: Ports, callers: Callers) -> list[Rule]:
+def _rule(rule: Rule, ports: Ports, callers: Callers, pods: Iterable[Ref]) -> list[Rule]:
     """A rule as one of the other ports, and as one of these for callers who do not pass the waypoint."""
     if not any(all(takes(item, port) for item in rule.conditions if item.attribute == PORT) for port in ports):
         return [rule]
     asked = next((item for item in rule.conditions if item.attribute == IDENTITY and item.any_of is not None), None)
     others = tuple(item for item in rule.conditions if item is not asked)
-    beside = evading(asked, callers, frozenset[int]().union(*ports.values()))
+    beside = evading(asked, callers, frozenset[int]().union(*ports.values()), pods)
     if beside == [asked]:
         return [rule]
     made = [_without(rule, ports), *(_on(replace(rule, conditions=(one, *others)), ports.keys()) for one in beside)]

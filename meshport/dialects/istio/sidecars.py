@@ -16,8 +16,8 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import authorization, ports, reworded, taking_effect, unproxied, waypoints, waypoints_alone
 from meshport.dialects.istio.ambient_written import SECURITY
-from meshport.dialects.istio.enforcement import Settled
 from meshport.dialects.istio.rules import qualified
+from meshport.dialects.istio.settled import Settled
 from meshport.dialects.istio.waypoints import Waypoints, targets
 from meshport.dialects.output import Output
 from meshport.effective import subjects
@@ -38,7 +38,8 @@ class Placed:
 
     pods: PodSet
     rules: list[dict[str, Any]]
-    service: Ref | None
+    service: Ref | None  # None for what a waypoint judges at the address of a workload
+    name: str  # of the Service, or the workload
 
 
 def lower(bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
@@ -175,7 +176,7 @@ def _own_modes(ir: IR, out: Output) -> None:
 class _Policies:
     def __init__(self, bound: Bound, ir: IR, out: Output, options: Options, stood: Waypoints) -> None:
         self.bound, self.ir, self.out, self.options, self.stood = bound, ir, out, options, stood
-        scratch = IR("istio", ir.world, transport=list(ir.transport))
+        scratch = IR("istio", ir.world, transport=list(ir.transport), tunnelled=ir.tunnelled)
         numbers = [
             number
             for number, document in enumerate(bound.bundle.documents)
@@ -188,7 +189,7 @@ class _Policies:
         self.alone = scratch.at_waypoints
         self.hung: dict[int, list[Settled]] = {}
         for item in self.settled:
-            if item.service is not None:
+            if item.service is not None or item.addressed is not None:
                 self.hung.setdefault(item.read.policy.document, []).append(item)
 
     def write(self) -> None:
@@ -196,7 +197,7 @@ class _Policies:
         closed = {
             workload.ref
             for item in self.settled
-            for policy in (item.made if item.service is not None else item.through)
+            for policy in (item.made if item.service is not None or item.addressed is not None else item.through)
             if policy.action.value == "allow"
             for workload in self.ir.world.selected(policy.subject.value)
         }
@@ -211,7 +212,7 @@ class _Policies:
             self.out.remove(number, "no waypoint enforces it, and no sidecar will")
             self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
         for item in self.settled:
-            if item.service is None:
+            if item.service is None and item.addressed is None:
                 self._by_selector(item, closed)
 
     def _spec(self, number: int) -> dict[str, Any]:
@@ -227,9 +228,13 @@ class _Policies:
     # -- what hangs on a Service
 
     def _on_pods(self, item: Settled) -> Placed:
-        """A policy of a waypoint as one of the pods behind one of its Services."""
+        """A policy of a waypoint as one of the pods behind one of its Services, or of those whose address it stands before."""
+        policy = item.made[0]
+        if item.addressed is not None:
+            rules = reworded.rules(list(policy.rules), item.read.policy.rules, self._rules(policy.document))
+            return Placed(item.addressed.pods, rules, None, item.addressed.ref.name)
         assert item.service is not None
-        service, policy = self.ir.world.services[item.service], item.made[0]
+        service = self.ir.world.services[item.service]
         held = list(policy.rules)
         if policy.action.value == "allow" and item.guarded:
             held = self._alike(item, service, held)
@@ -237,7 +242,7 @@ class _Policies:
         rules = reworded.rules(held, item.read.policy.rules, self._rules(policy.document))
         self._addressed(item, rules)
         assert service.pods is not None
-        return Placed(service.pods, rules, item.service)
+        return Placed(service.pods, rules, item.service, item.service.name)
 
     def _alike(self, item: Settled, service: Service, rules: list[Rule]) -> list[Rule]:
         """The rules on ports of the pods that the Service reaches at each of them: a named port is another at pods that declare it otherwise, and none at those
@@ -338,9 +343,7 @@ class _Policies:
                     if one.rules:
                         obj.set(("spec", "rules"), one.rules, because)
                 continue
-            if one.service is None:
-                continue
-            name = naming.name(document.name, one.service.name)
+            name = naming.name(document.name, one.name)
             space = one.pods.namespace
             free = self.out.free(SECURITY, document.kind, space, name)
             made = self.out.object(SECURITY, document.kind, Ref(space, free), owner=number, rank=41, because=because)
@@ -351,7 +354,8 @@ class _Policies:
             rules = [qualified(rule, home) for rule in one.rules] if space != home else one.rules
             if rules:
                 made.set(("spec", "rules"), rules, because)
-            made.note(f"what {document.kind} {Ref(home, document.name)} says, for the pods of Service {one.service}")
+            whose = f"of Service {one.service}" if one.service is not None else f"of {Ref(space, one.name)}"
+            made.note(f"what {document.kind} {Ref(home, document.name)} says, for the pods {whose}")
         if instead is None and distinct:
             self.out.remove(number, "the pods behind its waypoint have policies of their own now")
 

@@ -7,7 +7,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import tokens, waypoints
-from meshport.dialects.istio.enforcement import targets_of
+from meshport.dialects.istio.settled import targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.dialects.output import Output
 from meshport.findings import Affected

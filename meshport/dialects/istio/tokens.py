@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.istio.enforcement import targets_of
+from meshport.dialects.istio.settled import targets_of
 from meshport.dialects.istio.waypoints import Waypoints
 from meshport.effective import subjects
 from meshport.ir.authorization import Issuer

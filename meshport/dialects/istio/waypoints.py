@@ -93,7 +93,7 @@ class Waypoints:
     entering: set[Ref] = field(default_factory=set)  # the Services whose waypoint gateways go through
     before: dict[Ref, Waypoint] = field(
         default_factory=dict
-    )  # the waypoints that requests to the addresses of ambient workloads go through
+    )  # the waypoints that requests of ambient callers to the addresses of workloads go through
 
     def of(self, workload: Workload, world: World) -> list[tuple[Service, Waypoint, Src]]:
         """The Services in front of a workload that requests reach through a waypoint."""
@@ -199,8 +199,8 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
         used = _used(
             bound, world, workload.ref.namespace, Cursor.root(bound, workload.document).at(*workload.template, "metadata", "labels")
         )
-        gate = found.known.get(used[0]) if used is not None and workload.ref in found.ambient else None
-        if gate is not None and gate.of_workloads:
+        gate = found.known.get(used[0]) if used is not None else None
+        if gate is not None and gate.of_workloads:  # whatever proxy the pods have (istio/ztunnel, src/proxy/outbound.rs)
             found.before[workload.ref] = gate
     return found
 
