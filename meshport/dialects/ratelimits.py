@@ -67,13 +67,18 @@ def explained(limit: RateLimit, ir: IR, *aspects: str) -> frozenset[tuple[str, s
     return frozenset((place, aspect) for place, found in _places(ir) if found is limit for aspect in aspects)
 
 
+def of_pods(limit: RateLimit, port: Fact[int | str] | None) -> str:
+    """What a limit of pods that the bundle does not show is about, on a port or on all."""
+    return f"{SUBJECT} pods {limit.subject.value} {'any port' if port is None else f'port {port.value}'}"
+
+
 def _places(ir: IR) -> Iterator[tuple[str, RateLimit]]:
     """What each limit is about: the ports of workloads, or of pods that the bundle does not show; the first limit by the object's name holds."""
     for workload, port, _, limit in limits(ir):
         yield subject(workload, port), limit
     seen: set[str] = set()
     for limit in sorted(ir.rate_limits, key=lambda item: (item.ref.value, item.document)):
-        place = f"{SUBJECT} pods {limit.subject.value} {'any port' if limit.port is None else f'port {limit.port.value}'}"
+        place = of_pods(limit, limit.port)
         if not ir.world.selected(limit.subject.value) and place not in seen:
             seen.add(place)
             yield place, limit

@@ -100,8 +100,42 @@ def test_another_limit_for_pods_that_are_not_shown_is_a_difference() -> None:
     assert subjects == ["rate limit of pods shop/app=web port 8080"] * 2  # rate and burst
 
 
-@pytest.mark.parametrize("target", ["istio", "cilium"])
-def test_a_limit_for_pods_that_are_not_shown_reads_back_as_it_was_meant_or_is_named(target: str) -> None:
-    result = meshport.convert(meshport.load_text(LIMITED), source="linkerd", target=target)
+PATCHED = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: web, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: web}}
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_INBOUND
+      listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: envoy.filters.http.router}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.http.local_ratelimit
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+          stat_prefix: limit
+          token_bucket: {fill_interval: 60s, max_tokens: 100, tokens_per_fill: 100}
+          filter_enabled: {runtime_key: a, default_value: {numerator: 100, denominator: HUNDRED}}
+          filter_enforced: {runtime_key: b, default_value: {numerator: 100, denominator: HUNDRED}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target"),
+    [
+        (LIMITED, "linkerd", "istio"),
+        (LIMITED, "linkerd", "cilium"),
+        (LIMITED.replace("port: 8080", "port: http"), "linkerd", "istio"),
+        (LIMITED.replace("matchLabels: {app: web}", "matchExpressions: [{key: app, operator: NotIn, values: [x]}]"), "linkerd", "istio"),
+        (PATCHED, "istio", "linkerd"),
+        (PATCHED, "istio", "cilium"),
+    ],
+)
+def test_a_limit_for_pods_that_are_not_shown_reads_back_as_it_was_meant_or_is_named(text: str, source: str, target: str) -> None:
+    result = meshport.convert(meshport.load_text(text), source=source, target=target)
     assert [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP904")] == []
     assert all(change.findings for change in result.diff)

@@ -262,6 +262,7 @@ def _write(limit: RateLimit, aim: _Aim, number: int, ir: IR, out: Output, option
     elif limit.port is not None:
         out.finding(
             "MP664", limit.port, document=limit.document, disposition="approximated", affects=ratelimits.affected(limit, ir),
+            explains=ratelimits.explained(limit, ir, "*") | {(ratelimits.of_pods(limit, None), "*")},
             feature="rate-limit.target", subject=limit.subject_name, port=limit.port.value,
         )  # fmt: skip
     obj.set((*chain, "filter"), {"name": MANAGER, "subFilter": {"name": ROUTER}}, shape)

@@ -133,7 +133,7 @@ def _one(limit: RateLimit, ir: IR, out: Output, options: Options, access: Access
     if not places:
         out.finding(
             "MP657", *_facts(limit), document=limit.document, disposition="dropped", affects=ratelimits.affected(limit, ir),
-            feature="rate-limit.target", subject=limit.subject_name, pods=str(limit.subject.value),
+            explains=ratelimits.explained(limit, ir, "*"), feature="rate-limit.target", subject=limit.subject_name, pods=str(limit.subject.value),
         )  # fmt: skip
         return
     if bucket is None or bucket.rate.value < 1:
