@@ -298,3 +298,14 @@ def test_a_mesh_that_retries_nothing_unasked_has_nothing_to_lose() -> None:
         )
         assert {item.code for item in result.findings} & {"MP401", "MP408"} == codes
         assert all("5 times" in item.message for item in result.findings if item.code == "MP401")
+
+
+def test_a_port_on_linkerds_own_list_where_istio_detects_http_is_taken_off_it() -> None:
+    """Clients would send bytes there and follow no route."""
+    hub = WORLD.replace("ports: [{name: http, port: 80", "ports: [{name: hub, port: 4444", 1)
+    assert hub != WORLD
+    http = "[{match: [{uri: {prefix: /wd/}}], route: [{destination: {host: app}}]}]"
+    result = meshport.convert(meshport.load_text(hub + virtual_service(http)), source="istio", target="linkerd")
+    assert "MP900" not in {item.code for item in result.findings}
+    (said,) = [item.object["metadata"]["annotations"] for item in result.manifests if item.object["kind"] == "Service"]
+    assert said == {"config.linkerd.io/opaque-ports": "25,587,3306,5432,6379,9300,11211"}
