@@ -256,6 +256,10 @@ def lower(ir: IR, out: Output) -> None:
             out.imply(item.holds, item.value)
         elif item.path in ACCESS_LOG and (form := _access_log(ir)) and ir.mesh == "istio" and out.target == "linkerd":
             out.install("linkerd-control-plane", "proxy.accessLog", form, item.value)
+        elif item.path == "proxy.accessLog" and out.target == "istio":
+            out.install("istiod", ACCESS_LOG[0], "/dev/stdout", item.value)
+            if str(item.value.value) == "json":
+                out.install("istiod", ACCESS_LOG[1], "JSON", item.value)
         elif item.path in same and out.table.support(item.value.feature, out.target, out.target_version).support != "none":
             path, convert = same[item.path]
             out.install(CHARTS[out.target], path, convert(item.value.value), item.value)

@@ -322,3 +322,13 @@ def test_paths_that_istio_normalises_otherwise(target: str) -> None:
     (finding,) = [item for item in convert(NORMALISED % "MERGE_SLASHES" + world, "istio", target).findings if item.code == "MP973"]
     assert (finding.severity, finding.effect) == ("warning", "narrows")
     assert [(item.namespace, item.workload) for item in finding.affects] == [("shop", "users")]
+
+
+@pytest.mark.parametrize(("form", "encoding"), [("apache", {}), ("json", {"accessLogEncoding": "JSON"})])
+def test_the_access_log_of_the_installation_goes_to_istio_and_back(form: str, encoding: dict[str, str]) -> None:
+    result = convert(LINKERD.replace("defaultInboundPolicy: deny", f"accessLog: {form}") + WORLD, "linkerd", "istio")
+    mesh = result.install["helm_values"]["istiod"]["meshConfig"]
+    assert {key: value for key, value in mesh.items() if key.startswith("accessLog")} == {"accessLogFile": "/dev/stdout", **encoding}
+    assert not [finding.code for finding in result.findings if finding.code == "MP851"]
+    back = convert(f"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {{meshConfig: {mesh}}}\n", "istio", "linkerd")
+    assert back.install["helm_values"]["linkerd-control-plane"]["proxy"] == {"accessLog": form}
