@@ -42,7 +42,7 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
         row = out.table.codes()[loss.code]
         document = out.bundle.documents[loss.document]
         if beside and loss.code == "MP705":
-            out.imply("stays with the source mesh, whose policies hang on it", *loss.facts)
+            out.imply("stays with the source mesh, whose policies hang on it", loss.facts[0])
             continue
         if loss.code in _AT_WAYPOINTS and (beside or (own and plane != "sidecar")):
             continue  # the waypoint goes on enforcing it

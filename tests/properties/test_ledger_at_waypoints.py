@@ -130,3 +130,14 @@ def test_a_mark_of_ambient_beside_one_for_sidecars_decides_for_pods_without_one(
     before = converted(text, "cilium")
     assert line(before, 0, 'metadata.labels["istio.io/dataplane-mode"]').disposition == "translated"
     assert output(converted(text.replace("mode: ambient", "mode: none"), "cilium")) != output(before)
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_who_goes_through_a_waypoint_is_lost_with_it(target: str) -> None:
+    """The pods let the waypoint in, and with another one nobody whom it let through."""
+    admits = "{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/gate]}}]}]}"
+    text = AMBIENT + GATE + pods() + service() + istio("AuthorizationPolicy", "web", admits)
+    before = converted(text, target)
+    found = line(before, 0, 'metadata.labels["istio.io/use-waypoint"]')
+    assert (found.disposition, found.codes) == ("dropped", ["MP705"])
+    assert output(converted(text.replace("use-waypoint: gate", "use-waypoint: other"), target)) != output(before)

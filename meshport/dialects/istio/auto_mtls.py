@@ -55,7 +55,7 @@ def close(bound: Bound, ir: IR, options: Options, ambient: set[Ref]) -> None:
     clients = {item.workload.ref: told.clients(item.workload) if told.named else nobody for item in items}
     if told.named:
         spoken = [clients[item.workload.ref].asked for item in items if _judged(item)]
-        spoken += [told.hosts] if spoken else []  # of another host it would be otherwise
+        spoken.append(told.hosts([item.workload for item in items if _judged(item)]))
         ir.deciding.append(Fact("DestinationRules tell clients what they send", sources(said, *spoken), FEATURE))
         for item in items:
             if not _without(ir, item, items, clients, ambient, said, document):

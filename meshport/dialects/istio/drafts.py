@@ -104,8 +104,7 @@ def _in_one(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None
     (key, *more) = apart
     if more or key.startswith("not") or not one.get(key) or not other.get(key):
         return None
-    texts = [*one[key], *(text for text in other[key] if text not in one[key])]
-    return {**one, key: sorted(texts, key=int) if key == "ports" else texts}
+    return {**one, key: sorted({*one[key], *other[key]}, key=int if key == "ports" else str)}  # in no order of the objects that say it
 
 
 @dataclass(slots=True)

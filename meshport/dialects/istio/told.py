@@ -94,10 +94,19 @@ class Told:
         """The rules that tell somebody, for messages; where there are none, nobody is told."""
         return sorted({f"DestinationRule {Ref(rule.home, rule.spec.document.name)}" for rule in self.rules if _tells(rule.spec)})
 
-    @property
-    def hosts(self) -> Src:
-        """The leaves that say whose clients the rules speak to."""
-        return sources(*(rule.spec.at("host").src for rule in self.rules))
+    def hosts(self, workloads: list[Workload]) -> Src:
+        """The leaves of the hosts of rules that would tell clients of some of these workloads something else if they were for them."""
+        known = [list(self._hosts(workload)) for workload in workloads]
+        now = [self._told(hosts, [rule for rule in self.rules if any(covers(rule.host, host) for host, _, _ in hosts)]) for hosts in known]
+
+        def decides(rule: _Rule) -> bool:
+            return any(
+                self._told(hosts, [replace(one, host=host) if one is rule else one for one in self.rules]) != told
+                for hosts, told in zip(known, now, strict=True)
+                for host, _, _ in hosts
+            )
+
+        return sources(*(rule.spec.at("host").src for rule in self.rules if decides(rule)))
 
     def _rules(self) -> Iterator[_Rule]:
         for number, document in enumerate(self.bound.bundle.documents):

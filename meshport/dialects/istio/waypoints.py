@@ -166,7 +166,9 @@ def lift(bound: Bound, ir: IR, default_namespace: str) -> Waypoints:
     for ref, waypoint in sorted(found.known.items()):
         if waypoint.document is not None:
             whole = Cursor.root(bound, waypoint.document).src
-            ir.losses.append(Loss("MP705", (Fact(ref.name, whole, "membership.waypoint"),), waypoint.document, {"waypoint": str(ref)}))
+            used = sources(*(src - waypoint.src for gate, src in found.behind.values() if gate.ref == ref))  # the labels that name it
+            facts = tuple(Fact(ref.name, src, "membership.waypoint") for src in (whole, used))
+            ir.losses.append(Loss("MP705", facts, waypoint.document, {"waypoint": str(ref)}))
     _modes(ir, found)
     return found
 
