@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .decision_helper import convert, namespace, network_policy, policy, said, service, shop, spec, workload, written
+from .decision_helper import convert, namespace, network_policy, policy, said, service, shop, spec, thing, workload, written
 
 WORLD = (
     namespace("edge", "plain") + namespace("pay", "plain") + workload("api", home="pay") + workload("web", home="edge")
@@ -97,3 +97,19 @@ def test_the_cluster_but_for_a_caller_and_the_world_are_everybody_but_that_calle
         namespace(mesh="plain") + service("users") + workload("users") + workload("web") + network_policy(text), "cilium", "istio"
     )
     assert result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_callers_by_labels_in_every_namespace_are_those_that_the_input_shows(target: str, kept: bool) -> None:
+    """`app: web` of a clusterwide policy is no namespace's; that others have no such pods left all of them out (MP267)."""
+    ports = "toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{method: GET}]}}]"
+    spec_ = f"{{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEndpoints: [{{matchLabels: {{app: web}}}}, {{matchLabels: {{app: bot}}}}], {ports}}}]}}"
+    result = convert(
+        WORLD + thing("cilium.io/v2", "CiliumClusterwideNetworkPolicy", spec_, "api", ""), "cilium", target, keep_network_policy=kept
+    )
+    (shared,), (others,) = said(result, "MP267"), said(result, "MP154")
+    assert "shared with Deployment edge/bat" in shared.message and "app=web" not in shared.message
+    assert (others.severity, others.effect) == ("info", "narrows") and "app=web" in others.message
+    named = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert any("edge/sa/web" in str(item) or "'name': 'web', 'namespace': 'edge'" in str(item) for item in named)

@@ -13,6 +13,7 @@ from meshport.dialects.cilium import (
     clusters,
     default_retries,
     envoy_routes,
+    everywhere,
     exposure,
     kept,
     membership,
@@ -53,11 +54,15 @@ class Cilium:
 
     def keep(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Keep the network policies beside another mesh; what that mesh still has to say."""
-        return spoken.left(kept.keep(bound, ir, out, options), out, options)
+        left = spoken.left(kept.keep(bound, ir, out, options), out, options)
+        everywhere.report(left, out)
+        return left
 
     def apart(self, bound: Bound, ir: IR, out: Output, options: Options) -> IR:
         """Let those stay that are for pods outside the mesh alone; what another mesh still has to say."""
-        return spoken.replaced(apart.apart(bound, ir, out), out, options)
+        left = spoken.replaced(apart.apart(bound, ir, out), out, options)
+        everywhere.report(left, out)
+        return left
 
     def in_force(self, ir: IR, options: Options) -> IR:
         """What is kept, as a request in the other mesh meets it."""

@@ -321,11 +321,10 @@ class Peers:
         # in namespaces that the bundle does not hold, nearly every pod lacks a label
         exact = spaces is not None or any(item.operator in ("In", "Exists") for item in (*chosen.pod, *chosen.account))
         for space in sorted(self.world.homes()) if spaces is None else spaces:
+            if spaces is None and not self.taken(space, chosen):
+                continue  # none of the pods that it shows is meant
             accounts = self._accounts(space, chosen)
             if accounts is None:
-                if spaces is None:
-                    exact = False
-                    break
                 named = {workload.account.value for workload in self.taken(space, chosen)}
                 own = [Selector.of({ACCOUNT: name, **dict(rest.labels)}, rest.expressions) for name in sorted(named)]
                 found += [Labelled(space, one) for one in own or [rest]]
