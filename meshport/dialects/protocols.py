@@ -87,3 +87,15 @@ def routed(ir: IR) -> set[tuple[Ref, int]]:
         ports = [routes.port.value] if routes.port is not None else [port.number for port in service.ports]
         found.update((service.ref, port) for port in ports if not service.is_opaque(port))
     return found
+
+
+def sniffed(ir: IR) -> set[tuple[Ref, int]]:
+    """The ports of Services that no protocol is declared of, and where rules for requests act as Istio detects HTTP."""
+    found: set[tuple[Ref, int]] = set()
+    for routes in ir.routes:
+        service = ir.world.services.get(routes.service.value) if routes.service is not None else None
+        if service is None or routes.problem or not routes.mesh or routes.protocol in ("tls", "tcp") or routes.family != "istio":
+            continue
+        ports = [port for port in service.ports if routes.port is None or port.number == routes.port.value]
+        found.update((service.ref, port.number) for port in ports if not of_service_port(port))
+    return found

@@ -125,7 +125,7 @@ def opaque_ports(world: World, service: Service, release: str) -> tuple[tuple[in
 def lower(ir: IR, out: Output, options: Options) -> None:
     """Opaque ports, skipped ports and appProtocols of the Services and pods in the mesh."""
     pods: dict[int, _Listed] = {}
-    routed = protocols.routed(ir)
+    routed = protocols.routed(ir) | protocols.sniffed(ir)
     for service in sorted(ir.world.services.values(), key=lambda item: item.ref):
         home = ir.world.namespaces.get(service.ref.namespace)
         if home is not None and home.meshed is not None and not home.meshed.value:
