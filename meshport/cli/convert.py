@@ -146,7 +146,7 @@ def _tell(result: Result, form: str, *, quiet: bool, verbose: bool, no_color: bo
         common.say([text.summary(result)])
         return
     paint = text.Paint(text.wants_colour(sys.stderr, no_color))
-    common.say(text.findings(result.findings, result.known, paint=paint, quiet=quiet, verbose=verbose))
+    common.say(text.findings(result.findings, result.known, paint=paint, quiet=quiet, verbose=verbose, fold=True))
     if result.stopped:
         common.say(["stopped: something would be lost, so no manifests were written (--on-loss stop)"])
     elif not quiet:

@@ -58,7 +58,8 @@ def _path(target: str, match: RouteMatch, rewrite: Filter) -> str:
     prefix = rewrite.part("prefix") or rewrite.part("uri")
     if prefix is None:
         return target
-    return _prefixed(bare, match.path.value if match.path is not None else Pattern("prefix", "/"), str(prefix.value)) + mark + query
+    every = Pattern("segments" if rewrite.part("prefix") is not None else "prefix", "/")  # as the Gateway API and as Envoy has it
+    return _prefixed(bare, match.path.value if match.path is not None else every, str(prefix.value)) + mark + query
 
 
 def _prefixed(bare: str, matched: Pattern, new: str) -> str:

@@ -48,7 +48,7 @@ def described(item: Filter, match: RouteMatch, narrow: RouteMatch | None = None)
 
 def _operation(item: Filter, match: RouteMatch) -> Operation | None:
     parts = {name: str(fact.value) for name, fact in item.parts}
-    pattern = match.path.value if match.path is not None else Pattern("segments", "/")
+    pattern = match.path.value if match.path is not None else Pattern("prefix" if "uri" in parts else "segments", "/")
     if item.kind == "redirect":
         new = parts.get("path", parts.get("prefix", ""))
         return ("whole", "", new) if "path" in parts else _replaced(pattern, new) if "prefix" in parts else None

@@ -50,7 +50,7 @@ from meshport.ir.routing import (
     ports_of,
     routes_subject,
 )
-from meshport.ir.world import World
+from meshport.ir.world import ServicePort, World
 from meshport.values.ports import is_number
 
 EVERYTHING = "every request"
@@ -314,22 +314,22 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     shown.update(
         {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}
     )
-    filters = _filters(rule.filters, world)
+    filters = _filters(rule.filters, world, port)
     if rule.answers:  # nobody is sent the request
         filters.pop("request-headers", None)
     for backend in rule.backends:
         if backend.filters:
-            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world, rewrites=True)
+            filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world, port, rewrites=True)
     return {**out, "timeout": shown, "filters": filters}
 
 
-def _filters(filters: tuple[Filter, ...], world: World, *, rewrites: bool = False) -> dict[str, Any]:
+def _filters(filters: tuple[Filter, ...], world: World, port: int | None, *, rewrites: bool = False) -> dict[str, Any]:
     """What filters do, with `rewrites` in their own words; those of a rule are described by the requests that it takes."""
     out: dict[str, Any] = {}
     for item in (each.acting for each in filters):
         if item.kind == "mirror" and item.part("host") is not None:
             copies = out.setdefault("mirror", {})
-            copies[_copied_to(item, world)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
+            copies[_copied_to(item, world, port)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
         elif item.parts and (rewrites or item.kind != "rewrite"):
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = _parts(item)
@@ -347,22 +347,15 @@ def _parts(item: Filter) -> dict[str, Any]:
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
 
 
-def _copied_to(mirror: Filter, world: World) -> str:
-    """The pods that get copies."""
+def _copied_to(mirror: Filter, world: World, asked: int | None) -> str:
+    """The pods that get copies of requests to a port."""
     host, port, subset, labels = (mirror.part(name) for name in ("host", "port", "subset", "labels"))
     assert host is not None
     words = str(host.value).split(".")
     service = Fact(Ref(words[1], words[0]), host.src) if len(words) > 2 and words[2] == "svc" else None
-    shown = port if port is not None and port.value != _only_port(mirror, world) else None
-    return _pods(world, Backend(service, host, shown, subset, labels.value if labels is not None else None), 0)
-
-
-def _only_port(mirror: Filter, world: World) -> int | None:
-    """The port that copies go to where none is named: the only one of the Service."""
-    host = mirror.part("host")
-    labels = str(host.value).split(".") if host is not None else []
-    known = ports_of(world, Ref(labels[1], labels[0])) if len(labels) > 2 and labels[2] == "svc" else ()
-    return known[0] if len(known) == 1 else None
+    ports = ports_of(world, service.value) if service is not None else ()
+    shown = port if port is not None and (port.value,) != ports else None
+    return _pods(world, Backend(service, host, shown, subset, labels.value if labels is not None else None), asked if len(ports) > 1 else 0)
 
 
 def shares(world: World, backends: tuple[Backend, ...], port: int | None, routes: ServiceRoutes | None = None) -> dict[str, str]:
@@ -392,11 +385,17 @@ def _reached(world: World, backend: Backend, port: int | None, routes: ServiceRo
     there = known.port(number) if number is not None else None
     if there is None:
         return f" (no port {number})"
-    members = world.selected(known.pods) if known.pods is not None else []
-    numbers = {world.target_number(pod, there) for pod in members}
-    if numbers == {world.target_number(pod, mine) for pod in members}:
+    labels = {**(known.selector or {}), **(dict(backend.labels.labels) if backend.labels is not None else {})}
+    members = world.selected(PodSet(known.ref.namespace, Selector.of(labels))) if labels else []
+    numbers, asked = ({world.target_number(pod, one) for pod in members} or _told(one) for one in (there, mine))
+    if numbers == asked or not (numbers and asked):
         return ""  # also where no pod tells what a name stands for
     return f" (container port {', '.join(sorted(map(str, numbers)))})"
+
+
+def _told(port: ServicePort) -> set[int | None]:
+    """The port of pods that nobody shows, where the Service has its number."""
+    return {int(port.target)} if is_number(str(port.target)) else set()
 
 
 def _pods(world: World, backend: Backend, port: int | None) -> str:

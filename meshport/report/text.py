@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 COLOURS = {"error": "31", "warning": "33", "info": "36"}
 _LEAVES_SHOWN = 20
+_ALIKE_SHOWN = 5
+"""Of what is only good to know, how many places are named for each code where the reader is spared the rest."""
 
 
 class Paint:
@@ -33,8 +36,11 @@ def wants_colour(stream: IO[str], no_color: bool = False) -> bool:
     return not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: bool = False, verbose: bool = False) -> Iterator[str]:
-    """The lines of all findings that are not suppressed, by severity; what to do about a code is said once."""
+def findings(
+    listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: bool = False, verbose: bool = False, fold: bool = False
+) -> Iterator[str]:
+    """The lines of all findings that are not suppressed, by severity; what to do about a code is said once. `fold`: of the last severity a few for each code,
+    and how many more there are."""
     shown = [finding for finding in listed if finding.suppressed is None and (not quiet or finding.severity == "error")]
     said: set[tuple[str, str]] = set()
     for severity in SEVERITIES:
@@ -42,7 +48,12 @@ def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: 
         if not group:
             continue
         yield paint(f"{TITLES[severity]} ({len(group)})", "1")
+        seen: Counter[str] = Counter()
+        folding = fold and not verbose and severity == SEVERITIES[-1]
         for finding in group:
+            seen[finding.code] += 1
+            if folding and seen[finding.code] > _ALIKE_SHOWN:
+                continue
             place = short(finding, bundle)
             yield f"{place + ' ' if place else ''}{paint(finding.code, COLOURS[severity])} {finding.message}"
             if finding.remedy and (finding.code, finding.remedy) not in said:
@@ -50,6 +61,9 @@ def findings(listed: Iterable[Finding], bundle: Bundle, *, paint: Paint, quiet: 
                 yield f"    {paint(finding.remedy, '2')}"
             if verbose:
                 yield from (f"    - {line}" for line in _leaves(finding, bundle))
+        more = [f"{number - _ALIKE_SHOWN} {code}" for code, number in seen.items() if folding and number > _ALIKE_SHOWN]
+        if more:
+            yield paint(f"and {', '.join(more)} more: -v names each, and so does --report FILE", "2")
         yield ""
 
 

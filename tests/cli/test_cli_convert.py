@@ -40,6 +40,26 @@ def test_comments_and_order_of_changed_documents_survive(meshport: Run, shop: Pa
     assert "# from AuthorizationPolicy shop/users\n" in text
 
 
+def test_what_is_only_good_to_know_of_many_services_is_named_a_few_times(meshport: Run) -> None:
+    many = "".join(
+        f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: s{number}, namespace: shop}}
+spec: {{selector: {{app: s{number}}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: s{number}, namespace: shop}}
+spec: {{hosts: [s{number}], http: [{{route: [{{destination: {{host: s{number}}}}}], timeout: 3s}}]}}
+"""
+        for number in range(9)
+    )
+    ran = meshport("convert", "--from", "istio", "--to", "linkerd", stdin=many)
+    assert ran.err.count("MP401 Service") == 5 and "and 4 MP401 more: -v names each" in ran.err
+    assert meshport("convert", "--from", "istio", "--to", "linkerd", "-v", stdin=many).err.count("MP401 Service") == 9
+
+
 def test_standard_input_is_the_default(meshport: Run) -> None:
     piped = meshport("convert", "--from", "istio", "--to", "linkerd", stdin=SHOP + "---\n" + POLICY)
     named = meshport("convert", "-", "--from", "istio", "--to", "linkerd", stdin=SHOP + "---\n" + POLICY)

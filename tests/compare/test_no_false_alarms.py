@@ -233,7 +233,7 @@ def test_a_port_that_linkerd_reads_as_http_is_one_whatever_it_is_called() -> Non
     """Cilium has one set of routes for all ports of a Service: of two, requests for 80 went to 7000. Without HTTP on the other port there is one."""
     result = converted(PROFILE, "linkerd", "cilium")
     assert defects(result) == []
-    assert "MP372" in codes(result)
+    assert "MP363" in codes(result)
     assert [item.object["kind"] for item in result.manifests if item.object["kind"] == "HTTPRoute"] == []
     opaque = PROFILE.replace(
         "name: web, namespace: shop}", 'name: web, namespace: shop, annotations: {config.linkerd.io/opaque-ports: "7000"}}', 1

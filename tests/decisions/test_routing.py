@@ -66,7 +66,16 @@ def test_several_ports_of_a_service_are_more_than_a_route_of_cilium_can_tell_apa
     two = "[{name: http, port: 80, targetPort: 8080}, {name: http-b, port: 81, targetPort: 8081}]"
     world = namespace() + service("app", two) + workload("app")
     result = convert(world + SUBSETS + CANARY, "istio", "cilium")
-    assert said(result, "MP372")[0].severity == "error" and written(result, "HTTPRoute") == {}
+    assert said(result, "MP363") and written(result, "HTTPRoute") == {}
+    assert said(result, "MP368")[0].severity == "error" and "on the ports 81" in said(result, "MP368")[0].message
+    assert [entry["ports"] for entry in written(result, "CiliumEnvoyConfig")["app-meshport"]["spec"]["services"]] == [[80]]
+    told = CANARY.replace("subset: v1", "subset: v1, port: {number: 80}").replace("subset: v2", "subset: v2, port: {number: 80}")
+    assert told.count("number: 80") == 2
+    result = convert(world + SUBSETS + told, "istio", "cilium")  # requests for either port go to port 80
+    assert not said(result, "MP368") and len(written(result, "HTTPRoute")["app"]["spec"]["rules"]) == 1
+    fault = CANARY.replace("route:", "fault: {abort: {httpStatus: 500, percentage: {value: 1}}}, route:", 1)
+    result = convert(world + SUBSETS + fault, "istio", "cilium")
+    assert said(result, "MP372")[0].severity == "error" and written(result, "HTTPRoute") == written(result, "CiliumEnvoyConfig") == {}
 
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])

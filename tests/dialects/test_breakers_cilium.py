@@ -104,17 +104,21 @@ def test_failure_accrual_keeps_its_penalties_and_may_eject_all() -> None:
     assert "MP900" not in codes(result)
 
 
-def test_a_port_with_settings_of_its_own_has_a_cluster_of_its_own() -> None:
+def test_of_several_ports_one_has_the_listener_of_a_service() -> None:
+    """The agent leads the requests for a Service to one listener, whatever its object lists."""
     two = SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: tcp-sync, port: 90}")
     rule = RULE + "    portLevelSettings: [{port: {number: 90}, connectionPool: {tcp: {maxConnections: 9}}}]\n"
     result = convert(two + rule, "istio")
-    clusters = {item["name"]: item for item in config(result)["spec"]["resources"] if item["@type"].endswith("Cluster")}
-    assert set(clusters) == {"shop/users:80", "shop/users:90"}
-    assert clusters["shop/users:90"]["circuit_breakers"]["thresholds"][0]["max_connections"] == 9
-    assert "outlier_detection" not in clusters["shop/users:90"]  # settings of a port replace those of the Service whole
-    listeners = {entry["ports"][0]: entry["listener"] for entry in config(result)["spec"]["services"]}
-    assert listeners == {80: "users-80", 90: "users-90"}
+    spec = config(result)["spec"]
+    assert [item["name"] for item in spec["resources"] if item["@type"].endswith("Cluster")] == ["shop/users:80"]
+    assert [entry["ports"] for entry in spec["services"]] == [[80]]
+    assert spec["backendServices"] == [{"name": "users", "namespace": "shop", "number": ["80"]}]  # else its cluster has no endpoints
+    assert [finding.message for finding in result.findings if finding.code == "MP524"] == [
+        "Service shop/users port 90: its breaker, limits and balancing are left out, because Cilium leads the requests for a Service to one listener, that of port 80"
+    ]
     assert "MP900" not in codes(result)
+    whole = convert(two + RULE, "istio")
+    assert "MP365" in codes(whole) and "MP900" not in codes(whole)
 
 
 def test_a_port_that_declares_no_http_counts_connections_alone() -> None:
@@ -185,8 +189,8 @@ spec:
         for item in config(result)["spec"]["resources"]
         if item["@type"].endswith("Cluster")
     }
-    other = {"shop/users:9000": 9} if whole and service is TWO_PORTS else {}
-    assert clusters == {"shop/users:80": 2, **other}
+    assert clusters == {"shop/users" if service is SERVICE else "shop/users:80": 2}
+    assert ("MP524" in codes(result)) == bool(whole and service is TWO_PORTS)
 
 
 def test_that_clients_start_no_tls_is_nothing_to_cilium() -> None:
@@ -237,9 +241,9 @@ spec: {host: users, trafficPolicy: {portLevelSettings: [{port: {number: 80}, out
     assert "MP900" not in codes
 
 
-@pytest.mark.parametrize("ports", ["{name: http, port: 80}", "{name: http, port: 80}, {name: http-admin, port: 9090}"])
+@pytest.mark.parametrize("ports", ["{name: http, port: 80}", "{name: http, port: 8080}"])
 def test_a_breaker_of_linkerd_comes_back_from_cilium_as_it_was(ports: str) -> None:
-    """The longest penalty too, from one port and from two; and what Envoy is told that every mesh does by itself is no loss."""
+    """The longest penalty too; and what Envoy is told that every mesh does by itself is no loss."""
     objects = [item for item in yaml.safe_load_all(ACCRUAL.replace("{name: http, port: 80, targetPort: 8080}", ports)) if item]
     there = meshport.convert(meshport.load_objects(objects), source="linkerd", target="cilium")
     after = [{**objects[0], "metadata": {"name": "users", "namespace": "shop"}}, *(item.object for item in there.manifests)]

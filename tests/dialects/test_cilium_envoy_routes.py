@@ -87,9 +87,11 @@ def test_the_longest_pause_is_lost_where_it_is_not_what_envoy_makes_of_the_first
 @pytest.mark.parametrize(
     "routes",
     [
-        "[{match: {prefix: /}, route: {cluster: shop/web, prefix_rewrite: /x}}]",
+        "[{match: {path_separated_prefix: /a}, route: {cluster: shop/web, prefix_rewrite: /}}]",
         "[{match: {prefix: /}, route: {cluster: shop/web, retry_policy: {retry_on: 5xx, retry_host_predicate: []}}}]",
-        "[{match: {prefix: /a}, redirect: {path_redirect: /b}}, {match: {prefix: /}, route: {cluster: shop/web}}]",
+        "[{match: {prefix: /a}, redirect: {path_redirect: /b, strip_query: true}}, {match: {prefix: /}, route: {cluster: shop/web}}]",
+        "[{match: {prefix: /a}, non_forwarding_action: {}}, {match: {prefix: /}, route: {cluster: shop/web}}]",
+        "[{match: {prefix: /}, route: {cluster: shop/web}, request_headers_to_add: [{header: {key: x}}]}]",
         "[{match: {prefix: /}, route: {cluster: elsewhere}}]",
         "[{match: {prefix: /, runtime_fraction: {}}, route: {cluster: shop/web}}]",
     ],

@@ -110,7 +110,12 @@ def test_a_prefix_before_an_expression_keeps_its_place() -> None:
             {},
             "MP371",
         ),
-        (SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: http-admin, port: 81}") + CANARY, {}, "MP372"),
+        (
+            SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: http-admin, port: 81}")
+            + CANARY.replace("  - timeout:", "  - fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}\n    timeout:"),
+            {},
+            "MP372",
+        ),
     ],
     ids=["release", "consumer", "ports"],
 )
@@ -153,7 +158,7 @@ spec: {{hosts: [users], http: {rules}}}
         ("linkerd", route.replace("name: users}]", "name: users, port: 80}]")),
         ("istio", service.replace(", port: {number: 80}", "")),
     ):
-        assert "MP372" in codes(meshport.convert(meshport.load_text(two + text), source=source, target="cilium"))
+        assert "MP363" in codes(meshport.convert(meshport.load_text(two + text), source=source, target="cilium"))
 
 
 def test_other_ports_of_the_service_reach_the_proxy_too() -> None:

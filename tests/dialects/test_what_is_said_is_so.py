@@ -120,10 +120,10 @@ spec:
 BREAKER = "{balancer.linkerd.io/failure-accrual: consecutive, timeout.linkerd.io/request: 3s}"
 
 
-def test_the_breaker_is_written_where_the_routes_are_left_out() -> None:
+def test_the_breaker_stands_in_the_table_of_the_routes() -> None:
     ports = "{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 8081}"
     out, result = converted(LINKERD + service("web", ports, BREAKER) + workload("web"), "linkerd", "cilium")
-    assert said(result, "MP372")
+    assert said(result, "MP363")
     route = """---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -131,7 +131,10 @@ metadata: {name: web, namespace: shop}
 spec: {parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: web, port: 80}]}]}
 """
     out, result = converted(LINKERD + service("web", ports, BREAKER) + workload("web") + route, "linkerd", "cilium")
-    assert said(result, "MP372") and not said(result, "MP524")
+    assert said(result, "MP363") and not said(result, "MP524")
+    assert "on the ports 81" in said(result, "MP368")[0] and "on the port 81" in said(result, "MP365")[0]
+    resources = out["CiliumEnvoyConfig", "web-meshport"]["spec"]["resources"]
+    assert [item["name"] for item in resources if "outlier_detection" in item] == ["shop/web:80"]
     assert ("CiliumEnvoyConfig", "web-meshport") in out and not [name for kind, name in out if kind == "HTTPRoute"]
 
 

@@ -64,6 +64,8 @@ def _renamed(value: Any, known: set[str], prefix: str) -> None:
         for key, child in value.items():
             if key == "cluster" and child in known:
                 value[key] = prefix + child
+            elif key == "weighted_clusters":
+                value[key] = {"clusters": [{**one, "name": prefix + one["name"]} for one in child["clusters"]]}
             else:
                 _renamed(child, known, prefix)
     elif isinstance(value, list):

@@ -36,7 +36,8 @@ def of_random(target: str) -> Iterator[list[Obj]]:
         yield written(meshport.load_objects(settings.linkerd(seed)), "linkerd", target)
     for seed in range(4):
         for source in ("istio", "linkerd"):
-            yield written(meshport.load_objects(generate_routes.MAKE[source](seed)), source, target)
+            for api in ("native", "gateway-api"):
+                yield written(meshport.load_objects(generate_routes.MAKE[source](seed)), source, target, routes=api)
 
 
 def of_corpus(target: str) -> Iterator[list[Obj]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy, envoy_routes, hashing
+from meshport.dialects.cilium.envoy_config import KIND, ORIGINAL
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.ir.base import NOWHERE, Fact, Ref
@@ -21,8 +22,6 @@ from meshport.ir.routing import gather, ports_of
 from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
-KIND = "CiliumEnvoyConfig"
-ORIGINAL = "cec.cilium.io/use-original-source-address"
 BALANCED, ALGORITHM = "service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm"
 _BY_SERVICE = {"round_robin": "ROUND_ROBIN", "random": "RANDOM"}  # by requests in flight is what a mesh does that is told nothing
 _FEATURES = {
@@ -48,7 +47,6 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     """What the clusters of hand-written CiliumEnvoyConfigs do for the Services whose endpoints they are given."""
     for root in envoy_routes.configs(bound, by_kind):
         number = root.number
-        found: dict[Ref, list[ServicePolicy]] = {}
         owned = {
             fact.value for place in root.each("spec", "services") if (fact := envoy_routes.service_of(root, place, options)) is not None
         }
@@ -57,34 +55,50 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         by_service: dict[str, list[Cursor]] = {}
         for place in root.each("spec", "resources"):
             by_service.setdefault(_endpoints(place), []).append(place)
+        read: dict[
+            tuple[Ref, Ref, int], ServicePolicy
+        ] = {}  # by the Service that is asked for, the one whose endpoints these are, and its port
         for place in root.each("spec", "resources"):
             called = place.text("name")
             if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or called is None or called.value not in sent:
                 continue
             policy = _policy(root, place, by_service.get(_endpoints(place), []), ir.deciding)
             served = policy.service if policy is not None else None
-            if policy is None or served is None:
+            if policy is None or served is None or served.value not in owned | reached:
                 continue
-            ref = served.value
-            if ref in owned or ref in reached:
-                thresholds = place.each("circuit_breakers", "thresholds")
-                plain = place.at("type").src if place.at("type").value == "EDS" else NOWHERE
-                plain |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
-                ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
-                what = place.at("@type").src
-                policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
-                found.setdefault(ref, []).append(policy)
-            if ref not in owned and ref in reached and (policy.breaker is not None or policy.extras):
-                facts = (served.also(Fact("", gather(policy.breaker, policy.extras))),)
-                ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
-        for policies in found.values():
+            thresholds = place.each("circuit_breakers", "thresholds")
+            plain = place.at("type").src if place.at("type").value == "EDS" else NOWHERE
+            plain |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
+            ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
+            what = place.at("@type").src
+            policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
+            ref, port = served.value, policy.port.value if policy.port is not None else 0
+            read[_asked_for(ir, ref, owned), ref, port] = policy
+        found: dict[Ref, list[ServicePolicy]] = {}
+        for asked, port in dict.fromkeys((asked, port) for asked, _, port in read):
+            together = {ref: one for (other, ref, place_), one in read.items() if (other, place_) == (asked, port)}
+            setting = {ref: one for ref, one in together.items() if one.breaker is not None or one.extras} or together
+            one, *others = setting.values()  # endpoints without settings are another destination's
+            if all((one.breaker, one.extras) == (other.breaker, other.extras) for other in others) and (asked in owned or asked in setting):
+                whole = joined([*setting.values()]) if others else one
+                assert whole.service is not None
+                host = f"{asked.name}.{asked.namespace}"
+                found.setdefault(asked, []).append(
+                    replace(whole, service=whole.service.holding(asked), host=whole.host.holding(host), port=one.port)
+                )
+            else:
+                for ref, policy in together.items():
+                    found.setdefault(ref, []).append(policy)
+        for ref, policies in found.items():
+            for policy in policies if ref not in owned else ():
+                if policy.service is not None and (policy.breaker is not None or policy.extras):
+                    facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
+                    ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
             first = policies[0]
-            ports = ports_of(ir.world, first.service.value) if first.service is not None else ()
+            ports = ports_of(ir.world, ref)
             spoken = {one.port.value for one in policies if one.port is not None}
             alike = (
-                len(policies) > 1
-                and spoken >= set(ports)
-                and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
+                bool(ports) and spoken >= set(ports) and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
             )
             ir.service_policies.extend([joined(policies)] if alike else policies)
     _balanced(bound, ir)
@@ -117,6 +131,22 @@ def _endpoints(place: Cursor) -> str:
     """The Service whose endpoints a cluster is given, `namespace/service`."""
     said = envoy_routes.endpoints(place)
     return said.value.partition(":")[0] if said is not None else ""
+
+
+def _asked_for(ir: IR, ref: Ref, owned: set[Ref]) -> Ref:
+    """The Service whose requests come to the endpoints of another one that has some of its pods, as those of a subset are; else the Service itself."""
+    known = ir.world.services.get(ref)
+    if ref in owned or known is None or not known.selector:
+        return ref
+    wider = [
+        other.ref
+        for name in sorted(owned)
+        if (other := ir.world.services.get(name)) is not None
+        and name.namespace == ref.namespace
+        and other.selector
+        and other.selector.items() < known.selector.items()
+    ]
+    return wider[0] if len(wider) == 1 else ref
 
 
 def _reached(ir: IR, number: int) -> set[Ref]:

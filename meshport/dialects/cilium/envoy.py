@@ -115,8 +115,12 @@ def _listener(name: str, filter_name: str, config: dict[str, Any]) -> dict[str, 
 
 def routes(name: str, cluster: str) -> dict[str, Any]:
     """Every request to one cluster, without Envoy's own timeout of fifteen seconds."""
-    action = {"cluster": cluster, "timeout": "0s"}
-    host = {"name": name, "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
+    return table(name, [{"match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "0s"}}])
+
+
+def table(name: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The routes of one listener, for whatever host is asked for."""
+    host = {"name": name, "domains": ["*"], "routes": routes}
     return {"@type": TYPE + "config.route.v3.RouteConfiguration", "name": name, "virtual_hosts": [host]}
 
 

@@ -7,18 +7,18 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_compone
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import envoy, hashing
+from meshport.dialects.cilium import envoy, envoy_actions, hashing
+from meshport.dialects.cilium.envoy_actions import Other, only
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.resilience import Retry
-from meshport.ir.routing import Backend, RouteMatch, RouteRule, ServiceRoutes
+from meshport.ir.routing import Backend, RouteRule, ServiceRoutes
 from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
@@ -29,13 +29,9 @@ BACKOFF_SPAN = 10
 """How many times its first pause Envoy waits at most between two tries, where a policy does not say; Istio leaves it at that."""
 PLAIN = "a name, or what every mesh does by itself"
 _MANAGER = envoy.TYPE + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_PATHS = {"prefix": "prefix", "path": "exact", "path_separated_prefix": "segments"}
-_STRINGS = {"exact": "exact", "prefix": "prefix"}
+_HEADERS = [f"{stem}_{what}" for stem in envoy_actions.HEADERS.values() for what in ("add", "remove")]
+_REWRITES = ("prefix_rewrite", "regex_rewrite", "host_rewrite_literal")
 _RETRY_KEYS = {"retry_on", "num_retries", "per_try_timeout", "retry_back_off", "retriable_status_codes"}
-
-
-class _Other(Exception):
-    """Something of Envoy's that is not read here."""
 
 
 def configs(bound: Bound, by_kind: dict[tuple[str, str], list[int]]) -> list[Cursor]:
@@ -76,8 +72,12 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             if place.at("@type").value == envoy.TYPE + "config.cluster.v3.Cluster"
         }
         losses: list[Loss] = []
+        acting = {ref.value: entry for entry in root.each("spec", "services") if (ref := service_of(root, entry, options)) is not None}
         for entry in root.each("spec", "services"):
             service = service_of(root, entry, options)
+            if service is not None and acting[service.value].src != entry.src:  # the agent keeps one listener for a Service
+                ir.idle.append(Fact("a later entry for the same Service takes its requests", entry.src, "extension.cilium-envoy-config"))
+                continue
             if service is not None:
                 _bytes(root, entry, service.value, clusters, ir)
             found = _table(root, entry) if service is not None else None
@@ -86,7 +86,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             way, plain, table = found
             try:
                 rules = _rules(table, _Clusters(clusters, options), root.number, losses)
-            except _Other:
+            except Other:
                 continue
             listed = entry.at("ports").src
             ir.idle.append(
@@ -97,8 +97,8 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
             places: list[Fact[int] | None] = [*ports] or [None]
             ref = root.ref().holding(Ref(service.value.namespace, root.document.name))
+            taken = any(_taken(one, service.value) for one in ir.routes)
             for port in places:
-                taken = any(_same_port(one, service.value, port) for one in ir.routes)
                 ir.routes.append(
                     ServiceRoutes(
                         ref, root.document.kind, service, service.map(lambda ref: f"{ref.name}.{ref.namespace}.svc.{options.cluster_domain}"), port, rules,
@@ -109,11 +109,11 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
         ir.losses.extend(losses)
 
 
-def _same_port(routes: ServiceRoutes, service: Ref, port: Fact[int] | None) -> bool:
-    """Whether other rules for requests have the port of the Service already: Cilium gives it to one object (RegisterL7LBServiceRedirect of pkg/service/service.go in cilium/cilium)."""
-    if routes.problem or routes.service is None or routes.service.value != service or routes.protocol not in ("http", "grpc"):
-        return False
-    return port is None or routes.port is None or routes.port.value == port.value
+def _taken(routes: ServiceRoutes, service: Ref) -> bool:
+    """Whether other rules for requests have the Service already: Cilium gives it to one object, whatever its ports (registerL7LBServiceRedirect of
+    pkg/service/service.go in cilium/cilium)."""
+    same = not routes.problem and routes.service is not None and routes.service.value == service
+    return same and routes.mesh and routes.protocol in ("http", "grpc")
 
 
 def _for_nobody(root: Cursor) -> bool:
@@ -148,7 +148,7 @@ class _Clusters:
         namespace, slash, rest = said.value.partition("/") if said is not None else ("", "", "")
         service, _, port = rest.partition(":")
         if name is None or place is None or said is None or not (namespace and slash and service) or (port and not is_number(port)):
-            raise _Other
+            raise Other
         src, host = name.src | said.src | place.at("@type").src, f"{service}.{namespace}.svc.{self.options.cluster_domain}"
         return Backend(
             Fact(Ref(namespace, service), src, "routing.destination"), Fact(host, src, "routing.destination"),
@@ -228,40 +228,46 @@ def _plain(manager: Cursor) -> Src:
     return src
 
 
-def _only(place: Cursor, *keys: str) -> None:
-    if not set(place.keys()) <= set(keys):
-        raise _Other
-
-
 def _rules(table: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> tuple[RouteRule, ...]:
-    _only(table, "@type", "name", "virtual_hosts")
+    only(table, "@type", "name", "virtual_hosts")
     hosts = table.each("virtual_hosts")
     if len(hosts) != 1 or [item.value for item in hosts[0].each("domains")] != ["*"]:
-        raise _Other
-    _only(hosts[0], "name", "domains", "routes")
+        raise Other
+    only(hosts[0], "name", "domains", "routes")
     return tuple(_rule(place, clusters, number, losses) for place in hosts[0].each("routes"))
 
 
 def _rule(place: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> RouteRule:
-    _only(place, "name", "match", "route")
-    action = place.at("route")
-    _only(action, "cluster", "weighted_clusters", "timeout", "retry_policy", "hash_policy")
+    only(place, "name", "match", "route", "redirect", "direct_response", *_HEADERS)
+    action, name = place.at("route"), place.text("name")
+    match = envoy_actions.match_of(place.at("match"))
+    filters = [*envoy_actions.headers_of(place), *envoy_actions.redirect_of(place.at("redirect"), match)]
+    filters += envoy_actions.answer_of(place.at("direct_response"))
+    if not action:
+        if not place.at("redirect") and not place.at("direct_response"):
+            raise Other
+        return RouteRule(name.value if name else "", (match,), (), tuple(filters), src=place.src)
+    only(action, "cluster", "weighted_clusters", "timeout", "retry_policy", "request_mirror_policies", "hash_policy", *_REWRITES)
     if action.at("hash_policy") and hashing.read(action) is None:
-        raise _Other
-    name = place.text("name")
+        raise Other
     said = action.get("timeout", milliseconds)
     if action.at("timeout") and said is None:
-        raise _Other
+        raise Other
     backends = _backends(action, clusters)
     timeout = (
         Fact(PLAIN_TIMEOUT, sources(*(one.host for one in backends)), "timeout.request")
         if said is None
         else Fact(said.value, said.src, "timeout.request")
     )
+    filters += envoy_actions.rewrite_of(action, match)
+    for item in action.each("request_mirror_policies"):
+        copied = clusters.backend(item.text("cluster"), None)
+        filters.append(envoy_actions.copy_of(item, copied.host, copied.port))
     return RouteRule(
         name.value if name else "",
-        (_match(place.at("match")),),
+        (match,),
         backends,
+        tuple(filters),
         timeout=timeout,
         retry=_retry(action.at("retry_policy"), number, losses),
         src=place.src,
@@ -271,72 +277,25 @@ def _rule(place: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -
 def _backends(action: Cursor, clusters: _Clusters) -> tuple[Backend, ...]:
     if action.at("cluster"):
         return (clusters.backend(action.text("cluster"), None),)
-    _only(action.at("weighted_clusters"), "clusters", "total_weight")
+    only(action.at("weighted_clusters"), "clusters", "total_weight")
     found = []
     for item in action.each("weighted_clusters", "clusters"):
-        _only(item, "name", "weight")
-        found.append(clusters.backend(item.text("name"), item.number_at("weight")))
+        only(item, "name", "weight", *_HEADERS)
+        backend = clusters.backend(item.text("name"), item.number_at("weight"))
+        found.append(replace(backend, filters=tuple(envoy_actions.headers_of(item))))
     if not found:
-        raise _Other
+        raise Other
     return tuple(found)
-
-
-def _match(place: Cursor) -> RouteMatch:
-    _only(place, *_PATHS, "safe_regex", "headers")
-    path: Fact[Pattern] | None = None
-    for key, kind in _PATHS.items():
-        if (text := place.text(key)) is not None:
-            path = Fact(Pattern(kind, text.value), text.src, "routing.match.path")
-    if place.at("safe_regex"):
-        path = _regex(place.at("safe_regex"), "routing.match.path")
-    headers, method = [], None
-    for item in place.each("headers"):
-        name, pattern = _header(item)
-        if name == ":method":
-            method = pattern
-        else:
-            headers.append((name, pattern))
-    return RouteMatch(path, method, tuple(sorted(headers, key=lambda pair: pair[0])), src=place.src)
-
-
-def _header(place: Cursor) -> tuple[str, Fact[Pattern]]:
-    name = place.text("name")
-    feature = "routing.match.headers"
-    _only(place, "name", "string_match", "present_match", "exact_match", "safe_regex_match")
-    if name is None or (name.value.startswith(":") and name.value != ":method"):
-        raise _Other
-    if place.at("present_match").value is True:
-        return name.value.lower(), Fact(Pattern("any"), place.src, feature)
-    if (text := place.text("exact_match")) is not None:
-        return name.value.lower(), Fact(Pattern("exact", text.value), place.src, feature)
-    string = place.at("string_match")
-    if string:
-        _only(string, *_STRINGS, "safe_regex")
-    for key, kind in _STRINGS.items():
-        if (text := string.text(key)) is not None:
-            return name.value.lower(), Fact(Pattern(kind, text.value), place.src, feature)
-    expression = string.at("safe_regex") or place.at("safe_regex_match")
-    return name.value.lower(), _regex(expression, feature).also(name)
-
-
-def _regex(place: Cursor, feature: str) -> Fact[Pattern]:
-    if not place:
-        raise _Other
-    _only(place, "regex", "google_re2")
-    text = place.text("regex")
-    if text is None:
-        raise _Other
-    return Fact(Pattern("regex", text.value), place.src, feature)
 
 
 def _retry(place: Cursor, number: int, losses: list[Loss]) -> Retry | None:
     """A retry policy; one that names no condition retries nothing."""
     if not place:
         return None
-    _only(place, *_RETRY_KEYS)
+    only(place, *_RETRY_KEYS)
     listed, tries, each = place.text("retry_on"), place.number_at("num_retries"), place.get("per_try_timeout", milliseconds)
     if (place.at("per_try_timeout") and each is None) or (place.at("num_retries") and tries is None):
-        raise _Other
+        raise Other
     words = [word.strip() for word in listed.value.split(",") if word.strip()] if listed is not None else []
     if listed is None or not words:
         return Retry(Fact(0, place.src, "retry.attempts"), src=place.src)
@@ -345,7 +304,7 @@ def _retry(place: Cursor, number: int, losses: list[Loss]) -> Retry | None:
     conditions = [Fact(word, listed.src, "retry.conditions") for word in words if word != "retriable-status-codes" or not codes]
     conditions += [Fact(str(fact.value), fact.src | listed.src, "retry.conditions") for fact in codes] if by_code else []
     if codes and not by_code:
-        raise _Other
+        raise Other
     attempts = Fact(tries.value, tries.src, "retry.attempts") if tries is not None else Fact(1, listed.src, "retry.attempts")
     per_try = Fact(each.value, each.src, "retry.per-try-timeout") if each is not None else None
     return Retry(attempts, per_try, tuple(conditions), _pause(place.at("retry_back_off"), number, losses), src=place.src)
@@ -355,10 +314,10 @@ def _pause(place: Cursor, number: int, losses: list[Loss]) -> tuple[tuple[str, F
     """The pause before a try; how long it grows is lost where it is not what Envoy makes of it by itself."""
     if not place:
         return ()
-    _only(place, "base_interval", "max_interval")
+    only(place, "base_interval", "max_interval")
     base, most = place.get("base_interval", milliseconds), place.get("max_interval", milliseconds)
     if base is None or base.value < 1 or (place.at("max_interval") and most is None):
-        raise _Other
+        raise Other
     alike = most is not None and most.value == BACKOFF_SPAN * base.value
     if most is not None and not alike:
         losses.append(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import local_ratelimit, ratelimits
 from meshport.dialects.cilium import envoy, envoy_routes
-from meshport.dialects.cilium.clusters import KIND
-from meshport.dialects.cilium.resilience import API, routed_services
+from meshport.dialects.cilium.envoy_config import API, KIND, endpoints, referred_services, routed_services, standing
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.local_ratelimit import FILTER, MANAGER
 from meshport.findings import Affected
@@ -132,11 +131,11 @@ def _at_service(
         return False
     assert limit.total is not None
     because = limit.src | limit.subject.src | src | sources(limit.port)
-    standing = _standing(service, out)
-    if standing is None:
+    known = standing(service, out)
+    if known is None:
         obj, index = _made(limit, service, port, because, out), 0
     else:
-        obj = standing
+        obj = known
         index = _of_port(obj, service, port)
         if index < 0:
             return False
@@ -162,17 +161,6 @@ def _at_service(
     return True
 
 
-def _standing(service: Service, out: Output) -> Obj | None:
-    """The CiliumEnvoyConfig of the output that a Service is sent to."""
-    for obj in out.in_order():
-        if obj.kind == KIND and any(
-            item.get("name") == service.ref.name and item.get("namespace", obj.ref.namespace) == service.ref.namespace
-            for item in obj.value["spec"].get("services") or ()
-        ):
-            return obj
-    return None
-
-
 def _of_port(obj: Obj, service: Service, port: ServicePort) -> int:
     """The listener that a port of the Service is sent to, where it speaks HTTP; -1 where there is none."""
     for item in obj.value["spec"]["services"]:
@@ -193,10 +181,13 @@ def _made(limit: RateLimit, service: Service, port: ServicePort, because: Src, o
     obj.set(("metadata", "annotations", "cec.cilium.io/use-original-source-address"), "true", because)
     entry: dict[str, Any] = {"name": service.ref.name, "namespace": service.ref.namespace, "ports": [port.number]}
     obj.set(("spec", "services", 0), entry, because)
-    name = f"{service.ref.namespace}/{service.ref.name}"
+    by_port = len([item for item in service.ports if item.protocol == "TCP"]) > 1 or service.ref in referred_services(out)
+    name = f"{service.ref}:{port.number}" if by_port else str(service.ref)
     parts = (envoy.listener(service.ref.name, "http"), envoy.routes(service.ref.name, name), envoy.cluster(name))
     for position, part in enumerate(parts):
         obj.set(("spec", "resources", position), part, because)
+    if by_port:
+        endpoints(obj, service.ref, port.number, because)
     out.install("cilium", "envoyConfig.enabled", True, because)
     out.install("cilium", "kubeProxyReplacement", "true", because)
     return obj

@@ -1,7 +1,8 @@
 """Circuit breaking and connection limits, as the Envoy clusters of a CiliumEnvoyConfig.
 
-One CiliumEnvoyConfig a Service, never of the Service's own name (GAMMA generates that one) and never beside a route on the same Service: only one may own
-a Service port. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-management/
+One CiliumEnvoyConfig a Service, never of the Service's own name (GAMMA generates that one) and never beside a route on the same Service: the agent leads the
+requests for a Service to one listener (getProxyRedirect of pkg/ciliumenvoyconfig/controller.go in cilium/cilium), which does not tell the ports apart. Where
+the rules of a Service stand in one already (`envoy_lowering`), its clusters are given the settings. https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-management/
 """
 
 from __future__ import annotations
@@ -12,12 +13,24 @@ from typing import Any
 from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy, hashing
-from meshport.dialects.cilium.clusters import KIND, ORIGINAL
+from meshport.dialects.cilium.envoy_config import (
+    API,
+    KIND,
+    ORIGINAL,
+    clusters,
+    endpoints,
+    installed,
+    referred_services,
+    routed_services,
+    served,
+    standing,
+    taken,
+)
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.losses import clients_alone, in_force, names_nothing, report
 from meshport.dialects.output import Obj, Output
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.exposure import LOCALITY
 from meshport.ir.model import IR
 from meshport.ir.resilience import (
@@ -33,7 +46,6 @@ from meshport.ir.routing import gather
 from meshport.ir.world import Service, ServicePort
 from meshport.mapping.table import version_key
 
-API = "cilium.io/v2"
 LONGEST_EJECTION = 300_000
 
 
@@ -46,22 +58,26 @@ class Wanted:
     ports: dict[int, ServicePolicy] = field(default_factory=dict)
     apart: frozenset[int] = frozenset()  # the ports for which the policy of the whole Service does not stand
 
-    def of(self, port: ServicePort) -> ServicePolicy | None:
-        return self.ports.get(port.number) or (None if port.number in self.apart else self.whole)
+    def of(self, port: int) -> ServicePolicy | None:
+        return self.ports.get(port) or (None if port in self.apart else self.whole)
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
     """A CiliumEnvoyConfig for each Service that has a breaker or limits; what it cannot hold is named in findings."""
     wanted: dict[Ref, Wanted] = {}
     routed = routed_services(ir, out)
+    tables = [obj for obj in out.objects.values() if obj.kind == KIND]
+    whose = _subsets(ir, out)
+    parts = {(*asked, port) for obj in tables for ref, port, _ in clusters(obj) if (asked := whose.get(ref, (ref, "")))[0] in served(obj)}
+    own = {(one.service.value, one.subset) for one in ir.service_policies if one.service is not None and one.subset and _weighty(one, ir)}
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     shared = frozenset(item.service.value for item in ir.shared if item.prefers is not None and item.service.value in ir.world.services)
-    served = (
+    unchecked = (
         "its Gateways do since 1.20, but check no subjectAltNames"
         if version_key(options.target_version) >= (1, 20)
         else "nor do its Gateways before 1.20"
     )
-    backends.unread(ir, out, "Cilium", served)
+    backends.unread(ir, out, "Cilium", unchecked)
     for policy in sorted(
         ir.service_policies, key=lambda item: (item.host.value, item.subset, item.port.value if item.port else 0, item.ref.value)
     ):
@@ -89,6 +105,8 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             service = _able(policy, ref, ir, out, routed)
             if service is None:
                 continue
+            if _apart(policy, ref, service, out, parts, own):
+                continue
             target = wanted.setdefault(ref, Wanted(service))
             if policy.port is not None:
                 target.ports[policy.port.value] = policy
@@ -97,26 +115,19 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 target.apart = frozenset(single_ports(ir.service_policies, policy, ref))
         if policy.service is None and not policy.covers:
             _say(policy, out, "MP515")
+    asked_for = referred_services(out)
     for ref in sorted(wanted):
-        _write(wanted[ref], out)
-
-
-def routed_services(ir: IR, out: Output) -> set[Ref]:
-    """The Services that Gateway API routes stand on, in the input or in the output."""
-    found = {
-        routes.service.value
-        for routes in ir.routes
-        if ir.mesh != "linkerd"  # whose routes on Services leave with it, whether they are said here or not
-        and routes.service is not None
-        and routes.kind in ("HTTPRoute", "GRPCRoute")
-        and routes.mesh
-    }
-    for obj in out.objects.values():
-        if obj.kind in ("HTTPRoute", "GRPCRoute"):
-            for parent in obj.value.get("spec", {}).get("parentRefs", ()):
-                if isinstance(parent, dict) and parent.get("kind") == "Service":
-                    found.add(Ref(str(parent.get("namespace") or obj.ref.namespace), str(parent.get("name", ""))))
-    return found
+        _write(wanted[ref], out, asked_for)
+    for obj in tables:
+        for ref, port, place in clusters(obj):
+            owner, _ = whose.get(ref, (ref, ""))
+            chosen = wanted[owner].of(port) if owner in wanted and owner in served(obj) else None
+            if chosen is not None:
+                obj.add_origin(chosen.document)
+                obj.note(f"with the settings of {chosen.kind} {chosen.ref.value}")
+                _settings(obj, place, chosen)
+                for way in _ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
+                    hashing.write(obj, way, place, chosen, http=True)
 
 
 def _weighty(policy: ServicePolicy, ir: IR) -> bool:
@@ -146,6 +157,39 @@ def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]
     else:
         return service
     return None
+
+
+def _apart(
+    policy: ServicePolicy, ref: Ref, service: Service, out: Output, parts: set[tuple[Ref, str, int]], own: set[tuple[Ref, str]]
+) -> bool:
+    """Whether the rules of the Service leave the policy nothing that it could hold for; what they leave of its ports is said. `parts` are the clusters of
+    the Service's own pods in the table of its rules, by subset and port; `own` the subsets with settings of their own."""
+    if subset := next((subset for asked, subset, _ in sorted(parts) if asked == ref and (asked, subset) in own), ""):
+        _say(policy, out, "MP524", ref, why=f"the subset {subset}, which its rules send to, has others")
+        return True
+    known = standing(service, out)
+    if known is None:
+        return False
+    ports = {port.number for port in _tcp(service)} if policy.port is None else {policy.port.value}
+    gone = ports - {port for asked, _, port in parts if asked == ref}
+    apart = ", ".join(str(port) for port in sorted(taken(known)))
+    why = (
+        "its rules send to other Services"
+        if gone <= taken(known)
+        else f"Cilium leads the requests for a Service to one listener, that of port {apart}"
+    )
+    if gone == ports:
+        _say(policy, out, "MP524", ref, why=why)
+    elif gone:
+        _partly(policy, service, gone, why, out)
+    elif out.source == "linkerd":
+        others = sorted({str(sent) for sent, _, _ in clusters(known)} - {str(ref)})
+        if others:
+            out.finding(
+                "MP365", policy.host, document=policy.document, disposition=None, affects=_affects(policy), feature="breaker.consecutive-errors",
+                explains=frozenset(), subject=f"Service {ref}", where=f"for the requests that its rules send to {', '.join(others)}",
+            )  # fmt: skip
+    return gone == ports
 
 
 def _say(policy: ServicePolicy, out: Output, code: str, ref: Ref | None = None, **values: Any) -> None:
@@ -240,46 +284,69 @@ def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, exp
         )  # fmt: skip
 
 
-def _write(wanted: Wanted, out: Output) -> None:
-    service = wanted.service
+def _subsets(ir: IR, out: Output) -> dict[Ref, tuple[Ref, str]]:
+    """The Services that stand for a subset of another one, which rules send to: that one, and the subset."""
+    wanted: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Ref, str]] = {}
+    for backend in (backend for routes in ir.routes for rule in routes.rules for backend in rule.backends):
+        known = ir.world.services.get(backend.service.value) if backend.service is not None else None
+        if known is not None and known.selector and backend.labels is not None:
+            selector = frozenset({**known.selector, **dict(backend.labels.labels)}.items())
+            wanted.setdefault((known.ref.namespace, selector), (known.ref, backend.labels.name))
+    selectors = {ref: service.selector for ref, service in ir.world.services.items()}
+    selectors |= {
+        obj.ref: obj.value["spec"].get("selector") for obj in out.objects.values() if obj.kind == "Service" and obj.changed is None
+    }
+    keys = {ref: (ref.namespace, frozenset(selector.items())) for ref, selector in selectors.items() if selector}
+    return {ref: wanted[key] for ref, key in keys.items() if key in wanted and wanted[key][0] != ref}
+
+
+def _ways(obj: Obj, cluster: envoy.Path) -> list[envoy.Path]:
+    """The routes of a table that send to a cluster."""
+    name, resources = obj.at(cluster)["name"], obj.value["spec"]["resources"]
+    found: list[envoy.Path] = []
+    for index, item in enumerate(resources):
+        for number, route in enumerate(item["virtual_hosts"][0]["routes"] if "virtual_hosts" in item else ()):
+            action = route.get("route", {})
+            if name == action.get("cluster") or any(one["name"] == name for one in action.get("weighted_clusters", {}).get("clusters", ())):
+                found.append(("spec", "resources", index, "virtual_hosts", 0, "routes", number, "route"))
+    return found
+
+
+def _write(wanted: Wanted, out: Output, referred: set[Ref]) -> None:
+    """The CiliumEnvoyConfig of a Service without rules, for one of its ports; `referred` are the Services whose endpoints others ask for by port."""
+    service, ref = wanted.service, wanted.service.ref
     policies = [policy for policy in (wanted.whole, *wanted.ports.values()) if policy is not None]
-    ports = [port for port in service.ports if port.protocol == "TCP" and wanted.of(port) is not None]
-    because = [policy.host for policy in policies]
-    spelled = out.free(API, KIND, service.ref.namespace, f"{service.ref.name}-meshport")
-    ref = Ref(service.ref.namespace, spelled)
-    group = f"service {service.ref.name}"
-    obj = out.object(API, KIND, ref, owner=policies[0].document, group=group, rank=36, because=gather(because))
-    for policy in policies:
-        obj.add_origin(policy.document)
-        obj.note(f"from {policy.kind} {policy.ref.value}")
-    obj.set(("metadata", "annotations", ORIGINAL), "true", *because)
-    single = len(ports) == 1 and not wanted.ports and not wanted.apart
-    resources: list[tuple[str, ServicePolicy, ServicePort]] = []
-    for index, port in enumerate(ports):
-        chosen = wanted.of(port)
+    if standing(service, out) is None:
+        port = _one_port(wanted)
+        policies = _left_out(wanted, port, policies, out)
+        chosen = wanted.of(port.number)
         assert chosen is not None
-        entry: dict[str, Any] = {"name": service.ref.name, "namespace": service.ref.namespace, "ports": [port.number]}
-        label = service.ref.name if single else f"{service.ref.name}-{port.number}"
-        if not single:
-            entry["listener"] = label
-        obj.set(("spec", "services", index), entry, chosen.host, chosen.port, port.number_src)
-        resources.append((label, chosen, port))
-    position = 0
-    for label, policy, port in resources:
-        name = f"{service.ref.namespace}/{service.ref.name}" + ("" if single else f":{port.number}")
+        spelled = out.free(API, KIND, ref.namespace, f"{ref.name}-meshport")
+        obj = out.object(
+            API, KIND, Ref(ref.namespace, spelled), owner=chosen.document, group=f"service {ref.name}", rank=36, because=gather(chosen.host)
+        )
+        for policy in policies:
+            obj.add_origin(policy.document)
+            obj.note(f"from {policy.kind} {policy.ref.value}")
+        obj.set(("metadata", "annotations", ORIGINAL), "true", chosen.host)
+        entry = {"name": ref.name, "namespace": ref.namespace, "ports": [port.number]}
+        obj.set(("spec", "services", 0), entry, chosen.host, chosen.port, port.number_src)
+        by_port = ref in referred or len(_tcp(service)) > 1
+        name = f"{ref}:{port.number}" if by_port else str(ref)
         http = protocols.of_service_port(port) in ("http", "http2", "grpc")
-        parts = [envoy.listener(label, "http"), envoy.routes(label, name)] if http else [envoy.tcp_listener(label, name)]
-        for part in parts:
-            obj.set(("spec", "resources", position), part, policy.host, port.spoken_src)
-            position += 1
-        path = ("spec", "resources", position)
-        _cluster(obj, path, name, policy)
-        if hashing.acts(policy, service):
-            hashing.write(obj, ("spec", "resources", position - 1, *(envoy.ROUTE if http else envoy.PROXY)), path, policy, http=http)
-        position += 1
+        parts = [envoy.listener(ref.name, "http"), envoy.routes(ref.name, name)] if http else [envoy.tcp_listener(ref.name, name)]
+        for position, part in enumerate(parts):
+            obj.set(("spec", "resources", position), part, chosen.host, port.spoken_src)
+        path = ("spec", "resources", len(parts))
+        obj.set(path, envoy.cluster(name), chosen.host)
+        _settings(obj, path, chosen)
+        if hashing.acts(chosen, service):
+            hashing.write(obj, ("spec", "resources", len(parts) - 1, *(envoy.ROUTE if http else envoy.PROXY)), path, chosen, http=http)
+        if by_port:
+            endpoints(obj, ref, port.number, chosen.host.src | port.number_src)
         if not http:
-            _only_connections(policy, port, out)
-    _installed(out, because)
+            _only_connections(chosen, port, out)
+    installed(out, *(policy.host for policy in policies))
     for policy in policies:
         _approximated(policy, out)
         for name, fact in hashing.of(policy).items() if policy.service is None and not hashing.acts(policy, service) else ():
@@ -290,9 +357,46 @@ def _write(wanted: Wanted, out: Output) -> None:
             )  # fmt: skip
 
 
-def _cluster(obj: Obj, path: envoy.Path, name: str, policy: ServicePolicy) -> None:
-    """The cluster, with each setting because of what says it."""
-    obj.set(path, envoy.cluster(name), policy.host)
+def _tcp(service: Service) -> list[ServicePort]:
+    return [port for port in service.ports if port.protocol == "TCP"]
+
+
+def _one_port(wanted: Wanted) -> ServicePort:
+    """The port that the listener of a Service is for: the first with settings, and before all others the first of those that speaks HTTP."""
+    ports = [port for port in _tcp(wanted.service) if wanted.of(port.number) is not None]
+    return next((port for port in ports if protocols.of_service_port(port) in ("http", "http2", "grpc")), ports[0])
+
+
+def _left_out(wanted: Wanted, port: ServicePort, policies: list[ServicePolicy], out: Output) -> list[ServicePolicy]:
+    """The policies without those that are for another port than the one; what is left out is said."""
+    ref, why = wanted.service.ref, f"Cilium leads the requests for a Service to one listener, that of port {port.number}"
+    kept = []
+    for policy in policies:
+        if policy.port is not None and policy.port.value != port.number:
+            _say(policy, out, "MP524", ref, why=why)
+            continue
+        kept.append(policy)
+        gone = {other.number for other in _tcp(wanted.service) if other is not port and wanted.of(other.number) is policy}
+        if gone and policy is not wanted.of(port.number):
+            kept.pop()
+            _say(policy, out, "MP524", ref, why=why)
+        elif gone:
+            _partly(policy, wanted.service, gone, why, out)
+    return kept
+
+
+def _partly(policy: ServicePolicy, service: Service, gone: set[int], why: str, out: Output) -> None:
+    """Say on which ports a policy does not hold."""
+    ports = [port.number for port in _tcp(service)]
+    out.finding(
+        "MP365", policy.host, document=policy.document, disposition=None, affects=_affects(policy), feature="breaker.consecutive-errors",
+        explains=_explained(policy) | frozenset((f"{what} of Service {service.ref} port {port}", "*") for what in ("breaker", "policy") for port in ports),
+        subject=f"Service {service.ref}", where=f"on the port {', '.join(str(port) for port in sorted(gone))}: {why}",
+    )  # fmt: skip
+
+
+def _settings(obj: Obj, path: envoy.Path, policy: ServicePolicy) -> None:
+    """The settings of a cluster, each because of what says it."""
     for key, fact in policy.extras:
         setting = envoy.POOL.get(key)
         if setting is not None and (value := envoy.written(setting, fact.value)) is not None:
@@ -365,10 +469,3 @@ def _approximated(policy: ServicePolicy, out: Output) -> None:
         "MP520", gather(limits), detection, document=policy.document, disposition="approximated", affects=_affects(policy),
         feature="breaker.consecutive-errors" if policy.breaker is not None else "pool.tcp.max-connections", subject=policy.subject_name,
     )  # fmt: skip
-
-
-def _installed(out: Output, because: list[Fact[Any]]) -> None:
-    """What a CiliumEnvoyConfig needs of the installation (Helm values of the chart `cilium`)."""
-    src: Src = gather(because)
-    out.install("cilium", "envoyConfig.enabled", True, src)
-    out.install("cilium", "kubeProxyReplacement", "true", src)

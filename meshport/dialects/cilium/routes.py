@@ -89,18 +89,16 @@ class Lowering(ServiceLowering):
         """Cilium reports a parent with a port as not supported since 1.17."""
         return False
 
-    def own_ports(self) -> list[int]:
-        """One port stands for all: where there are several, the rules do the same on each."""
-        return super().own_ports()[:1]
-
-    def _of_every_port(self) -> bool:
-        """Whether the rules send requests for every port of the Service to ports that they name, as a route without the port of its parent does."""
-        for rule in self.routes.rules:
-            mirrors = [item for item in rule.filters if item.kind == "mirror"]
-            named = all(backend.port is not None for backend in rule.backends) and all(item.part("port") is not None for item in mirrors)
-            if not named or not (rule.backends or rule.answers) or any(match.port is not None for match in rule.matches):
-                return False
-        return bool(self.routes.rules)
+    @property
+    def alike(self) -> bool:
+        """Whether requests for every port meet the same: the rules name no port of the request, and the port of each destination."""
+        rules = self.routes.rules
+        named = all(backend.port is not None for rule in rules for backend in rule.backends) and all(
+            item.part("port") is not None for rule in rules for item in rule.filters if item.kind == "mirror"
+        )
+        whole = self.routes.unmatched == "refuse" or any(rule.everything for rule in rules)
+        asked = any(match.port is not None for rule in rules for match in rule.matches)
+        return named and whole and not asked and all(rule.backends or rule.answers for rule in rules)
 
     def write(self) -> None:
         """Write the routes where Cilium follows them as they are meant, or say why not."""
@@ -115,7 +113,9 @@ class Lowering(ServiceLowering):
         tcp = [port for port in self.service.ports if port.protocol == "TCP"]
         http = [port for port in tcp if self.carries(port) and not self.service.is_opaque(port.number)]  # as the source has it
         asked = self.routes.port
-        if (len(http) > 1 and not self._of_every_port()) or (asked is not None and len(tcp) > 1):
+        if asked is None and len(http) > 1 and self.alike:
+            self.ports = [http[0].number]
+        elif len(http) > 1 or (asked is not None and len(tcp) > 1):
             self.say("MP372", src, aspects=ASPECTS, ports=", ".join(str(port.number) for port in tcp))
             return
         if len(tcp) > len(http):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.routes import Ingress, Lowering
+from meshport.dialects.cilium.envoy_lowering import Chosen
+from meshport.dialects.cilium.routes import Ingress
 from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
@@ -56,7 +57,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     for item in unread:
         speaker(item, ir, out)("MP370", version=options.target_version, kind=item.kind, since=_SINCE[item.kind])
     routes = [item for item in ir.routes if item not in outside and item not in unread]
-    shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Lowering, ingress=Ingress)
+    shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Chosen, ingress=Ingress)
     shared.left_over(ir, out)
     attachment.by_marks(ir, out)
     _without_ports(replace(ir, routes=routes), out)

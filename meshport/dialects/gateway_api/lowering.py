@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api.forwarding import may_refer
-from meshport.dialects.gateway_api.ranking import MOST_ADDED, form
+from meshport.dialects.gateway_api.ranking import MOST_ADDED, contained, form
 from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
 from meshport.dialects.gateway_api.service_ports import as_written, sends_alike, speaks_http
 from meshport.dialects.gateway_api.writing import Target, shares, weighed, write_rule
@@ -90,15 +90,15 @@ class RouteLowering(SayableRules):
             kind = form(match)[0]
             if kind == "prefix":
                 found.append((rule, targets, [match]))
-            elif kind == "exact":  # all of the path is what was matched
+            elif kind == "exact" or not any(
+                form(other)[0] == "prefix" and contained(match, other) for other in matches
+            ):  # all of the path is what was matched
                 found.append(
                     (replace(rule, filters=tuple(_whole(item) if item is swap else item for item in rule.filters)), targets, [match])
                 )
-            elif any(form(other)[0] == "prefix" for other in matches):  # a second form of it, for those who put expressions first
+            else:  # a second form of a prefix, for those who put expressions first
                 shown = f"rule {rule.name}" if rule.name else "a rule without a name"
                 self.say("MP741", rule.src, aspects=ASPECTS, disposition=None, rule=shown, what=swap.kind)
-            else:
-                self.say("MP327", rule.src, gather(rule), aspects=ASPECTS, pairs=f"{rule.name or 'a rule'} with its {swap.kind}")
         return found
 
     def _closing(self, rule: RouteRule) -> bool:

@@ -1,0 +1,104 @@
+"""The CiliumEnvoyConfigs of the output: which Services they take the requests of, whose endpoints they ask for, and what they need of the installation.
+
+https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-management/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshport.dialects.cilium import envoy
+from meshport.dialects.output import Obj, Output
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.model import IR
+from meshport.ir.routing import gather
+from meshport.ir.world import Service
+from meshport.values.ports import is_number
+
+API = "cilium.io/v2"
+KIND = "CiliumEnvoyConfig"
+ORIGINAL = "cec.cilium.io/use-original-source-address"
+
+
+def standing(service: Service, out: Output) -> Obj | None:
+    """The CiliumEnvoyConfig of the output that a Service is sent to."""
+    for obj in out.in_order():
+        if obj.kind == KIND and any(
+            item.get("name") == service.ref.name and item.get("namespace", obj.ref.namespace) == service.ref.namespace
+            for item in obj.value["spec"].get("services") or ()
+        ):
+            return obj
+    return None
+
+
+def served(obj: Obj) -> set[Ref]:
+    """The Services that a CiliumEnvoyConfig of the output takes the requests of."""
+    return {Ref(entry["namespace"], entry["name"]) for entry in obj.value["spec"]["services"]}
+
+
+def taken(obj: Obj) -> set[int]:
+    """The ports of its Service that a CiliumEnvoyConfig of the output takes the requests of."""
+    return {port for entry in obj.value["spec"]["services"] for port in entry["ports"]}
+
+
+def clusters(obj: Obj) -> Iterator[tuple[Ref, int, envoy.Path]]:
+    """The clusters of a CiliumEnvoyConfig of the output that are a port of a Service each."""
+    for index, item in enumerate(obj.value["spec"]["resources"]):
+        namespace, _, rest = item["name"].partition("/")
+        name, _, port = rest.partition(":")
+        if item["@type"] == envoy.TYPE + "config.cluster.v3.Cluster" and is_number(port):
+            yield Ref(namespace, name), int(port), ("spec", "resources", index)
+
+
+def endpoints(obj: Obj, ref: Ref, port: int, src: Src) -> None:
+    """Ask for the endpoints of a Service port, which the cluster `namespace/name:port` is given. As soon as one object asks for a Service by port, the
+    cluster `namespace/name` of any other has none (computeLoadAssignments of pkg/ciliumenvoyconfig/controller.go in cilium/cilium)."""
+    others = obj.at(("spec", "backendServices")) or []
+    for index, entry in enumerate(others):
+        if (entry["name"], entry["namespace"]) == (ref.name, ref.namespace):
+            if str(port) not in entry["number"]:
+                obj.set(("spec", "backendServices", index, "number", len(entry["number"])), str(port), src)
+            return
+    obj.set(("spec", "backendServices", len(others)), {"name": ref.name, "namespace": ref.namespace, "number": [str(port)]}, src)
+
+
+def referred_services(out: Output) -> set[Ref]:
+    """The Services whose endpoints routes of the input or of the output ask for by port: Cilium makes a CiliumEnvoyConfig of each, and so do we."""
+    found = set()
+    staying = [document.value for number, document in enumerate(out.bundle.documents) if number in out.staying]
+    for value in (*(obj.value for obj in out.objects.values()), *staying):
+        spec, home = value.get("spec"), (value.get("metadata") or {}).get("namespace") or ""
+        if value.get("kind") in ("HTTPRoute", "GRPCRoute") and isinstance(spec, dict):
+            for rule in spec.get("rules") or ():
+                for one in rule.get("backendRefs") or () if isinstance(rule, dict) else ():
+                    if isinstance(one, dict) and one.get("kind", "Service") == "Service":
+                        found.add(Ref(str(one.get("namespace") or home), str(one.get("name"))))
+        elif value.get("kind") == KIND and isinstance(spec, dict):
+            found |= {Ref(one["namespace"], one["name"]) for one in spec.get("backendServices") or () if "namespace" in one}
+    return found
+
+
+def routed_services(ir: IR, out: Output) -> set[Ref]:
+    """The Services that Gateway API routes stand on, in the input or in the output."""
+    found = {
+        routes.service.value
+        for routes in ir.routes
+        if ir.mesh != "linkerd"  # whose routes on Services leave with it, whether they are said here or not
+        and routes.service is not None
+        and routes.kind in ("HTTPRoute", "GRPCRoute")
+        and routes.mesh
+    }
+    for obj in out.objects.values():
+        if obj.kind in ("HTTPRoute", "GRPCRoute"):
+            for parent in obj.value.get("spec", {}).get("parentRefs", ()):
+                if isinstance(parent, dict) and parent.get("kind") == "Service":
+                    found.add(Ref(str(parent.get("namespace") or obj.ref.namespace), str(parent.get("name", ""))))
+    return found
+
+
+def installed(out: Output, *because: Fact[Any] | None) -> None:
+    """What a CiliumEnvoyConfig needs of the installation (Helm values of the chart `cilium`)."""
+    src: Src = gather(because)
+    out.install("cilium", "envoyConfig.enabled", True, src)
+    out.install("cilium", "kubeProxyReplacement", "true", src)

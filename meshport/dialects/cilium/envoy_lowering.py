@@ -1,0 +1,474 @@
+"""Rules for a Service as the route table of a CiliumEnvoyConfig, for what an HTTPRoute of Cilium cannot be told: which port of a Service it is for.
+
+Envoy takes the first route that matches, as Istio does, whose words these are too: order, retries, rewrites and answers stand as they are meant.
+https://docs.cilium.io/en/stable/network/servicemesh/l7-traffic-management/,
+https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from meshport.dialects.cilium import envoy, envoy_config
+from meshport.dialects.cilium.envoy_actions import ACTIONS, ANSWERS, HEADERS, SHARES
+from meshport.dialects.cilium.routes import Lowering, fitting
+from meshport.dialects.gateway_api.durations import milliseconds
+from meshport.dialects.gateway_api.lowering import MAX_MATCHES, Entry
+from meshport.dialects.gateway_api.patterns import full_regex
+from meshport.dialects.gateway_api.ranking import in_order, ranked_by_specificity
+from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
+from meshport.dialects.gateway_api.service_routes import status_codes
+from meshport.dialects.gateway_api.writing import Target
+from meshport.dialects.output import Obj, Path
+from meshport.ir.authorization import Pattern
+from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.resilience import CONNECTION_ERRORS, ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
+from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
+from meshport.mapping.table import version_key
+
+SINCE = (1, 16)
+"""The release from which an entry of `services` names its ports."""
+_UNASKED = {"istio": ISTIO_CONDITIONS, "linkerd": ("refused-stream",)}
+"""What is retried where a rule names no condition; elsewhere it is a connection that fails."""
+_WORDS = {code: word for word, code in ANSWERS.items()}
+_HOW = {action: word for word, action in ACTIONS.items()}
+
+
+class Chosen(Lowering):
+    """Rules as HTTPRoutes, or as an Envoy route table where those would be for every port, or where the user asks for it (`--routes native`)."""
+
+    __slots__ = ()
+
+    def write(self) -> None:
+        native = self.options.routes == "native"
+        why = "" if native else self._beyond()
+        late = version_key(self.options.target_version) >= SINCE
+        if not (native or why) or not late or self.followers or not _sayable(self.routes) or not self.own_ports():
+            super().write()
+            return
+        lowering = EnvoyLowering(self.ir, self.out, self.options, self.routes, self.service)
+        there = envoy_config.standing(self.service, self.out)
+        held = lowering.shown(envoy_config.taken(there)) if there is not None else self._held()
+        if held:
+            lowering.say("MP368", *lowering.everything, aspects=ASPECTS, ports=lowering.shown(self.own_ports()), held=held)
+            return
+        if why:
+            self.say("MP363", aspects=(), disposition=None, why=why)
+        lowering.write()
+
+    def own_ports(self) -> list[int]:
+        """Those that a rule is for."""
+        listed = [match.port for rule in self.routes.rules for match in rule.matches]
+        every = not listed or None in listed or any(not rule.matches for rule in self.routes.rules) or self.routes.unmatched == "forward"
+        named = {port.value for port in listed if port is not None}
+        return [port for port in super().own_ports() if every or port in named]
+
+    def _held(self) -> str:
+        """The ports with rules in a route, where these are what annotations of the Service say for the others; "" where there are none."""
+        rivals = [
+            one for one in self.ir.routes if one.kind != "Service" and one.service is not None and one.service.value == self.service.ref
+        ]
+        named = {one.port.value for one in rivals if one.port is not None and one.mesh and not one.problem}
+        return EnvoyLowering.shown(named) if self.routes.kind == "Service" else ""
+
+    def _beyond(self) -> str:
+        """What of the rules an HTTPRoute does not hold, in words; "" where it holds them."""
+        tcp = [str(port.number) for port in self.service.ports if port.protocol == "TCP"]
+        own = self.own_ports()
+        if (len(own) > 1 and not self.alike) or len(own) < len(super().own_ports()) or (self.routes.port is not None and len(tcp) > 1):
+            return f"holds for every port of the Service ({', '.join(tcp)})"
+        if ranked_by_specificity(in_order(self.routes), "cilium")[1]:
+            return "asks the more specific of two rules first, and not the one that stands first"
+        if any(_answers(rule) for rule in self.routes.rules):
+            return "gives no answers by itself"
+        if any(item.part("uriRegexRewrite.match") is not None for rule in self.routes.rules for item in rule.filters):
+            return "rewrites no path by a regular expression"
+        return ""
+
+
+def _answers(rule: RouteRule) -> bool:
+    """Whether a rule has an answer that a route does not give without one."""
+    answer = rule.filter("direct-response")
+    return answer is not None and [(name, fact.value) for name, fact in answer.parts] not in ([("status", 404)], [("status", 500)])
+
+
+def _sayable(routes: ServiceRoutes) -> bool:
+    """Whether an Envoy route table holds all that the rules do, as far as a route of Cilium would."""
+    return all(_rule_sayable(rule) for rule in routes.rules)
+
+
+def _rule_sayable(rule: RouteRule) -> bool:
+    kinds = {item.kind for item in rule.filters if item.acting.parts}
+    extras = {name for name, _ in rule.extras} - {"name"}
+    retried = rule.retry is not None and rule.retry.attempts is not None and not rule.retry.none
+    return (
+        kinds <= {*EnvoyLowering.filters, "direct-response"}
+        and extras <= ({"backendRequest"} if retried else set())
+        and rule.asking is None
+        and all(backend.service is not None for backend in rule.backends)
+        and all(item.kind in HEADERS for backend in rule.backends for item in backend.filters)
+        and all(_swappable(rule, item) for item in rule.filters if item.kind in ("rewrite", "redirect"))
+        and all(name.startswith(("set:", "add:", "remove:")) for item in rule.filters if item.kind in HEADERS for name, _ in item.parts)
+        and all(name in ("status", "body.string") for item in rule.filters if item.kind == "direct-response" for name, _ in item.parts)
+    )
+
+
+def _swappable(rule: RouteRule, item: Filter) -> bool:
+    """Whether Envoy replaces what is to be replaced: it knows no prefix of path elements that goes without leaving a slash."""
+    known = ("uri", "prefix", "path", "authority", "hostname", "scheme", "port", "code", "uriRegexRewrite.match", "uriRegexRewrite.rewrite")
+    new = item.part("prefix") or item.part("uri")
+    by_elements = any(match.path is not None and match.path.value.kind == "segments" for match in rule.matches)
+    rooted = new is not None and str(new.value).endswith("/") and str(new.value) != "/"
+    bare = item.kind == "redirect" and new is not None and str(new.value).endswith("/")
+    return all(name in known for name, _ in item.parts) and not (by_elements and (rooted or bare))
+
+
+class EnvoyLowering(Chosen):
+    """One set of rules on its way into a CiliumEnvoyConfig: a listener, a route table and the clusters that it sends to."""
+
+    __slots__ = ("stands_for",)
+    stands_for: list[int]  # the ports whose requests are led to the table
+    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror")
+    grants: ClassVar[bool] = False
+    alone: ClassVar[bool] = True
+
+    @property
+    def api(self) -> str | None:
+        return envoy_config.API
+
+    @property
+    def redirects(self) -> tuple[int, ...]:
+        return tuple(_WORDS)
+
+    @property
+    def everything(self) -> tuple[Src, Src]:
+        return self.routes.src, gather(self.routes.rules)
+
+    @staticmethod
+    def shown(ports: Collection[int]) -> str:
+        return ", ".join(str(port) for port in sorted(ports))
+
+    def write(self) -> None:
+        before, ports = len(self.out.objects), self.own_ports()
+        self.stands_for = ports
+        self.ports = ports[:1]
+        if not self.alike:
+            self.stands_for = ports[:1]
+            if ports[1:]:
+                self.say("MP368", aspects=(), disposition=None, ports=self.shown(ports[1:]), held=str(ports[0]))
+                self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, port), "*") for port in ports[1:])
+        super(Lowering, self).write()
+        if len(self.out.objects) > before:
+            envoy_config.installed(self.out, self.routes.service, self.routes.host)
+
+    # -- what is said
+
+    def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
+        return [one for found in SayableRules._match(self, match, shown) for one in fitting(self, found, shown)]
+
+    def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
+        return []
+
+    def adapted(self, rule: RouteRule, shown: str) -> RouteRule:
+        return rule
+
+    def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
+        if item.kind == "rewrite":
+            return [item]
+        if item.kind == "mirror":
+            share = item.part("percent")
+            copies = self._mirror(replace(item, parts=tuple(part for part in item.parts if part[0] != "percent")), rule, shown)
+            if share is not None and not copies:
+                self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *share.src}))
+            elif share is not None and float(share.value) == 100:
+                self.out.imply("every request is copied unless a share is said", share)
+                share = None
+            return [replace(copy, parts=(*copy.parts, *((("percent", share),) if share is not None else ()))) for copy in copies]
+        return [self.portable(item, shown)]
+
+    def _only_port(self, ref: Ref) -> Fact[int] | None:
+        """Of a Service with several ports it is that of the request, which 0 stands for."""
+        known = self.ir.world.services.get(ref)
+        return super()._only_port(ref) or (Fact(0) if known is not None and known.ports else None)
+
+    def portable(self, item: Filter, shown: str) -> Filter:
+        """A percent sign is Envoy's own way of asking for a value, which Istio leaves as it is and others do not mean."""
+        if item.kind == "redirect":
+            return super().portable(item, shown)
+        hosts = tuple(part for part in item.parts if part[0].partition(":")[2] in ("host", ":authority"))
+        if hosts:
+            super().portable(replace(item, parts=hosts), shown)
+        return replace(item, parts=tuple((name, self._spelled(name, fact)) for name, fact in item.parts if (name, fact) not in hosts))
+
+    def _spelled(self, name: str, fact: Fact[Any]) -> Fact[Any]:
+        own = self.routes.family in ("istio", "cilium") or name.startswith("remove:")
+        return fact if own else fact.map(lambda text: str(text).replace("%", "%%"))
+
+    def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
+        """As they stand."""
+        return [list(rule.matches) or [RouteMatch()] for rule in rules]
+
+    def parted(self, entry: Entry) -> list[Entry]:
+        rule, targets, matches = entry
+        return [(rule, targets, matches[at : at + MAX_MATCHES]) for at in range(0, len(matches), MAX_MATCHES)]
+
+    def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
+        """The answer is written as it is."""
+        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
+        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
+
+    def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
+        if not rule.answers:
+            return super().times(rule, shown)
+        self.out.ignore(
+            "the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout, rule.extras)
+        )
+        return {"timeout": None, "retry": None, "response_timeout": None, "idle_timeout": None}
+
+    def _retry(self, rule: RouteRule, shown: str) -> Retry | None:
+        retry = rule.retry
+        if retry is None:
+            return Retry(Fact(ISTIO_RETRIES, rule.src), None, default=True) if self.preserves and not rule.answers else None
+        if retry.none or retry.attempts is None:
+            self.out.imply("a route retries nothing unless it says so", gather(retry), retry.src)
+            return None
+        for name, fact in retry.extras:
+            if name != "backoff" and fact.src not in self.told:
+                self.told.add(fact.src)
+                self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
+        return retry
+
+    # -- what is written
+
+    def _object(self, api: str, name: str, port: int, run: list[Entry]) -> None:
+        obj = self._config()
+        table = self._table(obj)
+        clusters: dict[tuple[Ref, int], Src] = {}
+        for rule, targets, matches in run:
+            for match in matches:
+                self._route(obj, (*table, len(obj.at(table) or ())), rule, targets, match, port)
+            for ref, number, src in self._sent(rule, targets, port):
+                clusters[ref, number] = clusters.get((ref, number), frozenset()) | src
+        for (ref, number), src in clusters.items():
+            self._cluster(obj, ref, number, src)
+
+    def _config(self) -> Obj:
+        """The CiliumEnvoyConfig of the Service."""
+        if (made := envoy_config.standing(self.service, self.out)) is not None:
+            return made
+        home = self.service.ref.namespace
+        spelled = self.out.free(envoy_config.API, envoy_config.KIND, home, f"{self.service.ref.name}-meshport")
+        because = gather(self.routes.service, self.routes.host)
+        group, rank = self.place
+        obj = self.out.object(
+            envoy_config.API, envoy_config.KIND, Ref(home, spelled), owner=self.routes.document, group=group, rank=rank, because=because | self.routes.ref.src
+        )  # fmt: skip
+        for document in self.routes.documents:
+            obj.add_origin(document)
+        obj.set(("metadata", "annotations", envoy_config.ORIGINAL), "true", because)
+        obj.note(f"from {self.routes.kind} {self.routes.ref.value}")
+        return obj
+
+    def _table(self, obj: Obj) -> Path:
+        """Where the routes stand; made with the listener where it is not there yet."""
+        label, routes = self.service.ref.name, ("spec", "resources", 1, "virtual_hosts", 0, "routes")
+        if obj.at(routes) is None:
+            numbers = [known.number_src for known in self.service.ports if known.number in self.stands_for]
+            asked = [match.port for rule in self.routes.rules for match in rule.matches if match.port is not None]
+            because = (self.routes.service, self.routes.host, self.routes.port, *numbers, *asked)
+            obj.set(("spec", "services", 0), {"name": label, "namespace": self.service.ref.namespace, "ports": self.stands_for}, *because)
+            obj.set(("spec", "resources", 0), envoy.listener(label, "http"), *because)
+            obj.set(("spec", "resources", 1), envoy.table(label, []), *because)
+        return routes
+
+    def _sent(self, rule: RouteRule, targets: list[Target], port: int) -> list[tuple[Ref, int, Src]]:
+        """The Service ports that a rule for requests to `port` sends to, copies too."""
+        found = [(target.ref, target.port or port, target.because | gather(target.backend.host, target.backend.port)) for target in targets]
+        for item in rule.filters:
+            host, named = item.part("host"), item.part("port")
+            if item.kind == "mirror" and host is not None and named is not None:
+                found.append((host.value, named.value or port, host.src | named.src))
+        return found
+
+    def _cluster(self, obj: Obj, ref: Ref, port: int, src: Src) -> None:
+        name = _cluster_of(ref, port)
+        resources = obj.at(("spec", "resources"))
+        if any(item["@type"].endswith("Cluster") and item["name"] == name for item in resources):
+            return
+        obj.set(("spec", "resources", len(resources)), envoy.cluster(name), src)
+        envoy_config.endpoints(obj, ref, port, src)
+
+    def _route(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
+        root = gather(match) | (rule.src if not targets else gather(self.routes.service))
+        _write_match(obj, (*path, "match"), match, root)
+        for item in rule.filters:
+            if item.kind in HEADERS:
+                _write_headers(obj, path, item)
+        redirect, answer = rule.filter("redirect"), rule.filter("direct-response")
+        if redirect is not None:
+            _write_redirect(obj, (*path, "redirect"), redirect, match)
+        elif answer is not None or not any(target.weight is None or target.weight for target in targets):
+            status = (answer.part("status") if answer is not None else None) or Fact(500, gather(rule))
+            obj.set((*path, "direct_response", "status"), status.value, status, root)
+            if answer is not None and (body := answer.part("body.string")) is not None:
+                obj.set((*path, "direct_response", "body", "inline_string"), body.value, body)
+        else:
+            self._action(obj, (*path, "route"), rule, targets, match, port)
+
+    def _action(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
+        for number, target in enumerate(targets):
+            name, because = _cluster_of(target.ref, target.port or port), (target.backend.host, target.because, target.backend.port)
+            if len(targets) == 1 and not target.backend.filters:
+                obj.set((*path, "cluster"), name, *because)
+                continue
+            place = (*path, "weighted_clusters", "clusters", number)
+            obj.set((*place, "name"), name, *because)
+            weights = [other.backend.weight for other in targets] if len(targets) > 1 else because
+            obj.set((*place, "weight"), 1 if len(targets) == 1 else target.weight or 0, *weights)
+            for item in target.backend.filters:
+                _write_headers(obj, place, item)
+        timeout = rule.timeout
+        obj.set(
+            (*path, "timeout"),
+            envoy.seconds(timeout.value if timeout is not None else 0),
+            timeout or gather(match, self.routes.service) or rule.src,
+        )
+        for item in rule.filters:
+            if item.kind == "rewrite":
+                _write_rewrite(obj, path, item, match)
+        copies = [item for item in rule.filters if item.kind == "mirror"]
+        for number, item in enumerate(copies):
+            _write_copy(obj, (*path, "request_mirror_policies", number), item, port)
+        if rule.retry is not None and rule.retry.attempts is not None:
+            self._write_retry(obj, (*path, "retry_policy"), rule, rule.retry)
+
+    def _write_retry(self, obj: Obj, path: Path, rule: RouteRule, retry: Retry) -> None:
+        """Tries after the first; a status code stands in a list of its own."""
+        assert retry.attempts is not None
+        named = [fact for fact in retry.conditions if fact.value != "retriable-status-codes"]
+        coded = [fact for fact in named if fact.value.replace("-", "").isdigit()]
+        words: list[Fact[str]] = [fact for fact in named if fact not in coded]
+        if not named:
+            words = [retry.attempts.holding(word) for word in _UNASKED.get(self.routes.family, CONNECTION_ERRORS)]
+        codes = sorted({code for fact in coded for code in status_codes(fact.value)})
+        listed = list(dict.fromkeys([*(fact.value for fact in words), *(["retriable-status-codes"] if codes else [])]))
+        obj.set((*path, "retry_on"), ",".join(listed), *words, *coded, retry.attempts)
+        for number, code in enumerate(codes):
+            obj.set((*path, "retriable_status_codes", number), code, *coded)
+        obj.set((*path, "num_retries"), retry.attempts.value, retry.attempts, retry.src - gather(retry.extras))
+        each = retry.per_try_timeout or next((fact for name, fact in rule.extras if name == "backendRequest"), None)
+        if each is not None and each.value:
+            obj.set((*path, "per_try_timeout"), envoy.seconds(each.value), each)
+        for name, fact in retry.extras:
+            if name == "backoff":
+                obj.set((*path, "retry_back_off", "base_interval"), envoy.seconds(milliseconds(fact.value)), fact)
+
+
+def _cluster_of(ref: Ref, port: int) -> str:
+    return f"{ref.namespace}/{ref.name}:{port}"
+
+
+def _write_match(obj: Obj, path: Path, match: RouteMatch, root: Src) -> None:
+    pattern = match.path.value if match.path is not None else Pattern("prefix", "/")
+    because = (match.path,) if match.path is not None else (root,)
+    key, value = {"exact": "path", "prefix": "prefix", "segments": "path_separated_prefix"}.get(pattern.kind), pattern.text
+    if pattern.kind == "any" or (pattern.kind in ("prefix", "segments") and not pattern.text.strip("/")):
+        key, value = "prefix", "/"
+    elif pattern.kind == "segments":
+        value = pattern.text.rstrip("/")
+        if "?" in value or "#" in value:
+            key = None
+    if key is None:
+        obj.set((*path, "safe_regex", "regex"), full_regex(pattern), *because)
+    else:
+        obj.set((*path, key), value, *because)
+    demands = [*((":method", match.method),) * (match.method is not None), *match.headers]
+    for number, (name, fact) in enumerate(demands):
+        assert fact is not None
+        _write_demand(obj, (*path, "headers", number), name, fact)
+    for number, (name, fact) in enumerate(match.query):
+        _write_demand(obj, (*path, "query_parameters", number), name, fact)
+
+
+def _write_demand(obj: Obj, path: Path, name: str, fact: Fact[Pattern]) -> None:
+    obj.set((*path, "name"), name, fact)
+    pattern = fact.value
+    if pattern.kind == "any":
+        obj.set((*path, "present_match"), True, fact)
+    elif pattern.kind in ("exact", "prefix") and pattern.text:
+        obj.set((*path, "string_match", pattern.kind), pattern.text, fact)
+    else:
+        obj.set((*path, "string_match", "safe_regex", "regex"), full_regex(pattern), fact)
+
+
+def _write_headers(obj: Obj, path: Path, item: Filter) -> None:
+    stem, seen = HEADERS[item.kind], {"add": 0, "remove": 0}
+    for what, fact in item.parts:
+        action, _, name = what.partition(":")
+        kind = "remove" if action == "remove" else "add"
+        place: Path = (*path, f"{stem}_{kind}", seen[kind])
+        seen[kind] += 1
+        if kind == "remove":
+            obj.set(place, name, fact)
+        else:
+            obj.set(place, {"header": {"key": name, "value": str(fact.value)}, "append_action": _HOW[action]}, fact)
+
+
+def _write_redirect(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
+    keys = {
+        "path": "path_redirect",
+        "prefix": "prefix_rewrite",
+        "hostname": "host_redirect",
+        "scheme": "scheme_redirect",
+        "port": "port_redirect",
+    }
+    for name, key in keys.items():
+        if (fact := item.part(name)) is not None:
+            obj.set((*path, key), fact.value, fact)
+    code = item.part("code")
+    if code is not None:
+        obj.set((*path, "response_code"), _WORDS[code.value], code, *(fact for _, fact in item.parts))
+
+
+def _write_rewrite(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
+    """Envoy puts the new prefix in the place of what was matched; a whole path it replaces by an expression, unless the whole of it was matched."""
+    host, whole, new = item.part("authority") or item.part("hostname"), item.part("path"), item.part("uri") or item.part("prefix")
+    if host is not None:
+        obj.set((*path, "host_rewrite_literal"), host.value, host)
+    before, after = item.part("uriRegexRewrite.match"), item.part("uriRegexRewrite.rewrite")
+    if before is not None and after is not None:
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), before.value, before)
+        obj.set((*path, "regex_rewrite", "substitution"), after.value, after)
+    kind = match.path.value.kind if match.path is not None else "prefix"
+    if whole is not None and kind in ("prefix", "segments"):
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), "^/.*$", whole)
+        obj.set((*path, "regex_rewrite", "substitution"), str(whole.value).replace("\\", "\\\\"), whole)
+    elif whole is not None:
+        obj.set((*path, "prefix_rewrite"), whole.value, whole)
+    elif (
+        new is not None
+        and kind == "segments"
+        and match.path is not None
+        and str(new.value) in ("", "/")
+        and match.path.value.text.strip("/")
+    ):
+        stem = full_regex(Pattern("exact", match.path.value.text.rstrip("/")))
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), f"^{stem}/?", new, match.path)
+        obj.set((*path, "regex_rewrite", "substitution"), "/", new)
+    elif new is not None:
+        obj.set((*path, "prefix_rewrite"), new.value, new)
+
+
+def _write_copy(obj: Obj, path: Path, item: Filter, port: int) -> None:
+    host, named, share = item.part("host"), item.part("port"), item.part("percent")
+    assert host is not None and named is not None
+    obj.set((*path, "cluster"), _cluster_of(host.value, named.value or port), host, named)
+    if share is not None:
+        part = Fraction(str(share.value)) / 100
+        word, whole = next(
+            ((word, whole) for word, whole in SHARES.items() if (part * whole).denominator == 1), ("MILLION", SHARES["MILLION"])
+        )
+        obj.set((*path, "runtime_fraction", "default_value"), {"numerator": round(part * whole), "denominator": word}, share)

@@ -1,0 +1,203 @@
+"""Rules of a Service as the route table of a CiliumEnvoyConfig: where an HTTPRoute of Cilium would be for every port, or ask in another order, or where `--routes native` asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+from tests.decisions.decision_helper import convert, namespace, said, service, thing, workload, written
+
+TWO = "[{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 8081}]"
+PORTS = "[{containerPort: 8080}, {containerPort: 8081}]"
+WORLD = namespace() + service("web") + workload("web") + service("api") + workload("api")
+MULTI = namespace() + service("web", TWO) + workload("web", PORTS) + service("api") + workload("api")
+HTTP = "networking.istio.io/v1"
+BREAKER = "outlierDetection: {consecutive5xxErrors: 7, baseEjectionTime: 1m}, connectionPool: {tcp: {maxConnections: 100}}"
+
+
+def rules(*http: str) -> str:
+    return thing(HTTP, "VirtualService", f"{{hosts: [web], http: [{', '.join(http)}]}}", "web")
+
+
+def to(host: str = "web", more: str = "") -> str:
+    return f"route: [{{destination: {{host: {host}{more}}}}}]"
+
+
+def settings(policy: str, subsets: str = "[]") -> str:
+    return thing(HTTP, "DestinationRule", f"{{host: web, trafficPolicy: {{{policy}}}, subsets: {subsets}}}", "web")
+
+
+def config(result: Any) -> dict[str, Any]:
+    (found,) = written(result, "CiliumEnvoyConfig").values()
+    return found["spec"]
+
+
+def routes(result: Any, listener: str) -> list[dict[str, Any]]:
+    (table,) = [item for item in config(result)["resources"] if item["@type"].endswith("RouteConfiguration") and item["name"] == listener]
+    return table["virtual_hosts"][0]["routes"]
+
+
+def clusters(result: Any) -> dict[str, dict[str, Any]]:
+    return {item["name"]: item for item in config(result)["resources"] if item["@type"].endswith("Cluster")}
+
+
+def alike(result: Any) -> bool:
+    """Whether requests meet what they met, and nothing of it is called lost."""
+    return result.verification.verdict == "equivalent" and not {item.code for item in result.findings} & {
+        "MP372",
+        "MP327",
+        "MP900",
+        "MP901",
+        "MP904",
+    }
+
+
+def test_rules_for_a_service_of_several_ports_hold_for_one_of_them() -> None:
+    result = convert(
+        MULTI + rules(f"{{match: [{{uri: {{prefix: /v2/}}}}], {to('api', ', port: {number: 80}')}}}", f"{{{to()}, timeout: 3s}}"),
+        "istio",
+        "cilium",
+    )
+    assert said(result, "MP363")[0].severity == "info" and alike(result) and written(result, "HTTPRoute") == {}
+    (found,) = said(result, "MP368")
+    assert found.severity == "error" and (found.affects[0].namespace, found.affects[0].workload) == ("shop", "web")
+    assert [entry["ports"] for entry in config(result)["services"]] == [[80]]
+    assert [(route["match"], route["route"]["cluster"], route["route"]["timeout"]) for route in routes(result, "web")] == [
+        ({"prefix": "/v2/"}, "shop/api:80", "0s"), ({"prefix": "/"}, "shop/web:80", "3s")
+    ]  # fmt: skip
+    assert config(result)["backendServices"] == [
+        {"name": "api", "namespace": "shop", "number": ["80"]}, {"name": "web", "namespace": "shop", "number": ["80"]}
+    ]  # fmt: skip
+
+
+def test_rules_that_say_where_requests_for_every_port_go_need_no_port() -> None:
+    rule = f"{{match: [{{uri: {{prefix: /v2/}}}}], {to('api', ', port: {number: 80}')}}}"
+    result = convert(MULTI + rules(rule, f"{{{to(more=', port: {number: 80}')}, timeout: 3s}}"), "istio", "cilium")
+    assert alike(result) and not said(result, "MP363") and not said(result, "MP368")
+    assert len(written(result, "HTTPRoute")["web"]["spec"]["rules"]) == 2
+    result = convert(MULTI + rules(rule, f"{{{to(more=', port: {number: 80}')}, timeout: 3s}}"), "istio", "cilium", routes="native")
+    assert alike(result) and [entry["ports"] for entry in config(result)["services"]] == [[80, 81]] and len(routes(result, "web")) == 2
+
+
+def test_a_rule_for_one_port_leaves_the_others_alone() -> None:
+    result = convert(MULTI + rules(f"{{match: [{{port: 81}}], {to()}, timeout: 2s}}"), "istio", "cilium")
+    assert [entry["ports"] for entry in config(result)["services"]] == [[81]] and alike(result)
+
+
+def test_rules_that_an_httproute_would_ask_in_another_order_stand_as_they_are() -> None:
+    first = "{match: [{uri: {regex: '/api/v1/[^/]+'}, method: {exact: GET}, queryParams: {debug: {exact: 'on'}}}], route: [{destination: {host: api}}]}"
+    later = "{match: [{queryParams: {debug: {regex: '[0-9]+'}}}, {uri: {prefix: /api/v1/items}}], route: [{destination: {host: web}}], retries: {attempts: 1}}"
+    result = convert(WORLD + rules(first, later), "istio", "cilium")
+    assert "asks the more specific" in said(result, "MP363")[0].message
+    assert alike(result) and [route["route"]["cluster"] for route in routes(result, "web")] == [
+        "shop/api:80",
+        "shop/web:80",
+        "shop/web:80",
+    ]
+
+
+@pytest.mark.parametrize(
+    "action", ["directResponse: {status: 503}", f"{to()}, rewrite: {{uriRegexRewrite: {{match: '/a/(.*)', rewrite: '/\\1'}}}}"]
+)
+def test_what_no_route_of_cilium_does_is_left_to_a_table(action: str) -> None:
+    result = convert(WORLD + rules(f"{{match: [{{uri: {{prefix: /a/}}}}], {action}}}", f"{{{to()}}}"), "istio", "cilium")
+    assert said(result, "MP363") and alike(result) and len(routes(result, "web")) == 2
+    assert not {"MP352", "MP362"} & {item.code for item in result.findings}
+
+
+def test_routes_and_limits_of_a_service_stand_together_where_native_routes_are_asked_for() -> None:
+    split = "{route: [{destination: {host: web, subset: a}, weight: 90}, {destination: {host: web, subset: b}, weight: 10}]}"
+    first = f"{{match: [{{uri: {{exact: /plain}}}}], {to()}}}"
+    text = WORLD + rules(first, split) + settings(BREAKER, "[{name: a, labels: {version: a}}, {name: b, labels: {version: b}}]")
+    assert said(convert(text, "istio", "cilium"), "MP524")
+    result = convert(text, "istio", "cilium", routes="native")
+    assert not said(result, "MP524") and alike(result)
+    assert {name: item["outlier_detection"]["consecutive_5xx"] for name, item in clusters(result).items()} == dict.fromkeys(
+        ("shop/web:80", "shop/web-a:80", "shop/web-b:80"), 7
+    )
+    assert all(item["circuit_breakers"]["thresholds"][0]["max_connections"] == 100 for item in clusters(result).values())
+
+
+def test_settings_that_subsets_have_apart_are_left_out() -> None:
+    split = "{route: [{destination: {host: web, subset: a}, weight: 90}, {destination: {host: web, subset: b}, weight: 10}]}"
+    subsets = (
+        "[{name: a, labels: {version: a}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 5}}}}, {name: b, labels: {version: b}}]"
+    )
+    result = convert(WORLD + rules(split) + settings(BREAKER, subsets), "istio", "cilium", routes="native")
+    assert {finding.message.partition(":")[0] for finding in said(result, "MP524")} == {"Service shop/web", "Service shop/web subset a"}
+    made = {name: item["circuit_breakers"]["thresholds"][0]["max_connections"] for name, item in clusters(result).items()}
+    assert alike(result) and made == dict.fromkeys(("shop/web-a:80", "shop/web-b:80"), 4294967295)
+
+
+@pytest.mark.parametrize(
+    ("action", "route"),
+    [
+        ("directResponse: {status: 503, body: {string: down}}", {"direct_response": {"status": 503, "body": {"inline_string": "down"}}}),
+        ("redirect: {uri: /new, redirectCode: 308}", {"redirect": {"path_redirect": "/new", "response_code": "PERMANENT_REDIRECT"}}),
+        (f"{to()}, rewrite: {{uri: /, authority: inner.test}}", {"route": {"cluster": "shop/web:80", "timeout": "0s", "prefix_rewrite": "/", "host_rewrite_literal": "inner.test"}}),
+        (f"{to()}, rewrite: {{uriRegexRewrite: {{match: '/a/(.*)', rewrite: '/\\1'}}}}",
+         {"route": {"cluster": "shop/web:80", "timeout": "0s", "regex_rewrite": {"pattern": {"regex": "/a/(.*)"}, "substitution": "/\\1"}}}),
+        (f"{to()}, mirror: {{host: api}}, mirrorPercentage: {{value: 12.5}}",
+         {"route": {"cluster": "shop/web:80", "timeout": "0s", "request_mirror_policies": [
+             {"cluster": "shop/api:80", "runtime_fraction": {"default_value": {"numerator": 1250, "denominator": "TEN_THOUSAND"}}}]}}),
+        (f"{to()}, retries: {{attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503', backoff: 50ms}}",
+         {"route": {"cluster": "shop/web:80", "timeout": "0s", "retry_policy": {
+             "retry_on": "5xx,retriable-status-codes", "retriable_status_codes": [503], "num_retries": 3, "per_try_timeout": "2s",
+             "retry_back_off": {"base_interval": "0.05s"}}}}),
+        (f"{to()}, headers: {{request: {{set: {{x-at: '%START_TIME%'}}, remove: [x-b]}}}}",
+         {"request_headers_to_add": [{"header": {"key": "x-at", "value": "%START_TIME%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+          "request_headers_to_remove": ["x-b"], "route": {"cluster": "shop/web:80", "timeout": "0s"}}),
+    ],
+    ids=["answer", "redirect", "prefix", "expression", "copy", "retries", "headers"],
+)  # fmt: skip
+def test_what_is_done_with_a_request_goes_there_and_back(action: str, route: dict[str, Any]) -> None:
+    text = WORLD + rules(f"{{match: [{{uri: {{prefix: /a/}}}}], {action}}}", f"{{{to()}}}")
+    result = convert(text, "istio", "cilium", routes="native")
+    assert routes(result, "web")[0] == {"match": {"prefix": "/a/"}, **route}
+    assert alike(result) and not [
+        item for item in result.findings if item.pattern in ("header-changes", "mirroring", "retry") and item.code not in ("MP450",)
+    ]
+    objects = [*(item.object for item in result.manifests), *result.passed_through]
+    back = convert_objects(objects)
+    first = written(back, "VirtualService")["web"]["spec"]["http"][0]
+    assert first["match"][0]["uri"] == {"prefix": "/a/"}
+    for key in ("redirect", "directResponse", "rewrite", "headers"):
+        assert (key in first) == (f"{key}:" in action), key
+    assert [item["percentage"] for item in first.get("mirrors", [])] == ([{"value": 12.5}] if "mirror" in action else [])
+
+
+def convert_objects(objects: list[dict[str, Any]]) -> Any:
+    return meshport.convert(meshport.load_objects(objects), source="cilium", target="istio")
+
+
+def test_a_fault_is_no_part_of_a_table() -> None:
+    fault = f"{{fault: {{abort: {{httpStatus: 500, percentage: {{value: 10}}}}}}, {to()}}}"
+    assert said(convert(MULTI + rules(fault), "istio", "cilium"), "MP372")[0].severity == "error"
+    assert written(convert(WORLD + rules(fault), "istio", "cilium", routes="native"), "HTTPRoute")
+
+
+def test_a_percent_sign_of_another_mesh_is_no_command_of_envoys() -> None:
+    spec = (
+        "{parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+        "{set: [{name: x-share, value: 50%}]}}], backendRefs: [{name: web, port: 80}]}]}"
+    )
+    world = namespace(mesh="linkerd") + service("web", TWO) + workload("web", PORTS)
+    result = convert(world + thing("policy.linkerd.io/v1beta3", "HTTPRoute", spec, "web"), "linkerd", "cilium")
+    assert routes(result, "web")[0]["request_headers_to_add"][0]["header"] == {"key": "x-share", "value": "50%%"} and alike(result)
+
+
+def test_no_port_is_named_before_cilium_could() -> None:
+    result = convert(MULTI + rules(f"{{{to()}, timeout: 3s}}"), "istio", "cilium", target_version="1.15")
+    assert written(result, "CiliumEnvoyConfig") == {} and said(result, "MP370")
+
+
+def test_an_expression_whose_path_is_rewritten_is_an_alternative_of_its_own() -> None:
+    rule = f"{{match: [{{uri: {{prefix: /a/}}}}, {{uri: {{regex: '/v[0-9]+/x'}}, queryParams: {{debug: {{exact: 'true'}}}}}}], rewrite: {{uri: /b/}}, {to()}}}"
+    result = convert(WORLD + rules(rule), "istio", "cilium")
+    assert not said(result, "MP901")
+    spec = written(result, "HTTPRoute")["web"]["spec"]["rules"]
+    assert [(item["matches"][0]["path"]["type"], item["filters"][0]["urlRewrite"]["path"]["type"]) for item in spec] == [
+        ("PathPrefix", "ReplacePrefixMatch"), ("RegularExpression", "ReplaceFullPath")
+    ]  # fmt: skip
