@@ -25,6 +25,7 @@ _SPIRE = "authentication.mutual.spire.enabled"
 
 def review(review: Review, known: Inventory) -> None:
     """Authentication that encrypts nothing, directions that close unasked, Kafka, HTTP rules that match less than they look like."""
+    edges = _edges(review, known)
     for policy in review.of(*POLICIES, group="cilium.io"):
         for spec in specs_of(policy):
             _authentication(review, policy, spec)
@@ -32,7 +33,7 @@ def review(review: Review, known: Inventory) -> None:
             _denies_alone(review, known, policy, spec)
             _kafka(review, policy, spec)
             _itself(review, policy, spec)
-            _edge(review, known, policy, spec)
+            _edge(review, known, policy, spec, edges)
             _http(review, policy, spec)
             _layer7(review, policy, spec)
             _sizes(review, policy, spec)
@@ -164,7 +165,11 @@ def _itself(review: Review, policy: Manifest, spec: Path) -> None:
     review.say("MP065", policy, (*spec, "endpointSelector"), who=who)
 
 
-def _edge(review: Review, known: Inventory, policy: Manifest, spec: Path) -> None:
+Edges = dict[str | None, list[tuple[str, frozenset[str]]]]
+"""By namespaces the Ingresses and edge routes of Cilium, and the Services that each names."""
+
+
+def _edge(review: Review, known: Inventory, policy: Manifest, spec: Path, edges: Edges) -> None:
     """What comes through Cilium's Ingress or Gateway is `ingress`, not `world`."""
     world: list[Path] = []
     for path, _ in rules_of(policy, spec, "ingress"):
@@ -180,7 +185,7 @@ def _edge(review: Review, known: Inventory, policy: Manifest, spec: Path) -> Non
         for _, item in other.each(*path, "fromEntities")
     ):
         return
-    routed = _routed(review, known, policy, spec)
+    routed = _routed(review, policy, spec, edges)
     what = f"what {names(routed)} sends to these pods" if routed else "what comes in through a Cilium Ingress or Gateway"
     review.say("MP066", policy, *world, severity=None if routed else "info", what=what)
 
@@ -191,7 +196,33 @@ def _of_cilium(known: Inventory, route: Manifest, parent: dict[str, Any]) -> boo
     return parent.get("kind", "Gateway") == "Gateway" and (gateway is None or gateway.get("spec", "gatewayClassName") == "cilium")
 
 
-def _routed(review: Review, known: Inventory, policy: Manifest, spec: Path) -> list[str]:
+def _edges(review: Review, known: Inventory) -> Edges:
+    found: Edges = {}
+    for ingress in review.of("Ingress"):
+        if (ingress.get("spec", "ingressClassName") or ingress.mapping("metadata", "annotations").get(_CLASS, "cilium")) == "cilium":
+            found.setdefault(ingress.namespace, []).append((str(ingress), frozenset(_named(ingress.get("spec")))))
+    for route in review.of("HTTPRoute", "GRPCRoute"):
+        parents = [item for _, item in route.each("spec", "parentRefs") if isinstance(item, dict)]
+        backends = [
+            str(backend.get("name"))
+            for path, _ in route.each("spec", "rules")
+            for _, backend in route.each(*path, "backendRefs")
+            if isinstance(backend, dict)
+        ]
+        if any(_of_cilium(known, route, one) for one in parents):
+            found.setdefault(route.namespace, []).append((str(route), frozenset(backends)))
+    return found
+
+
+def _named(value: Any) -> Iterator[str]:
+    """What stands under a key `name` anywhere in a value."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == "name" and isinstance(inner, str):
+            yield inner
+        yield from _named(inner)
+
+
+def _routed(review: Review, policy: Manifest, spec: Path, edges: Edges) -> list[str]:
     """The Ingresses and edge routes of the bundle that send to the pods of a policy."""
     subject = _selector(policy, *spec, "endpointSelector")
     services = {
@@ -199,28 +230,7 @@ def _routed(review: Review, known: Inventory, policy: Manifest, spec: Path) -> l
         for service in review.ir.world.services.values()
         if service.ref.namespace == policy.namespace and service.selector and subject.accepts(service.selector)
     }
-    found = [
-        str(ingress)
-        for ingress in review.of("Ingress")
-        if ingress.namespace == policy.namespace
-        and (ingress.get("spec", "ingressClassName") or ingress.mapping("metadata", "annotations").get(_CLASS, "cilium")) == "cilium"
-        and any(f"'name': '{name}'" in str(ingress.get("spec")) for name in services)
-    ]
-    for route in review.of("HTTPRoute", "GRPCRoute"):
-        parents = [item for _, item in route.each("spec", "parentRefs") if isinstance(item, dict)]
-        backends = [
-            backend.get("name")
-            for path, _ in route.each("spec", "rules")
-            for _, backend in route.each(*path, "backendRefs")
-            if isinstance(backend, dict)
-        ]
-        if (
-            route.namespace == policy.namespace
-            and any(_of_cilium(known, route, one) for one in parents)
-            and services.intersection(map(str, backends))
-        ):
-            found.append(str(route))
-    return found
+    return [name for name, behind in edges.get(policy.namespace, ()) if services & behind]
 
 
 def _http(review: Review, policy: Manifest, spec: Path) -> None:

@@ -104,25 +104,18 @@ def _servers(review: Review, known: Inventory) -> None:
 
 def _unseen(review: Review, known: Inventory) -> None:
     """Servers for the same port whose selectors hold each other, where the bundle shows no pods."""
-    servers = [
-        one
-        for one in review.of("Server", group="policy.linkerd.io")
-        if one.get("spec", "podSelector") is not None and not known.pods(known.home(one))
-    ]
-    for number, server in enumerate(servers):
-        own = selector_of(server, "spec", "podSelector")
-        for other in servers[:number]:
-            same = (known.home(other), other.get("spec", "port")) == (known.home(server), server.get("spec", "port"))
-            theirs = selector_of(other, "spec", "podSelector")
-            if (
-                same
-                and (own.accepts(dict(theirs.labels)) or theirs.accepts(dict(own.labels)))
-                and not own.expressions
-                and not theirs.expressions
-            ):
-                what = f"port {server.get('spec', 'port')} of the same pods"
-                review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
-                break
+    earlier: dict[tuple[str, str], list[tuple[Manifest, dict[str, str]]]] = {}
+    for server in review.of("Server", group="policy.linkerd.io"):
+        home, port, own = known.home(server), server.get("spec", "port"), selector_of(server, "spec", "podSelector")
+        if server.get("spec", "podSelector") is None or own.expressions or known.pods(home):
+            continue
+        labels = dict(own.labels)
+        beside = earlier.setdefault((home, repr(port)), [])
+        other = next((one for one, theirs in beside if theirs.items() <= labels.items() or labels.items() <= theirs.items()), None)
+        if other is not None:
+            what = f"port {port} of the same pods"
+            review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
+        beside.append((server, labels))
 
 
 def _holding(review: Review) -> str:

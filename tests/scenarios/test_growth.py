@@ -111,10 +111,17 @@ def _gateways(count: int) -> list[Doc]:
     return docs
 
 
+def _servers_alone(count: int) -> list[Doc]:
+    """Servers for pods that the input does not show."""
+    specs = ({"podSelector": {"matchLabels": {"app": f"a{number}"}}, "port": 8080} for number in range(count))
+    return [*_namespace("linkerd"), *(_object("policy.linkerd.io/v1beta3", "Server", f"a{at}", spec) for at, spec in enumerate(specs))]
+
+
 @pytest.mark.parametrize(
     ("bundle", "source", "target"),
     [
         (_cilium_policies, "cilium", None),
+        (_servers_alone, "linkerd", None),
         (_outside, "istio", None),
         (_gateways, "istio", None),
         (_servers, "linkerd", None),
