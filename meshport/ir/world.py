@@ -233,14 +233,21 @@ class World:
         return self._by_label.get((namespace, key, value), [])
 
     def services_of(self, workload: Workload) -> list[Service]:
-        """The Services whose selector takes this workload's pods, by name."""
+        """The Services whose selector takes this workload's pods, by name; it may be none of the bundle's."""
         if self._services_of is None:
-            self._services_of = {}
+            self._services_of = {id(one): [] for one in self.workloads}
             for service in sorted(self.services.values(), key=lambda item: item.ref):
                 for one in self.selected(service.pods) if service.pods is not None else ():
                     if one.ref.namespace == service.ref.namespace:
-                        self._services_of.setdefault(id(one), []).append(service)
-        return self._services_of.get(id(workload), [])
+                        self._services_of[id(one)].append(service)
+        known = self._services_of.get(id(workload))
+        return known if known is not None else self._before(workload)
+
+    def _before(self, workload: Workload) -> list[Service]:
+        found = [
+            one for one in self.services.values() if one.pods is not None and one.pods.contains(workload.ref.namespace, workload.labels)
+        ]
+        return sorted(found, key=lambda item: item.ref)
 
     def served(self, ref: Ref) -> bool:
         """Whether a workload of the bundle stands behind a Service."""

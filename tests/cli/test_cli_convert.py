@@ -238,7 +238,7 @@ def test_only_a_namespace(meshport: Run, shop: Path) -> None:
 
 def test_context_is_read_and_not_converted(meshport: Run, shop: Path, tmp_path: Path) -> None:
     alone = meshport("convert", shop / "access", "--to", "linkerd", "--fail-on", "never")
-    assert "MP207" in alone.err  # the pods are not known
+    assert "MP198" in alone.err  # the pods are not known
     ran = meshport("convert", shop / "access", "--context", shop / "world.yaml", "--to", "linkerd", "--report", tmp_path / "r.json")
     assert "kind: Server" in ran.out
     assert "kind: Deployment" not in ran.out

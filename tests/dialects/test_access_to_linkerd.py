@@ -414,9 +414,12 @@ def test_addresses_and_exceptions() -> None:
 
 def test_pods_that_the_bundle_does_not_show_are_closed_and_named() -> None:
     result = convert(WORLD + policy("{selector: {matchLabels: {app: ghost}}, rules: [{to: [{operation: {methods: [GET]}}]}]}"))
-    finding = next(finding for finding in result.findings if finding.code == "MP207")
+    finding = next(finding for finding in result.findings if finding.code == "MP164")
     assert "kubectl get" in finding.remedy
     assert default_of(result, "Namespace", "shop") == "deny"
+    server = objects(result, "Server")["ghost-8080"]["spec"]  # the port that others of the namespace have
+    assert (server["podSelector"], server["accessPolicy"]) == ({"matchLabels": {"app": "ghost"}}, "deny")
+    assert objects(result, "HTTPRoute")["ghost-8080-users"]["spec"]["rules"][0]["matches"][0]["method"] == "GET"
     assert default_of(result, "Deployment", "users") == "all-unauthenticated"
     assert result.verification.verdict == "narrowed"
 

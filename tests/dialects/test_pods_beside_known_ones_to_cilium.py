@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import meshport
-from meshport.dialects.cilium.kinds import Kinds
+from meshport.dialects.kinds import Kinds
 from meshport.ir.base import Requirement, Selector
 
 NAMESPACE = """

@@ -43,8 +43,9 @@ def test_strict_for_unknown_pods_is_the_default_of_their_namespace() -> None:
     assert one(result, "Deployment")["spec"]["template"]["metadata"]["annotations"] == {DEFAULT: "all-unauthenticated"}
     said = [(item.code, item.severity, item.effect) for item in result.findings if item.severity == "error"]
     assert said == [("MP106", "error", "narrows")]
-    assert result.verification is not None
-    assert result.verification.verdict == "equivalent"  # for the pods that are known
+    server = one(result, "Server")["spec"]  # other pods go on taking plaintext on the port that the namespace knows
+    assert (server["port"], server["accessPolicy"]) == (8080, "all-unauthenticated")
+    assert server["podSelector"] == {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["cart", "ghost"]}]}
 
 
 @pytest.mark.parametrize("mode", ["PERMISSIVE", "UNSET"])
@@ -232,11 +233,11 @@ def test_pods_that_the_default_for_others_closes_are_named(more: str, others: bo
     """What closes pods that nobody shows is the default of their namespace, which is that of all of them."""
     allow = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ghost, namespace: shop}\nspec: {selector: {matchLabels: {app: ghost}}, rules: [{to: [{operation: {methods: [GET]}}]}]}\n"
     result = meshport.convert(meshport.load_text(WORLD + allow + more), source="istio", target="linkerd")
-    (said,) = [one for one in result.findings if one.code == "MP207"]
-    assert ("every other pod of the namespace" in said.message) is others
+    said = [one for one in result.findings if one.code in ("MP164", "MP198")]
+    assert any(one.code == "MP198" and one.severity == "warning" for one in said) is others
     assert result.verification is not None
     denied = {one.request["destination"]["workload"] for one in result.verification.differences if one.change == "denied"}
-    assert ("any pod" in denied) is others and denied <= {place.workload for place in said.affects} | {"cart"}
+    assert ("any pod" in denied) is others and (others or denied <= {place.workload for one in said for place in one.affects} | {"cart"})
 
 
 def test_what_pods_with_a_default_of_their_own_admit_is_not_for_others_with_one_of_their_labels() -> None:
@@ -406,3 +407,51 @@ spec:
     result = convert(own + asked, "linkerd", "istio")
     (said,) = [finding for finding in result.findings if finding.code == "MP201"]
     assert [(place.workload, place.port) for place in said.affects] == [("cart", 8080), ("app=cart", 8080)]
+
+
+ALONE = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET], ports: ["8080"]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: pay, namespace: shop}
+spec: {selector: {matchLabels: {app: pay}}, rules: [{from: [{source: {namespaces: [shop]}}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay, namespace: shop}
+spec: {selector: {app: pay}, ports: [{port: 80, targetPort: 9000}]}
+"""
+
+
+def test_policies_without_their_pods_are_servers_on_the_ports_that_something_names() -> None:
+    """A repository of policies: the namespace closes what no Server opens again, and pods that no policy selects stay open where ports are known."""
+    result = convert(ALONE, "istio", "linkerd")
+    servers = {item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "Server"}
+    assert {name: (spec["podSelector"], spec["accessPolicy"]) for name, spec in servers.items()} == {
+        "cart-8080": ({"matchLabels": {"app": "cart"}}, "deny"),
+        "pay-9000": ({"matchLabels": {"app": "pay"}}, "deny"),
+        **{f"other-pods-{port}": ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["cart", "pay"]}]}, "all-unauthenticated") for port in (8080, 9000)},
+    }  # fmt: skip
+    (route,) = [item.object for item in result.manifests if item.object["metadata"]["name"] == "cart-8080-cart" and item.object["kind"] == "HTTPRoute"]  # fmt: skip
+    assert [match["method"] for match in route["spec"]["rules"][0]["matches"]] == ["GET"]
+    said = {item.code: item for item in result.findings}
+    assert [(place.workload, place.port) for place in said["MP164"].affects] == [("app=pay", None)]  # whose rule is for every port
+    assert [(place.workload, place.port) for place in said["MP165"].affects] == [("app=cart", 8080)]  # whose probes no route lets in
+    assert said["MP198"].severity == "warning" and not said.keys() & {"MP207", "MP900", "MP901", "MP904"}
+
+
+@pytest.mark.parametrize("also", ["", "---\napiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: shop}\nspec: {selector: {app: x}, ports: [{port: 80, targetPort: 8080}]}\n"])  # fmt: skip
+def test_servers_for_pods_that_may_not_be_there_are_written_where_something_speaks_of_such_pods(also: str) -> None:
+    """A policy by a label of known pods may select others; it is no sign that there are some."""
+    world = WORLD.replace("template: {metadata: {labels: {app: cart}}", "template: {metadata: {labels: {app: cart, tier: back}}")
+    allow = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: back, namespace: shop}\nspec: {selector: {matchLabels: {tier: back}}, rules: [{to: [{operation: {methods: [GET]}}]}]}\n"
+    result = convert(world + allow + also, "istio", "linkerd")
+    assert one(result, "Namespace")["metadata"]["annotations"][DEFAULT] == "deny"
+    names = {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Server"}
+    assert ("other-pods-8080" in names or "x-8080" in names) is bool(also)

@@ -13,13 +13,13 @@ from meshport.dialects.cilium import admitting
 from meshport.dialects.cilium.callers import Known, but
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.drafts import Draft, rules_of
-from meshport.dialects.cilium.kinds import Kind, Kinds
 from meshport.dialects.cilium.plaintext import default_of
 from meshport.dialects.cilium.planning import Context, Part, Plan, Where, plan
 from meshport.dialects.cilium.subjects import NAMING, accepting_plaintext, homes
 from meshport.dialects.cilium.telling import Told
 from meshport.dialects.cilium.unseen import attached, on_port
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others, Ruled, ranges, write
+from meshport.dialects.kinds import Kind, Kinds
 from meshport.dialects.naming import claim
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, Effective, Region, ports_of, resolve

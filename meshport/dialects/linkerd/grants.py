@@ -94,12 +94,14 @@ class Context:
     options: Options
     gateways: frozenset[Ref]
     region: Region
+    shown: bool = True  # whether its pods are known: what holds for others nobody compares
 
     def affects(self, port: int | None) -> tuple[Affected, ...]:
         return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in self.region.members)
 
     def explains(self, port: int | None, *aspects: str) -> frozenset[tuple[str, str]]:
-        return frozenset((access_subject(member.workload.ref, port), aspect) for member in self.region.members for aspect in aspects)
+        members = self.region.members if self.shown else ()
+        return frozenset((access_subject(member.workload.ref, port), aspect) for member in members for aspect in aspects)
 
 
 def plan(context: Context, port: int, port_src: Src) -> PortPlan:

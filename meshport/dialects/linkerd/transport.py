@@ -38,8 +38,8 @@ _BY_ITSELF = "meshed callers use mTLS by themselves and plaintext is accepted wh
 _KEPT = "plaintext is refused where this holds: what is admitted there has an identity, which only mTLS can show"
 
 
-def lower(ir: IR, out: Output, options: Options, access: Access) -> dict[str, str]:
-    """Default policies of the mesh, of namespaces, and of pods that differ from theirs; those of the namespaces in the mesh, by name."""
+def lower(ir: IR, out: Output, options: Options, access: Access) -> dict[str, tuple[str, Src]]:
+    """Default policies of the mesh, of namespaces, and of pods that differ from theirs; those of the namespaces in the mesh, by name, and why."""
     mesh, mesh_src = _mesh(ir, out, access, options.cluster_networks)
     chosen: dict[str, tuple[str, Src]] = {}
     closing = mesh_src
@@ -69,7 +69,7 @@ def lower(ir: IR, out: Output, options: Options, access: Access) -> dict[str, st
     if left_alone is not None:
         out.install(CHART, SKIPPED, "", closing | left_alone)
     _account(access, chosen, mesh, out)
-    return {name: value for name, (value, _) in chosen.items()}
+    return chosen
 
 
 def _left_alone(ir: IR, access: Access) -> Src | None:

@@ -1,4 +1,4 @@
-"""Pods that the bundle does not show, onto Linkerd: what holds for them is said, for it cannot be written.
+"""Pods that the bundle does not show, onto Linkerd: what of their policies is not written is said.
 
 A Server is for one port, and a pod has its default policy from its own annotation or from its namespace's: what closes pods by their labels on every port
 closes all of a namespace that have no default of their own. Pods that the bundle shows have one.
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from meshport.dialects import redundant
 from meshport.dialects.linkerd.transport import OPEN, STRICT, any_port, left_to_network, open_beside
+from meshport.dialects.linkerd.unlike import Fate
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import port_fits
@@ -20,9 +21,9 @@ from meshport.ir.base import PodSet
 from meshport.ir.model import IR
 
 
-def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults: Mapping[str, str]) -> None:
+def report(ir: IR, out: Output, access: Access, written: list[Policy], fate: Fate, defaults: Mapping[str, str]) -> None:
     """Policies whose pods the bundle does not show at all, by selector, or because a whole namespace has no workload in it; and those that may have others."""
-    named = set()
+    named, half = set[str](), set[str]()
     for policy in (*access.unselected(), *(one for one in ir.policies if _empty(one, access))):
         subject = policy.subject.value
         if opens(policy) and (defaults.get(subject.namespace, OPEN) == OPEN or subject.selector.everything):
@@ -40,6 +41,10 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults:
         alone = (
             subject.namespace and not subject.selector.everything and not opens(policy) and not access.namespace_allows(subject.namespace)
         )
+        if fate.whole(policy):
+            half |= {subject.namespace} if alone else set()
+            out.adds_nothing(redundant.GRANTED, policy.sources)
+            continue
         others = (Affected(subject.namespace, ANY_POD),) if alone else ()
         named |= {subject.namespace} if alone else set()
         out.finding(
@@ -48,7 +53,7 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], defaults:
             closed="these and every other pod of the namespace that it does not show" if others else "the pods",
         )  # fmt: skip
     for namespace, value in sorted(defaults.items()):
-        _beside(namespace, value, out, access, told=namespace in named)
+        _beside(namespace, value, out, access, told=namespace in named, closed=namespace in half)
 
 
 def _empty(policy: Policy, access: Access) -> bool:
@@ -56,7 +61,7 @@ def _empty(policy: Policy, access: Access) -> bool:
     return policy.subject.value.selector.everything and bool(policy.rules) and not access.world.selected(policy.subject.value)
 
 
-def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bool) -> None:
+def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bool, closed: bool) -> None:
     """Say which pods of a namespace its default refuses more than they refused, beside those that it is said of already."""
     admission = [one for one in access.ir.admissions if one.level == "namespace" and one.subject.namespace == namespace]
     if value not in ("deny", STRICT) or any(one.value.value == value for one in admission):
@@ -80,6 +85,7 @@ def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bo
         _say(
             out, affects, "Every pod" if anybody else "Pods of " + ", ".join(str(policy.ref.value) for policy in others), namespace,
             f"the default of the namespace ({value}) refuses what was admitted there, but for ports that have a Server",
+            "warning" if closed else None,
         )  # fmt: skip
 
 
@@ -105,7 +111,14 @@ def _by_servers(namespace: str, out: Output, access: Access) -> None:
             _say(out, [Affected(namespace, pods, port) for port in ports], f"Pods of {policy.ref.value}", namespace, reason)
 
 
-def _say(out: Output, affects: list[Affected], pods: str, namespace: str, reason: str) -> None:
+def _say(out: Output, affects: list[Affected], pods: str, namespace: str, reason: str, severity: str | None = None) -> None:
     out.finding(
-        "MP198", document=None, affects=tuple(affects), feature="authorization.subject", namespace=namespace, pods=pods, reason=reason
+        "MP198",
+        document=None,
+        affects=tuple(affects),
+        feature="authorization.subject",
+        namespace=namespace,
+        pods=pods,
+        reason=reason,
+        severity=severity,
     )

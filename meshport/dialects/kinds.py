@@ -38,6 +38,11 @@ class Kinds:
         self.values = [[None, OTHER, *sorted(found[key])] for key in self.keys]
         self._index = Selecting(range(len(self.selectors)), lambda number: PodSet("", self.selectors[number]))
 
+    @property
+    def listed(self) -> bool:
+        """Whether all kinds are looked at."""
+        return prod(map(len, self.values)) <= MOST
+
     def taking(self, labels: Labels) -> tuple[int, ...]:
         """Which selectors take a pod, by their places."""
         return tuple(sorted(self._index.of("", labels)))
@@ -57,9 +62,7 @@ class Kinds:
         """The kinds by the selectors that take them. Where there are too many, those of known pods and those that single selectors, pairs of them and as many
         larger sets ask for as are looked at: `whole` says whether that is all."""
         found: dict[tuple[int, ...], list[Kind]] = {}
-        kinds: Iterable[Kind] = (
-            product(*self.values) if prod(map(len, self.values)) <= MOST else dict.fromkeys(islice(self._asked(), 8 * MOST))
-        )
+        kinds: Iterable[Kind] = product(*self.values) if self.listed else dict.fromkeys(islice(self._asked(), 8 * MOST))
         for kind in kinds:
             found.setdefault(self.taking(self.labels(kind)), []).append(kind)
         return found
@@ -83,7 +86,7 @@ class Kinds:
                 left.append((more, number, many + 1))
 
     def select(self, wanted: list[Kind], others: list[Kind]) -> list[Selector]:
-        """Selectors that together take the kinds that are wanted, and none of the others."""
+        """Selectors that together take the kinds that are wanted, and none of the others; of kinds that are neither, they may take some."""
         return [Selector.of({}, demands) for demands in self._boxes(wanted, others, tuple(range(len(self.keys))))]
 
     def _boxes(self, wanted: list[Kind], others: list[Kind], left: tuple[int, ...]) -> list[list[Requirement]]:
@@ -104,6 +107,10 @@ class Kinds:
                 frozenset(tuple(kind[place] for place in rest) for kind in kinds if kind[best] == value) for kinds in (wanted, others)
             )
             alike.setdefault((cut[0], cut[1]), []).append(value)
+        free = alike.pop((frozenset(), frozenset()), [])  # of these it does not matter: they go with what nothing names
+        for (mine_left, _), values in alike.items():
+            if mine_left and OTHER in values:
+                values += free
         found = []
         for (mine_left, others_left), values in alike.items():
             if mine_left:
