@@ -83,7 +83,8 @@ def places(ir: IR) -> Iterator[tuple[str, ServiceRoutes, int | None]]:
     claimed: dict[str, str] = {}
     named: dict[str, set[int]] = {}
     for routes in ir.routes:
-        named.setdefault(routes.subject_name, set()).update(ports_named(routes))
+        if routes.protocol not in ("tls", "tcp"):  # rules for requests act on no port that is one of connections
+            named.setdefault(routes.subject_name, set()).update(ports_named(routes))
     for routes in sorted(ir.routes, key=lambda item: (item.host.value, item.protocol, item.ref.value)):
         if routes.problem or routes.protocol in ("tls", "tcp") or not routes.mesh:
             continue

@@ -266,3 +266,19 @@ def test_connections_at_a_gateway_that_is_not_in_the_input_are_said_to_be_lost_f
     text = (SPLIT % "").replace("hosts: [db]", "hosts: [db]\n  gateways: [edge]")
     (finding,) = [item for item in convert(WORLD + text, "cilium", target_version="1.20").findings if item.code == "MP306"]
     assert "Gateway shop/edge is not in the input" in finding.message
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_a_port_that_a_rule_for_tls_names_is_none_for_requests_where_the_service_is_not_known(target: str) -> None:
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: unseen, namespace: shop}
+spec:
+  hosts: [unseen]
+  http: [{route: [{destination: {host: db}, weight: 90}, {destination: {host: elsewhere}, weight: 10}]}]
+  tls: [{match: [{port: 3000, sniHosts: [unseen]}], route: [{destination: {host: db}}]}]
+"""
+    result = convert(WORLD + text, target)
+    assert "MP301" in codes(result)
+    assert not {"MP900", "MP901"} & codes(result)
