@@ -455,3 +455,11 @@ def test_servers_for_pods_that_may_not_be_there_are_written_where_something_spea
     assert one(result, "Namespace")["metadata"]["annotations"][DEFAULT] == "deny"
     names = {item.object["metadata"]["name"] for item in result.manifests if item.object["kind"] == "Server"}
     assert ("other-pods-8080" in names or "x-8080" in names) is bool(also)
+
+
+def test_a_policy_for_pods_of_every_namespace_is_left_out_where_none_is_known() -> None:
+    """Servers are written in the namespaces that the input names; the pods may be in another, such as a gateway's."""
+    gateway = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ingress, namespace: istio-system}\nspec: {selector: {matchLabels: {istio: ingressgateway}}, action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}\n"
+    result = convert(ALONE + gateway, "istio", "linkerd")
+    (said,) = [item for item in result.findings if item.code == "MP207"]
+    assert (said.severity, said.disposition) == ("error", "dropped") and "istio-system/ingress" in said.message

@@ -37,8 +37,8 @@ class Fate:
     short: set[tuple[int, PodSet]] = field(default_factory=set)
 
     def whole(self, policy: Policy) -> bool:
-        """Whether all pods of a policy that the bundle does not show have Servers for what it says."""
-        return _key(policy) in self.written - self.short
+        """Whether all pods of a policy that the bundle does not show have Servers for what it says; not of one for every namespace, of which some are not known."""
+        return bool(policy.subject.value.namespace) and _key(policy) in self.written - self.short
 
 
 @dataclass(slots=True)
