@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from meshport import answers, remains, unserved
@@ -20,7 +21,9 @@ from meshport.dialects.output import Output
 from meshport.documents import Bundle, Document, load_objects
 from meshport.documents.command import KUBECTL
 from meshport.documents.kubectl import commanded
+from meshport.findings import Affected, Finding
 from meshport.fitting import answer, fit, misfits, name_channels
+from meshport.ir.base import Ref
 from meshport.ir.model import IR
 from meshport.lints import lints
 from meshport.mapping.bound import Bound
@@ -31,8 +34,11 @@ from meshport.reading import reading_findings
 from meshport.selection import Selection
 
 if TYPE_CHECKING:
-    from meshport.findings import Finding
     from meshport.mapping.table import Table
+
+
+REFUSED = "MP015"
+"""The loss of an object that the API server or the mesh's webhook refuses."""
 
 
 @dataclass(slots=True)
@@ -62,9 +68,14 @@ class Conversion:
 
     def read_as(self, one: Dialect, bundle: Bundle, **releases: str) -> IR:
         """A bundle lifted as a dialect reads it."""
-        ir = one.lift(Bound(bundle, self.table, one.reads, releases or None), self.options)
+        return self.read_bound(one, bundle, **releases)[0]
+
+    def read_bound(self, one: Dialect, bundle: Bundle, **releases: str) -> tuple[IR, Bound]:
+        """The same with the documents under the table."""
+        bound = Bound(bundle, self.table, one.reads, releases or None)
+        ir = one.lift(bound, self.options)
         ir.world.apart |= self.have.world.apart
-        return ir
+        return ir, bound
 
 
 @dataclass(slots=True)
@@ -74,6 +85,7 @@ class Written:
     assets: Assets
     unfitted: IR | None
     fitted: list[Finding]
+    refused: list[Finding] = field(default_factory=list)  # for each object that no cluster would take, once it was read back
 
 
 def read(bundle: Bundle, table: Table, options: Options, context: Bundle | None) -> Conversion:
@@ -174,7 +186,8 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
     """The cluster after the conversion, and what it does: with what stays in force of the source."""
     have, out, options = job.have, job.out, job.options
     cluster = overlay(job.whole, out, options)
-    back = job.read_as(job.target, cluster, **{options.target: options.target_version})
+    back, bound = job.read_bound(job.target, cluster, **{options.target: options.target_version})
+    written.refused = list(_refused(job, back, bound))
     if options.data_plane == "ambient":
         _as_known(have, back, {item["metadata"]["name"] for item in out.assumed})
     if written.unfitted is not None:
@@ -192,6 +205,22 @@ def read_back(job: Conversion, written: Written) -> tuple[Bundle, IR]:
         back.emptied = [*have.gateways]
     back.by_label = have.by_label and replace(have.by_label, gateways=())
     return cluster, back
+
+
+def _refused(job: Conversion, back: IR, bound: Bound) -> Iterator[Finding]:
+    """A defect for each object that was written and that no cluster takes, as it is read back: what it says would not hold, whatever a finding says of the
+    difference. One that the input already had so is the input's."""
+    lost = {loss.document for loss in job.have.losses if loss.code == REFUSED} | job.bound.broken
+    made = {(obj.value["apiVersion"].rpartition("/")[0], obj.kind, obj.ref) for obj in job.out.in_order() if obj.changed not in lost}
+    row = job.table.codes()["MP900"]
+    stands = {_identity(document): number for number, document in enumerate(bound.bundle.documents)}  # of two of a name the last one
+    for number in sorted({loss.document for loss in back.losses if loss.code == REFUSED} | bound.broken):
+        document = bound.bundle.documents[number]
+        ref = Ref(document.namespace or "", document.name)
+        if (document.group, document.kind, ref) in made and bound.mesh[number] and stands[_identity(document)] == number:
+            text = f"{document.kind} {ref}: no cluster takes what was written"
+            affects = (Affected(document.namespace),) if document.namespace else ()
+            yield Finding("MP900", row.severity, text, row.remedy, row.effect, affects=affects, pattern="meshport", feature="read-back")
 
 
 def leaving_with_it(bound: Bound) -> frozenset[str]:

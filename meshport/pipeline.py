@@ -129,7 +129,7 @@ def convert(
     before, after = sides(have, back, options, options)
     leaving = conversion.leaving_with_it(bound)
     found = [change for change in changed(have, back, before, after) if not leaving.intersection(change.subject.split())]
-    findings = conversion.said(job, found, back)
+    findings = conversion.said(job, found, back) + written.refused
     proof = _verify(have, back, options, (before, after), (whole, cluster), leaving) if verify else None
     equal = proof.equal if proof is not None else _equal_by_data(have, back, (before, after))
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)

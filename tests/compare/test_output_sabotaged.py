@@ -90,3 +90,41 @@ def test_an_egress_policy_of_cilium_that_lets_less_through_is_noticed(what: str,
 
 def test_as_it_is_written_nothing_is_amiss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(monkeypatch, CLOSED, "CiliumNetworkPolicy", lambda spec: None, "istio", "cilium") == []
+
+
+SHUT = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {serviceAccountName: web, containers: [{name: app, image: web, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/front]}}], to: [{operation: {methods: [GET]}}]}]
+"""
+
+
+def by_no_operator(spec: Spec) -> None:
+    spec["endpointSelector"] = {"matchExpressions": [{"key": "app", "operator": "Is", "values": ["web"]}]}
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "harm"), [("linkerd", "Server", lambda spec: spec.pop("port")), ("cilium", "CiliumNetworkPolicy", by_no_operator)]
+)
+def test_an_object_that_no_cluster_takes_is_noticed(
+    target: str, kind: str, harm: Callable[[Spec], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server refuses it, so that nothing of it holds, whatever else is said to differ there."""
+    assert said(monkeypatch, SHUT, kind, lambda spec: None, "istio", target) == []
+    assert any("no cluster takes what was written" in text for text in said(monkeypatch, SHUT, kind, harm, "istio", target))

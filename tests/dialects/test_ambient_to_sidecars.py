@@ -61,6 +61,15 @@ def test_a_policy_of_a_service_is_one_of_its_pods_and_the_guard_leaves() -> None
     assert "MP119" in codes(result) and result.verification.verdict == "equivalent"
 
 
+def test_a_deny_of_ports_that_no_service_sends_to_leaves_with_the_waypoint() -> None:
+    """Nothing that it refuses comes to the pods; a DENY without rules is none that Istio takes."""
+    deny = "{to: [{operation: {methods: [GET], ports: ['7000']}}]}"
+    out, result = sidecars(SHOP + policy("late", deny, GATEWAY, "DENY"))
+    assert not [name for name in out if name[0] == "AuthorizationPolicy"]
+    assert ("AuthorizationPolicy", "late") in removed(result)
+    assert result.ledger.counts["unaccounted"] == 0
+
+
 def test_whom_the_guard_admits_beside_the_waypoint_gets_no_more_than_the_service_gives() -> None:
     """At the Service checkout may POST /charge alone; that the pods' own addresses take more from it opens nothing that the Service refuses."""
     checkout = "cluster.local/ns/shop/sa/checkout"

@@ -321,6 +321,11 @@ class _Policies:
         document = self.bound.bundle.documents[number]
         home = document.namespace or self.options.default_namespace
         src = self._src(number)
+        if self._spec(number).get("action", "ALLOW") != "ALLOW":  # without a rule it says nothing, and Istio takes no such policy
+            wanted = [one for one in wanted if one.rules]
+            if not wanted and not (number in self.alone and self.options.data_plane == "ambient"):
+                self.out.remove(number, "what it is about comes to no pod behind its waypoint")
+                self.out.ignore("what it is about comes to no pod behind its waypoint", src)
         distinct: list[Placed] = []
         for one in wanted:
             if all((one.pods, one.rules) != (other.pods, other.rules) for other in distinct):
