@@ -223,3 +223,24 @@ spec: {rules: [{to: [{operation: {ports: ["8080"]}}]}]}
         assert _taking(made, {"app": "cart", "version": "v2"}, section) == []
         for labels in ({"app": "cart", "version": "v1"}, {"app": "web", "version": "v2"}, {"app": "batch"}):
             assert _taking(made, labels, section)
+
+
+def test_pods_out_of_the_mesh_are_told_by_a_label_that_only_some_of_the_others_have() -> None:
+    """`version: v1` is theirs alone; the others have v2, or none."""
+    text = (
+        VERSIONS.replace("version: v1}, ann", 'version: v1, sidecar.istio.io/inject: "false"}, ann')
+        + deployment("web")
+        + deployment("batch")
+    )
+    ports = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ports, namespace: shop}
+spec: {rules: [{to: [{operation: {ports: ["8080"]}}]}]}
+---
+"""
+    made, result = converted(text + ports, "istio")
+    assert "MP285" not in {finding.code for finding in result.findings}
+    assert _taking(made, {"app": "cart", "version": "v1"}) == []
+    for labels in ({"app": "cart", "version": "v2"}, {"app": "web"}, {"app": "batch"}):
+        assert _taking(made, labels)

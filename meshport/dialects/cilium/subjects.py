@@ -48,7 +48,8 @@ def divided(members: list[Effective], others: list[Effective]) -> list[list[Effe
 
 
 def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] | None:
-    """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks; None where no labels tell."""
+    """Requirements that all of the group meet and none of the others, by labels that it has before those that it lacks, and by values that only the others
+    have last; None where no labels tell."""
     had = {key for item in group for key in item.workload.own_labels}
     every = {key for item in (*group, *others) for key in item.workload.own_labels}
     keys = sorted(every, key=lambda key: (key not in had, key not in NAMING, key))
@@ -66,6 +67,13 @@ def apart(group: list[Effective], others: list[Effective]) -> list[Requirement] 
         if len(after) < len(left):
             wanted.append(demand)
             left = after
+    for key in keys:
+        theirs = {item.workload.labels[key] for item in left if key in item.workload.labels} - {
+            item.workload.labels.get(key) for item in group
+        }
+        if theirs:
+            wanted.append(Requirement(key, "NotIn", tuple(sorted(theirs))))
+            left = [item for item in left if wanted[-1].accepts(item.workload.labels)]
     return wanted if not left else None
 
 
