@@ -147,3 +147,14 @@ def test_where_nobody_has_a_name_nobody_is_told_to_go_past_the_waypoint() -> Non
     out, result = converted(hung("workload", OF_CHECKOUT, pod) + disabled, target="istio", data_plane="sidecar")
     [spec] = [one["spec"] for (kind, _), one in out.items() if kind == "AuthorizationPolicy"]
     assert "notPrincipals" not in str(spec) and "MP244" in codes(result)
+
+
+def test_an_account_of_pods_of_both_kinds_is_named_where_it_is_refused() -> None:
+    both = workload("worker", "a: b", pod=', sidecar.istio.io/inject: "true"').replace(
+        "serviceAccountName: worker", "serviceAccountName: checkout"
+    )
+    _, result = converted(hung("workload", OF_CHECKOUT) + both, target="istio", data_plane="sidecar")
+    said = [finding for finding in result.findings if finding.code == "MP244" and "shop/checkout" in finding.message]
+    assert [(one.effect, [place.workload for place in one.affects]) for one in said] == [("narrows", ["payment"])]
+    _, result = converted(hung("workload", OF_CHECKOUT), target="istio", data_plane="sidecar")
+    assert not [finding for finding in result.findings if finding.code == "MP244"]

@@ -130,6 +130,14 @@ def _say(policy: Policy, pods: list[Workload], asked: Iterable[Ref], beyond: Bey
             "outcome": "ports that no Service with an address sends to are closed to them",
         }
         ir.losses.append(Loss("MP244", (), policy.document, said, tuple(unnamed)))
+    shared = sorted(beyond.callers.evading().keys() & beyond.callers.through.keys()) if policy.action.value == "allow" else []
+    if shared:
+        said = {
+            "object": f"AuthorizationPolicy {policy.ref.value}",
+            "reason": f"pods of {', '.join('/'.join(one) for one in shared)} come through the waypoint {gate} to the addresses of pods, and others of the same account past it",
+            "outcome": "all of them are refused on ports that no Service with an address sends to",
+        }
+        ir.losses.append(Loss("MP244", (), policy.document, said, tuple(one.ref for one in pods)))
     if beyond.wide(policy):
         said = {
             "object": f"AuthorizationPolicy {policy.ref.value}",
