@@ -337,3 +337,18 @@ spec:
     opened = {port["port"] for spec in chosen for rule in spec["ingress"] for entry in rule.get("toPorts", ()) for port in entry["ports"]}
     assert opened == {"http"}
     assert [place.workload for item in result.findings if item.code == "MP291" for place in item.affects] == ["app=ghost"]
+
+
+def test_who_is_named_where_mtls_is_disabled_is_said_to_add_nothing() -> None:
+    """Nobody shows a name there: the pods are closed, and no leaf is lost unsaid."""
+    plain = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: plain, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+"""
+    policy = ADMITS.split("  - {from")[0] + "  - {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}\n"
+    result = convert(WORLD + plain + policy, "istio", "cilium")
+    codes = {finding.code for finding in result.findings}
+    assert "MP200" in codes and not {"MP900", "MP901", "MP904"} & codes
+    assert [item.object["spec"]["ingress"] for item in result.manifests if item.object["metadata"]["name"] == "ghost"] == [[{}]]
