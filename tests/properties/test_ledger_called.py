@@ -343,3 +343,24 @@ def test_the_port_of_a_rule_that_is_lost_is_lost_with_it(target: str) -> None:
     assert (found.disposition, found.codes) == ("dropped", uri.codes)
     assert line(before, 3, "spec.http[1].match[0].port").disposition == "translated"
     assert output(converted(text.replace("/x}, port: 80", "/x}, port: 99"), target)) == output(before)
+
+
+@pytest.mark.parametrize(("more", "said"), [("", "dropped"), (pods("cart", labels=", tier: back"), "translated")])
+def test_labels_of_denied_peers_decide_only_where_accounts_have_them(more: str, said: str) -> None:
+    """Of pods that nobody shows the whole namespace is refused, whatever their labels."""
+    policy = """---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingressDeny: [{fromEndpoints: [{matchLabels: {tier: back}}]}]
+"""
+    text = PLAIN + service() + policy + more
+    before = converted(text, "istio", "cilium", keep_network_policy=False)
+    found = line(before, 2, "spec.ingressDeny[0].fromEndpoints[0].matchLabels.tier")
+    assert (found.disposition, found.codes) == (said, ["MP271"] if said == "dropped" else [])
+    after = converted(
+        text.replace("{matchLabels: {tier: back}}", "{matchLabels: {tier: front}}"), "istio", "cilium", keep_network_policy=False
+    )
+    assert (output(after) != output(before)) is (said == "translated")

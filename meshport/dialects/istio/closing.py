@@ -27,7 +27,7 @@ from meshport.effective.relaxed import relaxed
 from meshport.effective.subjects import ANY_POD, unseen
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
-from meshport.ir.authorization import PORT, Condition, Entity, Labelled, Policy, Rule
+from meshport.ir.authorization import IDENTITY, PORT, Condition, Entity, Labelled, Policy, Rule
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src
 from meshport.ir.model import IR
 from meshport.ir.world import World
@@ -422,6 +422,7 @@ def _deny(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
         src = piece.src | rule.sources
         entries: list[dict[str, Any]] = []
         wide: dict[str, str] = {}
+        idle: Src = NOWHERE
         if piece.literals or not piece.any_request:
             wide, entries = {"what it demands": "Write the deny for callers and ports alone"}, [{}]
         elif piece.who.include is None and not piece.who.exclude:
@@ -432,10 +433,18 @@ def _deny(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
                 entries += said
                 if not exact:
                     wide[named(peer, piece)] = instead(peer)
+                    idle |= _unused(work, rule, peer) if isinstance(peer, Labelled) and said == [_everyone(peer, [])] else NOWHERE
         if wide:
             remedy = "; ".join(dict.fromkeys(wide.values()))
             work.say("MP271", src, "approximated", rule, peers=", ".join(wide), remedy=f"{remedy}.")
-        yield _entry(entries, operation, []), src
+        yield _entry(entries, operation, []), src - idle or work.policy.action.src
+
+
+def _unused(work: Work, rule: Rule, peer: Labelled) -> Src:
+    """The leaves of the labels that peers are named by, where all pods of their namespace are refused instead."""
+    facts = (fact for item in rule.conditions if item.attribute == IDENTITY for fact in item.any_of or () if fact.value == peer)
+    leaves = (leaf for fact in facts for leaf in fact.src)
+    return frozenset(leaf for leaf in leaves if not str(work.out.bundle.parts(leaf)[-1]).endswith("pod.namespace"))
 
 
 def _denied(work: Work, peer: Any, piece: Piece) -> tuple[list[dict[str, Any]], bool]:
