@@ -463,3 +463,26 @@ def test_a_policy_for_pods_of_every_namespace_is_left_out_where_none_is_known() 
     result = convert(ALONE + gateway, "istio", "linkerd")
     (said,) = [item for item in result.findings if item.code == "MP207"]
     assert (said.severity, said.disposition) == ("error", "dropped") and "istio-system/ingress" in said.message
+
+
+@pytest.mark.parametrize(("asked", "protocol"), [("", "opaque"), (", methods: [GET]", "unknown")])
+def test_ports_of_databases_stay_bytes_for_pods_that_are_not_shown(asked: str, protocol: str) -> None:
+    """Linkerd does not detect what passes on 3306 where no Server says otherwise: a client of MySQL waits for the server, and so would the proxy."""
+    allow = f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: db, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: db}}}}, rules: [{{from: [{{source: {{namespaces: [shop]}}}}], to: [{{operation: {{ports: ["3306"]{asked}}}}}]}}]}}
+"""
+    servers = {item.object["metadata"]["name"]: item.object["spec"] for item in convert(allow, "istio", "linkerd").manifests if item.object["kind"] == "Server"}  # fmt: skip
+    assert servers["db-3306"]["proxyProtocol"] == protocol
+    assert servers["other-pods-3306"]["proxyProtocol"] == "opaque"
+
+
+def test_a_deny_of_a_port_for_all_pods_of_a_namespace_without_known_ones_is_a_server() -> None:
+    """Its default stays open, for no other port is denied."""
+    deny = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: inside, namespace: shop}\nspec: {action: DENY, rules: [{from: [{source: {notNamespaces: [shop]}}], to: [{operation: {ports: ['9090']}}]}]}\n"
+    result = convert(deny, "istio", "linkerd")
+    server = one(result, "Server")["spec"]
+    assert (server["podSelector"], server["port"], server["accessPolicy"]) == ({}, 9090, "deny")
+    assert not [text for text in result.commands if "deny" in str(text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed
+from meshport.dialects.linkerd.ports import DEFAULT_OPAQUE
 from meshport.dialects.linkerd.serverroutes import (
     grpc_probe,
     http_probes,
@@ -91,6 +92,8 @@ def write(context: Context, item: PortPlan, selector: Selector, selector_src: Sr
     protocol = _PROTOCOLS.get(item.protocol, "unknown")
     if protocol == "HTTP/2" and probes:
         protocol = "unknown"
+    if not context.shown and protocol == "unknown" and item.port in DEFAULT_OPAQUE and not any(grant.routed for grant in item.grants):
+        protocol = "opaque"  # as without a Server: where the server speaks first, nothing would come to be detected
     obj.set(("spec", "proxyProtocol"), protocol, because)
     admits = ("all-authenticated" if item.strict else "all-unauthenticated") if open_default else "deny"
     if in_range(options.target_version, "2.16", None):

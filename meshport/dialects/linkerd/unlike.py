@@ -58,10 +58,13 @@ def lower(
     taken: dict[str, set[str]],
     defaults: Mapping[str, tuple[str, Src]],
 ) -> Fate:
-    """Servers for the kinds of pods of every namespace that its default closes."""
+    """Servers for the kinds of pods of every namespace that its default closes, or of which nothing is shown but denies."""
     fate = Fate()
     for namespace, (value, src) in sorted(defaults.items()):
-        if value == OPEN:
+        denied = not access.of_namespace(namespace) and access.namespace_denies(
+            namespace
+        )  # where Servers of known pods refuse it, they take all
+        if value == OPEN and not denied:
             continue
         there = _Namespace(access, out, namespace)
         if there.parted and there.kinds.listed and not any(key.startswith(OF_CILIUM) for key in there.kinds.keys):
