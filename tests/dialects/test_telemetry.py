@@ -112,6 +112,18 @@ def test_native_sidecars_have_a_key_by_release(release: str, key: str) -> None:
     assert notes(result, "Deployment", "cart") == {key: "true"}
 
 
+@pytest.mark.parametrize("release", ["1.24", "1.26", "1.27"])
+def test_istio_reads_its_key_for_native_sidecars_in_every_release(release: str) -> None:
+    """It came with 1.24 (istio.io/latest/news/releases/1.24.x, change notes); from 1.27 on proxies start so by themselves."""
+    world = (namespace("shop", "linkerd"), deployment("cart", annotations={"config.linkerd.io/proxy-enable-native-sidecar": "true"}))
+    result = convert("linkerd", "istio", *world, target_version=release)
+    assert notes(result, "Deployment", "cart") == {"sidecar.istio.io/nativeSidecar": "true"}
+    mine = (namespace("shop", "istio"), deployment("cart", annotations={"sidecar.istio.io/nativeSidecar": "true"}))
+    kept = convert("istio", "linkerd", *mine, source_version=release)
+    assert notes(kept, "Deployment", "cart") == {"config.linkerd.io/proxy-enable-native-sidecar": "true"}
+    assert not [finding.code for finding in (*result.findings, *kept.findings) if finding.code in ("MP021", "MP022", "MP238", "MP957")]
+
+
 def test_native_sidecars_of_a_namespace_are_those_of_its_pods() -> None:
     home = namespace("shop", "linkerd", **{"config.linkerd.io/proxy-enable-native-sidecar": "true"})
     result = convert("linkerd", "istio", home, deployment("cart"))

@@ -30,7 +30,7 @@ KEYS = {
 BLOCK = "proxy.istio.io/config"
 AWAIT, DRAIN = "holdApplicationUntilProxyStarts", "terminationDrainDuration"
 
-NATIVE = (("1.27", "sidecar.istio.io/nativeSidecar"),)
+NATIVE = (("1.24", "sidecar.istio.io/nativeSidecar"),)
 
 
 def lift(bound: Bound, ir: IR) -> None:
