@@ -81,6 +81,11 @@ def test_a_kubernetes_policy_alone_holds_beside_a_mesh_that_says_nothing() -> No
     assert not allows(converted(kubernetes(MORE)))
 
 
+def test_the_pods_that_a_kubernetes_policy_alone_closes_are_named() -> None:
+    (said,) = [finding for finding in converted(kubernetes(MORE)).findings if finding.code == "MP184"]
+    assert [(item.namespace, item.workload) for item in said.affects] == [("shop", "api")]
+
+
 def test_one_for_everybody_opens_in_the_mesh_what_the_network_closes_no_more() -> None:
     """Without peers and ports an entry lets everything in: whatever Cilium's own policies list."""
     result = converted(OWN + kubernetes("{podSelector: {}, ingress: [{}]}"))
