@@ -312,6 +312,16 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
     return proof
 
 
+def beyond(proof: Verification, findings: list[Finding]) -> None:
+    """Let the verdict go by what is known to be let in past the pods that are compared: that is not equivalent."""
+    from meshport.compare.verify import verdict_of
+
+    unseen = [finding.message for finding in findings if finding.code in _BEYOND and finding.effect == "widens"]
+    if unseen:
+        proof.undecided += unseen
+        proof.verdict = verdict_of(proof.differences, undecided=True)
+
+
 def widened(proof: Verification | None, findings: list[Finding], out: Output, cluster: Bundle) -> list[Finding]:
     """Give each finding of changed access its witness; a widening that no finding answers for is one of its own: the input's where what decides after
     the conversion is what the input held for the target, else a defect."""
@@ -398,6 +408,8 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
+_BEYOND = ("MP148",)
+"""Findings of requests that are let in where no proxy of the pods stands, so that no access of theirs is compared."""
 _NO_REQUESTS = ("MP143", "MP261", "MP292")
 """Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

@@ -136,6 +136,8 @@ def convert(
     if proof is not None:
         alarms.settle_probes(findings, proof.opened)
     findings += answers.widened(proof, findings, out, cluster)
+    if proof is not None:
+        answers.beyond(proof, findings)
     result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)
     findings += answers.unread(result, bound)

@@ -315,3 +315,14 @@ def test_a_deny_by_namespace_does_not_refuse_the_waypoint_that_stands_in_it() ->
         {"from": [{"source": {"principals": ["cluster.local/ns/ops/sa/x"]}}]},
     ]
     assert out["AuthorizationPolicy", "no-shop-waypoint"]["spec"]["rules"][0] == {"from": [{"source": {"namespaces": ["shop"]}}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("[{key: source.namespace, values: [shop]}]", False), ("[{key: source.namespace, notValues: [web]}]", True), ("[]", True)],
+)
+def test_a_rule_that_asks_for_a_name_in_when_admits_not_everybody(asked: str, said: bool) -> None:
+    """Callers without an identity had nothing of such a rule, so that they lose nothing at ztunnel."""
+    rule = "{to: [{operation: {methods: [POST], ports: ['8080']}}], when: " + asked + "}"
+    _, result = ambient(shop() + policy("l7", rule, SELECTOR))
+    assert ("MP113" in codes(result)) is said

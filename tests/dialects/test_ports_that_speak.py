@@ -91,8 +91,9 @@ def test_a_server_that_detects_is_said_to_admit_no_requests_where_a_service_says
     assert found == ([("warning", "narrows", [("api", 8080)])] if said else [])
 
 
-def test_a_server_that_reads_bytes_does_not_end_the_routes_of_its_clients() -> None:
-    """Linkerd's clients follow routes on the Service's port, whatever the Server reads; `appProtocol: tcp` would end them in Istio."""
+@pytest.mark.parametrize(("said", "alone"), [("opaque", "tcp"), ("TLS", "tls")])
+def test_a_server_that_reads_bytes_does_not_end_the_routes_of_its_clients(said: str, alone: str) -> None:
+    """Linkerd's clients follow routes on the Service's port, whatever the Server reads; `appProtocol: tcp` or `tls` would end them in Istio."""
     route = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -102,9 +103,9 @@ spec:
   rules: [{matches: [{path: {type: PathPrefix, value: /a}}], backendRefs: [{name: api, port: 8080}]}]
 """
     home = "\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
-    server = LINKERD.partition("---")[0].replace("HTTP/2", "opaque")
+    server = LINKERD.partition("---")[0].replace("HTTP/2", said)
     parts = [home, POD % (("api",) * 4), SERVICE % "http", server]
-    for more, spoken in (([route], None), ([], "tcp")):
+    for more, spoken in (([route], None), ([], alone)):
         _, result = converted(parts + more, "linkerd", "istio")
         (service,) = [one.object for one in result.manifests if one.object["kind"] == "Service"] or [{"spec": {"ports": [{}]}}]
         assert service["spec"]["ports"][0].get("appProtocol") == spoken

@@ -54,6 +54,7 @@ def test_what_a_waypoint_alone_enforces_ends_with_it(options: dict[str, Any], ru
     [finding] = said(result)
     assert (finding.severity, finding.effect, finding.disposition) == ("error", "widens", "dropped")
     assert not codes(result) & {"MP239", "MP215", "MP240"}
+    assert result.verification.verdict == "inconclusive" and finding.message in result.verification.undecided
     assert not [name for kind, name in out if kind in ("AuthorizationPolicy", "Server", "CiliumNetworkPolicy")]
     named = {entry.path for entry in result.ledger if entry.disposition == "dropped" and "MP148" in entry.codes}
     assert {"spec.targetRefs[0].name", "spec.rules[0].to[0].operation.methods[0]"} <= named

@@ -229,7 +229,7 @@ def _port(
         number = ir.world.target_number(workload, port)
         own = workload.port_named(named) if isinstance(named, str) else None
         if number is not None and number == (own.number if own is not None else named):
-            if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] == "tcp"):
+            if policy.protocol.value in _SERVERS and not (followed and _SERVERS[policy.protocol.value] in ("tcp", "tls")):
                 wanted, src = _SERVERS[policy.protocol.value], policy.protocol.src | policy.subject.src
             elif any(rule.needs_http or rule.http for rule in policy.rules):
                 if wanted == "tcp":  # the Server takes the list's place for what comes in, and Istio would judge no request

@@ -37,7 +37,8 @@ def _patterned(item: dict[str, Any]) -> bool:
 def anybody(rule: dict[str, Any]) -> bool:
     """Whether a rule admits callers without an identity."""
     entries = [item.get("source") or {} for item in rule.get("from") or ()]
-    return not entries or any(not any(entry.get(key) for key in NAMES) for entry in entries)
+    named = any(item.get("key") in NAME_KEYS and item.get("values") for item in rule.get("when") or ())
+    return not named and (not entries or any(not any(entry.get(key) for key in NAMES) for entry in entries))
 
 
 def ports_of_rule(rule: dict[str, Any]) -> list[str]:
