@@ -201,3 +201,115 @@ def test_an_expression_whose_path_is_rewritten_is_an_alternative_of_its_own() ->
     assert [(item["matches"][0]["path"]["type"], item["filters"][0]["urlRewrite"]["path"]["type"]) for item in spec] == [
         ("PathPrefix", "ReplacePrefixMatch"), ("RegularExpression", "ReplaceFullPath")
     ]  # fmt: skip
+
+
+LIMITED = thing(HTTP, "DestinationRule", f"{{host: api, trafficPolicy: {{{BREAKER}}}}}", "api")
+TO_API = rules(f"{{match: [{{uri: {{prefix: /v2/}}}}], {to('api')}}}", f"{{{to()}, timeout: 3s}}")
+
+
+def connections(result: Any, name: str) -> dict[str, int]:
+    (spec,) = [obj["spec"] for obj in written(result, "CiliumEnvoyConfig").values() if obj["spec"]["services"][0]["name"] == name]
+    found = [item for item in spec["resources"] if item["@type"].endswith("Cluster")]
+    return {item["name"]: item["circuit_breakers"]["thresholds"][0]["max_connections"] for item in found}
+
+
+def test_the_limits_of_a_service_hold_for_what_the_table_of_another_one_sends_there() -> None:
+    """`shop/api:80` is one cluster for the agent, whatever object names it, as it is one for a client of Istio."""
+    result = convert(WORLD + TO_API + LIMITED, "istio", "cilium", routes="native")
+    assert alike(result) and not said(result, "MP365")
+    assert connections(result, "web") == {"shop/web:80": 4294967295, "shop/api:80": 100} and connections(result, "api") == {
+        "shop/api:80": 100
+    }
+    back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
+    assert (
+        not said(back, "MP386")
+        and written(back, "DestinationRule")["api"]["spec"]["trafficPolicy"]["connectionPool"]["tcp"]["maxConnections"] == 100
+    )
+
+
+def test_the_limits_of_a_service_do_not_hold_for_what_a_route_of_another_one_sends_there() -> None:
+    result = convert(WORLD + TO_API + LIMITED, "istio", "cilium")
+    (found,) = said(result, "MP365")
+    assert written(result, "HTTPRoute") and "for the requests that the rules of Service shop/web send to it" in found.message
+    assert [place.workload for place in found.affects] == ["api"]
+    assert not said(convert(WORLD + rules(f"{{{to()}, timeout: 3s}}") + LIMITED, "istio", "cilium"), "MP365")
+
+
+def test_a_hash_is_none_of_a_route_that_divides_requests() -> None:
+    hashed = LIMITED.replace(BREAKER, "loadBalancer: {consistentHash: {httpHeaderName: x-user}}")
+    split = rules("{route: [{destination: {host: api}, weight: 50}, {destination: {host: web}, weight: 50}]}")
+    result = convert(WORLD + split + hashed, "istio", "cilium", routes="native")
+    assert "the rules of Service shop/web" in said(result, "MP365")[0].message and alike(result)
+    assert not any("hash_policy" in route["route"] for route in named(result, "web"))
+    result = convert(WORLD + TO_API + hashed, "istio", "cilium", routes="native")
+    assert not said(result, "MP365") and [("hash_policy" in route["route"]) for route in named(result, "web")] == [True, False]
+
+
+def named(result: Any, name: str) -> list[dict[str, Any]]:
+    (spec,) = [obj["spec"] for obj in written(result, "CiliumEnvoyConfig").values() if obj["spec"]["services"][0]["name"] == name]
+    (table,) = [item for item in spec["resources"] if item["@type"].endswith("RouteConfiguration")]
+    return table["virtual_hosts"][0]["routes"]
+
+
+def test_a_breaker_of_linkerds_is_not_for_what_the_rules_of_another_service_send_there() -> None:
+    notes = "{balancer.linkerd.io/failure-accrual: consecutive}"
+    world = namespace(mesh="linkerd") + service("web") + workload("web") + service("api", notes=notes) + workload("api")
+    spec = "{parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: api, port: 80}]}]}"
+    result = convert(world + thing("policy.linkerd.io/v1beta3", "HTTPRoute", spec, "web"), "linkerd", "cilium", routes="native")
+    found = {
+        item["name"]: item
+        for obj in written(result, "CiliumEnvoyConfig").values()
+        for item in obj["spec"]["resources"]
+        if item["@type"].endswith("Cluster")
+    }
+    assert alike(result) and {name: "outlier_detection" in item for name, item in found.items()} == {
+        "shop/api:80": True,
+        "shop:api:80": False,
+    }
+    assert found["shop:api:80"]["eds_cluster_config"] == {"service_name": "shop/api:80"}
+    assert [route["route"]["cluster"] for route in named(result, "web")] == ["shop:api:80"]
+
+
+def test_what_is_asked_of_requests_for_a_port_without_the_table_is_named() -> None:
+    first = f"{{match: [{{port: 81, uri: {{prefix: /a}}}}], {to('api')}, retries: {{attempts: 3}}}}"
+    result = convert(MULTI + rules(first, f"{{{to()}}}"), "istio", "cilium")
+    (found,) = said(result, "MP368")
+    assert found.disposition == "dropped" and len(routes(result, "web")) == 1
+    lost = {leaf.path for leaf in result.ledger if leaf.disposition == "dropped"}
+    assert {"spec.http[0].match[0].uri.prefix", "spec.http[0].route[0].destination.host", "spec.http[0].retries.attempts"} <= lost
+
+
+def test_a_rule_for_a_port_of_bytes_takes_no_request() -> None:
+    world = WORLD.replace(service("web"), service("web", TWO.replace("http-admin", "tcp-data")))
+    result = convert(
+        world + rules(f"{{match: [{{port: 81, uri: {{prefix: /a}}}}], {to('api')}}}", f"{{{to()}, timeout: 3s}}"), "istio", "cilium"
+    )
+    assert len(written(result, "HTTPRoute")["web"]["spec"]["rules"]) == 1
+
+
+def test_headers_that_have_to_be_empty_are_asked_for_in_words_that_are_read() -> None:
+    text = WORLD + rules(f"{{match: [{{headers: {{x-user: {{exact: ''}}}}}}], {to('api')}}}", f"{{{to()}}}")
+    spec = written(convert(text, "istio", "cilium"), "HTTPRoute")["web"]["spec"]["rules"][0]
+    assert spec["matches"][0]["headers"] == [{"name": "x-user", "type": "RegularExpression", "value": "^$"}]
+    assert written(convert(text, "istio", "linkerd"), "HTTPRoute")["web"]["spec"]["rules"][0]["matches"] == spec["matches"]
+    table = routes(convert(text, "istio", "cilium", routes="native"), "web")
+    assert table[0]["match"]["headers"] == [{"name": "x-user", "string_match": {"exact": ""}}]
+
+
+def test_an_answer_of_the_proxys_own_has_the_headers_that_are_said() -> None:
+    answer = "{match: [{uri: {prefix: /a/}}], directResponse: {status: 503}, headers: {response: {set: {x-why: closed}}, request: {set: {x-b: c}}}}"
+    result = convert(WORLD + rules(answer, f"{{{to()}}}"), "istio", "cilium")
+    assert alike(result) and routes(result, "web")[0]["response_headers_to_add"][0]["header"] == {"key": "x-why", "value": "closed"}
+
+
+@pytest.mark.parametrize("first", ["{}", "{port: 80}"])
+def test_a_match_behind_one_that_takes_every_request_adds_nothing(first: str) -> None:
+    text = WORLD + rules(f"{{match: [{first}, {{uri: {{regex: '/[a-z]+'}}}}], rewrite: {{uri: /n/}}, {to('api')}}}")
+    assert len(written(convert(text, "istio", "cilium"), "HTTPRoute")["web"]["spec"]["rules"]) == 1
+
+
+def test_a_delegate_whose_rules_lie_outside_is_no_rule() -> None:
+    outer = f"{{match: [{{uri: {{prefix: /a/}}}}], delegate: {{name: inner}}}}, {{{to()}, timeout: 3s}}"
+    inner = thing(HTTP, "VirtualService", f"{{http: [{{match: [{{uri: {{prefix: /b/}}}}], {to('api')}}}]}}", "inner")
+    result = convert(WORLD + rules(outer) + inner, "istio", "cilium")
+    assert not said(result, "MP358") and len(written(result, "HTTPRoute")["web"]["spec"]["rules"]) == 1

@@ -45,6 +45,7 @@ _FEATURES = {
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
     """What the clusters of hand-written CiliumEnvoyConfigs do for the Services whose endpoints they are given."""
+    beside: list[ServicePolicy] = []  # of clusters that the routes of other Services send to
     for root in envoy_routes.configs(bound, by_kind):
         number = root.number
         owned = {
@@ -90,18 +91,30 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 for ref, policy in together.items():
                     found.setdefault(ref, []).append(policy)
         for ref, policies in found.items():
-            for policy in policies if ref not in owned else ():
-                if policy.service is not None and (policy.breaker is not None or policy.extras):
-                    facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
-                    ir.losses.append(Loss("MP386", facts, number, {"name": str(ref)}))
             first = policies[0]
             ports = ports_of(ir.world, ref)
             spoken = {one.port.value for one in policies if one.port is not None}
             alike = (
                 bool(ports) and spoken >= set(ports) and all((one.breaker, one.extras) == (first.breaker, first.extras) for one in policies)
             )
-            ir.service_policies.extend([joined(policies)] if alike else policies)
+            (ir.service_policies if ref in owned else beside).extend([joined(policies)] if alike else policies)
+    for policy in beside:
+        _add(policy, ir)
     _balanced(bound, ir)
+
+
+def _add(policy: ServicePolicy, ir: IR) -> None:
+    """A policy from the routes of another Service: the same one where the Service's own say as much, or those of the Service that has its pods and others; else
+    for more requests than it was."""
+    for index, own in enumerate(ir.service_policies):
+        alike = (own.breaker, own.extras, own.port) == (policy.breaker, policy.extras, policy.port)
+        if alike and own.service is not None and policy.service is not None and _holds(ir, own.service.value, policy.service.value):
+            ir.service_policies[index] = replace(joined([own, policy]), port=own.port)
+            return
+    if policy.service is not None and (policy.breaker is not None or policy.extras):
+        facts = (policy.service.also(Fact("", gather(policy.breaker, policy.extras))),)
+        ir.losses.append(Loss("MP386", facts, policy.document, {"name": str(policy.service.value)}))
+    ir.service_policies.append(policy)
 
 
 def _balanced(bound: Bound, ir: IR) -> None:
@@ -138,15 +151,16 @@ def _asked_for(ir: IR, ref: Ref, owned: set[Ref]) -> Ref:
     known = ir.world.services.get(ref)
     if ref in owned or known is None or not known.selector:
         return ref
-    wider = [
-        other.ref
-        for name in sorted(owned)
-        if (other := ir.world.services.get(name)) is not None
-        and name.namespace == ref.namespace
-        and other.selector
-        and other.selector.items() < known.selector.items()
-    ]
+    wider = [name for name in sorted(owned) if name != ref and _holds(ir, name, ref)]
     return wider[0] if len(wider) == 1 else ref
+
+
+def _holds(ir: IR, wider: Ref, ref: Ref) -> bool:
+    """Whether a Service is another one, or has all of its pods and others."""
+    known, other = ir.world.services.get(ref), ir.world.services.get(wider)
+    if wider == ref or known is None or other is None or not known.selector or not other.selector:
+        return wider == ref
+    return wider.namespace == ref.namespace and other.selector.items() < known.selector.items()
 
 
 def _reached(ir: IR, number: int) -> set[Ref]:

@@ -124,8 +124,9 @@ def table(name: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"@type": TYPE + "config.route.v3.RouteConfiguration", "name": name, "virtual_hosts": [host]}
 
 
-def cluster(name: str) -> dict[str, Any]:
-    """A cluster of a Service's endpoints, with the limits that a mesh has where nobody sets any: none, and no panic routing."""
+def cluster(name: str, endpoints: str = "") -> dict[str, Any]:
+    """A cluster of a Service's endpoints, which are those of its name where none are said; with the limits that a mesh has where nobody sets any: none, and no
+    panic routing."""
     limits = {
         "priority": "DEFAULT",
         "max_connections": UNLIMITED,
@@ -137,6 +138,7 @@ def cluster(name: str) -> dict[str, Any]:
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": name,
         "type": "EDS",
+        **({"eds_cluster_config": {"service_name": endpoints}} if endpoints not in ("", name) else {}),
         "connect_timeout": seconds(CONNECT_TIMEOUT),
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},

@@ -45,7 +45,7 @@ def taken(obj: Obj) -> set[int]:
 def clusters(obj: Obj) -> Iterator[tuple[Ref, int, envoy.Path]]:
     """The clusters of a CiliumEnvoyConfig of the output that are a port of a Service each."""
     for index, item in enumerate(obj.value["spec"]["resources"]):
-        namespace, _, rest = item["name"].partition("/")
+        namespace, _, rest = item.get("eds_cluster_config", {}).get("service_name", item["name"]).partition("/")
         name, _, port = rest.partition(":")
         if item["@type"] == envoy.TYPE + "config.cluster.v3.Cluster" and is_number(port):
             yield Ref(namespace, name), int(port), ("spec", "resources", index)
@@ -76,6 +76,23 @@ def referred_services(out: Output) -> set[Ref]:
                         found.add(Ref(str(one.get("namespace") or home), str(one.get("name"))))
         elif value.get("kind") == KIND and isinstance(spec, dict):
             found |= {Ref(one["namespace"], one["name"]) for one in spec.get("backendServices") or () if "namespace" in one}
+    return found
+
+
+def askers(out: Output) -> dict[Ref, set[str]]:
+    """By Service, the other Services and the Gateways whose Gateway API routes send to it, to endpoints of which Cilium makes a cluster of its own."""
+    found: dict[Ref, set[str]] = {}
+    for obj in out.objects.values():
+        if obj.kind not in ("HTTPRoute", "GRPCRoute"):
+            continue
+        parents = {
+            (str(one.get("kind", "Gateway")), Ref(str(one.get("namespace") or obj.ref.namespace), str(one.get("name"))))
+            for one in obj.value["spec"].get("parentRefs", ())
+        }
+        for rule in obj.value["spec"].get("rules", ()):
+            for one in rule.get("backendRefs", ()):
+                ref = Ref(str(one.get("namespace") or obj.ref.namespace), str(one.get("name")))
+                found.setdefault(ref, set()).update(f"{kind} {parent}" for kind, parent in parents if parent != ref)
     return found
 
 

@@ -129,8 +129,9 @@ def _swappable(rule: RouteRule, item: Filter) -> bool:
 class EnvoyLowering(Chosen):
     """One set of rules on its way into a CiliumEnvoyConfig: a listener, a route table and the clusters that it sends to."""
 
-    __slots__ = ("stands_for",)
+    __slots__ = ("others", "stands_for")
     stands_for: list[int]  # the ports whose requests are led to the table
+    others: list[int]  # those that the rules are for and the table is not
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror")
     grants: ClassVar[bool] = False
     alone: ClassVar[bool] = True
@@ -153,13 +154,9 @@ class EnvoyLowering(Chosen):
 
     def write(self) -> None:
         before, ports = len(self.out.objects), self.own_ports()
-        self.stands_for = ports
+        self.stands_for = ports if self.alike else ports[:1]
+        self.others = [port for port in ports if port not in self.stands_for]
         self.ports = ports[:1]
-        if not self.alike:
-            self.stands_for = ports[:1]
-            if ports[1:]:
-                self.say("MP368", aspects=(), disposition=None, ports=self.shown(ports[1:]), held=str(ports[0]))
-                self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, port), "*") for port in ports[1:])
         super(Lowering, self).write()
         if len(self.out.objects) > before:
             envoy_config.installed(self.out, self.routes.service, self.routes.host)
@@ -216,9 +213,10 @@ class EnvoyLowering(Chosen):
         return [(rule, targets, matches[at : at + MAX_MATCHES]) for at in range(0, len(matches), MAX_MATCHES)]
 
     def _refused(self, rule: RouteRule, matches: tuple[RouteMatch, ...], answer: Filter, shown: str) -> RouteRule:
-        """The answer is written as it is."""
-        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches))
-        return RouteRule(rule.name, matches, (), (answer,), src=rule.src)
+        """The answer is written as it is, with what is done to its headers."""
+        headers = [one for item in rule.filters if item.kind == "response-headers" for one in self.filter(item, rule, shown)]
+        self.out.ignore("the proxy answers by itself", gather(rule) - gather(answer, matches, headers))
+        return RouteRule(rule.name, matches, (), (answer, *headers), src=rule.src)
 
     def times(self, rule: RouteRule, shown: str) -> dict[str, Any]:
         if not rule.answers:
@@ -240,6 +238,16 @@ class EnvoyLowering(Chosen):
                 self.told.add(fact.src)
                 self.lost(fact, "retries", what=f"retries.{name}", rule=shown)
         return retry
+
+    def _port(self, api: str, rules: list[RouteRule], port: int, several: bool) -> tuple[set[int], set[int]]:
+        """The rules of the one port that the table is for; what they say of others is left out."""
+        if self.others:
+            apart = [[match for match in rule.matches if match.port is not None and match.port.value != port] for rule in rules]
+            whole = [len(gone) == len(rule.matches) > 0 for rule, gone in zip(rules, apart, strict=True)]
+            gone = gather(apart).union(*(gather(rule) | rule.src for rule, all_ in zip(rules, whole, strict=True) if all_))
+            self.say("MP368", gone, aspects=(), disposition="dropped" if gone else None, ports=self.shown(self.others), held=str(port))
+            self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, number), "*") for number in self.others)
+        return super()._port(api, rules, port, several)
 
     # -- what is written
 
@@ -294,11 +302,11 @@ class EnvoyLowering(Chosen):
         return found
 
     def _cluster(self, obj: Obj, ref: Ref, port: int, src: Src) -> None:
-        name = _cluster_of(ref, port)
+        name = self._cluster_of(ref, port)
         resources = obj.at(("spec", "resources"))
         if any(item["@type"].endswith("Cluster") and item["name"] == name for item in resources):
             return
-        obj.set(("spec", "resources", len(resources)), envoy.cluster(name), src)
+        obj.set(("spec", "resources", len(resources)), envoy.cluster(name, f"{ref}:{port}"), src)
         envoy_config.endpoints(obj, ref, port, src)
 
     def _route(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
@@ -320,7 +328,7 @@ class EnvoyLowering(Chosen):
 
     def _action(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
         for number, target in enumerate(targets):
-            name, because = _cluster_of(target.ref, target.port or port), (target.backend.host, target.because, target.backend.port)
+            name, because = self._cluster_of(target.ref, target.port or port), (target.backend.host, target.because, target.backend.port)
             if len(targets) == 1 and not target.backend.filters:
                 obj.set((*path, "cluster"), name, *because)
                 continue
@@ -341,7 +349,7 @@ class EnvoyLowering(Chosen):
                 _write_rewrite(obj, path, item, match)
         copies = [item for item in rule.filters if item.kind == "mirror"]
         for number, item in enumerate(copies):
-            _write_copy(obj, (*path, "request_mirror_policies", number), item, port)
+            self._write_copy(obj, (*path, "request_mirror_policies", number), item, port)
         if rule.retry is not None and rule.retry.attempts is not None:
             self._write_retry(obj, (*path, "retry_policy"), rule, rule.retry)
 
@@ -366,9 +374,23 @@ class EnvoyLowering(Chosen):
             if name == "backoff":
                 obj.set((*path, "retry_back_off", "base_interval"), envoy.seconds(milliseconds(fact.value)), fact)
 
+    def _write_copy(self, obj: Obj, path: Path, item: Filter, port: int) -> None:
+        host, named, share = item.part("host"), item.part("port"), item.part("percent")
+        assert host is not None and named is not None
+        obj.set((*path, "cluster"), self._cluster_of(host.value, named.value or port), host, named)
+        if share is not None:
+            part = Fraction(str(share.value)) / 100
+            word, whole = next(
+                ((word, whole) for word, whole in SHARES.items() if (part * whole).denominator == 1), ("MILLION", SHARES["MILLION"])
+            )
+            obj.set((*path, "runtime_fraction", "default_value"), {"numerator": round(part * whole), "denominator": word}, share)
 
-def _cluster_of(ref: Ref, port: int) -> str:
-    return f"{ref.namespace}/{ref.name}:{port}"
+    def _cluster_of(self, ref: Ref, port: int) -> str:
+        """The name of a cluster. One with a slash is the same in every object; Linkerd's breaker of a Service is not for what the rules of another one
+        send there, so that those have a cluster of their own, whose name the agent begins with that of the object."""
+        theirs = self.out.source == "linkerd" and ref != self.service.ref
+        apart = theirs and any(one.service is not None and one.service.value == ref and one.breaker for one in self.ir.service_policies)
+        return f"{ref.namespace}:{ref.name}:{port}" if apart else f"{ref}:{port}"
 
 
 def _write_match(obj: Obj, path: Path, match: RouteMatch, root: Src) -> None:
@@ -398,10 +420,10 @@ def _write_demand(obj: Obj, path: Path, name: str, fact: Fact[Pattern]) -> None:
     pattern = fact.value
     if pattern.kind == "any":
         obj.set((*path, "present_match"), True, fact)
-    elif pattern.kind in ("exact", "prefix") and pattern.text:
+    elif pattern.kind == "exact" or (pattern.kind == "prefix" and pattern.text):
         obj.set((*path, "string_match", pattern.kind), pattern.text, fact)
     else:
-        obj.set((*path, "string_match", "safe_regex", "regex"), full_regex(pattern), fact)
+        obj.set((*path, "string_match", "safe_regex", "regex"), full_regex(pattern) or "^$", fact)
 
 
 def _write_headers(obj: Obj, path: Path, item: Filter) -> None:
@@ -460,15 +482,3 @@ def _write_rewrite(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> Non
         obj.set((*path, "regex_rewrite", "substitution"), "/", new)
     elif new is not None:
         obj.set((*path, "prefix_rewrite"), new.value, new)
-
-
-def _write_copy(obj: Obj, path: Path, item: Filter, port: int) -> None:
-    host, named, share = item.part("host"), item.part("port"), item.part("percent")
-    assert host is not None and named is not None
-    obj.set((*path, "cluster"), _cluster_of(host.value, named.value or port), host, named)
-    if share is not None:
-        part = Fraction(str(share.value)) / 100
-        word, whole = next(
-            ((word, whole) for word, whole in SHARES.items() if (part * whole).denominator == 1), ("MILLION", SHARES["MILLION"])
-        )
-        obj.set((*path, "runtime_fraction", "default_value"), {"numerator": round(part * whole), "denominator": word}, share)

@@ -17,6 +17,7 @@ from meshport.dialects.cilium.envoy_config import (
     API,
     KIND,
     ORIGINAL,
+    askers,
     clusters,
     endpoints,
     installed,
@@ -118,16 +119,45 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     asked_for = referred_services(out)
     for ref in sorted(wanted):
         _write(wanted[ref], out, asked_for)
+    others = askers(out) if out.source != "linkerd" else {}
     for obj in tables:
         for ref, port, place in clusters(obj):
             owner, _ = whose.get(ref, (ref, ""))
-            chosen = wanted[owner].of(port) if owner in wanted and owner in served(obj) else None
+            chosen = wanted[owner].of(port) if owner in wanted else None
+            if chosen is not None and owner not in served(obj):
+                if out.source == "linkerd":  # whose breakers are for what is asked for, and not for what it leads to
+                    continue
+                if not _shared(wanted[owner], chosen, port, obj, place, out):
+                    others.setdefault(owner, set()).update(f"Service {one}" for one in served(obj))
+                    continue
             if chosen is not None:
                 obj.add_origin(chosen.document)
                 obj.note(f"with the settings of {chosen.kind} {chosen.ref.value}")
+                obj.set((*place, "type"), "EDS", chosen.host, chosen.port)
                 _settings(obj, place, chosen)
                 for way in _ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
                     hashing.write(obj, way, place, chosen, http=True)
+    for ref in sorted(wanted):
+        _beside(wanted[ref], others.get(ref, set()), out)
+
+
+def _shared(wanted: Wanted, policy: ServicePolicy, port: int, obj: Obj, cluster: envoy.Path, out: Output) -> bool:
+    """Whether the table of another Service has the settings of a Service too: as Istio's clients keep them for it, whatever leads there, and since a cluster
+    of one name is one of the agent's proxy. A route has one hash, so that it is not told apart by where it leads."""
+    own = standing(wanted.service, out)
+    hashed = hashing.acts(policy, wanted.service)
+    alone = all("cluster" in _at(obj.value, way) for way in _ways(obj, cluster))
+    return own is not None and port in taken(own) and (alone or not hashed)
+
+
+def _beside(wanted: Wanted, askers: set[str], out: Output) -> None:
+    """Say whose requests to a Service its settings are not for."""
+    policies = [policy for policy in (wanted.whole, *wanted.ports.values()) if policy is not None]
+    for policy in policies[:1] if askers else ():
+        out.finding(
+            "MP365", policy.host, document=policy.document, disposition=None, affects=_affects(policy), feature="breaker.consecutive-errors",
+            explains=frozenset(), subject=f"Service {wanted.service.ref}", where=f"for the requests that the rules of {', '.join(sorted(askers))} send to it",
+        )  # fmt: skip
 
 
 def _weighty(policy: ServicePolicy, ir: IR) -> bool:

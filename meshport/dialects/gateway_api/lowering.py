@@ -99,6 +99,7 @@ class RouteLowering(SayableRules):
             else:  # a second form of a prefix, for those who put expressions first
                 shown = f"rule {rule.name}" if rule.name else "a rule without a name"
                 self.say("MP741", rule.src, aspects=ASPECTS, disposition=None, rule=shown, what=swap.kind)
+                self.out.decide("another match of the rule takes all of its requests", gather(match))
         return found
 
     def _closing(self, rule: RouteRule) -> bool:
@@ -167,7 +168,8 @@ class RouteLowering(SayableRules):
                 return
 
     def absent(self, match: RouteMatch) -> bool:
-        return match.port is not None and bool(self.service.ports) and self.service.port(match.port.value) is None
+        known = self.service.port(match.port.value) if match.port is not None else None
+        return match.port is not None and bool(self.service.ports) and (known is None or not self.carries(known))
 
     def _subset_service(self, known: Service, backend: Backend, requested: int) -> Ref:
         """The Service of a subset: one that has its pods and sends what comes for the backend to the same port of them, or else one made for it."""

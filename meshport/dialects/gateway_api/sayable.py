@@ -137,17 +137,17 @@ class SayableRules(ABC):
         return out
 
     def absent(self, match: RouteMatch) -> bool:
-        """Whether a match is for a port that is not there, so that no request is one of it."""
+        """Whether a match is for a port that is not there, or for bytes, so that no request is one of it."""
         return False
 
     def _without(self, rule: RouteRule, dead: tuple[RouteMatch, ...], *, alone: bool) -> RouteRule:
         """A rule without matches for ports that are not there: the port decides, and the rest adds nothing."""
         left = replace(rule, matches=tuple(match for match in rule.matches if match not in dead))
-        self.out.decide("the Service has no such port", gather([match.port for match in dead]))
+        self.out.decide("the Service has no such port for requests", gather([match.port for match in dead]))
         over = gather(dead) if left.matches else gather(rule) | rule.src
         if not left.matches and alone:
             over |= gather(self.routes.service, self.routes.host)
-        self.out.adds_nothing("the Service has no such port", over)
+        self.out.adds_nothing("the Service has no such port for requests", over)
         return left
 
     def _unreached(self, rule: RouteRule, earlier: list[RouteMatch], why: str) -> None:
@@ -165,15 +165,11 @@ class SayableRules(ABC):
         matches: list[RouteMatch] = []
         for match in rule.matches:
             matches.extend(self._match(match, shown))
-        if (
-            len(matches) > 1
-            and rule.filter("rewrite") is None
-            and (whole := next((match for match in matches if match.everything), None)) is not None
-        ):
-            self.out.ignore(
-                "another alternative of the rule takes every request", gather([match for match in matches if match is not whole])
-            )
-            matches = [whole]
+        if len(matches) > 1 and (whole := next((match for match in matches if match.everything), None)) is not None:
+            behind = matches[matches.index(whole) + 1 :] if self.routes.selection == "first" else []
+            over = [match for match in matches if match is not whole] if rule.filter("rewrite") is None else behind
+            self.out.ignore("another alternative of the rule takes every request", gather(over))
+            matches = [match for match in matches if match not in over]
         if rule.matches and not any(of_mesh(match) for match in rule.matches):
             self.out.findings[-1].leaves = tuple(sorted({*self.out.findings[-1].leaves, *rule.src, *gather(rule)}))
             return None

@@ -151,13 +151,14 @@ def _match(obj: Obj, place: Path, match: RouteMatch, linkerd: bool) -> None:
 def _demands(
     obj: Obj, place: Path, values: Sequence[tuple[str, Fact[Pattern]]], linkerd: bool, open_path: Fact[Pattern] | None = None
 ) -> None:
-    """Headers or query parameters; `open_path` takes every path and is written as no demand of its own."""
+    """Headers or query parameters; `open_path` takes every path and is written as no demand of its own. No value may be empty there, an expression is none."""
     for number, (name, fact) in enumerate(values):
         entry: Path = (*place, number)
         obj.set((*entry, "name"), name, fact, open_path)
-        if fact.value.kind != "exact":
+        text = _value(fact.value, linkerd)
+        if fact.value.kind != "exact" or not text:
             obj.set((*entry, "type"), "RegularExpression", fact)
-        obj.set((*entry, "value"), _value(fact.value, linkerd), fact)
+        obj.set((*entry, "value"), text or "^$", fact)
 
 
 def _path(pattern: Pattern, linkerd: bool) -> tuple[str, str]:

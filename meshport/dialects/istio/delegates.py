@@ -46,10 +46,9 @@ def _with_delegates(routes: ServiceRoutes, known: dict[Ref, ServiceRoutes], used
         used.add(fact.value)
         if other not in named:
             named.append(other)
-        for one in other.rules:
-            merged = _merged(rule, one, fact.also(other.ref))
-            rules += [merged] if merged is not None else []
-            outside.append(gather(one) | one.src)
+        inside = [merged for one in other.rules if (merged := _merged(rule, one, fact.also(other.ref))) is not None]
+        rules += inside
+        outside += [gather(one) | one.src for one in (*other.rules, *(() if inside else (rule,)))]
     reason = "who sees a delegate is who refers to it"
     return replace(
         routes,
