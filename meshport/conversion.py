@@ -211,7 +211,8 @@ def _refused(job: Conversion, back: IR, bound: Bound) -> Iterator[Finding]:
     """A defect for each object that was written and that no cluster takes, as it is read back: what it says would not hold, whatever a finding says of the
     difference. One that the input already had so is the input's."""
     lost = {loss.document for loss in job.have.losses if loss.code == REFUSED} | job.bound.broken
-    made = {(obj.value["apiVersion"].rpartition("/")[0], obj.kind, obj.ref) for obj in job.out.in_order() if obj.changed not in lost}
+    written = [obj for obj in job.out.in_order() if "apiVersion" in obj.value]  # a file of rules or of values is no object
+    made = {(obj.value["apiVersion"].rpartition("/")[0], obj.kind, obj.ref) for obj in written if obj.changed not in lost}
     row = job.table.codes()["MP900"]
     stands = {_identity(document): number for number, document in enumerate(bound.bundle.documents)}  # of two of a name the last one
     for number in sorted({loss.document for loss in back.losses if loss.code == REFUSED} | bound.broken):
