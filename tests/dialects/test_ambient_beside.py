@@ -205,3 +205,11 @@ spec: {targetRefs: [{group: "", kind: Service, name: payment}], jwtRules: [{issu
         old_mesh="istio", new_mesh="istio",
     )  # fmt: skip
     assert [item.change for item in told if item.subject == "tokens at shop/payment"] == ["removed"]
+
+
+def test_a_gateway_that_no_injector_made_is_not_ztunnels_in_a_namespace_that_moves() -> None:
+    """Its container is the proxy itself, as in manifests that istioctl renders: what the mesh closes is not said to be closed there (MP900)."""
+    made = edge("shop", ', sidecar.istio.io/inject: "false"').replace(", annotations: {inject.istio.io/templates: gateway}", "")
+    out, result = ambient(shop() + made + "---\n" + root("closed", "{}"))
+    assert ("Deployment", "edge") not in out
+    assert "MP900" not in {finding.code for finding in result.findings}

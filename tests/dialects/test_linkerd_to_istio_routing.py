@@ -287,6 +287,14 @@ spec:
     assert result.unexplained == []
 
 
+def test_a_redirect_of_the_status_alone_goes_to_the_port_of_the_request() -> None:
+    """istiod refuses a redirect that names no path, host, scheme or port (validateHTTPRedirect): no rule of the object would hold."""
+    result = made(USERS + route("[{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302}}]}]"))
+    first, *_ = result.spec("VirtualService/users")["http"]
+    assert first["redirect"] == {"redirectCode": 302, "derivePort": "FROM_REQUEST_PORT"}
+    assert result.unexplained == [] and "MP900" not in result.codes
+
+
 def test_retries_of_a_route_that_only_redirects_are_none() -> None:
     """No endpoint answers, so that nothing is tried again: Istio loses nothing, and nothing is named."""
     moved = route(

@@ -453,6 +453,8 @@ class _VirtualService:
                     self.say("MP325", fact, aspects=("filters",), rule=shown, value=fact.value, outcome="the path stays as it was")
             elif what in names:
                 obj.set((*place, names[what]), fact.value, fact, rule.src if not fact.src else None)
+        if all(what == "code" for what, _ in item.parts):  # istiod refuses one that says nothing of where to (validateHTTPRedirect)
+            obj.set((*place, "derivePort"), "FROM_REQUEST_PORT", gather(item.parts), rule.src)
 
     def _as_read(self, obj: Obj, place: Path, item: Filter) -> None:
         """A filter whose parts go by the names that a VirtualService has for them."""

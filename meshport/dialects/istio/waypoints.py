@@ -132,9 +132,9 @@ def injected(world: World, workload: Workload) -> bool:
 
 def ambient(world: World, workload: Workload) -> bool:
     """Whether ztunnel stands in front of a workload's pods: a sidecar and the host's network come first (tools/install-cni in istio/istio leaves pods with a
-    sidecar alone, whatever they are labelled with), and the pod's word before the namespace's."""
+    sidecar alone, whatever they are labelled with), and the pod's word before the namespace's. Pods that are a gateway keep their own proxy."""
     home = world.namespaces.get(workload.ref.namespace)
-    if workload.host_network or injected(world, workload):
+    if workload.host_network or is_gateway(workload) or injected(world, workload):
         return False
     return workload.labels.get(MODE, home.labels.get(MODE) if home is not None else None) == "ambient"
 
