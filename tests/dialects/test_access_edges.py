@@ -399,7 +399,8 @@ def test_pods_that_the_bundle_does_not_show_are_named_by_selector_and_nobody_els
 
 
 @pytest.mark.parametrize(
-    ("guarded", "severity", "effect", "ports"), [("deny", "warning", "narrows", [4567]), ("all-unauthenticated", "info", "none", [])]
+    ("guarded", "severity", "effect", "ports"),
+    [("all-authenticated", "warning", "narrows", [4567]), ("all-unauthenticated", "info", "none", [])],
 )
 def test_ports_past_the_proxy_are_a_loss_in_ambient_where_something_would_hold_there(
     guarded: str, severity: str, effect: str, ports: list[int]
@@ -407,6 +408,14 @@ def test_ports_past_the_proxy_are_a_loss_in_ambient_where_something_would_hold_t
     bundle = meshport.load_text(GALERA.replace("inbound-policy: deny", f"inbound-policy: {guarded}"))
     finding = said(meshport.convert(bundle, source="linkerd", target="istio", data_plane="ambient"), "MP732")
     assert (finding.severity, finding.effect, [one.port for one in finding.affects]) == (severity, effect, ports)
+
+
+def test_ports_past_the_proxy_are_opened_in_ambient_where_an_allow_closes_the_pods() -> None:
+    result = meshport.convert(meshport.load_text(GALERA), source="linkerd", target="istio", data_plane="ambient")
+    (opened,) = [one.object["spec"] for one in result.manifests if one.object["metadata"]["name"] == "db-open-ports"]
+    assert opened["rules"] == [{"to": [{"operation": {"ports": ["4567"]}}]}]
+    assert not [finding for finding in result.findings if finding.code in ("MP732", "MP900")]
+    assert result.verification is not None and result.verification.verdict == "equivalent"
 
 
 def afterwards(text: str, result: Any) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from test_ambient_read import NAMESPACE, SELECTOR, WAYPOINT, policy, workload
-from test_ambient_written import ambient, shop
+import pytest
+from test_ambient_read import CHARGE, NAMESPACE, SELECTOR, WAYPOINT, codes, policy, workload
+from test_ambient_written import STRICT, ambient, shop
 
 import meshport
 
@@ -143,6 +144,49 @@ def test_ports_that_went_past_the_sidecar_do_not_go_past_ztunnel() -> None:
     there = meshport.convert(meshport.load_text(moved), source="istio", target="linkerd")
     assert "MP733" in {finding.code for finding in there.findings}
     assert "skip-inbound-ports" not in there.text()
+
+
+PAST = shop().replace(
+    "metadata: {labels: {app: payment}",
+    'metadata: {labels: {app: payment}, annotations: {traffic.sidecar.istio.io/excludeInboundPorts: "8080,9090"}',
+)
+CHECKOUT = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
+
+
+@pytest.mark.parametrize("rules", [CHECKOUT, CHARGE], ids=["ztunnel", "waypoint"])
+def test_ports_that_went_past_the_sidecar_are_open_beside_an_allow(rules: str) -> None:
+    """At the pods, and at the waypoint on the port of the Service that sends there."""
+    out, result = ambient(PAST + policy("x", rules, SELECTOR))
+    at_pods = out["AuthorizationPolicy", "payment-open-ports" if rules == CHECKOUT else "payment-open-ports-only-by-waypoint"]
+    assert at_pods["spec"]["selector"] == {"matchLabels": {"app": "payment"}}
+    assert {"to": [{"operation": {"ports": ["8080", "9090"]}}]} in at_pods["spec"]["rules"]
+    if rules == CHARGE:
+        assert out["AuthorizationPolicy", "payment-open-ports"]["spec"]["targetRefs"][0]["name"] == "payment"
+    assert "MP732" not in codes(result)
+
+
+@pytest.mark.parametrize(
+    "beside", [policy("refuse", "{to: [{operation: {ports: ['9090', '8080']}}]}", SELECTOR, action="DENY"), STRICT], ids=["deny", "strict"]
+)
+def test_ports_that_went_past_the_sidecar_stay_closed_where_more_than_an_allow_holds(beside: str) -> None:
+    out, result = ambient(PAST + policy("x", CHECKOUT, SELECTOR) + beside)
+    assert "MP732" in codes(result) and ("AuthorizationPolicy", "payment-open-ports") not in out
+
+
+def test_ports_that_went_past_the_sidecar_stay_closed_for_pods_with_the_labels_of_others() -> None:
+    twin = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: twin, namespace: shop}
+spec:
+  selector: {matchLabels: {app: payment}}
+  template:
+    metadata: {labels: {app: payment}}
+    spec: {containers: [{name: app, image: payment, ports: [{containerPort: 8080}]}]}
+---
+"""
+    out, result = ambient(PAST + twin + policy("x", CHECKOUT, SELECTOR))
+    assert "MP732" in codes(result) and ("AuthorizationPolicy", "payment-open-ports") not in out
 
 
 def test_a_gateway_of_the_gateway_api_keeps_what_its_namespace_refuses_and_is_not_closed() -> None:

@@ -94,7 +94,7 @@ class Istio:
         telemetry.lower(ir, out, options)
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
-            ambient.lower(ir, out, options, None)
+            ambient.lower(ir, out, options, None, [item for item in ir.ports if item.kind == "skip-inbound"])
             unproxied.unserved(ir, out)
         proxies.lower(ir, out)
         native_sidecars.lower(ir, out, proxies.NATIVE, options)

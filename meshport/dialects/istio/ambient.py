@@ -15,7 +15,7 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.entrances import for_gateways_alone
-from meshport.dialects.istio import at_services, nameless
+from meshport.dialects.istio import at_services, nameless, past_ztunnel
 from meshport.dialects.istio.ambient_entries import (
     REFUSE,
     Entry,
@@ -47,13 +47,14 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, Workload
 from meshport.values.ports import is_number
 
 
-def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, half: bool = False) -> None:
-    """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own; `half` where some of the callers went past
-    them, and the policies are those of pods, as for sidecars."""
+def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: Iterable[PortSetting] = (), *, half: bool = False) -> None:
+    """Waypoints, and the policies at their places. `stood` are the waypoints of the input where it is Istio's own; `past` are ports that went past the proxies;
+    `half` where some of the callers went past the waypoints, and the policies are those of pods, as for sidecars."""
     entries = written(ir, out) if stood is None else of_input(ir, out, options, stood, whole=half)
     entries = _in_ambient(entries, ir, out)
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
@@ -65,6 +66,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
     gates = gateways(ir, out, options, behind, stood, half=half)
     if not half:
         _idle(ir, out, options, {ref.namespace for ref in gates})
+    opened = past_ztunnel.lower(ir, out, past, entries, access)
+    entries += opened
     for entry in entries:
         entry.services = sorted(
             {
@@ -72,6 +75,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, *, hal
             }.values(),
             key=lambda item: item.ref,
         )
+    for entry in opened:
+        past_ztunnel.fronting(ir, entry)
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}
     denied = refused(entries)
     ports |= {port for item in access.values() for port in item.transport if port is not None}

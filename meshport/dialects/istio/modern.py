@@ -20,7 +20,7 @@ from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
 from meshport.ir.resilience import explains_breaker, explains_policy
 from meshport.ir.routing import explains
-from meshport.ir.transport import TransportRule
+from meshport.ir.transport import PortSetting, TransportRule
 from meshport.ir.world import Namespace, Workload
 from meshport.mapping.bound import Bound
 from meshport.mapping.table import dialect_of_group
@@ -36,11 +36,11 @@ def lower(ir: IR, out: Output, options: Options, reads: tuple[str, ...]) -> None
         sidecars.lower(bound, ir, out, options, stood)
     if options.data_plane == "ambient":
         _enrol(bound, ir, out)
-        _ports(ir, out)
+        past = _ports(ir, out)
         if ir.evading:
             sidecars.policies(bound, ir, out, options, stood)
             addresses.leave(bound, out, stood)
-        ambient.lower(ir, out, options, stood, half=bool(ir.evading))
+        ambient.lower(ir, out, options, stood, past, half=bool(ir.evading))
         unproxied.served(
             ir, out, {ref for ref in ir.unproxied if ref in ir.world.services and unproxied.fronted(out, ir.world.services[ref].document)}
         )
@@ -124,8 +124,9 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         found.remedy = enrolment.restart(changed, ir.world) or found.remedy
 
 
-def _ports(ir: IR, out: Output) -> None:
-    """Ports of pods that went past their sidecars, which go past ztunnel no longer."""
+def _ports(ir: IR, out: Output) -> list[PortSetting]:
+    """Ports of pods that went past their sidecars; those that go past ztunnel no longer."""
+    past = []
     own = {workload.document: workload for workload in ir.world.workloads}
     for setting in ir.ports:
         workload = own.get(setting.document)
@@ -140,7 +141,8 @@ def _ports(ir: IR, out: Output) -> None:
                 continue
             if ports.EXCLUDE_IN in workload.annotations:  # else the installation says it for every pod
                 obj.drop((*notes, ports.EXCLUDE_IN), setting.ranges)
-            ports.closed(ir, out, setting)
+            past.append(setting)
+    return past
 
 
 def _keep_proxy(out: Output, workload: Workload, home: Namespace | None) -> None:

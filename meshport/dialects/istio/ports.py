@@ -142,9 +142,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 unshown(ir, out, setting.subject.namespace, "opaque-ports", setting.ranges)
             else:
                 out.ignore("the ports are said to be opaque anyway, or no Service has them", setting.ranges.src - reached)
-        elif setting.kind == "skip-inbound" and options.data_plane == "ambient":
-            closed(ir, out, setting)
-        elif setting.on != "service":
+        elif setting.on != "service" and not (setting.kind == "skip-inbound" and options.data_plane == "ambient"):
             _skip(ir, out, setting)
 
 
@@ -154,27 +152,57 @@ def _told_already(ir: IR, setting: PortSetting) -> bool:
     return service is not None and all(protocols.of_service_port(port) == "tcp" for port in service.ports)
 
 
-def closed(ir: IR, out: Output, setting: PortSetting) -> None:
-    """Ports that went past the proxy, in ambient: ztunnel takes them like all others, so that mode and policies hold there too."""
-    if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
-        unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
-        return
-    found = [
+def governed(ir: IR, setting: PortSetting) -> list[tuple[Workload, list[int]]]:
+    """The ports of pods that went past the proxy, where something would hold if they did not."""
+    access, found = Access(ir, Fact("all-unauthenticated")), _members(ir, setting)
+    pairs = [
+        (workload, [number for number in _numbers(ir, setting, found, access) if _governed(access.of(workload), number)])
+        for workload in found
+    ]
+    return [(workload, numbers) for workload, numbers in pairs if numbers]
+
+
+def _members(ir: IR, setting: PortSetting) -> list[Workload]:
+    return [
         workload
         for workload in ir.world.selected(setting.subject)
         if (workload.document == setting.document or setting.on == "namespace") and ir.world.meshed(workload) is not False
     ]
-    access = Access(ir, Fact("all-unauthenticated"))
+
+
+def few(setting: PortSetting) -> bool:
+    """Whether the ports of a setting are told one by one."""
+    return sum(high - low + 1 for low, high in setting.ranges.value) <= MOST
+
+
+def _numbers(ir: IR, setting: PortSetting, found: list[Workload], access: Access) -> list[int]:
+    """The ports of a setting one by one, or of many those that the pods show."""
     shown = ports_of([access.of(workload) for workload in found], ir.world)
-    few = sum(high - low + 1 for low, high in setting.ranges.value) <= MOST
-    numbers = [number for low, high in setting.ranges.value for number in (range(low, high + 1) if few else shown) if low <= number <= high]
-    governed = [(workload, number) for workload in found for number in numbers if _governed(access.of(workload), number)]
+    return [
+        number
+        for low, high in setting.ranges.value
+        for number in (range(low, high + 1) if few(setting) else shown)
+        if low <= number <= high
+    ]
+
+
+def closed(ir: IR, out: Output, setting: PortSetting, opened: set[tuple[Ref, int]]) -> None:
+    """Ports that went past the proxy, in ambient: ztunnel takes them like all others, so that mode and policies hold there too, but where a policy opens them."""
+    if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
+        unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
+        return
+    found, access = _members(ir, setting), Access(ir, Fact("all-unauthenticated"))
+    numbers = _numbers(ir, setting, found, access)
+    held = [(workload, port) for workload, ports in governed(ir, setting) for port in ports if (workload.ref, port) not in opened]
+    if opened and not held:
+        return
+    said = [number for number in numbers if not opened or any(number == port for _, port in held)]
     out.finding(
-        "MP732", setting.ranges, document=setting.document, disposition="dropped", feature="ports.skip-inbound",
-        affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload, number in governed),
-        severity=None if governed else "info", effect=None if governed else "none",
+        "MP732", setting.ranges, document=setting.document, disposition=None if opened else "dropped", feature="ports.skip-inbound",
+        affects=tuple(Affected(workload.ref.namespace, workload.ref.name, number) for workload, number in held),
+        severity=None if held else "info", effect=None if held else "none",
         explains=frozenset((subjects.access(workload.ref, number), "allow") for workload in found for number in numbers),
-        workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, numbers[:8])) + (" and more" if numbers[8:] or not few else ""),
+        workload=", ".join(str(workload.ref) for workload in found), ports=", ".join(map(str, said[:8])) + (" and more" if said[8:] or not few(setting) else ""),
     )  # fmt: skip
 
 
